@@ -1,0 +1,41 @@
+"""Everything that can go wrong, as sentences for the person who can mend it.
+
+    TinvError
+    ├── InputError        what the user gave cannot be used; carries every problem found, nothing was started
+    ├── FormatError       a file is not what its name says, or is damaged
+    ├── NumericError      the loss, a gradient or the vectors stopped being finite
+    └── HostError         the model or the program around us cannot do what was asked
+
+Any other exception is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class TinvError(Exception):
+    """Base of every error that is meant to be read by a person."""
+
+
+class InputError(TinvError):
+    """What the user gave cannot be used.
+
+    `problems` holds one whole sentence for each thing that is wrong: what, with which value, what to do.
+    """
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class FormatError(TinvError):
+    """A file is not what its name says, or is damaged."""
+
+
+class NumericError(TinvError):
+    """The loss, a gradient or the vectors stopped being finite; the last good vectors were kept."""
+
+
+class HostError(TinvError):
+    """The model or the program around us cannot do what was asked."""
