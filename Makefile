@@ -1,0 +1,95 @@
+# make demo, make test: each makes what it needs. Nothing else has to be installed by hand.
+
+PYTHON ?= python3
+VENV := .venv
+WEBUI := .venv-webui
+PY := $(VENV)/bin/python
+WEBUI_PY := $(WEBUI)/bin/python
+PIP := -m pip install --quiet --disable-pip-version-check
+REQUIREMENTS := requirements/torch.txt requirements/constraints.txt
+
+# One waiting OpenMP thread can hold a core that another process needs.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+# Python 3.10 is what the users have. tomllib is newer: the one import of it falls back to tomli (tests/boundaries).
+PACKAGE := $(wildcard tinv_ext scripts install.py preload.py)
+STRICT := $(wildcard tinv_ext/core tinv_ext/job.py tinv_ext/runs.py tinv_ext/hosts/base.py)
+EVERYDAY := -m "not slow"
+# The wheels of the WebUI's versions exist for these.
+WEBUI_CAN := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] in ((3, 10), (3, 11))))')
+
+.PHONY: help venvs test test-today test-webui test-slow lint format docs demo toy-report learn bench clean
+
+help:
+	@echo "make demo         teach the toy model one concept; results in demo/"
+	@echo "make test         lint, types, and the everyday tests under today's and the WebUI's versions"
+	@echo "make test-slow    the learning tests"
+	@echo "make lint|format  look at the style, or mend it"
+	@echo "make docs         write the generated tables anew"
+	@echo "make toy-report   what the toy model can do;   make learn: teach it each held-out concept"
+	@echo "make bench        milliseconds per training image against the built-in trainer's way"
+
+# --- environments: a stamp says that the pins are in --------------------------------------------------------------
+
+$(VENV)/.stamp: $(REQUIREMENTS) requirements/today.txt
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) $(PIP) -r requirements/torch.txt -c requirements/constraints.txt
+	$(PY) $(PIP) -r requirements/today.txt
+	touch $@
+
+$(WEBUI)/.stamp: $(REQUIREMENTS) requirements/webui.txt
+	test -x $(WEBUI_PY) || $(PYTHON) -m venv $(WEBUI)
+	$(WEBUI_PY) $(PIP) -r requirements/torch.txt numpy==1.26.2 -c requirements/constraints.txt
+	$(WEBUI_PY) $(PIP) -r requirements/webui.txt
+	touch $@
+
+venvs: $(VENV)/.stamp $(WEBUI)/.stamp
+
+# --- tests ---------------------------------------------------------------------------------------------------------
+
+test: lint test-today test-webui
+
+lint: $(VENV)/.stamp
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy $(STRICT)
+	$(VENV)/bin/vermin --quiet --violations --target=3.10- --exclude tomllib $(PACKAGE)
+
+test-today: $(VENV)/.stamp
+	$(PY) -m pytest $(EVERYDAY)
+
+ifeq ($(WEBUI_CAN),1)
+test-webui: $(WEBUI)/.stamp
+	$(WEBUI_PY) -m pytest $(EVERYDAY) -p no:cacheprovider
+else
+test-webui:
+	@echo "NOT TESTED under the WebUI's versions: their wheels exist for Python 3.10 and 3.11. Set PYTHON to one of these."
+	@test -z "$$CI"
+endif
+
+test-slow: $(VENV)/.stamp
+	$(PY) -m pytest -m slow
+
+format: $(VENV)/.stamp
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+# --- the work ------------------------------------------------------------------------------------------------------
+
+demo: $(VENV)/.stamp
+	$(PY) -m tinv_ext toy demo --output demo
+
+toy-report: $(VENV)/.stamp
+	$(PY) tools/toy/report.py
+
+learn: $(VENV)/.stamp
+	$(PY) tools/toy/learn.py
+
+bench: $(VENV)/.stamp
+	$(PY) bench/step.py
+
+docs: $(VENV)/.stamp
+	$(PY) tools/docs.py
+
+clean:
+	rm -rf demo build .pytest_cache .ruff_cache .mypy_cache .hypothesis

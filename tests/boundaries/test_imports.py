@@ -1,0 +1,145 @@
+"""Who may import whom: the table of docs, as a test over each file's own imports."""
+
+from __future__ import annotations
+
+import ast
+import sys
+
+import pytest
+
+from tests.boundaries.sources import Import, files, imports, module_name, tree
+
+NUMBERS = {"torch", "numpy", "PIL", "safetensors"}
+OFFLINE = NUMBERS | {"diffusers", "transformers", "yaml"}
+WEBUI = {"modules", "ldm", "sgm", "torch"}
+WHOLE = {"tinv_ext"}
+
+# part: (its modules, what it may import beside the standard library). The longest prefix decides the part.
+PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
+    "root": (("tinv_ext",), set()),
+    "core": (("tinv_ext.core",), NUMBERS | {"tinv_ext.core"}),
+    "job": (("tinv_ext.job", "tinv_ext.runs"), NUMBERS | {"tinv_ext.core", "tinv_ext.hosts.base", "tinv_ext.runs"}),
+    "hosts": (("tinv_ext.hosts",), set()),
+    "base": (("tinv_ext.hosts.base",), NUMBERS | {"tinv_ext.core"}),
+    "a1111": (
+        ("tinv_ext.hosts.a1111",),
+        NUMBERS | WEBUI | {"tinv_ext.core", "tinv_ext.hosts.base", "tinv_ext.hosts.a1111"},
+    ),
+    "diffusers": (
+        ("tinv_ext.hosts.diffusers", "tinv_ext.hosts.loading", "tinv_ext.hosts.sd1"),
+        OFFLINE
+        | {"tinv_ext.core", "tinv_ext.hosts.base"}
+        | {"tinv_ext.hosts.diffusers", "tinv_ext.hosts.loading", "tinv_ext.hosts.sd1"},
+    ),
+    "ui": (
+        ("tinv_ext.ui",),
+        {"gradio", "modules", "tinv_ext.core.settings", "tinv_ext.core.errors", "tinv_ext.job", "tinv_ext.ui"},
+    ),
+    "api": (("tinv_ext.api",), {"fastapi", "pydantic"} | WHOLE),
+    "cli": (("tinv_ext.cli", "tinv_ext.__main__"), WHOLE),
+    "toy": (("tinv_ext.toy",), OFFLINE | {"tinv_ext.core", "tinv_ext.toy"}),
+    "script": (("scripts",), {"modules.script_callbacks", "tinv_ext.ui", "tinv_ext.api"}),
+    "way in": (("install", "preload"), set()),
+}
+# These call any part, but only from inside a function: `--help` must not wait for torch.
+LATE = {"api", "cli"}
+LATE_TOP = {"tinv_ext.core", "tinv_ext.cli", "tinv_ext.api", "fastapi", "pydantic"}
+EVERYONE = set(sys.stdlib_module_names) | {"__future__", "tomli", "tinv_ext.__version__"}
+
+
+def within(module: str, allowed: set[str]) -> bool:
+    """Say whether a dotted name is one of the allowed ones or lies below one."""
+    return any(module == name or module.startswith(name + ".") for name in allowed)
+
+
+def part_of(module: str) -> str:
+    """Return the part that a module belongs to."""
+    homes = [(len(home), part) for part, (prefixes, _) in PARTS.items() for home in prefixes if within(module, {home})]
+    part = max(homes)[1] if homes else ""
+    if not part or (part in ("root", "hosts") and module not in PARTS[part][0]):
+        raise LookupError(f"{module} belongs to no part: add it to the table in {__file__} and in the architecture.")
+    return part
+
+
+def refused(module: str, found: list[Import]) -> list[str]:
+    """Return a line for each import that the part of `module` must not make."""
+    part = part_of(module)
+    allowed = PARTS[part][1]
+    wrong = []
+    for item in found:
+        if within(item.module, EVERYONE):
+            continue
+        if not within(item.module, allowed):
+            wrong.append(f"{module}:{item.line} ({part}) must not import {item.module}")
+        elif part in LATE and not item.deferred and not within(item.module, LATE_TOP):
+            wrong.append(f"{module}:{item.line} ({part}) may import {item.module} only inside a function")
+    return wrong
+
+
+def test_each_file_imports_only_what_its_part_may() -> None:
+    """No file of the program imports what the table forbids to its part."""
+    wrong = []
+    for path in files():
+        name = module_name(path)
+        wrong += refused(name, imports(tree(path), name, path.name == "__init__.py"))
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("tinv_ext.core.trainer", "import diffusers"),
+        ("tinv_ext.core.trainer", "from ..hosts import base"),
+        ("tinv_ext.core.trainer", "def f():\n    import gradio"),
+        ("tinv_ext.core.trainer", "from modules import shared"),
+        ("tinv_ext.job", "from tinv_ext.hosts.diffusers import Host"),
+        ("tinv_ext.runs", "from .hosts import diffusers"),
+        ("tinv_ext.hosts.base", "import transformers"),
+        ("tinv_ext.hosts.a1111.model", "import gradio"),
+        ("tinv_ext.hosts.a1111.model", "from tinv_ext.hosts import diffusers"),
+        ("tinv_ext.hosts.loading", "from modules import sd_models"),
+        ("tinv_ext.ui.tab", "import torch"),
+        ("tinv_ext.ui.tab", "from tinv_ext.core.trainer import train"),
+        ("tinv_ext.cli", "def run():\n    import torch"),
+        ("tinv_ext.cli", "from tinv_ext.job import run"),
+        ("tinv_ext.api", "import gradio"),
+        ("tinv_ext.toy.export", "from tinv_ext.job import run"),
+        ("scripts.tinv", "import torch"),
+    ],
+)
+def test_a_forbidden_import_is_found(module: str, line: str) -> None:
+    """Each rule of the table refuses a file that breaks it."""
+    assert refused(module, imports(ast.parse(line), module))
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        (
+            "tinv_ext.core.trainer",
+            "import torch.nn.functional as F\nfrom PIL import Image\nfrom .errors import InputError",
+        ),
+        ("tinv_ext.job", "from tinv_ext.hosts.base import Host\nfrom tinv_ext import runs"),
+        ("tinv_ext.cli", "def run():\n    from tinv_ext.hosts.diffusers import open_host"),
+        ("tinv_ext.hosts.diffusers", "from diffusers import StableDiffusionPipeline"),
+        ("scripts.tinv", "from modules import script_callbacks\nfrom tinv_ext import ui"),
+    ],
+)
+def test_an_allowed_import_passes(module: str, line: str) -> None:
+    """The rules let through what the parts are for."""
+    assert not refused(module, imports(ast.parse(line), module))
+
+
+def test_a_file_without_a_part_is_refused() -> None:
+    """A new file must find its place in the table."""
+    with pytest.raises(LookupError, match="belongs to no part"):
+        part_of("tinv_ext.helpers")
+
+
+def test_tomllib_is_imported_with_a_fallback() -> None:
+    """Python 3.10 has no tomllib, so each import of it stands in a try."""
+    for path in files():
+        tried = {id(node) for block in ast.walk(tree(path)) if isinstance(block, ast.Try) for node in ast.walk(block)}
+        for node in ast.walk(tree(path)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert "tomllib" not in names or id(node) in tried, f"{path}: import tomllib without a fallback to tomli"
