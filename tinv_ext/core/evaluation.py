@@ -1,0 +1,55 @@
+"""The evaluation loss: how well the model with the word explains fixed pictures, always with the same noise.
+
+The training loss jumps about because each step draws other timesteps and noise; this one is deterministic, so that two
+numbers of it can be compared. It is the measure of learning (after Voronov et al. 2023, DVAR, arXiv 2302.04841).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .dataset import Batch, Example
+from .losses import denoising_losses
+from .model import Model, Words
+from .noise import NoiseSchedule
+from .prompts import Prompt
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Fixed draws: N examples at their mean latent, N timesteps spread evenly, N noises, and the prompt for each."""
+
+    batch: Batch
+    noise: Tensor
+    timesteps: Tensor
+
+
+def make_probe(
+    examples: Sequence[Example], prompts: Sequence[Prompt], schedule: NoiseSchedule, draws: int, seed: int
+) -> Probe:
+    """`draws` per example, their timesteps stratified: one from the middle of each of `draws` equal parts.
+
+    `prompts` has one prompt for each example.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    chosen = [example for example in examples for _ in range(draws)]
+    latents = torch.stack([example.latent.mean for example in chosen])
+    middles = (torch.arange(draws, dtype=torch.float64) + 0.5) * (schedule.timesteps / draws)
+    timesteps = middles.long().repeat(len(examples))
+    batch = Batch(latents, tuple(prompt for prompt in prompts for _ in range(draws)), None)
+    return Probe(batch, torch.randn(latents.shape, generator=rng), timesteps)
+
+
+@torch.no_grad()
+def evaluate(model: Model, probe: Probe, words: Words, batch_size: int = 8) -> float:
+    """Mean denoising loss over the probe. It draws nothing, so it cannot disturb a run."""
+    losses = []
+    for start in range(0, len(probe.timesteps), batch_size):
+        part = slice(start, start + batch_size)
+        batch = Batch(probe.batch.latents[part], probe.batch.prompts[part], None)
+        losses.append(denoising_losses(model, batch, words, probe.noise[part], probe.timesteps[part]))
+    return float(torch.cat(losses).double().mean())

@@ -1,0 +1,121 @@
+"""What the VAE makes of pictures, encoded once and kept on disk by content, so that the next run need not.
+
+A latent is kept as the mean and standard deviation of the VAE's Gaussian, already scaled by the model's scale factor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from .errors import NumericError
+from .files import atomic_write
+from .images import Picture, load
+
+
+@dataclass(frozen=True)
+class LatentDistribution:
+    """Mean and standard deviation, (4, h, w) or (B, 4, h, w) float32, scaled as the UNet expects latents."""
+
+    mean: Tensor
+    std: Tensor
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """A latent: mean + std · noise, with standard normal noise of the same shape."""
+        return self.mean + self.std * noise
+
+
+@dataclass(frozen=True)
+class LatentPicture:
+    """A picture as the trainer sees it: its latent, and its opacity (1, h, w) if it has transparency."""
+
+    picture: Picture
+    latent: LatentDistribution
+    opacity: Tensor | None
+
+
+@dataclass(frozen=True)
+class EncodeRules:
+    """What decides a latent beside the picture: target size in pixels, stretching, and the digest of the VAE."""
+
+    width: int
+    height: int
+    stretch: bool
+    vae_digest: str
+
+
+def encode_pictures(
+    pictures: Sequence[Picture],
+    rules: EncodeRules,
+    encode: Callable[[Tensor], LatentDistribution],
+    cache: Path | None,
+    batch_size: int = 4,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> list[LatentPicture]:
+    """Latents of all pictures, from the cache where it has them; `encode` gets (B, 3, H, W) in [-1, 1]."""
+    found = {picture.digest: _cached(picture, rules, cache) for picture in pictures}
+    missing = [picture for picture in _unique(pictures) if found[picture.digest] is None]
+    for start in range(0, len(missing), batch_size):
+        group = missing[start : start + batch_size]
+        loaded = [load(picture, rules.width, rules.height, rules.stretch) for picture in group]
+        latents = encode(torch.stack([pixels for pixels, _ in loaded]))
+        for index, (picture, (_, opacity)) in enumerate(zip(group, loaded)):
+            latent = LatentDistribution(latents.mean[index].float().cpu(), latents.std[index].float().cpu())
+            found[picture.digest] = entry = LatentPicture(picture, _finite(latent, picture), opacity)
+            if cache is not None:
+                _keep(entry, rules, cache)
+        report(min(start + batch_size, len(missing)), len(missing))
+    return [_of(found[picture.digest], picture) for picture in pictures]
+
+
+def _unique(pictures: Sequence[Picture]) -> list[Picture]:
+    return list({picture.digest: picture for picture in pictures}.values())
+
+
+def _of(entry: LatentPicture | None, picture: Picture) -> LatentPicture:
+    assert entry is not None  # every digest was found or encoded above
+    return LatentPicture(picture, entry.latent, entry.opacity)
+
+
+def _finite(latent: LatentDistribution, picture: Picture) -> LatentDistribution:
+    if not (torch.isfinite(latent.mean).all() and torch.isfinite(latent.std).all()):
+        raise NumericError(
+            f'The VAE gives values that are not numbers for "{picture.path}". '
+            "Run the VAE in full precision (--no-half-vae) or remove the picture."
+        )
+    return latent
+
+
+def _cache_file(picture: Picture, rules: EncodeRules, cache: Path) -> Path:
+    said = f"1 {picture.digest} {rules.width}x{rules.height} {rules.stretch} {rules.vae_digest}"
+    key = hashlib.sha256(said.encode()).hexdigest()
+    return cache / key[:2] / f"{key}.safetensors"
+
+
+def _cached(picture: Picture, rules: EncodeRules, cache: Path | None) -> LatentPicture | None:
+    """The kept latent, or None if there is none that can be read whole (it is then made again)."""
+    if cache is None or not (path := _cache_file(picture, rules, cache)).is_file():
+        return None
+    try:
+        kept = load_file(path)
+        latent = _finite(LatentDistribution(kept["mean"], kept["std"]), picture)
+    except (SafetensorError, OSError, KeyError, NumericError):
+        return None
+    return LatentPicture(picture, latent, kept.get("opacity"))
+
+
+def _keep(entry: LatentPicture, rules: EncodeRules, cache: Path) -> None:
+    tensors = {"mean": entry.latent.mean.contiguous(), "std": entry.latent.std.contiguous()}
+    if entry.opacity is not None:
+        tensors["opacity"] = entry.opacity.contiguous()
+    path = _cache_file(entry.picture, rules, cache)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        file.write(save(tensors))

@@ -1,0 +1,65 @@
+"""What training asks of Stable Diffusion. A host provides it; the engine knows nothing else of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from .latents import LatentDistribution
+from .noise import NoiseSchedule
+from .prompts import Prompt, Tokenizer
+
+Vectors = Mapping[str, Tensor]  # by encoder: {"clip_l": (n, 768)}
+Words = Mapping[str, Vectors]  # by name
+Condition = Any  # what `encode_prompts` gives and `denoise` takes; opaque to the engine
+
+
+class Lexicon(Protocol):
+    """What can be asked of a model without training it: its tokens and their vectors."""
+
+    @property
+    def widths(self) -> Mapping[str, int]:
+        """Width of a token vector by encoder: SD1 {"clip_l": 768}, SD2 {"clip_h": 1024}, SDXL both of its own."""
+        ...
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+    def token_vectors(self, ids: Sequence[int]) -> dict[str, Tensor]:
+        """Rows of each encoder's token table, (len(ids), width) float32, detached copies."""
+        ...
+
+
+class Model(Lexicon, Protocol):
+    """Stable Diffusion as mathematics. Every weight of it is frozen while this object is in use."""
+
+    @property
+    def noise(self) -> NoiseSchedule: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def loss_scale(self) -> float:
+        """A power of two by which the loss is multiplied before backward, so that half-precision gradients live."""
+        ...
+
+    @property
+    def vae_digest(self) -> str:
+        """Says which VAE encodes, for the latent cache."""
+        ...
+
+    def encode_images(self, pixels: Tensor) -> LatentDistribution:
+        """Latents (B, 4, H/8, W/8) of pixels (B, 3, H, W) in [-1, 1], scaled as the UNet expects them."""
+        ...
+
+    def encode_prompts(self, prompts: Sequence[Prompt], words: Words) -> Condition:
+        """The condition of a batch of prompts; differentiable in the vectors of `words`."""
+        ...
+
+    def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
+        """The UNet's answer, (B, 4, h, w), to noisy latents of that shape at `timesteps` (B,) int64."""
+        ...

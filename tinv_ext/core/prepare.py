@@ -1,0 +1,206 @@
+"""Everything that is found out before a run starts: all problems at once, or all that the run needs.
+
+Nothing is written here and no gradient computed; the same function is the check of the page and of the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from .captions import CaptionRules, expand, read_caption, read_template
+from .emphasis import BRACKETS
+from .errors import InputError
+from .gradients import Clip
+from .images import Survey, survey
+from .initial import Beginning, from_file, from_text
+from .model import Lexicon
+from .prompts import PromptReader, Word
+from .schedules import parse_schedule
+from .settings import DEFAULTS, TrainConfig
+from .trainer import Plan
+
+T = TypeVar("T")
+_NAMED = 5  # files named in one sentence
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a run needs, checked: the pictures with their captions, template lines, word, beginning and plan."""
+
+    config: TrainConfig
+    survey: Survey
+    captions: tuple[str, ...]
+    lines: tuple[str, ...]
+    rules: CaptionRules
+    reader: PromptReader
+    beginning: Beginning
+    plan: Plan
+    notices: tuple[str, ...]
+
+    def prompts(self, count: int) -> list[str]:
+        """`count` training prompts as they will be read, going through pictures and lines in turn."""
+        pairs = ((self.lines[i % len(self.lines)], self.captions[i % len(self.captions)]) for i in range(count))
+        return [expand(line, caption, self.rules) for line, caption in pairs]
+
+
+def prepare(
+    config: TrainConfig, lexicon: Lexicon, known: Sequence[Word], standing: Beginning | None = None
+) -> Preparation:
+    """Check settings, files, names and prompts. `InputError` holds a sentence for each problem found.
+
+    `known` are the words that the model's user already has; `standing` is where a run that is resumed stands.
+    """
+    problems = config.problems()
+
+    def attempt(make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except InputError as error:
+            problems.extend(error.problems)
+            return None
+
+    if not config.images.strip():
+        problems.append("No picture folder is given. Set the dataset directory (images).")
+        found = None
+    else:
+        found = attempt(lambda: survey(_folder(config.images), config.width, config.height))
+    lines = attempt(lambda: read_template(config.template))
+    captions = attempt(lambda: _captions(found, config)) if found else None
+    beginning = standing or attempt(lambda: _beginning(config, lexicon))
+    word = Word(config.name, tuple(lexicon.tokenizer.ids(config.name)), beginning.count if beginning else 1)
+    notices = _name(word, lexicon, known, config.overwrite or standing is not None, problems) if config.name else []
+    rules = CaptionRules(config.name, config.shuffle_tags, config.tag_dropout, config.word_in_front)
+    others = tuple(other for other in known if other.name != word.name and other.ids != word.ids)
+    reader = PromptReader(lexicon.tokenizer, (word, *others) if word.ids else others, config.emphasis)
+    if found and lines and captions and word.ids:
+        problems += _prompts(found, captions, lines, rules, reader)
+        notices += _found_notices(found, captions, config)
+    plan = attempt(lambda: _plan(config, beginning.step if beginning else 0, problems))
+    if problems:
+        raise InputError(dict.fromkeys(problems))
+    assert found is not None  # these are None only with a problem
+    assert lines is not None
+    assert captions is not None
+    assert beginning is not None
+    assert plan is not None
+    notices += _plan_notices(plan, config, len(found.pictures))
+    return Preparation(config, found, captions, lines, rules, reader, beginning, plan, tuple(notices))
+
+
+def _folder(text: str) -> Path:
+    """A folder as people paste it: with quotes or blanks around it, or beginning with ~."""
+    return Path(text.strip().strip("\"'")).expanduser()
+
+
+def _captions(found: Survey, config: TrainConfig) -> tuple[str, ...]:
+    captions: list[str] = []
+    problems: list[str] = []
+    for picture in found.pictures:
+        try:
+            captions.append(read_caption(picture.path, regex=config.caption_regex, join=config.caption_join))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return tuple(captions)
+
+
+def _beginning(config: TrainConfig, lexicon: Lexicon) -> Beginning:
+    if not config.weights:
+        return from_text(config.init_text, config.vectors, lexicon)
+    count = None if config.vectors == DEFAULTS["vectors"] else config.vectors
+    return from_file(_folder(config.weights), count, lexicon)
+
+
+def _name(word: Word, lexicon: Lexicon, known: Sequence[Word], replace: bool, problems: list[str]) -> list[str]:
+    """Problems of the name among the words there are, and the notices on it."""
+    if not word.ids:
+        problems.append(f'The name "{word.name}" has no token of its own. Use letters or digits.')
+        return []
+    if len(word.ids) == 1:
+        problems.append(
+            f'"{word.name}" is a word that the model already knows (token {word.ids[0]}). '
+            f'Choose a name that is not, such as "{word.name}-1".'
+        )
+    notices = []
+    for other in known:
+        if other.name.lower() == word.name.lower():
+            if not replace:
+                problems.append(
+                    f'There is already an embedding "{other.name}". Choose another name, or set overwrite '
+                    "(the old file is kept as a backup)."
+                )
+        elif other.ids == word.ids:
+            problems.append(
+                f'"{word.name}" has the same token ids as the embedding "{other.name}", so a prompt could not tell '
+                "them apart. Choose another name."
+            )
+        elif other.ids == word.ids[: len(other.ids)] or word.ids == other.ids[: len(word.ids)]:
+            notices.append(
+                f'"{word.name}" and the embedding "{other.name}" begin alike; where both fit in a prompt, '
+                "the longer one wins."
+            )
+    return notices
+
+
+def _prompts(
+    found: Survey, captions: Sequence[str], lines: Sequence[str], rules: CaptionRules, reader: PromptReader
+) -> list[str]:
+    """A sentence naming the pictures whose prompts lack the word after expansion."""
+    lacking = []
+    for picture, caption in zip(found.pictures, captions):
+        bad = next((t for line in lines if not reader.read(t := expand(line, caption, rules)).holds(rules.name)), None)
+        if bad is not None:
+            lacking.append((picture.path.name, bad))
+    if not lacking:
+        return []
+    names = ", ".join(name for name, _ in lacking[:_NAMED]) + (" …" if len(lacking) > _NAMED else "")
+    return [
+        f'{len(lacking)} of {len(found.pictures)} pictures would have prompts without the word "{rules.name}" '
+        f'({names}), for instance "{lacking[0][1]}". Use a template with [name], write the word into the captions, or set '
+        "word_in_front to put it in front."
+    ]
+
+
+def _found_notices(found: Survey, captions: Sequence[str], config: TrainConfig) -> list[str]:
+    notices = [f"{path.name} is left out: it {reason}." for path, reason in found.skipped]
+    notices += [f"{picture.path.name} {remark}." for picture in found.pictures for remark in picture.remarks]
+    bracketed = [p.path.name for p, caption in zip(found.pictures, captions) if BRACKETS.search(caption)]
+    if bracketed and not config.emphasis:
+        notices.append(
+            f"{len(bracketed)} captions have brackets ({', '.join(bracketed[:_NAMED])}); they are read as plain text, "
+            "not as emphasis."
+        )
+    if config.use_alpha and not any(picture.transparent for picture in found.pictures):
+        notices.append("No picture has transparency, so the alpha channel changes nothing.")
+    if config.evaluation_pictures >= len(found.pictures):
+        notices.append("More pictures are to be kept aside than there are; training pictures are measured instead.")
+    return notices
+
+
+def _plan(config: TrainConfig, start: int, problems: Sequence[str]) -> Plan | None:
+    if problems:
+        return None
+    rates = parse_schedule(config.learn_rate)
+    clip = None if config.clip_mode == "disabled" else Clip(config.clip_mode, parse_schedule(config.clip_value))
+    steps = config.steps if rates.end is None else min(config.steps, rates.end)
+    if steps <= start:
+        raise InputError(
+            f"Max steps counts from the embedding's beginning: it has {start} steps already and the run would end at "
+            f"{steps}. Set more than {start}."
+        )
+    return Plan(config.name, steps, config.batch_size, config.accumulate, rates, clip)
+
+
+def _plan_notices(plan: Plan, config: TrainConfig, pictures: int) -> list[str]:
+    seen = plan.steps * config.examples_per_step
+    notices = [
+        f"{plan.steps} steps of {config.examples_per_step} pictures: {seen} pictures seen, "
+        f"each about {seen / pictures:.0f} times."
+    ]
+    if plan.steps < config.steps:
+        notices.append(f"The rates end at step {plan.steps}, and so will the run (max steps is {config.steps}).")
+    return notices

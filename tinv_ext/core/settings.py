@@ -1,0 +1,362 @@
+"""The settings of a run: one frozen dataclass, from which come validation, flags, the page and config.json.
+
+Each field carries its label, help, limits, choices and group; a default or a limit stands nowhere else. The labels are
+those of the WebUI's own Train tab where it has the setting.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from typing import Any
+
+from .dataset import LATENT_SAMPLING
+from .errors import InputError
+from .gradients import CLIP_MODES
+from .names import name_problems
+from .schedules import parse_schedule
+
+GROUPS = ("word", "pictures", "training", "evaluation", "previews", "saving", "model")
+FITS = ("crop", "stretch")
+
+
+@dataclass(frozen=True)
+class About:
+    """What a person must know of a setting, and which values it takes."""
+
+    group: str
+    label: str
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    multiple: int | None = None
+    choices: tuple[str, ...] = ()
+    check: Callable[[str], list[str]] | None = None
+
+
+def _schedule_problems(text: str) -> list[str]:
+    try:
+        parse_schedule(text)
+    except InputError as error:
+        return list(error.problems)
+    return []
+
+
+def setting(default: Any, group: str, label: str, said: str, **limits: Any) -> Any:
+    """A field of `TrainConfig` with its `About`."""
+    return field(default=default, metadata={"about": About(group, label, said, **limits)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """All settings of one training run. Values travel by name; `problems()` says what is wrong with them."""
+
+    # word
+    name: str = setting(
+        "", "word", "Name", "The new word: what you type in a prompt, and the file's name.", check=name_problems
+    )
+    init_text: str = setting(
+        "*",
+        "word",
+        "Initialization text",
+        "Words near to what the pictures show, such as the class (“cat”). Empty begins with zeros.",
+    )
+    vectors: int = setting(
+        1,
+        "word",
+        "Number of vectors per token",
+        "How many token vectors the word stands for; 0 takes one for each token of the initialization text.",
+        minimum=0,
+        maximum=75,
+    )
+    weights: str = setting("", "word", "Start from embedding", "An embedding file to go on from, with its step count.")
+    overwrite: bool = setting(
+        False,
+        "word",
+        "Overwrite old embedding",
+        "Replace an embedding of this name (the old file is kept as a backup).",
+    )
+
+    # pictures
+    images: str = setting("", "pictures", "Dataset directory", "Folder with the pictures and, beside them, captions.")
+    width: int = setting(
+        512, "pictures", "Width", "Width in pixels that pictures are brought to.", minimum=64, maximum=2048, multiple=8
+    )
+    height: int = setting(
+        512,
+        "pictures",
+        "Height",
+        "Height in pixels that pictures are brought to.",
+        minimum=64,
+        maximum=2048,
+        multiple=8,
+    )
+    fit: str = setting(
+        "crop", "pictures", "Resize", "Scale and cut at the middle (crop), or distort (stretch).", choices=FITS
+    )
+    template: str = setting(
+        "subject",
+        "pictures",
+        "Prompt template",
+        "subject, style, subject_filewords, style_filewords, none (the caption alone), or a file of your own.",
+    )
+    caption_regex: str = setting("", "pictures", "Filename word regex", "Takes words out of file names for captions.")
+    caption_join: str = setting(" ", "pictures", "Filename join string", "Stands between the words the regex finds.")
+    shuffle_tags: bool = setting(
+        False, "pictures", "Shuffle tags by ',' when creating prompts", "Draw the order of caption tags anew each time."
+    )
+    tag_dropout: float = setting(
+        0.0,
+        "pictures",
+        "Drop out tags when creating prompts",
+        "Chance with which each tag of a caption is left out.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    word_in_front: bool = setting(
+        False,
+        "pictures",
+        "Put the word in front",
+        "Begin prompts that lack the word with it, instead of refusing them.",
+    )
+    emphasis: bool = setting(
+        False, "pictures", "Brackets are emphasis", "Read (…) and [...] in training prompts as weights, not as text."
+    )
+    use_alpha: bool = setting(
+        False,
+        "pictures",
+        "Use PNG alpha channel as loss weight",
+        "What is transparent in a picture is not learnt.",
+    )
+    latent_sampling: str = setting(
+        "random",
+        "pictures",
+        "Latent sampling method",
+        "Sample the VAE's latent anew at each visit (random), once for the run, or take its mean (deterministic).",
+        choices=LATENT_SAMPLING,
+    )
+    cache_latents: bool = setting(
+        True, "pictures", "Keep latents on disk", "Encoded pictures are kept for the next run on the same pictures."
+    )
+
+    # training
+    steps: int = setting(
+        1000,
+        "training",
+        "Max steps",
+        "The run ends at this step, counted from the embedding's beginning.",
+        minimum=1,
+        maximum=1_000_000,
+    )
+    learn_rate: str = setting(
+        "0.005",
+        "training",
+        "Embedding Learning rate",
+        "A rate, or rates with the step each holds to: 0.005:100, 1e-3:1000, 1e-5.",
+        check=_schedule_problems,
+    )
+    batch_size: int = setting(1, "training", "Batch size", "Pictures in one forward pass.", minimum=1, maximum=1024)
+    accumulate: int = setting(
+        1,
+        "training",
+        "Gradient accumulation steps",
+        "Forward passes whose gradients make up one step.",
+        minimum=1,
+        maximum=1024,
+    )
+    clip_mode: str = setting(
+        "disabled",
+        "training",
+        "Gradient Clipping",
+        "Limit each component (value) or the length (norm) of the gradient.",
+        choices=CLIP_MODES,
+    )
+    clip_value: str = setting(
+        "0.1",
+        "training",
+        "Gradient clip value",
+        "The limit; it may change by step like a rate.",
+        check=_schedule_problems,
+    )
+    seed: int = setting(0, "training", "Seed", "Same seed, same run.", minimum=0, maximum=2**63 - 1)
+
+    # evaluation
+    evaluate_every: int = setting(
+        50, "evaluation", "Evaluate every N steps", "0 never evaluates.", minimum=0, maximum=1_000_000
+    )
+    evaluation_pictures: int = setting(
+        0,
+        "evaluation",
+        "Pictures kept aside",
+        "This many pictures are not trained on but measured; 0 measures on training pictures.",
+        minimum=0,
+        maximum=1000,
+    )
+    evaluation_draws: int = setting(
+        4, "evaluation", "Timesteps per picture", "Fixed timesteps at which each is measured.", minimum=1, maximum=100
+    )
+
+    # previews
+    preview_every: int = setting(
+        0, "previews", "Save an image to log directory every N steps", "0 makes none.", minimum=0, maximum=1_000_000
+    )
+    preview_prompt: str = setting(
+        "a photo of [name]", "previews", "Preview prompt", "One prompt a line; [name] becomes the word."
+    )
+    preview_negative_prompt: str = setting("", "previews", "Preview negative prompt", "What previews should not show.")
+    preview_steps: int = setting(
+        20, "previews", "Preview sampling steps", "Denoising steps of a preview.", minimum=1, maximum=150
+    )
+    preview_cfg_scale: float = setting(
+        7.0, "previews", "Preview CFG Scale", "How strictly a preview follows its prompt.", minimum=1.0, maximum=30.0
+    )
+    preview_seed: int = setting(
+        1,
+        "previews",
+        "Preview seed",
+        "The same for all previews, so that they can be compared.",
+        minimum=0,
+        maximum=2**32 - 1,
+    )
+    preview_width: int = setting(
+        0, "previews", "Preview width", "0 takes the width of training.", minimum=0, maximum=2048, multiple=8
+    )
+    preview_height: int = setting(
+        0, "previews", "Preview height", "0 takes the height of training.", minimum=0, maximum=2048, multiple=8
+    )
+
+    # saving
+    save_every: int = setting(
+        0,
+        "saving",
+        "Save a copy of embedding to log directory every N steps",
+        "0 saves only at the end.",
+        minimum=0,
+        maximum=1_000_000,
+    )
+    save_image_embedding: bool = setting(
+        True, "saving", "Save images with embedding in PNG chunks", "Each preview is also an embedding file."
+    )
+    checkpoint_every: int = setting(
+        100,
+        "saving",
+        "Save the run's state every N steps",
+        "From it a run goes on; 0 saves none.",
+        minimum=0,
+        maximum=1_000_000,
+    )
+    output: str = setting("textual_inversion", "saving", "Log directory", "Folder for runs, their previews and copies.")
+
+    # model
+    clip_skip: int = setting(
+        1, "model", "Clip skip", "Layers of the text encoder left out, counted as in the WebUI.", minimum=1, maximum=12
+    )
+
+    @property
+    def examples_per_step(self) -> int:
+        """Pictures that one optimizer step sees."""
+        return self.batch_size * self.accumulate
+
+    def problems(self) -> list[str]:
+        """A sentence for each value that cannot be used."""
+        return [
+            problem for name, about in ABOUT.items() for problem in _value_problems(about, name, getattr(self, name))
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Values by name, as JSON can hold them."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """Settings from values by name, numbers also as text. `InputError` with every unknown name and wrong type."""
+        problems: list[str] = []
+        known: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in ABOUT:
+                problems.append(f'There is no setting "{name}".{_nearest(name)}')
+                continue
+            try:
+                known[name] = _converted(DEFAULTS[name], value)
+            except ValueError:
+                problems.append(f"{ABOUT[name].label} ({name}) must be {_kind(DEFAULTS[name])}, not {value!r}.")
+        config = cls(**known)
+        for name in known:
+            problems += _value_problems(ABOUT[name], name, known[name])
+        if problems:
+            raise InputError(problems)
+        return config
+
+    def but(self, **changes: Any) -> TrainConfig:
+        """The same settings with some changed."""
+        return replace(self, **changes)
+
+
+ABOUT: dict[str, About] = {item.name: item.metadata["about"] for item in fields(TrainConfig)}
+DEFAULTS: dict[str, Any] = {item.name: item.default for item in fields(TrainConfig)}
+
+
+def _value_problems(about: About, name: str, value: Any) -> list[str]:
+    said = f"{about.label} ({name})"
+    if about.choices and value not in about.choices:
+        return [f'{said} is "{value}"; choose one of: {", ".join(about.choices)}.']
+    if isinstance(value, float) and not math.isfinite(value):
+        return [f"{said} is {value}; give a finite number."]
+    if about.minimum is not None and value < about.minimum:
+        return [f"{said} is {value}; the least is {about.minimum:g}."]
+    if about.maximum is not None and value > about.maximum:
+        return [f"{said} is {value}; the most is {about.maximum:g}."]
+    if about.multiple and value % about.multiple:
+        return [
+            f"{said} is {value}; it must be a multiple of {about.multiple}, such as {_round(value, about.multiple)}."
+        ]
+    return [f"{said}: {problem}" for problem in about.check(value)] if about.check else []
+
+
+def _round(value: int, multiple: int) -> int:
+    return max(multiple, round(value / multiple) * multiple)
+
+
+def _converted(default: Any, value: Any) -> Any:
+    """`value` as the type of `default`; `ValueError` if it is something else."""
+    if isinstance(value, str) and not isinstance(default, str):
+        value = _spoken(value)
+    if isinstance(default, bool):
+        if value in (True, False):
+            return bool(value)
+    elif isinstance(default, str):
+        if isinstance(value, str):
+            return value
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return str(value)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and _fits(default, value):
+        return type(default)(value)
+    raise ValueError(value)
+
+
+def _fits(default: Any, value: float) -> bool:
+    return isinstance(default, float) or (math.isfinite(value) and value == int(value))
+
+
+def _spoken(text: str) -> Any:
+    """The boolean or number that a text means, or the text itself."""
+    words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+    if text.strip().lower() in words:
+        return words[text.strip().lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _kind(default: Any) -> str:
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[type(default)]
+
+
+def _nearest(name: str) -> str:
+    near = get_close_matches(name, ABOUT, 1)
+    return f' Did you mean "{near[0]}"?' if near else ""

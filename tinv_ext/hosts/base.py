@@ -1,0 +1,49 @@
+"""What a place must offer so that a run can happen in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from tinv_ext.core.model import Lexicon, Model, Words
+from tinv_ext.core.previews import PictureRequest
+from tinv_ext.core.prompts import Word
+
+
+class Host(Protocol):
+    """A program with a loaded Stable Diffusion: the WebUI, or a diffusers pipeline on the command line."""
+
+    @property
+    def lexicon(self) -> Lexicon:
+        """Tokens and token vectors of the loaded model, without touching it."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, str | None]:
+        """What is loaded, for people and files: `model_name`, `model_hash` (10 hex digits or None), `family`."""
+        ...
+
+    @property
+    def embeddings_folder(self) -> Path:
+        """Where embeddings lie that prompts can use."""
+        ...
+
+    def known_words(self) -> Sequence[Word]:
+        """The embeddings that prompts can already use."""
+        ...
+
+    def training(self, clip_skip: int) -> AbstractContextManager[Model]:
+        """The model frozen and ready to be trained on; everything is put back on any exit."""
+        ...
+
+    def draw(self, request: PictureRequest, words: Words) -> Image.Image:
+        """One picture, with `words` usable in its prompts. Leaves all random generators as they were."""
+        ...
+
+    def refresh_embeddings(self) -> None:
+        """Make what was written into `embeddings_folder` usable in the next prompt."""
+        ...

@@ -1,0 +1,240 @@
+"""The offline host: a diffusers pipeline of Stable Diffusion 1, for the command line, the tests, and as the reference.
+
+Works with diffusers 0.30.3 / transformers 4.30.2 and with those of today.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+from PIL import Image
+from torch import Tensor
+
+from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.errors import FormatError
+from tinv_ext.core.files import read_embedding
+from tinv_ext.core.initial import unfit
+from tinv_ext.core.latents import LatentDistribution
+from tinv_ext.core.model import Model, Words
+from tinv_ext.core.noise import NoiseSchedule
+from tinv_ext.core.previews import PictureRequest
+from tinv_ext.core.prompts import Chunk, Prompt, PromptReader, Tokenizer, Word, equal_chunks
+
+log = logging.getLogger(__name__)
+ENCODER = "clip_l"
+_HALF_SCALE = 1024.0  # gradients of the loss in float16 would fall below its smallest number
+_EMBEDDING_FILES = ("*.pt", "*.bin", "*.safetensors")
+
+
+class ClipTokenizer:
+    """CLIP's byte-pair encoding as `core.prompts.Tokenizer`."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.start = int(tokenizer.bos_token_id)
+        self.end = int(tokenizer.eos_token_id)
+        self.comma = self.ids(",")[0]
+
+    def ids(self, text: str) -> list[int]:
+        """Ids of a text of any length, without start and end."""
+        return list(self._tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"])
+
+    def spellings(self, ids: Sequence[int]) -> list[str]:
+        """The tokens as CLIP writes them; `</w>` ends a word."""
+        return [str(token) for token in self._tokenizer.convert_ids_to_tokens(list(ids))]
+
+
+@dataclass(frozen=True)
+class PipelineLexicon:
+    """Tokens and token vectors of a pipeline."""
+
+    tokenizer: Tokenizer
+    table: torch.nn.Embedding
+
+    @property
+    def widths(self) -> Mapping[str, int]:
+        return {ENCODER: int(self.table.embedding_dim)}
+
+    def token_vectors(self, ids: Sequence[int]) -> dict[str, Tensor]:
+        return {ENCODER: self.table.weight.detach()[list(ids)].float().clone()}
+
+
+class PipelineModel:
+    """Stable Diffusion 1 of a pipeline, as `core.model.Model`. Use it inside `DiffusersHost.training` only."""
+
+    def __init__(self, pipeline: StableDiffusionPipeline, lexicon: PipelineLexicon, clip_skip: int, known: Words):
+        self._pipeline = pipeline
+        self._lexicon = lexicon
+        self._clip_skip = clip_skip
+        self._known = known
+        config = pipeline.scheduler.config
+        self.noise = NoiseSchedule(pipeline.scheduler.alphas_cumprod.float(), config.get("prediction_type", "epsilon"))
+        self.widths = lexicon.widths
+        self.tokenizer = lexicon.tokenizer
+        self.device = pipeline.unet.device
+        self.loss_scale = _HALF_SCALE if pipeline.unet.dtype == torch.float16 else 1.0
+
+    @cached_property
+    def vae_digest(self) -> str:
+        """SHA-256 over the weights of the encoding half, their type and the scale factor."""
+        vae = self._pipeline.vae
+        digest = hashlib.sha256(f"{vae.dtype} {vae.config.scaling_factor}".encode())
+        for part in (vae.encoder, vae.quant_conv):
+            for name, value in part.state_dict().items():
+                digest.update(name.encode())
+                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def token_vectors(self, ids: Sequence[int]) -> dict[str, Tensor]:
+        return self._lexicon.token_vectors(ids)
+
+    @torch.no_grad()
+    def encode_images(self, pixels: Tensor) -> LatentDistribution:
+        vae = self._pipeline.vae
+        latents = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
+        scale = vae.config.scaling_factor
+        return LatentDistribution(latents.mean.float() * scale, latents.std.float() * scale)
+
+    def encode_prompts(self, prompts: Sequence[Prompt], words: Words) -> Tensor:
+        """The text encoder's output (B, chunks·77, width), as AUTOMATIC1111 puts chunks together."""
+        rows = [chunk for chunks in equal_chunks(prompts, self.tokenizer) for chunk in chunks]
+        with standing_in(self._lexicon.table, rows, {**self._known, **words}):
+            output = self._hidden(torch.tensor([row.ids for row in rows], device=self.device))
+        output = emphasized(output, rows)
+        return output.reshape(len(prompts), -1, output.shape[-1])
+
+    def _hidden(self, ids: Tensor) -> Tensor:
+        """The last hidden state, or with clip skip an earlier one through the same final LayerNorm."""
+        encoder = self._pipeline.text_encoder
+        if self._clip_skip == 1:
+            return encoder(input_ids=ids)[0]
+        states = encoder(input_ids=ids, output_hidden_states=True).hidden_states
+        return getattr(encoder, "text_model", encoder).final_layer_norm(states[-self._clip_skip])
+
+    def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
+        unet = self._pipeline.unet
+        return unet(noisy.to(unet.dtype), timesteps, condition.to(unet.dtype), return_dict=False)[0]
+
+
+@contextmanager
+def standing_in(table: torch.nn.Embedding, rows: Sequence[Chunk], words: Words) -> Iterator[None]:
+    """While open, the token table answers with the vectors of words at the places where they stand in `rows`."""
+    places = [(row, place, name) for row, chunk in enumerate(rows) for place, name in chunk.words]
+
+    def replace(module: torch.nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        if not places:
+            return output
+        vectors = [words[name][ENCODER].to(output) for _, _, name in places]
+        at_rows = [row for (row, _, _), vector in zip(places, vectors) for _ in vector]
+        at_places = [place + index for (_, place, _), vector in zip(places, vectors) for index in range(len(vector))]
+        index = (torch.tensor(at_rows, device=output.device), torch.tensor(at_places, device=output.device))
+        return output.index_put(index, torch.cat(vectors))
+
+    handle = table.register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def emphasized(output: Tensor, rows: Sequence[Chunk]) -> Tensor:
+    """Multiply token outputs (R, 77, d) by their weights, each row's mean kept: the WebUI's emphasis "Original"."""
+    if all(weight == 1.0 for chunk in rows for weight in chunk.weights):
+        return output
+    weights = torch.tensor([chunk.weights for chunk in rows], device=output.device, dtype=output.dtype).unsqueeze(-1)
+    weighted = output * weights
+    return weighted * (output.mean((1, 2), keepdim=True) / weighted.mean((1, 2), keepdim=True))
+
+
+def only(vectors: Mapping[str, Tensor]) -> Tensor:
+    """The vectors of the one encoder that Stable Diffusion 1 has, whatever the file calls it."""
+    (tensor,) = vectors.values()
+    return tensor
+
+
+class DiffusersHost:
+    """A pipeline as `hosts.base.Host`; embeddings lie in `embeddings_folder`."""
+
+    def __init__(self, pipeline: StableDiffusionPipeline, embeddings_folder: Path, facts: Mapping[str, str | None]):
+        self._pipeline = pipeline
+        self.embeddings_folder = embeddings_folder
+        self.facts = facts
+        self.lexicon = PipelineLexicon(ClipTokenizer(pipeline.tokenizer), pipeline.text_encoder.get_input_embeddings())
+        self._embeddings: dict[str, Embedding] = {}
+        self.refresh_embeddings()
+
+    def refresh_embeddings(self) -> None:
+        """Read the folder again; files that are no embedding or do not fit the model are logged and left out."""
+        self._embeddings = {}
+        for path in sorted(file for pattern in _EMBEDDING_FILES for file in self.embeddings_folder.glob(pattern)):
+            try:
+                embedding = read_embedding(path)
+            except (FormatError, OSError) as error:
+                log.warning("%s", error)
+                continue
+            problem = unfit(embedding, self.lexicon.widths)
+            if problem:
+                log.warning("%s", problem)
+                continue
+            self._embeddings[path.stem] = embedding
+
+    def known_words(self) -> Sequence[Word]:
+        return [self._word(name, embedding.count) for name, embedding in self._embeddings.items()]
+
+    def _word(self, name: str, count: int) -> Word:
+        return Word(name, tuple(self.lexicon.tokenizer.ids(name)), count)
+
+    def _known_vectors(self) -> Words:
+        device = self._pipeline.device
+        return {name: {ENCODER: only(item.vectors).to(device)} for name, item in self._embeddings.items()}
+
+    @contextmanager
+    def training(self, clip_skip: int) -> Iterator[Model]:
+        """All weights frozen and in evaluation mode; gradient flags and modes are put back on any exit."""
+        parts = (self._pipeline.unet, self._pipeline.text_encoder, self._pipeline.vae)
+        flags = [(weight, weight.requires_grad) for part in parts for weight in part.parameters()]
+        modes = [(module, module.training) for part in parts for module in part.modules()]
+        try:
+            for part in parts:
+                part.requires_grad_(False).eval()
+            yield PipelineModel(self._pipeline, self.lexicon, clip_skip, self._known_vectors())
+        finally:
+            for weight, flag in flags:
+                weight.requires_grad_(flag)
+            for module, mode in modes:
+                module.training = mode
+
+    def draw(self, request: PictureRequest, words: Words, clip_skip: int = 1) -> Image.Image:
+        """A picture by the pipeline itself, its prompts encoded as in training (any length, brackets as emphasis)."""
+        known = {**self._known_vectors(), **words}
+        vocabulary = tuple(self._word(name, len(vectors[ENCODER])) for name, vectors in known.items())
+        reader = PromptReader(self.lexicon.tokenizer, vocabulary, emphasis=True)
+        model = PipelineModel(self._pipeline, self.lexicon, clip_skip, {})
+        moved = {name: {ENCODER: vectors[ENCODER].to(model.device)} for name, vectors in known.items()}
+        prompts = [reader.read(request.negative_prompt), reader.read(request.prompt)]
+        with torch.no_grad():
+            negative, positive = model.encode_prompts(prompts, moved).chunk(2)
+        return self._sampler()(
+            prompt_embeds=positive,
+            negative_prompt_embeds=negative,
+            num_inference_steps=request.steps,
+            guidance_scale=request.cfg_scale,
+            width=request.width,
+            height=request.height,
+            generator=torch.Generator().manual_seed(request.seed),
+        ).images[0]
+
+    def _sampler(self) -> StableDiffusionPipeline:
+        parts = {**self._pipeline.components, "scheduler": DDIMScheduler.from_config(self._pipeline.scheduler.config)}
+        pipeline = type(self._pipeline)(**parts, requires_safety_checker=False)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
