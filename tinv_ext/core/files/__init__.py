@@ -1,0 +1,21 @@
+"""Embeddings and files: every format that programs write an embedding into, read safely and written exactly."""
+
+from __future__ import annotations
+
+from tinv_ext.core.files.atomic import atomic_write, replace_file
+from tinv_ext.core.files.layouts import Contents, Found
+from tinv_ext.core.files.reading import read_all, read_contents, read_embedding
+from tinv_ext.core.files.writing import DEFAULTS, FORMATS, write_embedding
+
+__all__ = [
+    "DEFAULTS",
+    "FORMATS",
+    "Contents",
+    "Found",
+    "atomic_write",
+    "read_all",
+    "read_contents",
+    "read_embedding",
+    "replace_file",
+    "write_embedding",
+]

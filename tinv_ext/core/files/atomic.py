@@ -1,0 +1,62 @@
+"""Writing a file so that readers, a crash or a full disk see either the old content or the new, never a half."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from tinv_ext.core.errors import HostError
+
+PAUSES = (0.01, 0.02, 0.04, 0.08, 0.15, 0.25, 0.35, 0.5, 0.6)
+"""Seconds between the attempts to replace a file that somebody holds open: two seconds in all."""
+
+
+def replace_file(temp: Path, target: Path) -> None:
+    """Move `temp` over `target` in one step.
+
+    On Windows this is refused (PermissionError) while any program has the target open, as virus scanners and the WebUI
+    do for moments: it is tried again for about two seconds, then a HostError says so. `temp` is left where it is.
+    """
+    for pause in PAUSES:
+        try:
+            os.replace(temp, target)
+            return
+        except PermissionError:
+            time.sleep(pause)
+    try:
+        os.replace(temp, target)
+    except OSError as error:
+        raise HostError(
+            f"{target} could not be replaced ({error.strerror}): another program may hold it open, or it is "
+            "write-protected. "
+            "Close that program or choose another place, then save again."
+        ) from error
+
+
+@contextmanager
+def atomic_write(target: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `target`; when the block ends well, flush it to disk and move it into place.
+
+    If the block raises, the temporary file is removed and `target` stays as it was. A link is followed, the file that
+    it points to is replaced. The folder must exist. Raises HostError where the system refuses (full disk, no rights).
+    """
+    place = Path(os.path.realpath(target))
+    temp = place.with_name(f".{place.name[:100]}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temp, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        replace_file(temp, place)
+    except OSError as error:
+        raise HostError(
+            f"{target} could not be written ({error.strerror or error}): check the folder, the rights and the "
+            "free space."
+        ) from error
+    finally:
+        temp.unlink(missing_ok=True)

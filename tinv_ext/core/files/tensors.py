@@ -1,0 +1,51 @@
+"""A tensor that still lies in a file: its shape is known and can be judged before anything is allocated for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tinv_ext.core.errors import FormatError
+
+MAX_ELEMENTS = 1 << 22
+"""The largest tensor taken for an embedding: 16 MB as float32, far above 75 vectors of any encoder."""
+
+MAX_DIMENSIONS = 8
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """`shape` as the file claims it; `read()` gives the numbers in their own type, or raises FormatError."""
+
+    shape: tuple[int, ...]
+    read: Callable[[], Tensor]
+
+
+def size_of(dtype: torch.dtype) -> int:
+    """Bytes of one number (`dtype.itemsize` is younger than some of the versions we run on)."""
+    return torch.empty(0, dtype=dtype).element_size()
+
+
+def load_tensor(stored: StoredTensor, where: str) -> Tensor:
+    """The numbers as float32 of `stored.shape`; FormatError when it is too large to be part of an embedding."""
+    if len(stored.shape) > MAX_DIMENSIONS or math.prod(stored.shape) > MAX_ELEMENTS:
+        raise FormatError(
+            f"The tensor '{where[:80]}' has the shape {stored.shape[:MAX_DIMENSIONS]}: too large for an embedding."
+        )
+    return stored.read().to(torch.float32).contiguous()
+
+
+def tensor_of_bytes(data: bytes | memoryview, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    """Little-endian raw numbers as a tensor of its own memory; `data` must hold exactly as many as `shape` says."""
+    expected = math.prod(shape) * size_of(dtype)
+    if len(data) != expected:
+        raise FormatError(
+            f"A tensor of shape {shape} should have {expected} bytes but {len(data)} are there: the file is damaged."
+        )
+    if not data:
+        return torch.zeros(shape, dtype=dtype)
+    return torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape)
