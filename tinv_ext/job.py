@@ -7,7 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ def run(
 ) -> runs.Status:
     """Train from the beginning to the file in the host's embeddings folder. `InputError` before anything is written."""
     preparation = check(config, host)
-    folder = runs.create(config, _facts(preparation, host))
+    folder = runs.create(config, _run_facts(preparation, host))
     return _carry_out(preparation, host, folder, report, wishes or Wishes())
 
 
@@ -165,6 +165,18 @@ def _keeping_vectors(run_: _Run) -> Iterator[None]:
         run_.folder.write_status(runs.Status("training", run_.state.step))
         run_.keep()
         raise
+
+
+def evaluate_text(config: TrainConfig, host: Host, text: str) -> float:
+    """The evaluation loss that `text` reaches in place of the word, on the very draws that measure a run of `config`.
+
+    It tells how good a run could get where words can describe the pictures. Writes nothing but the latent cache.
+    """
+    preparation = check(config, host)
+    rules = replace(preparation.rules, name=text)
+    with host.training(config.clip_skip) as model:
+        _, measured = _examples(preparation, model, lambda event: None)
+        return evaluate(model, _probe(measured, replace(preparation, rules=rules), model), {})
 
 
 def _state(preparation: Preparation, folder: runs.RunFolder, model: Model) -> State:
@@ -334,6 +346,12 @@ def _asked(wish: threading.Event) -> bool:
     asked = wish.is_set()
     wish.clear()
     return asked
+
+
+def _run_facts(preparation: Preparation, host: Host) -> dict[str, Any]:
+    """What config.json keeps: also the places, for going on with the run on this machine."""
+    here = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    return {**_facts(preparation, host), "model": dict(host.facts), "here": here}
 
 
 def _facts(preparation: Preparation, host: Host) -> dict[str, Any]:

@@ -90,6 +90,12 @@ class RunFolder:
                 f'"{self.path}" is not the folder of a run: config.json cannot be read ({error}).'
             ) from error
 
+    def facts(self) -> dict[str, Any]:
+        """What was known when the run began: model, dataset digest, versions."""
+        self.config()  # says so if this is no run
+        found = json.loads((self.path / "config.json").read_text("utf-8")).get("facts")
+        return found if isinstance(found, dict) else {}
+
     def status(self) -> Status:
         """How the run stands, as it was last written."""
         try:

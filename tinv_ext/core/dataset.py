@@ -14,8 +14,6 @@ from .latents import LatentDistribution
 from .prompts import Prompt, PromptReader
 from .state import State
 
-LATENT_SAMPLING = ("once", "deterministic", "random")
-
 
 @dataclass(frozen=True)
 class Example:

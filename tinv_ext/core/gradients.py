@@ -10,8 +10,6 @@ from torch import Tensor
 
 from .schedules import Schedule
 
-CLIP_MODES = ("disabled", "value", "norm")
-
 
 @dataclass(frozen=True)
 class Clip:

@@ -22,6 +22,21 @@ class PictureRequest:
     height: int
     sampler: str = "DDIM"
 
+    def problems(self) -> list[str]:
+        """A sentence for each value with which no picture can be drawn."""
+        problems = [
+            f"The {side} is {size} pixels; it must be a multiple of 8 from 64 to 2048."
+            for side, size in (("width", self.width), ("height", self.height))
+            if size % 8 or not 64 <= size <= 2048
+        ]
+        if not 1 <= self.steps <= 150:
+            problems.append(f"{self.steps} sampling steps cannot be done; give 1 to 150.")
+        if not 1 <= self.cfg_scale <= 30:
+            problems.append(f"The CFG scale is {self.cfg_scale:g}; give 1 to 30.")
+        if not 0 <= self.seed < 2**63:
+            problems.append(f"The seed is {self.seed}; give a whole number from 0.")
+        return problems
+
 
 def preview_requests(config: TrainConfig) -> list[PictureRequest]:
     """What a preview of this run draws: one picture for each line of its preview prompt, [name] filled in."""

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
-from .dataset import LATENT_SAMPLING
 from .errors import InputError
-from .gradients import CLIP_MODES
 from .names import name_problems
 from .schedules import parse_schedule
 
 GROUPS = ("word", "pictures", "training", "evaluation", "previews", "saving", "model")
 FITS = ("crop", "stretch")
+LATENT_SAMPLING = ("once", "deterministic", "random")
+CLIP_MODES = ("disabled", "value", "norm")
 
 
 @dataclass(frozen=True)

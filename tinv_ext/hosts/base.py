@@ -28,6 +28,11 @@ class Host(Protocol):
         ...
 
     @property
+    def native_size(self) -> int:
+        """Width and height in pixels that the model was made for."""
+        ...
+
+    @property
     def embeddings_folder(self) -> Path:
         """Where embeddings lie that prompts can use."""
         ...

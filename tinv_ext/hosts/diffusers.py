@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.errors import FormatError
+from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.files import read_embedding
 from tinv_ext.core.initial import unfit
 from tinv_ext.core.latents import LatentDistribution
@@ -133,7 +133,7 @@ def standing_in(table: torch.nn.Embedding, rows: Sequence[Chunk], words: Words) 
     def replace(module: torch.nn.Module, inputs: Any, output: Tensor) -> Tensor:
         if not places:
             return output
-        vectors = [words[name][ENCODER].to(output) for _, _, name in places]
+        vectors = [only(words[name]).to(output) for _, _, name in places]
         at_rows = [row for (row, _, _), vector in zip(places, vectors) for _ in vector]
         at_places = [place + index for (_, place, _), vector in zip(places, vectors) for index in range(len(vector))]
         index = (torch.tensor(at_rows, device=output.device), torch.tensor(at_places, device=output.device))
@@ -172,6 +172,36 @@ class DiffusersHost:
         self._embeddings: dict[str, Embedding] = {}
         self.refresh_embeddings()
 
+    @classmethod
+    def placed(
+        cls,
+        pipeline: StableDiffusionPipeline,
+        embeddings_folder: Path,
+        facts: Mapping[str, str | None],
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> DiffusersHost:
+        """The pipeline on a device: "auto" takes CUDA in float16 if there is one, else the CPU in float32.
+
+        The VAE stays in float32: in float16 that of SDXL overflows, and encoding happens once.
+        """
+        try:
+            place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+            pipeline.to(place)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f'The device "{device}" cannot be used: {error}. Use auto or cpu.') from error
+        half = "fp16" if place.type == "cuda" else "fp32"
+        kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+        for part in (pipeline.unet, pipeline.text_encoder):
+            part.to(kind[half if precision == "auto" else precision])
+        pipeline.vae.to(torch.float32)
+        return cls(pipeline, embeddings_folder, {"family": "SD1", **facts})
+
+    @property
+    def native_size(self) -> int:
+        """Width and height in pixels that the model was made for."""
+        return int(self._pipeline.unet.config.sample_size) * 8
+
     def refresh_embeddings(self) -> None:
         """Read the folder again; files that are no embedding or do not fit the model are logged and left out."""
         self._embeddings = {}
@@ -194,8 +224,7 @@ class DiffusersHost:
         return Word(name, tuple(self.lexicon.tokenizer.ids(name)), count)
 
     def _known_vectors(self) -> Words:
-        device = self._pipeline.device
-        return {name: {ENCODER: only(item.vectors).to(device)} for name, item in self._embeddings.items()}
+        return {name: item.vectors for name, item in self._embeddings.items()}
 
     @contextmanager
     def training(self, clip_skip: int) -> Iterator[Model]:
@@ -213,25 +242,31 @@ class DiffusersHost:
             for module, mode in modes:
                 module.training = mode
 
-    def draw(self, request: PictureRequest, words: Words, clip_skip: int = 1) -> Image.Image:
-        """A picture by the pipeline itself, its prompts encoded as in training (any length, brackets as emphasis)."""
+    def draw(self, request: PictureRequest, words: Words) -> Image.Image:
+        return self.draw_many([request], words)[0]
+
+    def draw_many(self, requests: Sequence[PictureRequest], words: Words, clip_skip: int = 1) -> list[Image.Image]:
+        """Pictures by the pipeline itself, their prompts encoded as in training (any length, brackets as emphasis).
+
+        They may differ in prompts and seed only; each is the picture that it would be alone, but for rounding.
+        """
         known = {**self._known_vectors(), **words}
-        vocabulary = tuple(self._word(name, len(vectors[ENCODER])) for name, vectors in known.items())
+        vocabulary = tuple(self._word(name, len(only(vectors))) for name, vectors in known.items())
         reader = PromptReader(self.lexicon.tokenizer, vocabulary, emphasis=True)
-        model = PipelineModel(self._pipeline, self.lexicon, clip_skip, {})
-        moved = {name: {ENCODER: vectors[ENCODER].to(model.device)} for name, vectors in known.items()}
-        prompts = [reader.read(request.negative_prompt), reader.read(request.prompt)]
+        model = PipelineModel(self._pipeline, self.lexicon, clip_skip, known)
+        texts = [request.negative_prompt for request in requests] + [request.prompt for request in requests]
         with torch.no_grad():
-            negative, positive = model.encode_prompts(prompts, moved).chunk(2)
+            negative, positive = model.encode_prompts([reader.read(text) for text in texts], {}).chunk(2)
+        first = requests[0]
         return self._sampler()(
             prompt_embeds=positive,
             negative_prompt_embeds=negative,
-            num_inference_steps=request.steps,
-            guidance_scale=request.cfg_scale,
-            width=request.width,
-            height=request.height,
-            generator=torch.Generator().manual_seed(request.seed),
-        ).images[0]
+            num_inference_steps=first.steps,
+            guidance_scale=first.cfg_scale,
+            width=first.width,
+            height=first.height,
+            generator=[torch.Generator().manual_seed(request.seed) for request in requests],
+        ).images
 
     def _sampler(self) -> StableDiffusionPipeline:
         parts = {**self._pipeline.components, "scheduler": DDIMScheduler.from_config(self._pipeline.scheduler.config)}

@@ -1,0 +1,7 @@
+"""`python -m tinv_ext …`"""
+
+import sys
+
+from tinv_ext.cli import main
+
+sys.exit(main())

@@ -1,0 +1,335 @@
+"""The command line: train, check and generate without a WebUI. Flags come from the settings; nothing has two names.
+
+Exit codes: 0 done, 2 bad input, 3 stopped, 4 failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinv_ext import __version__
+from tinv_ext.core.errors import InputError, TinvError
+from tinv_ext.core.previews import PictureRequest, infotext
+from tinv_ext.core.settings import ABOUT, DEFAULTS, GROUPS, TrainConfig
+
+if TYPE_CHECKING:
+    from tinv_ext.core.prepare import Preparation
+    from tinv_ext.hosts.diffusers import DiffusersHost
+
+DONE, BAD_INPUT, STOPPED, FAILED = 0, 2, 3, 4
+_NOT_SETTINGS = {"command", "config", "model", "device", "precision", "embeddings", "resume"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command; returns the exit code."""
+    options = vars(_parser().parse_args(arguments))
+    command: Callable[[dict[str, Any]], int] = options.pop("carry_out")
+    try:
+        return command(options)
+    except InputError as error:
+        print(f"tinv: {_counted(len(error.problems), 'problem')}; nothing was started.", file=sys.stderr)
+        for problem in error.problems:
+            print(f"  - {problem}", file=sys.stderr)
+        return BAD_INPUT
+    except TinvError as error:
+        print(f"tinv: failed. {error}", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("tinv", description="Textual inversion for Stable Diffusion.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    train = _command(commands, "train", _train, "teach a new word from a folder of pictures")
+    train.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
+    check = _command(commands, "check", _check, "say what a training would do, without starting it")
+    for command in (train, check):
+        _add_model(command)
+        command.add_argument("--config", type=Path, metavar="FILE", help="settings from a .toml or .json file")
+        _add_settings(command)
+    generate = _command(commands, "generate", _generate, "draw a picture with embeddings")
+    _add_model(generate)
+    _add_generate(generate)
+    _add_toy(commands)
+    return parser
+
+
+def _add_toy(commands: Any) -> None:
+    said = "the tiny model that comes with the package"
+    actions = commands.add_parser("toy", help=said, description=said).add_subparsers(required=True, metavar="ACTION")
+    demo = _command(actions, "demo", _demo, "teach it one concept that it does not know, and show the result")
+    demo.add_argument("--output", type=Path, default=Path("demo"), metavar="DIR")
+    demo.add_argument("--concept", metavar="NAME", help="one of those with sample pictures in the package")
+    export = _command(actions, "export", _export, "write it as a diffusers folder and in the WebUI's form")
+    export.add_argument("folder", type=Path)
+
+
+def _command(
+    commands: Any, name: str, carry_out: Callable[[dict[str, Any]], int], said: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=said, description=said, allow_abbrev=False)
+    parser.set_defaults(carry_out=carry_out)
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("host")
+    group.add_argument("--model", default=None, help="toy (the default), a diffusers folder, or a checkpoint file")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps …")
+    group.add_argument("--precision", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
+    group.add_argument(
+        "--embeddings", type=Path, metavar="DIR", help="folder of embeddings (default: in the log directory)"
+    )
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """A flag for each setting; only those given are passed on, as text, so that all problems are told at once."""
+    groups = {name: parser.add_argument_group(name) for name in GROUPS}
+    for name, about in ABOUT.items():
+        flag, default = "--" + name.replace("_", "-"), DEFAULTS[name]
+        said = f"{about.label}. {about.help}".replace("%", "%%")
+        if isinstance(default, bool):
+            action: Any = argparse.BooleanOptionalAction
+            groups[about.group].add_argument(flag, action=action, default=argparse.SUPPRESS, help=said)
+            continue
+        shown = f" (default: {default!r})" if default != "" else ""
+        metavar = "|".join(about.choices) if about.choices else type(default).__name__.upper()
+        groups[about.group].add_argument(flag, default=argparse.SUPPRESS, metavar=metavar, help=said + shown)
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt")
+    parser.add_argument("--embedding", type=Path, action="append", default=[], metavar="FILE", help="use this one too")
+    parser.add_argument("--negative-prompt", default="")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--cfg-scale", type=float, default=7.0)
+    parser.add_argument("--width", type=int, default=0, help="in pixels; 0 takes the model's own")
+    parser.add_argument("--height", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path("picture.png"), metavar="FILE", help="PNG to write")
+
+
+# --- train -------------------------------------------------------------------------------------------------------
+
+
+def _train(options: dict[str, Any]) -> int:
+    from tinv_ext import job
+    from tinv_ext.progress import Progress
+
+    given = _given(options)
+    if options["resume"] is not None:
+        config, source = _of_run(options["resume"], given)
+    else:
+        config, source = None, None
+    host = _host(options, given, source)
+    with Progress(sys.stderr) as progress, _stopping() as wishes:
+        if config is not None:
+            status = job.resume(options["resume"], host, given, progress.report, wishes)
+        else:
+            status = job.run(_config(given, host), host, progress.report, wishes)
+    print(f"{status.status.capitalize()} at step {status.steps}.")
+    if status.file:
+        print(f"The embedding: {status.file}")
+        print(f'Use "{Path(status.file).stem}" in a prompt, for instance:')
+        print(f'  python -m tinv_ext generate "a photo of {Path(status.file).stem}" --embedding "{status.file}"')
+    return {"finished": DONE, "stopped": STOPPED}.get(status.status, FAILED)
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings from the file and, above them, from the flags."""
+    flags = {name: value for name, value in options.items() if name not in _NOT_SETTINGS}
+    return {**(_read_config(options["config"]) if options["config"] else {}), **flags}
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """Settings by name from TOML or JSON; the config.json of a run is one too."""
+    try:
+        data = path.read_bytes()
+        values = json.loads(data) if path.suffix.lower() == ".json" else _toml(data.decode("utf-8"))
+    except OSError as error:
+        raise InputError(f'The settings file "{path}" cannot be read: {error.strerror or error}.') from error
+    except ValueError as error:
+        raise InputError(f'The settings file "{path}" is not valid: {error}. Write TOML or JSON.') from error
+    if isinstance(values, dict) and isinstance(values.get("settings"), dict):
+        values = values["settings"]
+    if not isinstance(values, dict):
+        raise InputError(f'The settings file "{path}" must hold names with values, such as steps = 500.')
+    return values
+
+
+def _toml(text: str) -> Any:
+    try:
+        import tomllib
+    except ImportError:  # Python 3.10
+        try:
+            import tomli as tomllib
+        except ImportError:
+            raise InputError(
+                "Reading TOML needs Python 3.11 or the package tomli. Install tomli, or write the settings as JSON."
+            ) from None
+    return tomllib.loads(text)
+
+
+def _config(given: Mapping[str, Any], host: DiffusersHost) -> TrainConfig:
+    """The settings; a size that is not given is the one that the model was made for."""
+    size = {"width": host.native_size, "height": host.native_size}
+    return TrainConfig.from_dict({**size, **given})
+
+
+def _of_run(path: Path, given: Mapping[str, Any]) -> tuple[TrainConfig, str | None]:
+    """Settings of a run and the model that it was made with."""
+    from tinv_ext.runs import RunFolder
+
+    folder = RunFolder(path)
+    return TrainConfig.from_dict({**folder.config().to_dict(), **given}), folder.facts().get("model", {}).get("source")
+
+
+@contextmanager
+def _stopping() -> Iterator[Any]:
+    """Ctrl-C asks the run to stop and save; a second one breaks off."""
+    from tinv_ext.job import Wishes
+
+    wishes = Wishes()
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(number: int, frame: Any) -> None:
+        wishes.stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield wishes
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _host(options: Mapping[str, Any], given: Mapping[str, Any], source: str | None = None) -> DiffusersHost:
+    from tinv_ext.hosts.diffusers import DiffusersHost
+
+    output = Path(str(given.get("output", DEFAULTS["output"]))).expanduser()
+    folder = options["embeddings"] or output / "embeddings"
+    model = options["model"] or source or "toy"
+    pipeline, facts = _pipeline(model)
+    return DiffusersHost.placed(pipeline, folder, facts, options["device"], options["precision"])
+
+
+def _pipeline(model: str) -> tuple[Any, dict[str, str | None]]:
+    if model == "toy":
+        from tinv_ext.toy import pipeline
+
+        return pipeline(), {"model_name": "toy", "model_hash": None, "source": model}
+    from tinv_ext.hosts.loading import open_pipeline, short_hash
+
+    path = Path(model).expanduser()
+    facts = {"model_name": path.stem if path.is_file() else path.name, "model_hash": short_hash(path), "source": model}
+    return open_pipeline(path), facts
+
+
+# --- check -------------------------------------------------------------------------------------------------------
+
+
+def _check(options: dict[str, Any]) -> int:
+    from tinv_ext import job
+
+    given = _given(options)
+    host = _host(options, given)
+    print("\n".join(_said(job.check(_config(given, host), host))))
+    return DONE
+
+
+def _said(preparation: Preparation) -> Iterator[str]:
+    """The plan, the table of pictures, and ten training prompts with their token ids."""
+    yield "Plan"
+    yield from (f"  {notice}" for notice in preparation.notices)
+    yield f"Pictures in {preparation.survey.folder}"
+    for picture, caption in zip(preparation.survey.pictures, preparation.captions):
+        yield f"  {picture.path.name}  {picture.width}×{picture.height}  {caption}"
+    for path, reason in preparation.survey.skipped:
+        yield f"  {path.name}  left out: it {reason}"
+    yield f'Prompts, "{preparation.config.name}" standing for {preparation.beginning.count} vectors'
+    for text in preparation.prompts(10):
+        prompt = preparation.reader.read(text)
+        ids = [str(token) for chunk in prompt.chunks for token in _marked(chunk, preparation)]
+        yield f"  {text}\n    {prompt.length} tokens: {' '.join(ids)}"
+
+
+def _marked(chunk: Any, preparation: Preparation) -> list[Any]:
+    """Token ids of a chunk up to its padding, the word's vectors as name#1, name#2 …"""
+    ids: list[Any] = list(chunk.ids[1 : chunk.used + 1])
+    counts = {word.name: word.count for word in preparation.reader.words}
+    for place, name in chunk.words:
+        for index in range(counts[name]):
+            ids[place - 1 + index] = f"{name}#{index + 1}"
+    return ids
+
+
+# --- generate, toy -----------------------------------------------------------------------------------------------
+
+
+def _generate(options: dict[str, Any]) -> int:
+    from tinv_ext.core.files import read_embedding
+    from tinv_ext.core.initial import unfit
+    from tinv_ext.runs import write_picture
+
+    host = _host({**options, "embeddings": options["embeddings"]}, {})
+    words, problems = {}, []
+    for path in options["embedding"]:
+        if not path.is_file():
+            problems.append(f'There is no embedding file "{path}". Check the path.')
+            continue
+        embedding = read_embedding(path)
+        problems += [problem for problem in (unfit(embedding, host.lexicon.widths),) if problem]
+        words[path.stem] = embedding.vectors
+    request = PictureRequest(
+        options["prompt"],
+        options["negative_prompt"],
+        options["steps"],
+        options["cfg_scale"],
+        options["seed"],
+        options["width"] or host.native_size,
+        options["height"] or host.native_size,
+    )
+    problems += request.problems()
+    if problems:
+        raise InputError(problems)
+    output: Path = options["output"]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"Model hash": host.facts.get("model_hash"), "Model": host.facts.get("model_name")}
+    write_picture(host.draw(request, words), output, {"parameters": infotext(request, facts)})
+    print(output)
+    return DONE
+
+
+def _demo(options: dict[str, Any]) -> int:
+    from tinv_ext import demo
+
+    folder: Path = options["output"]
+    said = demo.run(folder, options["concept"]).report
+    print(
+        f'The word "{said["word"]}" now means the concept {said["concept"]}, after {said["steps"]} steps and '
+        f"{said['images_seen']} pictures seen in {said['training_seconds']} seconds.\n"
+        f"The judge sees the concept in {said['identity_before']:.0%} of the pictures before and "
+        f"{said['identity_after']:.0%} after, and in {said['editability']:.0%} on other backgrounds, too.\n"
+        f"Look at {folder / 'before-after.png'} and {folder / 'curve.png'}; use the word:  "
+        f'python -m tinv_ext generate "a photo of {said["word"]}" --embedding "{folder / said["word"]}.pt"'
+    )
+    return DONE
+
+
+def _export(options: dict[str, Any]) -> int:
+    from tinv_ext.toy.export import export
+
+    export(options["folder"])
+    print(options["folder"])
+    return DONE
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" + ("" if number == 1 else "s")

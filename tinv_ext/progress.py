@@ -1,0 +1,67 @@
+"""What the command line shows of a run: a bar with the smoothed loss and the time left, and a line for what matters."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from tinv_ext.core.trainer import Step
+from tinv_ext.job import Encoded, Evaluated, Event, Prepared, Wrote
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+SMOOTHING = 0.98  # of the loss shown: about the last fifty steps
+
+
+class Progress:
+    """A listener for `job.run`, used as a context so that the bar is closed on any exit."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._bar: Any = None
+        self._loss: float | None = None
+        self._evaluation = ""
+        self._total = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def report(self, event: Event) -> None:
+        """Show one event of a run."""
+        if isinstance(event, Prepared):
+            self._total = event.preparation.plan.steps
+            for notice in event.preparation.notices:
+                self._say(notice)
+            self._say(f"The run is kept in {event.folder.path}")
+        elif isinstance(event, Encoded):
+            self._advance("encoding pictures", event.done, event.total)
+        elif isinstance(event, Evaluated):
+            self._evaluation = f"{event.loss:.5f}"
+        elif isinstance(event, Wrote) and event.kind in ("snapshot", "preview"):
+            self._say(f"step {event.step}: {event.kind} {event.path.name}")
+        elif isinstance(event, Step):
+            self._loss = event.loss if self._loss is None else SMOOTHING * self._loss + (1 - SMOOTHING) * event.loss
+            self._advance("training", event.number, self._total, loss=f"{self._loss:.4f}", evaluation=self._evaluation)
+
+    def _advance(self, what: str, done: int, total: int, **numbers: str) -> None:
+        if self._bar is None or self._bar.desc != f"{what}: ":
+            self._close()
+            self._bar = tqdm(desc=what, total=total, initial=done - 1, file=self._stream, dynamic_ncols=True)
+        self._bar.set_postfix(numbers, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def _say(self, text: str) -> None:
+        tqdm.write(text, file=self._stream)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
