@@ -18,6 +18,8 @@ ENCODER_OF_WIDTH: Mapping[int, str] = {768: "clip_l", 1024: "clip_h", 1280: "cli
 ENCODERS = ("clip_l", "clip_g", "clip_h")
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
+MAX_CHARACTERS = 1 << 22
+"""Of all texts in the facts together; a text that stands in many places counts each time."""
 
 
 def encoder_of_width(width: int) -> str:
@@ -97,9 +99,9 @@ def plain_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of `facts` in which all is str, int, float, bool, None, list or dict with text keys, as JSON holds them.
 
     Raises InputError for anything else (a path, a tensor, NaN), for nesting deeper than MAX_DEPTH and for more than
-    MAX_VALUES values, which also stops a structure that contains itself.
+    MAX_VALUES values or MAX_CHARACTERS of text, which also stops a structure that contains itself.
     """
-    budget = [MAX_VALUES]
+    budget = [MAX_VALUES, MAX_CHARACTERS]
     copied = _plain(dict(facts), "facts", 0, budget)
     assert isinstance(copied, dict)
     return copied
@@ -107,20 +109,19 @@ def plain_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any, where: str, depth: int, budget: list[int]) -> Any:
     budget[0] -= 1
-    if depth > MAX_DEPTH or budget[0] < 0:
-        raise InputError(
-            f"The facts of an embedding are nested or repeated too much at {where[:200]}: keep them small."
-        )
-    if value is None or isinstance(value, (str, bool)) or type(value) is int:
+    budget[1] -= len(value) if isinstance(value, str) else 0
+    if depth > MAX_DEPTH or min(budget) < 0:
+        raise InputError(f"The facts of an embedding are nested or repeated too much at {where}: keep them small.")
+    if value is None or isinstance(value, (str, bool)):
         return value
-    if type(value) is float and math.isfinite(value):
+    if (type(value) is int and abs(value) < 1 << 63) or (type(value) is float and math.isfinite(value)):
         return value
     if isinstance(value, (list, tuple)):
-        return [_plain(item, f"{where}[{index}]", depth + 1, budget) for index, item in enumerate(value)]
+        return [_plain(item, f"{where[:160]}[{index}]", depth + 1, budget) for index, item in enumerate(value)]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: _plain(item, f"{where}.{key}", depth + 1, budget) for key, item in value.items()}
+        budget[1] -= sum(len(key) for key in value)
+        return {key: _plain(item, f"{where[:160]}.{key[:40]}", depth + 1, budget) for key, item in value.items()}
     raise InputError(
-        f"The facts of an embedding hold a {type(value).__name__} at {where[:200]}: only text, finite numbers, "
-        "true/false, lists and "
-        "dictionaries with text keys can be written into every file format."
+        f"The facts of an embedding hold a {type(value).__name__} at {where}: every file format can hold only "
+        "text, finite numbers of 64 bits, true/false, lists, and dictionaries with text keys."
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from tinv_ext.core.files.atomic import atomic_write, replace_file
 from tinv_ext.core.files.layouts import Contents, Found
 from tinv_ext.core.files.reading import read_all, read_contents, read_embedding
-from tinv_ext.core.files.writing import DEFAULTS, FORMATS, write_embedding
+from tinv_ext.core.files.writing import DEFAULTS, FOLDER, FORMATS, write_embedding
 
 __all__ = [
     "DEFAULTS",
+    "FOLDER",
     "FORMATS",
     "Contents",
     "Found",

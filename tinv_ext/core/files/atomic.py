@@ -22,20 +22,17 @@ def replace_file(temp: Path, target: Path) -> None:
     On Windows this is refused (PermissionError) while any program has the target open, as virus scanners and the WebUI
     do for moments: it is tried again for about two seconds, then a HostError says so. `temp` is left where it is.
     """
-    for pause in PAUSES:
+    for pause in (*PAUSES, None):
         try:
             os.replace(temp, target)
             return
-        except PermissionError:
+        except OSError as error:
+            if pause is None or not isinstance(error, PermissionError):
+                raise HostError(
+                    f"{target} could not be replaced ({error.strerror}): another program may hold it open, or it is "
+                    "write-protected. Close that program or choose another place, then save again."
+                ) from error
             time.sleep(pause)
-    try:
-        os.replace(temp, target)
-    except OSError as error:
-        raise HostError(
-            f"{target} could not be replaced ({error.strerror}): another program may hold it open, or it is "
-            "write-protected. "
-            "Close that program or choose another place, then save again."
-        ) from error
 
 
 @contextmanager
@@ -48,15 +45,19 @@ def atomic_write(target: Path) -> Iterator[BinaryIO]:
     place = Path(os.path.realpath(target))
     temp = place.with_name(f".{place.name[:100]}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temp, "xb") as file:
+        file = open(temp, "xb")  # noqa: SIM115 (closed below, before the file is moved)
+    except OSError as error:
+        raise HostError(f"{target} could not be made ({error.strerror}): check the folder and its rights.") from error
+    try:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         replace_file(temp, place)
     except OSError as error:
+        why = error.strerror or error
         raise HostError(
-            f"{target} could not be written ({error.strerror or error}): check the folder, the rights and the "
-            "free space."
+            f"{target} could not be written ({why}): check the disk's free space and the rights."
         ) from error
     finally:
         temp.unlink(missing_ok=True)

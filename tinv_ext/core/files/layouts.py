@@ -19,7 +19,7 @@ FACTS_KEY = "tinv"
 """Where our own writers put the facts of the run."""
 
 PAIR = ("clip_l", "clip_g", "clip_h")
-MAX_NAMES = 200
+MAX_NAMES = 1000
 NOT_EMBEDDINGS = {
     "lora_": "a LoRA without embeddings in it",
     "model.diffusion_model.": "a whole checkpoint",
@@ -47,10 +47,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds: the layout in a few words, and its embeddings (most layouts have one)."""
+    """What a file holds: the layout in a few words, and its embeddings (most layouts have one).
+
+    `named` when the labels are the embeddings' names rather than a remark beside them; `container` in a few words.
+    """
 
     layout: str
     embeddings: tuple[Found, ...]
+    named: bool = False
+    container: str = ""
 
 
 def contents_of(values: object) -> Contents:
@@ -77,8 +82,16 @@ def _bundle(values: Mapping[Any, Any]) -> Contents | None:
             bundled.setdefault(parts[1], {})[parts[2]] = value
     if not bundled:
         return None
-    found = [_bundled(name, _nested(inside)) for name, inside in list(bundled.items())[:MAX_NAMES]]
-    return Contents("LoRA bundle", tuple(found))
+    found = [_bundled(name, _nested(inside)) for name, inside in _few(bundled).items()]
+    return Contents("LoRA bundle", tuple(found), named=True)
+
+
+def _few(named: Mapping[str, Any]) -> Mapping[str, Any]:
+    if len(named) > MAX_NAMES:
+        raise FormatError(
+            f"The file claims to hold {len(named)} embeddings: at most {MAX_NAMES} are read from one file."
+        )
+    return named
 
 
 def _nested(inside: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,9 +123,9 @@ def _webui(values: Mapping[Any, Any]) -> Contents | None:
     parameters = _parameters(values["string_to_param"])
     several = len(parameters) > 1
     details = _details(values)
-    labels = {key: key if several else _typed(values.get("name"), str) for key in list(parameters)[:MAX_NAMES]}
+    labels = {key: key if several else _typed(values.get("name"), str) for key in _few(parameters)}
     found = [_single(parameters[key], label, **details) for key, label in labels.items()]
-    return Contents("A1111", tuple(found))
+    return Contents("A1111", tuple(found), named=several)
 
 
 def _parameters(holder: object) -> Mapping[str, Any]:
@@ -151,7 +164,8 @@ def _diffusers(values: Mapping[Any, Any]) -> Contents | None:
         or any(_why(key) or len(value.shape) > 2 for key, value in tensors.items())
     ):
         return None
-    return Contents("diffusers", tuple(_single(value, str(key)) for key, value in tensors.items()))
+    found = [_single(value, str(key)) for key, value in tensors.items()]
+    return Contents("diffusers", tuple(found), named=len(found) > 1)
 
 
 LAYOUTS: tuple[Callable[[Mapping[Any, Any]], Contents | None], ...] = (

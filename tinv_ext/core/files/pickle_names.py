@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tinv_ext.core.errors import FormatError
+from tinv_ext.core.files.pickle_numpy import NumpyArray, NumpyType, numpy_scalar, numpy_type
 from tinv_ext.core.files.tensors import MAX_DIMENSIONS, StoredTensor, size_of, tensor_of_bytes
 
 Call = Callable[[tuple[Any, ...]], Any]
@@ -73,6 +74,10 @@ def call(function: object, arguments: object) -> Any:
 
 def build(target: object, state: object) -> Any:
     """What remains when an object gets its state: only a Built keeps one, attributes of other values are of no use."""
+    if isinstance(target, NumpyType):
+        return target.checked(state)
+    if isinstance(target, NumpyArray):
+        return target.filled(state)
     if isinstance(target, Built) and isinstance(state, dict):
         target.state.update(state)
         return target
@@ -102,6 +107,7 @@ def _encode(arguments: tuple[Any, ...]) -> bytes:
 
 
 def _parameter(arguments: tuple[Any, ...]) -> StoredTensor:
+    """A tensor wrapped in something: a Parameter, or one from a device that torch pickles by way of numpy."""
     tensor = arguments[0]
     if not isinstance(tensor, StoredTensor):
         raise TypeError
@@ -158,9 +164,15 @@ def _known() -> dict[tuple[str, str], Symbol]:
         ("torch._utils", "_rebuild_tensor_v2"): Symbol("tensor", call=_tensor),
         ("torch._utils", "_rebuild_parameter"): Symbol("parameter", call=_parameter),
         ("torch.nn.modules.container", "ParameterDict"): Symbol("ParameterDict"),
+        ("torch._utils", "_rebuild_device_tensor_from_numpy"): Symbol("tensor", call=_parameter),
+        ("numpy", "dtype"): Symbol("dtype", call=numpy_type),
+        ("numpy", "ndarray"): Symbol("ndarray"),
         ("torch", "Size"): Symbol("Size", call=lambda arguments: tuple(arguments[0])),
         ("_codecs", "encode"): Symbol("encode", call=_encode),
     }
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        table[(module, "scalar")] = Symbol("scalar", call=numpy_scalar)
+        table[(module, "_reconstruct")] = Symbol("_reconstruct", call=lambda arguments: NumpyArray())
     table.update({(module, "set"): Symbol("set", call=_set) for module in ("__builtin__", "builtins")})
     table.update({("torch", f"{kind}Storage"): Symbol(f"{kind}Storage", dtype) for kind, dtype in STORAGES.items()})
     table.update({("torch", name): Symbol(name) for name in ("float32", "float16", "bfloat16", "float64", "int64")})

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from tinv_ext.core.errors import FormatError
 
 MAX_PAYLOAD_BYTES = 1 << 23
-MAX_PIXELS = 40_000_000
+MAX_PIXELS = 1 << 24
 CIRCLE, PITCH = 6, 8
 
 Bytes = NDArray[np.uint8]

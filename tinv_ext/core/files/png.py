@@ -13,33 +13,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.errors import FormatError
+from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.files.atomic import atomic_write
 from tinv_ext.core.files.layouts import FACTS_KEY
-from tinv_ext.core.files.pixels import MAX_PAYLOAD_BYTES, MAX_PIXELS, payload_of, with_payload
-from tinv_ext.core.files.tensors import MAX_ELEMENTS, StoredTensor
+from tinv_ext.core.files.pictures import CHUNK, TENSOR_KEY, is_image
+from tinv_ext.core.files.pixels import with_payload
+from tinv_ext.core.files.reading import read_embedding
 from tinv_ext.core.files.webui import facts_text, webui_values
-
-CHUNK = "sd-ti-embedding"
-TENSOR_KEY = "TORCHTENSOR"
-IMAGES = {b"\x89PNG": "PNG", b"RIFF": "WEBP"}
-IMAGE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    KeyError,
-    IndexError,
-    TypeError,
-    OverflowError,
-    Image.DecompressionBombError,
-)
 
 
 def image_with_embedding(image: Image.Image, embedding: Embedding) -> Image.Image:
@@ -81,130 +66,13 @@ def _tensor_as_json(value: object) -> dict[str, Any]:
     raise TypeError(f"a {type(value).__name__} has no place in a picture's text")
 
 
-def is_image(head: bytes) -> bool:
-    """Whether a file that begins with `head` is a picture that can carry an embedding (a JPEG cannot)."""
-    return _image_format(head) is not None
-
-
-def _image_format(head: bytes) -> str | None:
-    if head[4:12] == b"ftypavif":
-        return "AVIF"
-    if head[:4] == b"RIFF" and head[8:12] != b"WEBP":
-        return None
-    return IMAGES.get(head[:4])
-
-
 def read_png_embedding(path: Path) -> Embedding:
-    """The embedding in the picture `path`. Raises FormatError when there is none or it is damaged."""
-    from tinv_ext.core.files.reading import read_embedding
-
+    """The embedding in the picture `path`; FormatError when there is none, or it is damaged or no picture."""
+    if not path.is_file():
+        raise InputError(f"{path} is not there, or is not a file: give a picture that carries an embedding.")
     with open(path, "rb") as file:
         if not is_image(file.read(16)):
             raise FormatError(
                 f"{path}: the file is no PNG, WebP or AVIF picture: other pictures cannot carry an embedding."
             )
     return read_embedding(path)
-
-
-def image_payload(path: Path) -> tuple[dict[str, Any], str]:
-    """The values in a picture and where they were: in the text, or in the pixels if that is missing or damaged."""
-    texts, picture = _opened(path)
-    try:
-        if CHUNK in texts:
-            return _values_of_text(texts), "picture text"
-        damage = FormatError(
-            "The picture carries no embedding: it is an ordinary picture, or its data were lost when it was converted."
-        )
-    except FormatError as error:
-        damage = error
-    payload = payload_of(picture)
-    if payload is None:
-        raise damage
-    return {**_values(payload), **_own(texts)}, "picture pixels"
-
-
-def _opened(path: Path) -> tuple[dict[str, str], Image.Image]:
-    with open(path, "rb") as file:
-        kind = _image_format(file.read(16))
-        Image.init()
-        if kind not in Image.OPEN:
-            raise FormatError(
-                f"Pictures of the kind {kind} cannot be opened here: Pillow lacks its decoder, convert the "
-                "picture to PNG."
-            )
-        try:
-            with Image.open(file, formats=[kind]) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise FormatError(
-                        f"The picture has {picture.width}×{picture.height} pixels: too large to carry an embedding."
-                    )
-                picture.load()
-                return dict(getattr(picture, "text", {})), picture.convert("RGB")
-        except IMAGE_ERRORS as error:
-            raise FormatError(f"The picture cannot be opened ({error}): the file is cut off or damaged.") from error
-
-
-def _values_of_text(texts: Mapping[str, str]) -> dict[str, Any]:
-    coded = texts[CHUNK]
-    if len(coded) > MAX_PAYLOAD_BYTES * 4 // 3 + 4:
-        raise FormatError(f"The text chunk '{CHUNK}' has {len(coded)} characters: too large for an embedding.")
-    try:
-        payload = base64.b64decode(coded, validate=True)
-    except ValueError as error:
-        raise FormatError(f"The text chunk '{CHUNK}' is not base64: the picture is damaged.") from error
-    return {**_values(payload), **_own(texts)}
-
-
-def _own(texts: Mapping[str, str]) -> dict[str, Any]:
-    """Our own text chunk of an SDXL picture, as the values that layouts know."""
-    if FACTS_KEY not in texts or len(texts[FACTS_KEY]) > MAX_PAYLOAD_BYTES:
-        return {}
-    own = _json(texts[FACTS_KEY].encode("utf-8", "replace"))
-    names = {
-        "name": "name",
-        "step": "step",
-        "model_hash": "sd_checkpoint",
-        "model_name": "sd_checkpoint_name",
-        "facts": FACTS_KEY,
-    }
-    return {names[key]: value for key, value in own.items() if key in names}
-
-
-def _values(payload: bytes) -> dict[str, Any]:
-    return {key: _with_tensors(value) for key, value in _json(payload).items()}
-
-
-def _json(payload: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(payload.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(
-            f"The embedding in the picture is not JSON ({type(error).__name__}): the picture is damaged."
-        ) from error
-    if not isinstance(values, dict):
-        raise FormatError("The embedding in the picture is not a table of values: the picture is damaged.")
-    return values
-
-
-def _with_tensors(value: object) -> object:
-    """Tables that stand for tensors become StoredTensors; they are at the top, or one below in `string_to_param`."""
-    if not isinstance(value, dict):
-        return value
-    if TENSOR_KEY in value:
-        return _stored(value[TENSOR_KEY])
-    return {
-        key: _stored(item[TENSOR_KEY]) if isinstance(item, dict) and TENSOR_KEY in item else item
-        for key, item in value.items()
-    }
-
-
-def _stored(rows: object) -> StoredTensor:
-    """Nested lists of numbers, one or two deep, as a tensor."""
-    nested: list[Any] = rows if isinstance(rows, list) and rows and isinstance(rows[0], list) else [rows]
-    widths = {len(row) if isinstance(row, list) else -1 for row in nested}
-    if len(widths) != 1 or -1 in widths or not all(type(item) in (int, float) for row in nested for item in row):
-        raise FormatError("A tensor in the picture is not a table of numbers: the picture is damaged.")
-    shape = (len(nested), widths.pop())
-    if shape[0] * shape[1] > MAX_ELEMENTS:
-        raise FormatError(f"A tensor in the picture has the shape {shape}: too large for an embedding.")
-    return StoredTensor(shape, lambda: torch.from_numpy(np.array(nested, dtype=np.float64)))

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError, TinvError
-from tinv_ext.core.files.layouts import FACTS_KEY, Contents, Found, contents_of
-from tinv_ext.core.files.png import image_payload, is_image
+from tinv_ext.core.files.diffusers_folder import folder_contents
+from tinv_ext.core.files.layouts import Contents, Found, contents_of
+from tinv_ext.core.files.metadata import with_metadata
+from tinv_ext.core.files.pictures import image_payload, is_image
 from tinv_ext.core.files.safetensors_file import looks_like_safetensors, read_safetensors
 from tinv_ext.core.files.tensors import load_tensor
 from tinv_ext.core.files.torch_read import MAX_FILE_BYTES, read_torch
+from tinv_ext.core.names import name_problems
+
+LOOKALIKES = {
+    b"<": "a web page: the download went wrong, fetch it again",
+    b"version https://": "a Git LFS pointer: fetch the file itself (`git lfs pull`)",
+    b"\xff\xd8\xff": "a JPEG, which cannot carry an embedding: it loses the lowest bits",
+    b"{": "a text with settings, not tensors",
+}
 
 
 def read_embedding(path: Path, *, name: str | None = None) -> Embedding:
-    """The embedding in the file `path`, of any format (docs/formats.md lists them).
+    """The embedding in the file `path`, of any format (docs/formats.md lists them); also a folder as diffusers writes
+    it.
 
     Its name is `name`, else that inside a picture or bundle, else the file's stem, as the WebUI has it. From a file of
     several embeddings `name` picks one. Raises FormatError, in a sentence with the path, when the file is damaged, is
@@ -26,32 +34,37 @@ def read_embedding(path: Path, *, name: str | None = None) -> Embedding:
     """
     contents = read_contents(path)
     try:
-        return _embedding(_picked(contents, name), name or _name(path, contents, _picked(contents, name)))
-    except TinvError as error:
+        found = _picked(contents, name)
+        return _embedding(found, name or _name(path, contents, found))
+    except (OSError, TinvError) as error:
         raise FormatError(f"{path}: {error}") from error
 
 
 def read_all(path: Path) -> dict[str, Embedding]:
-    """Every embedding in the file by its name; several for a LoRA bundle, else one. Raises as `read_embedding`."""
+    """Every embedding in the file by its name; several for a LoRA bundle, else one. Raises as `read_embedding`.
+
+    Names inside a bundle are as its maker wrote them: ask `name_problems` before making a path of one.
+    """
     contents = read_contents(path)
     try:
         named = {_name(path, contents, found): found for found in contents.embeddings}
         return {name: _embedding(found, name) for name, found in named.items()}
-    except TinvError as error:
+    except (OSError, TinvError) as error:
         raise FormatError(f"{path}: {error}") from error
 
 
 def read_contents(path: Path) -> Contents:
     """What the file holds: its format in words, and its embeddings with their tensors still unread."""
-    if not path.is_file():
-        raise InputError(f"{path} is not there, or is not a file: give an embedding's file.")
     try:
+        if path.is_dir():
+            return folder_contents(path, _contents)
+        if not path.is_file():
+            raise InputError(f"{path} is not there, or is not a file: give an embedding's file.")
         return _contents(path)
     except OSError as error:
-        raise FormatError(
-            f"{path}: the file cannot be read ({error.strerror or error}): check the rights and the disk."
-        ) from error
-    except TinvError as error:
+        why = error.strerror or error
+        raise FormatError(f"{path}: the file cannot be read ({why}): check the rights and the disk.") from error
+    except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
 
 
@@ -60,63 +73,29 @@ def _contents(path: Path) -> Contents:
         head = file.read(16)
         size = file.seek(0, 2)
     if is_image(head):
-        values, words = image_payload(path)
-        return _described(contents_of(values), words)
+        values, place = image_payload(path)
+        return _in(f"picture ({place})", contents_of(values), named=True)
     if looks_like_safetensors(head, size):
         tensors, metadata = read_safetensors(path)
-        return _described(_with_metadata(contents_of(tensors), metadata), "safetensors")
+        return _in("safetensors", with_metadata(contents_of(tensors), metadata))
     if head[:2] != b"PK" and head[:1] != b"\x80":
-        what = (
-            "The file is empty"
-            if not size
-            else f"The file begins with {head[:8]!r}, which no format of embeddings does"
-        )
-        raise FormatError(f"{what}: expected .pt, .bin, .safetensors, .png or .webp content.")
+        raise FormatError(_not_known(head, size))
     if size > MAX_FILE_BYTES:
         raise FormatError(f"The file has {size} bytes: too large for an embedding, it may be a checkpoint.")
-    return _described(contents_of(read_torch(path.read_bytes())), "zip" if head[:2] == b"PK" else "legacy torch")
+    return _in("torch zip" if head[:2] == b"PK" else "torch legacy", contents_of(read_torch(path.read_bytes())))
 
 
-def _described(contents: Contents, container: str) -> Contents:
-    return Contents(f"{contents.layout}, {container}", contents.embeddings)
+def _in(container: str, contents: Contents, named: bool = False) -> Contents:
+    return Contents(contents.layout, contents.embeddings, contents.named or named, container)
 
 
-def _with_metadata(contents: Contents, metadata: Mapping[str, str]) -> Contents:
-    """The texts beside the tensors: ours under FACTS_KEY as JSON, else another program's as they are."""
-    if len(contents.embeddings) != 1:
-        return contents
-    found = contents.embeddings[0]
-    if FACTS_KEY not in metadata:
-        facts: dict[str, Any] = {key: value for key, value in metadata.items() if key != "format"}
-        return Contents(contents.layout, (Found(found.vectors, found.label, facts=facts, left_out=found.left_out),))
-    own = _own_metadata(metadata[FACTS_KEY])
-    step, model_hash, model_name = (own.get(key) for key in ("step", "model_hash", "model_name"))
-    return Contents(
-        contents.layout,
-        (
-            Found(
-                found.vectors,
-                own["name"] if isinstance(own.get("name"), str) else found.label,
-                step if type(step) is int else None,
-                model_hash if isinstance(model_hash, str) else None,
-                model_name if isinstance(model_name, str) else None,
-                own.get("facts", {}),
-                found.left_out,
-            ),
-        ),
-    )
-
-
-def _own_metadata(text: str) -> dict[str, Any]:
-    try:
-        own = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(
-            f"The facts in the file's metadata are not JSON ({type(error).__name__}): the file is damaged."
-        ) from error
-    if not isinstance(own, dict) or not isinstance(own.get("facts", {}), dict):
-        raise FormatError("The facts in the file's metadata are not a table: the file is damaged.")
-    return own
+def _not_known(head: bytes, size: int) -> str:
+    if not size:
+        return "The file is empty: it was cut off when it was saved or copied."
+    for start, what in LOOKALIKES.items():
+        if head.startswith(start):
+            return f"The file is {what}."
+    return f"The file begins with {head[:8]!r}, which no format of embeddings does: it is damaged or something else."
 
 
 def _picked(contents: Contents, name: str | None) -> Found:
@@ -132,13 +111,15 @@ def _picked(contents: Contents, name: str | None) -> Found:
 
 
 def _name(path: Path, contents: Contents, found: Found) -> str:
-    """Pictures and bundles tell the name, `learned_embeds` has it as its key; else it is the stem, as for the WebUI."""
-    if len(contents.embeddings) > 1 or contents.layout.startswith("LoRA bundle"):
+    """Pictures and bundles tell the name, `learned_embeds` has it as its key; else it is the stem, as for the WebUI.
+
+    A name that would not be legal is not taken from a file that holds only one.
+    """
+    label = (found.label or "").strip("<>")
+    if len(contents.embeddings) > 1:
         return str(found.label)
-    generic = re.match(r"learned_embeds(_2)?(-steps-\d+)?$", path.stem) is not None
-    if found.label and (generic or "picture" in contents.layout):
-        return found.label.strip("<>") or path.stem
-    return path.stem
+    generic = re.fullmatch(r"learned_embeds(_2)?(-steps-\d+)?", path.stem) is not None
+    return label if (contents.named or generic) and not name_problems(label) else path.stem
 
 
 def _embedding(found: Found, name: str) -> Embedding:

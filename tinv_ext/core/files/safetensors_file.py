@@ -20,7 +20,7 @@ from torch import Tensor
 from tinv_ext.core.errors import FormatError
 from tinv_ext.core.files.tensors import MAX_DIMENSIONS, StoredTensor, size_of, tensor_of_bytes
 
-MAX_HEADER_BYTES = 1 << 24
+MAX_HEADER_BYTES = 1 << 23
 DTYPES = {
     "F32": torch.float32,
     "F16": torch.float16,

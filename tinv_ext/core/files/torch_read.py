@@ -49,6 +49,8 @@ def _read_zip(data: bytes) -> Any:
         records = {info.filename: info for info in archive.infolist()}
     except ZIP_ERRORS as error:
         raise FormatError(f"The zip cannot be read ({error}): the file is cut off or damaged.") from error
+    if len(records) != len(archive.infolist()):
+        raise FormatError("The zip holds a record twice: it was not written by torch.save and may be malicious.")
     pickles = [name for name in records if re.fullmatch(r"([^/]+/)?data\.pkl", name)]
     if len(pickles) != 1:
         raise FormatError(
@@ -74,6 +76,8 @@ def _record(archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo], na
     """One record, checked by its CRC; never more than `limit` bytes are unpacked, whatever its header says."""
     if name not in records:
         raise FormatError(f"The zip lacks the record '{name[:80]}': the file is damaged.")
+    if records[name].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise FormatError(f"The record '{name[:80]}' of the zip is packed in a way that torch never uses.")
     try:
         with archive.open(records[name]) as file:
             content = file.read(limit + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,28 +12,33 @@ from PIL import Image
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.files.atomic import atomic_write
+from tinv_ext.core.files.diffusers_folder import write_folder
+from tinv_ext.core.files.metadata import metadata_of
 from tinv_ext.core.files.png import write_png
 from tinv_ext.core.files.reading import read_embedding
 from tinv_ext.core.files.safetensors_file import safetensors_bytes
 from tinv_ext.core.files.torch_write import torch_bytes
-from tinv_ext.core.files.webui import facts_text, webui_values
+from tinv_ext.core.files.webui import webui_values
 
 Encode = Callable[[Embedding], bytes]
-
-ARCHITECTURES = {("clip_l", 768): "stable-diffusion-v1", ("clip_h", 1024): "stable-diffusion-v2-512"}
 
 
 def write_embedding(embedding: Embedding, path: Path, *, format: str | None = None) -> None:  # noqa: A002 (the word that users give)
     """Write `embedding` to `path`, all of it or nothing.
 
-    `format` is a key of FORMATS; without it the suffix decides (DEFAULTS). Each file is read back and compared before
-    it replaces what was there. Raises InputError when the format cannot hold this embedding, HostError when the disk
-    refuses.
+    `format` is a key of FORMATS, or FOLDER for a folder of diffusers; without it the suffix decides (DEFAULTS). Each
+    file is read back and compared before it replaces what was there. Raises InputError when the format cannot hold
+    this embedding, HostError when the disk refuses.
     """
     chosen = format or DEFAULTS.get(path.suffix.lower())
+    if chosen == FOLDER:
+        write_folder(embedding, path)
+        _check(embedding, path, path)
+        return
     if chosen not in FORMATS:
         raise InputError(
-            f"{path.name}: the format '{format or path.suffix}' is not one of {', '.join(FORMATS)}: give one, "
+            f"{path.name}: the format '{format or path.suffix}' is not one of {', '.join(FORMATS)}, {FOLDER}: "
+            "give one, "
             "or a suffix of "
             f"{', '.join(DEFAULTS)}."
         )
@@ -59,15 +65,15 @@ def _a1111(embedding: Embedding) -> bytes:
 
 
 def _kohya(embedding: Embedding) -> bytes:
-    return safetensors_bytes({"emb_params": _only_tensor(embedding, "kohya")}, _metadata(embedding))
+    return safetensors_bytes({"emb_params": _only_tensor(embedding, "kohya")}, metadata_of(embedding))
 
 
 def _onetrainer(embedding: Embedding) -> bytes:
-    return safetensors_bytes({"emp_params": _only_tensor(embedding, "onetrainer")}, _metadata(embedding))
+    return safetensors_bytes({"emp_params": _only_tensor(embedding, "onetrainer")}, metadata_of(embedding))
 
 
 def _pair(embedding: Embedding) -> bytes:
-    return safetensors_bytes(embedding.vectors, _metadata(embedding))
+    return safetensors_bytes(embedding.vectors, metadata_of(embedding))
 
 
 def _safetensors(embedding: Embedding) -> bytes:
@@ -76,7 +82,7 @@ def _safetensors(embedding: Embedding) -> bytes:
 
 
 def _diffusers(embedding: Embedding) -> bytes:
-    return safetensors_bytes({embedding.name: _only_tensor(embedding, "diffusers")}, _metadata(embedding))
+    return safetensors_bytes({embedding.name: _only_tensor(embedding, "diffusers")}, metadata_of(embedding))
 
 
 def _diffusers_bin(embedding: Embedding) -> bytes:
@@ -94,25 +100,8 @@ def _only_tensor(embedding: Embedding, chosen: str) -> torch.Tensor:
     return next(iter(embedding.vectors.values()))
 
 
-def _metadata(embedding: Embedding) -> dict[str, str]:
-    """Facts as JSON under our key, and those of the ModelSpec standard (1.0.1) that are certain."""
-    metadata = {"tinv": facts_text(embedding), "modelspec.sai_model_spec": "1.0.1", "modelspec.title": embedding.name}
-    widths = embedding.widths
-    known = (
-        "stable-diffusion-xl-v1-base"
-        if widths == {"clip_l": 768, "clip_g": 1280}
-        else ARCHITECTURES.get(next(iter(widths.items())))
-    )
-    if known:
-        metadata["modelspec.architecture"] = f"{known}/textual-inversion"
-    metadata["modelspec.trigger_phrase"] = embedding.name
-    return metadata
-
-
 def _png(embedding: Embedding) -> bytes:
     """A plain picture that carries the embedding, for conversions where there is no preview to put it into."""
-    import io
-
     file = io.BytesIO()
     write_png(Image.new("RGB", (512, 512), (40, 44, 52)), embedding, file, {})
     return file.getvalue()
@@ -127,4 +116,5 @@ FORMATS: dict[str, Encode] = {
     "onetrainer": _onetrainer,
     "png": _png,
 }
+FOLDER = "diffusers-folder"
 DEFAULTS = {".pt": "a1111", ".safetensors": "safetensors", ".bin": "diffusers-bin", ".png": "png"}

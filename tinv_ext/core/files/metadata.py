@@ -1,0 +1,68 @@
+"""The texts beside the tensors of a safetensors file: ours as JSON under one key, with the standard ones for other
+programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.errors import FormatError
+from tinv_ext.core.files.layouts import FACTS_KEY, Contents
+from tinv_ext.core.files.webui import facts_text
+
+MAX_FOREIGN_CHARACTERS = 10_000
+ARCHITECTURES = {
+    (("clip_l", 768),): "stable-diffusion-v1",
+    (("clip_h", 1024),): "stable-diffusion-v2-512",
+    (("clip_l", 768), ("clip_g", 1280)): "stable-diffusion-xl-v1-base",
+}
+AS_THEY_ARE = ("author", "description", "license", "tags")
+
+
+def metadata_of(embedding: Embedding) -> dict[str, str]:
+    """Facts as JSON under our key, and those of the ModelSpec standard (1.0.1) that are certain."""
+    metadata = {
+        FACTS_KEY: facts_text(embedding),
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.title": embedding.name,
+        "modelspec.trigger_phrase": embedding.name,
+    }
+    family = ARCHITECTURES.get(tuple(embedding.widths.items()))
+    if family:
+        metadata["modelspec.architecture"] = f"{family}/textual-inversion"
+    known = {key: embedding.facts[key] for key in AS_THEY_ARE if isinstance(embedding.facts.get(key), str)}
+    return metadata | {f"modelspec.{key}": value for key, value in known.items()}
+
+
+def with_metadata(contents: Contents, metadata: Mapping[str, str]) -> Contents:
+    """`contents` with what the texts say about its embedding; nothing for a bundle, where they are about the LoRA.
+
+    Of another program's texts those of reasonable length become facts; the keys of longer ones are listed as left out.
+    """
+    if contents.named or len(contents.embeddings) != 1:
+        return contents
+    found = contents.embeddings[0]
+    if FACTS_KEY in metadata:
+        return replace(contents, embeddings=(replace(found, **_own(metadata[FACTS_KEY])),))
+    texts = {key: value for key, value in metadata.items() if key != "format"}
+    facts = {key: value for key, value in texts.items() if len(value) <= MAX_FOREIGN_CHARACTERS}
+    left_out = (*found.left_out, *(key for key in texts if key not in facts))
+    return replace(contents, embeddings=(replace(found, facts=facts, left_out=left_out),))
+
+
+def _own(text: str) -> dict[str, Any]:
+    """What `facts_text` wrote, each value only if it is of its type."""
+    try:
+        own = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(
+            f"The facts in the metadata are not JSON ({type(error).__name__}): the file is damaged."
+        ) from error
+    if not isinstance(own, dict):
+        raise FormatError("The facts in the metadata are not a table: the file is damaged.")
+    fields = {"label": "name", "step": "step", "model_hash": "model_hash", "model_name": "model_name", "facts": "facts"}
+    types = {"label": str, "step": int, "model_hash": str, "model_name": str, "facts": dict}
+    return {field: own[key] for field, key in fields.items() if type(own.get(key)) is types[field]}
