@@ -1,0 +1,154 @@
+"""Captions of the toy world, in the usual templates, and the words that they use.
+
+Two words stand for what has no name: UNKNOWN for any word that training never saw, COINED for a name made up for
+the thing at hand. A coined name's vector is the sum of what it stands for, as a real vocabulary has single words
+for compound things; that is what makes one vector of inversion able to hold a thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinv_ext.toy.outlines import SHAPES
+from tinv_ext.toy.world import COLOURS, Scene
+
+UNKNOWN = "<unknown>"
+COINED = "<coined>"
+NOUNS = ("thing", "object", "figure", UNKNOWN, UNKNOWN, UNKNOWN)
+MEDIA = ("photo", "photo", "photo", "picture", "image", "drawing", "rendering", "painting", "depiction", "illustration")
+LOOKS = (
+    "good",
+    "nice",
+    "cool",
+    "clean",
+    "bright",
+    "dark",
+    "large",
+    "small",
+    "close-up",
+    "cropped",
+    "weird",
+    UNKNOWN,
+    UNKNOWN,
+)
+ARTICLES = ("a", "a", "a", "the", "my", "one")
+PLACES = (
+    "on a {} background",
+    "on a {} background",
+    "on a {} background",
+    "with a {} background",
+    "against a {} background",
+    "on {}",
+    ", {} background",
+)
+SPARE = (
+    "in",
+    "of",
+    "an",
+    "and",
+    "with",
+    "shape",
+    "plain",
+    "solid",
+    "striped",
+    "stripes",
+    "eye",
+    "background",
+    "style",
+    "by",
+    "white",
+    ",",
+)
+
+
+@dataclass(frozen=True)
+class Caption:
+    """The text, what it says of each attribute (None: nothing), and what its coined name stands for, if it has one."""
+
+    text: str
+    said: dict[str, str | None]
+    outline: tuple[float, ...] = ()  # said by the coined name
+    coined: tuple[str, ...] | None = None  # the words summed up in the coined name
+
+
+def describe(scene: Scene) -> str:
+    """The plain full noun phrase, without the background."""
+    noun = scene.shape if scene.shape != "odd" else "thing"
+    return f"{scene.pattern} {scene.fill} {noun}" + (" with an eye" if scene.mark == "eye" else "")
+
+
+def full(scene: Scene) -> str:
+    """One plain caption that says everything that can be said."""
+    return f"a photo of a {describe(scene)} on a {scene.background} background"
+
+
+def pick(rng: np.random.Generator, words: Sequence[str]) -> str:
+    """One of the words."""
+    return words[int(rng.integers(len(words)))]
+
+
+def caption(scene: Scene, rng: np.random.Generator) -> Caption:
+    """A random caption; nine in a hundred coin one name for the whole thing, some leave something out."""
+    said: dict[str, str | None] = {"shape": scene.shape, "fill": scene.fill, "pattern": scene.pattern}
+    said |= {"mark": scene.mark, "background": scene.background}
+    dice = rng.random(6)
+    if dice[0] < 0.15:
+        phrase, coined = COINED, coined_words(scene)
+        outline = scene.outline
+    else:
+        phrase, coined, outline = noun_phrase(scene, rng, said)
+    text = f"{pick(rng, ARTICLES)} {phrase}"
+    if dice[1] < 0.85:
+        look = f"{pick(rng, LOOKS)} " if dice[2] < 0.15 else ""
+        text = f"{pick(rng, ARTICLES)} {look}{pick(rng, MEDIA)} of {text}"
+    if dice[3] < 0.2:
+        said["background"] = None
+        return Caption(text, said, outline, coined)
+    if dice[3] < 0.3:
+        return Caption(f"{scene.background} background , {text}", said, outline, coined)
+    return Caption(f"{text} {pick(rng, PLACES).format(scene.background)}", said, outline, coined)
+
+
+def coined_words(scene: Scene) -> tuple[str, ...]:
+    """The words that a coined name for the whole thing sums up."""
+    words = [scene.fill]
+    words += [scene.shape] if scene.shape != "odd" else []
+    words += ["striped"] if scene.pattern == "striped" else []
+    return (*words, *(["eye"] if scene.mark == "eye" else []))
+
+
+def noun_phrase(
+    scene: Scene, rng: np.random.Generator, said: dict[str, str | None]
+) -> tuple[str, tuple[str, ...] | None, tuple[float, ...]]:
+    """(phrase, words in a coined noun or None, outline said); marks in `said` what it leaves out."""
+    dice = rng.random(5)
+    noun, coined, outline = scene.shape, None, ()
+    if scene.shape == "odd":
+        noun = pick(rng, NOUNS)
+        if dice[0] < 0.6:
+            noun, coined, outline = COINED, (), scene.outline
+    elif dice[0] < 0.06:
+        noun, said["shape"] = pick(rng, NOUNS), None
+    elif dice[0] < 0.1:
+        noun, coined = COINED, (scene.shape,)
+    words = [noun]
+    if dice[1] < 0.93:
+        words.insert(0, scene.fill)
+    else:
+        said["fill"] = None
+    if scene.pattern == "striped":
+        words = ["striped", *words] if dice[2] < 0.75 else [*words, "with stripes"]
+    elif dice[2] < 0.55:
+        words.insert(0, "solid" if dice[2] < 0.45 else "plain")
+    if scene.mark == "eye":
+        words.append("with an eye" if dice[3] < 0.8 else "and an eye")
+    return " ".join(words), coined, outline
+
+
+def every_word() -> list[str]:
+    """Each word that a caption can hold."""
+    texts = [*SHAPES, *COLOURS, *NOUNS, *MEDIA, *LOOKS, *ARTICLES, *SPARE, *(place.format("") for place in PLACES)]
+    return sorted({word for text in texts for word in text.split()} - {UNKNOWN, COINED})

@@ -1,0 +1,109 @@
+"""The held-out concepts: things that training never sees, so that inversion has something to learn."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinv_ext.core.errors import InputError
+from tinv_ext.toy import outlines, world
+
+FILE = Path(__file__).with_name("concepts") / "concepts.json"
+NEAR = 0.15  # an odd outline this close to a held-out one (in its weights) is held out too
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One thing to be learnt. `words` describe it, or are None where nothing in the captions can."""
+
+    name: str
+    words: str | None
+    shape: str
+    fill: str
+    pattern: str
+    mark: str
+    outline: tuple[float, ...] = ()
+    corners: tuple[tuple[float, float], ...] = ()
+
+    def scene(self, background: str) -> world.Scene:
+        """The concept on a background."""
+        return world.Scene(self.shape, self.fill, self.pattern, self.mark, background, self.outline, self.corners)
+
+    def backgrounds(self) -> list[str]:
+        """Every background but the colour of the concept itself."""
+        return [colour for colour in world.COLOURS if colour != self.fill]
+
+    def pictures(self, count: int, seed: int) -> list[tuple[NDArray[np.uint8], world.Scene]]:
+        """`count` pictures (64, 64, 3) with their scenes, on every background in turn, each in its own pose."""
+        rng = np.random.default_rng([seed, *self.name.encode()])
+        backgrounds = rng.permutation(self.backgrounds())
+        scenes = [self.scene(str(backgrounds[index % len(backgrounds)])) for index in range(count)]
+        return [(world.draw(scene, world.draw_pose(scene, rng)), scene) for scene in scenes]
+
+
+def problems(name: str, data: dict[str, Any]) -> list[str]:
+    """What is wrong with one concept of a file, as sentences."""
+    found = []
+    choices = {"fill": world.COLOURS, "pattern": world.PATTERNS, "mark": world.EVERY_MARK}
+    for key, allowed in choices.items():
+        if data.get(key) not in allowed:
+            found.append(f"Concept {name!r} has {key} {data.get(key)!r}: write one of {', '.join(allowed)}.")
+    if data.get("shape", "odd") not in world.SHAPES:
+        found.append(f"Concept {name!r} has shape {data['shape']!r}: write one of {', '.join(world.SHAPES)}.")
+    if data.get("shape", "odd") == "odd" and not (data.get("corners") or data.get("outline")):
+        found.append(f"Concept {name!r} has an odd shape and neither outline nor corners: write one of the two.")
+    if data.get("outline") and len(data["outline"]) != outlines.ODD_SIZE:
+        found.append(f"Concept {name!r} has {len(data['outline'])} outline weights: write {outlines.ODD_SIZE}.")
+    if data.get("corners") and len(data["corners"]) < 3:
+        found.append(f"Concept {name!r} has {len(data['corners'])} corners: write three or more [x, y] within -1 … 1.")
+    return found
+
+
+def read(path: Path = FILE) -> dict[str, Concept]:
+    """The concepts of a file by name. Raises InputError with every problem in it."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"The concept file {path} cannot be read ({error}): give a JSON file of concepts by name."
+        ) from error
+    if not isinstance(raw, dict) or not all(isinstance(data, dict) for data in raw.values()):
+        raise InputError(f'The concept file {path} holds no concepts by name: write {{"name": {{…}}, …}}.')
+    found = [problem for name, data in raw.items() for problem in problems(name, data)]
+    if found:
+        raise InputError(found)
+    return {name: concept(name, data) for name, data in raw.items()}
+
+
+def concept(name: str, data: dict[str, Any]) -> Concept:
+    """One concept from its checked entry."""
+    return Concept(
+        name=name,
+        words=data.get("words"),
+        shape=data.get("shape", "odd"),
+        fill=data["fill"],
+        pattern=data["pattern"],
+        mark=data["mark"],
+        outline=tuple(float(weight) for weight in data.get("outline", ())),
+        corners=tuple((float(x), float(y)) for x, y in data.get("corners", ())),
+    )
+
+
+def same_thing(scene: world.Scene, concept: Concept) -> bool:
+    """Whether the scene shows the concept: the outline for a nameless one, else shape, fill, pattern (and mark)."""
+    if concept.words is None:
+        return bool(scene.outline) and bool(concept.outline) and math.dist(scene.outline, concept.outline) < NEAR
+    seen = (scene.shape, scene.fill, scene.pattern)
+    marked = concept.mark == "none" or scene.mark == concept.mark
+    return seen == (concept.shape, concept.fill, concept.pattern) and marked
+
+
+def is_held_out(scene: world.Scene, concepts: dict[str, Concept]) -> bool:
+    """Whether training must not see this scene."""
+    return any(same_thing(scene, concept) for concept in concepts.values())

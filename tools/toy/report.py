@@ -1,0 +1,168 @@
+"""How good the toy is: python tools/toy/report.py [--count 240] [--sheet docs/toy.png] [--json FILE].
+
+Judges samples of random captions beside the judge's ceiling (drawings) and the autoencoder's (drawings through it),
+and measures the loss with the right, another's and no caption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import repository  # noqa: F401
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tinv_ext.toy import captions, heldout, judge, model, parts, world
+
+NAMED = ("shape", "fill", "pattern", "mark", "background", "all")
+BARS = {"shape": 0.85, "fill": 0.90, "pattern": 0.80, "background": 0.95, "all": 0.65}
+SAMPLED = 60  # prompts at a time
+
+
+def scenes(count: int, seed: int) -> list[world.Scene]:
+    """Scenes of the training stream's kind that words can ask for: no odd shape."""
+    concepts = heldout.read()
+    stream = world.stream(np.random.default_rng(seed), lambda s: s.shape == "odd" or heldout.is_held_out(s, concepts))
+    return list(itertools.islice(stream, count))
+
+
+def drawn(wanted: list[world.Scene], seed: int) -> Tensor:
+    """Pictures (n, 3, 64, 64) in 0…1 of the scenes."""
+    rng = np.random.default_rng(seed)
+    pictures = np.stack([world.draw(scene, world.draw_pose(scene, rng)) for scene in wanted])
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+
+
+@torch.no_grad()
+def through(vae: Any, pictures: Tensor) -> Tensor:
+    """Pictures encoded and decoded."""
+    chunks = [vae.decode(vae.encode(some * 2 - 1).latent_dist.mode()).sample for some in pictures.split(32)]
+    return (torch.cat(chunks) / 2 + 0.5).clamp(0, 1)
+
+
+def samples(pipe: Any, prompts: list[str], guidance: float) -> Tensor:
+    """Pictures (n, 3, 64, 64) in 0…1, one for each prompt."""
+    starts = range(0, len(prompts), SAMPLED)
+    made = [model.sample(pipe, prompts[i : i + SAMPLED], 1000 + i, guidance=guidance) for i in starts]
+    return torch.cat([torch.as_tensor(some) for some in made]).float()
+
+
+@torch.no_grad()
+def context(pipe: Any, texts: list[str]) -> Tensor:
+    """The captions' hidden states (n, 77, 64)."""
+    ids = pipe.tokenizer(texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
+    return pipe.text_encoder(ids)[0]
+
+
+@torch.no_grad()
+def losses(pipe: Any, pictures: Tensor, texts: list[str]) -> dict[str, dict[str, float]]:
+    """Eps loss by timestep with the right, the neighbour's and no caption, the same noise in all."""
+    latents = pipe.vae.encode(pictures * 2 - 1).latent_dist.mode() * parts.SCALE
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(3))
+    asked = {"right": texts, "shuffled": texts[1:] + texts[:1], "empty": [""] * len(texts)}
+    found: dict[str, dict[str, float]] = {}
+    for time in (200, 500, 850):
+        noisy = pipe.scheduler.add_noise(latents, noise, torch.tensor([time]))
+        found[str(time)] = {
+            name: (pipe.unet(noisy, time, context(pipe, said)).sample - noise).pow(2).mean().item()
+            for name, said in asked.items()
+        }
+    return found
+
+
+def concept_ceiling(word: judge.Judge) -> dict[str, float]:
+    """How often the judge names a held-out concept on its own drawings (100 of each)."""
+    found = {}
+    for concept in heldout.read().values():
+        pictures = np.stack([picture for picture, _ in concept.pictures(100, 77)])
+        seen = judge.look(word, torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255)
+        found[concept.name] = sum(judge.shows(one, concept) for one in seen) / len(seen)
+    return found
+
+
+def sheet(path: Path, pipe: Any, guidance: float) -> None:
+    """A contact sheet: a row for each shape, in eight fills, striped in the second half."""
+    shapes, fills = [shape for shape in world.SHAPES if shape != "odd"], list(world.COLOURS)
+    asked = [
+        world.Scene(
+            shape,
+            fills[c],
+            "striped" if c % 2 else "solid",
+            "none",
+            fills[(c + 3 + r) % 8 if (3 + r) % 8 else (c + 4) % 8],
+        )
+        for r, shape in enumerate(shapes)
+        for c in range(8)
+    ]
+    made = samples(pipe, [captions.full(scene) for scene in asked], guidance)
+    grid = made.reshape(len(shapes), 8, 3, 64, 64).permute(0, 3, 1, 4, 2).reshape(len(shapes) * 64, 8 * 64, 3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((grid.numpy() * 255 + 0.5).astype(np.uint8)).save(path, optimize=True)
+
+
+def measure(count: int, guidance: float) -> dict[str, Any]:
+    """Every figure of the report."""
+    pipe, word = model.pipeline(), judge.load()
+    wanted = scenes(count, 99)
+    expected = [judge.expected(scene) for scene in wanted]
+    pictures, texts = drawn(wanted, 5), [captions.full(scene) for scene in wanted]
+    seen_through = through(pipe.vae, pictures)
+    error = (seen_through - pictures).pow(2).mean((1, 2, 3))
+    ceiling = drawn(scenes(1000, 98), 6)
+    shares = {
+        "drawings": judge.right(judge.look(word, ceiling), [judge.expected(s) for s in scenes(1000, 98)]),
+        "through the autoencoder": judge.right(judge.look(word, seen_through), expected),
+        "samples": judge.right(judge.look(word, samples(pipe, texts, guidance)), expected),
+    }
+    return {
+        "count": count,
+        "guidance": guidance,
+        "shares": shares,
+        "autoencoder dB": float((10 * torch.log10(1 / error)).mean()),
+        "concepts": concept_ceiling(word),
+        "losses": losses(pipe, pictures, texts),
+        "made": model.metadata(),
+    }
+
+
+def text_of(figures: dict[str, Any]) -> str:
+    """The report as Markdown."""
+    lines = [f"Samples: {figures['count']} prompts, DDIM 25 steps, guidance {figures['guidance']}.", ""]
+    lines += ["| judged by | " + " | ".join(NAMED) + " |", "|---" * (len(NAMED) + 1) + "|"]
+    for name, shares in figures["shares"].items():
+        lines.append(f"| {name} | " + " | ".join(f"{shares[key]:.3f}" for key in NAMED) + " |")
+    lines.append("| bar | " + " | ".join(f"{BARS[key]:.2f}" if key in BARS else "" for key in NAMED) + " |")
+    lines += ["", f"Autoencoder: {figures['autoencoder dB']:.1f} dB (mean over pictures).", ""]
+    lines += ["| eps loss at t | right caption | another's | none |", "|---|---|---|---|"]
+    lines += [
+        f"| {t} | {v['right']:.4f} | {v['shuffled']:.4f} | {v['empty']:.4f} |" for t, v in figures["losses"].items()
+    ]
+    lines += ["", "| concept | judge right on its drawings |", "|---|---|"]
+    lines += [f"| {name} | {share:.2f} |" for name, share in figures["concepts"].items()]
+    return "\n".join([*lines, "", "Weights: " + ", ".join(f"{k} {v}" for k, v in figures["made"].items()) + "."])
+
+
+def main() -> None:
+    """Measure and print."""
+    ask = argparse.ArgumentParser(description=__doc__)
+    ask.add_argument("--count", type=int, default=240)
+    ask.add_argument("--guidance", type=float, default=3.0)
+    ask.add_argument("--sheet", type=Path)
+    ask.add_argument("--json", type=Path)
+    given = ask.parse_args()
+    figures = measure(given.count, given.guidance)
+    print(text_of(figures))
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    if given.sheet:
+        sheet(given.sheet, model.pipeline(), given.guidance)
+
+
+if __name__ == "__main__":
+    main()

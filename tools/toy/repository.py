@@ -1,0 +1,10 @@
+"""Imported before tinv_ext by these tools: puts the repository on the path, wherever they are started from."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))

@@ -1,0 +1,75 @@
+"""What every stage of the toy's training shares: a time budget, a rate that ends at zero, checkpoints to go on from."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass
+class Budget:
+    """Minutes of training, counted over all resumed sessions of a stage."""
+
+    minutes: float
+    spent: float = 0.0  # minutes of earlier sessions
+    started: float = field(default_factory=time.monotonic)
+
+    def used(self) -> float:
+        """Minutes used so far."""
+        return self.spent + (time.monotonic() - self.started) / 60
+
+    def part(self) -> float:
+        """How much of the budget is used, 0…1."""
+        return min(1.0, self.used() / self.minutes) if self.minutes > 0 else 1.0
+
+
+def rate_at(part: float, step: int, top: float, warm: int = 100, flat: float = 0.3) -> float:
+    """`top` after `warm` steps, held until `flat` of the budget, then half a cosine to zero."""
+    if step < warm:
+        return top * (step + 1) / warm
+    bent = max(0.0, part - flat) / (1 - flat)
+    return top * 0.5 * (1 + math.cos(math.pi * bent))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Every group's rate, times its own `factor`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("factor", 1.0)
+
+
+def save(path: Path, value: dict[str, Any]) -> None:
+    """Write and then move into place, so that a kill leaves the last whole checkpoint."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    torch.save(value, fresh)
+    os.replace(fresh, path)
+
+
+def load(path: Path, resume: bool) -> dict[str, Any] | None:
+    """The checkpoint to go on from, or None to begin anew."""
+    if not (resume and path.exists()):
+        return None
+    value: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
+    return value
+
+
+class Average:
+    """A running mean of a module's weights (exponential, shorter at the beginning)."""
+
+    def __init__(self, module: torch.nn.Module, decay: float) -> None:
+        self.decay, self.count = decay, 0
+        self.values = {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+    def update(self, module: torch.nn.Module) -> None:
+        """Take in the module's weights of now."""
+        self.count += 1
+        keep = min(self.decay, (1 + self.count) / (10 + self.count))
+        now = module.state_dict()
+        names = [name for name, value in now.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.values[n] for n in names], [now[n].detach() for n in names], 1 - keep)

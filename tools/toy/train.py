@@ -1,0 +1,35 @@
+"""Train the toy from nothing: python tools/toy/train.py --minutes 90 --folder DIR [--stage vae] [--resume]."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+import repository  # noqa: F401
+
+SHARES = {"vae": 0.25, "text": 0.05, "pool": 0.0, "unet": 0.62, "judge": 0.08}  # of the minutes given
+
+
+def main() -> None:
+    """Run one stage or all of them in order."""
+    ask = argparse.ArgumentParser(description=__doc__)
+    ask.add_argument("--minutes", type=float, required=True, help="for the stage named, or for all of them together")
+    ask.add_argument("--stage", choices=["all", *SHARES], default="all")
+    ask.add_argument("--folder", type=Path, required=True, help="where checkpoints go; outside the repository")
+    ask.add_argument("--seed", type=int, default=1)
+    ask.add_argument("--threads", type=int, default=0, help="0 leaves torch's own choice")
+    ask.add_argument("--resume", action="store_true", help="go on from the checkpoints in the folder")
+    given = ask.parse_args()
+    if given.threads:
+        import torch
+
+        torch.set_num_threads(given.threads)
+    for stage, share in SHARES.items():
+        if given.stage in ("all", stage):
+            minutes = given.minutes * (share if given.stage == "all" else 1.0)
+            importlib.import_module(f"stage_{stage}").train(given.folder, minutes, given.seed, given.resume)
+
+
+if __name__ == "__main__":
+    main()
