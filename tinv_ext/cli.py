@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from tinv_ext import __version__
 from tinv_ext.core.errors import InputError, TinvError
-from tinv_ext.core.previews import PictureRequest, infotext
 from tinv_ext.core.settings import ABOUT, DEFAULTS, GROUPS, TrainConfig
 
 if TYPE_CHECKING:
@@ -194,7 +193,7 @@ def _of_run(path: Path, given: Mapping[str, Any]) -> tuple[TrainConfig, str | No
 @contextmanager
 def _stopping() -> Iterator[Any]:
     """Ctrl-C asks the run to stop and save; a second one breaks off."""
-    from tinv_ext.job import Wishes
+    from tinv_ext.events import Wishes
 
     wishes = Wishes()
     before = signal.getsignal(signal.SIGINT)
@@ -276,6 +275,7 @@ def _marked(chunk: Any, preparation: Preparation) -> list[Any]:
 def _generate(options: dict[str, Any]) -> int:
     from tinv_ext.core.files import read_embedding
     from tinv_ext.core.initial import unfit
+    from tinv_ext.core.previews import PictureRequest, infotext
     from tinv_ext.runs import write_picture
 
     host = _host({**options, "embeddings": options["embeddings"]}, {})

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tinv_ext import job, runs
+from tinv_ext import events, job, runs
 from tinv_ext.core.files import read_embedding
 from tinv_ext.core.initial import from_text
 from tinv_ext.core.model import Words
@@ -59,13 +59,13 @@ def teach(
     host: DiffusersHost,
     concept: heldout.Concept,
     config: TrainConfig,
-    report: Callable[[job.Event], None] = lambda event: None,
+    report: Callable[[events.Event], None] = lambda event: None,
 ) -> Lesson:
     """Train as `config` says and measure before and after. The host is a toy model's."""
     curve: list[tuple[int, float]] = []
 
-    def listen(event: job.Event) -> None:
-        if isinstance(event, job.Evaluated):
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.Evaluated):
             curve.append((event.step, event.loss))
         report(event)
 

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from tinv_ext.core.trainer import Step
-from tinv_ext.job import Encoded, Evaluated, Event, Prepared, Wrote
+from tinv_ext.events import Encoded, Evaluated, Event, Prepared, Wrote
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -49,6 +49,14 @@ class Host(Protocol):
         """One picture, with `words` usable in its prompts. Leaves all random generators as they were."""
         ...
 
+    def wanted(self) -> bool:
+        """Whether somebody waits for the model, so that a run should leave `training()` for a while."""
+        ...
+
+    def give_way(self) -> None:
+        """Called outside of `training()`: returns once those who waited have had the model, or at once."""
+        ...
+
     def refresh_embeddings(self) -> None:
         """Make what was written into `embeddings_folder` usable in the next prompt."""
         ...

@@ -226,6 +226,12 @@ class DiffusersHost:
     def _known_vectors(self) -> Words:
         return {name: item.vectors for name, item in self._embeddings.items()}
 
+    def wanted(self) -> bool:
+        return False
+
+    def give_way(self) -> None:
+        return None
+
     @contextmanager
     def training(self, clip_skip: int) -> Iterator[Model]:
         """All weights frozen and in evaluation mode; gradient flags and modes are put back on any exit."""
