@@ -13,12 +13,13 @@ NUMBERS = {"torch", "numpy", "PIL", "safetensors"}
 OFFLINE = NUMBERS | {"diffusers", "transformers", "yaml"}
 WEBUI = {"modules", "ldm", "sgm", "torch"}
 WHOLE = {"tinv_ext"}
+JOB = ("tinv_ext.job", "tinv_ext.runs", "tinv_ext.events", "tinv_ext.recorder")
 
 # part: (its modules, what it may import beside the standard library). The longest prefix decides the part.
 PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "root": (("tinv_ext",), set()),
     "core": (("tinv_ext.core",), NUMBERS | {"tinv_ext.core"}),
-    "job": (("tinv_ext.job", "tinv_ext.runs"), NUMBERS | {"tinv_ext.core", "tinv_ext.hosts.base", "tinv_ext.runs"}),
+    "job": (JOB, NUMBERS | {"tinv_ext.core", "tinv_ext.hosts.base"} | set(JOB)),
     "hosts": (("tinv_ext.hosts",), set()),
     "base": (("tinv_ext.hosts.base",), NUMBERS | {"tinv_ext.core"}),
     "a1111": (
@@ -37,6 +38,8 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     ),
     "api": (("tinv_ext.api",), {"fastapi", "pydantic"} | WHOLE),
     "cli": (("tinv_ext.cli", "tinv_ext.__main__"), WHOLE),
+    "progress": (("tinv_ext.progress",), {"tqdm", "tinv_ext.core", *JOB}),
+    "lesson": (("tinv_ext.lesson", "tinv_ext.demo"), NUMBERS | {"matplotlib"} | WHOLE),
     "toy": (("tinv_ext.toy",), OFFLINE | {"tinv_ext.core", "tinv_ext.toy"}),
     "script": (("scripts",), {"modules.script_callbacks", "tinv_ext.ui", "tinv_ext.api"}),
     "way in": (("install", "preload"), set()),
