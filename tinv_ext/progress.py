@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from tqdm import tqdm
 
 from tinv_ext.core.trainer import Step
 from tinv_ext.events import Encoded, Evaluated, Event, Prepared, Wrote
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 SMOOTHING = 0.98  # of the loss shown: about the last fifty steps
 
@@ -26,7 +23,7 @@ class Progress:
         self._evaluation = ""
         self._total = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Progress:
         return self
 
     def __exit__(
