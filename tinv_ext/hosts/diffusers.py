@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
@@ -27,30 +26,13 @@ from tinv_ext.core.latents import LatentDistribution
 from tinv_ext.core.model import Model, Words
 from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.previews import PictureRequest
-from tinv_ext.core.prompts import Chunk, Prompt, PromptReader, Tokenizer, Word, equal_chunks
+from tinv_ext.core.prompts import Prompt, PromptReader, Tokenizer, Word, equal_chunks
+from tinv_ext.hosts.text import ClipTokenizer, emphasized, only, standing_in
 
 log = logging.getLogger(__name__)
 ENCODER = "clip_l"
 _HALF_SCALE = 1024.0  # gradients of the loss in float16 would fall below its smallest number
 _EMBEDDING_FILES = ("*.pt", "*.bin", "*.safetensors")
-
-
-class ClipTokenizer:
-    """CLIP's byte-pair encoding as `core.prompts.Tokenizer`."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        self.start = int(tokenizer.bos_token_id)
-        self.end = int(tokenizer.eos_token_id)
-        self.comma = self.ids(",")[0]
-
-    def ids(self, text: str) -> list[int]:
-        """Ids of a text of any length, without start and end."""
-        return list(self._tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"])
-
-    def spellings(self, ids: Sequence[int]) -> list[str]:
-        """The tokens as CLIP writes them; `</w>` ends a word."""
-        return [str(token) for token in self._tokenizer.convert_ids_to_tokens(list(ids))]
 
 
 @dataclass(frozen=True)
@@ -123,42 +105,6 @@ class PipelineModel:
     def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
         unet = self._pipeline.unet
         return unet(noisy.to(unet.dtype), timesteps, condition.to(unet.dtype), return_dict=False)[0]
-
-
-@contextmanager
-def standing_in(table: torch.nn.Embedding, rows: Sequence[Chunk], words: Words) -> Iterator[None]:
-    """While open, the token table answers with the vectors of words at the places where they stand in `rows`."""
-    places = [(row, place, name) for row, chunk in enumerate(rows) for place, name in chunk.words]
-
-    def replace(module: torch.nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        if not places:
-            return output
-        vectors = [only(words[name]).to(output) for _, _, name in places]
-        at_rows = [row for (row, _, _), vector in zip(places, vectors) for _ in vector]
-        at_places = [place + index for (_, place, _), vector in zip(places, vectors) for index in range(len(vector))]
-        index = (torch.tensor(at_rows, device=output.device), torch.tensor(at_places, device=output.device))
-        return output.index_put(index, torch.cat(vectors))
-
-    handle = table.register_forward_hook(replace)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def emphasized(output: Tensor, rows: Sequence[Chunk]) -> Tensor:
-    """Multiply token outputs (R, 77, d) by their weights, each row's mean kept: the WebUI's emphasis "Original"."""
-    if all(weight == 1.0 for chunk in rows for weight in chunk.weights):
-        return output
-    weights = torch.tensor([chunk.weights for chunk in rows], device=output.device, dtype=output.dtype).unsqueeze(-1)
-    weighted = output * weights
-    return weighted * (output.mean((1, 2), keepdim=True) / weighted.mean((1, 2), keepdim=True))
-
-
-def only(vectors: Mapping[str, Tensor]) -> Tensor:
-    """The vectors of the one encoder that Stable Diffusion 1 has, whatever the file calls it."""
-    (tensor,) = vectors.values()
-    return tensor
 
 
 class DiffusersHost:
