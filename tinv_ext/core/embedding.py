@@ -17,7 +17,7 @@ ENCODER_OF_WIDTH: Mapping[int, str] = {768: "clip_l", 1024: "clip_h", 1280: "cli
 
 ENCODERS = ("clip_l", "clip_g", "clip_h")
 MAX_DEPTH = 32
-MAX_VALUES = 100_000
+MAX_VALUES = 20_000
 MAX_CHARACTERS = 1 << 22
 """Of all texts in the facts together; a text that stands in many places counts each time."""
 

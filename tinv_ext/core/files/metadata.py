@@ -3,13 +3,12 @@ programs."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.errors import FormatError
+from tinv_ext.core.files.json_tables import table_of
 from tinv_ext.core.files.layouts import FACTS_KEY, Contents
 from tinv_ext.core.files.webui import facts_text
 
@@ -55,14 +54,7 @@ def with_metadata(contents: Contents, metadata: Mapping[str, str]) -> Contents:
 
 def _own(text: str) -> dict[str, Any]:
     """What `facts_text` wrote, each value only if it is of its type."""
-    try:
-        own = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(
-            f"The facts in the metadata are not JSON ({type(error).__name__}): the file is damaged."
-        ) from error
-    if not isinstance(own, dict):
-        raise FormatError("The facts in the metadata are not a table: the file is damaged.")
+    own = table_of(text.encode("utf-8", "replace"), "The facts in the metadata")
     fields = {"label": "name", "step": "step", "model_hash": "model_hash", "model_name": "model_name", "facts": "facts"}
     types = {"label": str, "step": int, "model_hash": str, "model_name": str, "facts": dict}
     return {field: own[key] for field, key in fields.items() if type(own.get(key)) is types[field]}

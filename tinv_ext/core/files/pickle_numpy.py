@@ -53,9 +53,10 @@ class NumpyArray:
 
 def numpy_type(arguments: tuple[Any, ...]) -> NumpyType:
     """numpy.dtype(code, align, copy)."""
-    if not arguments or arguments[0] not in TYPES:
-        raise FormatError(f"The file holds numbers of numpy's type {str(arguments[:1])[:40]}: no embedding needs that.")
-    return NumpyType(arguments[0])
+    code = arguments[0] if arguments else None
+    if not isinstance(code, str) or code not in TYPES:
+        raise FormatError("The file holds numbers of a type of numpy that no embedding needs: it is damaged.")
+    return NumpyType(code)
 
 
 def numpy_scalar(arguments: tuple[Any, ...]) -> int | float | bool:

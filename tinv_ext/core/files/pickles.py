@@ -17,7 +17,7 @@ from tinv_ext.core.errors import FormatError
 from tinv_ext.core.files.pickle_machine import Machine, PersistentLoad
 from tinv_ext.core.files.pickle_names import Built, Symbol, build, call, symbol
 
-MAX_OPCODES = 400_000
+MAX_OPCODES = 100_000
 MAX_INTEGER_BYTES = 64
 
 
@@ -30,7 +30,7 @@ def load_pickle(data: memoryview, place: int, persistent_load: PersistentLoad) -
     machine = Machine(data, place, persistent_load)
     try:
         return _run(machine), machine.place
-    except (IndexError, KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
+    except (IndexError, KeyError, TypeError, ValueError, AttributeError, RecursionError, struct.error) as error:
         raise FormatError(
             f"A pickle cannot be read at byte {machine.place} ({type(error).__name__}): the file is damaged."
         ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from PIL import Image
 
 from tinv_ext.core.errors import FormatError
+from tinv_ext.core.files.json_tables import table_of
 from tinv_ext.core.files.layouts import FACTS_KEY
 from tinv_ext.core.files.pixels import MAX_PAYLOAD_BYTES, MAX_PIXELS, payload_of
 from tinv_ext.core.files.tensors import MAX_ELEMENTS, StoredTensor
@@ -92,7 +92,7 @@ def _values_of_text(texts: Mapping[str, str]) -> dict[str, Any]:
     try:
         payload = base64.b64decode(coded, validate=True)
     except ValueError as error:
-        raise FormatError(f"The text chunk '{CHUNK}' is not base64: the picture is damaged.") from error
+        raise FormatError(f"The text chunk '{CHUNK}' is not base64: it is damaged.") from error
     return {**_values(payload), **_own(texts)}
 
 
@@ -100,7 +100,7 @@ def _own(texts: Mapping[str, str]) -> dict[str, Any]:
     """Our own text chunk of an SDXL picture, as the values that layouts know."""
     if FACTS_KEY not in texts or len(texts[FACTS_KEY]) > MAX_PAYLOAD_BYTES:
         return {}
-    own = _json(texts[FACTS_KEY].encode("utf-8", "replace"))
+    own = table_of(texts[FACTS_KEY].encode("utf-8", "replace"), "The text with facts")
     names = {
         "name": "name",
         "step": "step",
@@ -112,19 +112,7 @@ def _own(texts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _values(payload: bytes) -> dict[str, Any]:
-    return {key: _with_tensors(value) for key, value in _json(payload).items()}
-
-
-def _json(payload: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(payload.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(
-            f"The embedding in the picture is not JSON ({type(error).__name__}): the picture is damaged."
-        ) from error
-    if not isinstance(values, dict):
-        raise FormatError("The embedding in the picture is not a table of values: the picture is damaged.")
-    return values
+    return {key: _with_tensors(value) for key, value in table_of(payload, "The embedding in the picture").items()}
 
 
 def _with_tensors(value: object) -> object:
@@ -148,4 +136,13 @@ def _stored(rows: object) -> StoredTensor:
     shape = (len(nested), widths.pop())
     if shape[0] * shape[1] > MAX_ELEMENTS:
         raise FormatError(f"A tensor in the picture has the shape {shape}: too large for an embedding.")
-    return StoredTensor(shape, lambda: torch.from_numpy(np.array(nested, dtype=np.float64)))
+    return StoredTensor(shape, lambda: _numbers(nested))
+
+
+def _numbers(rows: list[Any]) -> torch.Tensor:
+    try:
+        return torch.from_numpy(np.array(rows, dtype=np.float64))
+    except OverflowError as error:
+        raise FormatError(
+            "A tensor in the picture holds a number beyond every float: the picture is damaged."
+        ) from error

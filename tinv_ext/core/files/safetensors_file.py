@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from tinv_ext.core.errors import FormatError
+from tinv_ext.core.files.json_tables import table_of
 from tinv_ext.core.files.tensors import MAX_DIMENSIONS, StoredTensor, size_of, tensor_of_bytes
 
 MAX_HEADER_BYTES = 1 << 23
@@ -47,24 +48,12 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
             raise FormatError(
                 f"The safetensors header claims {length} bytes: too large, the file is cut off or damaged."
             )
-        header = _header(file.read(length))
+        header = table_of(file.read(length), "The safetensors header")
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise FormatError("The metadata of the safetensors file are not texts: the file is damaged.")
     start = 8 + length
     return {key: _stored(path, key, entry, start, size) for key, entry in header.items()}, metadata
-
-
-def _header(data: bytes) -> dict[str, Any]:
-    try:
-        header = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(
-            f"The safetensors header is not JSON ({type(error).__name__}): the file is damaged."
-        ) from error
-    if not isinstance(header, dict):
-        raise FormatError("The safetensors header is not a table of tensors: the file is damaged.")
-    return header
 
 
 def _stored(path: Path, key: str, entry: object, start: int, size: int) -> StoredTensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -21,13 +22,16 @@ MAX_RECORDS = 10_000
 ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
+    struct.error,
     RuntimeError,
-    NotImplementedError,
     EOFError,
     OSError,
     ValueError,
     KeyError,
+    IndexError,
+    OverflowError,
 )
+"""What zipfile raises for damaged archives, some of it from deep inside (NotImplementedError is a RuntimeError)."""
 
 
 def read_torch(data: bytes) -> Any:
@@ -127,7 +131,7 @@ def _legacy_head(data: memoryview) -> int:
     machine, place = load_pickle(data, place, _no_tensors)
     if version != LEGACY_VERSION or not isinstance(machine, dict):
         raise FormatError(
-            f"The file has the version {str(version)[:20]} of torch's legacy format, only {LEGACY_VERSION} is known."
+            f"The file has another version of torch's legacy format than {LEGACY_VERSION}: it is damaged."
         )
     if machine.get("little_endian") is not True:
         raise FormatError("The file was written on a big-endian machine: save it again on another.")
