@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ _NOT_SETTINGS = {"command", "config", "model", "device", "precision", "embedding
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command; returns the exit code."""
+    for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):  # what matters to the user is an error of ours
+        os.environ.setdefault(library, "error")
     options = vars(_parser().parse_args(arguments))
     command: Callable[[dict[str, Any]], int] = options.pop("carry_out")
     try:
@@ -122,22 +125,20 @@ def _train(options: dict[str, Any]) -> int:
     from tinv_ext import job
     from tinv_ext.progress import Progress
 
-    given = _given(options)
-    if options["resume"] is not None:
-        config, source = _of_run(options["resume"], given)
-    else:
-        config, source = None, None
-    host = _host(options, given, source)
+    given, run = _given(options), options["resume"]
+    before, source = _of_run(run) if run else ({}, None)
+    host = _host(options, {**before, **given}, source)
     with Progress(sys.stderr) as progress, _stopping() as wishes:
-        if config is not None:
-            status = job.resume(options["resume"], host, given, progress.report, wishes)
+        if run:
+            status = job.resume(run, host, given, progress.report, wishes)
         else:
-            status = job.run(_config(given, host), host, progress.report, wishes)
+            status = job.run(job.configure(given, host), host, progress.report, wishes)
     print(f"{status.status.capitalize()} at step {status.steps}.")
     if status.file:
         print(f"The embedding: {status.file}")
         print(f'Use "{Path(status.file).stem}" in a prompt, for instance:')
-        print(f'  python -m tinv_ext generate "a photo of {Path(status.file).stem}" --embedding "{status.file}"')
+        model = f' --model "{host.facts["source"]}"' if host.facts.get("source") != "toy" else ""
+        print(f'  python -m tinv_ext generate "a photo of {Path(status.file).stem}" --embedding "{status.file}"{model}')
     return {"finished": DONE, "stopped": STOPPED}.get(status.status, FAILED)
 
 
@@ -176,18 +177,12 @@ def _toml(text: str) -> Any:
     return tomllib.loads(text)
 
 
-def _config(given: Mapping[str, Any], host: DiffusersHost) -> TrainConfig:
-    """The settings; a size that is not given is the one that the model was made for."""
-    size = {"width": host.native_size, "height": host.native_size}
-    return TrainConfig.from_dict({**size, **given})
-
-
-def _of_run(path: Path, given: Mapping[str, Any]) -> tuple[TrainConfig, str | None]:
+def _of_run(path: Path) -> tuple[dict[str, Any], str | None]:
     """Settings of a run and the model that it was made with."""
     from tinv_ext.runs import RunFolder
 
     folder = RunFolder(path)
-    return TrainConfig.from_dict({**folder.config().to_dict(), **given}), folder.facts().get("model", {}).get("source")
+    return folder.config().to_dict(), folder.facts().get("model", {}).get("source")
 
 
 @contextmanager
@@ -239,7 +234,7 @@ def _check(options: dict[str, Any]) -> int:
 
     given = _given(options)
     host = _host(options, given)
-    print("\n".join(_said(job.check(_config(given, host), host))))
+    print("\n".join(_said(job.check(job.configure(given, host), host))))
     return DONE
 
 

@@ -34,6 +34,23 @@ def _nobody(event: Event) -> None:
     """A report that nobody listens to."""
 
 
+def configure(values: Mapping[str, Any], host: Host) -> TrainConfig:
+    """Settings from values by name; a size that is not given is the one that the model was made for.
+
+    `InputError` has the problems of the values and of all that they name: folder, template, captions, word.
+    """
+    size = {"width": host.native_size, "height": host.native_size}
+    config, problems = TrainConfig.read({**size, **values})
+    if problems:
+        try:
+            check(config, host)
+        except InputError as error:
+            told = {name for name in values if any(f"({name})" in problem for problem in problems)}
+            problems += [more for more in error.problems if not any(f"({name})" in more for name in told)]
+        raise InputError(problems)
+    return config
+
+
 def check(config: TrainConfig, host: Host) -> Preparation:
     """Everything that can be said before a run; `InputError` with all problems. Writes nothing."""
     return prepare(config, host.lexicon, host.known_words())

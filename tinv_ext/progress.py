@@ -19,6 +19,7 @@ class Progress:
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
         self._bar: Any = None
+        self._what = ""
         self._loss: float | None = None
         self._evaluation = ""
         self._total = 0
@@ -49,8 +50,9 @@ class Progress:
             self._advance("training", event.number, self._total, loss=f"{self._loss:.4f}", evaluation=self._evaluation)
 
     def _advance(self, what: str, done: int, total: int, **numbers: str) -> None:
-        if self._bar is None or self._bar.desc != f"{what}: ":
+        if self._bar is None or self._what != what:
             self._close()
+            self._what = what
             self._bar = tqdm(desc=what, total=total, initial=done - 1, file=self._stream, dynamic_ncols=True)
         self._bar.set_postfix(numbers, refresh=False)
         self._bar.update(done - self._bar.n)

@@ -271,7 +271,15 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
-        """Settings from values by name, numbers also as text. `InputError` with every unknown name and wrong type."""
+        """Settings from values by name, numbers also as text. `InputError` with every problem in them."""
+        config, problems = cls.read(values)
+        if problems:
+            raise InputError(problems)
+        return config
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> tuple[TrainConfig, list[str]]:
+        """As `from_dict`, but what cannot be used is told and left at its default, so that more can be checked."""
         problems: list[str] = []
         known: dict[str, Any] = {}
         for name, value in values.items():
@@ -279,15 +287,15 @@ class TrainConfig:
                 problems.append(f'There is no setting "{name}".{_nearest(name)}')
                 continue
             try:
-                known[name] = _converted(DEFAULTS[name], value)
+                converted = _converted(DEFAULTS[name], value)
             except ValueError:
                 problems.append(f"{ABOUT[name].label} ({name}) must be {_kind(DEFAULTS[name])}, not {value!r}.")
-        config = cls(**known)
-        for name in known:
-            problems += _value_problems(ABOUT[name], name, known[name])
-        if problems:
-            raise InputError(problems)
-        return config
+                continue
+            wrong = _value_problems(ABOUT[name], name, converted)
+            problems += wrong
+            if not wrong:
+                known[name] = converted
+        return cls(**known), problems
 
     def but(self, **changes: Any) -> TrainConfig:
         """The same settings with some changed."""
