@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinv_ext import __version__
 from tinv_ext.core.errors import InputError, TinvError
-from tinv_ext.core.settings import ABOUT, DEFAULTS, GROUPS, TrainConfig
+from tinv_ext.core.settings import ABOUT, DEFAULTS, GROUPS
 
 if TYPE_CHECKING:
     from tinv_ext.core.prepare import Preparation
