@@ -1,0 +1,191 @@
+"""The command line as a person uses it: codes, sentences, files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.cli.conftest import Said
+from tinv_ext.core.files import read_embedding
+
+Tinv = Callable[..., Said]
+SHORT = ("--steps", 6, "--batch-size", 2, "--evaluate-every", 3, "--checkpoint-every", 3, "--save-every", 3)
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def the_run(folder: Path) -> Path:
+    """The one run in a log directory."""
+    (run,) = (folder / "textual_inversion").glob("20*/*")
+    return run
+
+
+def test_a_training_leaves_a_word_and_says_how_to_use_it(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:
+    """The main job by the command line: exit code 0, the embedding where it says, the curve complete."""
+    said = tinv("train", "--name", "zibbo", "--images", pictures, "--vectors", 2, *SHORT)
+    assert (said.code, "zibbo.pt" in said.out, "generate" in said.out) == (0, True, True), said.err
+    embedding = read_embedding(tmp_path / "textual_inversion" / "embeddings" / "zibbo.pt")
+    assert (embedding.name, embedding.count, embedding.step) == ("zibbo", 2, 6)
+    rows = (the_run(tmp_path) / "loss.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["step", "0", "1", "2", "3", "4", "5", "6"]
+
+
+def test_a_size_that_is_not_given_is_the_models_own(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:
+    """The tiny model was made for 64 pixels, whatever the setting's default for the WebUI is."""
+    assert tinv("train", "--name", "zibbo", "--images", pictures, *SHORT, "--height", 72).code == 0
+    settings = json.loads((the_run(tmp_path) / "config.json").read_text())["settings"]
+    assert (settings["width"], settings["height"]) == (64, 72)
+
+
+def test_every_problem_is_told_at_once_and_nothing_is_written(tinv: Tinv, tmp_path: Path) -> None:
+    """Bad values, a missing folder, a missing template and a bad name in one answer, exit code 2."""
+    said = tinv(
+        *("train", "--name", "cat", "--images", "nowhere", "--steps", "many", "--width", 65, "--template", "none-such"),
+        *("--learn-rate", "0.1:10, 0.2:5", "--tag-dropout", 3),
+    )
+    assert said.code == 2
+    for part in ("steps", "width", "learn_rate", "tag_dropout", '"nowhere"', '"none-such"', '"cat" is a word'):
+        assert part in said.err, part
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_is_none_is_told_in_a_sentence(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:
+    """A path that is no model: exit code 2."""
+    (tmp_path / "notes.txt").write_text("x")
+    for model in ("nowhere", "notes.txt", str(pictures)):
+        said = tinv("train", "--name", "zibbo", "--images", pictures, "--model", model)
+        assert (said.code, model in said.err) == (2, True)
+
+
+def test_a_taken_name_is_refused_and_with_overwrite_the_old_file_is_kept(
+    tinv: Tinv, pictures: Path, tmp_path: Path
+) -> None:
+    """Nothing is lost when a word is taught again."""
+    file = tmp_path / "textual_inversion" / "embeddings" / "zibbo.pt"
+    assert tinv("train", "--name", "zibbo", "--images", pictures, *SHORT).code == 0
+    first = file.read_bytes()
+    assert tinv("train", "--name", "zibbo", "--images", pictures, *SHORT, "--seed", 7).code == 2
+    assert file.read_bytes() == first
+    assert tinv("train", "--name", "zibbo", "--images", pictures, *SHORT, "--seed", 7, "--overwrite").code == 0
+    assert file.read_bytes() != first
+    (kept,) = (tmp_path / "textual_inversion").glob("20*/*/replaced/zibbo.pt")
+    assert kept.read_bytes() == first
+
+
+def test_resuming_a_finished_run_changes_nothing(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:
+    """Exit code 0 and every byte as it was."""
+    assert tinv("train", "--name", "zibbo", "--images", pictures, *SHORT).code == 0
+    before = files_below(tmp_path / "textual_inversion")
+    assert tinv("train", "--resume", the_run(tmp_path)).code == 0
+    assert files_below(tmp_path / "textual_inversion") == before
+
+
+def test_a_run_that_goes_on_ends_where_a_longer_one_does(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:
+    """Six steps and three more by --resume give, bit for bit, the vectors of nine."""
+    assert tinv("train", "--name", "zibbo", "--images", pictures, *SHORT).code == 0
+    assert tinv("train", "--resume", the_run(tmp_path), "--steps", 9).code == 0
+    arguments = ("--name", "zibbo", "--images", pictures, *SHORT, "--output", "straight")
+    assert tinv("train", *arguments, "--steps", 9).code == 0
+    resumed = read_embedding(tmp_path / "textual_inversion" / "embeddings" / "zibbo.pt")
+    straight = read_embedding(tmp_path / "straight" / "embeddings" / "zibbo.pt")
+    assert resumed.step == straight.step == 9
+    for encoder, vector in straight.vectors.items():
+        assert torch.equal(vector, resumed.vectors[encoder])
+
+
+def test_settings_come_from_a_file_and_flags_win(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:
+    """TOML, JSON, and the config.json of a run, which makes the same vectors again."""
+    (tmp_path / "a.toml").write_text(
+        f'name = "zibbo"\nimages = {json.dumps(str(pictures))}\nsteps = 4\nbatch_size = 2\n'
+    )
+    assert tinv("train", "--config", "a.toml", "--steps", 3, "--output", "one").code == 0
+    (run,) = (tmp_path / "one").glob("20*/*")
+    assert json.loads((run / "config.json").read_text())["settings"]["steps"] == 3
+    assert tinv("train", "--config", run / "config.json", "--output", "two").code == 0
+    one, two = (read_embedding(tmp_path / name / "embeddings" / "zibbo.pt") for name in ("one", "two"))
+    assert all(torch.equal(one.vectors[key], two.vectors[key]) for key in one.vectors)
+
+
+@pytest.mark.parametrize("text", ["steps = ", "[1", '{"steps": }'])
+def test_a_settings_file_that_is_broken_is_named(tinv: Tinv, tmp_path: Path, text: str) -> None:
+    """Exit code 2 and the file in the sentence; a misspelt setting gets a suggestion."""
+    (tmp_path / "a.json").write_text(text)
+    (tmp_path / "b.toml").write_text("step = 3")
+    assert "a.json" in tinv("train", "--config", "a.json").err
+    assert 'Did you mean "steps"?' in tinv("check", "--config", "b.toml").err
+
+
+def test_check_shows_the_plan_the_pictures_and_the_prompts(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:
+    """What kohya's --debug_dataset shows: each prompt with its token ids, the word's places marked; nothing written."""
+    (pictures / "broken.png").write_bytes(b"no picture")
+    said = tinv("check", "--name", "zibbo", "--images", pictures, "--vectors", 2, "--template", "subject_filewords")
+    assert said.code == 0
+    assert "zibbo#1 zibbo#2" in said.out
+    assert "broken.png  left out" in said.out
+    assert "red, round" in said.out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures"]
+
+
+def test_generate_draws_with_the_word_and_without_it(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:
+    """Same seed, same picture; the embedding changes it; its parameters stand in the PNG."""
+    assert tinv("train", "--name", "zibbo", "--images", pictures, *SHORT, "--learn-rate", "0.5").code == 0
+    file = tmp_path / "textual_inversion" / "embeddings" / "zibbo.pt"
+    shared = ("generate", "a photo of zibbo", "--steps", 2, "--embeddings", "empty", "--seed", 3)
+    for name in ("a.png", "b.png"):
+        assert tinv(*shared, "--embedding", file, "--output", name).code == 0
+    assert tinv(*shared, "--output", "without.png").code == 0
+    a, b, without = (Image.open(tmp_path / name) for name in ("a.png", "b.png", "without.png"))
+    assert a.tobytes() == b.tobytes() != without.tobytes()
+    assert a.info["parameters"].startswith("a photo of zibbo\nSteps: 2, Sampler: DDIM")
+
+
+def test_generate_refuses_what_cannot_be_drawn(tinv: Tinv, tmp_path: Path) -> None:
+    """A missing embedding, a crooked size: exit code 2, no picture."""
+    said = tinv("generate", "x", "--embedding", "none.pt", "--width", 65, "--output", "x.png")
+    assert (said.code, "none.pt" in said.err, "65" in said.err) == (2, True, True)
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    """Importing the command line imports no torch."""
+    code = "import sys, tinv_ext.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_ctrl_c_stops_and_saves(model_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    """A real process, interrupted in the middle of its steps: exit code 3, and the vectors of a whole step are there."""
+    arguments = ["--name", "zibbo", "--images", str(pictures), "--model", str(model_folder), "--steps", "100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tinv_ext", "train", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    curve = []
+    try:
+        while process.poll() is None and len(curve) < 4:
+            time.sleep(0.2)
+            curve = [line for file in tmp_path.glob("textual_inversion/20*/*/loss.csv") for line in file.open()]
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, "Stopped at step" in out) == (3, True), err
+    step = read_embedding(tmp_path / "textual_inversion" / "embeddings" / "zibbo.pt").step
+    assert step is not None
+    assert step >= 2
