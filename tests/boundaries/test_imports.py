@@ -13,7 +13,7 @@ NUMBERS = {"torch", "numpy", "PIL", "safetensors"}
 OFFLINE = NUMBERS | {"diffusers", "transformers", "yaml"}
 WEBUI = {"modules", "ldm", "sgm", "torch"}
 WHOLE = {"tinv_ext"}
-JOB = ("tinv_ext.job", "tinv_ext.runs", "tinv_ext.events", "tinv_ext.recorder")
+JOB = ("tinv_ext.job", "tinv_ext.jobs", "tinv_ext.runs", "tinv_ext.events", "tinv_ext.recorder")
 
 # part: (its modules, what it may import beside the standard library). The longest prefix decides the part.
 PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {

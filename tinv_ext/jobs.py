@@ -1,0 +1,206 @@
+"""Runs as jobs of the server: queued, carried out one at a time, watched and steered by whoever knows their id.
+
+A job lives in this process, not in a browser's request; page and API look at the same one. Nothing here touches torch.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinv_ext import job, runs
+from tinv_ext.core.errors import InputError, TinvError
+from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.trainer import Step
+from tinv_ext.events import Encoded, Evaluated, Event, Prepared, Rested, Wishes, Wrote
+from tinv_ext.hosts.base import Host
+
+OVER = ("finished", "stopped", "failed")
+WISHES = ("stop", "pause", "resume", "snapshot", "preview")
+SMOOTHING = 0.98  # of the loss shown: about the last fifty steps
+_KEPT = 50  # jobs that are over and still remembered
+
+
+@dataclass
+class Job:
+    """One job as others see it. Its lock guards every field; `view()` is a consistent copy."""
+
+    id: str
+    config: TrainConfig
+    resumes: Path | None = None
+    status: str = "queued"
+    reason: str = ""
+    steps: int = 0
+    total: int = 0
+    folder: str | None = None
+    file: str | None = None
+    encoded: tuple[int, int] = (0, 0)
+    seconds_left: float | None = None
+    loss: float | None = None
+    prompts: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    curve: list[dict[str, float]] = field(default_factory=list)
+    evaluations: list[tuple[int, float]] = field(default_factory=list)
+    previews: list[tuple[int, str]] = field(default_factory=list)
+    wishes: Wishes = field(default_factory=Wishes)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    _paces: list[tuple[float, int]] = field(default_factory=list)
+
+    def view(self, since: int = 0) -> dict[str, Any]:
+        """What there is to show, as JSON can hold it; of the curve only the steps after `since`. No paths."""
+        with self.lock:
+            return {
+                "id": self.id,
+                "name": self.config.name,
+                "status": self.status,
+                "reason": self.reason,
+                "steps": self.steps,
+                "total": self.total,
+                "encoded": list(self.encoded),
+                "seconds_left": self.seconds_left,
+                "loss": self.loss,
+                "prompts": list(self.prompts),
+                "notices": list(self.notices),
+                "curve": [row for row in self.curve if row["step"] > since],
+                "evaluations": [list(one) for one in self.evaluations if one[0] >= since],
+                "previews": [step for step, _ in self.previews],
+            }
+
+    def hear(self, event: Event) -> None:
+        """Take in what the run tells."""
+        with self.lock:
+            if isinstance(event, Prepared):
+                self.total, self.notices = event.preparation.plan.steps, event.preparation.notices
+                self.steps, self.folder = event.preparation.beginning.step, str(event.folder.path)
+            elif isinstance(event, Encoded):
+                self.encoded = (event.done, event.total)
+            elif isinstance(event, Evaluated):
+                self.evaluations.append((event.step, event.loss))
+            elif isinstance(event, Wrote) and event.kind == "preview":
+                self.previews.append((event.step, str(event.path)))
+            elif isinstance(event, Rested):
+                self._paces.clear()
+                self.status = "paused" if event.paused else self.status
+            elif isinstance(event, Step):
+                self._step(event)
+
+    def _step(self, step: Step) -> None:
+        self.status = "stopping" if self.wishes.stop.is_set() else "training"
+        self.steps, self.prompts = step.number, step.prompts
+        self.loss = step.loss if self.loss is None else SMOOTHING * self.loss + (1 - SMOOTHING) * step.loss
+        row = {"step": step.number, "loss": step.loss, "smoothed": self.loss, "rate": step.rate}
+        self.curve.append({**row, "gradient_norm": step.gradient_norm})
+        self._paces = [*self._paces[-200:], (time.monotonic(), step.number)]
+        (begun, first), (now, last) = self._paces[0], self._paces[-1]
+        self.seconds_left = (now - begun) / (last - first) * (self.total - last) if last > first else None
+
+
+class Jobs:
+    """The jobs of one host. `host()` gives it when it is needed, so that nothing is touched while the WebUI starts."""
+
+    def __init__(self, host: Callable[[], Host]) -> None:
+        self._host = host
+        self._jobs: dict[str, Job] = {}
+        self._changed = threading.Condition()
+        self._worker: threading.Thread | None = None
+
+    def submit(self, values: Mapping[str, Any]) -> Job:
+        """Check the settings and queue a run of them. `InputError` has every problem, and nothing is queued."""
+        config = job.configure(values, self._host())
+        job.check(config, self._host())
+        taken = [one.config.name for one in self.all() if one.status not in OVER and one.config.name == config.name]
+        if taken:
+            raise InputError(
+                f'A run of "{config.name}" is under way or queued. Wait for it, stop it, or choose a name.'
+            )
+        return self._add(Job(uuid.uuid4().hex, config))
+
+    def resume(self, folder: Path, changes: Mapping[str, Any]) -> Job:
+        """Queue the going on of a run."""
+        config = TrainConfig.from_dict({**runs.RunFolder(folder).config().to_dict(), **changes})
+        return self._add(Job(uuid.uuid4().hex, config, resumes=folder))
+
+    def _add(self, one: Job) -> Job:
+        with self._changed:
+            over = [key for key, other in self._jobs.items() if other.status in OVER]
+            for key in over[: max(0, len(over) - _KEPT)]:
+                del self._jobs[key]
+            self._jobs[one.id] = one
+            if self._worker is None or not self._worker.is_alive():
+                self._worker = threading.Thread(target=self._work, name="tinv-jobs", daemon=True)
+                self._worker.start()
+            self._changed.notify_all()
+        return one
+
+    def all(self) -> list[Job]:
+        """Every job that is remembered, oldest first."""
+        with self._changed:
+            return list(self._jobs.values())
+
+    def get(self, id: str) -> Job:  # noqa: A002 (the word of the API)
+        """The job of an id. `InputError` if there is none."""
+        with self._changed:
+            if id not in self._jobs:
+                raise InputError(f'There is no job "{id}". It may be from before the program was started anew.')
+            return self._jobs[id]
+
+    def current(self) -> Job | None:
+        """The job being carried out, else the last that was."""
+        busy = [one for one in self.all() if one.status not in OVER and one.status != "queued"]
+        return busy[0] if busy else next((one for one in reversed(self.all()) if one.status in OVER), None)
+
+    def wish(self, id: str, what: str) -> Job:  # noqa: A002
+        """Ask something of a job: one of `WISHES`. `InputError` if it cannot be had."""
+        one = self.get(id)
+        if what not in WISHES:
+            raise InputError(f'A job cannot be asked to "{what}". Ask for one of: {", ".join(WISHES)}.')
+        with one.lock:
+            if one.status in OVER:
+                raise InputError(f"The run is over ({one.status}); it cannot {what}.")
+            if what == "resume":
+                one.wishes.pause.clear()
+            else:
+                getattr(one.wishes, what).set()
+            if what == "stop":
+                one.status = "stopped" if one.status == "queued" else "stopping"
+        return one
+
+    def wait(self, one: Job, seconds: float) -> bool:
+        """Whether the job is over within so many seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: one.status in OVER, seconds)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                waiting = [one for one in self._jobs.values() if one.status == "queued"]
+                if not waiting:
+                    self._worker = None
+                    return
+                one = waiting[0]
+                one.status = "preparing"
+            status, reason = self._carry_out(one)
+            with self._changed, one.lock:
+                one.status, one.reason, one.steps, one.file = status.status, reason, status.steps, status.file
+                self._changed.notify_all()
+
+    def _carry_out(self, one: Job) -> tuple[runs.Status, str]:
+        """The run to its end, however that comes; a failure is a status, and a bug of ours is also printed."""
+        try:
+            if one.resumes:
+                changes = one.config.to_dict()
+                status = job.resume(one.resumes, self._host(), changes, one.hear, one.wishes)
+            else:
+                status = job.run(one.config, self._host(), one.hear, one.wishes)
+        except TinvError as error:
+            return runs.Status("failed", one.steps), str(error)
+        except Exception as error:  # noqa: BLE001 (the end of the thread: nobody above would hear it)
+            traceback.print_exc()
+            return runs.Status("failed", one.steps), f"{type(error).__name__}: {error}. The console has the details."
+        return status, status.reason
