@@ -1,0 +1,83 @@
+"""A model of a few lines, a word, and pictures of four numbers a channel: all that the laws of training need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tinv_ext.core.captions import CaptionRules
+from tinv_ext.core.dataset import Dataset, Example
+from tinv_ext.core.latents import LatentDistribution
+from tinv_ext.core.noise import NoiseSchedule, scaled_linear
+from tinv_ext.core.prompts import Prompt, PromptReader, Word
+from tinv_ext.core.state import State, new_state
+
+WIDTH = 6
+
+
+@dataclass(frozen=True)
+class Letters:
+    """A tokenizer: one id for each word of a text."""
+
+    start: int = 1
+    end: int = 2
+    comma: int = 3
+
+    def ids(self, text: str) -> list[int]:
+        return [3 if word == "," else 10 + sum(map(ord, word)) % 900 for word in text.replace(",", " , ").split()]
+
+    def spellings(self, ids: Sequence[int]) -> list[str]:
+        return [str(token) for token in ids]
+
+
+@dataclass
+class Fake:
+    """A model: its condition is made of vectors and token ids, its answer is a smooth function of all that it gets."""
+
+    noise: NoiseSchedule = field(default_factory=lambda: NoiseSchedule(scaled_linear()))
+    loss_scale: float = 1.0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    poison_at: int | None = None
+    calls: int = 0
+
+    def encode_prompts(self, prompts: Sequence[Prompt], words: Mapping[str, Mapping[str, Tensor]]) -> Tensor:
+        rows = torch.tensor([[sum(prompt.chunks[0].ids) % 97 / 97.0] for prompt in prompts])  # (B, 1)
+        vectors = torch.cat([tensor for word in words.values() for tensor in word.values()])  # (n, WIDTH)
+        return torch.tanh(vectors.sum(0) * (1 + rows))  # (B, WIDTH)
+
+    def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
+        self.calls += 1
+        level = (timesteps.float() / 1000).view(-1, 1, 1, 1)
+        answer = 0.3 * noisy + level * condition[:, :4].view(-1, 4, 1, 1) + condition[:, 4:].prod(1).view(-1, 1, 1, 1)
+        return answer * float("nan") if self.calls == self.poison_at else answer
+
+
+def examples(count: int = 5, weights: Tensor | None = None) -> list[Example]:
+    """Pictures with latents (4, 2, 2) and captions."""
+    rng = torch.Generator().manual_seed(11)
+    return [
+        Example(
+            f"{index}.png",
+            LatentDistribution(torch.randn(4, 2, 2, generator=rng), torch.rand(4, 2, 2, generator=rng)),
+            f"blue, number {index}",
+            weights,
+        )
+        for index in range(count)
+    ]
+
+
+def dataset(pictures: Sequence[Example] | None = None, sampling: str = "random", **rules: Any) -> Dataset:
+    """A dataset with two template lines."""
+    reader = PromptReader(Letters(), (Word("it", tuple(Letters().ids("it")), 2),))
+    lines = ("a photo of [name], [filewords]", "[name]")
+    return Dataset(pictures or examples(), lines, CaptionRules("it", **rules), reader, sampling, 3)
+
+
+def beginning(seed: int = 5) -> State:
+    """Two vectors, drawn anew but always the same."""
+    vectors = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(1)) * 0.1
+    return new_state({"clip_l": vectors}, seed, torch.device("cpu"))
