@@ -14,6 +14,7 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from PIL import Image
 
 from tinv_ext import job
+from tinv_ext.core.files import read_embedding
 from tinv_ext.core.previews import PictureRequest
 from tinv_ext.core.prompts import PromptReader, Word
 from tinv_ext.core.settings import TrainConfig
@@ -142,14 +143,18 @@ def _last_layer(encoder: torch.nn.Module) -> str:
     return [name for name, _ in encoder.named_modules() if name.endswith("mlp")][-1]
 
 
-def test_a_run_with_previews_leaves_the_pipeline_as_it_was(
+def test_previews_and_measures_change_neither_pipeline_nor_run(
     tiny_pipeline: StableDiffusionPipeline, tmp_path: Path, pictures: Path
 ) -> None:
-    """Training, evaluation, previews and saving over, the pipeline is as before the run."""
+    """After evaluation, previews and copies the pipeline is as before, the vectors are those of a run without them."""
     before = snapshot(tiny_pipeline)
-    every = {"evaluate_every": 1, "preview_every": 2, "preview_steps": 2, "save_every": 2}
-    job.run(config(pictures, **every), host_of(tiny_pipeline, tmp_path / "embeddings"))
+    every = {"evaluate_every": 1, "preview_every": 1, "preview_steps": 2, "save_every": 2}
+    busy, quiet = (host_of(tiny_pipeline, tmp_path / name) for name in ("busy", "quiet"))
+    job.run(config(pictures, **every), busy)
+    job.run(config(pictures, evaluate_every=0, preview_every=0, save_every=0), quiet)
     assert snapshot(tiny_pipeline) == before
+    values = [read_embedding(tmp_path / name / f"{WORD}.pt").vectors["clip_l"] for name in ("busy", "quiet")]
+    assert torch.equal(*values)
 
 
 def test_a_broken_model_forgets_the_word(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
