@@ -31,15 +31,15 @@ class Probe:
 def make_probe(
     examples: Sequence[Example], prompts: Sequence[Prompt], schedule: NoiseSchedule, draws: int, seed: int
 ) -> Probe:
-    """`draws` per example, their timesteps stratified: one from the middle of each of `draws` equal parts.
+    """`draws` per example, timesteps stratified over all N draws: the middles of N equal parts, dealt out by `seed`.
 
     `prompts` has one prompt for each example.
     """
     rng = torch.Generator().manual_seed(seed)
     chosen = [example for example in examples for _ in range(draws)]
     latents = torch.stack([example.latent.mean for example in chosen])
-    middles = (torch.arange(draws, dtype=torch.float64) + 0.5) * (schedule.timesteps / draws)
-    timesteps = middles.long().repeat(len(examples))
+    middles = (torch.arange(len(chosen), dtype=torch.float64) + 0.5) * (schedule.timesteps / len(chosen))
+    timesteps = middles.long()[torch.randperm(len(chosen), generator=rng)]
     batch = Batch(latents, tuple(prompt for prompt in prompts for _ in range(draws)), None)
     return Probe(batch, torch.randn(latents.shape, generator=rng), timesteps)
 

@@ -195,7 +195,7 @@ class TrainConfig:
         maximum=1000,
     )
     evaluation_draws: int = setting(
-        4, "evaluation", "Timesteps per picture", "Fixed timesteps at which each is measured.", minimum=1, maximum=100
+        1, "evaluation", "Timesteps per picture", "Fixed timesteps at which each is measured.", minimum=1, maximum=100
     )
 
     # previews
