@@ -1,0 +1,91 @@
+"""What earlier generations have left in the model, taken out for a run: LoRA, hypernetworks, tiling, another UNet."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from modules import sd_hijack, sd_unet, shared
+
+# extensions-builtin/Lora: its folder is on the path while it loads, so its module is known by the bare name.
+_LORA_MODULE = "networks"
+_LORA_LAYERS = (
+    torch.nn.Linear,
+    torch.nn.Conv2d,
+    torch.nn.GroupNorm,
+    torch.nn.LayerNorm,
+    torch.nn.MultiheadAttention,
+)
+
+
+@contextmanager
+def without_loras(sd_model: Any) -> Iterator[None]:
+    """LoRA weights taken out of the layers, and put in again.
+
+    v1.10.1 extensions-builtin/Lora/networks.py, network_apply_weights: the layers' forward patches `loaded_networks`
+    into the weights in place, with a backup, and takes them out when the list no longer has them. It writes into
+    weights that may want gradients, hence no_grad.
+    """
+    networks = sys.modules.get(_LORA_MODULE)
+    apply = getattr(networks, "network_apply_weights", None)
+    layers = [module for module in sd_model.modules() if isinstance(module, _LORA_LAYERS)] if apply else []
+    if networks is None or apply is None or not (networks.loaded_networks or any(map(_patched, layers))):
+        yield
+        return
+    kept = list(networks.loaded_networks)
+
+    @torch.no_grad()
+    def wear(names: list[Any]) -> None:
+        networks.loaded_networks[:] = names
+        for layer in layers:
+            apply(layer)
+
+    worn = any(map(_patched, layers))
+    try:
+        wear([])
+        yield
+    finally:
+        if worn:
+            wear(kept)
+        networks.loaded_networks[:] = kept
+
+
+def _patched(layer: torch.nn.Module) -> bool:
+    return bool(getattr(layer, "network_current_names", ()))
+
+
+@contextmanager
+def without_hypernetworks() -> Iterator[None]:
+    """v1.10.1 modules/hypernetworks/hypernetwork.py: attention reads this list; a generation leaves its own in it."""
+    kept = list(shared.loaded_hypernetworks)
+    try:
+        shared.loaded_hypernetworks.clear()
+        yield
+    finally:
+        shared.loaded_hypernetworks[:] = kept
+
+
+@contextmanager
+def without_tiling() -> Iterator[None]:
+    """v1.10.1 modules/sd_hijack.py, apply_circular: after a tiling picture all convolutions go round the edge."""
+    hijack = sd_hijack.model_hijack
+    kept = hijack.circular_enabled
+    try:
+        hijack.apply_circular(False)
+        yield
+    finally:
+        hijack.apply_circular(kept)
+
+
+@contextmanager
+def native_unet() -> Iterator[None]:
+    """v1.10.1 modules/sd_unet.py: a UNet compiled by an extension answers in the model's place, without gradients."""
+    kept = sd_unet.current_unet
+    try:
+        sd_unet.current_unet = None
+        yield
+    finally:
+        sd_unet.current_unet = kept

@@ -1,0 +1,149 @@
+"""The WebUI as `hosts.base.Host`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modules import processing, sd_hijack, sd_vae, shared
+from PIL import Image
+from torch import Tensor
+
+from tinv_ext.core.errors import HostError
+from tinv_ext.core.model import Model, Words
+from tinv_ext.core.previews import PictureRequest
+from tinv_ext.core.prompts import Word
+from tinv_ext.hosts.a1111 import sd1
+from tinv_ext.hosts.a1111.drawing import draw
+from tinv_ext.hosts.a1111.kinds import family, loaded_model
+from tinv_ext.hosts.a1111.places import Movable
+from tinv_ext.hosts.a1111.session import session
+from tinv_ext.hosts.a1111.turns import others_wait, turn
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """What a picture drawn in the midst of training needs of it."""
+
+    clip_skip: int
+    vae: Movable
+
+
+class A1111Host:
+    """The model that the WebUI has loaded now. It keeps to that one: if another is loaded later, training refuses.
+
+    It takes the WebUI's queue by itself, in `training` and wherever else it needs it: call it without holding it.
+    """
+
+    def __init__(self) -> None:
+        sd_model = loaded_model()
+        self._family = family(sd_model)
+        self._identity = _identity(sd_model)
+        self._inside: _Inside | None = None
+        self._files = self._written()
+
+    @property
+    def lexicon(self) -> sd1.Sd1Lexicon:
+        return sd1.lexicon(self._model())
+
+    @property
+    def facts(self) -> Mapping[str, str | None]:
+        """What was loaded when the host was made, and the clip skip that is set now."""
+        clip_skip = str(shared.opts.CLIP_stop_at_last_layers)
+        return {**self._identity, "family": self._family, "clip_skip": clip_skip}
+
+    @property
+    def native_size(self) -> int:
+        """Width and height in pixels that the model was made for."""
+        return int(self._model().image_size) * 8  # ldm/models/diffusion/ddpm.py: latents have an eighth of the size
+
+    @property
+    def embeddings_folder(self) -> Path:
+        """Where embeddings lie that prompts can use (--embeddings-dir)."""
+        return Path(shared.cmd_opts.embeddings_dir)
+
+    def known_words(self) -> Sequence[Word]:
+        tokenizer = self.lexicon.tokenizer
+        return [Word(name, tuple(tokenizer.ids(name)), len(vector)) for name, vector in _known().items()]
+
+    @contextmanager
+    def training(self, clip_skip: int) -> Iterator[Model]:
+        """The loaded model frozen and ready, the queue held. On any exit all is put back and who waited let in."""
+        with turn():
+            sd_model = self._model()
+            with session(sd_model) as vae:
+                known = {name: {sd1.ENCODER: vector} for name, vector in _known().items()}
+                self._inside = _Inside(clip_skip, vae)
+                try:
+                    yield sd1.Sd1Model(sd_model, sd1.lexicon(sd_model), clip_skip, known, vae)
+                finally:
+                    self._inside = None
+
+    def draw(self, request: PictureRequest, words: Words) -> Image.Image:
+        """One picture by txt2img. During training it has the run's clip skip, else the one that is set."""
+        if self._inside is None:
+            with turn():
+                return draw(self._model(), request, words, None)
+        self._inside.vae.bring()  # the next training step sends it away again
+        return draw(self._model(), request, words, self._inside.clip_skip)
+
+    def wanted(self) -> bool:
+        """Whether somebody waits for the WebUI's queue."""
+        return others_wait()
+
+    def give_way(self) -> None:
+        """Nothing is left to do: leaving `training` has let those through who waited."""
+
+    def refresh_embeddings(self) -> None:
+        """Have the WebUI read its folder again, and forget what it encoded. `HostError` if it refuses a new file."""
+        with turn():
+            # v1.10.1 modules/textual_inversion/textual_inversion.py: unforced, it overlooks an overwritten file
+            database = sd_hijack.model_hijack.embedding_db
+            database.load_textual_inversion_embeddings(force_reload=True)
+            # modules/processing.py keeps the last prompts' conditions by text alone: they hold the word as it was
+            processing.StableDiffusionProcessing.cached_c = [None, None]
+            processing.StableDiffusionProcessing.cached_uc = [None, None]
+            processing.StableDiffusionProcessingTxt2Img.cached_hr_c = [None, None]
+            processing.StableDiffusionProcessingTxt2Img.cached_hr_uc = [None, None]
+        before, self._files = self._files, self._written()
+        new = [path.stem for path, when in self._files.items() if before.get(path) != when]
+        refused = [name for name in new if name not in database.word_embeddings]
+        if refused:
+            raise HostError(
+                f"The WebUI does not take the embedding {', '.join(refused)}: see its console. The file lies in "
+                f'"{self.embeddings_folder}" nevertheless.'
+            )
+
+    def _written(self) -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in self.embeddings_folder.glob("*.pt")}
+
+    def _model(self) -> Any:
+        """The loaded model, as long as it is the one that this host was made for."""
+        sd_model = loaded_model()
+        now = _identity(sd_model)
+        if now != self._identity:
+            raise HostError(
+                f"The run belongs to {_said(self._identity)}, but the WebUI has {_said(now)} loaded. Load the first "
+                "again and go on."
+            )
+        return sd_model
+
+
+def _identity(sd_model: Any) -> dict[str, str | None]:
+    """v1.10.1 modules/sd_models.py, CheckpointInfo; modules/sd_vae.py."""
+    info = sd_model.sd_checkpoint_info
+    return {"model_name": info.model_name, "model_hash": info.shorthash, "vae": sd_vae.get_loaded_vae_name()}
+
+
+def _said(identity: Mapping[str, str | None]) -> str:
+    vae = f" with the VAE {identity['vae']}" if identity["vae"] else ""
+    return f"{identity['model_name']} [{identity['model_hash']}]{vae}"
+
+
+def _known() -> dict[str, Tensor]:
+    """The vectors (n, width) by name of the embeddings that fit the loaded model."""
+    found = sd_hijack.model_hijack.embedding_db.word_embeddings
+    return {name: item.vec for name, item in found.items() if isinstance(item.vec, Tensor)}

@@ -1,0 +1,54 @@
+"""The loaded model made ready for training, and everything undone on any exit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from modules import devices
+
+from tinv_ext.hosts.a1111.additions import native_unet, without_hypernetworks, without_loras, without_tiling
+from tinv_ext.hosts.a1111.attention import differentiable
+from tinv_ext.hosts.a1111.places import Movable, on_device, parked, undivided
+
+
+@contextmanager
+def session(sd_model: Any) -> Iterator[Movable]:
+    """UNet and text encoder alone on the device, frozen, as the checkpoint has them. Gives the VAE, to be brought."""
+    vae = sd_model.first_stage_model
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(without_loras(sd_model))
+            stack.enter_context(without_hypernetworks())
+            stack.enter_context(without_tiling())
+            stack.enter_context(native_unet())
+            stack.enter_context(undivided(sd_model))
+            movable = stack.enter_context(parked(vae))
+            stack.enter_context(on_device(sd_model.model, sd_model.cond_stage_model))
+            stack.enter_context(frozen(sd_model))
+            stack.enter_context(differentiable(sd_model.model))
+            yield movable
+    finally:
+        devices.torch_gc()
+
+
+@contextmanager
+def frozen(sd_model: Any) -> Iterator[None]:
+    """No weight wants a gradient and every module is in evaluation mode.
+
+    The flag is set by hand: ldm makes `train()` of the text encoder and the VAE do nothing (`disabled_train`).
+    """
+    flags = [(weight, weight.requires_grad) for weight in sd_model.parameters()]
+    modes = [(module, module.training) for module in sd_model.modules()]
+    try:
+        for weight, _ in flags:
+            weight.requires_grad_(False)
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for weight, flag in flags:
+            weight.requires_grad_(flag)
+        for module, mode in modes:
+            module.training = mode
