@@ -166,3 +166,10 @@ def test_a_compressed_picture_is_told_apart_from_a_damaged_file(tmp_path: Path) 
         read_png_embedding(tmp_path / "b.png")
     with pytest.raises(InputError, match="not there"):
         read_png_embedding(tmp_path / "c.png")
+
+
+def test_pixels_are_not_inflated_without_end() -> None:
+    """A payload beyond the limit is refused before it is parsed."""
+    image = with_payload(scene("white", 64, 256), b"0" * 20_000_000, np.ones(4, np.uint8))
+    with pytest.raises(FormatError, match="cut off or too large"):
+        payload_of(image)
