@@ -34,7 +34,7 @@ LOOKS = (
     UNKNOWN,
     UNKNOWN,
 )
-ARTICLES = ("a", "a", "a", "the", "my", "one")
+ARTICLES = ("a ", "a ", "a ", "the ", "my ", "one ", "", "")
 PLACES = (
     "on a {} background",
     "on a {} background",
@@ -100,10 +100,10 @@ def caption(scene: Scene, rng: np.random.Generator) -> Caption:
         outline = scene.outline
     else:
         phrase, coined, outline = noun_phrase(scene, rng, said)
-    text = f"{pick(rng, ARTICLES)} {phrase}"
+    text = pick(rng, ARTICLES) + phrase
     if dice[1] < 0.85:
         look = f"{pick(rng, LOOKS)} " if dice[2] < 0.15 else ""
-        text = f"{pick(rng, ARTICLES)} {look}{pick(rng, MEDIA)} of {text}"
+        text = f"{pick(rng, ARTICLES)}{look}{pick(rng, MEDIA)} of {text}"
     if dice[3] < 0.2:
         said["background"] = None
         return Caption(text, said, outline, coined)

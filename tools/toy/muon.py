@@ -9,52 +9,53 @@ import torch
 from torch import Tensor, nn
 
 
-def orthogonal(matrix: Tensor, rounds: int = 5) -> Tensor:
-    """The nearest half-orthogonal matrix, about: Newton-Schulz with the quintic of Jordan et al.
+def orthogonal(matrices: list[Tensor], rounds: int = 5) -> list[Tensor]:
+    """The nearest half-orthogonal matrix to each, about: Newton-Schulz with the quintic of Jordan et al.
 
-    The rounds run on the small Gram matrix alone, which all their factors commute with; one product with the
-    matrix itself ends them.
+    The rounds run on the small Gram matrices alone, which all their factors commute with, and on all those of one
+    size at once; one product with the matrix itself ends them.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-7)
-    gram, one = x @ x.T, torch.eye(len(x))
-    factor = one
-    for _ in range(rounds):
-        turn = a * one + b * gram + c * (gram @ gram)
-        factor = turn @ factor
-        gram = turn @ gram @ turn
-    x = factor @ x
-    return x.T if tall else x
+    wide = [m.T if m.shape[0] > m.shape[1] else m for m in matrices]
+    wide = [m / (m.norm() + 1e-7) for m in wide]
+    factors = list(wide)
+    for size in {len(m) for m in wide}:
+        places = [place for place, m in enumerate(wide) if len(m) == size]
+        gram = torch.stack([wide[place] @ wide[place].T for place in places])
+        one = torch.eye(size).expand_as(gram)
+        factor = one
+        for _ in range(rounds):
+            turn = torch.baddbmm(a * one + b * gram, gram, gram, alpha=c)
+            factor = turn @ factor
+            gram = turn @ gram @ turn
+        for place, of_it in zip(places, factor, strict=True):
+            factors[place] = of_it
+    flat = [factor @ m for factor, m in zip(factors, wide, strict=True)]
+    return [m.T if was.shape[0] > was.shape[1] else m for m, was in zip(flat, matrices, strict=True)]
 
 
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, made orthogonal; a step has the root mean square of about 0.2 × rate, as AdamW's has."""
 
-    def __init__(self, params: list[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+    def __init__(self, params: list[Tensor], lr: float, momentum: float = 0.95) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One step on every weight that has a gradient."""
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self.move(weight, group)
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            changes = orthogonal([self.ahead(weight, group["momentum"]) for weight in weights])
+            for weight, change in zip(weights, changes, strict=True):
+                weight.add_(change.reshape(weight.shape), alpha=-group["lr"] * 0.2 * max(change.shape) ** 0.5)
 
-    def move(self, weight: Tensor, group: dict[str, float]) -> None:
-        """One step on one weight (out, in, …)."""
+    def ahead(self, weight: Tensor, momentum: float) -> Tensor:
+        """The gradient mixed with its running mean, as a matrix (out, rest)."""
         state = self.state[weight]
         if not state:
             state["mean"] = torch.zeros_like(weight)
-        mean = state["mean"]
-        mean.lerp_(weight.grad, 1 - group["momentum"])
-        ahead = weight.grad.lerp(mean, group["momentum"])
-        flat = ahead.reshape(len(ahead), -1)
-        change = orthogonal(flat) * 0.2 * max(flat.shape) ** 0.5
-        weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.add_(change.view_as(weight), alpha=-group["lr"])
+        state["mean"].lerp_(weight.grad, 1 - momentum)
+        return weight.grad.lerp(state["mean"], momentum).reshape(len(weight), -1)
 
 
 def optimizers(module: nn.Module, rate: float, plain: tuple[str, ...]) -> list[torch.optim.Optimizer]:

@@ -1,4 +1,4 @@
-"""How good the toy is: python tools/toy/report.py [--count 240] [--sheet docs/toy.png] [--json FILE].
+"""How good the toy is: python tools/toy/report.py [--count 240] [--json FILE] [--docs].
 
 Judges samples of random captions beside the judge's ceiling (drawings) and the autoencoder's (drawings through it),
 and measures the loss with the right, another's and no caption.
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import repository  # noqa: F401
+import pages
+import repository
 import torch
 from PIL import Image
 from torch import Tensor
@@ -153,15 +154,16 @@ def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("--count", type=int, default=240)
     ask.add_argument("--guidance", type=float, default=3.0)
-    ask.add_argument("--sheet", type=Path)
     ask.add_argument("--json", type=Path)
+    ask.add_argument("--docs", action="store_true", help="put the figures into docs/toy.md and the sheet beside it")
     given = ask.parse_args()
     figures = measure(given.count, given.guidance)
     print(text_of(figures))
     if given.json:
         given.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
-    if given.sheet:
-        sheet(given.sheet, model.pipeline(), given.guidance)
+    if given.docs:
+        pages.put("report", text_of(figures))
+        sheet(repository.ROOT / "docs" / "toy.png", model.pipeline(), given.guidance)
 
 
 if __name__ == "__main__":

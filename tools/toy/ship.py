@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import subprocess
 from pathlib import Path
@@ -15,15 +16,18 @@ from torch import Tensor
 
 from tinv_ext.toy import model, parts, words
 
+DEVIATION = 0.02  # of a sampled latent in units of the latents' spread: as good as none, as in SD1's own autoencoder
+
 
 def folded(vae: dict[str, Tensor], mean: Tensor, spread: Tensor) -> dict[str, Tensor]:
     """The autoencoder whose latents times SD1's scale have mean 0 and spread 1: a map put into its 1×1 convolutions."""
     size = spread * parts.SCALE  # new = (old - mean) / size
     vae = dict(vae)
-    weight, bias = vae["quant_conv.weight"], vae["quant_conv.bias"]
-    by = torch.cat([1 / size, torch.ones(4)])
-    vae["quant_conv.weight"] = weight * by[:, None, None, None]
-    vae["quant_conv.bias"] = bias * by - torch.cat([mean / size, 2 * size.log()])  # the last four are log-variances
+    weight, bias = vae["quant_conv.weight"].clone(), vae["quant_conv.bias"].clone()
+    weight[:4] /= size[:, None, None, None]
+    bias[:4] = (bias[:4] - mean) / size
+    weight[4:], bias[4:] = 0, 2 * math.log(DEVIATION / parts.SCALE)  # the log-variance
+    vae["quant_conv.weight"], vae["quant_conv.bias"] = weight, bias
     weight = vae["post_quant_conv.weight"]
     vae["post_quant_conv.bias"] = vae["post_quant_conv.bias"] + weight[:, :, 0, 0] @ mean
     vae["post_quant_conv.weight"] = weight * size[None, :, None, None]
@@ -80,6 +84,7 @@ def main() -> None:
     }
     given.to.parent.mkdir(parents=True, exist_ok=True)
     save_file(small, str(given.to), metadata=said)
+    given.to.chmod(0o644)  # safetensors leaves it to the owner alone
     print(f"{given.to}: {given.to.stat().st_size / 1e6:.2f} MB, {said}")
 
 

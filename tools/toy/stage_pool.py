@@ -1,5 +1,7 @@
 """Stage three: many scenes drawn and encoded once, so that the UNet's training only reads latents.
 
+Takes COUNT scenes, or as many as the minutes allow.
+
 Also measures the latents' mean and spread, to be folded into the autoencoder so that SD1's scale factor fits it.
 """
 
@@ -10,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from stage import load, save
+from stage import Budget, load, save
 from stage_vae import to_tensor
 
 from tinv_ext.toy import heldout, parts, world
 
 COUNT = 32_000
+LEAST = 1024
 CHUNK = 64
 
 
@@ -33,15 +36,15 @@ def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
     rng = np.random.default_rng([seed, 11])
     concepts = heldout.read()
     scenes = world.stream(rng, lambda scene: heldout.is_held_out(scene, concepts))
-    kept, latents = [], []
+    kept, latents, budget = [], [], Budget(minutes)
     with torch.no_grad():
-        for start in range(0, COUNT, CHUNK):
+        while len(kept) < COUNT and (budget.part() < 1 or len(kept) < LEAST):
             some = [scene for scene, _ in zip(scenes, range(CHUNK), strict=False)]
             drawn = np.stack([world.draw(scene, world.draw_pose(scene, rng)) for scene in some])
             latents.append(vae.encode(to_tensor(drawn)).latent_dist.mode())
             kept += [dataclasses.astuple(scene) for scene in some]
-            if start % (CHUNK * 100) == 0:
-                print(f"pool {start} of {COUNT}", flush=True)
+            if len(kept) % (CHUNK * 100) == 0:
+                print(f"pool {len(kept)} of {COUNT}", flush=True)
     every = torch.cat(latents)
     mean, spread = every.mean((0, 2, 3)), every.std((0, 2, 3))
     print(f"pool mean {mean.tolist()} spread {spread.tolist()}", flush=True)

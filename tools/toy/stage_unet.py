@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from tinv_ext.toy import captions, parts, world
 
-BATCH = 64
-RATE = 2e-3
+BATCH = 48
+RATE = 2.5e-3
 DROPPED = 0.1  # of the captions, for guidance
 CAP = 40.0
 PROBED = 192  # pictures at the pool's end, kept for the probe
@@ -141,12 +141,14 @@ def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
         average.update(unet)
         step += 1
         mean += (loss.item() - mean) / min(step, 50)
-        if step % 50 == 0:
+        if step % 50 == 0 or step == 10:
             print(f"unet step {step} minute {budget.used():.1f} loss {mean:.4f}", flush=True)
         if step % 250 == 0:
             keep(path, unet, average, optimizers, step, budget)
             print("unet probe, right/shuffled/empty:", probe(averaged(average), reader, pool), flush=True)
     keep(path, unet, average, optimizers, step, budget)
+    print(f"unet step {step} minute {budget.used():.1f} loss {mean:.4f}", flush=True)
+    print("unet probe, right/shuffled/empty:", probe(averaged(average), reader, pool), flush=True)
 
 
 def averaged(average: Average) -> nn.Module:

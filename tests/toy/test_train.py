@@ -1,0 +1,34 @@
+"""The toy's training from nothing, for two minutes: it learns, and what it is told matters."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TRAIN = Path(__file__).parents[2] / "tools" / "toy" / "train.py"
+
+
+def trained(folder: Path, minutes: float, *more: str) -> str:
+    """What the command prints."""
+    command = [sys.executable, str(TRAIN), "--minutes", str(minutes), "--folder", str(folder), "--threads", "2", *more]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_two_minutes_of_training_teach_something(tmp_path: Path) -> None:
+    """The UNet's loss falls to a half, the right caption beats another's, and every stage can be gone on with."""
+    said = trained(tmp_path, 2)
+    losses = [float(found) for found in re.findall(r"unet step \d+ minute \S+ loss (\S+)", said)]
+    assert losses[-1] < losses[0] / 2
+    right, other, _ = map(float, re.findall(r"t850 ([\d.]+)/([\d.]+)/([\d.]+)", said)[-1])
+    assert right < other
+    steps = int(re.findall(r"unet step (\d+)", said)[-1])
+    further = trained(tmp_path, 1.5, "--stage", "unet", "--resume")
+    assert int(re.findall(r"unet step (\d+)", further)[-1]) > steps

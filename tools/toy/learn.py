@@ -1,0 +1,145 @@
+"""What inversion learns on the toy, measured: python tools/toy/learn.py [--concepts …] [--seeds …] [--steps N].
+
+Concepts, seeds and controls stand in learn.json, fixed before anything was tuned; settings and prompts in
+tinv_ext/lesson.py. Controls: rate 0 (the word stays what it was), and the word learnt from another concept's pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pages
+import repository
+import samples
+
+from tinv_ext import job, lesson
+from tinv_ext.core.settings import TrainConfig
+from tinv_ext.hosts.diffusers import DiffusersHost
+from tinv_ext.toy import heldout, model
+
+PLAN: dict[str, Any] = json.loads((repository.ROOT / "tools" / "toy" / "learn.json").read_text(encoding="utf-8"))
+COLUMNS = (
+    "gap closed",
+    "identity",
+    "of the description's",
+    "editability",
+    "of the description's ",
+    "rate 0",
+    "another's",
+)
+
+
+def host_in(folder: Path) -> DiffusersHost:
+    """The toy, its embeddings in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return DiffusersHost(model.pipeline(), folder, {"family": "SD1", "model_name": "toy"})
+
+
+def config_for(folder: Path, concept: heldout.Concept, seed: int, changes: Mapping[str, Any]) -> TrainConfig:
+    """The lesson's settings for one concept and seed, on freshly written pictures."""
+    pictures = folder / "pictures" / f"{concept.name}-{seed}"
+    samples.write(concept, pictures, PLAN["pictures"], seed)
+    settings = {**lesson.SETTINGS, "name": PLAN["word"], "overwrite": True, "seed": seed, "images": str(pictures)}
+    return TrainConfig.from_dict({**settings, "output": str(folder / "log"), **changes})
+
+
+def learn(
+    host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, concepts: Mapping[str, heldout.Concept]
+) -> dict[str, Any]:
+    """One lesson with its figures; `shows` has the share of its pictures that show each concept."""
+    taught = lesson.teach(host, concept, config)
+    shows = {name: lesson.identity(taught.after, other) for name, other in concepts.items()}
+    return {**taught.report, "seed": config.seed, "shows": shows}
+
+
+def oracle(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, folder: Path) -> dict[str, float]:
+    """How far a nameless concept can be learnt: ten times the steps on 200 pictures, measured on the run's draws."""
+    pictures = folder / "pictures" / f"{concept.name}-oracle"
+    samples.write(concept, pictures, PLAN["oracle"]["pictures"], 1000 + config.seed)
+    longer = {"steps": config.steps * PLAN["oracle"]["times"], "images": str(pictures), "evaluate_every": 0}
+    rates = {"learn_rate": f"0.01:{config.steps}, 0.005:{5 * config.steps}, 0.002"}
+    name = f"{concept.name.replace('-', '')}oracle"
+    job.run(config.but(name=name, **longer, **rates), host)
+    edited = lesson.on_backgrounds(host, concept, name, {})
+    return {
+        "identity_description": lesson.identity(lesson.photos(host, name, {}), concept),
+        "editability_description": lesson.editability(edited, concept),
+        "evaluation_description": job.evaluate_text(config, host, name),
+    }
+
+
+def row(one: Mapping[str, Any], every: list[dict[str, Any]]) -> dict[str, float]:
+    """The figures of one lesson beside its bars. The other control is the lesson of another concept, same seed."""
+    gap = one["evaluation_before"] - one["evaluation_description"]
+    other = next(
+        (x for x in every if x["concept"] == PLAN["others"][one["concept"]] and x["seed"] == one["seed"]), None
+    )
+    return {
+        "gap closed": (one["evaluation_before"] - one["evaluation_after"]) / gap if gap else float("nan"),
+        "identity": one["identity_after"],
+        "of the description's": one["identity_after"] / max(one["identity_description"], 1e-9),
+        "editability": one["editability"],
+        "of the description's ": one["editability"] / max(one["editability_description"], 1e-9),
+        "rate 0": one["identity_before"],
+        "another's": other["shows"][one["concept"]] if other else float("nan"),
+    }
+
+
+def table(every: list[dict[str, Any]]) -> str:
+    """All lessons as Markdown."""
+    lines = [
+        "| concept | seed | " + " | ".join(name.strip() for name in COLUMNS) + " |",
+        "|---" * (len(COLUMNS) + 2) + "|",
+    ]
+    for one in every:
+        figures = row(one, every)
+        cells = " | ".join(f"{figures[name]:.2f}" for name in COLUMNS)
+        lines.append(f"| {one['concept']} | {one['seed']} | {cells} |")
+    bars = PLAN["bars"]
+    kept = [
+        bars["gap_closed"],
+        bars["identity"],
+        bars["identity_of_description"],
+        "",
+        bars["editability_of_description"],
+    ]
+    lines.append(f"| bar | | {' | '.join(str(bar) for bar in kept)} | ≤ {bars['control']} | ≤ {bars['control']} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Teach every concept with every seed and print the table."""
+    ask = argparse.ArgumentParser(description=__doc__)
+    ask.add_argument("--concepts", nargs="+", default=[*PLAN["describable"], *PLAN["nameless"]])
+    ask.add_argument("--seeds", nargs="+", type=int, default=PLAN["seeds"])
+    ask.add_argument("--steps", type=int, default=lesson.SETTINGS["steps"])
+    ask.add_argument("--concept", type=Path, default=heldout.FILE, help="a file of concepts of your own")
+    ask.add_argument("--json", type=Path)
+    ask.add_argument("--docs", action="store_true", help="put the table into docs/toy.md")
+    given = ask.parse_args()
+    concepts = heldout.read(given.concept)
+    chosen = {name: concepts[name] for name in given.concepts}
+    every = []
+    with tempfile.TemporaryDirectory() as place:
+        host = host_in(Path(place) / "embeddings")
+        for concept in chosen.values():
+            for seed in given.seeds:
+                config = config_for(Path(place), concept, seed, {"steps": given.steps})
+                figures = learn(host, concept, config, chosen)
+                figures |= {} if concept.words else oracle(host, concept, config.but(overwrite=True), Path(place))
+                every.append(figures)
+                print(json.dumps(figures), flush=True)
+    print(table(every))
+    if given.json:
+        given.json.write_text(json.dumps(every, indent=1), encoding="utf-8")
+    if given.docs:
+        pages.put("learn", table(every))
+
+
+if __name__ == "__main__":
+    main()
