@@ -14,7 +14,9 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # Python 3.10 is what the users have. tomllib is newer: the one import of it falls back to tomli (tests/boundaries).
 PACKAGE := $(wildcard tinv_ext scripts install.py preload.py)
 STRICT := $(wildcard tinv_ext/core tinv_ext/job.py tinv_ext/runs.py tinv_ext/hosts/base.py)
-EVERYDAY := -m "not slow"
+WORKERS ?= 2
+# A file stays with one worker: its tests share what is dear to make.
+EVERYDAY := -m "not slow" -n $(WORKERS) --dist loadfile
 # The wheels of the WebUI's versions exist for these.
 WEBUI_CAN := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] in ((3, 10), (3, 11))))')
 
