@@ -1,7 +1,8 @@
 """Brackets as emphasis, for prompts in which a setting asks for it: `(more)`, `[less]`, `(exactly:1.3)`, `BREAK`.
 
 The notation is that of AUTOMATIC1111 v1.10.1 `modules/prompt_parser.py` (`parse_prompt_attention`): a round bracket
-multiplies by 1.1, a square one divides by it, `\\(` is a plain bracket, an unclosed bracket counts to the end.
+multiplies by 1.1, a square one divides by it, `\\(` is a plain bracket, an unclosed bracket counts to the end, a
+backslash before anything else is dropped.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ def parse_emphasis(text: str) -> list[tuple[str, float]]:
 
     for match in _TOKEN.finditer(text):
         token, number = match.group(0), match.group(1)
-        if token.startswith("\\") and len(token) > 1:
-            _append(pieces, weights, token[1:])
+        if token.startswith("\\"):
+            pieces.append([token[1:]])
+            weights.append(1.0)
         elif token == "(":
             round_open.append(len(pieces))
         elif token == "[":
@@ -66,10 +68,10 @@ def _number(text: str) -> float:
 
 
 def _merge(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Join neighbours of equal weight, so that a token is not cut where no weight changes."""
+    """Join neighbours of equal weight, so that a token is not cut where no weight changes; a break stays alone."""
     merged: list[tuple[str, float]] = []
     for text, weight in pieces:
-        if merged and merged[-1][1] == weight != -1:
+        if merged and merged[-1][1] == weight and "BREAK" not in (text, merged[-1][0]):
             merged[-1] = (merged[-1][0] + text, weight)
         else:
             merged.append((text, weight))
