@@ -18,6 +18,7 @@ from tinv_ext.core.evaluation import Probe, evaluate, make_probe
 from tinv_ext.core.initial import Beginning
 from tinv_ext.core.latents import EncodeRules, LatentPicture, encode_pictures
 from tinv_ext.core.model import Model
+from tinv_ext.core.paths import path_given
 from tinv_ext.core.prepare import Preparation, prepare
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.state import State, load_state, new_state
@@ -27,6 +28,7 @@ from tinv_ext.hosts.base import Host
 from tinv_ext.recorder import Recorder, run_facts
 
 MEASURED = 8  # training pictures in the evaluation, where none are kept aside
+_BEGIN_ANEW = "Begin a new one, with weights set to the last copy in its folder embeddings if there is one."
 _GLANCE = 0.1  # seconds between two looks at the wishes while paused
 
 
@@ -35,12 +37,11 @@ def _nobody(event: Event) -> None:
 
 
 def configure(values: Mapping[str, Any], host: Host) -> TrainConfig:
-    """Settings from values by name; a size that is not given is the one that the model was made for.
+    """Settings from values by name.
 
     `InputError` has the problems of the values and of all that they name: folder, template, captions, word.
     """
-    size = {"width": host.native_size, "height": host.native_size}
-    config, problems = TrainConfig.read({**size, **values})
+    config, problems = TrainConfig.read(values)
     if problems:
         try:
             check(config, host)
@@ -52,8 +53,15 @@ def configure(values: Mapping[str, Any], host: Host) -> TrainConfig:
 
 
 def check(config: TrainConfig, host: Host) -> Preparation:
-    """Everything that can be said before a run; `InputError` with all problems. Writes nothing."""
-    return prepare(config, host.lexicon, host.known_words())
+    """Everything that can be said before a run; `InputError` with all problems. Writes nothing.
+
+    A size of 0 becomes the one that the model was made for.
+    """
+    config = config.but(width=config.width or host.native_size, height=config.height or host.native_size)
+    folder = host.embeddings_folder
+    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    files = [name for name in there if name.lower().endswith(runs.PLAIN_SUFFIXES)]
+    return prepare(config, host.lexicon, host.known_words(), files=files)
 
 
 def run(config: TrainConfig, host: Host, report: Report = _nobody, wishes: Wishes | None = None) -> runs.Status:
@@ -61,7 +69,8 @@ def run(config: TrainConfig, host: Host, report: Report = _nobody, wishes: Wishe
     preparation = check(config, host)
     here = {"torch": torch.__version__, "threads": torch.get_num_threads()}
     facts = {**run_facts(preparation, host), "model": dict(host.facts), "here": here}
-    return _carry_out(preparation, host, runs.create(config, facts), report, wishes or Wishes())
+    folder = runs.create(preparation.config, facts)
+    return _carry_out(preparation, host, folder, report, wishes or Wishes())
 
 
 def resume(
@@ -73,17 +82,33 @@ def resume(
 ) -> runs.Status:
     """Go on with the run in the folder `path`, perhaps with other settings. A finished run is left as it is."""
     folder = runs.RunFolder(path)
-    config = TrainConfig.from_dict({**folder.config().to_dict(), **(changes or {})})
-    try:
-        state, _ = load_state(folder.state, torch.device("cpu"))
-    except FormatError as error:
+    before = folder.config()
+    config = TrainConfig.from_dict({**before.to_dict(), **(changes or {})})
+    if config.name != before.name:
         raise InputError(
-            f"The run cannot go on: {error} Begin a new one, from its last copy if there is one."
-        ) from error
-    if state.step >= config.steps or (folder.status().status == "finished" and not changes):
-        return folder.status()
+            f'The run teaches "{before.name}" and cannot go on as "{config.name}". Begin a new run of that name, with '
+            "weights set to what this one made."
+        )
+    try:
+        status = folder.status()
+        if status.status == "finished" and (not changes or status.steps >= config.steps):
+            return status
+        state = _kept_state(folder)
+    except FormatError as error:
+        raise InputError(f"The run cannot go on: {error} {_BEGIN_ANEW}") from error
     preparation = prepare(config, host.lexicon, host.known_words(), Beginning(state.values(), state.step))
+    if status.status == "finished" and preparation.plan.steps <= state.step:
+        return status
     return _carry_out(preparation, host, folder, report, wishes or Wishes())
+
+
+def _kept_state(folder: runs.RunFolder) -> State:
+    if not folder.state.is_file():
+        raise InputError(
+            f'The run in "{folder.path}" cannot go on: it kept no state (checkpoint_every was 0, or it ended too '
+            f"early). {_BEGIN_ANEW}"
+        )
+    return load_state(folder.state, torch.device("cpu"))[0]
 
 
 def evaluate_text(config: TrainConfig, host: Host, text: str) -> float:
@@ -164,7 +189,7 @@ def _examples(preparation: Preparation, model: Model, report: Report) -> tuple[l
     """The examples to train on and those to measure on, chosen by the seed."""
     config = preparation.config
     rules = EncodeRules(config.width, config.height, config.fit == "stretch", model.vae_digest)
-    cache = Path(config.output).expanduser() / "latents" if config.cache_latents else None
+    cache = path_given(config.output) / "latents" if config.cache_latents else None
     pictures = encode_pictures(
         preparation.survey.pictures,
         rules,

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import torch
@@ -95,10 +95,16 @@ class Recorder:
             yield
         except BaseException:
             self.folder.write_status(runs.Status("training", self.state.step))
-            self._snapshot()
-            if self.preparation.config.checkpoint_every:
-                self._keep_state()
+            self._keep_what_is_good()
             raise
+
+    def _keep_what_is_good(self) -> None:
+        if not all(bool(torch.isfinite(vector).all()) for vector in self.state.vectors.values()):
+            self.folder.note(f"the vectors of step {self.state.step} are not numbers any more and were not kept")
+            return
+        if self.preparation.config.checkpoint_every:
+            self._keep_state()
+        self._snapshot()
 
     def _evaluate(self, model: Model) -> float:
         assert self.probe is not None
@@ -162,6 +168,7 @@ class Recorder:
 def run_facts(preparation: Preparation, host: Host) -> dict[str, Any]:
     """What is worth knowing of a run afterwards, without any path of this machine."""
     settings = {key: value for key, value in preparation.config.to_dict().items() if key not in _PRIVATE}
+    settings["template"] = PureWindowsPath(preparation.config.template).name  # whose \\ and / both part folders
     contents = zip(preparation.survey.pictures, preparation.captions)
     said = "\n".join(sorted(f"{picture.digest} {caption}" for picture, caption in contents))
     return {

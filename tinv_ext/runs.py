@@ -15,10 +15,12 @@ from PIL import Image, PngImagePlugin
 
 from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.files import atomic_write
+from tinv_ext.core.paths import path_given
 from tinv_ext.core.settings import TrainConfig
 
 COLUMNS = ("step", "epoch", "loss", "learn_rate", "gradient_norm", "vector_norm", "evaluation")
-EMBEDDING_SUFFIXES = (".pt", ".bin", ".safetensors", ".png", ".webp", ".jxl", ".avif")
+PLAIN_SUFFIXES = (".pt", ".bin", ".safetensors")
+EMBEDDING_SUFFIXES = (*PLAIN_SUFFIXES, ".png", ".webp", ".jxl", ".avif")
 STATUSES = ("training", "finished", "stopped", "failed")
 
 
@@ -120,7 +122,7 @@ def _numbered(index: int) -> str:
 def create(config: TrainConfig, facts: Mapping[str, Any]) -> RunFolder:
     """Make the folder of a new run with its config.json. `InputError` if it cannot be written."""
     now = datetime.now()
-    parent = Path(config.output).expanduser() / f"{now:%Y-%m-%d}"
+    parent = path_given(config.output) / f"{now:%Y-%m-%d}"
     try:
         parent.mkdir(parents=True, exist_ok=True)
         path = _fresh(parent, f"{config.name}-{now:%H-%M-%S}")

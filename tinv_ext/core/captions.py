@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from .errors import InputError
+from .paths import path_given
 
 NAME, FILEWORDS = "[name]", "[filewords]"
 TEMPLATES = Path(__file__).parent.parent / "templates"
@@ -17,16 +18,22 @@ _LEADING_NUMBERS = re.compile(r"^[-\d]+\s*")
 
 
 def read_text(path: Path) -> str:
-    """A text file in UTF-8 (with or without BOM) or, by its BOM, UTF-16; anything else is an `InputError`."""
+    """A text file in UTF-8 (with or without BOM) or, by its BOM, UTF-16; anything else is an `InputError`.
+
+    A NUL is no text: it is what UTF-16 without a BOM, or UTF-32, looks like.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f'"{path}" cannot be read: {error.strerror or error}. Check that it exists.') from error
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        return data.decode(encoding)
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
         raise InputError(f'"{path}" is not UTF-8 text (byte {error.start}). Save it again as UTF-8.') from error
+    if "\0" in text:
+        raise InputError(f'"{path}" is not UTF-8 text (it holds NUL). Save it again as UTF-8.')
+    return text
 
 
 def read_caption(picture: Path, *, regex: str = "", join: str = " ") -> str:
@@ -49,7 +56,7 @@ def template_path(template: str) -> Path:
     """File of a template: one of our own by its name ("subject", "subject.txt"), else the path given."""
     name = template if template.endswith(".txt") else f"{template}.txt"
     own = TEMPLATES / name
-    return own if own.is_file() else Path(template).expanduser()
+    return own if own.is_file() else path_given(template)
 
 
 def own_templates() -> list[str]:
@@ -70,20 +77,28 @@ def read_template(template: str) -> tuple[str, ...]:
     return lines
 
 
+def _in_letters(name: str, text: str) -> bool:
+    return name.lower() in text.lower()
+
+
 @dataclass(frozen=True)
 class CaptionRules:
-    """How a caption goes into a template line: tags shuffled, tags dropped, the word put in front where it lacks."""
+    """How a caption goes into a template line: tags shuffled, tags dropped, the word put in front where it lacks.
+
+    `finds(name, text)` says whether the word stands in a text; `PromptReader.finds` does so as a prompt will be read.
+    """
 
     name: str
     shuffle_tags: bool = False
     tag_dropout: float = 0.0
     word_in_front: bool = False
+    finds: Callable[[str, str], bool] = _in_letters
 
 
 def expand(line: str, caption: str, rules: CaptionRules) -> str:
     """Put caption and name into a template line. With `word_in_front` a prompt without the name begins with it."""
     text = " ".join(line.replace(FILEWORDS, caption).replace(NAME, rules.name).split())
-    if rules.word_in_front and rules.name.lower() not in text.lower():
+    if rules.word_in_front and not rules.finds(rules.name, text):
         return f"{rules.name} {text}".strip()
     return text
 
@@ -95,14 +110,14 @@ def vary(caption: str, rules: CaptionRules, rng: torch.Generator) -> str:
     tags = [tag.strip() for tag in caption.split(",")]
     if rules.tag_dropout:
         chances = torch.rand(len(tags), generator=rng).tolist()
-        tags = [tag for tag, chance in zip(tags, chances) if chance >= rules.tag_dropout or _holds(tag, rules.name)]
+        tags = [tag for tag, chance in zip(tags, chances) if chance >= rules.tag_dropout or _holds(tag, rules)]
     if rules.shuffle_tags and tags:
         tags = [tags[index] for index in torch.randperm(len(tags), generator=rng).tolist()]
     return ", ".join(tags)
 
 
-def _holds(tag: str, name: str) -> bool:
-    return name.lower() in tag.lower() or NAME in tag
+def _holds(tag: str, rules: CaptionRules) -> bool:
+    return NAME in tag or rules.finds(rules.name, tag)
 
 
 def draw_line(lines: Sequence[str], rng: torch.Generator) -> str:

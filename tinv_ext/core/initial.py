@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .embedding import Embedding
-from .errors import FormatError, InputError
+from .errors import FormatError, InputError, NumericError
 from .files import read_embedding
 from .model import Lexicon
 
@@ -31,7 +31,8 @@ class Beginning:
 def from_text(text: str, count: int, lexicon: Lexicon) -> Beginning:
     """Token vectors of `text` stretched over `count` vectors, as AUTOMATIC1111 does; 0 takes one for each token.
 
-    Vector i is token i·T//n (v1.10.1 `create_embedding`); an empty text gives zeros.
+    Of a text of T tokens, of which no more than n are looked at, vector i of n is token i·T//n (v1.10.1
+    `create_embedding`, whose tokenizer cuts the text after n tokens); an empty text gives zeros.
     """
     ids = lexicon.tokenizer.ids(text.strip()) if text.strip() else []
     count = count or len(ids) or 1
@@ -39,6 +40,7 @@ def from_text(text: str, count: int, lexicon: Lexicon) -> Beginning:
         raise InputError(f"The initialization text has {count} tokens; a word can have 75 vectors. Shorten the text.")
     if not ids:
         return Beginning({encoder: torch.zeros(count, width) for encoder, width in lexicon.widths.items()})
+    ids = ids[:count]
     chosen = [ids[index * len(ids) // count] for index in range(count)]
     return Beginning(lexicon.token_vectors(chosen))
 
@@ -47,7 +49,7 @@ def from_file(path: Path, count: int | None, lexicon: Lexicon) -> Beginning:
     """Vectors and step of an embedding file. `InputError` if it is none, or is for another kind of model."""
     try:
         embedding = read_embedding(path)
-    except (FormatError, OSError) as error:
+    except (FormatError, InputError, NumericError, OSError) as error:
         raise InputError(f"The embedding to start from cannot be used: {error}") from error
     problem = unfit(embedding, lexicon.widths)
     if problem:

@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from .captions import CaptionRules, expand, read_caption, read_template
-from .emphasis import BRACKETS
 from .errors import InputError
 from .gradients import Clip
 from .images import Survey, survey
 from .initial import Beginning, from_file, from_text
 from .model import Lexicon
+from .notices import listed, on_beginning, on_pictures, on_plan
+from .paths import path_given
+from .previews import preview_requests
 from .prompts import PromptReader, Word
 from .schedules import parse_schedule
 from .settings import DEFAULTS, TrainConfig
 from .trainer import Plan
 
 T = TypeVar("T")
-_NAMED = 5  # files named in one sentence
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,18 @@ class Preparation:
 
 
 def prepare(
-    config: TrainConfig, lexicon: Lexicon, known: Sequence[Word], standing: Beginning | None = None
+    config: TrainConfig,
+    lexicon: Lexicon,
+    known: Sequence[Word],
+    standing: Beginning | None = None,
+    files: Sequence[str] = (),
 ) -> Preparation:
     """Check settings, files, names and prompts. `InputError` holds a sentence for each problem found.
 
-    `known` are the words that the model's user already has; `standing` is where a run that is resumed stands.
+    `known` are the words that the model's user already has, `files` the names of all files that lie where embeddings
+    do; `standing` is where a run that is resumed stands.
     """
-    problems = config.problems()
+    config, problems = TrainConfig.read(config.to_dict())  # what is wrong is told, and does not hinder the other checks
 
     def attempt(make: Callable[[], T]) -> T | None:
         try:
@@ -66,19 +72,25 @@ def prepare(
         problems.append("No picture folder is given. Set the dataset directory (images).")
         found = None
     else:
-        found = attempt(lambda: survey(_folder(config.images), config.width, config.height))
+        found = attempt(lambda: survey(path_given(config.images), config.width, config.height))
     lines = attempt(lambda: read_template(config.template))
     captions = attempt(lambda: _captions(found, config)) if found else None
     beginning = standing or attempt(lambda: _beginning(config, lexicon))
     word = Word(config.name, tuple(lexicon.tokenizer.ids(config.name)), beginning.count if beginning else 1)
-    notices = _name(word, lexicon, known, config.overwrite or standing is not None, problems) if config.name else []
-    rules = CaptionRules(config.name, config.shuffle_tags, config.tag_dropout, config.word_in_front)
+    replace = config.overwrite or standing is not None
+    notices = _name(word, known, replace, problems) if config.name else []
+    if config.name and not replace:
+        problems += _taken(word, known, files)
     others = tuple(other for other in known if other.name != word.name and other.ids != word.ids)
     reader = PromptReader(lexicon.tokenizer, (word, *others) if word.ids else others, config.emphasis)
+    rules = CaptionRules(config.name, config.shuffle_tags, config.tag_dropout, config.word_in_front, reader.finds)
     if found and lines and captions and word.ids:
         problems += _prompts(found, captions, lines, rules, reader)
-        notices += _found_notices(found, captions, config)
-    plan = attempt(lambda: _plan(config, beginning.step if beginning else 0, problems))
+        notices += on_pictures(found, captions, lines, config)
+    if config.preview_every:
+        problems += _preview_problems(config)
+    notices += on_beginning(config, lexicon) if standing is None else []
+    plan = attempt(lambda: _plan(config, beginning.step if beginning else 0, standing is not None, problems))
     if problems:
         raise InputError(dict.fromkeys(problems))
     assert found is not None  # these are None only with a problem
@@ -86,13 +98,8 @@ def prepare(
     assert captions is not None
     assert beginning is not None
     assert plan is not None
-    notices += _plan_notices(plan, config, len(found.pictures))
+    notices += on_plan(plan, config, beginning.step, len(found.pictures))
     return Preparation(config, found, captions, lines, rules, reader, beginning, plan, tuple(notices))
-
-
-def _folder(text: str) -> Path:
-    """A folder as people paste it: with quotes or blanks around it, or beginning with ~."""
-    return Path(text.strip().strip("\"'")).expanduser()
 
 
 def _captions(found: Survey, config: TrainConfig) -> tuple[str, ...]:
@@ -112,10 +119,29 @@ def _beginning(config: TrainConfig, lexicon: Lexicon) -> Beginning:
     if not config.weights:
         return from_text(config.init_text, config.vectors, lexicon)
     count = None if config.vectors == DEFAULTS["vectors"] else config.vectors
-    return from_file(_folder(config.weights), count, lexicon)
+    return from_file(path_given(config.weights), count, lexicon)
 
 
-def _name(word: Word, lexicon: Lexicon, known: Sequence[Word], replace: bool, problems: list[str]) -> list[str]:
+def _preview_problems(config: TrainConfig) -> list[str]:
+    requests = preview_requests(config)
+    if not requests:
+        return ["Previews are asked for, but there is no preview prompt (preview_prompt). Write one, or set them to 0."]
+    return [f"Previews cannot be drawn: {problem}" for problem in requests[0].problems()]
+
+
+def _taken(word: Word, known: Sequence[Word], files: Sequence[str]) -> list[str]:
+    """A sentence where a file of this name lies among the embeddings although the model cannot use it."""
+    if any(other.name.lower() == word.name.lower() for other in known):
+        return []
+    return [
+        f'There is already a file "{file}" among the embeddings, though this model cannot use it. Choose another name, '
+        "or set overwrite (the old file is kept as a backup)."
+        for file in files
+        if Path(file).stem.lower() == word.name.lower()
+    ]
+
+
+def _name(word: Word, known: Sequence[Word], replace: bool, problems: list[str]) -> list[str]:
     """Problems of the name among the words there are, and the notices on it."""
     if not word.ids:
         problems.append(f'The name "{word.name}" has no token of its own. Use letters or digits.')
@@ -157,50 +183,23 @@ def _prompts(
             lacking.append((picture.path.name, bad))
     if not lacking:
         return []
-    names = ", ".join(name for name, _ in lacking[:_NAMED]) + (" …" if len(lacking) > _NAMED else "")
     return [
         f'{len(lacking)} of {len(found.pictures)} pictures would have prompts without the word "{rules.name}" '
-        f'({names}), for instance "{lacking[0][1]}". Use a template with [name], write the word into the captions, or set '
-        "word_in_front to put it in front."
+        f'({listed([name for name, _ in lacking])}), for instance "{lacking[0][1]}". Use a template with [name], '
+        "write the word into the captions, or set word_in_front to put it in front."
     ]
 
 
-def _found_notices(found: Survey, captions: Sequence[str], config: TrainConfig) -> list[str]:
-    notices = [f"{path.name} is left out: it {reason}." for path, reason in found.skipped]
-    notices += [f"{picture.path.name} {remark}." for picture in found.pictures for remark in picture.remarks]
-    bracketed = [p.path.name for p, caption in zip(found.pictures, captions) if BRACKETS.search(caption)]
-    if bracketed and not config.emphasis:
-        notices.append(
-            f"{len(bracketed)} captions have brackets ({', '.join(bracketed[:_NAMED])}); they are read as plain text, "
-            "not as emphasis."
-        )
-    if config.use_alpha and not any(picture.transparent for picture in found.pictures):
-        notices.append("No picture has transparency, so the alpha channel changes nothing.")
-    if config.evaluation_pictures >= len(found.pictures):
-        notices.append("More pictures are to be kept aside than there are; training pictures are measured instead.")
-    return notices
-
-
-def _plan(config: TrainConfig, start: int, problems: Sequence[str]) -> Plan | None:
+def _plan(config: TrainConfig, start: int, resumed: bool, problems: Sequence[str]) -> Plan | None:
+    """A resumed run may have taken its last step already, without having written its file."""
     if problems:
         return None
     rates = parse_schedule(config.learn_rate)
     clip = None if config.clip_mode == "disabled" else Clip(config.clip_mode, parse_schedule(config.clip_value))
     steps = config.steps if rates.end is None else min(config.steps, rates.end)
-    if steps <= start:
+    if steps < start or (steps == start and not resumed):
         raise InputError(
             f"Max steps counts from the embedding's beginning: it has {start} steps already and the run would end at "
             f"{steps}. Set more than {start}."
         )
     return Plan(config.name, steps, config.batch_size, config.accumulate, rates, clip)
-
-
-def _plan_notices(plan: Plan, config: TrainConfig, pictures: int) -> list[str]:
-    seen = plan.steps * config.examples_per_step
-    notices = [
-        f"{plan.steps} steps of {config.examples_per_step} pictures: {seen} pictures seen, "
-        f"each about {seen / pictures:.0f} times."
-    ]
-    if plan.steps < config.steps:
-        notices.append(f"The rates end at step {plan.steps}, and so will the run (max steps is {config.steps}).")
-    return notices

@@ -91,6 +91,13 @@ class PromptReader:
         """Tokenize and cut `text`."""
         return _read(self, text)
 
+    def finds(self, name: str, text: str) -> bool:
+        """Whether `name` stands in `text` token for token ("cat" not in "cattle"), as a prompt would find it."""
+        if any(word.name == name for word in self.words):
+            return self.read(text).holds(name)
+        wanted, ids = self.tokenizer.ids(name), self.tokenizer.ids(text)
+        return any(ids[place : place + len(wanted)] == wanted for place in range(len(ids)))
+
 
 def equal_chunks(prompts: Sequence[Prompt], tokenizer: Tokenizer) -> list[list[Chunk]]:
     """Chunks of each prompt, filled up with empty ones so that all have as many."""

@@ -1,0 +1,65 @@
+"""Notices: what a person should know of a run before it starts, though nothing of it hinders the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .captions import FILEWORDS, NAME
+from .emphasis import BRACKETS
+from .images import Survey
+from .model import Lexicon
+from .settings import TrainConfig
+from .trainer import Plan
+
+_NAMED = 5  # files named in one sentence
+
+
+def on_pictures(found: Survey, captions: Sequence[str], lines: Sequence[str], config: TrainConfig) -> list[str]:
+    """Pictures left out or remarkable, captions with brackets, settings that change nothing here."""
+    notices = [f"{path.name} is left out: it {reason}." for path, reason in found.skipped]
+    notices += [f"{picture.path.name} {remark}." for picture in found.pictures for remark in picture.remarks]
+    used = captions if any(FILEWORDS in line for line in lines) else ()
+    bracketed = [p.path.name for p, text in zip(found.pictures, used) if BRACKETS.search(text.replace(NAME, ""))]
+    if bracketed and not config.emphasis:
+        notices.append(
+            f"{len(bracketed)} captions have brackets ({listed(bracketed)}); they are read as plain text, not as "
+            "emphasis. Set emphasis if they are meant as weights."
+        )
+    if config.use_alpha and not any(picture.transparent for picture in found.pictures):
+        notices.append("No picture has transparency, so the alpha channel changes nothing.")
+    if config.evaluation_pictures >= len(found.pictures):
+        notices.append(
+            f"{config.evaluation_pictures} pictures are to be kept aside of {len(found.pictures)}, which would leave "
+            "none to train on; training pictures are measured instead."
+        )
+    return notices
+
+
+def on_beginning(config: TrainConfig, lexicon: Lexicon) -> list[str]:
+    """An initialization text longer than its vectors can hold."""
+    tokens = len(lexicon.tokenizer.ids(config.init_text.strip()))
+    if config.weights or not config.vectors or tokens <= config.vectors:
+        return []
+    return [
+        f'The initialization text "{config.init_text}" has {tokens} tokens and the word {config.vectors} '
+        f"{'vector' if config.vectors == 1 else 'vectors'}: what is more is left out. Set the number of vectors to 0 "
+        "to have one for each token."
+    ]
+
+
+def on_plan(plan: Plan, config: TrainConfig, start: int, pictures: int) -> list[str]:
+    """How often each of so many `pictures` will be seen from step `start` on; where the rates end the run early."""
+    seen = (plan.steps - start) * config.examples_per_step
+    each = f"{seen / pictures:.0f}" if seen >= 10 * pictures else f"{seen / pictures:.1f}"
+    notices = [
+        f"{plan.steps - start} steps of {config.examples_per_step} pictures: {seen} pictures seen, "
+        f"each about {each} times."
+    ]
+    if plan.steps < config.steps:
+        notices.append(f"The rates end at step {plan.steps}, and so will the run (max steps is {config.steps}).")
+    return notices
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of the names."""
+    return ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
