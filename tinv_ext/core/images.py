@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ LARGEST_ENLARGEMENT = 8.0  # a picture that would have to grow more than this te
 NOTED_ENLARGEMENT = 1.5
 _NOT_PICTURES = {".txt", ".caption", ".json", ".jsonl", ".csv", ".toml", ".yaml", ".yml", ".md", ".npz", ".npy", ".db"}
 _NOT_PICTURES |= {".ini", ".safetensors", ".pt", ".zip", ".html", ".log"}
-_BACKGROUND = (255, 255, 255)
+_BACKGROUND = (255, 255, 255, 255)
 
 
 @dataclass(frozen=True)
@@ -117,20 +118,21 @@ def _open(path: Path) -> tuple[Image.Image, int]:
                 return ImageOps.exif_transpose(image), frames
     except UnidentifiedImageError:
         raise _Unusable("is not a picture that Pillow can read") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _Unusable(f"is too large to open safely ({error})") from error
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, MemoryError) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        most = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+        raise _Unusable(f"has more than {most} million pixels; save it again at a smaller size") from None
+    except Exception as error:  # of a damaged file Pillow's decoders raise whatever their parsers do
         raise _Unusable(f"is damaged or cut short ({error})") from error
 
 
 def _has_alpha(image: Image.Image) -> bool:
-    return "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
+    return image.getbands()[-1] in ("A", "a") or "transparency" in image.info
 
 
 def load(picture: Picture, width: int, height: int, stretch: bool = False) -> tuple[Tensor, Tensor | None]:
     """Pixels (3, H, W) float32 in [-1, 1] and, if it has transparency, its opacity (1, H/8, W/8) in [0, 1].
 
-    The picture is scaled to cover W×H and cut at its middle (or stretched, if asked); what is transparent becomes white.
+    The picture is scaled to cover W×H and cut at its middle, or stretched if asked; what is transparent becomes white.
     """
     try:
         image, _ = _open(picture.path)
@@ -151,14 +153,13 @@ def _rgb(image: Image.Image, alpha: Image.Image | None) -> Image.Image:
         return _from_deep_grey(image)
     if alpha is None:
         return image.convert("RGB")
-    canvas = Image.new("RGB", image.size, _BACKGROUND)
-    canvas.paste(image.convert("RGB"), mask=alpha)
-    return canvas
+    canvas = Image.new("RGBA", image.size, _BACKGROUND)
+    return Image.alpha_composite(canvas, image.convert("RGBA")).convert("RGB")
 
 
 def _from_deep_grey(image: Image.Image) -> Image.Image:
     """16-bit or floating-point grey to 8-bit RGB; Pillow's own conversion would clip at 255."""
-    values = np.asarray(image).astype(np.float64)
+    values = np.nan_to_num(np.asarray(image).astype(np.float64))
     full = 65535.0 if image.mode.startswith("I") else (1.0 if values.max(initial=0) <= 1 else 255.0)
     grey = np.clip(values / full * 255, 0, 255).round().astype(np.uint8)
     return Image.fromarray(grey).convert("RGB")
@@ -167,8 +168,10 @@ def _from_deep_grey(image: Image.Image) -> Image.Image:
 def _fit(image: Image.Image, width: int, height: int, stretch: bool) -> Image.Image:
     if stretch:
         return image.resize((width, height), Image.Resampling.LANCZOS)
-    scale = max(width / image.width, height / image.height)
-    covering = (max(width, math.ceil(image.width * scale)), max(height, math.ceil(image.height * scale)))
+    if image.width * height <= image.height * width:  # as narrow as the target, or narrower
+        covering = (width, math.ceil(Fraction(image.height * width, image.width)))
+    else:
+        covering = (math.ceil(Fraction(image.width * height, image.height)), height)
     if image.size != covering:
         image = image.resize(covering, Image.Resampling.LANCZOS)
     left, top = (covering[0] - width) // 2, (covering[1] - height) // 2
