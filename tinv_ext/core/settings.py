@@ -6,12 +6,13 @@ those of the WebUI's own Train tab where it has the setting.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
+from .about import About, converted, kind_of, setting, value_problems
 from .errors import InputError
 from .names import name_problems
 from .schedules import parse_schedule
@@ -22,20 +23,6 @@ LATENT_SAMPLING = ("once", "deterministic", "random")
 CLIP_MODES = ("disabled", "value", "norm")
 
 
-@dataclass(frozen=True)
-class About:
-    """What a person must know of a setting, and which values it takes."""
-
-    group: str
-    label: str
-    help: str
-    minimum: float | None = None
-    maximum: float | None = None
-    multiple: int | None = None
-    choices: tuple[str, ...] = ()
-    check: Callable[[str], list[str]] | None = None
-
-
 def _schedule_problems(text: str) -> list[str]:
     try:
         parse_schedule(text)
@@ -44,9 +31,12 @@ def _schedule_problems(text: str) -> list[str]:
     return []
 
 
-def setting(default: Any, group: str, label: str, said: str, **limits: Any) -> Any:
-    """A field of `TrainConfig` with its `About`."""
-    return field(default=default, metadata={"about": About(group, label, said, **limits)})
+def _regex_problems(text: str) -> list[str]:
+    try:
+        re.compile(text)
+    except re.error as error:
+        return [f'"{text}" is not a regular expression ({error}). Leave it empty if you need none.']
+    return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,16 +72,24 @@ class TrainConfig:
     # pictures
     images: str = setting("", "pictures", "Dataset directory", "Folder with the pictures and, beside them, captions.")
     width: int = setting(
-        512, "pictures", "Width", "Width in pixels that pictures are brought to.", minimum=64, maximum=2048, multiple=8
-    )
-    height: int = setting(
-        512,
+        0,
         "pictures",
-        "Height",
-        "Height in pixels that pictures are brought to.",
+        "Width",
+        "Width in pixels that pictures are brought to; 0 takes the size that the model was made for.",
         minimum=64,
         maximum=2048,
         multiple=8,
+        zero=True,
+    )
+    height: int = setting(
+        0,
+        "pictures",
+        "Height",
+        "Height in pixels that pictures are brought to; 0 takes the size that the model was made for.",
+        minimum=64,
+        maximum=2048,
+        multiple=8,
+        zero=True,
     )
     fit: str = setting(
         "crop", "pictures", "Resize", "Scale and cut at the middle (crop), or distort (stretch).", choices=FITS
@@ -102,7 +100,9 @@ class TrainConfig:
         "Prompt template",
         "subject, style, subject_filewords, style_filewords, none (the caption alone), or a file of your own.",
     )
-    caption_regex: str = setting("", "pictures", "Filename word regex", "Takes words out of file names for captions.")
+    caption_regex: str = setting(
+        "", "pictures", "Filename word regex", "Takes words out of file names for captions.", check=_regex_problems
+    )
     caption_join: str = setting(" ", "pictures", "Filename join string", "Stands between the words the regex finds.")
     shuffle_tags: bool = setting(
         False, "pictures", "Shuffle tags by ',' when creating prompts", "Draw the order of caption tags anew each time."
@@ -221,10 +221,24 @@ class TrainConfig:
         maximum=2**32 - 1,
     )
     preview_width: int = setting(
-        0, "previews", "Preview width", "0 takes the width of training.", minimum=0, maximum=2048, multiple=8
+        0,
+        "previews",
+        "Preview width",
+        "0 takes the width of training.",
+        minimum=64,
+        maximum=2048,
+        multiple=8,
+        zero=True,
     )
     preview_height: int = setting(
-        0, "previews", "Preview height", "0 takes the height of training.", minimum=0, maximum=2048, multiple=8
+        0,
+        "previews",
+        "Preview height",
+        "0 takes the height of training.",
+        minimum=64,
+        maximum=2048,
+        multiple=8,
+        zero=True,
     )
 
     # saving
@@ -262,7 +276,7 @@ class TrainConfig:
     def problems(self) -> list[str]:
         """A sentence for each value that cannot be used."""
         return [
-            problem for name, about in ABOUT.items() for problem in _value_problems(about, name, getattr(self, name))
+            problem for name, about in ABOUT.items() for problem in value_problems(about, name, getattr(self, name))
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -287,14 +301,14 @@ class TrainConfig:
                 problems.append(f'There is no setting "{name}".{_nearest(name)}')
                 continue
             try:
-                converted = _converted(DEFAULTS[name], value)
-            except ValueError:
-                problems.append(f"{ABOUT[name].label} ({name}) must be {_kind(DEFAULTS[name])}, not {value!r}.")
+                meant = converted(DEFAULTS[name], value)
+            except (ValueError, OverflowError):
+                problems.append(f"{ABOUT[name].label} ({name}) must be {kind_of(DEFAULTS[name])}, not {value!r}.")
                 continue
-            wrong = _value_problems(ABOUT[name], name, converted)
+            wrong = value_problems(ABOUT[name], name, meant)
             problems += wrong
             if not wrong:
-                known[name] = converted
+                known[name] = meant
         return cls(**known), problems
 
     def but(self, **changes: Any) -> TrainConfig:
@@ -304,65 +318,6 @@ class TrainConfig:
 
 ABOUT: dict[str, About] = {item.name: item.metadata["about"] for item in fields(TrainConfig)}
 DEFAULTS: dict[str, Any] = {item.name: item.default for item in fields(TrainConfig)}
-
-
-def _value_problems(about: About, name: str, value: Any) -> list[str]:
-    said = f"{about.label} ({name})"
-    if about.choices and value not in about.choices:
-        return [f'{said} is "{value}"; choose one of: {", ".join(about.choices)}.']
-    if isinstance(value, float) and not math.isfinite(value):
-        return [f"{said} is {value}; give a finite number."]
-    if about.minimum is not None and value < about.minimum:
-        return [f"{said} is {value}; the least is {about.minimum:g}."]
-    if about.maximum is not None and value > about.maximum:
-        return [f"{said} is {value}; the most is {about.maximum:g}."]
-    if about.multiple and value % about.multiple:
-        return [
-            f"{said} is {value}; it must be a multiple of {about.multiple}, such as {_round(value, about.multiple)}."
-        ]
-    return [f"{said}: {problem}" for problem in about.check(value)] if about.check else []
-
-
-def _round(value: int, multiple: int) -> int:
-    return max(multiple, round(value / multiple) * multiple)
-
-
-def _converted(default: Any, value: Any) -> Any:
-    """`value` as the type of `default`; `ValueError` if it is something else."""
-    if isinstance(value, str) and not isinstance(default, str):
-        value = _spoken(value)
-    if isinstance(default, bool):
-        if value in (True, False):
-            return bool(value)
-    elif isinstance(default, str):
-        if isinstance(value, str):
-            return value
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return str(value)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and _fits(default, value):
-        return type(default)(value)
-    raise ValueError(value)
-
-
-def _fits(default: Any, value: float) -> bool:
-    return isinstance(default, float) or (math.isfinite(value) and value == int(value))
-
-
-def _spoken(text: str) -> Any:
-    """The boolean or number that a text means, or the text itself."""
-    words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-    if text.strip().lower() in words:
-        return words[text.strip().lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _kind(default: Any) -> str:
-    return {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[type(default)]
 
 
 def _nearest(name: str) -> str:
