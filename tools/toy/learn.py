@@ -7,6 +7,7 @@ tinv_ext/lesson.py. Controls: rate 0 (the word stays what it was), and the word 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import tempfile
 from collections.abc import Mapping
@@ -58,13 +59,18 @@ def learn(
 
 
 def oracle(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, folder: Path) -> dict[str, float]:
-    """How far a nameless concept can be learnt: ten times the steps on 200 pictures, measured on the run's draws."""
-    pictures = folder / "pictures" / f"{concept.name}-oracle"
-    samples.write(concept, pictures, PLAN["oracle"]["pictures"], 1000 + config.seed)
-    longer = {"steps": config.steps * PLAN["oracle"]["times"], "images": str(pictures), "evaluate_every": 0}
-    rates = {"learn_rate": f"0.01:{config.steps}, 0.005:{5 * config.steps}, 0.002"}
+    """How far a nameless concept can be learnt: ten times the steps on 200 pictures, measured on the run's draws.
+
+    It is taught once for all seeds.
+    """
     name = f"{concept.name.replace('-', '')}oracle"
-    job.run(config.but(name=name, **longer, **rates), host)
+    if name not in [word.name for word in host.known_words()]:
+        pictures = folder / "pictures" / f"{concept.name}-oracle"
+        samples.write(concept, pictures, PLAN["oracle"]["pictures"], 1000)
+        steps = config.steps * PLAN["oracle"]["times"]
+        rates = f"0.01:{steps // 10}, 0.005:{steps // 2}, 0.002"
+        longer = {"steps": steps, "learn_rate": rates, "images": str(pictures), "evaluate_every": 0}
+        job.run(config.but(name=name, **longer), host)
     edited = lesson.on_backgrounds(host, concept, name, {})
     return {
         "identity_description": lesson.identity(lesson.photos(host, name, {}), concept),
@@ -77,7 +83,7 @@ def row(one: Mapping[str, Any], every: list[dict[str, Any]]) -> dict[str, float]
     """The figures of one lesson beside its bars. The other control is the lesson of another concept, same seed."""
     gap = one["evaluation_before"] - one["evaluation_description"]
     other = next(
-        (x for x in every if x["concept"] == PLAN["others"][one["concept"]] and x["seed"] == one["seed"]), None
+        (x for x in every if x["concept"] == PLAN["others"].get(one["concept"]) and x["seed"] == one["seed"]), None
     )
     return {
         "gap closed": (one["evaluation_before"] - one["evaluation_after"]) / gap if gap else float("nan"),
@@ -112,6 +118,28 @@ def table(every: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def taught(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """The lessons asked for, each printed as soon as it is over."""
+    concepts = heldout.read(given.concept)
+    every = []
+    with tempfile.TemporaryDirectory() as place:
+        host = host_in(Path(place) / "embeddings")
+        for name, seed in itertools.product(given.concepts, given.seeds):
+            config = config_for(Path(place), concepts[name], seed, {"steps": given.steps})
+            figures = learn(host, concepts[name], config, concepts)
+            figures |= {} if concepts[name].words else oracle(host, concepts[name], config, Path(place))
+            every.append(figures)
+            print(json.dumps(figures), flush=True)
+    return every
+
+
+def joined(files: list[Path]) -> list[dict[str, Any]]:
+    """Lessons of earlier calls, in the plan's order."""
+    every = [one for file in files for one in json.loads(file.read_text(encoding="utf-8"))]
+    order = [*PLAN["describable"], *PLAN["nameless"]]
+    return sorted(every, key=lambda one: ([*order, one["concept"]].index(one["concept"]), one["seed"]))
+
+
 def main() -> None:
     """Teach every concept with every seed and print the table."""
     ask = argparse.ArgumentParser(description=__doc__)
@@ -120,20 +148,10 @@ def main() -> None:
     ask.add_argument("--steps", type=int, default=lesson.SETTINGS["steps"])
     ask.add_argument("--concept", type=Path, default=heldout.FILE, help="a file of concepts of your own")
     ask.add_argument("--json", type=Path)
+    ask.add_argument("--join", nargs="+", type=Path, help="print what earlier calls wrote with --json; teaches nothing")
     ask.add_argument("--docs", action="store_true", help="put the table into docs/toy.md")
     given = ask.parse_args()
-    concepts = heldout.read(given.concept)
-    chosen = {name: concepts[name] for name in given.concepts}
-    every = []
-    with tempfile.TemporaryDirectory() as place:
-        host = host_in(Path(place) / "embeddings")
-        for concept in chosen.values():
-            for seed in given.seeds:
-                config = config_for(Path(place), concept, seed, {"steps": given.steps})
-                figures = learn(host, concept, config, chosen)
-                figures |= {} if concept.words else oracle(host, concept, config.but(overwrite=True), Path(place))
-                every.append(figures)
-                print(json.dumps(figures), flush=True)
+    every = joined(given.join) if given.join else taught(given)
     print(table(every))
     if given.json:
         given.json.write_text(json.dumps(every, indent=1), encoding="utf-8")
