@@ -1,0 +1,207 @@
+"""What a training step costs, against the WebUI's built-in way: milliseconds per picture and peak memory.
+
+    python bench/step.py [--toy] [--sd15] [--size 256] [--pairs 5] [--json FILE]
+
+Each side runs in a process of its own and takes steps on command, so that the two take turns while the machine is as
+it is; the ratio is the median over the pairs. What the sides are is told in bench/sides.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+HONEST = 1.15  # the built-in's side may be this much slower than the bare loop
+SAME = 1e-4  # relative difference of the two gradients (float32)
+SAME_HALF = 3e-2  # in float16
+WARM = 2  # steps before the first that counts
+CHECKS = 3  # rounds over the bare and the frozen loop
+Times = dict[str, float]  # milliseconds by "clock", and of "processor" time over all threads
+
+
+class Side:
+    """A worker process."""
+
+    def __init__(self, side: str, model: str, asked: argparse.Namespace, size: int, batch_size: int) -> None:
+        command = [sys.executable, "-m", "bench.worker", "--side", side, "--model", model, "--size", str(size)]
+        command += ["--batch-size", str(batch_size), "--threads", str(asked.threads), "--device", asked.device]
+        environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def ask(self, command: str) -> Any:
+        """The answer to a command."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(command + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"The worker ended with code {self._process.wait()} at the command {command!r}.")
+        return json.loads(answer)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
+@dataclass(frozen=True)
+class Result:
+    """Milliseconds per picture by kind of step, in the order taken; bytes by side; relative gradient difference."""
+
+    model: str
+    size: int
+    batch_size: int
+    times: dict[str, list[Times]]
+    memory: dict[str, dict[str, int]]
+    gradients_differ: float
+    facts: dict[str, Any]
+
+    def ratios(self, one: str, other: str, by: str = "clock") -> list[float]:
+        """The ratio of each pair."""
+        return [a[by] / b[by] for a, b in zip(self.times[one], self.times[other])]
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether processor time means anything."""
+        return bool(self.facts["device"] == "cpu")
+
+    def problems(self) -> list[str]:
+        """Why these figures should not be believed."""
+        slower = statistics.median(self.ratios("builtin beside bare", "bare", "processor" if self.on_cpu else "clock"))
+        same = SAME_HALF if self.facts["precision"] == "float16" else SAME
+        found = []
+        if slower > HONEST:
+            found.append(f"The built-in's side takes {slower:.2f} times as long as the bare loop (at most {HONEST}).")
+        if not self.gradients_differ <= same:
+            found.append(f"The gradients of the two sides differ by {self.gradients_differ:.1e} (at most {same:.0e}).")
+        return found
+
+
+def measure(model: str, asked: argparse.Namespace) -> Result:
+    """Warm up, compare gradients, then pairs of ours and the built-in's, then rounds over the loops beside them."""
+    size = asked.size if model == "sd15" else 64
+    batch_size = asked.batch_size or (1 if model == "sd15" else 4)
+    ours, builtin = (Side(side, model, asked, size, batch_size) for side in ("ours", "builtin"))
+    try:
+        facts = ours.ask("facts")
+        differ = _difference(ours.ask("gradient"), builtin.ask("gradient"))
+        for _ in range(WARM):
+            ours.ask("step steps"), builtin.ask("step steps")
+        times: dict[str, list[Times]] = {"ours": [], "builtin": []}
+        for pair in range(asked.pairs):
+            both = [("ours", ours), ("builtin", builtin)]
+            for name, side in both if pair % 2 == 0 else reversed(both):
+                times[name].append(_per_picture(side, "steps", asked.repeat, batch_size))
+        memory = {"ours": ours.ask("memory"), "builtin": builtin.ask("memory")}
+        beside = [("ours beside", ours, "steps"), ("frozen", ours, "frozen")]
+        beside += [("builtin beside bare", builtin, "steps"), ("bare", builtin, "bare")]
+        for name, side, kind in beside * min(CHECKS, asked.pairs):
+            side.ask(f"step {kind}")  # a step to settle after the change of kind
+            times.setdefault(name, []).append(_per_picture(side, kind, asked.repeat, batch_size))
+    finally:
+        ours.close()
+        builtin.close()
+    return Result(model, size, batch_size, times, memory, differ, facts)
+
+
+def _per_picture(side: Side, kind: str, repeat: int, batch_size: int) -> Times:
+    steps = [side.ask(f"step {kind}") for _ in range(repeat)]
+    return {by: statistics.median(step[by] for step in steps) / batch_size for by in steps[0]}
+
+
+def _difference(one: Sequence[float], other: Sequence[float]) -> float:
+    return math.dist(one, other) / math.hypot(*other)
+
+
+def table(result: Result) -> str:
+    """The figures as Markdown."""
+    facts = result.facts
+    lines = [
+        f"### {result.model}, {result.size}×{result.size}, batch {result.batch_size}, {facts['precision']}",
+        "",
+        f"{facts['device']}, {facts['cores']} cores, {facts['threads']} threads, torch {facts['torch']}, "
+        f"diffusers {facts['diffusers']}, Python {facts['python']}, load {_load()}",
+        "",
+        "| step | ms per picture, median (least … most) | peak memory | of it before the first step |",
+        "| --- | --- | --- | --- |",
+        _row("ours", result.times["ours"], result.memory["ours"]),
+        _row("built-in's way", result.times["builtin"], result.memory["builtin"]),
+        _row("frozen diffusers UNet, nothing recomputed, no text encoder", result.times["frozen"]),
+        _row("bare diffusers UNet, unfrozen, its own checkpointing, no text encoder", result.times["bare"]),
+        "",
+        f"- **ours ÷ built-in's way: {_both(result, 'ours', 'builtin')}** over {len(result.times['ours'])} "
+        "alternating pairs",
+        f"- memory: {result.memory['ours']['peak'] / max(1, result.memory['builtin']['peak']):.2f}",
+        f"- ours ÷ frozen: {_both(result, 'ours beside', 'frozen')}",
+        f"- built-in's way ÷ bare: {_both(result, 'builtin beside bare', 'bare')}",
+        f"- gradients on the vectors differ by {result.gradients_differ:.1e} (relative)",
+    ]
+    return "\n".join([*lines, *(f"- **NOT TO BE BELIEVED**: {problem}" for problem in result.problems())])
+
+
+def _row(name: str, taken: Sequence[Times], memory: dict[str, int] | None = None) -> str:
+    times = [each["clock"] for each in taken]
+    said = f"{statistics.median(times):.0f} ({min(times):.0f} … {max(times):.0f})"
+    if not memory:
+        return f"| {name} | {said} | | |"
+    return f"| {name} | {said} | {memory['peak'] / 2**20:.0f} MiB | {memory['before'] / 2**20:.0f} MiB |"
+
+
+def _both(result: Result, one: str, other: str) -> str:
+    """Median and spread of the pairs' ratios by the clock and, on a CPU, of processor time."""
+    said = _spread(result.ratios(one, other))
+    return f"{said}, of processor time {_spread(result.ratios(one, other, 'processor'))}" if result.on_cpu else said
+
+
+def _spread(ratios: Sequence[float]) -> str:
+    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f} … {max(ratios):.3f})"
+
+
+def _load() -> str:
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--toy", action="store_true", help="measure the toy (both, if neither is named)")
+    parser.add_argument("--sd15", action="store_true", help="measure SD1.5's shapes; needs 12 GB of memory")
+    parser.add_argument("--size", type=int, default=256, help="pixels of SD1.5's pictures (512 is usual on a GPU)")
+    parser.add_argument("--pairs", type=int, default=5, help="alternating pairs")
+    parser.add_argument("--repeat", type=int, default=0, help="steps of which each figure is the median")
+    parser.add_argument("--batch-size", type=int, default=0, help="pictures in a step (toy 4, SD1.5 1)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads of each side")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (then in float16)")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure and print; 1 if the figures cannot be believed."""
+    asked = arguments()
+    chosen = [name for name in ("toy", "sd15") if getattr(asked, name)] or ["toy", "sd15"]
+    repeat = asked.repeat
+    results = []
+    for model in chosen:
+        asked.repeat = repeat or (5 if model == "toy" else 1)
+        results.append(measure(model, asked))
+        print(table(results[-1]), end="\n\n", flush=True)
+    if asked.json:
+        asked.json.write_text(json.dumps([vars(result) for result in results], indent=1), encoding="utf-8")
+    return 1 if any(result.problems() for result in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

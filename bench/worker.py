@@ -1,0 +1,115 @@
+"""One side in a process of its own: it reads commands from stdin and answers each with a line of JSON on stdout.
+
+`step KIND` takes a step (KIND: steps, bare, frozen) and tells its milliseconds; `gradient` tells the gradient on the
+vectors; `memory` tells the peak so far and what there was before the first step; `facts` tells versions and device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+
+from bench.models import pipeline
+from bench.sides import BuiltIn, Ours, work
+
+SIDES = {"ours": Ours, "builtin": BuiltIn}
+
+
+def resident_peak() -> int:
+    """Most bytes of memory that this process has had (Linux, macOS; 0 elsewhere)."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such module
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
+
+
+class Worker:
+    """A side, and the kind of step that it is in the midst of."""
+
+    def __init__(self, asked: argparse.Namespace) -> None:
+        torch.set_num_threads(asked.threads)
+        self._device = torch.device(asked.device)
+        dtype = torch.float16 if self._device.type == "cuda" else torch.float32
+        made = pipeline(asked.model, self._device, dtype)
+        self._side: Any = SIDES[asked.side](work(made, asked.size, asked.batch_size))
+        self._stack = ExitStack()
+        self._kind = ""
+        self._step: Callable[[], Any] = lambda: None
+        self._before = self._peak()
+
+    def _peak(self) -> int:
+        if self._device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated())
+        return resident_peak()
+
+    def step(self, kind: str) -> dict[str, float]:
+        """Milliseconds of one step: by the clock, and of processor time over all threads."""
+        if kind != self._kind:
+            self._stack.close()
+            self._step = getattr(self._side, kind)(self._stack)
+            self._kind = kind
+        self._wait()
+        began, spent = time.perf_counter(), time.process_time()
+        self._step()
+        self._wait()
+        return {"clock": (time.perf_counter() - began) * 1000, "processor": (time.process_time() - spent) * 1000}
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def gradient(self) -> list[float]:
+        """The gradient on the vectors, row by row."""
+        self._stack.close()
+        self._kind = ""
+        return [float(value) for value in self._side.gradient().flatten()]
+
+    def memory(self) -> dict[str, int]:
+        """Bytes: the peak, and the peak before any step."""
+        return {"peak": self._peak(), "before": self._before}
+
+    def facts(self) -> dict[str, Any]:
+        """Where this was measured."""
+        import diffusers
+        import transformers
+
+        cuda = self._device.type == "cuda"
+        return {
+            "torch": torch.__version__,
+            "diffusers": diffusers.__version__,
+            "transformers": transformers.__version__,
+            "python": sys.version.split()[0],
+            "device": torch.cuda.get_device_name() if cuda else "cpu",
+            "precision": "float16" if cuda else "float32",
+            "threads": torch.get_num_threads(),
+            "cores": os.cpu_count(),
+        }
+
+
+def main() -> None:
+    """Answer until stdin ends."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--side", choices=SIDES, required=True)
+    parser.add_argument("--model", choices=("toy", "sd15"), required=True)
+    for name in ("--size", "--batch-size", "--threads"):
+        parser.add_argument(name, type=int, required=True)
+    parser.add_argument("--device", required=True)
+    answers, sys.stdout = sys.stdout, sys.stderr  # whatever a library prints is no answer
+    worker = Worker(parser.parse_args())
+    for line in sys.stdin:
+        name, *rest = line.split()
+        print(json.dumps(getattr(worker, name)(*rest)), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
