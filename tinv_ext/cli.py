@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     generate = _command(commands, "generate", _generate, "draw a picture with embeddings")
     _add_model(generate)
     _add_generate(generate)
+    ui = _command(commands, "ui", _ui, "serve the page of the WebUI's tab on this machine")
+    _add_model(ui)
+    ui.add_argument("--port", type=int, default=7870)
     _add_toy(commands)
     return parser
 
@@ -299,6 +302,13 @@ def _generate(options: dict[str, Any]) -> int:
     facts = {"Model hash": host.facts.get("model_hash"), "Model": host.facts.get("model_name")}
     write_picture(host.draw(request, words), output, {"parameters": infotext(request, facts)})
     print(output)
+    return DONE
+
+
+def _ui(options: dict[str, Any]) -> int:
+    from tinv_ext.standalone import serve
+
+    serve(_host(options, {}), options["port"])
     return DONE
 
 

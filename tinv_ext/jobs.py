@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from tinv_ext import job, runs
+from tinv_ext.confinement import Confine
 from tinv_ext.core.errors import InputError, TinvError
+from tinv_ext.core.prepare import Preparation
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.trainer import Step
 from tinv_ext.events import Encoded, Evaluated, Event, Prepared, Rested, Wishes, Wrote
@@ -110,10 +112,17 @@ class Jobs:
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
 
-    def submit(self, values: Mapping[str, Any]) -> Job:
+    def check(self, values: Mapping[str, Any], confine: Confine | None = None) -> Preparation:
+        """What a run of these settings would do. Forbidden places are told before anything is opened."""
+        outside = confine(values) if confine else []
+        if outside:
+            raise InputError(outside)
+        host = self._host()
+        return job.check(job.configure(values, host), host)
+
+    def submit(self, values: Mapping[str, Any], confine: Confine | None = None) -> Job:
         """Check the settings and queue a run of them. `InputError` has every problem, and nothing is queued."""
-        config = job.configure(values, self._host())
-        job.check(config, self._host())
+        config = self.check(values, confine).config
         taken = [one.config.name for one in self.all() if one.status not in OVER and one.config.name == config.name]
         if taken:
             raise InputError(

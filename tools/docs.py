@@ -21,7 +21,8 @@ def settings_table() -> str:
         for name, about in ABOUT.items():
             if about.group == group:
                 shown = f"`{DEFAULTS[name]}`" if DEFAULTS[name] not in ("", " ") else ""
-                lines.append(f"| `{name}` | {shown} | {limits(name)} | {about.label}. {about.help} |".replace("  ", " "))
+                row = f"| `{name}` | {shown} | {limits(name)} | {about.label}. {about.help} |"
+                lines.append(row.replace("  ", " "))
         lines.append("")
     return "\n".join(lines)
 
@@ -34,7 +35,7 @@ def limits(name: str) -> str:
     if about.minimum is None or about.maximum is None:
         return ""
     step = f", by {about.multiple}" if about.multiple else ""
-    return f"{about.minimum:g} … {about.maximum:g}{step}"
+    return ("0, " if about.zero else "") + f"{about.minimum:g} … {about.maximum:g}{step}"
 
 
 def renewed(text: str) -> str:

@@ -13,7 +13,7 @@ NUMBERS = {"torch", "numpy", "PIL", "safetensors"}
 OFFLINE = NUMBERS | {"diffusers", "transformers", "yaml"}
 WEBUI = {"modules", "ldm", "sgm", "torch"}
 WHOLE = {"tinv_ext"}
-JOB = ("tinv_ext.job", "tinv_ext.jobs", "tinv_ext.runs", "tinv_ext.events", "tinv_ext.recorder")
+JOB = ("tinv_ext.job", "tinv_ext.jobs", "tinv_ext.runs", "tinv_ext.events", "tinv_ext.recorder", "tinv_ext.confinement")
 
 # part: (its modules, what it may import beside the standard library). The longest prefix decides the part.
 PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
@@ -34,12 +34,14 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     ),
     "ui": (
         ("tinv_ext.ui",),
-        {"gradio", "modules", "tinv_ext.core.settings", "tinv_ext.core.errors", "tinv_ext.job", "tinv_ext.ui"},
+        {"gradio", "modules", "tinv_ext.core.settings", "tinv_ext.core.errors", "tinv_ext.core.prepare"}
+        | {"tinv_ext.jobs", "tinv_ext.ui"},
     ),
     "api": (("tinv_ext.api",), {"fastapi", "pydantic"} | WHOLE),
     "cli": (("tinv_ext.cli", "tinv_ext.__main__"), WHOLE),
     "progress": (("tinv_ext.progress",), {"tqdm", "tinv_ext.core", *JOB}),
     "lesson": (("tinv_ext.lesson", "tinv_ext.demo"), NUMBERS | {"matplotlib"} | WHOLE),
+    "standalone": (("tinv_ext.standalone",), {"gradio", "fastapi", "uvicorn"} | WHOLE),
     "toy": (("tinv_ext.toy",), OFFLINE | {"tinv_ext.core", "tinv_ext.toy"}),
     "script": (("scripts",), {"modules.script_callbacks", "tinv_ext.ui", "tinv_ext.api"}),
     "way in": (("install", "preload"), set()),
@@ -47,7 +49,7 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
 # These call any part, but only from inside a function: `--help` must not wait for torch.
 LATE = {"api", "cli"}
 LATE_TOP = {"tinv_ext.core", "tinv_ext.cli", "tinv_ext.api", "fastapi", "pydantic"}
-EVERYONE = set(sys.stdlib_module_names) | {"__future__", "tomli", "tinv_ext.__version__"}
+EVERYONE = set(sys.stdlib_module_names) | {"tomllib", "tomli", "tinv_ext.__version__"}
 
 
 def within(module: str, allowed: set[str]) -> bool:

@@ -166,7 +166,7 @@ def test_help_does_not_wait_for_torch() -> None:
 
 
 def test_ctrl_c_stops_and_saves(model_folder: Path, pictures: Path, tmp_path: Path) -> None:
-    """A real process, interrupted in the middle of its steps: exit code 3, and the vectors of a whole step are there."""
+    """A real process, interrupted in the middle of its steps: exit code 3, and the vectors of a whole step."""
     arguments = ["--name", "zibbo", "--images", str(pictures), "--model", str(model_folder), "--steps", "100000"]
     process = subprocess.Popen(
         [sys.executable, "-m", "tinv_ext", "train", *arguments],

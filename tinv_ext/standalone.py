@@ -1,0 +1,55 @@
+"""The tab without a WebUI: the same page and routes on a server of our own, with the diffusers host behind them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from tinv_ext import api
+from tinv_ext.hosts.base import Host
+from tinv_ext.jobs import Jobs
+from tinv_ext.ui import tab
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = sorted(path.name for path in (ROOT / "javascript").glob("*.js"))  # uplot… comes after tinv: loaded in reverse
+
+
+def app_for(host: Host) -> FastAPI:
+    """The server's app: page at /, routes under /tinv/v1, which may also change things."""
+    jobs = Jobs(lambda: host)
+    app = FastAPI(title=tab.TITLE)
+    app.mount("/tinv/javascript", StaticFiles(directory=str(ROOT / "javascript")))
+    api.add_routes(app, jobs, changing=True, credentials=None, confine=None)
+    style = (ROOT / "style.css").read_text(encoding="utf-8")
+    with gr.Blocks(title=tab.TITLE, css=style, analytics_enabled=False) as page:
+        gr.Markdown(f"# {tab.TITLE}")
+        tab.build(jobs)
+        page.load(fn=None, **{_js_name(): _loading(SCRIPTS)})
+    page.queue()
+    return gr.mount_gradio_app(app, page, path="/")
+
+
+def serve(host: Host, port: int) -> None:
+    """Answer on 127.0.0.1 until the process is stopped."""
+    print(f"The page is at http://127.0.0.1:{port}/")
+    uvicorn.run(app_for(host), host="127.0.0.1", port=port, log_level="warning")
+
+
+def _js_name() -> str:
+    """gradio 4 calls it `js`, gradio 3 `_js`."""
+    return "_js" if gr.__version__.startswith("3.") else "js"
+
+
+def _loading(scripts: list[str]) -> str:
+    """JavaScript that adds the scripts to the page, one after the other."""
+    paths: Any = [f"tinv/javascript/{name}" for name in reversed(scripts)]
+    return (
+        f"async () => {{ for (const path of {paths!r}) await new Promise((done) => {{ "
+        "const node = document.createElement('script'); node.src = path; node.onload = done; node.onerror = done; "
+        "document.head.append(node); }); }"
+    )

@@ -1,0 +1,95 @@
+"""The tab "Textual Inversion": five actions from open tab to a running training, everything else on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gradio as gr
+
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.settings import ABOUT, GROUPS
+from tinv_ext.jobs import Jobs
+from tinv_ext.ui import html
+from tinv_ext.ui.widgets import widget
+
+TITLE, ID = "Textual Inversion", "tinv"
+FIRST = ("name", "images", "template", "init_text")  # what a person decides; the rest has good defaults
+OPEN = {  # groups that open on demand, in order, with what the page calls them
+    "word": "Word",
+    "pictures": "Pictures and prompts",
+    "training": "Training",
+    "previews": "Previews",
+    "evaluation": "Evaluation",
+    "saving": "Saving",
+    "model": "Model",
+}
+BUTTONS = {"pause": "Pause", "resume": "Resume", "stop": "Stop and save", "snapshot": "Snapshot now"} | {
+    "preview": "Preview now"
+}
+Check = Callable[[Mapping[str, Any]], list[str]]
+
+
+def build(jobs: Jobs, confine: Callable[[Any], Check | None] = lambda request: None) -> gr.Blocks:
+    """The whole tab. `confine(request)` gives the check of paths for whoever asks, or None where all may be used."""
+    with gr.Blocks(analytics_enabled=False) as blocks, gr.Row(elem_id="tinv"):
+        with gr.Column(scale=5):
+            controls = {name: widget(name) for name in FIRST}
+            with gr.Row():
+                train = gr.Button("Train", variant="primary", elem_id="tinv_train")
+                check = gr.Button("Check", elem_id="tinv_check")
+            answer = gr.HTML(elem_id="tinv_answer")
+            for group, title in OPEN.items():
+                with gr.Accordion(title, open=False, elem_id=f"tinv_group_{group}"):
+                    controls.update({name: widget(name) for name in _rest(group)})
+        with gr.Column(scale=5):
+            gr.HTML('<div id="tinv_live"></div>')
+            with gr.Row():
+                wishes = {what: gr.Button(title, elem_id=f"tinv_{what}") for what, title in BUTTONS.items()}
+            reply = gr.HTML(elem_id="tinv_reply")
+        inputs = set(controls.values())
+        by_component = {component: name for name, component in controls.items()}
+
+        def values(given: Mapping[Any, Any]) -> dict[str, Any]:
+            return {by_component[component]: value for component, value in given.items()}
+
+        def on_train(given: dict[Any, Any], request: gr.Request) -> str:
+            named = values(given)
+            return _told(lambda: html.queued(jobs.submit(named, confine(request)).config.name))
+
+        def on_check(given: dict[Any, Any], request: gr.Request) -> str:
+            named = values(given)
+            return _told(lambda: html.checked(jobs.check(named, confine(request))))
+
+        train.click(on_train, inputs=inputs, outputs=[answer])
+        check.click(on_check, inputs=inputs, outputs=[answer])
+        for what, button in wishes.items():
+            button.click(_wish(jobs, what), inputs=[], outputs=[reply])
+    return blocks
+
+
+def _rest(group: str) -> list[str]:
+    return [name for name, about in ABOUT.items() if about.group == group and name not in FIRST]
+
+
+def _told(act: Callable[[], str]) -> str:
+    try:
+        return act()
+    except InputError as error:
+        return html.problems(error.problems)
+
+
+def _wish(jobs: Jobs, what: str) -> Callable[[], str]:
+    def ask() -> str:
+        one = jobs.current()
+        if one is None:
+            return html.said("There is no run.")
+        try:
+            return html.said(f"{one.config.name}: {jobs.wish(one.id, what).status}")
+        except InputError as error:
+            return html.said(str(error))
+
+    return ask
+
+
+assert set(OPEN) == set(GROUPS)
