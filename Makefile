@@ -70,7 +70,7 @@ test-webui:
 endif
 
 test-slow: $(VENV)/.stamp
-	$(PY) -m pytest -m slow
+	$(PY) -m pytest -m slow -v
 
 format: $(VENV)/.stamp
 	$(PY) -m ruff check --fix .
