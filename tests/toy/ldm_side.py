@@ -27,6 +27,7 @@ def main() -> None:
     values = load_file(str(checkpoint))
     model.load_state_dict({name: v.float() if v.is_floating_point() else v for name, v in values.items()}, strict=True)
     given = torch.load(inputs)
+    model.cond_stage_model.device = "cpu"  # its default is "cuda", whatever there is
     with torch.no_grad():
         hidden = model.cond_stage_model([given["text"]])
         made = {

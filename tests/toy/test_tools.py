@@ -1,0 +1,88 @@
+"""The toy's tools: the optimizer, the rate, the folding of the latents, and the tables of figures."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from tinv_ext.toy import parts
+
+TOOLS = Path(__file__).parents[2] / "tools" / "toy"
+
+
+def tool(name: str) -> ModuleType:
+    """One of the tools as a module."""
+    if str(TOOLS) not in sys.path:
+        sys.path.insert(0, str(TOOLS))
+    return importlib.import_module(name)
+
+
+@pytest.mark.parametrize("shape", [(16, 48), (48, 16), (16, 16)])
+def test_muon_makes_a_matrix_about_orthogonal(shape: tuple[int, int]) -> None:
+    """All singular values come near to 1, and left and right vectors stay."""
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    (found,) = tool("muon").orthogonal([matrix])
+    sizes = torch.linalg.svdvals(found)
+    assert sizes.min() > 0.5
+    assert sizes.max() < 1.3
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    outside = u.T @ found @ v.T
+    assert (outside - torch.diag(torch.diag(outside))).abs().max() < 1e-3
+
+
+def test_muon_learns() -> None:
+    """A layer taught by Muon and AdamW together comes near to another layer."""
+    torch.manual_seed(0)
+    layer, wanted = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8).requires_grad_(False)
+    optimizers = tool("muon").optimizers(layer, 0.05, plain=())
+    losses = []
+    for _ in range(60):
+        given = torch.randn(32, 8)
+        loss = (layer(given) - wanted(given)).pow(2).mean()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 20
+
+
+def test_the_rate_warms_up_and_ends_at_zero() -> None:
+    """A hundredth at first, the top when warm, nothing at the end of the budget."""
+    rate_at = tool("stage").rate_at
+    assert rate_at(0.0, 0, 1.0) == 0.01
+    assert rate_at(0.2, 500, 1.0) == 1.0
+    assert rate_at(1.0, 5000, 1.0) < 1e-9
+
+
+def test_folding_changes_latents_and_no_picture() -> None:
+    """The folded autoencoder draws the same picture from latents of mean 0 and spread 1."""
+    torch.manual_seed(0)
+    vae, folded = parts.vae().eval(), parts.vae().eval()
+    mean, spread = torch.tensor([1.0, -2.0, 0.5, 3.0]), torch.tensor([2.0, 0.5, 1.0, 4.0])
+    folded.load_state_dict(tool("ship").folded(vae.state_dict(), mean, spread))
+    picture = torch.rand(1, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        before, after = (each.encode(picture).latent_dist for each in (vae, folded))
+        wanted = (before.mode() - mean[:, None, None]) / spread[:, None, None]
+        torch.testing.assert_close(after.mode() * parts.SCALE, wanted, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(after.std * parts.SCALE, torch.full_like(wanted, 0.02))
+        torch.testing.assert_close(
+            folded.decode(after.mode()).sample, vae.decode(before.mode()).sample, atol=1e-4, rtol=1e-4
+        )
+
+
+def test_a_lesson_is_measured_against_its_description() -> None:
+    """The gap between initial word and description, and another's lesson as control, in one row."""
+    learn = tool("learn")
+    one = {"concept": "purple-moon", "seed": 1, "evaluation_before": 0.3, "evaluation_after": 0.21}
+    one |= {"evaluation_description": 0.2, "identity_before": 0.0, "identity_after": 0.8, "identity_description": 1.0}
+    one |= {"editability": 0.6, "editability_description": 0.75}
+    other = {"concept": learn.PLAN["others"]["purple-moon"], "seed": 1, "shows": {"purple-moon": 0.1}}
+    row = learn.row(one, [one, other])
+    assert [round(value, 6) for value in row.values()] == [0.9, 0.8, 0.8, 0.6, 0.8, 0.0, 0.1]
