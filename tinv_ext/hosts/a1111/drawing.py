@@ -125,6 +125,8 @@ def state_kept() -> Iterator[None]:
         yield
     finally:
         pressed |= {flag for flag in _FLAGS if getattr(state, flag)}
+        for name in [name for name in vars(state) if name not in kept and not name.startswith("_")]:
+            delattr(state, name)  # its class has the value from before
         for name, value in kept.items():
             setattr(state, name, value)
         for flag in pressed:

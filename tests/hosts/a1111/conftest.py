@@ -1,0 +1,83 @@
+"""Fixtures of the tests of the WebUI's host: a stand-in WebUI with the toy in it, and the same toy under diffusers."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from diffusers import StableDiffusionPipeline
+
+from tests.hosts.a1111.ldm_model import UNUSED, latent_diffusion, stand_in
+from tests.hosts.a1111.webui_names import names
+from tinv_ext.hosts.diffusers import DiffusersHost
+from tinv_ext.toy import model
+
+OURS = "tinv_ext.hosts.a1111"
+SNAPSHOT = Path(__file__).with_name("snapshot.py")
+
+
+@cache
+def pipeline() -> StableDiffusionPipeline:
+    """The toy as it is shipped."""
+    return model.pipeline()
+
+
+@pytest.fixture(scope="session")
+def made_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The toy in ldm's classes, to be copied."""
+    with pytest.MonkeyPatch.context() as patch:
+        absent = {name: content for name, content in UNUSED.items() if not _installed(name)}
+        stand_in(absent, patch)
+        yield latent_diffusion(pipeline(), tmp_path_factory.mktemp("toy"))
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name.partition(".")[0]) is not None
+
+
+@pytest.fixture
+def webui(made_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """`host`, `new_host()`, `shared`, `modules`, `drawn`, `snapshot()`, `difference()`, `patch`; one for each test."""
+    tokenizer = made_model.cond_stage_model.tokenizer
+    sd_model = copy.deepcopy(made_model, {id(tokenizer): tokenizer})  # the vocabulary is large and does not change
+    folder = tmp_path / "embeddings"
+    folder.mkdir()
+    modules = stand_in(names(sd_model, folder), monkeypatch)
+    importlib.import_module(OURS)
+    host = importlib.import_module(f"{OURS}.host")
+    snapshot = _fresh(SNAPSHOT)
+    yield SimpleNamespace(
+        host=host.A1111Host(),
+        new_host=host.A1111Host,
+        shared=modules["modules.shared"],
+        modules=modules,
+        drawn=modules["modules.processing"].drawn,
+        snapshot=snapshot.snapshot,
+        difference=snapshot.difference,
+        patch=monkeypatch,
+    )
+    for name in [name for name in sys.modules if name == OURS or name.startswith(f"{OURS}.")]:
+        del sys.modules[name]  # they hold the names of this test's stand-in
+
+
+def _fresh(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> DiffusersHost:
+    """The same weights under diffusers."""
+    return DiffusersHost(pipeline(), tmp_path / "none", {"family": "SD1"})

@@ -1,0 +1,214 @@
+"""Whatever ends a training, the WebUI is as it was: weights, flags, hooks, patches, places, settings, randomness."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from tests.hosts.a1111.ldm_model import needs_ldm
+from tinv_ext.core.errors import HostError, NumericError
+from tinv_ext.core.model import Model
+from tinv_ext.core.prompts import PromptReader, Word
+
+pytestmark = needs_ldm
+
+
+def one_step(model: Model) -> torch.Tensor:
+    """Encode a picture, go forward and backward once; the gradient of the word's vector."""
+    model.encode_images(torch.zeros(1, 3, 64, 64))
+    vector = torch.ones(1, model.widths["clip_l"]).mul(0.1).requires_grad_()
+    reader = PromptReader(model.tokenizer, (Word("qzx", tuple(model.tokenizer.ids("qzx")), 1),))
+    condition = model.encode_prompts([reader.read("a photo of qzx")], {"qzx": {"clip_l": vector}})
+    model.denoise(torch.ones(1, 4, 8, 8), torch.tensor([500]), condition).square().sum().backward()
+    assert vector.grad is not None
+    return vector.grad
+
+
+def medvram(webui: Any) -> None:
+    """Hooks that move modules about, as modules/lowvram.py sets them."""
+    sd_model = webui.shared.sd_model
+
+    def send_me_to_gpu(module: torch.nn.Module, _: Any) -> None:
+        raise AssertionError("a module was moved in the midst of training")
+
+    def moved(pixels: torch.Tensor) -> None:
+        raise AssertionError("the VAE was moved in the midst of training")
+
+    send_me_to_gpu.__module__ = "modules.lowvram"
+    sd_model.lowvram = True
+    for module in (sd_model.model, sd_model.cond_stage_model.wrapped.transformer, sd_model.first_stage_model):
+        module.register_forward_pre_hook(lambda module, inputs: None)  # another extension's: stays
+        module.register_forward_pre_hook(send_me_to_gpu)
+    sd_model.first_stage_model.encode = moved
+
+
+def tiling(webui: Any) -> None:
+    """A tiling picture was the last one."""
+    webui.modules["modules.sd_hijack"].model_hijack.apply_circular(True)
+
+
+def mixed_flags(webui: Any) -> None:
+    """Some weights want gradients, some modules train."""
+    for index, weight in enumerate(webui.shared.sd_model.parameters()):
+        weight.requires_grad_(index % 3 == 0)
+    for index, module in enumerate(webui.shared.sd_model.modules()):
+        module.training = index % 5 == 0
+
+
+def other_unet(webui: Any) -> None:
+    """A compiled UNet answers in the model's place."""
+    webui.modules["modules.sd_unet"].current_unet = object()
+
+
+def hypernetworks(webui: Any) -> None:
+    """The last generation had one."""
+    webui.shared.loaded_hypernetworks.append(object())
+
+
+def lora(webui: Any) -> None:
+    """The last generation had one, patched into a weight as extensions-builtin/Lora/networks.py does."""
+    layer = next(m for m in webui.shared.sd_model.model.modules() if isinstance(m, torch.nn.Linear))
+    networks: Any = ModuleType("networks")
+    networks.loaded_networks = [SimpleNamespace(name="style")]
+    backup = layer.weight.detach().clone()
+
+    def network_apply_weights(module: torch.nn.Module) -> None:
+        names = tuple(item.name for item in networks.loaded_networks)
+        if module is layer and getattr(layer, "network_current_names", ()) != names:
+            layer.weight.copy_(backup + (0.5 if names else 0.0))
+            layer.network_current_names = names
+
+    networks.network_apply_weights = network_apply_weights
+    webui.patch.setitem(sys.modules, "networks", networks)
+    with torch.no_grad():
+        network_apply_weights(layer)
+
+
+def blind_attention(webui: Any) -> None:
+    """The chosen attention gives no gradient."""
+    import ldm.modules.attention as attention
+
+    plain = attention.CrossAttention.forward
+
+    def forward(self: Any, x: torch.Tensor, context: Any = None, mask: Any = None) -> torch.Tensor:
+        with torch.no_grad():
+            return plain(self, x, context, mask)
+
+    webui.patch.setattr(attention.CrossAttention, "forward", forward)
+
+
+STATES: list[Callable[[Any], None]] = [
+    lambda webui: None,
+    medvram,
+    tiling,
+    mixed_flags,
+    other_unet,
+    hypernetworks,
+    lora,
+    blind_attention,
+]
+
+
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__.strip("<>"))
+def test_any_state_of_the_webui_trains_alike_and_is_put_back(webui: Any, state: Callable[[Any], None]) -> None:
+    """What earlier generations and flags have left behind neither changes a gradient nor is changed."""
+    with webui.host.training(1) as model:
+        right = one_step(model)
+    state(webui)
+    before = webui.snapshot()
+    with webui.host.training(1) as model:
+        assert torch.equal(one_step(model), right)
+    assert webui.difference(before, webui.snapshot()) == []
+
+
+EXITS = [RuntimeError("CUDA out of memory"), NumericError("nan"), KeyboardInterrupt(), GeneratorExit(), MemoryError()]
+
+
+@pytest.mark.parametrize("error", EXITS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("after_a_step", [False, True])
+def test_an_error_puts_all_back(webui: Any, error: BaseException, after_a_step: bool) -> None:
+    """Before or after a step, whatever the error."""
+    for state in (medvram, tiling, mixed_flags, lora):
+        state(webui)
+    before = webui.snapshot()
+
+    def fail() -> None:
+        with webui.host.training(1) as model:
+            if after_a_step:
+                one_step(model)
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
+    assert webui.difference(before, webui.snapshot()) == []
+
+
+@pytest.mark.parametrize("broken", ["on_device", "frozen", "differentiable"])
+def test_an_error_while_getting_ready_puts_all_back(webui: Any, broken: str) -> None:
+    """A run that cannot begin leaves nothing half done."""
+    for state in (medvram, tiling, mixed_flags, lora):
+        state(webui)
+    before = webui.snapshot()
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    webui.patch.setattr(sys.modules["tinv_ext.hosts.a1111.session"], broken, fail)
+    with pytest.raises(RuntimeError, match="out of memory"), webui.host.training(1):
+        raise AssertionError("it began")
+    assert webui.difference(before, webui.snapshot()) == []
+
+
+def test_nothing_but_the_vectors_gets_a_gradient(webui: Any) -> None:
+    """Every weight is frozen inside, and every module in evaluation mode."""
+    mixed_flags(webui)
+    with webui.host.training(1) as model:
+        assert one_step(model).abs().sum() > 0
+        assert not any(weight.requires_grad for weight in webui.shared.sd_model.parameters())
+        assert not any(module.training for module in webui.shared.sd_model.modules())
+    assert all(weight.grad is None for weight in webui.shared.sd_model.parameters())
+
+
+def test_another_model_is_refused(webui: Any) -> None:
+    """A host keeps to the model it was made for, and says which one is loaded instead."""
+    webui.shared.sd_model.sd_checkpoint_info = SimpleNamespace(title="x", model_name="other", shorthash="9876543210")
+    before = webui.snapshot()
+    with pytest.raises(HostError, match=r"toy \[0123456789\].*other \[9876543210\]"), webui.host.training(1):
+        raise AssertionError("it began")
+    assert webui.difference(before, webui.snapshot()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda model: setattr(model, "is_sdxl", True), "SDXL"),
+        (lambda model: setattr(model, "is_sd3", True), "Stable Diffusion 3"),
+        (lambda model: None, "Other"),
+    ],
+)
+def test_another_kind_of_model_is_refused(webui: Any, change: Callable[[Any], None], said: str) -> None:
+    """Only classes on the list are trained; the sentence names what is loaded."""
+    sd_model = webui.shared.sd_model
+    webui.patch.setattr(webui.shared, "sd_model", type("Other", (), {"cond_stage_model": sd_model.cond_stage_model})())
+    change(webui.shared.sd_model)
+    with pytest.raises(HostError, match=said):
+        webui.new_host()
+
+
+def test_an_inpainting_model_is_refused(webui: Any) -> None:
+    """It has SD1's classes, but wants a mask."""
+    webui.shared.sd_model.model.conditioning_key = "hybrid"
+    with pytest.raises(HostError, match="inpainting"):
+        webui.new_host()
+
+
+def test_no_model_is_refused(webui: Any) -> None:
+    """The sentence says where to choose one."""
+    webui.patch.setattr(webui.shared, "sd_model", None)
+    with pytest.raises(HostError, match="No checkpoint is loaded"):
+        webui.new_host()
