@@ -114,6 +114,7 @@ def _open(path: Path) -> tuple[Image.Image, int]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 frames = int(getattr(image, "n_frames", 1))
+                image.getexif()  # before the load, after which Pillow 9.5 has closed a TIFF of several pages
                 image.load()
                 return ImageOps.exif_transpose(image), frames
     except UnidentifiedImageError:

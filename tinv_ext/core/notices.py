@@ -22,14 +22,14 @@ def on_pictures(found: Survey, captions: Sequence[str], lines: Sequence[str], co
     bracketed = [p.path.name for p, text in zip(found.pictures, used) if BRACKETS.search(text.replace(NAME, ""))]
     if bracketed and not config.emphasis:
         notices.append(
-            f"{len(bracketed)} captions have brackets ({listed(bracketed)}); they are read as plain text, not as "
-            "emphasis. Set emphasis if they are meant as weights."
+            f"Captions have brackets ({listed(bracketed)}); they are read as plain text, not as emphasis. Set emphasis "
+            "if they are meant as weights."
         )
     if config.use_alpha and not any(picture.transparent for picture in found.pictures):
         notices.append("No picture has transparency, so the alpha channel changes nothing.")
     if config.evaluation_pictures >= len(found.pictures):
         notices.append(
-            f"{config.evaluation_pictures} pictures are to be kept aside of {len(found.pictures)}, which would leave "
+            f"{_counted(config.evaluation_pictures, 'picture')} to be kept aside of {len(found.pictures)} would leave "
             "none to train on; training pictures are measured instead."
         )
     return notices
@@ -41,8 +41,8 @@ def on_beginning(config: TrainConfig, lexicon: Lexicon) -> list[str]:
     if config.weights or not config.vectors or tokens <= config.vectors:
         return []
     return [
-        f'The initialization text "{config.init_text}" has {tokens} tokens and the word {config.vectors} '
-        f"{'vector' if config.vectors == 1 else 'vectors'}: what is more is left out. Set the number of vectors to 0 "
+        f'The initialization text "{config.init_text}" has {_counted(tokens, "token")} and the word '
+        f"{_counted(config.vectors, 'vector')}: the tokens that are more are left out. Set the number of vectors to 0 "
         "to have one for each token."
     ]
 
@@ -52,7 +52,7 @@ def on_plan(plan: Plan, config: TrainConfig, start: int, pictures: int) -> list[
     seen = (plan.steps - start) * config.examples_per_step
     each = f"{seen / pictures:.0f}" if seen >= 10 * pictures else f"{seen / pictures:.1f}"
     notices = [
-        f"{plan.steps - start} steps of {config.examples_per_step} pictures: {seen} pictures seen, "
+        f"{plan.steps - start} steps, each of {_counted(config.examples_per_step, 'picture')}: {seen} pictures seen, "
         f"each about {each} times."
     ]
     if plan.steps < config.steps:
@@ -63,3 +63,7 @@ def on_plan(plan: Plan, config: TrainConfig, start: int, pictures: int) -> list[
 def listed(names: Sequence[str]) -> str:
     """The first of the names."""
     return ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" + ("" if number == 1 else "s")

@@ -87,8 +87,7 @@ def prepare(
     if found and lines and captions and word.ids:
         problems += _prompts(found, captions, lines, rules, reader)
         notices += on_pictures(found, captions, lines, config)
-    if config.preview_every:
-        problems += _preview_problems(config)
+    problems += _preview_problems(config)
     notices += on_beginning(config, lexicon) if standing is None else []
     plan = attempt(lambda: _plan(config, beginning.step if beginning else 0, standing is not None, problems))
     if problems:
@@ -123,10 +122,12 @@ def _beginning(config: TrainConfig, lexicon: Lexicon) -> Beginning:
 
 
 def _preview_problems(config: TrainConfig) -> list[str]:
-    requests = preview_requests(config)
-    if not requests:
-        return ["Previews are asked for, but there is no preview prompt (preview_prompt). Write one, or set them to 0."]
-    return [f"Previews cannot be drawn: {problem}" for problem in requests[0].problems()]
+    if not config.preview_every or preview_requests(config):
+        return []
+    return [
+        f"Previews every {config.preview_every} steps are asked for, but there is no preview prompt (preview_prompt). "
+        "Write one, or make no previews (0)."
+    ]
 
 
 def _taken(word: Word, known: Sequence[Word], files: Sequence[str]) -> list[str]:
