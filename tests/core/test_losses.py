@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.core.fake import WIDTH, Fake, beginning, dataset, examples
 from tinv_ext.core.dataset import Batch, opacity_weights
-from tinv_ext.core.losses import denoising_losses
+from tinv_ext.core.losses import denoising_losses, draw
 from tinv_ext.core.noise import NoiseSchedule, scaled_linear
 
 DIFFUSERS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -42,6 +42,22 @@ def test_the_target_is_the_noise_or_its_velocity() -> None:
         velocity.target(latents, noise, timesteps), theirs.get_velocity(latents, noise, timesteps), atol=1e-6
     )
     assert torch.equal(NoiseSchedule(scaled_linear()).target(latents, noise, timesteps), noise)
+
+
+def test_draws_are_uniform_in_time_and_standard_normal() -> None:
+    """Every timestep is as likely, noise has mean 0 and deviation 1, both come from the generator given."""
+    schedule = NoiseSchedule(scaled_linear())
+    noise, timesteps = draw(schedule, torch.zeros(4000, 4, 2, 2), torch.Generator().manual_seed(1))
+    again = draw(schedule, torch.zeros(4000, 4, 2, 2), torch.Generator().manual_seed(1))
+    assert torch.equal(noise, again[0])
+    assert torch.equal(timesteps, again[1])
+    assert timesteps.dtype == torch.int64
+    assert timesteps.min() >= 0
+    assert timesteps.max() < 1000
+    tenths = torch.bincount(timesteps // 100, minlength=10)
+    assert (tenths - 400).abs().max() < 80  # four deviations
+    assert abs(float(noise.mean())) < 0.02
+    assert float(noise.std()) == pytest.approx(1.0, abs=0.02)
 
 
 def losses(weights: Tensor | None, model: Fake | None = None) -> Tensor:

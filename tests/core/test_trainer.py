@@ -218,11 +218,12 @@ def test_the_loss_scale_cancels_out(clip: Clip | None) -> None:
 
 
 def test_a_step_is_one_update_over_all_its_batches() -> None:
-    """With accumulation of three, a step takes three batches, counts one, and tells their mean loss and all prompts."""
+    """With accumulation of three, a step takes three batches, counts one, and its loss and gradient are their means."""
     model = Fake()
-    steps = run(beginning(), plan(2, accumulate=3), model)
+    (gradient, _), _, steps = gradients(plan(2, "0", accumulate=3), model)
     assert model.calls == 6
     assert [step.number for step in steps] == [1, 2]
     assert all(len(step.prompts) == 6 for step in steps)
-    singles = [step.loss for step in run(beginning(), plan(3, "0"))]
-    assert steps[0].loss == pytest.approx(sum(singles) / 3)
+    singles, _, single_steps = gradients(plan(3, "0"))
+    assert steps[0].loss == pytest.approx(sum(step.loss for step in single_steps) / 3)
+    assert torch.allclose(gradient, torch.stack(singles).mean(0))
