@@ -43,11 +43,12 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "lesson": (("tinv_ext.lesson", "tinv_ext.demo"), NUMBERS | {"matplotlib"} | WHOLE),
     "standalone": (("tinv_ext.standalone",), {"gradio", "fastapi", "uvicorn"} | WHOLE),
     "toy": (("tinv_ext.toy",), OFFLINE | {"tinv_ext.core", "tinv_ext.toy"}),
-    "script": (("scripts",), {"modules.script_callbacks", "tinv_ext.ui", "tinv_ext.api"}),
+    "webui": (("tinv_ext.webui",), {"modules"} | WHOLE),
+    "script": (("scripts",), {"modules.script_callbacks", "tinv_ext.webui"}),
     "way in": (("install", "preload"), set()),
 }
 # These call any part, but only from inside a function: `--help` must not wait for torch.
-LATE = {"api", "cli"}
+LATE = {"api", "cli", "webui"}
 LATE_TOP = {"tinv_ext.core", "tinv_ext.cli", "tinv_ext.api", "fastapi", "pydantic"}
 EVERYONE = set(sys.stdlib_module_names) | {"tomllib", "tomli", "tinv_ext.__version__"}
 
@@ -127,7 +128,7 @@ def test_a_forbidden_import_is_found(module: str, line: str) -> None:
         ("tinv_ext.job", "from tinv_ext.hosts.base import Host\nfrom tinv_ext import runs"),
         ("tinv_ext.cli", "def run():\n    from tinv_ext.hosts.diffusers import open_host"),
         ("tinv_ext.hosts.diffusers", "from diffusers import StableDiffusionPipeline"),
-        ("scripts.tinv", "from modules import script_callbacks\nfrom tinv_ext import ui"),
+        ("scripts.tinv", "from modules import script_callbacks\nfrom tinv_ext import webui"),
     ],
 )
 def test_an_allowed_import_passes(module: str, line: str) -> None:

@@ -1,0 +1,1 @@
+"""Nothing is installed: the extension runs on the WebUI's own packages."""
