@@ -2,9 +2,9 @@
 
 PYTHON ?= python3
 VENV := .venv
-WEBUI := .venv-webui
+PINS := .venv-webui
 PY := $(VENV)/bin/python
-WEBUI_PY := $(WEBUI)/bin/python
+PINS_PY := $(PINS)/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check
 REQUIREMENTS := requirements/torch.txt requirements/constraints.txt
 
@@ -18,9 +18,9 @@ WORKERS ?= 2
 # A file stays with one worker: its tests share what is dear to make.
 EVERYDAY := -m "not slow" -n $(WORKERS) --dist loadfile
 # The wheels of the WebUI's versions exist for these.
-WEBUI_CAN := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] in ((3, 10), (3, 11))))')
+PINS_CAN := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] in ((3, 10), (3, 11))))')
 
-.PHONY: help venvs test test-today test-webui test-slow lint format docs demo toy-report learn bench clean
+.PHONY: help venvs test test-today test-pins test-slow lint format docs demo toy-report learn bench clean
 
 help:
 	@echo "make demo         teach the toy model one concept; results in demo/"
@@ -39,17 +39,17 @@ $(VENV)/.stamp: $(REQUIREMENTS) requirements/today.txt
 	$(PY) $(PIP) -r requirements/today.txt
 	touch $@
 
-$(WEBUI)/.stamp: $(REQUIREMENTS) requirements/webui.txt
-	test -x $(WEBUI_PY) || $(PYTHON) -m venv $(WEBUI)
-	$(WEBUI_PY) $(PIP) -r requirements/torch.txt numpy==1.26.2 -c requirements/constraints.txt
-	$(WEBUI_PY) $(PIP) -r requirements/webui.txt
+$(PINS)/.stamp: requirements/torch.txt requirements/webui-constraints.txt requirements/webui.txt
+	test -x $(PINS_PY) || $(PYTHON) -m venv $(PINS)
+	$(PINS_PY) $(PIP) -r requirements/torch.txt numpy==1.26.2 -c requirements/webui-constraints.txt
+	$(PINS_PY) $(PIP) -r requirements/webui.txt
 	touch $@
 
-venvs: $(VENV)/.stamp $(WEBUI)/.stamp
+venvs: $(VENV)/.stamp $(PINS)/.stamp
 
 # --- tests ---------------------------------------------------------------------------------------------------------
 
-test: lint test-today test-webui
+test: lint test-today test-pins
 
 lint: $(VENV)/.stamp
 	$(PY) -m ruff check .
@@ -60,11 +60,11 @@ lint: $(VENV)/.stamp
 test-today: $(VENV)/.stamp
 	$(PY) -m pytest $(EVERYDAY)
 
-ifeq ($(WEBUI_CAN),1)
-test-webui: $(WEBUI)/.stamp
-	$(WEBUI_PY) -m pytest $(EVERYDAY) -p no:cacheprovider
+ifeq ($(PINS_CAN),1)
+test-pins: $(PINS)/.stamp
+	$(PINS_PY) -m pytest $(EVERYDAY) -p no:cacheprovider
 else
-test-webui:
+test-pins:
 	@echo "NOT TESTED under the WebUI's versions: their wheels exist for Python 3.10 and 3.11. Set PYTHON to one of these."
 	@test -z "$$CI"
 endif

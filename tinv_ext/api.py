@@ -51,7 +51,11 @@ def schema() -> JSONResponse:
     """Every setting with its label, help, limits and default."""
     said = {}
     for name, about in ABOUT.items():
-        facts = {key: value for key, value in asdict(about).items() if key != "check" and value not in (None, (), [])}
+        facts = {
+            key: value
+            for key, value in asdict(about).items()
+            if key != "check" and not (value is None or value is False or value == ())
+        }
         said[name] = {**facts, "default": DEFAULTS[name], "type": type(DEFAULTS[name]).__name__}
     return JSONResponse(said)
 
