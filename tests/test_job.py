@@ -1,0 +1,409 @@
+"""A run from its settings to its file, on a tiny random Stable Diffusion: what is written, and when nothing is."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+
+from tests.hosts.conftest import _make
+from tinv_ext import job, runs
+from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.errors import InputError, NumericError
+from tinv_ext.core.files import read_embedding, write_embedding
+from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.state import State, load_state
+from tinv_ext.core.trainer import Step
+from tinv_ext.events import Event, Prepared, Rested, Wishes
+from tinv_ext.hosts.diffusers import DiffusersHost
+
+Configure = Callable[..., TrainConfig]
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> StableDiffusionPipeline:
+    """One pipeline for all runs: a run leaves it as it was."""
+    return _make()
+
+
+@pytest.fixture
+def host(pipeline: StableDiffusionPipeline, tmp_path: Path) -> DiffusersHost:
+    """A host with an empty folder of embeddings."""
+    return DiffusersHost(pipeline, tmp_path / "embeddings", {"model_name": "tiny", "model_hash": "0123456789"})
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Configure:
+    """Settings of a short run on three pictures, but for those given."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for index in range(3):
+        Image.new("RGB", (64, 64), (80 * index, 200 - 60 * index, 30)).save(images / f"{index} a thing.png")
+
+    def make(**given: Any) -> TrainConfig:
+        values = {"name": "zworble", "vectors": 2, "images": str(images), "output": str(tmp_path / "runs"), "steps": 6}
+        few = {"width": 64, "height": 64, "preview_steps": 1, "evaluation_draws": 1, "evaluate_every": 0}
+        return TrainConfig.from_dict({**values, **few, **given})
+
+    return make
+
+
+class Watch:
+    """Keeps what a run reports; with `at`, does something when a step is reported."""
+
+    def __init__(self, at: Mapping[int, Callable[[], None]] | None = None) -> None:
+        self.events: list[Event] = []
+        self.at = dict(at or {})
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, Step) and event.number in self.at:
+            self.at.pop(event.number)()
+
+    @property
+    def folder(self) -> runs.RunFolder:
+        """Of the run."""
+        return next(event.folder for event in self.events if isinstance(event, Prepared))
+
+    @property
+    def steps(self) -> list[int]:
+        """Numbers of the steps that were taken."""
+        return [event.number for event in self.events if isinstance(event, Step)]
+
+
+def files(folder: Path) -> set[str]:
+    """What lies in a folder and below."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every byte of a folder."""
+    return {name: (folder / name).read_bytes() for name in files(folder)}
+
+
+def rows(folder: runs.RunFolder) -> list[dict[str, str]]:
+    """The curve."""
+    with folder.curve.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def fail() -> None:
+    """Something that nobody expected."""
+    raise ZeroDivisionError("the sky fell")
+
+
+def test_a_run_writes_these_files_and_no_others(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+    """The embedding, the run folder, and the latents; files named N hold step N."""
+    watch = Watch()
+    given = {"save_every": 4, "preview_every": 3, "evaluate_every": 5, "checkpoint_every": 2}
+    status = job.run(config(preview_prompt="a [name]\n[name] too", **given), host, watch)
+    name = watch.folder.path.relative_to(tmp_path).as_posix()
+    previews = [f"zworble-{step}{number}.png" for step in (0, 3, 6) for number in ("", "-2")]
+    inside = {"config.json", "status.json", "log.txt", "loss.csv", "state.safetensors", "embeddings/zworble-4.pt"}
+    inside |= {f"{kind}/{preview}" for kind in ("images", "image_embeddings") for preview in previews}
+    expected = {"embeddings/zworble.pt", *(f"{name}/{file}" for file in inside)}
+    written = {file for file in files(tmp_path) if not file.startswith(("images/", "runs/latents/"))}
+    assert written == expected
+    assert len(files(tmp_path / "runs" / "latents")) == 3
+    assert status == runs.Status("finished", 6, str(tmp_path / "embeddings" / "zworble.pt"))
+    assert watch.folder.status() == status
+    for path in [*watch.folder.path.glob("embeddings/*.pt"), *watch.folder.path.glob("image_embeddings/*.png")]:
+        number = int(path.stem.split("-")[1])
+        found = read_embedding(path)
+        assert (found.step, found.count) == (number, 2)
+    last = read_embedding(tmp_path / "embeddings" / "zworble.pt")
+    assert (last.step, last.name, last.model_hash, last.model_name) == (6, "zworble", "0123456789", "tiny")
+    state, _ = load_state(watch.folder.state, torch.device("cpu"))
+    assert torch.equal(state.values()["clip_l"], last.vectors["clip_l"])
+    infotext = Image.open(watch.folder.path / "images" / "zworble-3-2.png").text["parameters"]
+    assert infotext.startswith("zworble too\nSteps: 1")
+    assert "Model: tiny" in infotext
+
+
+def test_the_least_that_a_run_writes(host: DiffusersHost, config: Configure) -> None:
+    """With nothing on the way there are five files, and no state to go on from."""
+    watch = Watch()
+    job.run(config(checkpoint_every=0, cache_latents=False), host, watch)
+    assert files(watch.folder.path) == {"config.json", "status.json", "log.txt", "loss.csv"}
+    assert not (watch.folder.path.parents[1] / "latents").exists()
+
+
+def test_the_curve_has_a_row_for_each_step(host: DiffusersHost, config: Configure) -> None:
+    """Step 0 with the evaluation before; epochs by pictures seen; rates as scheduled; the last step is evaluated."""
+    watch = Watch()
+    job.run(config(learn_rate="0.1:4, 0.01", batch_size=2, evaluate_every=4), host, watch)
+    table = rows(watch.folder)
+    assert list(table[0]) == list(runs.COLUMNS)
+    assert [row["step"] for row in table] == [str(step) for step in range(7)]
+    assert [row["epoch"] for row in table] == ["0", "0", "0", "1", "2", "2", "3"]
+    assert [row["learn_rate"] for row in table[1:]] == ["0.1"] * 4 + ["0.01"] * 2
+    assert [step for step, row in enumerate(table) if row["evaluation"]] == [0, 4, 6]
+    assert all(float(row["loss"]) > 0 and float(row["gradient_norm"]) > 0 for row in table[1:])
+    assert len({row["vector_norm"] for row in table}) == 7
+
+
+def test_the_run_can_be_repeated_from_its_config(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+    """config.json holds all settings; the same run gives the same vectors bit for bit."""
+    watch = Watch()
+    job.run(config(), host, watch)
+    again = TrainConfig.from_dict({**watch.folder.config().to_dict(), "name": "zworble-b"})
+    job.run(again, host)
+    one, other = (read_embedding(tmp_path / "embeddings" / f"{name}.pt") for name in ("zworble", "zworble-b"))
+    assert torch.equal(one.vectors["clip_l"], other.vectors["clip_l"])
+
+
+def test_no_path_of_this_machine_is_in_the_embedding(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+    """Neither the folders nor the file of a template nor that of the vectors begun with, in any file that is shared."""
+    (tmp_path / "my template.txt").write_text("a [name]")
+    write_embedding(Embedding("begun", {"clip_l": torch.zeros(2, 32)}, step=1), tmp_path / "begun.pt")
+    given = {"template": str(tmp_path / "my template.txt"), "weights": str(tmp_path / "begun.pt")}
+    watch = Watch()
+    job.run(config(save_every=5, preview_every=5, **given), host, watch)
+    shared = [tmp_path / "embeddings" / "zworble.pt", *watch.folder.path.glob("*/*.*")]
+    assert len(shared) == 8
+    for path in shared:
+        assert str(tmp_path).encode() not in path.read_bytes()
+    for path in (path for path in shared if path.parent.name != "images"):
+        assert str(tmp_path) not in json.dumps(dict(read_embedding(path).facts))
+    assert (
+        job.run_facts(job.check(config(overwrite=True, **given), host), host)["settings"]["template"]
+        == "my template.txt"
+    )
+
+
+@pytest.mark.parametrize(
+    "given, says",
+    [
+        ({"images": "/not/there"}, "does not exist"),
+        ({"template": "none"}, "without the word"),
+        ({"name": "cat"}, "already knows"),
+        ({"weights": "gone.pt"}, "gone.pt"),
+        ({"template": "nope"}, "no template"),
+    ],
+)
+def test_nothing_is_written_when_something_is_wrong(
+    host: DiffusersHost, config: Configure, tmp_path: Path, given: dict[str, Any], says: str
+) -> None:
+    """Not a folder."""
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=says):
+        job.run(config(**given), host)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_values_and_what_they_name_are_told_together(host: DiffusersHost, tmp_path: Path) -> None:
+    """A wrong number, an unknown name and a missing folder: three sentences."""
+    with pytest.raises(InputError) as caught:
+        job.configure({"name": "zworble", "steps": "0", "stepps": 1, "images": str(tmp_path / "gone")}, host)
+    assert len(caught.value.problems) == 3
+
+
+def test_a_place_that_cannot_be_written_is_told(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+    """A file stands where the log directory should be."""
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(InputError, match=r"log directory .*taken.* cannot be written"):
+        job.run(config(output=str(tmp_path / "taken")), host)
+
+
+def test_an_embedding_that_is_replaced_is_kept(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+    """Unasked it is refused; with overwrite all files of the name move into the run folder, byte for byte."""
+    folder = tmp_path / "embeddings"
+    folder.mkdir()
+    write_embedding(Embedding("zworble", {"clip_l": torch.ones(1, 32)}), folder / "zworble.pt")
+    write_embedding(Embedding("ZWORBLE", {"clip_l": torch.ones(1, 999)}), folder / "ZWORBLE.safetensors")
+    old = contents(folder)
+    host.refresh_embeddings()
+    with pytest.raises(InputError, match="already an embedding"):
+        job.run(config(), host)
+    watch = Watch()
+    job.run(config(overwrite=True), host, watch)
+    assert contents(watch.folder.path / "replaced") == old
+    assert files(folder) == {"zworble.pt"}
+    assert read_embedding(folder / "zworble.pt").step == 6
+
+
+def test_a_file_of_the_name_for_another_model_is_refused(
+    host: DiffusersHost, config: Configure, tmp_path: Path
+) -> None:
+    """The host does not know it, as it does not fit; it would be replaced all the same."""
+    folder = tmp_path / "embeddings"
+    folder.mkdir()
+    write_embedding(Embedding("zworble", {"clip_l": torch.ones(1, 768)}), folder / "zworble.pt")
+    host.refresh_embeddings()
+    with pytest.raises(InputError, match=r'already a file "zworble\.pt"'):
+        job.run(config(), host)
+
+
+def test_stopping_writes_the_file(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+    """After the step at hand, with the status that says so; the run can go on to its end."""
+    wishes = Wishes()
+    watch = Watch({3: wishes.stop.set})
+    status = job.run(config(), host, watch, wishes)
+    assert (status.status, status.steps) == ("stopped", 3)
+    assert read_embedding(tmp_path / "embeddings" / "zworble.pt").step == 3
+    assert watch.steps == [1, 2, 3]
+    more = Watch()
+    assert job.resume(watch.folder.path, host, report=more).status == "finished"
+    assert more.steps == [4, 5, 6]
+    assert [row["step"] for row in rows(watch.folder)] == [str(step) for step in range(7)]
+
+
+def test_wishes_for_a_copy_and_a_picture_are_done_once(host: DiffusersHost, config: Configure) -> None:
+    """At the step at which they were made."""
+    wishes = Wishes()
+    watch = Watch({2: wishes.snapshot.set, 4: wishes.preview.set})
+    job.run(config(), host, watch, wishes)
+    written = files(watch.folder.path)
+    assert {file for file in written if file.startswith(("embeddings", "images"))} == {
+        "embeddings/zworble-2.pt",
+        "images/zworble-4.png",
+    }
+
+
+def test_a_paused_run_waits_outside_of_training(host: DiffusersHost, config: Configure) -> None:
+    """It reports that it rests and goes on where it stood."""
+    wishes = Wishes()
+    watch = Watch({2: wishes.pause.set})
+
+    def report(event: Event) -> None:
+        watch(event)
+        if isinstance(event, Rested):
+            wishes.pause.clear()
+
+    assert job.run(config(), host, report, wishes).status == "finished"
+    assert [event.step for event in watch.events if isinstance(event, Rested)] == [2]
+    assert watch.steps == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("where", ["step", "preview"])
+def test_a_failure_keeps_what_was_learnt(
+    host: DiffusersHost, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Status failed with the reason, vectors and state of the last step, no embedding in use; then it can go on."""
+    if where == "preview":
+        draw = host.draw
+        monkeypatch.setattr(host, "draw", lambda *asked: fail() if (tmp_path / "now").exists() else draw(*asked))
+    watch = Watch({4: fail if where == "step" else (tmp_path / "now").touch})
+    with pytest.raises(ZeroDivisionError):
+        job.run(config(preview_every=4, checkpoint_every=100), host, watch)
+    assert watch.folder.status() == runs.Status("failed", 4, None, "the sky fell")
+    assert not (tmp_path / "embeddings").exists()
+    state, _ = load_state(watch.folder.state, torch.device("cpu"))
+    kept = read_embedding(watch.folder.path / "embeddings" / "zworble-4.pt")
+    assert (state.step, kept.step) == (4, 4)
+    assert torch.equal(state.values()["clip_l"], kept.vectors["clip_l"])
+    assert "failed at step 4" in watch.folder.log.read_text("utf-8")
+    monkeypatch.undo()
+    assert job.resume(watch.folder.path, host).steps == 6
+
+
+def test_vectors_that_are_no_numbers_never_replace_good_ones(
+    host: DiffusersHost, config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third update makes them infinite: the error says it, the state of step 2 stays, no copy is written."""
+    update = State.update
+
+    def overflow(state: State, rate: float) -> None:
+        update(state, rate)
+        if state.step == 3:
+            state.vectors["clip_l"].data[0, 0] = float("inf")
+
+    monkeypatch.setattr(State, "update", overflow)
+    watch = Watch()
+    with pytest.raises(NumericError):
+        job.run(config(checkpoint_every=2), host, watch)
+    assert not any(file.startswith("embeddings") for file in files(watch.folder.path))
+    state, _ = load_state(watch.folder.state, torch.device("cpu"))
+    assert state.step == 2
+    assert torch.isfinite(state.values()["clip_l"]).all()
+    assert watch.folder.status().status == "failed"
+
+
+def test_a_run_that_could_not_write_its_file_writes_it_later(
+    host: DiffusersHost, config: Configure, tmp_path: Path
+) -> None:
+    """All steps are done, the folder of embeddings cannot be made: mended, the run takes no step and is finished."""
+    watch = Watch({6: (tmp_path / "embeddings").touch})
+    with pytest.raises(Exception, match=r"embeddings|File exists"):
+        job.run(config(), host, watch)
+    assert watch.folder.status().status == "failed"
+    (tmp_path / "embeddings").unlink()
+    more = Watch()
+    status = job.resume(watch.folder.path, host, report=more)
+    assert (status.status, status.steps, more.steps) == ("finished", 6, [])
+    assert read_embedding(tmp_path / "embeddings" / "zworble.pt").step == 6
+
+
+@pytest.mark.parametrize(
+    "given, changes",
+    [
+        ({}, {}),
+        ({}, {"steps": 6}),
+        ({}, {"steps": "5", "seed": 9}),
+        ({"checkpoint_every": 0}, {}),
+        ({"learn_rate": "0.1:4"}, {}),
+        ({"learn_rate": "0.1:4"}, {"seed": 9}),  # a setting has changed, but the rates still end there
+    ],
+)
+def test_a_finished_run_is_left_as_it_is(
+    host: DiffusersHost, config: Configure, tmp_path: Path, given: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    """Not one byte changes, and the status is told again; also where no state was kept."""
+    watch = Watch()
+    status = job.run(config(**given), host, watch)
+    before = contents(tmp_path)
+    assert job.resume(watch.folder.path, host, changes) == status
+    assert contents(tmp_path) == before
+
+
+def test_a_finished_run_can_be_made_longer(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+    """From its last step to the new one; the old file is kept."""
+    watch = Watch()
+    job.run(config(), host, watch)
+    more = Watch()
+    assert job.resume(watch.folder.path, host, {"steps": 8}, more).steps == 8
+    assert more.steps == [7, 8]
+    assert read_embedding(watch.folder.path / "replaced" / "zworble.pt").step == 6
+
+
+def test_what_cannot_go_on_is_told(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+    """No run, no state, a damaged state, another name, fewer steps than were taken: sentences, and nothing changes."""
+    wishes = Wishes()
+    watch = Watch({3: wishes.stop.set})
+    job.run(config(), host, watch, wishes)
+    folder = watch.folder
+    before = contents(tmp_path)
+    for changes, says in (
+        ({"name": "other-1"}, 'teaches "zworble"'),
+        ({"steps": 2}, "3 steps already"),
+        ({"x": 1}, '"x"'),
+    ):
+        with pytest.raises(InputError, match=says):
+            job.resume(folder.path, host, changes)
+    with pytest.raises(InputError, match="is not the folder of a run"):
+        job.resume(tmp_path, host)
+    assert contents(tmp_path) == before
+    folder.state.write_bytes(b"nonsense")
+    with pytest.raises(InputError, match=r"cannot go on: The state .* is damaged"):
+        job.resume(folder.path, host)
+    folder.state.unlink()
+    with pytest.raises(InputError, match="kept no state"):
+        job.resume(folder.path, host)
+
+
+def test_transparent_parts_are_not_learnt(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+    """With use_alpha a run on half-transparent pictures goes another way than without; both end well."""
+    image = Image.new("RGBA", (64, 64), (200, 30, 30, 255))
+    image.paste((0, 0, 0, 0), (32, 0, 64, 64))
+    image.save(tmp_path / "images" / "0 a thing.png")
+    for name, use in (("zworble", False), ("zworble-b", True)):
+        job.run(config(name=name, use_alpha=use), host)
+    one, other = (read_embedding(tmp_path / "embeddings" / f"{name}.pt") for name in ("zworble", "zworble-b"))
+    assert not torch.equal(one.vectors["clip_l"], other.vectors["clip_l"])
