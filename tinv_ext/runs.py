@@ -86,7 +86,7 @@ class RunFolder:
     def config(self) -> TrainConfig:
         """The settings of the run."""
         try:
-            return TrainConfig.from_dict(json.loads((self.path / "config.json").read_text("utf-8"))["settings"])
+            return TrainConfig.from_dict(dict(json.loads((self.path / "config.json").read_text("utf-8"))["settings"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f'"{self.path}" is not the folder of a run: config.json cannot be read ({error}).'
@@ -164,7 +164,7 @@ class Curve:
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self._writer = csv.writer(file)
+        self._writer = csv.writer(file, lineterminator="\n")
 
     def add(self, *values: object) -> None:
         """One row, in the order of `COLUMNS`; floats with nine digits."""

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from .errors import InputError
+
+LARGEST = 1e30  # what is larger than float32 ends an optimizer's step with an error of its own
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ def _parse_piece(item: str) -> tuple[float, int | None]:
         rate = float(rate_text)
     except ValueError:
         raise ValueError(f'"{item}" is not "rate" or "rate:step", such as "0.005:100".') from None
-    if not math.isfinite(rate) or rate < 0:
-        raise ValueError(f'The rate in "{item}" must be a finite number, zero or more.')
+    if not 0 <= rate <= LARGEST:
+        raise ValueError(f'The rate in "{item}" must be a number from 0 to {LARGEST:g}.')
     if not colon:
         return rate, None
     try:
