@@ -81,19 +81,24 @@ def oracle(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, f
 
 def row(one: Mapping[str, Any], every: list[dict[str, Any]]) -> dict[str, float]:
     """The figures of one lesson beside its bars. The other control is the lesson of another concept, same seed."""
-    gap = one["evaluation_before"] - one["evaluation_description"]
+    gap = one["evaluation_before"] - one.get("evaluation_description", float("nan"))  # an oracle may be missing yet
     other = next(
         (x for x in every if x["concept"] == PLAN["others"].get(one["concept"]) and x["seed"] == one["seed"]), None
     )
     return {
         "gap closed": (one["evaluation_before"] - one["evaluation_after"]) / gap if gap else float("nan"),
         "identity": one["identity_after"],
-        "of the description's": one["identity_after"] / max(one["identity_description"], 1e-9),
+        "of the description's": share(one["identity_after"], one.get("identity_description")),
         "editability": one["editability"],
-        "of the description's ": one["editability"] / max(one["editability_description"], 1e-9),
+        "of the description's ": share(one["editability"], one.get("editability_description")),
         "rate 0": one["identity_before"],
         "another's": other["shows"][one["concept"]] if other else float("nan"),
     }
+
+
+def share(reached: float, possible: float | None) -> float:
+    """What of the possible is reached; not a number where that is not known or nothing."""
+    return reached / possible if possible else float("nan")
 
 
 def table(every: list[dict[str, Any]]) -> str:
@@ -118,19 +123,32 @@ def table(every: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def taught(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """The lessons asked for, each printed as soon as it is over."""
+def taught(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """The lessons asked for, all of the first seed first; then the oracles. Each figure is printed and kept at once."""
     concepts = heldout.read(given.concept)
-    every = []
-    with tempfile.TemporaryDirectory() as place:
-        host = host_in(Path(place) / "embeddings")
-        for name, seed in itertools.product(given.concepts, given.seeds):
-            config = config_for(Path(place), concepts[name], seed, {"steps": given.steps})
-            figures = learn(host, concepts[name], config, concepts)
-            figures |= {} if concepts[name].words else oracle(host, concepts[name], config, Path(place))
-            every.append(figures)
-            print(json.dumps(figures), flush=True)
+    every = json.loads(given.json.read_text(encoding="utf-8")) if given.json and given.json.is_file() else []
+    done = {(one["concept"], one["seed"]) for one in every}
+    host = host_in(folder / "embeddings")
+    configs = {
+        (name, seed): config_for(folder, concepts[name], seed, {"steps": given.steps})
+        for seed, name in itertools.product(given.seeds, given.concepts)
+    }
+    for place, config in configs.items():
+        if place not in done:
+            every.append(learn(host, concepts[place[0]], config, concepts))
+            keep(given.json, every, every[-1])
+    for one in every:
+        if "evaluation_description" not in one and (place := (one["concept"], one["seed"])) in configs:
+            one |= oracle(host, concepts[place[0]], configs[place], folder)
+            keep(given.json, every, one)
     return every
+
+
+def keep(path: Path | None, every: list[dict[str, Any]], one: dict[str, Any]) -> None:
+    """Print the lesson that was just over and write all so far."""
+    print(json.dumps(one), flush=True)
+    if path:
+        path.write_text(json.dumps(every, indent=1), encoding="utf-8")
 
 
 def joined(files: list[Path]) -> list[dict[str, Any]]:
@@ -147,14 +165,16 @@ def main() -> None:
     ask.add_argument("--seeds", nargs="+", type=int, default=PLAN["seeds"])
     ask.add_argument("--steps", type=int, default=lesson.SETTINGS["steps"])
     ask.add_argument("--concept", type=Path, default=heldout.FILE, help="a file of concepts of your own")
-    ask.add_argument("--json", type=Path)
+    ask.add_argument("--json", type=Path, help="where the lessons are kept; those that it holds are not taught again")
+    ask.add_argument(
+        "--folder", type=Path, help="where pictures, runs and oracles are kept; a temporary one if not given"
+    )
     ask.add_argument("--join", nargs="+", type=Path, help="print what earlier calls wrote with --json; teaches nothing")
     ask.add_argument("--docs", action="store_true", help="put the table into docs/toy.md")
     given = ask.parse_args()
-    every = joined(given.join) if given.join else taught(given)
+    with tempfile.TemporaryDirectory() as place:
+        every = joined(given.join) if given.join else taught(given, given.folder or Path(place))
     print(table(every))
-    if given.json:
-        given.json.write_text(json.dumps(every, indent=1), encoding="utf-8")
     if given.docs:
         pages.put("learn", table(every))
 
