@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tinv_ext import lesson, runs
+from tinv_ext.core.errors import InputError
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.hosts.diffusers import DiffusersHost
 from tinv_ext.progress import Progress
@@ -18,10 +19,15 @@ from tinv_ext.toy.model import pipeline
 
 _MARGIN, _LINE = 6, 14
 
+CONCEPT = "purple-moon"  # it has a description, so that what was learnt can be compared with what words reach
+
 
 def run(folder: Path, concept_name: str | None = None) -> lesson.Lesson:
     """Teach one concept and write the embedding, the curve, a before/after sheet and report.json into `folder`."""
-    name = concept_name or sorted(path.name for path in lesson.SAMPLES.iterdir() if path.is_dir())[0]
+    name = concept_name or CONCEPT
+    there = sorted(path.name for path in lesson.SAMPLES.iterdir() if path.is_dir())
+    if name not in there:
+        raise InputError(f'There are no sample pictures of "{name}". Choose one of: {", ".join(there)}.')
     concept = heldout.read()[name]
     word = "zibbo"
     shutil.rmtree(folder / "log", ignore_errors=True)
