@@ -1,0 +1,96 @@
+"""What others rely on is frozen: settings with defaults and limits, flags, files of a run, columns, statuses.
+
+A change here is a change for every saved config, script and preset: it belongs into CHANGELOG.md, and then
+`python tests/surface/test_surface.py` writes the snapshot anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tinv_ext import cli, runs
+from tinv_ext.core.settings import ABOUT, DEFAULTS, GROUPS
+
+SNAPSHOT = Path(__file__).with_name("surface.json")
+
+
+def settings() -> dict[str, dict[str, Any]]:
+    """Each setting with what a saved config relies on; labels are for people and may change."""
+    limits = ("minimum", "maximum", "multiple", "zero", "choices")
+    return {
+        name: {
+            "default": DEFAULTS[name],
+            "type": type(DEFAULTS[name]).__name__,
+            "group": about.group,
+            **{
+                limit: list(value) if limit == "choices" else value
+                for limit in limits
+                if (value := getattr(about, limit))
+            },
+            **({"minimum": about.minimum} if about.minimum == 0 else {}),
+        }
+        for name, about in ABOUT.items()
+    }
+
+
+def commands(parser: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Each command with its flags and places, below `parser`."""
+    flags: list[str] = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, below in action.choices.items():
+                yield from commands(below, f"{name} {word}".strip())
+        else:
+            flags += action.option_strings or [action.dest]
+    yield name, sorted(flags)
+
+
+def run_files(folder: Path) -> dict[str, str]:
+    """Where a run keeps what."""
+    run = runs.RunFolder(folder)
+    places = {
+        "state": run.state,
+        "curve": run.curve,
+        "log": run.log,
+        "snapshot": run.snapshot("NAME", 500),
+        "preview": run.preview("NAME", 500, 0),
+        "second preview": run.preview("NAME", 500, 1),
+        "image embedding": run.image_embedding("NAME", 500, 0),
+        "backup": run.backup(Path("NAME.pt")),
+    }
+    return {name: path.relative_to(folder).as_posix() for name, path in places.items()}
+
+
+def surface(folder: Path) -> dict[str, Any]:
+    """Everything that is frozen, as JSON holds it."""
+    found = {
+        "settings": settings(),
+        "groups": GROUPS,
+        "commands": dict(commands(cli._parser())),
+        "exit codes": [cli.DONE, cli.BAD_INPUT, cli.STOPPED, cli.FAILED],
+        "files of a run": run_files(folder),
+        "columns of loss.csv": runs.COLUMNS,
+        "statuses": runs.STATUSES,
+        "fields of status.json": list(runs.Status.__dataclass_fields__),
+    }
+    return json.loads(json.dumps(found))
+
+
+def test_the_surface_is_as_it_was(tmp_path: Path) -> None:
+    """Each part equals the snapshot."""
+    kept = json.loads(SNAPSHOT.read_text("utf-8"))
+    found = surface(tmp_path)
+    assert found.keys() == kept.keys()
+    for part, value in found.items():
+        assert value == kept[part], f"{part} changed: {__doc__}"
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as place:
+        SNAPSHOT.write_text(json.dumps(surface(Path(place)), indent=2, ensure_ascii=False) + "\n", "utf-8")
