@@ -1,4 +1,4 @@
-"""A run from its settings to its file, on a tiny random Stable Diffusion: what is written, and when nothing is."""
+"""A run from its settings to its file, on a model of a few lines: what is written, and when nothing is."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from tests.hosts.conftest import _make
+from tests.core.fake import WIDTH
+from tests.fake_host import FakeHost
 from tinv_ext import job, runs
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import InputError, NumericError
@@ -22,21 +22,14 @@ from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.state import State, load_state
 from tinv_ext.core.trainer import Step
 from tinv_ext.events import Event, Prepared, Rested, Wishes
-from tinv_ext.hosts.diffusers import DiffusersHost
 
 Configure = Callable[..., TrainConfig]
 
 
-@pytest.fixture(scope="module")
-def pipeline() -> StableDiffusionPipeline:
-    """One pipeline for all runs: a run leaves it as it was."""
-    return _make()
-
-
 @pytest.fixture
-def host(pipeline: StableDiffusionPipeline, tmp_path: Path) -> DiffusersHost:
+def host(tmp_path: Path) -> FakeHost:
     """A host with an empty folder of embeddings."""
-    return DiffusersHost(pipeline, tmp_path / "embeddings", {"model_name": "tiny", "model_hash": "0123456789"})
+    return FakeHost(tmp_path / "embeddings")
 
 
 @pytest.fixture
@@ -99,7 +92,7 @@ def fail() -> None:
     raise ZeroDivisionError("the sky fell")
 
 
-def test_a_run_writes_these_files_and_no_others(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+def test_a_run_writes_these_files_and_no_others(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """The embedding, the run folder, and the latents; files named N hold step N."""
     watch = Watch()
     given = {"save_every": 4, "preview_every": 3, "evaluate_every": 5, "checkpoint_every": 2}
@@ -119,15 +112,15 @@ def test_a_run_writes_these_files_and_no_others(host: DiffusersHost, config: Con
         found = read_embedding(path)
         assert (found.step, found.count) == (number, 2)
     last = read_embedding(tmp_path / "embeddings" / "zworble.pt")
-    assert (last.step, last.name, last.model_hash, last.model_name) == (6, "zworble", "0123456789", "tiny")
+    assert (last.step, last.name, last.model_hash, last.model_name) == (6, "zworble", "0123456789", "fake")
     state, _ = load_state(watch.folder.state, torch.device("cpu"))
     assert torch.equal(state.values()["clip_l"], last.vectors["clip_l"])
     infotext = Image.open(watch.folder.path / "images" / "zworble-3-2.png").text["parameters"]
     assert infotext.startswith("zworble too\nSteps: 1")
-    assert "Model: tiny" in infotext
+    assert "Model: fake" in infotext
 
 
-def test_the_least_that_a_run_writes(host: DiffusersHost, config: Configure) -> None:
+def test_the_least_that_a_run_writes(host: FakeHost, config: Configure) -> None:
     """With nothing on the way there are five files, and no state to go on from."""
     watch = Watch()
     job.run(config(checkpoint_every=0, cache_latents=False), host, watch)
@@ -135,7 +128,7 @@ def test_the_least_that_a_run_writes(host: DiffusersHost, config: Configure) -> 
     assert not (watch.folder.path.parents[1] / "latents").exists()
 
 
-def test_the_curve_has_a_row_for_each_step(host: DiffusersHost, config: Configure) -> None:
+def test_the_curve_has_a_row_for_each_step(host: FakeHost, config: Configure) -> None:
     """Step 0 with the evaluation before; epochs by pictures seen; rates as scheduled; the last step is evaluated."""
     watch = Watch()
     job.run(config(learn_rate="0.1:4, 0.01", batch_size=2, evaluate_every=4), host, watch)
@@ -149,7 +142,7 @@ def test_the_curve_has_a_row_for_each_step(host: DiffusersHost, config: Configur
     assert len({row["vector_norm"] for row in table}) == 7
 
 
-def test_the_run_can_be_repeated_from_its_config(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+def test_the_run_can_be_repeated_from_its_config(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """config.json holds all settings; the same run gives the same vectors bit for bit."""
     watch = Watch()
     job.run(config(), host, watch)
@@ -159,10 +152,10 @@ def test_the_run_can_be_repeated_from_its_config(host: DiffusersHost, config: Co
     assert torch.equal(one.vectors["clip_l"], other.vectors["clip_l"])
 
 
-def test_no_path_of_this_machine_is_in_the_embedding(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+def test_no_path_of_this_machine_is_in_the_embedding(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """Neither the folders nor the file of a template nor that of the vectors begun with, in any file that is shared."""
     (tmp_path / "my template.txt").write_text("a [name]")
-    write_embedding(Embedding("begun", {"clip_l": torch.zeros(2, 32)}, step=1), tmp_path / "begun.pt")
+    write_embedding(Embedding("begun", {"clip_l": torch.zeros(2, WIDTH)}, step=1), tmp_path / "begun.pt")
     given = {"template": str(tmp_path / "my template.txt"), "weights": str(tmp_path / "begun.pt")}
     watch = Watch()
     job.run(config(save_every=5, preview_every=5, **given), host, watch)
@@ -189,7 +182,7 @@ def test_no_path_of_this_machine_is_in_the_embedding(host: DiffusersHost, config
     ],
 )
 def test_nothing_is_written_when_something_is_wrong(
-    host: DiffusersHost, config: Configure, tmp_path: Path, given: dict[str, Any], says: str
+    host: FakeHost, config: Configure, tmp_path: Path, given: dict[str, Any], says: str
 ) -> None:
     """Not a folder."""
     before = sorted(tmp_path.rglob("*"))
@@ -198,25 +191,25 @@ def test_nothing_is_written_when_something_is_wrong(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_values_and_what_they_name_are_told_together(host: DiffusersHost, tmp_path: Path) -> None:
+def test_values_and_what_they_name_are_told_together(host: FakeHost, tmp_path: Path) -> None:
     """A wrong number, an unknown name and a missing folder: three sentences."""
     with pytest.raises(InputError) as caught:
         job.configure({"name": "zworble", "steps": "0", "stepps": 1, "images": str(tmp_path / "gone")}, host)
     assert len(caught.value.problems) == 3
 
 
-def test_a_place_that_cannot_be_written_is_told(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_told(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """A file stands where the log directory should be."""
     (tmp_path / "taken").write_text("")
     with pytest.raises(InputError, match=r"log directory .*taken.* cannot be written"):
         job.run(config(output=str(tmp_path / "taken")), host)
 
 
-def test_an_embedding_that_is_replaced_is_kept(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+def test_an_embedding_that_is_replaced_is_kept(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """Unasked it is refused; with overwrite all files of the name move into the run folder, byte for byte."""
     folder = tmp_path / "embeddings"
     folder.mkdir()
-    write_embedding(Embedding("zworble", {"clip_l": torch.ones(1, 32)}), folder / "zworble.pt")
+    write_embedding(Embedding("zworble", {"clip_l": torch.ones(1, WIDTH)}), folder / "zworble.pt")
     write_embedding(Embedding("ZWORBLE", {"clip_l": torch.ones(1, 999)}), folder / "ZWORBLE.safetensors")
     old = contents(folder)
     host.refresh_embeddings()
@@ -229,9 +222,7 @@ def test_an_embedding_that_is_replaced_is_kept(host: DiffusersHost, config: Conf
     assert read_embedding(folder / "zworble.pt").step == 6
 
 
-def test_a_file_of_the_name_for_another_model_is_refused(
-    host: DiffusersHost, config: Configure, tmp_path: Path
-) -> None:
+def test_a_file_of_the_name_for_another_model_is_refused(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """The host does not know it, as it does not fit; it would be replaced all the same."""
     folder = tmp_path / "embeddings"
     folder.mkdir()
@@ -241,7 +232,7 @@ def test_a_file_of_the_name_for_another_model_is_refused(
         job.run(config(), host)
 
 
-def test_stopping_writes_the_file(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+def test_stopping_writes_the_file(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """After the step at hand, with the status that says so; the run can go on to its end."""
     wishes = Wishes()
     watch = Watch({3: wishes.stop.set})
@@ -255,7 +246,7 @@ def test_stopping_writes_the_file(host: DiffusersHost, config: Configure, tmp_pa
     assert [row["step"] for row in rows(watch.folder)] == [str(step) for step in range(7)]
 
 
-def test_wishes_for_a_copy_and_a_picture_are_done_once(host: DiffusersHost, config: Configure) -> None:
+def test_wishes_for_a_copy_and_a_picture_are_done_once(host: FakeHost, config: Configure) -> None:
     """At the step at which they were made."""
     wishes = Wishes()
     watch = Watch({2: wishes.snapshot.set, 4: wishes.preview.set})
@@ -267,7 +258,7 @@ def test_wishes_for_a_copy_and_a_picture_are_done_once(host: DiffusersHost, conf
     }
 
 
-def test_a_paused_run_waits_outside_of_training(host: DiffusersHost, config: Configure) -> None:
+def test_a_paused_run_waits_outside_of_training(host: FakeHost, config: Configure) -> None:
     """It reports that it rests and goes on where it stood."""
     wishes = Wishes()
     watch = Watch({2: wishes.pause.set})
@@ -284,7 +275,7 @@ def test_a_paused_run_waits_outside_of_training(host: DiffusersHost, config: Con
 
 @pytest.mark.parametrize("where", ["step", "preview"])
 def test_a_failure_keeps_what_was_learnt(
-    host: DiffusersHost, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+    host: FakeHost, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     """Status failed with the reason, vectors and state of the last step, no embedding in use; then it can go on."""
     if where == "preview":
@@ -305,30 +296,28 @@ def test_a_failure_keeps_what_was_learnt(
 
 
 def test_vectors_that_are_no_numbers_never_replace_good_ones(
-    host: DiffusersHost, config: Configure, monkeypatch: pytest.MonkeyPatch
+    host: FakeHost, config: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The third update makes them infinite: the error says it, the state of step 2 stays, no copy is written."""
+    """The fourth update makes them infinite: the error says it, the state of step 2 stays, no copy is written."""
     update = State.update
 
     def overflow(state: State, rate: float) -> None:
         update(state, rate)
-        if state.step == 3:
+        if state.step == 4:
             state.vectors["clip_l"].data[0, 0] = float("inf")
 
     monkeypatch.setattr(State, "update", overflow)
     watch = Watch()
-    with pytest.raises(NumericError):
-        job.run(config(checkpoint_every=2), host, watch)
-    assert not any(file.startswith("embeddings") for file in files(watch.folder.path))
+    with pytest.raises(NumericError, match=r"Step 4 at the rate 0\.005"):
+        job.run(config(checkpoint_every=2, save_every=2), host, watch)
+    assert {file for file in files(watch.folder.path) if file.startswith("embeddings")} == {"embeddings/zworble-2.pt"}
     state, _ = load_state(watch.folder.state, torch.device("cpu"))
     assert state.step == 2
     assert torch.isfinite(state.values()["clip_l"]).all()
     assert watch.folder.status().status == "failed"
 
 
-def test_a_run_that_could_not_write_its_file_writes_it_later(
-    host: DiffusersHost, config: Configure, tmp_path: Path
-) -> None:
+def test_a_run_that_could_not_write_its_file_writes_it_later(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """All steps are done, the folder of embeddings cannot be made: mended, the run takes no step and is finished."""
     watch = Watch({6: (tmp_path / "embeddings").touch})
     with pytest.raises(Exception, match=r"embeddings|File exists"):
@@ -353,7 +342,7 @@ def test_a_run_that_could_not_write_its_file_writes_it_later(
     ],
 )
 def test_a_finished_run_is_left_as_it_is(
-    host: DiffusersHost, config: Configure, tmp_path: Path, given: dict[str, Any], changes: dict[str, Any]
+    host: FakeHost, config: Configure, tmp_path: Path, given: dict[str, Any], changes: dict[str, Any]
 ) -> None:
     """Not one byte changes, and the status is told again; also where no state was kept."""
     watch = Watch()
@@ -363,7 +352,7 @@ def test_a_finished_run_is_left_as_it_is(
     assert contents(tmp_path) == before
 
 
-def test_a_finished_run_can_be_made_longer(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+def test_a_finished_run_can_be_made_longer(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """From its last step to the new one; the old file is kept."""
     watch = Watch()
     job.run(config(), host, watch)
@@ -373,7 +362,7 @@ def test_a_finished_run_can_be_made_longer(host: DiffusersHost, config: Configur
     assert read_embedding(watch.folder.path / "replaced" / "zworble.pt").step == 6
 
 
-def test_what_cannot_go_on_is_told(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+def test_what_cannot_go_on_is_told(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """No run, no state, a damaged state, another name, fewer steps than were taken: sentences, and nothing changes."""
     wishes = Wishes()
     watch = Watch({3: wishes.stop.set})
@@ -398,7 +387,7 @@ def test_what_cannot_go_on_is_told(host: DiffusersHost, config: Configure, tmp_p
         job.resume(folder.path, host)
 
 
-def test_transparent_parts_are_not_learnt(host: DiffusersHost, config: Configure, tmp_path: Path) -> None:
+def test_transparent_parts_are_not_learnt(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """With use_alpha a run on half-transparent pictures goes another way than without; both end well."""
     image = Image.new("RGBA", (64, 64), (200, 30, 30, 255))
     image.paste((0, 0, 0, 0), (32, 0, 64, 64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import torch
 
 from tinv_ext import __version__, runs
 from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.errors import NumericError
 from tinv_ext.core.evaluation import Probe, evaluate
 from tinv_ext.core.files import write_embedding
 from tinv_ext.core.files.png import save_png_with_embedding
@@ -54,10 +56,16 @@ class Recorder:
     def record(self, step: Step, model: Model, curve: runs.Curve) -> None:
         """A row of the curve, with the evaluation where it is due."""
         config = self.preparation.config
+        length = self._length()
+        if not math.isfinite(length):
+            raise NumericError(
+                f"Step {step.number} at the rate {step.rate:g} made vectors that are not numbers any more. The state "
+                "that was saved before it, if there is one, was kept. Use a lower rate."
+            )
         due = self.probe and (_due(step.number, config.evaluate_every) or self.finished)
         evaluation = self._evaluate(model) if due else ""
         epoch = (step.number - 1) * config.examples_per_step // self.pictures
-        curve.add(step.number, epoch, step.loss, step.rate, step.gradient_norm, self._length(), evaluation)
+        curve.add(step.number, epoch, step.loss, step.rate, step.gradient_norm, length, evaluation)
         self.report(step)
 
     def look_after(self, wishes: Wishes) -> None:

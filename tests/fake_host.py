@@ -1,0 +1,95 @@
+"""A host whose model is a few lines: all that tests of a run's wiring need, in milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tests.core.fake import WIDTH, Fake, Letters
+from tinv_ext.core.errors import FormatError
+from tinv_ext.core.files import read_embedding
+from tinv_ext.core.initial import unfit
+from tinv_ext.core.latents import LatentDistribution
+from tinv_ext.core.model import Model, Words
+from tinv_ext.core.previews import PictureRequest
+from tinv_ext.core.prompts import Word
+
+
+class Letter(Letters):
+    """One id for each word, but two for "zworble…", as a word that CLIP does not know has several."""
+
+    def ids(self, text: str) -> list[int]:
+        return [token for word in super_ids(text) for token in word]
+
+
+def super_ids(text: str) -> Iterator[list[int]]:
+    """Ids word by word."""
+    for word in text.lower().replace(",", " , ").split():
+        yield [*Letters().ids(word), *([5] if word.startswith("zworble") else [])]
+
+
+@dataclass
+class Lexicon:
+    """Tokens of letters with vectors of WIDTH numbers."""
+
+    tokenizer: Letters = field(default_factory=Letter)
+    widths: Mapping[str, int] = field(default_factory=lambda: {"clip_l": WIDTH})
+
+    def token_vectors(self, ids: Sequence[int]) -> dict[str, Tensor]:
+        return {"clip_l": torch.tensor(ids).view(-1, 1) / 900 + torch.arange(WIDTH) / 10}
+
+
+@dataclass
+class FakeModel(Fake):
+    """The model of a few lines, with a VAE that takes means."""
+
+    vae_digest: str = "means"
+    tokenizer: Letters = field(default_factory=Letter)
+
+    def encode_images(self, pixels: Tensor) -> LatentDistribution:
+        mean = torch.nn.functional.avg_pool2d(pixels, 8)
+        mean = torch.cat([mean, mean[:, :1]], 1)
+        return LatentDistribution(mean, torch.full_like(mean, 0.1))
+
+
+class FakeHost:
+    """Embeddings in a folder, the model of a few lines, and previews of one colour."""
+
+    def __init__(self, embeddings_folder: Path) -> None:
+        self.embeddings_folder = embeddings_folder
+        self.lexicon = Lexicon()
+        self.facts: Mapping[str, str | None] = {"model_name": "fake", "model_hash": "0123456789", "source": "/fake"}
+        self.native_size = 64
+        self._words: list[Word] = []
+
+    def known_words(self) -> Sequence[Word]:
+        return self._words
+
+    def refresh_embeddings(self) -> None:
+        self._words = []
+        for path in sorted(self.embeddings_folder.glob("*.*")):
+            try:
+                found = read_embedding(path)
+            except FormatError:
+                continue
+            if not unfit(found, self.lexicon.widths):
+                self._words.append(Word(path.stem, tuple(self.lexicon.tokenizer.ids(path.stem)), found.count))
+
+    @contextmanager
+    def training(self, clip_skip: int) -> Iterator[Model]:
+        yield FakeModel()
+
+    def draw(self, request: PictureRequest, words: Words) -> Image.Image:
+        return Image.new("RGB", (request.width, request.height), (9, 90, 200))
+
+    def wanted(self) -> bool:
+        return False
+
+    def give_way(self) -> None:
+        return None
