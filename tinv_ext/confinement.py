@@ -24,7 +24,7 @@ def confine_to(roots: Sequence[Path]) -> Confine:
             given["template"] = ""
         return [
             f"{ABOUT[name].label} ({name}) lies outside of the folders that may be used from here. Use a folder below "
-            "the WebUI's data folder, or one that its owner has listed in the settings."
+            "the WebUI's data folder, or one that its owner has opened with --tinv-folder."
             for name, path in given.items()
             if path and not _inside(path, real)
         ]
