@@ -39,10 +39,11 @@ $(VENV)/.stamp: $(REQUIREMENTS) requirements/today.txt
 	$(PY) $(PIP) -r requirements/today.txt
 	touch $@
 
-$(PINS)/.stamp: requirements/torch.txt requirements/webui-constraints.txt requirements/webui.txt
+$(PINS)/.stamp: requirements/torch.txt requirements/webui-constraints.txt requirements/webui.txt requirements/ldm.txt
 	test -x $(PINS_PY) || $(PYTHON) -m venv $(PINS)
 	$(PINS_PY) $(PIP) -r requirements/torch.txt numpy==1.26.2 -c requirements/webui-constraints.txt
 	$(PINS_PY) $(PIP) -r requirements/webui.txt
+	$(PINS_PY) $(PIP) --no-deps -r requirements/ldm.txt
 	touch $@
 
 venvs: $(VENV)/.stamp $(PINS)/.stamp
