@@ -150,7 +150,7 @@ def test_the_word_goes_in_front_where_the_prompt_lacks_it(caption: str, prompt: 
     assert expand("[filewords]", caption, rules()) == caption
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     st.lists(st.sampled_from(["red", "a blue sky", "kit", "x y"]), max_size=6),
     st.integers(0, 6),

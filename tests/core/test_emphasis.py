@@ -52,7 +52,7 @@ def test_the_notation_of_the_webui(text: str, pieces: list[tuple[str, float]]) -
     assert [weight for _, weight in found] == pytest.approx([weight for _, weight in pieces])
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(SPECIAL)
 def test_any_text_can_be_read(text: str) -> None:
     """There is always a piece, no letter is lost, and neighbours of equal weight are one piece."""
@@ -64,7 +64,7 @@ def test_any_text_can_be_read(text: str) -> None:
         assert weight != next_weight or "BREAK" in (one, other)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(SPECIAL)
 def test_escaped_brackets_are_text(text: str) -> None:
     """With a backslash before each special letter a text comes back whole, at weight 1."""

@@ -70,7 +70,7 @@ def texts(draw: st.DrawFn) -> tuple[str, tuple[Word, ...]]:
     return " ".join(rng.choices(pick, weights, k=draw(st.integers(10, 400)))), words
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(texts())
 def test_chunks_are_cut_as_the_webui_cuts_them(drawn: tuple[str, tuple[Word, ...]]) -> None:
     """Prompts of 10 to 400 tokens with words of 1 to 32 vectors: every token, word and break stands where it should."""
@@ -79,7 +79,7 @@ def test_chunks_are_cut_as_the_webui_cuts_them(drawn: tuple[str, tuple[Word, ...
     assert slots(prompt, words) == webui_cut(Letters().ids(text), words, COMMA)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(texts())
 def test_a_chunk_is_77_places_and_a_word_is_whole(drawn: tuple[str, tuple[Word, ...]]) -> None:
     """Start, at most 75, end; no vector of a word lies beyond its chunk, no two words overlap."""

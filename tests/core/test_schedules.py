@@ -58,7 +58,7 @@ def test_all_wrong_parts_are_told() -> None:
     assert len(caught.value.problems) == 3
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     st.lists(st.floats(0, 10, allow_nan=False), min_size=1, max_size=6),
     st.lists(st.integers(1, 500), min_size=6, max_size=6, unique=True),

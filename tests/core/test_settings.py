@@ -30,7 +30,7 @@ def of(name: str) -> st.SearchStrategy[Any]:
     return st.just(default) if about.check else st.text(max_size=20)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.fixed_dictionaries({}, optional={name: of(name) for name in DEFAULTS}))
 def test_values_survive_the_way_to_a_dictionary_and_back(values: dict[str, Any]) -> None:
     """from_dict(to_dict(c)) == c, for whatever the settings take; each value keeps its type."""
