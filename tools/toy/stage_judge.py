@@ -75,8 +75,9 @@ def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
     """Train until the budget is spent; leaves folder/judge.pt and folder/judge.safetensors (fp16)."""
     torch.manual_seed(seed + 3)
     path = folder / "judge.pt"
-    pictures, wanted = drawings(DRAWN, seed)
-    fresh, truth = drawings(TEST, seed + 1)
+    count = int(min(DRAWN, max(1000, 5000 * minutes)))
+    pictures, wanted = drawings(count, seed)
+    fresh, truth = drawings(min(TEST, count), seed + 1)
     model = judge.Judge()
     average = Average(model, 0.99)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
@@ -88,7 +89,7 @@ def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
         budget.spent, step = old["minutes"], old["step"]
     while budget.part() < 1:
         set_rate(optimizer, rate_at(budget.part(), step, 2e-3))
-        rows = torch.randint(0, DRAWN, (BATCH,))
+        rows = torch.randint(0, count, (BATCH,))
         logits = model(worsen(pictures[rows].float() / 127.5 - 1))
         losses = [functional.cross_entropy(logits[name], wanted[name][rows]) for name in wanted]
         loss = torch.stack(losses).sum()
