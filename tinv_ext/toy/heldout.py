@@ -98,10 +98,10 @@ def concept(name: str, data: dict[str, Any]) -> Concept:
 def same_thing(scene: world.Scene, concept: Concept) -> bool:
     """Whether the scene shows the concept: the outline for a nameless one, else shape, fill, pattern (and mark)."""
     if concept.words is None:
-        return bool(scene.outline) and bool(concept.outline) and math.dist(scene.outline, concept.outline) < NEAR
-    seen = (scene.shape, scene.fill, scene.pattern)
-    marked = concept.mark == "none" or scene.mark == concept.mark
-    return seen == (concept.shape, concept.fill, concept.pattern) and marked
+        return bool(scene.outline and concept.outline) and math.dist(scene.outline, concept.outline) < NEAR
+    if scene.shape != concept.shape or scene.fill != concept.fill or scene.pattern != concept.pattern:
+        return False
+    return concept.mark == "none" or scene.mark == concept.mark
 
 
 def is_held_out(scene: world.Scene, concepts: dict[str, Concept]) -> bool:
