@@ -173,7 +173,7 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--toy", action="store_true", help="measure the toy (both, if neither is named)")
-    parser.add_argument("--sd15", action="store_true", help="measure SD1.5's shapes; needs 12 GB of memory")
+    parser.add_argument("--sd15", action="store_true", help="measure SD1.5's shapes; needs 13 GB of memory")
     parser.add_argument("--size", type=int, default=256, help="pixels of SD1.5's pictures (512 is usual on a GPU)")
     parser.add_argument("--pairs", type=int, default=5, help="alternating pairs")
     parser.add_argument("--repeat", type=int, default=0, help="steps of which each figure is the median")
