@@ -20,7 +20,7 @@ from tinv_ext.core.files import read_all, read_contents, read_embedding
 from tinv_ext.core.files.torch_write import torch_bytes
 
 resource = pytest.importorskip("resource", reason="Windows does not tell a process's largest memory")
-SECONDS = 5.0
+SECONDS = 20.0  # of processor time: the bound is against runaways, and another process must not break it
 MEGABYTES = 200
 
 
@@ -87,13 +87,13 @@ def test_a_hostile_file_is_told_in_a_sentence(kind: str, tmp_path: Path) -> None
     """FormatError that begins with the path and ends like a sentence, soon, and without much memory."""
     path = tmp_path / "file.pt"
     path.write_bytes(HOSTILE[kind] if kind in HOSTILE else MADE[kind]())
-    before, begun = largest_memory(), time.perf_counter()
+    before, begun = largest_memory(), time.process_time()
     with pytest.raises(FormatError) as caught:
         read_embedding(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).endswith(".")
     assert len(str(caught.value)) < 1000
-    assert time.perf_counter() - begun < SECONDS
+    assert time.process_time() - begun < SECONDS
     assert largest_memory() - before < MEGABYTES
 
 
