@@ -34,7 +34,7 @@ def jobs(host: DiffusersHost) -> Iterator[Jobs]:
     for one in jobs.all():
         if one.status not in ("finished", "stopped", "failed"):
             jobs.wish(one.id, "stop")
-            assert jobs.wait(one, 60)
+            assert jobs.wait(one, 120)
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def values(tmp_path: Path) -> dict[str, Any]:
 
 
 def until(true: Callable[[], bool]) -> None:
-    """Wait for something to become true, half a minute at most."""
-    end = time.monotonic() + 30
+    """Wait for something to become true, two minutes at most."""
+    end = time.monotonic() + 120
     while not true():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.01)
@@ -64,7 +64,7 @@ def test_jobs_are_carried_out_one_after_the_other(jobs: Jobs, values: dict[str, 
     """The second waits for the first; both finish; a view is JSON and holds the whole curve."""
     first, second = jobs.submit(values), jobs.submit({**values, "name": "zibbo-2"})
     assert second.view()["status"] == "queued"
-    assert jobs.wait(second, 60)
+    assert jobs.wait(second, 120)
     assert (first.status, second.status) == ("finished", "finished")
     view = json.loads(json.dumps(second.view(since=2)))
     assert (view["steps"], view["total"], [row["step"] for row in view["curve"]]) == (5, 5, [3, 4, 5])
@@ -94,9 +94,9 @@ def test_a_paused_job_has_let_go_of_the_model_and_goes_on(
     time.sleep(0.3)
     assert one.steps == stood < 40
     jobs.wish(one.id, "resume")
-    assert jobs.wait(one, 60)
+    assert jobs.wait(one, 120)
     straight = jobs.submit({**values, "steps": 40, "name": "zibbo-2"})
-    assert jobs.wait(straight, 60)
+    assert jobs.wait(straight, 120)
     files = (read_embedding(Path(str(done.file))) for done in (one, straight))
     paused, unbroken = (next(iter(file.vectors.values())) for file in files)
     assert torch.equal(paused, unbroken)
@@ -107,7 +107,7 @@ def test_stop_saves_and_says_stopped(jobs: Jobs, values: dict[str, Any]) -> None
     one = jobs.submit(endless(values))
     until(lambda: one.steps > 2)
     jobs.wish(one.id, "stop")
-    assert jobs.wait(one, 30)
+    assert jobs.wait(one, 120)
     assert one.status == "stopped"
     assert read_embedding(Path(str(one.file))).step == one.steps < 100_000
     with pytest.raises(InputError, match="is over"):
@@ -120,7 +120,7 @@ def test_a_queued_job_can_be_stopped(jobs: Jobs, values: dict[str, Any], tmp_pat
     second = jobs.submit({**values, "name": "zibbo-2"})
     jobs.wish(second.id, "stop")
     jobs.wish(first.id, "stop")
-    assert jobs.wait(first, 30)
+    assert jobs.wait(first, 120)
     assert second.status == "stopped"
     assert not (tmp_path / "embeddings" / "zibbo-2.pt").exists()
 
@@ -149,7 +149,7 @@ def test_a_run_that_breaks_is_failed_and_nothing_else(
     monkeypatch.setattr(host, "draw_many", broken)
     one = jobs.submit({**values, "preview_every": 3})
     after = jobs.submit({**values, "name": "zibbo-2"})
-    assert jobs.wait(after, 60)
+    assert jobs.wait(after, 120)
     assert (one.status, "the sky fell" in one.reason, one.file) == ("failed", True, None)
     assert after.status == "finished"
     status = json.loads((Path(str(one.folder)) / "status.json").read_text())

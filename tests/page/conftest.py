@@ -35,7 +35,7 @@ def jobs(host: DiffusersHost) -> Iterator[Jobs]:
     for one in jobs.all():
         if one.status not in OVER:
             jobs.wish(one.id, "stop")
-            assert jobs.wait(one, 60)
+            assert jobs.wait(one, 120)
 
 
 @pytest.fixture
