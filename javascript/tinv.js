@@ -69,7 +69,7 @@
             axes: [{...axis, label: "step"}, {...axis, size: 64}, {...axis, scale: "rate", side: 1, size: 64, grid: {show: false}}],
             series: [
                 {label: "step"},
-                {label: "loss", stroke: "#8886", width: 1},
+                {label: "loss", stroke: "#8886", width: 1, show: false}, // single steps jump about and would flatten the rest
                 {label: "smoothed", stroke: "#3b82f6", width: 2},
                 {label: "evaluation", stroke: "#f97316", width: 2, spanGaps: true, points: {show: true}},
                 {label: "rate", stroke: "#10b98188", scale: "rate", width: 1, dash: [4, 4]},
