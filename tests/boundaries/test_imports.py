@@ -21,15 +21,17 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "core": (("tinv_ext.core",), NUMBERS | {"tinv_ext.core"}),
     "job": (JOB, NUMBERS | {"tinv_ext.core", "tinv_ext.hosts.base"} | set(JOB)),
     "hosts": (("tinv_ext.hosts",), set()),
-    "base": (("tinv_ext.hosts.base", "tinv_ext.hosts.text"), NUMBERS | {"tinv_ext.core"}),
+    "base": (("tinv_ext.hosts.base", "tinv_ext.hosts.text", "tinv_ext.hosts.vae"), NUMBERS | {"tinv_ext.core"}),
     "a1111": (
         ("tinv_ext.hosts.a1111",),
-        NUMBERS | WEBUI | {"tinv_ext.core", "tinv_ext.hosts.base", "tinv_ext.hosts.text", "tinv_ext.hosts.a1111"},
+        NUMBERS
+        | WEBUI
+        | {"tinv_ext.core", "tinv_ext.hosts.base", "tinv_ext.hosts.text", "tinv_ext.hosts.vae", "tinv_ext.hosts.a1111"},
     ),
     "diffusers": (
         ("tinv_ext.hosts.diffusers", "tinv_ext.hosts.loading", "tinv_ext.hosts.sd1"),
         OFFLINE
-        | {"tinv_ext.core", "tinv_ext.hosts.base", "tinv_ext.hosts.text"}
+        | {"tinv_ext.core", "tinv_ext.hosts.base", "tinv_ext.hosts.text", "tinv_ext.hosts.vae"}
         | {"tinv_ext.hosts.diffusers", "tinv_ext.hosts.loading", "tinv_ext.hosts.sd1"},
     ),
     "ui": (

@@ -20,7 +20,7 @@ from tinv_ext.core.files import read_all, read_contents, read_embedding
 from tinv_ext.core.files.torch_write import torch_bytes
 
 resource = pytest.importorskip("resource", reason="Windows does not tell a process's largest memory")
-SECONDS = 20.0  # of processor time: the bound is against runaways, and another process must not break it
+SECONDS = 5.0  # of processor time: the bound is against runaways, and another process must not break it
 MEGABYTES = 200
 
 

@@ -5,7 +5,6 @@ Works with diffusers 0.30.3 / transformers 4.30.2 and with those of today.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.previews import PictureRequest
 from tinv_ext.core.prompts import Prompt, PromptReader, Tokenizer, Word, equal_chunks
 from tinv_ext.hosts.text import ClipTokenizer, emphasized, only, standing_in
+from tinv_ext.hosts.vae import encoder_digest
 
 log = logging.getLogger(__name__)
 ENCODER = "clip_l"
@@ -67,14 +67,7 @@ class PipelineModel:
 
     @cached_property
     def vae_digest(self) -> str:
-        """SHA-256 over the weights of the encoding half, their type and the scale factor."""
-        vae = self._pipeline.vae
-        digest = hashlib.sha256(f"{vae.dtype} {vae.config.scaling_factor}".encode())
-        for part in (vae.encoder, vae.quant_conv):
-            for name, value in part.state_dict().items():
-                digest.update(name.encode())
-                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return encoder_digest(self._pipeline.vae, self._pipeline.vae.config.scaling_factor)
 
     def token_vectors(self, ids: Sequence[int]) -> dict[str, Tensor]:
         return self._lexicon.token_vectors(ids)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.prompts import Prompt, Tokenizer, equal_chunks
 from tinv_ext.hosts.a1111.places import Movable
 from tinv_ext.hosts.text import ClipTokenizer, emphasized, standing_in
+from tinv_ext.hosts.vae import encoder_digest
 
 ENCODER = "clip_l"
 _PREDICTIONS = {"eps": "epsilon", "v": "v_prediction"}  # ldm/models/diffusion/ddpm.py, DDPM.parameterization
@@ -74,14 +74,7 @@ class Sd1Model:
 
     @cached_property
     def vae_digest(self) -> str:
-        """SHA-256 over the weights of the encoding half, their type and the scale factor."""
-        vae = self._sd_model.first_stage_model
-        digest = hashlib.sha256(f"{next(vae.parameters()).dtype} {float(self._sd_model.scale_factor)}".encode())
-        for part in (vae.encoder, vae.quant_conv):
-            for name, value in part.state_dict().items():
-                digest.update(name.encode())
-                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return encoder_digest(self._sd_model.first_stage_model, self._sd_model.scale_factor)
 
     def token_vectors(self, ids: Sequence[int]) -> dict[str, Tensor]:
         return self._lexicon.token_vectors(ids)
