@@ -60,9 +60,11 @@ class Pose:
 
 
 def draw_outline(rng: np.random.Generator) -> tuple[float, ...]:
-    """Weights of a random odd outline, far enough from a circle (norm .25 to .5), coarse waves stronger."""
-    spread = np.repeat(1.0 / np.array(outlines.HARMONICS, dtype=np.float64), 2)
-    weights = rng.normal(size=outlines.ODD_SIZE) * spread
+    """Weights of a random odd outline, norm .25 to .5; in half of them one wave stands out."""
+    weights = rng.normal(size=outlines.ODD_SIZE)
+    if rng.random() < 0.5:
+        leading = int(rng.integers(len(outlines.HARMONICS)))
+        weights *= np.where(np.arange(outlines.ODD_SIZE) // 2 == leading, 1.0, 0.3)
     weights *= rng.uniform(0.25, 0.5) / np.linalg.norm(weights)
     return tuple(round(float(weight), 4) for weight in weights)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
-import os
-import subprocess
 from pathlib import Path
 
 import repository  # noqa: F401
@@ -55,20 +54,13 @@ def gather(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     tensors = {f"vae.{k}": v for k, v in folded(vae["ema"], pool["mean"], pool["spread"]).items()}
     tensors |= {f"text.{k}": v for k, v in text_tensors(text["reader"]).items()}
     tensors |= {f"unet.{k}": v for k, v in unet["ema"].items()}
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
-    ).stdout.strip()
     minutes = {
         name: f"{held['minutes']:.1f} min, {held['step']} steps"
         for name, held in (("vae", vae), ("text", text), ("unet", unet))
     }
-    said = {
-        "commit": commit,
-        "machine": f"{os.cpu_count()} CPU cores",
-        "seed": "1",
-        "torch": torch.__version__,
-        **minutes,
-    }
+    starts = json.loads((folder / "made.json").read_text(encoding="utf-8"))
+    said = {name: "; ".join(dict.fromkeys(str(start[name]) for start in starts)) for name in ("commit", "seed", "on")}
+    said |= {"torch": torch.__version__, **minutes}
     return tensors, said
 
 

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
+import os
+import subprocess
 from pathlib import Path
 
 import repository  # noqa: F401
 
 SHARES = {"vae": 0.24, "text": 0.05, "pool": 0.06, "unet": 0.6, "judge": 0.05}  # of the minutes given
+
+
+def say_what(folder: Path, given: argparse.Namespace) -> None:
+    """Leave folder/made.json: every start's commit, seed, minutes, threads and machine, for the weights to name."""
+    path = folder / "made.json"
+    starts = json.loads(path.read_text(encoding="utf-8")) if given.resume and path.exists() else []
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+    commit = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
+    threads = f"{given.threads or os.cpu_count()} threads on {os.cpu_count()} CPU cores"
+    starts.append({"commit": commit, "seed": given.seed, "stage": given.stage, "minutes": given.minutes, "on": threads})
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(starts, indent=1), encoding="utf-8")
 
 
 def main() -> None:
@@ -25,6 +40,7 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(given.threads)
+    say_what(given.folder, given)
     for stage, share in SHARES.items():
         if given.stage in ("all", stage):
             minutes = given.minutes * (share if given.stage == "all" else 1.0)
