@@ -1,4 +1,4 @@
-"""The command line: train, check and generate without a WebUI. Flags come from the settings; nothing has two names.
+"""The command line: train, check, generate without a WebUI. Flags come from the settings; nothing has two names.
 
 Exit codes: 0 done, 2 bad input, 3 stopped, 4 failed.
 """
@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinv_ext import __version__
+from tinv_ext.cli_embeddings import add_commands
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.settings import ABOUT, DEFAULTS, GROUPS
 
 if TYPE_CHECKING:
+    from tinv_ext.core.model import Lexicon
     from tinv_ext.core.prepare import Preparation
     from tinv_ext.hosts.diffusers import DiffusersHost
 
@@ -62,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     ui = _command(commands, "ui", _ui, "serve the page of the WebUI's tab on this machine")
     _add_model(ui)
     ui.add_argument("--port", type=int, default=7870)
+    add_commands(lambda *said: _command(commands, *said), _lexicon)
     _add_toy(commands)
     return parser
 
@@ -227,6 +230,11 @@ def _pipeline(model: str) -> tuple[Any, dict[str, str | None]]:
     path = Path(model).expanduser()
     facts = {"model_name": path.stem if path.is_file() else path.name, "model_hash": short_hash(path), "source": model}
     return open_pipeline(path), facts
+
+
+def _lexicon(model: str) -> Lexicon:
+    """Tokens and token vectors of a model, wherever it runs."""
+    return _host({"embeddings": None, "model": model, "device": "cpu", "precision": "auto"}, {}).lexicon
 
 
 # --- check -------------------------------------------------------------------------------------------------------

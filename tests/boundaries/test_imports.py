@@ -14,12 +14,14 @@ OFFLINE = NUMBERS | {"diffusers", "transformers", "yaml"}
 WEBUI = {"modules", "ldm", "sgm", "torch"}
 WHOLE = {"tinv_ext"}
 JOB = ("tinv_ext.job", "tinv_ext.jobs", "tinv_ext.runs", "tinv_ext.events", "tinv_ext.recorder", "tinv_ext.confinement")
+FILES = ("tinv_ext.conversion", "tinv_ext.inspection", "tinv_ext.shelf")
 
 # part: (its modules, what it may import beside the standard library). The longest prefix decides the part.
 PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "root": (("tinv_ext",), set()),
     "core": (("tinv_ext.core",), NUMBERS | {"tinv_ext.core"}),
     "job": (JOB, NUMBERS | {"tinv_ext.core", "tinv_ext.hosts.base"} | set(JOB)),
+    "files": (FILES, NUMBERS | {"tinv_ext.core", "tinv_ext.hosts.base", "tinv_ext.runs", *FILES}),
     "hosts": (("tinv_ext.hosts",), set()),
     "base": (("tinv_ext.hosts.base", "tinv_ext.hosts.text", "tinv_ext.hosts.vae"), NUMBERS | {"tinv_ext.core"}),
     "a1111": (
@@ -40,7 +42,7 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         | {"tinv_ext.jobs", "tinv_ext.ui"},
     ),
     "api": (("tinv_ext.api",), {"fastapi", "pydantic"} | WHOLE),
-    "cli": (("tinv_ext.cli", "tinv_ext.__main__"), WHOLE),
+    "cli": (("tinv_ext.cli", "tinv_ext.cli_embeddings", "tinv_ext.__main__"), WHOLE),
     "progress": (("tinv_ext.progress",), {"tqdm", "tinv_ext.core", *JOB}),
     "lesson": (("tinv_ext.lesson", "tinv_ext.demo"), NUMBERS | {"matplotlib"} | WHOLE),
     "standalone": (("tinv_ext.standalone",), {"gradio", "fastapi", "uvicorn"} | WHOLE),
@@ -51,7 +53,7 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
 }
 # These call any part, but only from inside a function: `--help` must not wait for torch.
 LATE = {"api", "cli", "webui"}
-LATE_TOP = {"tinv_ext.core", "tinv_ext.cli", "tinv_ext.api", "fastapi", "pydantic"}
+LATE_TOP = {"tinv_ext.core", "tinv_ext.cli", "tinv_ext.cli_embeddings", "tinv_ext.api", "fastapi", "pydantic"}
 EVERYONE = set(sys.stdlib_module_names) | {"tomllib", "tomli", "tinv_ext.__version__"}
 
 

@@ -16,6 +16,12 @@ ENCODER_OF_WIDTH: Mapping[int, str] = {768: "clip_l", 1024: "clip_h", 1280: "cli
 """Which text encoder an embedding of one tensor is for; any other width (our toy's) counts as clip_l."""
 
 ENCODERS = ("clip_l", "clip_g", "clip_h")
+FAMILIES: Mapping[tuple[tuple[str, int], ...], str] = {
+    (("clip_l", 768),): "SD1",
+    (("clip_h", 1024),): "SD2",
+    (("clip_l", 768), ("clip_g", 1280)): "SDXL",
+}
+"""Which models an embedding is for, by the encoders and widths of its vectors, in the order of ENCODERS."""
 MAX_DEPTH = 32
 MAX_VALUES = 20_000
 MAX_CHARACTERS = 1 << 22
@@ -72,6 +78,11 @@ class Embedding:
     def widths(self) -> dict[str, int]:
         """The width of a vector by encoder, such as {"clip_l": 768}."""
         return {key: value.shape[1] for key, value in self.vectors.items()}
+
+    @property
+    def family(self) -> str | None:
+        """SD1, SD2 or SDXL; None for another model's, such as the toy's, and for one half of a pair."""
+        return FAMILIES.get(tuple(self.widths.items()))
 
 
 def _shape_problems(name: str, vectors: Mapping[str, Tensor]) -> list[str]:

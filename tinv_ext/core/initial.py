@@ -63,13 +63,15 @@ def from_file(path: Path, count: int | None, lexicon: Lexicon) -> Beginning:
 
 def unfit(embedding: Embedding, widths: Mapping[str, int]) -> str:
     """Why an embedding cannot be used with a model of these widths, as a sentence; empty if it can."""
-    has = {encoder: vector.shape[1] for encoder, vector in embedding.vectors.items()}
+    problem = unfit_widths(embedding.widths, widths)
+    return f'The embedding "{embedding.name}" {problem}' if problem else ""
+
+
+def unfit_widths(has: Mapping[str, int], widths: Mapping[str, int]) -> str:
+    """As `unfit`, for widths by encoder; the sentence begins with its verb."""
     if sorted(has.values()) == sorted(widths.values()):
         return ""
-    return (
-        f'The embedding "{embedding.name}" has vectors of width {_said(has)}; the model takes {_said(widths)}. '
-        "It was made for another kind of model."
-    )
+    return f"has vectors of width {_said(has)}; the model takes {_said(widths)}. It was made for another kind of model."
 
 
 def _said(widths: Mapping[str, int]) -> str:

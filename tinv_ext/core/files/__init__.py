@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinv_ext.core.files.atomic import atomic_write, replace_file
 from tinv_ext.core.files.layouts import Contents, Found
 from tinv_ext.core.files.reading import read_all, read_contents, read_embedding
-from tinv_ext.core.files.writing import DEFAULTS, FOLDER, FORMATS, write_embedding
+from tinv_ext.core.files.writing import DEFAULTS, FOLDER, FORMATS, suffix_of, usual_format, write_embedding
 
 __all__ = [
     "DEFAULTS",
@@ -18,5 +18,7 @@ __all__ = [
     "read_contents",
     "read_embedding",
     "replace_file",
+    "suffix_of",
+    "usual_format",
     "write_embedding",
 ]

@@ -46,15 +46,22 @@ def _part(folder: Path, stem: str, read: Callable[[Path], Contents]) -> Contents
 
 
 def write_folder(embedding: Embedding, folder: Path) -> None:
-    """Write `embedding` as such a folder, made if it is missing; a style if its facts say `concept: style`."""
+    """Write `embedding` as such a folder, made if it is missing; a style if its facts or its template say so."""
     folder.mkdir(parents=True, exist_ok=True)
     for stem, (_, vectors) in zip(STEMS, embedding.vectors.items()):
         _write(folder / f"{stem}.safetensors", safetensors_bytes({embedding.name: vectors}, metadata_of(embedding)))
     if len(embedding.vectors) == 1:
         (folder / f"{STEMS[1]}.safetensors").unlink(missing_ok=True)
     _write(folder / "token_identifier.txt", embedding.name.encode("utf-8"))
-    concept = "style" if embedding.facts.get("concept") == "style" else "object"
-    _write(folder / "type_of_concept.txt", concept.encode("ascii"))
+    _write(folder / "type_of_concept.txt", _concept(embedding).encode("ascii"))
+
+
+def _concept(embedding: Embedding) -> str:
+    """What diffusers calls the learnable property: as the facts say, else as the templates of the run were."""
+    settings = embedding.facts.get("settings")
+    template = str(settings.get("template", "")) if isinstance(settings, dict) else ""
+    style = embedding.facts.get("concept", "style" if template.startswith("style") else "object") == "style"
+    return "style" if style else "object"
 
 
 def _write(path: Path, data: bytes) -> None:

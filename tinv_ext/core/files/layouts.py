@@ -29,6 +29,7 @@ NOT_EMBEDDINGS = {
     "unet.": "a LoRA without embeddings in it",
     "IN01": "XTI (a vector for each layer of the UNet), which no other program loads",
     "t5xxl": "an embedding for SD3, which is not supported",
+    "optimizer_state_dict": "the WebUI's optimizer (.optim) beside an embedding",
 }
 
 

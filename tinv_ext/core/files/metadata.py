@@ -14,9 +14,9 @@ from tinv_ext.core.files.webui import facts_text
 
 MAX_FOREIGN_CHARACTERS = 10_000
 ARCHITECTURES = {
-    (("clip_l", 768),): "stable-diffusion-v1",
-    (("clip_h", 1024),): "stable-diffusion-v2-512",
-    (("clip_l", 768), ("clip_g", 1280)): "stable-diffusion-xl-v1-base",
+    "SD1": "stable-diffusion-v1",
+    "SD2": "stable-diffusion-v2-512",
+    "SDXL": "stable-diffusion-xl-v1-base",
 }
 AS_THEY_ARE = ("author", "description", "license", "tags")
 
@@ -29,9 +29,8 @@ def metadata_of(embedding: Embedding) -> dict[str, str]:
         "modelspec.title": embedding.name,
         "modelspec.trigger_phrase": embedding.name,
     }
-    family = ARCHITECTURES.get(tuple(embedding.widths.items()))
-    if family:
-        metadata["modelspec.architecture"] = f"{family}/textual-inversion"
+    if embedding.family:
+        metadata["modelspec.architecture"] = f"{ARCHITECTURES[embedding.family]}/textual-inversion"
     known = {key: embedding.facts[key] for key in AS_THEY_ARE if isinstance(embedding.facts.get(key), str)}
     return metadata | {f"modelspec.{key}": value for key, value in known.items()}
 

@@ -49,7 +49,7 @@ def _image_format(head: bytes) -> str | None:
 
 def image_payload(path: Path) -> tuple[dict[str, Any], str]:
     """The values in a picture and where they were: in the text, or in the pixels if that is missing or damaged."""
-    texts, picture = _opened(path)
+    texts, picture = opened(path)
     try:
         if CHUNK in texts:
             return _values_of_text(texts), "text"
@@ -64,7 +64,8 @@ def image_payload(path: Path) -> tuple[dict[str, Any], str]:
     return {**_values(payload), **_own(texts)}, "pixels"
 
 
-def _opened(path: Path) -> tuple[dict[str, str], Image.Image]:
+def opened(path: Path) -> tuple[dict[str, str], Image.Image]:
+    """The texts of a picture that can carry an embedding, and the picture as RGB; FormatError when it is none."""
     with open(path, "rb") as file:
         kind = _image_format(file.read(16))
         Image.init()

@@ -90,6 +90,16 @@ def payload_of(picture: Image.Image) -> bytes | None:
     return _inflated((((high ^ mask) << 4) | (low ^ mask)).astype(np.uint8).tobytes())
 
 
+def without_payload(picture: Image.Image) -> Image.Image:
+    """The picture between the two blocks; the whole of it where there are none."""
+    if payload_of(picture) is None:
+        return picture.convert("RGB")
+    pixels = np.asarray(picture.convert("RGB"))
+    lit = np.flatnonzero(np.all(pixels > 0, axis=2).any(axis=0))
+    gaps = lit[0] + np.flatnonzero(~(pixels[:, lit[0] : lit[-1] + 1] & 0x0F).any(axis=(0, 2)))
+    return Image.fromarray(pixels[:, gaps[0] + 1 : gaps[-1]])
+
+
 def _without_black_border(pixels: Bytes) -> Bytes:
     """Cut off rows and columns at the rim in which no pixel has all three colours above zero."""
     lit: NDArray[np.bool_] = np.all(pixels > 0, axis=2)

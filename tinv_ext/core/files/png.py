@@ -21,8 +21,8 @@ from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.files.atomic import atomic_write
 from tinv_ext.core.files.layouts import FACTS_KEY
-from tinv_ext.core.files.pictures import CHUNK, TENSOR_KEY, is_image
-from tinv_ext.core.files.pixels import with_payload
+from tinv_ext.core.files.pictures import CHUNK, TENSOR_KEY, is_image, opened
+from tinv_ext.core.files.pixels import with_payload, without_payload
 from tinv_ext.core.files.reading import read_embedding
 from tinv_ext.core.files.webui import facts_text, webui_values
 
@@ -64,6 +64,16 @@ def _tensor_as_json(value: object) -> dict[str, Any]:
     if isinstance(value, Tensor):
         return {TENSOR_KEY: value.tolist()}
     raise TypeError(f"a {type(value).__name__} has no place in a picture's text")
+
+
+def carried_picture(path: Path) -> tuple[Image.Image, dict[str, str]]:
+    """The picture without what it carries, and its other texts. FormatError when it is no picture that can be read."""
+    texts, picture = opened(path)
+    try:
+        bare = without_payload(picture)
+    except FormatError:  # the pixels' copy is damaged, so they are no more than decoration
+        bare = picture
+    return bare, {key: value for key, value in texts.items() if key not in (CHUNK, FACTS_KEY)}
 
 
 def read_png_embedding(path: Path) -> Embedding:

@@ -21,6 +21,7 @@ LOOKALIKES = {
     b"version https://": "a Git LFS pointer: fetch the file itself (`git lfs pull`)",
     b"\xff\xd8\xff": "a JPEG, which cannot carry an embedding: it loses the lowest bits",
     b"{": "a text with settings, not tensors",
+    b"\x93NUMPY": "of numpy, as diffusers' script for JAX leaves it: convert it with the program that made it",
 }
 
 

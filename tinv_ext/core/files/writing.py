@@ -118,3 +118,15 @@ FORMATS: dict[str, Encode] = {
 }
 FOLDER = "diffusers-folder"
 DEFAULTS = {".pt": "a1111", ".safetensors": "safetensors", ".bin": "diffusers-bin", ".png": "png"}
+SUFFIXES = {"a1111": ".pt", "diffusers-bin": ".bin", "png": ".png", FOLDER: ""}
+"""The suffix by which programs know a format, where it is not `.safetensors`."""
+
+
+def suffix_of(chosen: str) -> str:
+    """The suffix that a file of this format must have for programs that go by it."""
+    return SUFFIXES.get(chosen, ".safetensors")
+
+
+def usual_format(embedding: Embedding) -> str:
+    """The format that the programs of the embedding's family expect first: `a1111`, for SDXL `safetensors`."""
+    return "a1111" if len(embedding.vectors) == 1 else "safetensors"
