@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
-from tinv_ext import __version__, runs
+from tinv_ext import __version__, card, runs
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.errors import NumericError
+from tinv_ext.core.errors import NumericError, TinvError
 from tinv_ext.core.evaluation import Probe, evaluate
 from tinv_ext.core.files import write_embedding
-from tinv_ext.core.files.png import save_png_with_embedding
+from tinv_ext.core.files.png import carries_embedding, save_png_with_embedding
 from tinv_ext.core.model import Model
 from tinv_ext.core.prepare import Preparation
 from tinv_ext.core.previews import infotext, preview_requests
@@ -91,6 +91,7 @@ class Recorder:
         file = self.host.embeddings_folder / f"{self.preparation.config.name}.pt"
         self._set_aside_old(file)
         self._write_embedding("embedding", file)
+        self._put_card(file)
         status = runs.Status("finished" if self.finished else "stopped", self.state.step, str(file))
         self.folder.write_status(status)
         self.folder.note(f"{status.status} at step {status.steps}: {file}")
@@ -160,15 +161,40 @@ class Recorder:
         write_embedding(self._embedding(path.stem), path)
         self.report(Wrote(kind, self.state.step, path))
 
+    def _put_card(self, file: Path) -> None:
+        """The last preview as the embedding's card, if that is wished; what hinders it is noted and stops nothing."""
+        config = self.preparation.config
+        if config.card_picture == "none":
+            return
+        try:
+            if self.folder.last_preview(config.name) is None:
+                self._preview()
+            own = card.own_cards(file)
+            source = self.folder.last_preview(config.name)
+            if own and config.card_picture == "new":
+                self.folder.note(f"{own[0].name} is there already, so the card picture was left as it was")
+            elif source:
+                for old in own:
+                    self._keep_aside(old)
+                    old.unlink()
+                self.folder.note(f"the card picture is {card.write_card(source, file)}")
+        except (TinvError, OSError) as error:
+            self.folder.note(f"no card picture was made: {error}")
+
+    def _keep_aside(self, old: Path) -> None:
+        place = self.folder.backup(old)
+        shutil.copy2(old, place)
+        self.folder.note(f"{old.name} was there before; it is kept as {place}")
+
     def _set_aside_old(self, file: Path) -> None:
         """Files of this name that a prompt would find are kept in the run folder before they are replaced."""
         there = sorted(file.parent.iterdir()) if file.parent.is_dir() else []
         for old in there:
             if old.stem.lower() != file.stem.lower() or old.suffix.lower() not in runs.EMBEDDING_SUFFIXES:
                 continue
-            place = self.folder.backup(old)
-            shutil.copy2(old, place)
-            self.folder.note(f"{old.name} was there before; it is kept as {place}")
+            if old.suffix.lower() not in runs.PLAIN_SUFFIXES and not carries_embedding(old):
+                continue  # a picture of the person's own, such as the card's
+            self._keep_aside(old)
             if old != file:
                 old.unlink()
 
@@ -177,14 +203,16 @@ def run_facts(preparation: Preparation, host: Host) -> dict[str, Any]:
     """What is worth knowing of a run afterwards, without any path of this machine."""
     settings = {key: value for key, value in preparation.config.to_dict().items() if key not in _PRIVATE}
     settings["template"] = PureWindowsPath(preparation.config.template).name  # whose \\ and / both part folders
+    said = {key: str(settings.pop(key)).strip() for key in ("author", "license")}
     contents = zip(preparation.survey.pictures, preparation.captions)
-    said = "\n".join(sorted(f"{picture.digest} {caption}" for picture, caption in contents))
+    seen = "\n".join(sorted(f"{picture.digest} {caption}" for picture, caption in contents))
     return {
         "made_by": f"tinv_ext {__version__}",
         "model": {key: value for key, value in host.facts.items() if key not in _PRIVATE},
         "pictures": len(preparation.survey.pictures),
-        "dataset": hashlib.sha256(said.encode()).hexdigest(),
+        "dataset": hashlib.sha256(seen.encode()).hexdigest(),
         "settings": settings,
+        **{key: value for key, value in said.items() if value},
     }
 
 

@@ -66,6 +66,12 @@ class RunFolder:
         """A picture drawn on the way."""
         return self._place("images", f"{name}-{step}{_numbered(index)}.png")
 
+    def last_preview(self, name: str) -> Path | None:
+        """The first picture of the last preview, if one was drawn."""
+        steps = [path.stem[len(name) + 1 :] for path in (self.path / "images").glob("*.png")]
+        drawn = [int(step) for step in steps if step.isdecimal()]
+        return self.preview(name, max(drawn), 0) if drawn else None
+
     def image_embedding(self, name: str, step: int, index: int) -> Path:
         """A picture that carries the embedding."""
         return self._place("image_embeddings", f"{name}-{step}{_numbered(index)}.png")

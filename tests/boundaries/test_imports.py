@@ -13,7 +13,8 @@ NUMBERS = {"torch", "numpy", "PIL", "safetensors"}
 OFFLINE = NUMBERS | {"diffusers", "transformers", "yaml"}
 WEBUI = {"modules", "ldm", "sgm", "torch"}
 WHOLE = {"tinv_ext"}
-JOB = ("tinv_ext.job", "tinv_ext.jobs", "tinv_ext.runs", "tinv_ext.events", "tinv_ext.recorder", "tinv_ext.confinement")
+JOB = ("tinv_ext.job", "tinv_ext.jobs", "tinv_ext.runs", "tinv_ext.events", "tinv_ext.recorder", "tinv_ext.card")
+JOB += ("tinv_ext.confinement",)
 FILES = ("tinv_ext.conversion", "tinv_ext.inspection", "tinv_ext.shelf")
 
 # part: (its modules, what it may import beside the standard library). The longest prefix decides the part.

@@ -20,6 +20,7 @@ from .schedules import parse_schedule
 GROUPS = ("word", "pictures", "training", "evaluation", "previews", "saving", "model")
 FITS = ("crop", "stretch")
 LATENT_SAMPLING = ("once", "deterministic", "random")
+CARD_PICTURES = ("none", "new", "replace")
 CLIP_MODES = ("disabled", "value", "norm")
 
 
@@ -261,6 +262,16 @@ class TrainConfig:
         minimum=0,
         maximum=1_000_000,
     )
+    card_picture: str = setting(
+        "none",
+        "saving",
+        "Card picture",
+        "Show the last preview on the embedding's card: never, where you have put no picture of your own (new), or in "
+        "place of it, which is kept in the run's folder (replace).",
+        choices=CARD_PICTURES,
+    )
+    author: str = setting("", "saving", "Author", "Who made it; written into the embedding.")
+    license: str = setting("", "saving", "Licence", "Under which licence it may be used; written into the embedding.")
     output: str = setting("textual_inversion", "saving", "Log directory", "Folder for runs, their previews and copies.")
 
     # model

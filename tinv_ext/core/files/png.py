@@ -22,7 +22,7 @@ from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.files.atomic import atomic_write
 from tinv_ext.core.files.layouts import FACTS_KEY
 from tinv_ext.core.files.pictures import CHUNK, TENSOR_KEY, is_image, opened
-from tinv_ext.core.files.pixels import with_payload, without_payload
+from tinv_ext.core.files.pixels import payload_of, with_payload, without_payload
 from tinv_ext.core.files.reading import read_embedding
 from tinv_ext.core.files.webui import facts_text, webui_values
 
@@ -64,6 +64,15 @@ def _tensor_as_json(value: object) -> dict[str, Any]:
     if isinstance(value, Tensor):
         return {TENSOR_KEY: value.tolist()}
     raise TypeError(f"a {type(value).__name__} has no place in a picture's text")
+
+
+def carries_embedding(path: Path) -> bool:
+    """Whether the picture `path` is an embedding's file, too, in its text or its pixels."""
+    try:
+        texts, picture = opened(path)
+        return CHUNK in texts or payload_of(picture) is not None
+    except FormatError:
+        return False
 
 
 def carried_picture(path: Path) -> tuple[Image.Image, dict[str, str]]:
