@@ -26,6 +26,7 @@ from torch import Tensor
 
 from tinv_ext.core.captions import CaptionRules
 from tinv_ext.core.dataset import Batch, Dataset, Example
+from tinv_ext.core.images import whole
 from tinv_ext.core.latents import LatentDistribution
 from tinv_ext.core.losses import denoising_loss, draw
 from tinv_ext.core.noise import NoiseSchedule
@@ -33,7 +34,9 @@ from tinv_ext.core.prompts import PromptReader, Word
 from tinv_ext.core.schedules import parse_schedule
 from tinv_ext.core.state import State, new_state
 from tinv_ext.core.trainer import Plan, train
-from tinv_ext.hosts.diffusers import DiffusersHost, standing_in
+from tinv_ext.hosts.diffusers import DiffusersHost
+from tinv_ext.hosts.pipelines import text_encoders
+from tinv_ext.hosts.text import standing_in
 
 WORD = "zworble"
 FOREVER = 10**9
@@ -63,7 +66,10 @@ def work(pipeline: StableDiffusionPipeline, size: int, batch_size: int) -> Work:
     rng = torch.Generator().manual_seed(1)
     shape = (4, size // 8, size // 8)
     latents = [LatentDistribution(torch.randn(shape, generator=rng), torch.full(shape, 0.1)) for _ in CAPTIONS]
-    examples = [Example(f"{i}.png", latent, caption) for i, (latent, caption) in enumerate(zip(latents, CAPTIONS))]
+    examples = [
+        Example(f"{i}.png", latent, caption, whole(size, size))
+        for i, (latent, caption) in enumerate(zip(latents, CAPTIONS))
+    ]
     reader = PromptReader(host.lexicon.tokenizer, (word,))
     dataset = Dataset(examples, ("a photo of [name], [filewords]",), CaptionRules(WORD), reader, "once", 0)
     vectors = host.lexicon.token_vectors(host.lexicon.tokenizer.ids("ball")[:1])
@@ -150,7 +156,8 @@ class BuiltIn:
         latents, noise, timesteps = (part.to(unet.device) for part in (batch.latents, noise, timesteps))
         rows = [prompt.chunks[0] for prompt in batch.prompts]
         ids = torch.tensor([row.ids for row in rows], device=unet.device)
-        with standing_in(it.pipeline.text_encoder.get_input_embeddings(), rows, {WORD: it.state.vectors}):
+        (encoder,) = text_encoders(it.pipeline, 1)
+        with standing_in(encoder, rows, {WORD: it.state.vectors}):
             condition = it.pipeline.text_encoder(ids)[0]
         noisy = it.pipeline.scheduler.add_noise(latents, noise, timesteps)
         answer = unet(noisy.to(unet.dtype), timesteps, condition.to(unet.dtype)).sample

@@ -206,7 +206,7 @@ def _examples(preparation: Preparation, model: Model, report: Report) -> tuple[l
 
 def _example(picture: LatentPicture, caption: str, config: TrainConfig) -> Example:
     weights = opacity_weights(picture.opacity) if config.use_alpha and picture.opacity is not None else None
-    return Example(picture.picture.path.name, picture.latent, caption, weights)
+    return Example(picture.picture.path.name, picture.latent, caption, picture.framing, weights)
 
 
 def _probe(examples: list[Example], preparation: Preparation, model: Model) -> Probe:

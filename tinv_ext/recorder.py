@@ -88,7 +88,7 @@ class Recorder:
         """Write the embedding where prompts find it, and the truth about the run."""
         if self.preparation.config.checkpoint_every:
             self._keep_state()
-        file = self.host.embeddings_folder / f"{self.preparation.config.name}.pt"
+        file = self.host.embeddings_folder / f"{self.preparation.config.name}{self._suffix}"
         self._set_aside_old(file)
         self._write_embedding("embedding", file)
         self._put_card(file)
@@ -126,7 +126,8 @@ class Recorder:
         return max(float(vector.detach().norm(dim=1).mean()) for vector in self.state.vectors.values())
 
     def _snapshot(self) -> None:
-        self._write_embedding("snapshot", self.folder.snapshot(self.preparation.config.name, self.state.step))
+        path = self.folder.snapshot(self.preparation.config.name, self.state.step, self._suffix)
+        self._write_embedding("snapshot", path)
 
     def _keep_state(self) -> None:
         save_state(self.state, self.folder.state, {"threads": torch.get_num_threads(), "torch": torch.__version__})
@@ -155,6 +156,11 @@ class Recorder:
             model_name=facts.get("model_name"),
             facts=run_facts(self.preparation, self.host),
         )
+
+    @property
+    def _suffix(self) -> str:
+        """Of the file that most programs read: SDXL's two tensors go into .safetensors."""
+        return ".pt" if len(self.state.vectors) == 1 else ".safetensors"
 
     def _write_embedding(self, kind: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -58,9 +58,9 @@ class RunFolder:
         """What happened, a line each with its time."""
         return self.path / "log.txt"
 
-    def snapshot(self, name: str, step: int) -> Path:
+    def snapshot(self, name: str, step: int, suffix: str = ".pt") -> Path:
         """An embedding saved on the way."""
-        return self._place("embeddings", f"{name}-{step}.pt")
+        return self._place("embeddings", f"{name}-{step}{suffix}")
 
     def preview(self, name: str, step: int, index: int) -> Path:
         """A picture drawn on the way."""

@@ -11,7 +11,7 @@ from tests.boundaries.sources import Import, files, imports, module_name, tree
 
 NUMBERS = {"torch", "numpy", "PIL", "safetensors"}
 OFFLINE = NUMBERS | {"diffusers", "transformers", "yaml"}
-WEBUI = {"modules", "ldm", "sgm", "torch"}
+WEBUI = {"modules", "ldm", "sgm", "open_clip", "torch"}
 WHOLE = {"tinv_ext"}
 JOB = ("tinv_ext.job", "tinv_ext.jobs", "tinv_ext.runs", "tinv_ext.events", "tinv_ext.recorder", "tinv_ext.card")
 JOB += ("tinv_ext.confinement",)
@@ -32,10 +32,10 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         | {"tinv_ext.core", "tinv_ext.hosts.base", "tinv_ext.hosts.text", "tinv_ext.hosts.vae", "tinv_ext.hosts.a1111"},
     ),
     "diffusers": (
-        ("tinv_ext.hosts.diffusers", "tinv_ext.hosts.loading", "tinv_ext.hosts.sd1"),
+        ("tinv_ext.hosts.diffusers", "tinv_ext.hosts.pipelines", "tinv_ext.hosts.loading", "tinv_ext.hosts.sd1"),
         OFFLINE
         | {"tinv_ext.core", "tinv_ext.hosts.base", "tinv_ext.hosts.text", "tinv_ext.hosts.vae"}
-        | {"tinv_ext.hosts.diffusers", "tinv_ext.hosts.loading", "tinv_ext.hosts.sd1"},
+        | {"tinv_ext.hosts.diffusers", "tinv_ext.hosts.pipelines", "tinv_ext.hosts.loading", "tinv_ext.hosts.sd1"},
     ),
     "ui": (
         ("tinv_ext.ui",),

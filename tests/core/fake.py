@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tinv_ext.core.captions import CaptionRules
 from tinv_ext.core.dataset import Dataset, Example
+from tinv_ext.core.images import Framing, whole
 from tinv_ext.core.latents import LatentDistribution
 from tinv_ext.core.noise import NoiseSchedule, scaled_linear
 from tinv_ext.core.prompts import Prompt, PromptReader, Word
@@ -44,7 +45,10 @@ class Fake:
     poison_at: int | None = None
     calls: int = 0
 
-    def encode_prompts(self, prompts: Sequence[Prompt], words: Mapping[str, Mapping[str, Tensor]]) -> Tensor:
+    def encode_prompts(
+        self, prompts: Sequence[Prompt], words: Mapping[str, Mapping[str, Tensor]], framings: Sequence[Framing]
+    ) -> Tensor:
+        assert len(framings) == len(prompts)
         rows = torch.tensor([[sum(prompt.chunks[0].ids) % 97 / 97.0] for prompt in prompts])  # (B, 1)
         vectors = torch.cat([tensor for word in words.values() for tensor in word.values()])  # (n, WIDTH)
         return torch.tanh(vectors.sum(0) * (1 + rows))  # (B, WIDTH)
@@ -64,6 +68,7 @@ def examples(count: int = 5, weights: Tensor | None = None) -> list[Example]:
             f"{index}.png",
             LatentDistribution(torch.randn(4, 2, 2, generator=rng), torch.rand(4, 2, 2, generator=rng)),
             f"blue, number {index}",
+            whole(16, 16),
             weights,
         )
         for index in range(count)

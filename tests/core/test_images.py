@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.images import Picture, load, survey
+from tinv_ext.core.images import Framing, Picture, framing, load, survey
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -301,6 +301,27 @@ def test_pictures_are_cut_at_the_middle_and_never_stretched(
     assert slope_x == pytest.approx(min(width / target[0], height / target[1]), rel=0.08)
     assert pixels[0].mean() == pytest.approx(0.5, abs=0.02)
     assert pixels[1].mean() == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("size", "target", "crop"),
+    [((64, 64), (64, 64), (0, 0)), ((200, 100), (64, 64), (0, 32)), ((60, 120), (64, 96), (16, 0))],
+)
+def test_a_framing_says_what_was_cut(
+    tmp_path: Path, size: tuple[int, int], target: tuple[int, int], crop: tuple[int, int]
+) -> None:
+    """The rows and columns of the scaled picture that `load` leaves away first; heights before widths."""
+    columns = np.tile(np.arange(size[0], dtype=np.uint8), (size[1], 1))
+    rows = np.tile(np.arange(size[1], dtype=np.uint8)[:, None], (1, size[0]))
+    save(tmp_path / "a.png", Image.fromarray(np.stack([rows, columns, rows], 2)))
+    picture = only(tmp_path)
+    found = framing(picture, *target)
+    assert found == Framing((size[1], size[0]), crop, (target[1], target[0]))
+    assert found.numbers == (size[1], size[0], *crop, target[1], target[0])
+    scale = max(target[0] / size[0], target[1] / size[1])
+    first = (load(picture, *target)[0][:2, 0, 0] + 1) * 127.5  # row and column of the picture that came to the corner
+    assert first.tolist() == pytest.approx([crop[0] / scale, crop[1] / scale], abs=1.5)
+    assert framing(picture, *target, stretch=True).crop == (0, 0)
 
 
 def test_a_picture_of_the_right_size_is_not_touched(tmp_path: Path) -> None:

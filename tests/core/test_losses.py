@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tests.core.fake import WIDTH, Fake, beginning, dataset, examples
 from tinv_ext.core.dataset import Batch, opacity_weights
+from tinv_ext.core.images import whole
 from tinv_ext.core.losses import denoising_losses, draw
 from tinv_ext.core.noise import NoiseSchedule, scaled_linear
 
@@ -66,7 +67,8 @@ def losses(weights: Tensor | None, model: Fake | None = None) -> Tensor:
     rng = torch.Generator().manual_seed(9)
     latents, noise = torch.randn(2, 2, 4, 2, 2, generator=rng)
     rows = None if weights is None else torch.stack([weights, torch.ones(1, 2, 2)])
-    batch = Batch(latents, tuple(dataset().reader.read(text) for text in ("it", "it , blue")), rows)
+    prompts = tuple(dataset().reader.read(text) for text in ("it", "it , blue"))
+    batch = Batch(latents, prompts, (whole(16, 16),) * 2, rows)
     words = {"it": {"clip_l": torch.full((2, WIDTH), 0.2)}}
     return denoising_losses(model, batch, words, noise, torch.tensor([100, 700]))  # type: ignore[arg-type]
 

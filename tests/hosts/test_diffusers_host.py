@@ -15,6 +15,7 @@ from PIL import Image
 
 from tinv_ext import job
 from tinv_ext.core.files import read_embedding
+from tinv_ext.core.images import whole
 from tinv_ext.core.previews import PictureRequest
 from tinv_ext.core.prompts import PromptReader, Word
 from tinv_ext.core.settings import TrainConfig
@@ -163,10 +164,11 @@ def test_a_broken_model_forgets_the_word(tiny_pipeline: StableDiffusionPipeline,
     reader = PromptReader(host.lexicon.tokenizer, (Word(WORD, tuple(host.lexicon.tokenizer.ids(WORD)), 2),))
     plain = reader.read("a cat")
     with host.training(1) as model, torch.no_grad():
-        before = model.encode_prompts([plain], {})
+        before = model.encode_prompts([plain], {}, [whole(64, 64)])
         with pytest.raises(RuntimeError):
-            model.encode_prompts([reader.read(f"a {WORD}")], {WORD: {"clip_l": torch.zeros(2, 7)}})
-        assert torch.equal(model.encode_prompts([plain], {}), before)
+            model.encode_prompts([reader.read(f"a {WORD}")], {WORD: {"clip_l": torch.zeros(2, 7)}}, [whole(64, 64)])
+        after = model.encode_prompts([plain], {}, [whole(64, 64)])
+    assert torch.equal(after.context, before.context)
 
 
 # --- the same pictures as diffusers ---------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 import tinv_ext.hosts
 from tinv_ext.core import trainer
 from tinv_ext.core.dataset import Batch
+from tinv_ext.core.images import whole
 from tinv_ext.core.prompts import PromptReader, Word
 from tinv_ext.core.schedules import parse_schedule
 from tinv_ext.core.state import new_state
@@ -80,7 +81,7 @@ class Prepared:
         part = slice(self.given, self.given + size)
         self.given += size
         prompts = tuple(self.reader.read(text) for text in self.task.texts[part])
-        return Batch(self.task.latents[part], prompts, None)
+        return Batch(self.task.latents[part], prompts, (whole(64, 64),) * len(prompts), None)
 
 
 def our_gradient(

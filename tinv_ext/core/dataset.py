@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .captions import CaptionRules, draw_line, expand, vary
+from .images import Framing
 from .latents import LatentDistribution
 from .prompts import Prompt, PromptReader
 from .state import State
@@ -22,15 +23,17 @@ class Example:
     name: str
     latent: LatentDistribution
     caption: str
+    framing: Framing
     weights: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples drawn for one forward pass: latents (B, 4, h, w), prompts, loss weights (B, 1, h, w) or None."""
+    """Examples drawn for one forward pass: latents (B, 4, h, w), prompts, framings, weights (B, 1, h, w) or None."""
 
     latents: Tensor
     prompts: tuple[Prompt, ...]
+    framings: tuple[Framing, ...]
     weights: Tensor | None
 
 
@@ -56,7 +59,7 @@ class Dataset:
         chosen = [self.examples[index] for index in self._next(size, state)]
         prompts = tuple(self.reader.read(self._prompt(example, state.rng)) for example in chosen)
         latents = torch.stack([self._latent(example, state.rng) for example in chosen])
-        return Batch(latents, prompts, _stack_weights(chosen))
+        return Batch(latents, prompts, tuple(example.framing for example in chosen), _stack_weights(chosen))
 
     def _next(self, size: int, state: State) -> list[int]:
         while len(state.order) < size:

@@ -40,7 +40,8 @@ def make_probe(
     latents = torch.stack([example.latent.mean for example in chosen])
     middles = (torch.arange(len(chosen), dtype=torch.float64) + 0.5) * (schedule.timesteps / len(chosen))
     timesteps = middles.long()[torch.randperm(len(chosen), generator=rng)]
-    batch = Batch(latents, tuple(prompt for prompt in prompts for _ in range(draws)), None)
+    texts = tuple(prompt for prompt in prompts for _ in range(draws))
+    batch = Batch(latents, texts, tuple(example.framing for example in chosen), None)
     return Probe(batch, torch.randn(latents.shape, generator=rng), timesteps)
 
 
@@ -50,6 +51,6 @@ def evaluate(model: Model, probe: Probe, words: Words, batch_size: int = 8) -> f
     losses = []
     for start in range(0, len(probe.timesteps), batch_size):
         part = slice(start, start + batch_size)
-        batch = Batch(probe.batch.latents[part], probe.batch.prompts[part], None)
+        batch = Batch(probe.batch.latents[part], probe.batch.prompts[part], probe.batch.framings[part], None)
         losses.append(denoising_losses(model, batch, words, probe.noise[part], probe.timesteps[part]))
     return float(torch.cat(losses).double().mean())

@@ -37,6 +37,29 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Framing:
+    """How a picture was brought to its size, in pixels, heights before widths: what SDXL is told of each.
+
+    `original` is the upright picture's size, `crop` how much was cut off at the top and left after scaling, `target`
+    the size it came to (Podell et al. 2023, arXiv 2307.01952, section 2.2).
+    """
+
+    original: tuple[int, int]
+    crop: tuple[int, int]
+    target: tuple[int, int]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """All six, in the order in which SDXL takes them."""
+        return (*self.original, *self.crop, *self.target)
+
+
+def whole(width: int, height: int) -> Framing:
+    """The framing of a picture that has its size by itself: what pictures are asked for with when they are drawn."""
+    return Framing((height, width), (0, 0), (height, width))
+
+
+@dataclass(frozen=True)
 class Survey:
     """What was found in a folder: pictures to use, and files left out with the reason."""
 
@@ -166,14 +189,25 @@ def _from_deep_grey(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey).convert("RGB")
 
 
+def framing(picture: Picture, width: int, height: int, stretch: bool = False) -> Framing:
+    """How `load` brings the picture to W×H. A stretched picture has lost nothing at its edges."""
+    _, left, top = (None, 0, 0) if stretch else _covering(picture.width, picture.height, width, height)
+    return Framing((picture.height, picture.width), (top, left), (height, width))
+
+
 def _fit(image: Image.Image, width: int, height: int, stretch: bool) -> Image.Image:
     if stretch:
         return image.resize((width, height), Image.Resampling.LANCZOS)
-    if image.width * height <= image.height * width:  # as narrow as the target, or narrower
-        covering = (width, math.ceil(Fraction(image.height * width, image.width)))
-    else:
-        covering = (math.ceil(Fraction(image.width * height, image.height)), height)
-    if image.size != covering:
-        image = image.resize(covering, Image.Resampling.LANCZOS)
-    left, top = (covering[0] - width) // 2, (covering[1] - height) // 2
+    size, left, top = _covering(image.width, image.height, width, height)
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
     return image.crop((left, top, left + width, top + height))
+
+
+def _covering(has_width: int, has_height: int, width: int, height: int) -> tuple[tuple[int, int], int, int]:
+    """The size (width, height) that just covers W×H, and what lies left of and above the middle part of it."""
+    if has_width * height <= has_height * width:  # as narrow as the target, or narrower
+        size = (width, math.ceil(Fraction(has_height * width, has_width)))
+    else:
+        size = (math.ceil(Fraction(has_width * height, has_height)), height)
+    return size, (size[0] - width) // 2, (size[1] - height) // 2

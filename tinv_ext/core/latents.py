@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .errors import NumericError
 from .files import atomic_write
-from .images import Picture, load
+from .images import Framing, Picture, framing, load
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,12 @@ class LatentDistribution:
 
 @dataclass(frozen=True)
 class LatentPicture:
-    """A picture as the trainer sees it: its latent, and its opacity (1, h, w) if it has transparency."""
+    """A picture as the trainer sees it: latent, framing, and its opacity (1, h, w) if it has transparency."""
 
     picture: Picture
     latent: LatentDistribution
     opacity: Tensor | None
+    framing: Framing
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def encode_pictures(
         latents = encode(torch.stack([pixels for pixels, _ in loaded]))
         for index, (picture, (_, opacity)) in enumerate(zip(group, loaded)):
             latent = LatentDistribution(latents.mean[index].float().cpu(), latents.std[index].float().cpu())
-            found[picture.digest] = entry = LatentPicture(picture, _finite(latent, picture), opacity)
+            found[picture.digest] = entry = _entry(picture, rules, latent, opacity)
             if cache is not None:
                 _keep(entry, rules, cache)
         report(min(start + batch_size, len(missing)), len(missing))
@@ -81,14 +82,19 @@ def _unique(pictures: Sequence[Picture]) -> list[Picture]:
 
 def _of(entry: LatentPicture | None, picture: Picture) -> LatentPicture:
     assert entry is not None  # every digest was found or encoded above
-    return LatentPicture(picture, entry.latent, entry.opacity)
+    return replace(entry, picture=picture)
+
+
+def _entry(picture: Picture, rules: EncodeRules, latent: LatentDistribution, opacity: Tensor | None) -> LatentPicture:
+    how = framing(picture, rules.width, rules.height, rules.stretch)
+    return LatentPicture(picture, _finite(latent, picture), opacity, how)
 
 
 def _finite(latent: LatentDistribution, picture: Picture) -> LatentDistribution:
     if not (torch.isfinite(latent.mean).all() and torch.isfinite(latent.std).all()):
         raise NumericError(
             f'The VAE gives values that are not numbers for "{picture.path}". '
-            "Run the VAE in full precision (--no-half-vae) or remove the picture."
+            "It does so in full precision, too: remove the picture, or load another VAE."
         )
     return latent
 
@@ -105,10 +111,9 @@ def _cached(picture: Picture, rules: EncodeRules, cache: Path | None) -> LatentP
         return None
     try:
         kept = load_file(path)
-        latent = _finite(LatentDistribution(kept["mean"], kept["std"]), picture)
+        return _entry(picture, rules, LatentDistribution(kept["mean"], kept["std"]), kept.get("opacity"))
     except (SafetensorError, OSError, KeyError, NumericError):
         return None
-    return LatentPicture(picture, latent, kept.get("opacity"))
 
 
 def _keep(entry: LatentPicture, rules: EncodeRules, cache: Path) -> None:

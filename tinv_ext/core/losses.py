@@ -27,7 +27,7 @@ def denoising_loss(model: Model, batch: Batch, words: Words, noise: Tensor, time
 def denoising_losses(model: Model, batch: Batch, words: Words, noise: Tensor, timesteps: Tensor) -> Tensor:
     """As `denoising_loss`, one number for each example: (B,)."""
     latents, noise, timesteps = (part.to(model.device) for part in (batch.latents, noise, timesteps))
-    condition = model.encode_prompts(batch.prompts, words)
+    condition = model.encode_prompts(batch.prompts, words, batch.framings)
     answer = model.denoise(model.noise.add(latents, noise, timesteps), timesteps, condition)
     error = (answer.float() - model.noise.target(latents, noise, timesteps).float()) ** 2  # (B, 4, h, w)
     if batch.weights is not None:

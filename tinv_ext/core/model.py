@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from .images import Framing
 from .latents import LatentDistribution
 from .noise import NoiseSchedule
 from .prompts import Prompt, Tokenizer
@@ -56,8 +57,11 @@ class Model(Lexicon, Protocol):
         """Latents (B, 4, H/8, W/8) of pixels (B, 3, H, W) in [-1, 1], scaled as the UNet expects them."""
         ...
 
-    def encode_prompts(self, prompts: Sequence[Prompt], words: Words) -> Condition:
-        """The condition of a batch of prompts; differentiable in the vectors of `words`."""
+    def encode_prompts(self, prompts: Sequence[Prompt], words: Words, framings: Sequence[Framing]) -> Condition:
+        """The condition of a batch of prompts; differentiable in the vectors of `words`.
+
+        `framings` has one for each prompt: only SDXL is told them.
+        """
         ...
 
     def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:

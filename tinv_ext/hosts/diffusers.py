@@ -1,4 +1,4 @@
-"""The offline host: a diffusers pipeline of Stable Diffusion 1, for the command line, the tests, and as the reference.
+"""The offline host: a diffusers pipeline of SD1, SD2 or SDXL, for the command line, the tests, and as the reference.
 
 Works with diffusers 0.30.3 / transformers 4.30.2 and with those of today.
 """
@@ -8,56 +8,51 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.files import read_embedding
+from tinv_ext.core.images import Framing, whole
 from tinv_ext.core.initial import unfit
 from tinv_ext.core.latents import LatentDistribution
 from tinv_ext.core.model import Model, Words
 from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.previews import PictureRequest
-from tinv_ext.core.prompts import Prompt, PromptReader, Tokenizer, Word, equal_chunks
-from tinv_ext.hosts.text import ClipTokenizer, emphasized, only, standing_in
-from tinv_ext.hosts.vae import encoder_digest
+from tinv_ext.core.prompts import Prompt, PromptReader, Word
+from tinv_ext.hosts.pipelines import (
+    added_to_unet,
+    draw,
+    family_of,
+    lexicon_of,
+    parts_of,
+    text_encoders,
+    texts_of,
+    without_empty,
+)
+from tinv_ext.hosts.text import Condition, TableLexicon, condition_of, count
+from tinv_ext.hosts.vae import INPAINTING, all_masked, encode, encoder_digest
 
 log = logging.getLogger(__name__)
-ENCODER = "clip_l"
 _HALF_SCALE = 1024.0  # gradients of the loss in float16 would fall below its smallest number
 _EMBEDDING_FILES = ("*.pt", "*.bin", "*.safetensors")
 
 
-@dataclass(frozen=True)
-class PipelineLexicon:
-    """Tokens and token vectors of a pipeline."""
-
-    tokenizer: Tokenizer
-    table: torch.nn.Embedding
-
-    @property
-    def widths(self) -> Mapping[str, int]:
-        return {ENCODER: int(self.table.embedding_dim)}
-
-    def token_vectors(self, ids: Sequence[int]) -> dict[str, Tensor]:
-        return {ENCODER: self.table.weight.detach()[list(ids)].float().clone()}
-
-
 class PipelineModel:
-    """Stable Diffusion 1 of a pipeline, as `core.model.Model`. Use it inside `DiffusersHost.training` only."""
+    """Stable Diffusion of a pipeline, as `core.model.Model`. Use it inside `DiffusersHost.training` only."""
 
-    def __init__(self, pipeline: StableDiffusionPipeline, lexicon: PipelineLexicon, clip_skip: int, known: Words):
+    def __init__(self, pipeline: DiffusionPipeline, lexicon: TableLexicon, clip_skip: int, known: Words):
         self._pipeline = pipeline
         self._lexicon = lexicon
-        self._clip_skip = clip_skip
+        self._encoders = text_encoders(pipeline, clip_skip)
         self._known = known
+        self._masked: dict[tuple[int, int], Tensor] = {}
         config = pipeline.scheduler.config
         self.noise = NoiseSchedule(pipeline.scheduler.alphas_cumprod.float(), config.get("prediction_type", "epsilon"))
         self.widths = lexicon.widths
@@ -75,46 +70,40 @@ class PipelineModel:
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> LatentDistribution:
         vae = self._pipeline.vae
-        latents = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
-        scale = vae.config.scaling_factor
-        return LatentDistribution(latents.mean.float() * scale, latents.std.float() * scale)
+        return encode(vae, pixels.to(vae.device), vae.config.scaling_factor)
 
-    def encode_prompts(self, prompts: Sequence[Prompt], words: Words) -> Tensor:
-        """The text encoder's output (B, chunks·77, width), as AUTOMATIC1111 puts chunks together."""
-        rows = [chunk for chunks in equal_chunks(prompts, self.tokenizer) for chunk in chunks]
-        with standing_in(self._lexicon.table, rows, {**self._known, **words}):
-            output = self._hidden(torch.tensor([row.ids for row in rows], device=self.device))
-        output = emphasized(output, rows)
-        return output.reshape(len(prompts), -1, output.shape[-1])
+    def encode_prompts(self, prompts: Sequence[Prompt], words: Words, framings: Sequence[Framing]) -> Condition:
+        return condition_of(prompts, {**self._known, **words}, framings, self._encoders, self.tokenizer)
 
-    def _hidden(self, ids: Tensor) -> Tensor:
-        """The last hidden state, or with clip skip an earlier one through the same final LayerNorm."""
-        encoder = self._pipeline.text_encoder
-        if self._clip_skip == 1:
-            return encoder(input_ids=ids)[0]
-        states = encoder(input_ids=ids, output_hidden_states=True).hidden_states
-        return getattr(encoder, "text_model", encoder).final_layer_norm(states[-self._clip_skip])
-
-    def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
+    def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         unet = self._pipeline.unet
-        return unet(noisy.to(unet.dtype), timesteps, condition.to(unet.dtype), return_dict=False)[0]
+        if unet.config.in_channels == INPAINTING:
+            noisy = torch.cat([noisy, self._all_masked(noisy)], 1)
+        context, added = condition.context.to(unet.dtype), added_to_unet(condition)
+        return unet(noisy.to(unet.dtype), timesteps, context, added_cond_kwargs=added, return_dict=False)[0]
+
+    def _all_masked(self, noisy: Tensor) -> Tensor:
+        height, width = noisy.shape[-2:]
+        if (height, width) not in self._masked:
+            self._masked[height, width] = all_masked(self.encode_images, height, width).to(noisy)
+        return self._masked[height, width].expand(len(noisy), -1, -1, -1)
 
 
 class DiffusersHost:
     """A pipeline as `hosts.base.Host`; embeddings lie in `embeddings_folder`."""
 
-    def __init__(self, pipeline: StableDiffusionPipeline, embeddings_folder: Path, facts: Mapping[str, str | None]):
+    def __init__(self, pipeline: DiffusionPipeline, embeddings_folder: Path, facts: Mapping[str, str | None]):
         self._pipeline = pipeline
         self.embeddings_folder = embeddings_folder
-        self.facts = facts
-        self.lexicon = PipelineLexicon(ClipTokenizer(pipeline.tokenizer), pipeline.text_encoder.get_input_embeddings())
+        self.facts = {"family": family_of(pipeline), **facts}
+        self.lexicon = lexicon_of(pipeline)
         self._embeddings: dict[str, Embedding] = {}
         self.refresh_embeddings()
 
     @classmethod
     def placed(
         cls,
-        pipeline: StableDiffusionPipeline,
+        pipeline: DiffusionPipeline,
         embeddings_folder: Path,
         facts: Mapping[str, str | None],
         device: str = "auto",
@@ -131,10 +120,10 @@ class DiffusersHost:
             raise InputError(f'The device "{device}" cannot be used: {error}. Use auto or cpu.') from error
         half = "fp16" if place.type == "cuda" else "fp32"
         kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-        for part in (pipeline.unet, pipeline.text_encoder):
+        for part in (pipeline.unet, *texts_of(pipeline)):
             part.to(kind[half if precision == "auto" else precision])
         pipeline.vae.to(torch.float32)
-        return cls(pipeline, embeddings_folder, {"family": "SD1", **facts})
+        return cls(pipeline, embeddings_folder, facts)
 
     @property
     def native_size(self) -> int:
@@ -174,7 +163,7 @@ class DiffusersHost:
     @contextmanager
     def training(self, clip_skip: int) -> Iterator[Model]:
         """All weights frozen and in evaluation mode; gradient flags and modes are put back on any exit."""
-        parts = (self._pipeline.unet, self._pipeline.text_encoder, self._pipeline.vae)
+        parts = parts_of(self._pipeline)
         flags = [(weight, weight.requires_grad) for part in parts for weight in part.parameters()]
         modes = [(module, module.training) for part in parts for module in part.modules()]
         try:
@@ -196,25 +185,11 @@ class DiffusersHost:
         They may differ in prompts and seed only; each is the picture that it would be alone, but for rounding.
         """
         known = {**self._known_vectors(), **words}
-        vocabulary = tuple(self._word(name, len(only(vectors))) for name, vectors in known.items())
+        vocabulary = tuple(self._word(name, count(vectors)) for name, vectors in known.items())
         reader = PromptReader(self.lexicon.tokenizer, vocabulary, emphasis=True)
         model = PipelineModel(self._pipeline, self.lexicon, clip_skip, known)
         texts = [request.negative_prompt for request in requests] + [request.prompt for request in requests]
+        framings = [whole(request.width, request.height) for request in requests] * 2
         with torch.no_grad():
-            negative, positive = model.encode_prompts([reader.read(text) for text in texts], {}).chunk(2)
-        first = requests[0]
-        return self._sampler()(
-            prompt_embeds=positive,
-            negative_prompt_embeds=negative,
-            num_inference_steps=first.steps,
-            guidance_scale=first.cfg_scale,
-            width=first.width,
-            height=first.height,
-            generator=[torch.Generator().manual_seed(request.seed) for request in requests],
-        ).images
-
-    def _sampler(self) -> StableDiffusionPipeline:
-        parts = {**self._pipeline.components, "scheduler": DDIMScheduler.from_config(self._pipeline.scheduler.config)}
-        pipeline = type(self._pipeline)(**parts, requires_safety_checker=False)
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline
+            condition = model.encode_prompts([reader.read(text) for text in texts], {}, framings)
+        return draw(self._pipeline, requests, without_empty(condition, texts))

@@ -1,11 +1,43 @@
-"""What hosts do alike with a VAE: say which one it is."""
+"""What hosts do alike with a VAE: encode, say which one it is, fill the extra channels of inpainting models."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
+
+from tinv_ext.core.latents import LatentDistribution
+
+INPAINTING = 9  # channels that such a UNet takes: the latent's 4, the mask, the masked picture's 4
+
+
+@torch.no_grad()
+def encode(vae: Any, pixels: Tensor, scale: float) -> LatentDistribution:
+    """Latents of pixels (B, 3, H, W) on the VAE's device: float32, times the model's `scale`.
+
+    In half precision the VAE of SDXL overflows on some pictures; these are encoded again in float32. What is still not
+    a number is given as it is. diffusers', ldm's and sgm's AutoencoderKL all have `encoder` and `quant_conv`.
+    """
+    weight = next(vae.parameters())
+    moments = _moments(vae, pixels.to(weight.dtype))
+    broken = ~torch.isfinite(moments).flatten(1).all(1)
+    if bool(broken.any()) and weight.dtype != torch.float32:
+        kind = weight.dtype
+        try:
+            vae.float()
+            moments[broken] = _moments(vae, pixels[broken].float())
+        finally:
+            vae.to(kind)
+    mean, logvar = moments.chunk(2, dim=1)
+    return LatentDistribution(mean * scale, torch.exp(0.5 * logvar.clamp(-30.0, 20.0)) * scale)
+
+
+def _moments(vae: Any, pixels: Tensor) -> Tensor:
+    """Means and logarithms of variances, (B, 8, h, w) float32."""
+    return vae.quant_conv(vae.encoder(pixels)).float()
 
 
 def encoder_digest(vae: Any, scale: float) -> str:
@@ -16,3 +48,13 @@ def encoder_digest(vae: Any, scale: float) -> str:
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def all_masked(encode: Callable[[Tensor], LatentDistribution], height: int, width: int) -> Tensor:
+    """The channels (1, 5, h, w) that tell an inpainting model to paint everything: a mask of ones, a grey picture.
+
+    As the WebUI fills them for txt2img (v1.10.1 modules/processing.py, txt2img_image_conditioning). `height` and
+    `width` are the latent's.
+    """
+    grey = encode(torch.zeros(1, 3, height * 8, width * 8)).mean
+    return torch.cat([torch.ones_like(grey[:, :1]), grey], 1)

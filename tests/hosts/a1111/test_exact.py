@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tests.hosts.a1111.ldm_model import needs_ldm
 from tinv_ext.core.dataset import Batch
+from tinv_ext.core.images import whole
 from tinv_ext.core.losses import denoising_loss
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts import PromptReader, Word
@@ -32,12 +33,13 @@ def measure(model: Model, texts: tuple[str, ...] = TEXTS, timestep: int = 501) -
     (width,) = model.widths.values()
     vectors = (torch.randn(2, width, generator=rng) * 0.1).requires_grad_()
     prompts = tuple(PromptReader(model.tokenizer, (word,)).read(text) for text in texts)
-    batch = Batch(torch.randn(len(texts), 4, 8, 8, generator=rng), prompts, None)
+    framings = (whole(64, 64),) * len(texts)
+    batch = Batch(torch.randn(len(texts), 4, 8, 8, generator=rng), prompts, framings, None)
     noise = torch.randn(batch.latents.shape, generator=rng)
     words = {"qzx": {"clip_l": vectors}}
     loss = denoising_loss(model, batch, words, noise, torch.tensor([timestep] * (len(texts) - 1) + [120]))
     (gradient,) = torch.autograd.grad(loss, vectors)
-    return model.encode_prompts(prompts, words).detach(), loss.detach(), gradient
+    return model.encode_prompts(prompts, words, framings).context.detach(), loss.detach(), gradient
 
 
 @pytest.mark.parametrize("clip_skip", [1, 2])
@@ -72,8 +74,8 @@ def test_emphasis_is_that_of_diffusers(webui: Any, reference: Any) -> None:
     with webui.host.training(1) as mine, reference.training(1) as right, torch.no_grad():
         reader = PromptReader(mine.tokenizer, emphasis=True)
         prompt = reader.read("a (red:1.4) circle [on] a background")
-        found, expected = mine.encode_prompts([prompt], {}), right.encode_prompts([prompt], {})
-    assert relative(found, expected) < CLOSE
+        found, expected = (model.encode_prompts([prompt], {}, [whole(64, 64)]) for model in (mine, right))
+    assert relative(found.context, expected.context) < CLOSE
 
 
 def test_latents_are_those_of_diffusers(webui: Any, reference: Any) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from tests.hosts.a1111.ldm_model import needs_ldm
 from tinv_ext.core.errors import HostError, NumericError
+from tinv_ext.core.images import whole
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts import PromptReader, Word
 
@@ -23,7 +24,7 @@ def one_step(model: Model) -> torch.Tensor:
     model.encode_images(torch.zeros(1, 3, 64, 64))
     vector = torch.ones(1, model.widths["clip_l"]).mul(0.1).requires_grad_()
     reader = PromptReader(model.tokenizer, (Word("qzx", tuple(model.tokenizer.ids("qzx")), 1),))
-    condition = model.encode_prompts([reader.read("a photo of qzx")], {"qzx": {"clip_l": vector}})
+    condition = model.encode_prompts([reader.read("a photo of qzx")], {"qzx": {"clip_l": vector}}, [whole(64, 64)])
     model.denoise(torch.ones(1, 4, 8, 8), torch.tensor([500]), condition).square().sum().backward()
     assert vector.grad is not None
     return vector.grad
@@ -200,10 +201,10 @@ def test_another_kind_of_model_is_refused(webui: Any, change: Callable[[Any], No
         webui.new_host()
 
 
-def test_an_inpainting_model_is_refused(webui: Any) -> None:
-    """It has SD1's classes, but wants a mask."""
-    webui.shared.sd_model.model.conditioning_key = "hybrid"
-    with pytest.raises(HostError, match="inpainting"):
+def test_a_model_that_wants_more_than_a_prompt_is_refused(webui: Any) -> None:
+    """It has SD1's classes, but is given something else beside the noisy latent."""
+    webui.shared.sd_model.model.conditioning_key = "adm"
+    with pytest.raises(HostError, match=r'more than a prompt \("adm"\)'):
         webui.new_host()
 
 

@@ -69,6 +69,7 @@ class FrozenCLIPEmbedderWithCustomWords(torch.nn.Module):
     def __init__(self, wrapped: Any, hijack: Any) -> None:
         super().__init__()
         self.wrapped = wrapped
+        self.id_pad = wrapped.tokenizer.eos_token_id
         text = getattr(wrapped.transformer, "text_model", wrapped.transformer)
         text.embeddings.token_embedding = EmbeddingsWithFixes(text.embeddings.token_embedding, hijack)
 

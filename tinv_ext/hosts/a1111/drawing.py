@@ -16,7 +16,7 @@ from PIL import Image
 from tinv_ext.core.errors import HostError
 from tinv_ext.core.model import Vectors, Words
 from tinv_ext.core.previews import PictureRequest
-from tinv_ext.hosts.text import only
+from tinv_ext.hosts.text import count
 
 _ABSENT = object()
 _FLAGS = ("interrupted", "skipped", "stopping_generation")  # v1.10.1 modules/shared_state.py
@@ -90,9 +90,11 @@ def _refill(mapping: dict[Any, Any], content: Mapping[Any, Any]) -> None:
 
 
 def _embedding(name: str, vectors: Vectors) -> Any:
-    vector = only(vectors).detach().to(devices.device, torch.float32)
-    embedding = Embedding(vector, name)
-    embedding.vectors, embedding.shape = vector.shape
+    """As v1.10.1 modules/textual_inversion/textual_inversion.py makes them: a tensor, or for SDXL a dict of two."""
+    moved = {key: vector.detach().to(devices.device, torch.float32) for key, vector in vectors.items()}
+    embedding = Embedding(moved if len(moved) > 1 else next(iter(moved.values())), name)
+    embedding.vectors = count(moved)
+    embedding.shape = sum(vector.shape[1] for vector in moved.values())
     return embedding
 
 

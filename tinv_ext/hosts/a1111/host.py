@@ -10,18 +10,23 @@ from typing import Any
 
 from modules import processing, sd_hijack, sd_vae, shared
 from PIL import Image
-from torch import Tensor
 
 from tinv_ext.core.errors import HostError
-from tinv_ext.core.model import Model, Words
+from tinv_ext.core.model import Model, Vectors, Words
 from tinv_ext.core.previews import PictureRequest
 from tinv_ext.core.prompts import Word
-from tinv_ext.hosts.a1111 import sd1
 from tinv_ext.hosts.a1111.drawing import draw
+from tinv_ext.hosts.a1111.encoders import lexicon
 from tinv_ext.hosts.a1111.kinds import family, loaded_model
+from tinv_ext.hosts.a1111.model import WebuiModel
 from tinv_ext.hosts.a1111.places import Movable
 from tinv_ext.hosts.a1111.session import session
 from tinv_ext.hosts.a1111.turns import others_wait, turn
+from tinv_ext.hosts.text import TableLexicon, count
+
+_SUFFIXES = (".pt", ".safetensors")  # what a run writes
+_SDXL_SIZE = 1024  # its config does not say
+_SD2_V_SIZE = 768  # all of SD2 that predict velocity; their config has the size of the others
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,8 @@ class A1111Host:
         self._files = self._written()
 
     @property
-    def lexicon(self) -> sd1.Sd1Lexicon:
-        return sd1.lexicon(self._model())
+    def lexicon(self) -> TableLexicon:
+        return lexicon(self._model())
 
     @property
     def facts(self) -> Mapping[str, str | None]:
@@ -58,7 +63,12 @@ class A1111Host:
     @property
     def native_size(self) -> int:
         """Width and height in pixels that the model was made for."""
-        return int(self._model().image_size) * 8  # ldm/models/diffusion/ddpm.py: latents have an eighth of the size
+        sd_model = self._model()
+        if self._family == "SDXL":
+            return _SDXL_SIZE
+        if self._family == "SD2" and sd_model.parameterization == "v":
+            return _SD2_V_SIZE
+        return int(sd_model.image_size) * 8  # ldm/models/diffusion/ddpm.py: latents have an eighth of the size
 
     @property
     def embeddings_folder(self) -> Path:
@@ -67,7 +77,7 @@ class A1111Host:
 
     def known_words(self) -> Sequence[Word]:
         tokenizer = self.lexicon.tokenizer
-        return [Word(name, tuple(tokenizer.ids(name)), len(vector)) for name, vector in _known().items()]
+        return [Word(name, tuple(tokenizer.ids(name)), count(vectors)) for name, vectors in _known().items()]
 
     @contextmanager
     def training(self, clip_skip: int) -> Iterator[Model]:
@@ -75,10 +85,9 @@ class A1111Host:
         with turn():
             sd_model = self._model()
             with session(sd_model) as vae:
-                known = {name: {sd1.ENCODER: vector} for name, vector in _known().items()}
                 self._inside = _Inside(clip_skip, vae)
                 try:
-                    yield sd1.Sd1Model(sd_model, sd1.lexicon(sd_model), clip_skip, known, vae)
+                    yield WebuiModel(sd_model, lexicon(sd_model), clip_skip, _known(), vae)
                 finally:
                     self._inside = None
 
@@ -118,7 +127,8 @@ class A1111Host:
             )
 
     def _written(self) -> dict[Path, int]:
-        return {path: path.stat().st_mtime_ns for path in self.embeddings_folder.glob("*.pt")}
+        files = (path for suffix in _SUFFIXES for path in self.embeddings_folder.glob(f"*{suffix}"))
+        return {path: path.stat().st_mtime_ns for path in files}
 
     def _model(self) -> Any:
         """The loaded model, as long as it is the one that this host was made for."""
@@ -143,7 +153,10 @@ def _said(identity: Mapping[str, str | None]) -> str:
     return f"{identity['model_name']} [{identity['model_hash']}]{vae}"
 
 
-def _known() -> dict[str, Tensor]:
-    """The vectors (n, width) by name of the embeddings that fit the loaded model."""
+def _known() -> dict[str, Vectors]:
+    """The vectors of the embeddings that fit the loaded model, by name and encoder.
+
+    v1.10.1 modules/textual_inversion/textual_inversion.py: `vec` is a tensor, for SDXL a dict of two.
+    """
     found = sd_hijack.model_hijack.embedding_db.word_embeddings
-    return {name: item.vec for name, item in found.items() if isinstance(item.vec, Tensor)}
+    return {name: item.vec if isinstance(item.vec, dict) else {"": item.vec} for name, item in found.items()}

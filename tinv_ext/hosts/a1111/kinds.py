@@ -8,11 +8,32 @@ from modules import shared
 
 from tinv_ext.core.errors import HostError
 
-# v1.10.1 repositories/stable-diffusion-stability-ai/ldm, and modules/sd_hijack_clip.py, which wraps the text encoder
-_SD1 = ("ldm.models.diffusion.ddpm.LatentDiffusion", "modules.sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords")
-FAMILIES = {_SD1: "SD1"}
-# flags that v1.10.1 modules/sd_models.py (set_model_type) gives every model
-_FLAGS = (("is_sd3", "Stable Diffusion 3"), ("is_ssd", "SSD-1B"), ("is_sdxl", "SDXL"), ("is_sd2", "Stable Diffusion 2"))
+# v1.10.1: the model's class and that of its text encoder, which modules/sd_hijack.py has wrapped
+_LDM = "ldm.models.diffusion.ddpm."
+_CLIP = "modules.sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords"
+_OPEN_CLIP = "modules.sd_hijack_open_clip.FrozenOpenCLIPEmbedderWithCustomWords"
+_SDXL = ("sgm.models.diffusion.DiffusionEngine", "sgm.modules.encoders.modules.GeneralConditioner")
+_FAMILIES = {
+    (_LDM + "LatentDiffusion", _CLIP): "SD1",
+    (_LDM + "LatentDiffusion", _OPEN_CLIP): "SD2",
+    (_LDM + "LatentInpaintDiffusion", _CLIP): "SD1",
+    (_LDM + "LatentInpaintDiffusion", _OPEN_CLIP): "SD2",
+    _SDXL: "SDXL",
+}
+# conditioning_key of ldm's DiffusionWrapper, by class: what the UNet is given beside the noisy latent
+_KEYS = {_LDM + "LatentDiffusion": "crossattn", _LDM + "LatentInpaintDiffusion": "hybrid", _SDXL[0]: "crossattn"}
+_SCALINGS = ("EpsScaling", "VScaling")  # sgm/modules/diffusionmodules/denoiser_scaling.py
+_OTHERS = {
+    "modules.models.diffusion.ddpm_edit.LatentDiffusion": "an InstructPix2Pix model",
+    "modules.models.sd3.sd3_model.SD3Inferencer": "Stable Diffusion 3",
+    _LDM + "LatentDepth2ImageDiffusion": "a depth model",
+    _LDM + "LatentUpscaleDiffusion": "an upscaler",
+    _LDM + "LatentUpscaleFinetuneDiffusion": "an upscaler",
+    _LDM + "ImageEmbeddingConditionedLatentDiffusion": "an unCLIP model",
+}
+_REFINER = (_SDXL[0], "modules.sd_hijack_open_clip.FrozenOpenCLIPEmbedder2WithCustomWords")
+# flags that v1.10.1 modules/sd_models.py (set_model_type, load_model_weights) gives models of the classes above
+_FLAGS = {"is_sd3": "Stable Diffusion 3", "is_ssd": "SSD-1B", "is_sdxl_inpaint": "SDXL for inpainting"}
 
 
 def loaded_model() -> Any:
@@ -24,17 +45,30 @@ def loaded_model() -> Any:
 
 
 def family(sd_model: Any) -> str:
-    """ "SD1" for a model that can be trained. Raises HostError for any other, saying what it is."""
-    found = FAMILIES.get((class_name(sd_model), class_name(sd_model.cond_stage_model)))
-    if found is None:
-        raise HostError(f"The loaded model is {_said(sd_model)}; only SD1 can be trained so far. Load one of SD1.")
-    key = sd_model.model.conditioning_key  # ldm/models/diffusion/ddpm.py, DiffusionWrapper
-    if key != "crossattn":
+    """ "SD1", "SD2" or "SDXL" for a model that can be trained. Raises HostError for any other, saying what it is."""
+    found, other = _FAMILIES.get(_classes(sd_model)), _other(sd_model)
+    if found is None or other is not None:
         raise HostError(
-            f'The loaded model wants more than a prompt ("{key}", as inpainting models do), and such models cannot be '
-            "trained. Load the plain model that it was made from: the embedding works in both."
+            f"The loaded model is {other or _by_classes(sd_model)}, which cannot be trained. Load a model of SD1, SD2 "
+            "or SDXL (the base, not the refiner)."
         )
     return found
+
+
+def _other(sd_model: Any) -> str | None:
+    """What a model is that cannot be trained though its classes may be those of one that can; None if it can."""
+    for flag, said in _FLAGS.items():
+        if getattr(sd_model, flag, False):
+            return said
+    if _classes(sd_model) == _REFINER:
+        return "the refiner of SDXL"
+    if _classes(sd_model) not in _FAMILIES:
+        return _OTHERS.get(class_name(sd_model))
+    key = sd_model.model.conditioning_key
+    if key != _KEYS[class_name(sd_model)]:
+        return f'one that wants more than a prompt ("{key}")'
+    scaling = type(sd_model.denoiser.scaling).__name__ if _classes(sd_model) == _SDXL else _SCALINGS[0]
+    return None if scaling in _SCALINGS else f"SDXL with other noise than SDXL's ({scaling})"
 
 
 def class_name(thing: Any) -> str:
@@ -42,6 +76,9 @@ def class_name(thing: Any) -> str:
     return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
-def _said(sd_model: Any) -> str:
-    known = next((said for flag, said in _FLAGS if getattr(sd_model, flag, False)), None)
-    return known or f"a {class_name(sd_model)} with a {class_name(sd_model.cond_stage_model)}"
+def _classes(sd_model: Any) -> tuple[str, str]:
+    return class_name(sd_model), class_name(sd_model.cond_stage_model)
+
+
+def _by_classes(sd_model: Any) -> str:
+    return "a {} with a {}".format(*_classes(sd_model))
