@@ -31,6 +31,9 @@ from tinv_ext.runs import EMBEDDING_SUFFIXES
 BY_KEY = ("diffusers", "diffusers-bin", FOLDER)
 """Formats whose loader goes by the key inside, whatever the file is called."""
 
+FORMAT_NAMES = (*FORMATS, FOLDER)
+"""Every format that can be wished for."""
+
 WITHOUT_FACTS = ("diffusers-bin",)
 MAX_PIXELS = 1 << 24
 
@@ -115,8 +118,8 @@ def write_new(embedding: Embedding, target: Path, wish: Wish) -> Written:
 
 def _place(embedding: Embedding, target: Path, wish: Wish) -> tuple[str, Path, str]:
     """Format, path and word for the target."""
-    if wish.to and wish.to not in (*FORMATS, FOLDER):
-        raise InputError(f'There is no format "{wish.to}"; choose one of: {", ".join((*FORMATS, FOLDER))}.')
+    if wish.to and wish.to not in FORMAT_NAMES:
+        raise InputError(f'There is no format "{wish.to}"; choose one of: {", ".join(FORMAT_NAMES)}.')
     own = wish.name or embedding.name
     if wish.to == FOLDER:
         return FOLDER, target, own

@@ -13,6 +13,8 @@ from fastapi.staticfiles import StaticFiles
 from tinv_ext import api
 from tinv_ext.hosts.base import Host
 from tinv_ext.jobs import Jobs
+from tinv_ext.shelf import Shelf
+from tinv_ext.ui import page as ui_page
 from tinv_ext.ui import tab
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +30,7 @@ def app_for(host: Host) -> FastAPI:
     style = (ROOT / "style.css").read_text(encoding="utf-8")
     with gr.Blocks(title=tab.TITLE, css=style, analytics_enabled=False) as page:
         gr.Markdown(f"# {tab.TITLE}")
-        tab.build(jobs)
+        ui_page.build(jobs, Shelf(host.embeddings_folder, lambda: host))
         page.load(fn=None, **{_js_name(): _loading(SCRIPTS)})
     page.queue()
     return gr.mount_gradio_app(app, page, path="/")

@@ -33,9 +33,13 @@ def _host() -> Host:
 
 def tabs() -> list[tuple[Any, str, str]]:
     """For `script_callbacks.on_ui_tabs`: the page, its title and its id."""
-    from tinv_ext.ui import tab
+    from modules.shared import cmd_opts
 
-    return [(tab.build(jobs(), lambda request: confine()), tab.TITLE, tab.ID)]
+    from tinv_ext.shelf import Shelf
+    from tinv_ext.ui import page, tab
+
+    shelf = Shelf(Path(cmd_opts.embeddings_dir), _host)
+    return [(page.build(jobs(), shelf, lambda request: confine()), tab.TITLE, tab.ID)]
 
 
 def add_routes(_: Any, app: Any) -> None:

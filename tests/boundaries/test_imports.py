@@ -40,7 +40,7 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "ui": (
         ("tinv_ext.ui",),
         {"gradio", "modules", "tinv_ext.core.settings", "tinv_ext.core.errors", "tinv_ext.core.prepare"}
-        | {"tinv_ext.jobs", "tinv_ext.ui"},
+        | {"tinv_ext.core.combining", "tinv_ext.jobs", "tinv_ext.ui", *FILES},
     ),
     "api": (("tinv_ext.api",), {"fastapi", "pydantic"} | WHOLE),
     "cli": (("tinv_ext.cli", "tinv_ext.cli_embeddings", "tinv_ext.__main__"), WHOLE),

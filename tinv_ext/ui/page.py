@@ -1,0 +1,22 @@
+"""The whole page: training, and the embeddings that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from tinv_ext.jobs import Jobs
+from tinv_ext.shelf import Shelf
+from tinv_ext.ui import embeddings, tab
+
+
+def build(jobs: Jobs, shelf: Shelf, confine: Callable[[Any], tab.Check | None] = lambda request: None) -> gr.Blocks:
+    """Both parts, each in a tab of its own. `confine` as for `tab.build`."""
+    with gr.Blocks(analytics_enabled=False) as blocks, gr.Tabs():
+        with gr.Tab("Train", elem_id="tinv_tab_train"):
+            tab.build(jobs, confine)
+        with gr.Tab("Embeddings", elem_id="tinv_tab_embeddings") as opened:
+            embeddings.place(shelf, opened)
+    return blocks
