@@ -66,6 +66,7 @@ class FakeHost:
         self.lexicon = Lexicon()
         self.facts: Mapping[str, str | None] = {"model_name": "fake", "model_hash": "0123456789", "source": "/fake"}
         self.native_size = 64
+        self.clip_skip = 1
         self._words: list[Word] = []
 
     def known_words(self) -> Sequence[Word]:
@@ -93,3 +94,6 @@ class FakeHost:
 
     def give_way(self) -> None:
         return None
+
+    def interrupted(self) -> bool:
+        return False

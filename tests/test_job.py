@@ -21,7 +21,7 @@ from tinv_ext.core.files import read_embedding, write_embedding
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.state import State, load_state
 from tinv_ext.core.trainer import Step
-from tinv_ext.events import Event, Prepared, Rested, Wishes
+from tinv_ext.events import Event, Noticed, Prepared, Wishes
 
 Configure = Callable[..., TrainConfig]
 
@@ -105,7 +105,7 @@ def test_a_run_writes_these_files_and_no_others(host: FakeHost, config: Configur
     written = {file for file in files(tmp_path) if not file.startswith(("images/", "runs/latents/"))}
     assert written == expected
     assert len(files(tmp_path / "runs" / "latents")) == 3
-    assert status == runs.Status("finished", 6, str(tmp_path / "embeddings" / "zworble.pt"))
+    assert status == runs.Status("finished", 6, str(tmp_path / "embeddings" / "zworble.pt"), total=6)
     assert watch.folder.status() == status
     for path in [*watch.folder.path.glob("embeddings/*.pt"), *watch.folder.path.glob("image_embeddings/*.png")]:
         number = int(path.stem.split("-")[1])
@@ -265,40 +265,36 @@ def test_a_paused_run_waits_outside_of_training(host: FakeHost, config: Configur
 
     def report(event: Event) -> None:
         watch(event)
-        if isinstance(event, Rested):
+        if isinstance(event, runs.Status) and event.status == "paused":
+            assert watch.folder.status() == event
             wishes.pause.clear()
 
     assert job.run(config(), host, report, wishes).status == "finished"
-    assert [event.step for event in watch.events if isinstance(event, Rested)] == [2]
+    told = [(event.status, event.steps) for event in watch.events if isinstance(event, runs.Status)]
+    assert told[:4] == [("preparing", 0), ("training", 0), ("paused", 2), ("training", 2)]
+    assert told[-2:] == [("stopping", 6), ("finished", 6)]
     assert watch.steps == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("where", ["step", "preview"])
-def test_a_failure_keeps_what_was_learnt(
-    host: FakeHost, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
-) -> None:
+def test_a_failure_keeps_what_was_learnt(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """Status failed with the reason, vectors and state of the last step, no embedding in use; then it can go on."""
-    if where == "preview":
-        draw = host.draw
-        monkeypatch.setattr(host, "draw", lambda *asked: fail() if (tmp_path / "now").exists() else draw(*asked))
-    watch = Watch({4: fail if where == "step" else (tmp_path / "now").touch})
+    watch = Watch({4: fail})
     with pytest.raises(ZeroDivisionError):
-        job.run(config(preview_every=4, checkpoint_every=100), host, watch)
-    assert watch.folder.status() == runs.Status("failed", 4, None, "the sky fell")
+        job.run(config(checkpoint_every=100), host, watch)
+    assert watch.folder.status() == runs.Status("failed", 4, None, "ZeroDivisionError: the sky fell", 6)
     assert not (tmp_path / "embeddings").exists()
     state, _ = load_state(watch.folder.state, torch.device("cpu"))
     kept = read_embedding(watch.folder.path / "embeddings" / "zworble-4.pt")
     assert (state.step, kept.step) == (4, 4)
     assert torch.equal(state.values()["clip_l"], kept.vectors["clip_l"])
     assert "failed at step 4" in watch.folder.log.read_text("utf-8")
-    monkeypatch.undo()
     assert job.resume(watch.folder.path, host).steps == 6
 
 
 def test_vectors_that_are_no_numbers_never_replace_good_ones(
     host: FakeHost, config: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fourth update makes them infinite: the error says it, the state of step 2 stays, no copy is written."""
+    """The fourth update makes them infinite: the error says it, and vectors and state of step 3 are kept."""
     update = State.update
 
     def overflow(state: State, rate: float) -> None:
@@ -310,11 +306,25 @@ def test_vectors_that_are_no_numbers_never_replace_good_ones(
     watch = Watch()
     with pytest.raises(NumericError, match=r"Step 4 at the rate 0\.005"):
         job.run(config(checkpoint_every=2, save_every=2), host, watch)
-    assert {file for file in files(watch.folder.path) if file.startswith("embeddings")} == {"embeddings/zworble-2.pt"}
+    copies = {file for file in files(watch.folder.path) if file.startswith("embeddings")}
+    assert copies == {"embeddings/zworble-2.pt", "embeddings/zworble-3.pt"}
     state, _ = load_state(watch.folder.state, torch.device("cpu"))
-    assert state.step == 2
+    assert state.step == 3
     assert torch.isfinite(state.values()["clip_l"]).all()
-    assert watch.folder.status().status == "failed"
+    assert (watch.folder.status().status, watch.folder.status().reason[:9]) == ("failed", "numeric: ")
+
+
+def test_previews_that_fail_end_no_run(host: FakeHost, config: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After three in a row no more are drawn, which is said; one that is asked for is tried nevertheless."""
+    drawn: list[int] = []
+    monkeypatch.setattr(host, "draw", lambda *asked: drawn.append(1) or fail())
+    wishes = Wishes()
+    watch = Watch({5: wishes.preview.set})
+    assert job.run(config(preview_every=1), host, watch, wishes).status == "finished"
+    said = [event.text for event in watch.events if isinstance(event, Noticed)]
+    assert len(said) == len(drawn) == 4
+    assert ["no more are drawn" in text for text in said] == [False, False, True, False]
+    assert all("ZeroDivisionError: the sky fell" in text for text in said)
 
 
 def test_a_run_that_could_not_write_its_file_writes_it_later(host: FakeHost, config: Configure, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def _picture(jobs: Jobs) -> Callable[..., FileResponse]:
 def _runs(jobs: Jobs) -> Callable[[], JSONResponse]:
     def runs() -> JSONResponse:
         """The jobs since the program was started, oldest first, without their curves."""
-        return JSONResponse([{**one.view(since=one.steps), "file": one.file} for one in jobs.all()])
+        return JSONResponse([{**one.view(since=one.steps), "path": one.file} for one in jobs.all()])
 
     return runs
 

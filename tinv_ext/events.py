@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tinv_ext.core.prepare import Preparation
 from tinv_ext.core.trainer import Step
-from tinv_ext.runs import RunFolder
+from tinv_ext.runs import RunFolder, Status
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class Wrote:
 
 
 @dataclass(frozen=True)
-class Rested:
-    """The run has let go of the model at a step: paused, or to let somebody else use it."""
+class Noticed:
+    """Something that happened on the way and that its owner should know, as a sentence."""
 
     step: int
-    paused: bool
+    text: str
 
 
-Event = Prepared | Encoded | Step | Evaluated | Wrote | Rested
+Event = Prepared | Status | Encoded | Step | Evaluated | Wrote | Noticed
 Report = Callable[[Event], None]
 
 

@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from tinv_ext import runs
 from tinv_ext.core.captions import expand
 from tinv_ext.core.dataset import Dataset, Example, opacity_weights
-from tinv_ext.core.errors import FormatError, InputError
+from tinv_ext.core.errors import FormatError, InputError, MemoryShortError, NotNowError, NumericError, TinvError
 from tinv_ext.core.evaluation import Probe, evaluate, make_probe
 from tinv_ext.core.initial import Beginning
 from tinv_ext.core.latents import EncodeRules, LatentPicture, encode_pictures
 from tinv_ext.core.model import Model
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.prepare import Preparation, prepare
+from tinv_ext.core.rescue import Rescue, patiently
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.state import State, load_state, new_state
 from tinv_ext.core.trainer import train
-from tinv_ext.events import Encoded, Event, Prepared, Report, Rested, Wishes
+from tinv_ext.events import Encoded, Event, Prepared, Report, Wishes
+from tinv_ext.facts import changed, order_facts, run_facts, state_facts
 from tinv_ext.hosts.base import Host
-from tinv_ext.recorder import Recorder, run_facts
+from tinv_ext.recorder import Recorder
+from tinv_ext.standing import Standing
 
+T = TypeVar("T")
 MEASURED = 8  # training pictures in the evaluation, where none are kept aside
 _BEGIN_ANEW = "Begin a new one, with weights set to the last copy in its folder embeddings if there is one."
 _GLANCE = 0.1  # seconds between two looks at the wishes while paused
+_LOOK = 5.0  # seconds between two looks at whether the trouble is over
+
+
+class _StopWished(Exception):
+    """Somebody wants the run to stop before it has taken a step."""
 
 
 def _nobody(event: Event) -> None:
@@ -55,13 +65,21 @@ def configure(values: Mapping[str, Any], host: Host) -> TrainConfig:
 def check(config: TrainConfig, host: Host) -> Preparation:
     """Everything that can be said before a run; `InputError` with all problems. Writes nothing.
 
-    A size of 0 becomes the one that the model was made for.
+    A size of 0 becomes the one that the model was made for, a clip skip of 0 the one that is set.
     """
-    config = config.but(width=config.width or host.native_size, height=config.height or host.native_size)
+    config = filled_in(config, host)
     folder = host.embeddings_folder
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     files = [name for name in there if name.lower().endswith(runs.PLAIN_SUFFIXES)]
     return prepare(config, host.lexicon, host.known_words(), files=files)
+
+
+def filled_in(config: TrainConfig, host: Host) -> TrainConfig:
+    """The settings with the host's own in the place of each 0 that means them."""
+    size = host.native_size
+    return config.but(
+        width=config.width or size, height=config.height or size, clip_skip=config.clip_skip or host.clip_skip
+    )
 
 
 def run(config: TrainConfig, host: Host, report: Report = _nobody, wishes: Wishes | None = None) -> runs.Status:
@@ -119,7 +137,7 @@ def evaluate_text(config: TrainConfig, host: Host, text: str) -> float:
     preparation = check(config, host)
     named = replace(preparation, rules=replace(preparation.rules, name=text))
     with host.training(config.clip_skip) as model:
-        _, measured = _examples(preparation, model, _nobody)
+        _, measured = _examples(preparation, model, lambda done, total: None)
         return evaluate(model, _probe(measured, named, model), {})
 
 
@@ -127,65 +145,119 @@ def _carry_out(
     preparation: Preparation, host: Host, folder: runs.RunFolder, report: Report, wishes: Wishes
 ) -> runs.Status:
     """Train until the plan is done or a stop is wished, letting go of the model whenever somebody else wants it."""
+    first = preparation.beginning.step
+    standing = Standing(folder, report, runs.Status("queued", first, total=preparation.plan.steps))
     report(Prepared(preparation, folder))
-    with _telling_failure(folder, preparation.beginning.step):
-        with host.training(preparation.config.clip_skip) as model:
-            dataset, recorder = _set_up(preparation, host, folder, model, report)
+    with _telling_failure(standing):
+        standing.tell("preparing", first)
+        try:
+            dataset, recorder = _patiently(standing, wishes, lambda: _set_up(preparation, host, standing, wishes))
+        except _StopWished:
+            return standing.tell("stopped", first, reason="It was stopped before the first step.")
         with runs.open_curve(folder, recorder.state.step) as curve, recorder.keeping_vectors():
-            begun = False
+            begun: list[bool] = []
             while not (recorder.finished or wishes.stop.is_set()):
-                with host.training(preparation.config.clip_skip) as model:
-                    if not begun:
-                        recorder.begin(model, curve)
-                        begun = True
-                    _train_on(model, dataset, recorder, curve, wishes)
-                _rest(host, recorder, report, wishes)
-            status = recorder.end()
+                with suppress(_StopWished):
+                    _patiently(standing, wishes, lambda: _session(host, dataset, recorder, curve, wishes, begun))
+                    _rest(host, standing, wishes)
+            standing.tell("stopping", recorder.state.step, reason=standing.status.reason)
+            status = _patiently(standing, wishes, recorder.end, stoppable=False)
     host.refresh_embeddings()
     return status
 
 
-def _train_on(model: Model, dataset: Dataset, recorder: Recorder, curve: runs.Curve, wishes: Wishes) -> None:
-    """Steps, until there are no more or something else is wished."""
-    with closing(train(recorder.state, recorder.preparation.plan, model, dataset)) as steps:
-        for step in steps:
-            recorder.record(step, model, curve)
-            recorder.look_after(wishes)
-            if wishes.stop.is_set() or wishes.pause.is_set() or recorder.host.wanted():
-                return
+def _session(
+    host: Host, dataset: Dataset, recorder: Recorder, curve: runs.Curve, wishes: Wishes, begun: list[bool]
+) -> None:
+    """Steps on the model, until there are no more or something else is wished."""
+    recorder.make_good()
+    with host.training(recorder.preparation.config.clip_skip) as model:
+        if not begun:
+            recorder.begin(model, curve)
+            begun.append(True)
+        recorder.standing.tell("training", recorder.state.step)
+        with closing(train(recorder.state, recorder.preparation.plan, model, dataset, recorder.rescue)) as steps:
+            for step in steps:
+                recorder.record(step, model, curve)
+                recorder.look_after(model, wishes)
+                if host.interrupted():
+                    recorder.standing.tell("stopping", step.number, reason="It was interrupted in the WebUI.")
+                    wishes.stop.set()
+                if wishes.stop.is_set() or wishes.pause.is_set() or host.wanted():
+                    return
 
 
-def _rest(host: Host, recorder: Recorder, report: Report, wishes: Wishes) -> None:
+def _rest(host: Host, standing: Standing, wishes: Wishes) -> None:
     """Outside of training: let others at the model, and wait while the run is paused."""
-    if recorder.finished or wishes.stop.is_set():
-        return
-    report(Rested(recorder.state.step, wishes.pause.is_set()))
     host.give_way()
+    if wishes.pause.is_set() and not wishes.stop.is_set():
+        _wait(standing, wishes, "")
+
+
+def _patiently(standing: Standing, wishes: Wishes, act: Callable[[], T], stoppable: bool = True) -> T:
+    """What `act` gives. Where it cannot be done now, the run is paused until it can, or somebody resumes it."""
+    while True:
+        try:
+            return act()
+        except NotNowError as error:
+            trouble = error
+        wishes.pause.set()
+        _wait(standing, wishes, str(trouble), trouble.mended)
+        if stoppable and wishes.stop.is_set():
+            raise _StopWished
+
+
+def _wait(standing: Standing, wishes: Wishes, reason: str, mended: Callable[[], bool] = lambda: False) -> None:
+    """Paused, the model and its memory with others, until somebody resumes or stops the run or the trouble is over."""
+    before = standing.status
+    standing.tell("paused", before.steps, reason=reason)
+    looked = time.monotonic()
     while wishes.pause.is_set() and not wishes.stop.wait(_GLANCE):
-        pass
+        if time.monotonic() - looked >= _LOOK:
+            looked = time.monotonic()
+            if mended():
+                break
+    wishes.pause.clear()
+    standing.tell(before.status, before.steps)
 
 
-def _set_up(
-    preparation: Preparation, host: Host, folder: runs.RunFolder, model: Model, report: Report
-) -> tuple[Dataset, Recorder]:
+def _set_up(preparation: Preparation, host: Host, standing: Standing, wishes: Wishes) -> tuple[Dataset, Recorder]:
+    """Pictures encoded, examples and measure chosen, the state fresh or as the run stood."""
     config = preparation.config
-    trained, measured = _examples(preparation, model, report)
-    dataset = Dataset(
-        trained, preparation.lines, preparation.rules, preparation.reader, config.latent_sampling, config.seed
-    )
-    probe = _probe(measured, preparation, model) if config.evaluate_every else None
-    state = _state(preparation, folder, model)
-    return dataset, Recorder(preparation, host, folder, state, probe, len(trained), report)
+
+    def encoded(done: int, total: int) -> None:
+        standing.report(Encoded(done, total))
+        if wishes.stop.is_set():
+            raise _StopWished
+
+    with host.training(config.clip_skip) as model:
+        trained, measured = _examples(preparation, model, encoded)
+        dataset = Dataset(
+            trained, preparation.lines, preparation.rules, preparation.reader, config.latent_sampling, config.seed
+        )
+        probe = _probe(measured, preparation, model) if config.evaluate_every else None
+        facts = state_facts(preparation, host, model.device)
+        state = _state(preparation, standing, model, facts)
+    rescue = Rescue(standing.notice)
+    return dataset, Recorder(preparation, host, standing, state, probe, len(trained), rescue, facts)
 
 
-def _state(preparation: Preparation, folder: runs.RunFolder, model: Model) -> State:
-    if folder.state.is_file():
-        return load_state(folder.state, model.device)[0]
+def _state(preparation: Preparation, standing: Standing, model: Model, facts: Mapping[str, Any]) -> State:
+    if standing.folder.state.is_file():
+        state, before = load_state(standing.folder.state, model.device)
+        changes = changed(before, facts)
+        if changes:
+            standing.notice(f"From step {state.step} the run is not the one it was: {'; '.join(changes)}.")
+        if order_facts(before) != order_facts(facts):
+            state.order = []  # its numbers mean other pictures now
+        return state
     beginning = preparation.beginning
     return new_state(beginning.vectors, preparation.config.seed, model.device, beginning.step)
 
 
-def _examples(preparation: Preparation, model: Model, report: Report) -> tuple[list[Example], list[Example]]:
+def _examples(
+    preparation: Preparation, model: Model, encoded: Callable[[int, int], None]
+) -> tuple[list[Example], list[Example]]:
     """The examples to train on and those to measure on, chosen by the seed."""
     config = preparation.config
     rules = EncodeRules(config.width, config.height, config.fit == "stretch", model.vae_digest)
@@ -193,9 +265,9 @@ def _examples(preparation: Preparation, model: Model, report: Report) -> tuple[l
     pictures = encode_pictures(
         preparation.survey.pictures,
         rules,
-        model.encode_images,
+        lambda pixels: patiently(model, lambda: model.encode_images(pixels)),
         cache,
-        report=lambda done, total: report(Encoded(done, total)),
+        report=encoded,
     )
     examples = [_example(picture, text, config) for picture, text in zip(pictures, preparation.captions)]
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(config.seed)).tolist()
@@ -216,13 +288,19 @@ def _probe(examples: list[Example], preparation: Preparation, model: Model) -> P
 
 
 @contextmanager
-def _telling_failure(folder: runs.RunFolder, step: int) -> Iterator[None]:
+def _telling_failure(standing: Standing) -> Iterator[None]:
     """On any error the run's status says so before the error goes on."""
-    folder.write_status(runs.Status("training", step))
     try:
         yield
     except BaseException as error:
-        steps = max(folder.status().steps, step)
-        folder.write_status(runs.Status("failed", steps, None, str(error) or type(error).__name__))
-        folder.note(f"failed at step {steps}: {error!r}")
+        standing.tell("failed", standing.status.steps, reason=failure(error))
         raise
+
+
+def failure(error: BaseException) -> str:
+    """Why a run failed, as its status says it: the kind of trouble, then the sentence."""
+    kinds = {NumericError: "numeric", MemoryShortError: "memory"}
+    kind = next((said for known, said in kinds.items() if isinstance(error, known)), None)
+    if kind or isinstance(error, TinvError):
+        return f"{kind}: {error}" if kind else str(error)
+    return f"{type(error).__name__}: {error}"

@@ -10,7 +10,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.prepare import Preparation
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.trainer import Step
-from tinv_ext.events import Encoded, Evaluated, Event, Prepared, Rested, Wishes, Wrote
+from tinv_ext.events import Encoded, Evaluated, Event, Noticed, Prepared, Wishes, Wrote
 from tinv_ext.hosts.base import Host
+from tinv_ext.runs import OVER, Status
 
-OVER = ("finished", "stopped", "failed")
 WISHES = ("stop", "pause", "resume", "snapshot", "preview")
 SMOOTHING = 0.98  # of the loss shown: about the last fifty steps
 _KEPT = 50  # jobs that are over and still remembered
@@ -36,23 +36,39 @@ class Job:
     id: str
     config: TrainConfig
     resumes: Path | None = None
-    status: str = "queued"
-    reason: str = ""
-    steps: int = 0
-    total: int = 0
+    now: Status = field(default_factory=lambda: Status("queued", 0))
     folder: str | None = None
-    file: str | None = None
     encoded: tuple[int, int] = (0, 0)
     seconds_left: float | None = None
     loss: float | None = None
     prompts: tuple[str, ...] = ()
-    notices: tuple[str, ...] = ()
+    notices: list[str] = field(default_factory=list)
     curve: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[tuple[int, float]] = field(default_factory=list)
     previews: list[tuple[int, str]] = field(default_factory=list)
     wishes: Wishes = field(default_factory=Wishes)
     lock: threading.Lock = field(default_factory=threading.Lock)
     _paces: list[tuple[float, int]] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        """The word for how it stands; a stop that was wished is on its way."""
+        return "stopping" if self.wishes.stop.is_set() and not self.now.over else self.now.status
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps really done."""
+        return self.now.steps
+
+    @property
+    def reason(self) -> str:
+        """Why it is paused or stopped or has failed."""
+        return self.now.reason
+
+    @property
+    def file(self) -> str | None:
+        """The embedding really written."""
+        return self.now.file
 
     def view(self, since: int = 0) -> dict[str, Any]:
         """What there is to show, as JSON can hold it; of the curve only the steps after `since`. No paths."""
@@ -61,9 +77,10 @@ class Job:
                 "id": self.id,
                 "name": self.config.name,
                 "status": self.status,
-                "reason": self.reason,
-                "steps": self.steps,
-                "total": self.total,
+                "reason": self.now.reason,
+                "steps": self.now.steps,
+                "total": self.now.total,
+                "file": Path(self.now.file).name if self.now.file else None,
                 "encoded": list(self.encoded),
                 "seconds_left": self.seconds_left,
                 "loss": self.loss,
@@ -78,29 +95,32 @@ class Job:
         """Take in what the run tells."""
         with self.lock:
             if isinstance(event, Prepared):
-                self.total, self.notices = event.preparation.plan.steps, event.preparation.notices
-                self.steps, self.folder = event.preparation.beginning.step, str(event.folder.path)
+                self.notices += event.preparation.notices
+                self.folder = str(event.folder.path)
+            elif isinstance(event, Status):
+                if event.status != self.now.status:
+                    self._paces.clear()
+                self.now = event
+            elif isinstance(event, Noticed):
+                self.notices.append(event.text)
             elif isinstance(event, Encoded):
                 self.encoded = (event.done, event.total)
             elif isinstance(event, Evaluated):
                 self.evaluations.append((event.step, event.loss))
             elif isinstance(event, Wrote) and event.kind == "preview":
                 self.previews.append((event.step, str(event.path)))
-            elif isinstance(event, Rested):
-                self._paces.clear()
-                self.status = "paused" if event.paused else self.status
             elif isinstance(event, Step):
                 self._step(event)
 
     def _step(self, step: Step) -> None:
-        self.status = "stopping" if self.wishes.stop.is_set() else "training"
-        self.steps, self.prompts = step.number, step.prompts
+        self.now, self.prompts = replace(self.now, steps=step.number), step.prompts
         self.loss = step.loss if self.loss is None else SMOOTHING * self.loss + (1 - SMOOTHING) * step.loss
         row = {"step": step.number, "loss": step.loss, "smoothed": self.loss, "rate": step.rate}
-        self.curve.append({**row, "gradient_norm": step.gradient_norm})
+        norms = {"gradient_norm": step.gradient_norm, "vector_norm": step.vector_norm, "distance": step.distance}
+        self.curve.append({**row, **norms})
         self._paces = [*self._paces[-200:], (time.monotonic(), step.number)]
         (begun, first), (now, last) = self._paces[0], self._paces[-1]
-        self.seconds_left = (now - begun) / (last - first) * (self.total - last) if last > first else None
+        self.seconds_left = (now - begun) / (last - first) * (self.now.total - last) if last > first else None
 
 
 class Jobs:
@@ -176,8 +196,8 @@ class Jobs:
                 one.wishes.pause.clear()
             else:
                 getattr(one.wishes, what).set()
-            if what == "stop":
-                one.status = "stopped" if one.status == "queued" else "stopping"
+            if what == "stop" and one.now.status == "queued":
+                one.now = Status("stopped", one.now.steps, reason="It was stopped before it began.")
         return one
 
     def wait(self, one: Job, seconds: float) -> bool:
@@ -193,23 +213,20 @@ class Jobs:
                     self._worker = None
                     return
                 one = waiting[0]
-                one.status = "preparing"
-            status, reason = self._carry_out(one)
+                one.now = replace(one.now, status="preparing")
+            status = self._carry_out(one)
             with self._changed, one.lock:
-                one.status, one.reason, one.steps, one.file = status.status, reason, status.steps, status.file
+                one.now = status
                 self._changed.notify_all()
 
-    def _carry_out(self, one: Job) -> tuple[runs.Status, str]:
+    def _carry_out(self, one: Job) -> Status:
         """The run to its end, however that comes; a failure is a status, and a bug of ours is also printed."""
         try:
             if one.resumes:
                 changes = one.config.to_dict()
-                status = job.resume(one.resumes, self._host(), changes, one.hear, one.wishes)
-            else:
-                status = job.run(one.config, self._host(), one.hear, one.wishes)
-        except TinvError as error:
-            return runs.Status("failed", one.steps), str(error)
+                return job.resume(one.resumes, self._host(), changes, one.hear, one.wishes)
+            return job.run(one.config, self._host(), one.hear, one.wishes)
         except Exception as error:  # noqa: BLE001 (the end of the thread: nobody above would hear it)
-            traceback.print_exc()
-            return runs.Status("failed", one.steps), f"{type(error).__name__}: {error}. The console has the details."
-        return status, status.reason
+            if not isinstance(error, TinvError):
+                traceback.print_exc()
+            return replace(one.now, status="failed", file=None, reason=job.failure(error))

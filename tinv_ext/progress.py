@@ -8,7 +8,8 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from tinv_ext.core.trainer import Step
-from tinv_ext.events import Encoded, Evaluated, Event, Prepared, Wrote
+from tinv_ext.events import Encoded, Evaluated, Event, Noticed, Prepared, Wrote
+from tinv_ext.runs import Status
 
 SMOOTHING = 0.98  # of the loss shown: about the last fifty steps
 
@@ -39,6 +40,11 @@ class Progress:
             for notice in event.preparation.notices:
                 self._say(notice)
             self._say(f"The run is kept in {event.folder.path}")
+        elif isinstance(event, Noticed):
+            self._say(event.text)
+        elif isinstance(event, Status):
+            if event.status == "paused":
+                self._say(f"Paused at step {event.steps}. {event.reason}")
         elif isinstance(event, Encoded):
             self._advance("encoding pictures", event.done, event.total)
         elif isinstance(event, Evaluated):

@@ -2,82 +2,101 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from tinv_ext import __version__, card, runs
+from tinv_ext import card, runs
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.errors import NumericError, TinvError
+from tinv_ext.core.errors import TinvError
 from tinv_ext.core.evaluation import Probe, evaluate
 from tinv_ext.core.files import write_embedding
 from tinv_ext.core.files.png import carries_embedding, save_png_with_embedding
 from tinv_ext.core.model import Model
 from tinv_ext.core.prepare import Preparation
 from tinv_ext.core.previews import infotext, preview_requests
+from tinv_ext.core.rescue import Rescue, give_back, is_out_of_memory
 from tinv_ext.core.state import State, save_state
 from tinv_ext.core.trainer import Step
-from tinv_ext.events import Evaluated, Report, Wishes, Wrote
+from tinv_ext.events import Evaluated, Wishes, Wrote
+from tinv_ext.facts import run_facts
 from tinv_ext.hosts.base import Host
+from tinv_ext.standing import Standing
 
-_PRIVATE = ("images", "output", "weights", "source")  # what names places of this machine stays out of the embedding
+PREVIEW_FAILURES = 3  # in a row, after which none is tried unless asked for
 
 
-@dataclass(frozen=True)
+@dataclass
 class Recorder:
     """Keeps the record of one run. `pictures` are those trained on; `probe` is None where nothing is evaluated."""
 
     preparation: Preparation
     host: Host
-    folder: runs.RunFolder
+    standing: Standing
     state: State
     probe: Probe | None
     pictures: int
-    report: Report
+    rescue: Rescue
+    facts: Mapping[str, Any]  # kept beside the state, to be compared when the run goes on
+    _owed: list[Callable[[], None]] = field(default_factory=list)
+    _kept_at: float = field(default_factory=time.monotonic)
+    _failed_previews: int = 0
+    _evaluated: float = math.inf  # the last evaluation loss
+    _copies: list[tuple[float, int]] = field(default_factory=list)  # evaluation loss and step of each
+
+    @property
+    def folder(self) -> runs.RunFolder:
+        """Of the run."""
+        return self.standing.folder
 
     def begin(self, model: Model, curve: runs.Curve) -> None:
         """Measure and draw before the first step, to compare with."""
-        self.folder.note(f"begins at step {self.state.step} of {self.preparation.plan.steps}")
         for notice in self.preparation.notices:
-            self.folder.note(notice)
+            self.standing.note(notice)
         if self.folder.state.is_file():
             return
-        curve.add(self.state.step, 0, "", "", "", self._length(), self._evaluate(model) if self.probe else "")
+        evaluation = self._evaluate(model) if self.probe else None
+        length, distance = self.state.lengths()
+        self._row(curve, self.state.step, 0, "", "", "", length, distance, _shown(evaluation))
         if self.preparation.config.preview_every:
-            self._preview()
+            self._preview(model)
 
     def record(self, step: Step, model: Model, curve: runs.Curve) -> None:
         """A row of the curve, with the evaluation where it is due."""
         config = self.preparation.config
-        length = self._length()
-        if not math.isfinite(length):
-            raise NumericError(
-                f"Step {step.number} at the rate {step.rate:g} made vectors that are not numbers any more. The state "
-                "that was saved before it, if there is one, was kept. Use a lower rate."
-            )
+        self.standing.reached(step.number)
         due = self.probe and (_due(step.number, config.evaluate_every) or self.finished)
-        evaluation = self._evaluate(model) if due else ""
+        evaluation = self._evaluate(model) if due else None
         epoch = (step.number - 1) * config.examples_per_step // self.pictures
-        curve.add(step.number, epoch, step.loss, step.rate, step.gradient_norm, length, evaluation)
-        self.report(step)
+        numbers = (step.loss, step.rate, step.gradient_norm, step.vector_norm, step.distance)
+        self._row(curve, step.number, epoch, *numbers, _shown(evaluation))
+        self.standing.report(step)
 
-    def look_after(self, wishes: Wishes) -> None:
-        """Copies, previews and the state, where they are due or asked for."""
+    def look_after(self, model: Model, wishes: Wishes) -> None:
+        """Copies, previews and the state, where they are due or asked for. NotNowError if the disk is full."""
         config, step = self.preparation.config, self.state.step
         if _due(step, config.save_every) or wishes.taken(wishes.snapshot):
-            self._snapshot()
+            self._owed.append(self._snapshot)
+        waited = config.checkpoint_seconds and time.monotonic() - self._kept_at >= config.checkpoint_seconds
+        if config.checkpoint_every and (_due(step, config.checkpoint_every) or waited):
+            self._owed.append(self._keep_state)
+        self.make_good()
         asked = wishes.taken(wishes.preview)
         if asked or _due(step, config.preview_every) or (config.preview_every and self.finished):
-            self._preview()
-        if _due(step, config.checkpoint_every):
-            self._keep_state()
+            self._preview(model, asked)
+
+    def make_good(self) -> None:
+        """Write what is owed; after a full disk had no room for it, too."""
+        while self._owed:
+            self._owed[0]()
+            del self._owed[0]
 
     @property
     def finished(self) -> bool:
@@ -85,17 +104,16 @@ class Recorder:
         return self.state.step >= self.preparation.plan.steps
 
     def end(self) -> runs.Status:
-        """Write the embedding where prompts find it, and the truth about the run."""
+        """Write the embedding where prompts find it, and the truth about the run. NotNowError if the disk is full."""
+        self.make_good()
         if self.preparation.config.checkpoint_every:
             self._keep_state()
         file = self.host.embeddings_folder / f"{self.preparation.config.name}{self._suffix}"
         self._set_aside_old(file)
         self._write_embedding("embedding", file)
         self._put_card(file)
-        status = runs.Status("finished" if self.finished else "stopped", self.state.step, str(file))
-        self.folder.write_status(status)
-        self.folder.note(f"{status.status} at step {status.steps}: {file}")
-        return status
+        reason = "" if self.finished else self.standing.status.reason
+        return self.standing.tell("finished" if self.finished else "stopped", self.state.step, str(file), reason)
 
     @contextmanager
     def keeping_vectors(self) -> Iterator[None]:
@@ -103,37 +121,78 @@ class Recorder:
         try:
             yield
         except BaseException:
-            self.folder.write_status(runs.Status("training", self.state.step))
             self._keep_what_is_good()
             raise
 
     def _keep_what_is_good(self) -> None:
         if not all(bool(torch.isfinite(vector).all()) for vector in self.state.vectors.values()):
-            self.folder.note(f"the vectors of step {self.state.step} are not numbers any more and were not kept")
+            self.standing.note(f"the vectors of step {self.state.step} are not numbers any more and were not kept")
             return
-        if self.preparation.config.checkpoint_every:
-            self._keep_state()
-        self._snapshot()
+        for keep in (self._keep_state, self._snapshot):
+            if keep == self._keep_state and not self.preparation.config.checkpoint_every:
+                continue
+            try:
+                keep()
+            except (OSError, TinvError) as error:  # the error that ends the run matters more
+                self.standing.note(f"what was reached at step {self.state.step} could not be kept: {error}")
 
-    def _evaluate(self, model: Model) -> float:
+    def _evaluate(self, model: Model) -> float | None:
+        """The evaluation loss, or None where memory does not suffice even for one picture at a time."""
         assert self.probe is not None
-        loss = evaluate(model, self.probe, {self.preparation.config.name: self.state.vectors})
-        self.report(Evaluated(self.state.step, loss))
-        return loss
+        words = {self.preparation.config.name: self.state.vectors}
+        for size in (8, 1):
+            try:
+                loss = evaluate(model, self.probe, words, size)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+            else:
+                self._evaluated = loss
+                self.standing.report(Evaluated(self.state.step, loss))
+                return loss
+            give_back(model)
+        self.standing.notice(f"Memory ran out when step {self.state.step} was measured; the run goes on unmeasured.")
+        return None
 
-    def _length(self) -> float:
-        """Mean length of the vectors, of the encoder where it is largest."""
-        return max(float(vector.detach().norm(dim=1).mean()) for vector in self.state.vectors.values())
+    def _row(self, curve: runs.Curve, *values: object) -> None:
+        try:
+            curve.add(*values)
+        except OSError as error:
+            self.standing.notice(f"loss.csv cannot be written ({error.strerror or error}); its rows wait in memory.")
 
     def _snapshot(self) -> None:
-        path = self.folder.snapshot(self.preparation.config.name, self.state.step, self._suffix)
-        self._write_embedding("snapshot", path)
+        name, step = self.preparation.config.name, self.state.step
+        self._write_embedding("snapshot", self.folder.snapshot(name, step, self._suffix))
+        self._copies.append((self._evaluated, step))
+        if self.preparation.config.keep_copies:
+            best = min(self._copies)
+            for copy in self._copies[: -self.preparation.config.keep_copies]:
+                if copy != best or copy[0] == math.inf:
+                    self.folder.snapshot(name, copy[1], self._suffix).unlink(missing_ok=True)
+                    self._copies.remove(copy)
 
     def _keep_state(self) -> None:
-        save_state(self.state, self.folder.state, {"threads": torch.get_num_threads(), "torch": torch.__version__})
-        self.report(Wrote("state", self.state.step, self.folder.state))
+        save_state(self.state, self.folder.state, self.facts)
+        self._kept_at = time.monotonic()
+        self.standing.keep()
+        self.standing.report(Wrote("state", self.state.step, self.folder.state))
 
-    def _preview(self) -> None:
+    def _preview(self, model: Model, asked: bool = False) -> None:
+        """Draw, unless that has failed too often. No error of a preview ends a run."""
+        if self._failed_previews >= PREVIEW_FAILURES and not asked:
+            return
+        try:
+            self._draw_preview()
+        except Exception as error:  # noqa: BLE001 (a sampler of another extension may raise anything)
+            give_back(model)
+            self._failed_previews += 1
+            off = "; no more are drawn unless asked for" if self._failed_previews == PREVIEW_FAILURES else ""
+            said = str(error) if isinstance(error, TinvError) else f"{type(error).__name__}: {error}"
+            self.standing.notice(f"The preview at step {self.state.step} could not be drawn{off}. {said}")
+        else:
+            self._failed_previews = 0
+
+    def _draw_preview(self) -> None:
         config, step = self.preparation.config, self.state.step
         words = {config.name: self.state.values()}
         facts = {"Model hash": self.host.facts.get("model_hash"), "Model": self.host.facts.get("model_name")}
@@ -141,7 +200,7 @@ class Recorder:
             image = self.host.draw(request, words)
             path = self.folder.preview(config.name, step, index)
             runs.write_picture(image, path, {"parameters": infotext(request, facts)})
-            self.report(Wrote("preview", step, path))
+            self.standing.report(Wrote("preview", step, path))
             if config.save_image_embedding:
                 place = self.folder.image_embedding(config.name, step, index)
                 save_png_with_embedding(image, self._embedding(place.stem), place)
@@ -165,7 +224,7 @@ class Recorder:
     def _write_embedding(self, kind: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_embedding(self._embedding(path.stem), path)
-        self.report(Wrote(kind, self.state.step, path))
+        self.standing.report(Wrote(kind, self.state.step, path))
 
     def _put_card(self, file: Path) -> None:
         """The last preview as the embedding's card, if that is wished; what hinders it is noted and stops nothing."""
@@ -174,23 +233,23 @@ class Recorder:
             return
         try:
             if self.folder.last_preview(config.name) is None:
-                self._preview()
+                self._draw_preview()
             own = card.own_cards(file)
             source = self.folder.last_preview(config.name)
             if own and config.card_picture == "new":
-                self.folder.note(f"{own[0].name} is there already, so the card picture was left as it was")
+                self.standing.note(f"{own[0].name} is there already, so the card picture was left as it was")
             elif source:
                 for old in own:
                     self._keep_aside(old)
                     old.unlink()
-                self.folder.note(f"the card picture is {card.write_card(source, file)}")
+                self.standing.note(f"the card picture is {card.write_card(source, file)}")
         except (TinvError, OSError) as error:
-            self.folder.note(f"no card picture was made: {error}")
+            self.standing.note(f"no card picture was made: {error}")
 
     def _keep_aside(self, old: Path) -> None:
         place = self.folder.backup(old)
         shutil.copy2(old, place)
-        self.folder.note(f"{old.name} was there before; it is kept as {place}")
+        self.standing.note(f"{old.name} was there before; it is kept as {place}")
 
     def _set_aside_old(self, file: Path) -> None:
         """Files of this name that a prompt would find are kept in the run folder before they are replaced."""
@@ -205,21 +264,8 @@ class Recorder:
                 old.unlink()
 
 
-def run_facts(preparation: Preparation, host: Host) -> dict[str, Any]:
-    """What is worth knowing of a run afterwards, without any path of this machine."""
-    settings = {key: value for key, value in preparation.config.to_dict().items() if key not in _PRIVATE}
-    settings["template"] = PureWindowsPath(preparation.config.template).name  # whose \\ and / both part folders
-    said = {key: str(settings.pop(key)).strip() for key in ("author", "license")}
-    contents = zip(preparation.survey.pictures, preparation.captions)
-    seen = "\n".join(sorted(f"{picture.digest} {caption}" for picture, caption in contents))
-    return {
-        "made_by": f"tinv_ext {__version__}",
-        "model": {key: value for key, value in host.facts.items() if key not in _PRIVATE},
-        "pictures": len(preparation.survey.pictures),
-        "dataset": hashlib.sha256(seen.encode()).hexdigest(),
-        "settings": settings,
-        **{key: value for key, value in said.items() if value},
-    }
+def _shown(evaluation: float | None) -> float | str:
+    return "" if evaluation is None else evaluation
 
 
 def _due(number: int, every: int) -> bool:

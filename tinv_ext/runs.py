@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +21,31 @@ from tinv_ext.core.files import atomic_write
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.settings import TrainConfig
 
-COLUMNS = ("step", "epoch", "loss", "learn_rate", "gradient_norm", "vector_norm", "evaluation")
+COLUMNS = ("step", "epoch", "loss", "learn_rate", "gradient_norm", "vector_norm", "distance", "evaluation")
 PLAIN_SUFFIXES = (".pt", ".bin", ".safetensors")
 EMBEDDING_SUFFIXES = (*PLAIN_SUFFIXES, ".png", ".webp", ".jxl", ".avif")
-STATUSES = ("training", "finished", "stopped", "failed")
+STATUSES = ("queued", "preparing", "training", "paused", "stopping", "finished", "stopped", "failed")
+OVER = ("finished", "stopped", "failed")
 
 
 @dataclass(frozen=True)
 class Status:
-    """The one truth about a run: what the page, the API, the exit code and status.json all show.
+    """The one truth about a run: what page, API, command line, status.json and log show.
 
-    `status` is one of `STATUSES`; `steps` are optimizer steps really done; `file` is the embedding really written.
+    `status` is one of `STATUSES`; `steps` are optimizer steps really done, of `total`; `file` is the embedding really
+    written; `reason` says why it is paused or stopped or has failed.
     """
 
     status: str
     steps: int
     file: str | None = None
     reason: str = ""
+    total: int = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.status in OVER
 
 
 @dataclass(frozen=True)
@@ -166,16 +177,20 @@ def write_picture(image: Image.Image, path: Path, text: Mapping[str, str]) -> No
 
 
 class Curve:
-    """Appends rows to loss.csv; each row is on disk when `add` returns."""
+    """Appends rows to loss.csv, each at once; what a full disk does not take comes with a later row."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: FileIO) -> None:
         self._file = file
-        self._writer = csv.writer(file, lineterminator="\n")
+        self._waiting = b""
 
     def add(self, *values: object) -> None:
-        """One row, in the order of `COLUMNS`; floats with nine digits."""
-        self._writer.writerow([f"{value:.9g}" if isinstance(value, float) else value for value in values])
-        self._file.flush()
+        """One row, in the order of `COLUMNS`; floats with nine digits. OSError if it has to wait."""
+        shown = [f"{value:.9g}" if isinstance(value, float) else str(value) for value in values]
+        self._waiting += (",".join(shown) + "\n").encode()
+        taken = self._file.write(self._waiting)  # perhaps not all
+        self._waiting = self._waiting[taken:]
+        if self._waiting:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextmanager
@@ -183,9 +198,9 @@ def open_curve(folder: RunFolder, step: int) -> Iterator[Curve]:
     """The curve of a run that stands at `step`: rows of later steps, from before a crash, are cut off."""
     rows = [row for row in read_curve(folder) if int(row["step"]) <= step]
     with atomic_write(folder.curve) as target:
-        lines = [",".join(COLUMNS), *(",".join(row[column] for column in COLUMNS) for row in rows)]
+        lines = [",".join(COLUMNS), *(",".join(row.get(column) or "" for column in COLUMNS) for row in rows)]
         target.write(("\n".join(lines) + "\n").encode())
-    with folder.curve.open("a", newline="", encoding="utf-8") as file:
+    with FileIO(folder.curve, "a") as file:
         yield Curve(file)
 
 

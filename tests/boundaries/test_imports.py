@@ -14,8 +14,9 @@ OFFLINE = NUMBERS | {"diffusers", "transformers", "yaml"}
 WEBUI = {"modules", "ldm", "sgm", "open_clip", "torch"}
 WHOLE = {"tinv_ext"}
 JOB = ("tinv_ext.job", "tinv_ext.jobs", "tinv_ext.runs", "tinv_ext.events", "tinv_ext.recorder", "tinv_ext.card")
-JOB += ("tinv_ext.confinement",)
+JOB += ("tinv_ext.confinement", "tinv_ext.standing", "tinv_ext.facts")
 FILES = ("tinv_ext.conversion", "tinv_ext.inspection", "tinv_ext.shelf")
+HOSTS = ("tinv_ext.hosts.base", "tinv_ext.hosts.text", "tinv_ext.hosts.vae", "tinv_ext.hosts.frugal")
 
 # part: (its modules, what it may import beside the standard library). The longest prefix decides the part.
 PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
@@ -24,17 +25,15 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "job": (JOB, NUMBERS | {"tinv_ext.core", "tinv_ext.hosts.base"} | set(JOB)),
     "files": (FILES, NUMBERS | {"tinv_ext.core", "tinv_ext.hosts.base", "tinv_ext.runs", *FILES}),
     "hosts": (("tinv_ext.hosts",), set()),
-    "base": (("tinv_ext.hosts.base", "tinv_ext.hosts.text", "tinv_ext.hosts.vae"), NUMBERS | {"tinv_ext.core"}),
+    "base": (HOSTS, NUMBERS | {"tinv_ext.core"}),
     "a1111": (
         ("tinv_ext.hosts.a1111",),
-        NUMBERS
-        | WEBUI
-        | {"tinv_ext.core", "tinv_ext.hosts.base", "tinv_ext.hosts.text", "tinv_ext.hosts.vae", "tinv_ext.hosts.a1111"},
+        NUMBERS | WEBUI | {"tinv_ext.core", "tinv_ext.hosts.a1111", *HOSTS},
     ),
     "diffusers": (
         ("tinv_ext.hosts.diffusers", "tinv_ext.hosts.pipelines", "tinv_ext.hosts.loading", "tinv_ext.hosts.sd1"),
         OFFLINE
-        | {"tinv_ext.core", "tinv_ext.hosts.base", "tinv_ext.hosts.text", "tinv_ext.hosts.vae"}
+        | {"tinv_ext.core", *HOSTS}
         | {"tinv_ext.hosts.diffusers", "tinv_ext.hosts.pipelines", "tinv_ext.hosts.loading", "tinv_ext.hosts.sd1"},
     ),
     "ui": (

@@ -44,6 +44,18 @@ class Fake:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     poison_at: int | None = None
     calls: int = 0
+    most: int | None = None  # pictures that there is memory for
+    recomputes: int = 0
+    remedies: list[str] = field(default_factory=list)  # what more_precise says in turn
+
+    def release(self) -> None:
+        return None
+
+    def recompute(self) -> None:
+        self.recomputes += 1
+
+    def more_precise(self) -> str | None:
+        return self.remedies.pop(0) if self.remedies else None
 
     def encode_prompts(
         self, prompts: Sequence[Prompt], words: Mapping[str, Mapping[str, Tensor]], framings: Sequence[Framing]
@@ -55,6 +67,8 @@ class Fake:
 
     def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
         self.calls += 1
+        if self.most is not None and len(noisy) > self.most:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 8.09 GiB")
         level = (timesteps.float() / 1000).view(-1, 1, 1, 1)
         answer = 0.3 * noisy + level * condition[:, :4].view(-1, 4, 1, 1) + condition[:, 4:].prod(1).view(-1, 1, 1, 1)
         return answer * float("nan") if self.calls == self.poison_at else answer

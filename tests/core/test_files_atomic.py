@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tinv_ext.core.files.atomic as atomic
-from tinv_ext.core.errors import HostError
+from tinv_ext.core.errors import HostError, NotNowError
 from tinv_ext.core.files import atomic_write, replace_file
 
 
@@ -72,10 +72,11 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
-    """What the system says while writing becomes a sentence."""
-    with pytest.raises(HostError, match=r"No space left.*free space"), atomic_write(tmp_path / "file.pt"):
+    """With what to do, and whether there is room again."""
+    with pytest.raises(NotNowError, match=r"the disk is full: free 16 MB") as told, atomic_write(tmp_path / "file.pt"):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+    assert told.value.mended()
 
 
 class Busy:

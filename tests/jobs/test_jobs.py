@@ -16,7 +16,7 @@ from PIL import Image
 from tests.hosts.conftest import make_pipeline  # noqa: F401  (a fixture)
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.files import read_embedding
-from tinv_ext.hosts.diffusers import DiffusersHost
+from tinv_ext.hosts.diffusers import DiffusersHost, PipelineModel
 from tinv_ext.jobs import Job, Jobs
 
 
@@ -142,12 +142,16 @@ def test_a_run_that_breaks_is_failed_and_nothing_else(
     jobs: Jobs, values: dict[str, Any], host: DiffusersHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug in the middle: status failed with the reason, the vectors kept in the run's folder; the next job runs."""
+    denoise, calls = PipelineModel.denoise, []
 
-    def broken(*given: object) -> None:
-        raise RuntimeError("the sky fell")
+    def broken(model: PipelineModel, *given: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("the sky fell")
+        return denoise(model, *given)
 
-    monkeypatch.setattr(host, "draw_many", broken)
-    one = jobs.submit({**values, "preview_every": 3})
+    monkeypatch.setattr(PipelineModel, "denoise", broken)
+    one = jobs.submit(values)
     after = jobs.submit({**values, "name": "zibbo-2"})
     assert jobs.wait(after, 120)
     assert (one.status, "the sky fell" in one.reason, one.file) == ("failed", True, None)
@@ -160,7 +164,7 @@ def test_asking_for_the_impossible_is_told(jobs: Jobs) -> None:
     """An unknown id, an unknown wish."""
     with pytest.raises(InputError, match="no job"):
         jobs.wish("none", "stop")
-    jobs._jobs["x"] = Job("x", None, status="training")  # type: ignore[arg-type]
+    jobs._jobs["x"] = Job("x", None)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="fly"):
         jobs.wish("x", "fly")
     jobs._jobs.clear()

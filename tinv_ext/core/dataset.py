@@ -36,6 +36,17 @@ class Batch:
     framings: tuple[Framing, ...]
     weights: Tensor | None
 
+    def part(self, piece: slice) -> Batch:
+        """Some of its examples."""
+        weights = None if self.weights is None else self.weights[piece]
+        return Batch(self.latents[piece], self.prompts[piece], self.framings[piece], weights)
+
+
+def slices(count: int, pieces: int) -> list[slice]:
+    """`count` things in so many pieces, or fewer, as equal as can be."""
+    size = -(-count // pieces)
+    return [slice(start, start + size) for start in range(0, count, size)]
+
 
 def opacity_weights(opacity: Tensor) -> Tensor:
     """Loss weights from an opacity (1, h, w): scaled to average 1; a picture wholly transparent counts everywhere."""

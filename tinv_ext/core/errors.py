@@ -4,14 +4,16 @@
     ├── InputError        what the user gave cannot be used; carries every problem found, nothing was started
     ├── FormatError       a file is not what its name says, or is damaged
     ├── NumericError      the loss, a gradient or the vectors stopped being finite
+    ├── MemoryShortError  memory does not suffice, with everything given up that may be
     └── HostError         the model or the program around us cannot do what was asked
+        └── NotNowError   it can as soon as something changes: a run pauses until then
 
 Any other exception is a bug of ours and keeps its traceback.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class TinvError(Exception):
@@ -39,3 +41,18 @@ class NumericError(TinvError):
 
 class HostError(TinvError):
     """The model or the program around us cannot do what was asked."""
+
+
+class MemoryShortError(TinvError):
+    """Memory does not suffice, although everything was given up that may be without changing the result."""
+
+
+class NotNowError(HostError):
+    """What was asked cannot be done now, but later: another model is loaded, or the disk is full.
+
+    `mended` tells whether it can be done meanwhile; where nobody can know, it never does.
+    """
+
+    def __init__(self, text: str, mended: Callable[[], bool] = lambda: False) -> None:
+        self.mended = mended
+        super().__init__(text)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .dataset import Batch, Example
+from .dataset import Batch, Example, slices
 from .losses import denoising_losses
 from .model import Model, Words
 from .noise import NoiseSchedule
@@ -49,8 +49,6 @@ def make_probe(
 def evaluate(model: Model, probe: Probe, words: Words, batch_size: int = 8) -> float:
     """Mean denoising loss over the probe. It draws nothing, so it cannot disturb a run."""
     losses = []
-    for start in range(0, len(probe.timesteps), batch_size):
-        part = slice(start, start + batch_size)
-        batch = Batch(probe.batch.latents[part], probe.batch.prompts[part], probe.batch.framings[part], None)
-        losses.append(denoising_losses(model, batch, words, probe.noise[part], probe.timesteps[part]))
+    for part in slices(len(probe.timesteps), -(-len(probe.timesteps) // batch_size)):
+        losses.append(denoising_losses(model, probe.batch.part(part), words, probe.noise[part], probe.timesteps[part]))
     return float(torch.cat(losses).double().mean())

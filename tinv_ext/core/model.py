@@ -67,3 +67,15 @@ class Model(Lexicon, Protocol):
     def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         """The UNet's answer, (B, 4, h, w), to noisy latents of that shape at `timesteps` (B,) int64."""
         ...
+
+    def release(self) -> None:
+        """Give memory that is only kept for later back to the device."""
+        ...
+
+    def recompute(self) -> None:
+        """From now on, keep fewer intermediate results for backward and compute them again instead."""
+        ...
+
+    def more_precise(self) -> str | None:
+        """Compute more precisely from now on: what was done ("full precision"), or None if no more can be."""
+        ...

@@ -262,6 +262,22 @@ class TrainConfig:
         minimum=0,
         maximum=1_000_000,
     )
+    checkpoint_seconds: int = setting(
+        60,
+        "saving",
+        "Save the run's state every N seconds",
+        "Whichever comes first; 0 goes by steps alone.",
+        minimum=0,
+        maximum=86_400,
+    )
+    keep_copies: int = setting(
+        0,
+        "saving",
+        "Keep the last N copies",
+        "Older ones are deleted, except the one with the lowest evaluation loss; 0 keeps all.",
+        minimum=0,
+        maximum=10_000,
+    )
     card_picture: str = setting(
         "none",
         "saving",
@@ -276,7 +292,13 @@ class TrainConfig:
 
     # model
     clip_skip: int = setting(
-        1, "model", "Clip skip", "Layers of the text encoder left out, counted as in the WebUI.", minimum=1, maximum=12
+        0,
+        "model",
+        "Clip skip",
+        "At which of the text encoder's last layers to stop, counted as in the WebUI; 0 takes what is set there.",
+        minimum=1,
+        maximum=12,
+        zero=True,
     )
 
     @property

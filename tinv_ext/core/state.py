@@ -19,12 +19,27 @@ from .files import atomic_write
 FORMAT = "tinv-state-1"
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A copy of a state: values and optimizer moments in the order of its vectors."""
+
+    step: int
+    values: list[Tensor]
+    moments: list[dict[str, Tensor]]
+    rng: Tensor
+    order: list[int]
+
+
 @dataclass
 class State:
-    """A run at `step`: the word's vectors (leaves, float32), the optimizer, the random generator, the data order."""
+    """A run at `step`: the word's vectors (leaves, float32), the optimizer, the random generator, the data order.
+
+    `start` holds the vectors with which the run began.
+    """
 
     step: int
     vectors: dict[str, Tensor]
+    start: dict[str, Tensor]
     optimizer: torch.optim.AdamW
     rng: torch.Generator
     order: list[int] = field(default_factory=list)
@@ -37,9 +52,36 @@ class State:
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
 
+    def copy(self) -> Kept:
+        """All of it, to be put back if the step that follows fails anywhere."""
+        moments = [
+            {key: value.clone() for key, value in self.optimizer.state.get(vector, {}).items()}
+            for vector in self.vectors.values()
+        ]
+        values = [vector.detach().clone() for vector in self.vectors.values()]
+        return Kept(self.step, values, moments, self.rng.get_state(), list(self.order))
+
+    def put_back(self, kept: Kept) -> None:
+        """Be as when the copy was made; gradients are forgotten."""
+        self.step, self.order = kept.step, list(kept.order)
+        self.rng.set_state(kept.rng)
+        for vector, value, moments in zip(self.vectors.values(), kept.values, kept.moments):
+            vector.grad = None
+            vector.detach().copy_(value)
+            self.optimizer.state.pop(vector, None)
+            if moments:
+                self.optimizer.state[vector] = moments
+
     def gradients(self) -> list[Tensor]:
         """Gradients of the vectors, by encoder; zeros where none has arrived."""
         return [torch.zeros_like(v) if v.grad is None else v.grad for v in self.vectors.values()]
+
+    def lengths(self) -> tuple[float, float]:
+        """Mean length of the vectors, and mean distance from where they began, of the encoder where it is largest."""
+        pairs = [(vector.detach(), self.start[encoder]) for encoder, vector in self.vectors.items()]
+        found = [torch.stack([a.norm(dim=1).mean(), (a - b).norm(dim=1).mean()]) for a, b in pairs]
+        length, distance = torch.stack(found).amax(dim=0).tolist()
+        return length, distance
 
     def values(self) -> dict[str, Tensor]:
         """A copy of the vectors on the CPU, detached."""
@@ -53,7 +95,8 @@ def new_state(vectors: Mapping[str, Tensor], seed: int, device: torch.device, st
         for encoder, vector in vectors.items()
     }
     optimizer = torch.optim.AdamW(list(leaves.values()), lr=0.0, weight_decay=0.0)
-    return State(step, leaves, optimizer, torch.Generator().manual_seed(seed))
+    start = {encoder: leaf.detach().clone() for encoder, leaf in leaves.items()}
+    return State(step, leaves, start, optimizer, torch.Generator().manual_seed(seed))
 
 
 def save_state(state: State, path: Path, facts: Mapping[str, Any]) -> None:
@@ -61,6 +104,7 @@ def save_state(state: State, path: Path, facts: Mapping[str, Any]) -> None:
     tensors = {"rng": state.rng.get_state(), "order": torch.tensor(state.order, dtype=torch.int64)}
     for encoder, vector in state.vectors.items():
         tensors[f"vectors.{encoder}"] = vector.detach().cpu().contiguous()
+        tensors[f"start.{encoder}"] = state.start[encoder].cpu().contiguous()
         for key, value in state.optimizer.state.get(vector, {}).items():
             tensors[f"optimizer.{encoder}.{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
     about = {"format": FORMAT, "step": str(state.step), "facts": json.dumps(dict(facts), ensure_ascii=False)}
@@ -89,6 +133,7 @@ def _rebuild(tensors: Mapping[str, Tensor], step: int, device: torch.device) -> 
         kept = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
         if kept:  # AdamW keeps its step count on the CPU, its moments beside the vectors
             state.optimizer.state[vector] = {k: v if k == "step" else v.to(device) for k, v in kept.items()}
+        state.start[encoder] = tensors.get(f"start.{encoder}", vector.detach()).to(device, torch.float32, copy=True)
     state.rng.set_state(tensors["rng"])
     state.order = tensors["order"].tolist()
     return state

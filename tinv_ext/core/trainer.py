@@ -6,16 +6,18 @@ is to leave the loop, to go on is to call it again with the same state. It saves
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
 
-from .dataset import Dataset
+from .dataset import Dataset, slices
 from .errors import NumericError
 from .gradients import Clip, clip_gradients
-from .losses import denoising_loss, draw
+from .losses import denoising_losses, draw
 from .model import Model
+from .rescue import Rescue
 from .schedules import Schedule
 from .state import State
 
@@ -34,39 +36,63 @@ class Plan:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step that was taken: its number, the mean loss of its batches, rate and length of the gradient."""
+    """One optimizer step that was taken: its number, the mean loss of its batches, rate and length of the gradient.
+
+    Then the mean length of the vectors and how far they are from where they began.
+    """
 
     number: int
     loss: float
     rate: float
     gradient_norm: float
+    vector_norm: float
+    distance: float
     prompts: tuple[str, ...]
 
 
-def train(state: State, plan: Plan, model: Model, dataset: Dataset) -> Generator[Step, None, None]:
-    """Run from `state.step` to `plan.steps`, yielding after each optimizer step."""
+def train(
+    state: State, plan: Plan, model: Model, dataset: Dataset, rescue: Rescue | None = None
+) -> Generator[Step, None, None]:
+    """Run from `state.step` to `plan.steps`, yielding after each optimizer step.
+
+    A step is all or nothing: where it fails, the state is as before it.
+    """
+    rescue = rescue or Rescue()
+    rescue.begin(model)
     while state.step < plan.steps:
-        # gradients, averaged over the batches that make up one step
-        losses, prompts = [], []
-        for _ in range(plan.accumulate):
-            batch = dataset.batch(plan.batch_size, state)
-            noise, timesteps = draw(model.noise, batch.latents, state.rng)
-            loss = denoising_loss(model, batch, {plan.word: state.vectors}, noise, timesteps)
-            (loss * (model.loss_scale / plan.accumulate)).backward()  # type: ignore[no-untyped-call]
+        yield rescue.attempt(state, model, plan.batch_size, lambda: take(state, plan, model, dataset, rescue.pieces))
+
+
+def take(state: State, plan: Plan, model: Model, dataset: Dataset, pieces: int = 1) -> Step:
+    """One optimizer step, each batch computed in `pieces`."""
+    # gradients, averaged over the batches that make up one step
+    losses, prompts = [], []
+    for _ in range(plan.accumulate):
+        batch = dataset.batch(plan.batch_size, state)
+        noise, timesteps = draw(model.noise, batch.latents, state.rng)
+        for part in slices(plan.batch_size, pieces):
+            each = denoising_losses(model, batch.part(part), {plan.word: state.vectors}, noise[part], timesteps[part])
+            loss = each.sum() / (plan.batch_size * plan.accumulate)
+            (loss * model.loss_scale).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
-            prompts += [prompt.text for prompt in batch.prompts]
+        prompts += [prompt.text for prompt in batch.prompts]
 
-        # better to stop than to save nonsense
-        mean_loss = float(torch.stack(losses).mean())
-        rate = plan.rates.at(state.step)
-        norm = clip_gradients(state.gradients(), model.loss_scale, plan.clip, state.step)
-        if not (torch.isfinite(torch.tensor([mean_loss, norm]))).all():
-            state.optimizer.zero_grad(set_to_none=True)
-            raise NumericError(
-                f"Step {state.step + 1} gave a loss of {mean_loss} and a gradient of {norm}. The vectors of step "
-                f"{state.step} were kept. Use full precision (--no-half) or a lower rate than {rate:g}."
-            )
+    # better to stop than to save nonsense
+    mean_loss = float(torch.stack(losses).sum())
+    rate = plan.rates.at(state.step)
+    norm = clip_gradients(state.gradients(), model.loss_scale, plan.clip, state.step)
+    if not (math.isfinite(mean_loss) and math.isfinite(norm)):
+        raise NumericError(
+            f"Step {state.step + 1} gave a loss of {mean_loss} and a gradient of {norm}. The vectors of step "
+            f"{state.step} were kept. Use full precision (--no-half) or a lower rate than {rate:g}."
+        )
 
-        # step, forget
-        state.update(rate)
-        yield Step(state.step, mean_loss, rate, norm, tuple(prompts))
+    # step, forget
+    state.update(rate)
+    length, distance = state.lengths()
+    if not math.isfinite(length):
+        raise NumericError(
+            f"Step {state.step} at the rate {rate:g} made vectors that are not numbers any more. Those of step "
+            f"{state.step - 1} were kept. Use a lower rate."
+        )
+    return Step(state.step, mean_loss, rate, norm, length, distance, tuple(prompts))

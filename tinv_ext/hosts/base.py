@@ -33,6 +33,11 @@ class Host(Protocol):
         ...
 
     @property
+    def clip_skip(self) -> int:
+        """The clip skip that pictures are drawn with, unless a run says otherwise."""
+        ...
+
+    @property
     def embeddings_folder(self) -> Path:
         """Where embeddings lie that prompts can use."""
         ...
@@ -42,7 +47,10 @@ class Host(Protocol):
         ...
 
     def training(self, clip_skip: int) -> AbstractContextManager[Model]:
-        """The model frozen and ready to be trained on; everything is put back on any exit."""
+        """The model frozen and ready to be trained on; everything is put back on any exit.
+
+        Raises NotNowError where the model of before is not to be had at the moment, HostError where it never will be.
+        """
         ...
 
     def draw(self, request: PictureRequest, words: Words) -> Image.Image:
@@ -55,6 +63,10 @@ class Host(Protocol):
 
     def give_way(self) -> None:
         """Called outside of `training()`: returns once those who waited have had the model, or at once."""
+        ...
+
+    def interrupted(self) -> bool:
+        """Whether somebody has asked the program to interrupt what it does, since `training()` was entered."""
         ...
 
     def refresh_embeddings(self) -> None:

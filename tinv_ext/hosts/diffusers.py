@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from tinv_ext.core.model import Model, Words
 from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.previews import PictureRequest
 from tinv_ext.core.prompts import Prompt, PromptReader, Word
+from tinv_ext.hosts.frugal import recomputing
 from tinv_ext.hosts.pipelines import (
     added_to_unet,
     draw,
@@ -41,13 +42,25 @@ from tinv_ext.hosts.vae import INPAINTING, all_masked, encode, encoder_digest
 
 log = logging.getLogger(__name__)
 _HALF_SCALE = 1024.0  # gradients of the loss in float16 would fall below its smallest number
+_LEAST_SCALE = 16.0  # what is tried where a gradient times that is above its largest
 _EMBEDDING_FILES = ("*.pt", "*.bin", "*.safetensors")
 
 
 class PipelineModel:
-    """Stable Diffusion of a pipeline, as `core.model.Model`. Use it inside `DiffusersHost.training` only."""
+    """Stable Diffusion of a pipeline, as `core.model.Model`. Use it inside `DiffusersHost.training` only.
 
-    def __init__(self, pipeline: DiffusionPipeline, lexicon: TableLexicon, clip_skip: int, known: Words):
+    `undo` is closed when the training is left.
+    """
+
+    def __init__(
+        self,
+        pipeline: DiffusionPipeline,
+        lexicon: TableLexicon,
+        clip_skip: int,
+        known: Words,
+        undo: ExitStack | None = None,
+    ) -> None:
+        self._undo = undo or ExitStack()
         self._pipeline = pipeline
         self._lexicon = lexicon
         self._encoders = text_encoders(pipeline, clip_skip)
@@ -87,6 +100,25 @@ class PipelineModel:
         if (height, width) not in self._masked:
             self._masked[height, width] = all_masked(self.encode_images, height, width).to(noisy)
         return self._masked[height, width].expand(len(noisy), -1, -1, -1)
+
+    def release(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def recompute(self) -> None:
+        self._undo.enter_context(recomputing(self._pipeline.unet))
+
+    def more_precise(self) -> str | None:
+        if self.loss_scale > _LEAST_SCALE:
+            self.loss_scale = _LEAST_SCALE
+            return "a smaller loss scale"
+        if self._pipeline.unet.dtype == torch.float32:
+            return None
+        self.loss_scale = 1.0
+        for part in parts_of(self._pipeline):
+            self._undo.callback(part.to, part.dtype)
+            part.to(torch.float32)
+        return "full precision"
 
 
 class DiffusersHost:
@@ -130,6 +162,10 @@ class DiffusersHost:
         """Width and height in pixels that the model was made for."""
         return int(self._pipeline.unet.config.sample_size) * 8
 
+    @property
+    def clip_skip(self) -> int:
+        return 1
+
     def refresh_embeddings(self) -> None:
         """Read the folder again; files that are no embedding or do not fit the model are logged and left out."""
         self._embeddings = {}
@@ -160,6 +196,9 @@ class DiffusersHost:
     def give_way(self) -> None:
         return None
 
+    def interrupted(self) -> bool:
+        return False
+
     @contextmanager
     def training(self, clip_skip: int) -> Iterator[Model]:
         """All weights frozen and in evaluation mode; gradient flags and modes are put back on any exit."""
@@ -169,7 +208,8 @@ class DiffusersHost:
         try:
             for part in parts:
                 part.requires_grad_(False).eval()
-            yield PipelineModel(self._pipeline, self.lexicon, clip_skip, self._known_vectors())
+            with ExitStack() as undo:
+                yield PipelineModel(self._pipeline, self.lexicon, clip_skip, self._known_vectors(), undo)
         finally:
             for weight, flag in flags:
                 weight.requires_grad_(flag)

@@ -50,6 +50,19 @@ class FifoLock:
         self.release()
 
 
+class State:
+    """As modules/shared_state.py: flags of the class until they are set."""
+
+    job, interrupted, skipped, stopping_generation, sampling_step = "", False, False, False, 3
+
+    def interrupt(self) -> None:
+        self.interrupted = True
+
+    def request_restart(self) -> None:
+        self.interrupt()
+        self.server_command = "restart"
+
+
 class EmbeddingsWithFixes(torch.nn.Module):
     """As modules/sd_hijack.py, without fixes of its own: they must be none whenever we encode."""
 
@@ -142,7 +155,7 @@ def names(sd_model: Any, folder: Path) -> dict[str, dict[str, Any]]:
         "cmd_opts": cmd_opts,
         "sd_model": sd_model,
         "loaded_hypernetworks": [],
-        "state": SimpleNamespace(job="", interrupted=False, skipped=False, stopping_generation=False, sampling_step=3),
+        "state": State(),
     }
     database = Database(SimpleNamespace(**shared))
     hijack = SimpleNamespace(fixes=None, circular_enabled=False, embedding_db=database)

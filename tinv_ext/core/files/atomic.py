@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from tinv_ext.core.errors import HostError
+from tinv_ext.core.errors import HostError, NotNowError
 
+ROOM = 16 * 2**20
+"""Bytes that should be free before a write to a full disk is tried again."""
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows' error 112 becomes ENOSPC
 PAUSES = (0.01, 0.02, 0.04, 0.08, 0.15, 0.25, 0.35, 0.5, 0.6)
 """Seconds between the attempts to replace a file that somebody holds open: two seconds in all."""
 
@@ -40,14 +45,15 @@ def atomic_write(target: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `target`; when the block ends well, flush it to disk and move it into place.
 
     If the block raises, the temporary file is removed and `target` stays as it was. A link is followed, the file that
-    it points to is replaced. The folder must exist. Raises HostError where the system refuses (full disk, no rights).
+    it points to is replaced. The folder must exist. Raises HostError where the system
+    refuses, NotNowError where the disk is full.
     """
     place = Path(os.path.realpath(target))
     temp = place.with_name(f".{place.name[:100]}.{secrets.token_hex(4)}.tmp")
     try:
         file = open(temp, "xb")  # noqa: SIM115 (closed below, before the file is moved)
     except OSError as error:
-        raise HostError(f"{target} could not be made ({error.strerror}): check the folder and its rights.") from error
+        raise _refused(target, error, "could not be made", "check the folder and its rights") from error
     try:
         with file:
             yield file
@@ -55,9 +61,21 @@ def atomic_write(target: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         replace_file(temp, place)
     except OSError as error:
-        why = error.strerror or error
-        raise HostError(
-            f"{target} could not be written ({why}): check the disk's free space and the rights."
-        ) from error
+        raise _refused(target, error, "could not be written", "check the disk's free space and the rights") from error
     finally:
         temp.unlink(missing_ok=True)
+
+
+def _refused(target: Path, error: OSError, what: str, remedy: str) -> HostError:
+    if error.errno not in _FULL:
+        return HostError(f"{target} {what} ({error.strerror or error}): {remedy}.")
+    return NotNowError(
+        f"{target} {what}, because the disk is full: free {ROOM // 2**20} MB there.", lambda: _has_room(target.parent)
+    )
+
+
+def _has_room(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free >= ROOM
+    except OSError:  # the folder is gone: the next write says so
+        return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 from modules import processing, sd_hijack, sd_vae, shared
 from PIL import Image
 
-from tinv_ext.core.errors import HostError
+from tinv_ext.core.errors import HostError, NotNowError
 from tinv_ext.core.model import Model, Vectors, Words
 from tinv_ext.core.previews import PictureRequest
 from tinv_ext.core.prompts import Word
+from tinv_ext.hosts.a1111.buttons import Interrupt
 from tinv_ext.hosts.a1111.drawing import draw
 from tinv_ext.hosts.a1111.encoders import lexicon
 from tinv_ext.hosts.a1111.kinds import family, loaded_model
@@ -38,7 +39,7 @@ class _Inside:
 
 
 class A1111Host:
-    """The model that the WebUI has loaded now. It keeps to that one: if another is loaded later, training refuses.
+    """The model that the WebUI has loaded now. It keeps to that one: while another is loaded, there is no training.
 
     It takes the WebUI's queue by itself, in `training` and wherever else it needs it: call it without holding it.
     """
@@ -48,6 +49,7 @@ class A1111Host:
         self._family = family(sd_model)
         self._identity = _identity(sd_model)
         self._inside: _Inside | None = None
+        self._interrupt = Interrupt()
         self._files = self._written()
 
     @property
@@ -56,9 +58,8 @@ class A1111Host:
 
     @property
     def facts(self) -> Mapping[str, str | None]:
-        """What was loaded when the host was made, and the clip skip that is set now."""
-        clip_skip = str(shared.opts.CLIP_stop_at_last_layers)
-        return {**self._identity, "family": self._family, "clip_skip": clip_skip}
+        """What was loaded and set when the host was made."""
+        return {**self._identity, "family": self._family}
 
     @property
     def native_size(self) -> int:
@@ -69,6 +70,10 @@ class A1111Host:
         if self._family == "SD2" and sd_model.parameterization == "v":
             return _SD2_V_SIZE
         return int(sd_model.image_size) * 8  # ldm/models/diffusion/ddpm.py: latents have an eighth of the size
+
+    @property
+    def clip_skip(self) -> int:
+        return int(self._identity["clip_skip"] or 1)
 
     @property
     def embeddings_folder(self) -> Path:
@@ -84,10 +89,10 @@ class A1111Host:
         """The loaded model frozen and ready, the queue held. On any exit all is put back and who waited let in."""
         with turn():
             sd_model = self._model()
-            with session(sd_model) as vae:
+            with session(sd_model) as vae, self._interrupt.watched(), ExitStack() as undo:
                 self._inside = _Inside(clip_skip, vae)
                 try:
-                    yield WebuiModel(sd_model, lexicon(sd_model), clip_skip, _known(), vae)
+                    yield WebuiModel(sd_model, lexicon(sd_model), clip_skip, _known(), vae, undo)
                 finally:
                     self._inside = None
 
@@ -105,6 +110,10 @@ class A1111Host:
 
     def give_way(self) -> None:
         """Nothing is left to do: leaving `training` has let those through who waited."""
+
+    def interrupted(self) -> bool:
+        """Whether the WebUI's Interrupt was pressed while nobody else's request ran or waited."""
+        return self._interrupt.pressed
 
     def refresh_embeddings(self) -> None:
         """Have the WebUI read its folder again, and forget what it encoded. `HostError` if it refuses a new file."""
@@ -135,9 +144,9 @@ class A1111Host:
         sd_model = loaded_model()
         now = _identity(sd_model)
         if now != self._identity:
-            raise HostError(
-                f"The run belongs to {_said(self._identity)}, but the WebUI has {_said(now)} loaded. Load the first "
-                "again and go on."
+            raise NotNowError(
+                f"The run belongs to {_said(self._identity)}, but the WebUI has {_said(now)} now. Set it as it was and "
+                "press Resume."
             )
         return sd_model
 
@@ -145,12 +154,14 @@ class A1111Host:
 def _identity(sd_model: Any) -> dict[str, str | None]:
     """v1.10.1 modules/sd_models.py, CheckpointInfo; modules/sd_vae.py."""
     info = sd_model.sd_checkpoint_info
-    return {"model_name": info.model_name, "model_hash": info.shorthash, "vae": sd_vae.get_loaded_vae_name()}
+    clip_skip = str(shared.opts.CLIP_stop_at_last_layers)
+    loaded = {"model_name": info.model_name, "model_hash": info.shorthash, "vae": sd_vae.get_loaded_vae_name()}
+    return {**loaded, "clip_skip": clip_skip}
 
 
 def _said(identity: Mapping[str, str | None]) -> str:
     vae = f" with the VAE {identity['vae']}" if identity["vae"] else ""
-    return f"{identity['model_name']} [{identity['model_hash']}]{vae}"
+    return f"{identity['model_name']} [{identity['model_hash']}]{vae} at clip skip {identity['clip_skip']}"
 
 
 def _known() -> dict[str, Vectors]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from typing import Any
 
@@ -17,12 +18,14 @@ from tinv_ext.core.model import Words
 from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.prompts import Prompt
 from tinv_ext.hosts.a1111.encoders import text_encoders
-from tinv_ext.hosts.a1111.places import Movable
+from tinv_ext.hosts.a1111.places import Movable, full_precision
+from tinv_ext.hosts.frugal import recomputing
 from tinv_ext.hosts.text import Condition, TableLexicon, condition_of
 from tinv_ext.hosts.vae import INPAINTING, all_masked, encode, encoder_digest
 
 _PREDICTIONS = {"eps": "epsilon", "v": "v_prediction"}  # ldm/models/diffusion/ddpm.py, DDPM.parameterization
 _HALF_SCALE = 1024.0  # gradients of the loss in float16 would fall below its smallest number
+_LEAST_SCALE = 16.0  # what is tried where a gradient times that is above its largest
 # What SDXL's conditioner calls the numbers of a framing, in their order (sgm's configs, modules/sd_models_xl.py).
 _SIZES = ("original_size_as_tuple", "crop_coords_top_left", "target_size_as_tuple")
 
@@ -33,7 +36,10 @@ class WebuiModel:
     Precision is the WebUI's own: its autocast is entered here, inside each function, and never held around a yield.
     """
 
-    def __init__(self, sd_model: Any, lexicon: TableLexicon, clip_skip: int, known: Words, vae: Movable) -> None:
+    def __init__(
+        self, sd_model: Any, lexicon: TableLexicon, clip_skip: int, known: Words, vae: Movable, undo: ExitStack
+    ) -> None:
+        self._undo = undo  # closed when the training is left
         self._sd_model = sd_model
         self._lexicon = lexicon
         self._encoders = text_encoders(sd_model, clip_skip)
@@ -94,6 +100,22 @@ class WebuiModel:
         if (height, width) not in self._masked:
             self._masked[height, width] = all_masked(self.encode_images, height, width).to(noisy)
         return self._masked[height, width].expand(len(noisy), -1, -1, -1)
+
+    def release(self) -> None:
+        devices.torch_gc()
+
+    def recompute(self) -> None:
+        self._undo.enter_context(recomputing(self._sd_model.model))
+
+    def more_precise(self) -> str | None:
+        if self.loss_scale > _LEAST_SCALE:
+            self.loss_scale = _LEAST_SCALE
+            return "a smaller loss scale"
+        if devices.dtype_unet == torch.float32:
+            return None
+        self.loss_scale = 1.0
+        self._undo.enter_context(full_precision(self._sd_model.model, self._sd_model.cond_stage_model))
+        return "full precision"
 
 
 def noise_schedule(sd_model: Any) -> NoiseSchedule:

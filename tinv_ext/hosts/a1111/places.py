@@ -12,6 +12,7 @@ from modules import devices, lowvram
 _CPU = torch.device("cpu")
 _HOOK = ("modules.lowvram", "send_me_to_gpu")  # v1.10.1 modules/lowvram.py, setup_for_low_vram
 _METHODS = ("encode", "decode")  # of the VAE, which that function replaces on the object
+_PRECISION = ("dtype", "dtype_unet", "dtype_inference", "unet_needs_upcast")  # of v1.10.1 modules/devices.py
 
 
 class Movable:
@@ -62,6 +63,29 @@ def parked(vae: torch.nn.Module) -> Iterator[Movable]:
 
 def _device(module: torch.nn.Module) -> torch.device:
     return next(module.parameters()).device
+
+
+@contextmanager
+def full_precision(*modules: torch.nn.Module) -> Iterator[None]:
+    """The modules in float32 and the WebUI's autocast off.
+
+    v1.10.1 modules/devices.py: `autocast()` does nothing where `dtype` is float32, and modules/sd_hijack_unet.py brings
+    what enters the UNet to `dtype_unet`.
+    """
+    kept = {name: getattr(devices, name) for name in _PRECISION if hasattr(devices, name)}
+    weights = [(weight, weight.dtype) for module in modules for weight in (*module.parameters(), *module.buffers())]
+    try:
+        for weight, kind in weights:
+            if kind.is_floating_point:
+                weight.data = weight.data.float()
+        for name in kept:
+            setattr(devices, name, False if name == "unet_needs_upcast" else torch.float32)
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(devices, name, value)
+        for weight, kind in weights:
+            weight.data = weight.data.to(kind)  # frozen in between: the very numbers from before
 
 
 @contextmanager
