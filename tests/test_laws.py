@@ -11,7 +11,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from tests.hosts.conftest import _make
+from tests.hosts.small_pipelines import sd1
 from tinv_ext import job
 from tinv_ext.core.files import read_embedding
 from tinv_ext.core.settings import TrainConfig
@@ -25,7 +25,7 @@ Train = Callable[..., Tensor]
 @pytest.fixture(scope="module")
 def pipeline() -> StableDiffusionPipeline:
     """One pipeline for all runs."""
-    return _make()
+    return sd1()
 
 
 @pytest.fixture
