@@ -93,6 +93,7 @@ bench: $(VENV)/.stamp
 
 docs: $(VENV)/.stamp
 	$(PY) tools/docs.py
+	TINV_WRITE_DOCS=1 $(PY) -m pytest -q tests/core/test_files_matrix.py -k documentation
 
 clean:
 	rm -rf demo build .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError
-from tinv_ext.core.files import FOLDER, FORMATS, read_all, read_contents, read_embedding, write_embedding
+from tinv_ext.core.files import FOLDER, FORMATS, read_all, read_contents, read_embedding, suffix_of, write_embedding
+from tinv_ext.core.files.pixels import payload_of, without_payload
 
 SUFFIX = {"a1111": ".pt", "diffusers-bin": ".bin", "png": ".png"}
 FACTS = {
@@ -92,25 +94,35 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
 
 GOLDEN = {
     "a1111": "70374b284e86baad",
+    "safetensors": "1537efa29332f5e3",
     "kohya": "1537efa29332f5e3",
     "diffusers": "6e28b0f4390ca649",
     "diffusers-bin": "3be01650a6ce94be",
     "onetrainer": "756b98445353de66",
+    "png": "99cf78d11a991c4b",
+    FOLDER: "d6fd1e0f1f68aa8f",
 }
-GOLDEN_PAIR = "814aba6ae4bfccf9"
+GOLDEN_PAIR = {"safetensors": "814aba6ae4bfccf9", "png": "87d3a1af881a7a99", FOLDER: "19b0b68aca5c34ec"}
 
 
-@pytest.mark.parametrize("chosen", list(GOLDEN))
-def test_files_are_the_same_byte_for_byte(chosen: str, tmp_path: Path) -> None:
-    """The same embedding gives the same bytes in every process, on every torch and platform."""
-    data = written(make(2, 8), tmp_path, chosen).read_bytes()
-    assert hashlib.sha256(data).hexdigest()[:16] == GOLDEN[chosen]
+def digest(embedding: Embedding, folder: Path, chosen: str) -> str:
+    """Of every byte of a file, or of a folder's files; of a picture, of its texts and of what its pixels hold."""
+    path = folder / f"{embedding.name}{suffix_of(chosen)}"
+    write_embedding(embedding, path, format=chosen)
+    if chosen == "png":
+        with Image.open(path) as picture:
+            parts = [f"{key}={value}".encode() for key, value in sorted(picture.text.items())]
+            parts += [payload_of(picture) or b"", without_payload(picture).tobytes()]
+    else:
+        parts = [file.name.encode() + file.read_bytes() for file in sorted(path.iterdir())] if path.is_dir() else []
+    return hashlib.sha256(b"".join(parts) or path.read_bytes()).hexdigest()[:16]
 
 
-def test_the_file_of_two_encoders_is_the_same_byte_for_byte(tmp_path: Path) -> None:
-    """As above, for SDXL."""
-    data = written(make_pair(), tmp_path, "safetensors").read_bytes()
-    assert hashlib.sha256(data).hexdigest()[:16] == GOLDEN_PAIR
+def test_files_are_the_same_byte_for_byte(tmp_path: Path) -> None:
+    """The same embedding gives the same bytes in every process, on every torch and platform, in every format."""
+    assert GOLDEN.keys() == {*FORMATS, FOLDER}
+    assert {chosen: digest(make(2, 8), tmp_path, chosen) for chosen in GOLDEN} == GOLDEN
+    assert {chosen: digest(make_pair(), tmp_path, chosen) for chosen in GOLDEN_PAIR} == GOLDEN_PAIR
 
 
 def test_the_webui_file_is_the_dictionary_that_the_webui_writes(tmp_path: Path) -> None:

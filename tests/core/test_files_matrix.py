@@ -1,191 +1,128 @@
-"""Every writer against every program's loader: diffusers' own code, the other programs' rules written down here.
+"""Every writer against every program's loader.
 
-The table in docs/formats.md is made here: TINV_WRITE_DOCS=1 pytest tests/core/test_files_matrix.py
+The table in docs/formats.md is made here, by `make docs`.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from diffusers.loaders.textual_inversion import TextualInversionLoaderMixin, load_textual_inversion_state_dicts
-from PIL import Image
-from safetensors.torch import load_file
-from torch import Tensor
 
+from tests.core.programs import BY_HAND, LOADERS, REFUSALS, WORD, Loader
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.files import FOLDER, read_embedding, write_embedding
+from tinv_ext.core.files import FOLDER, FORMATS, write_embedding
 
 DOCS = Path(__file__).parents[2] / "docs" / "formats.md"
-BEGIN, END = "<!-- matrix: written by the test -->\n", "<!-- end of matrix -->"
-Vectors = dict[str, Tensor]
+BEGIN, END = "<!-- matrix: written by `make docs` -->\n", "<!-- end of matrix -->"
+YES, BY_HAND_ONLY, NO = "✓", "(✓)", "–"
 
-SD1 = Embedding("word", {"clip_l": torch.linspace(-1, 1, 1536).reshape(2, 768)}, 5, facts={"steps": 5})
-SDXL = Embedding("word", {**SD1.vectors, "clip_g": torch.linspace(1, 2, 2560).reshape(2, 1280)}, 5, facts={"steps": 5})
-WRITERS = {
-    "SD1 `.pt`": (SD1, "word.pt", None),
-    "SD1 `.safetensors`": (SD1, "word.safetensors", None),
-    "SD1 diffusers `.safetensors`": (SD1, "word.safetensors", "diffusers"),
-    "SD1 diffusers `.bin`": (SD1, "word.bin", None),
-    "SD1 diffusers folder": (SD1, "word", FOLDER),
-    "SD1 OneTrainer `.safetensors`": (SD1, "word.safetensors", "onetrainer"),
-    "SD1 `.png`": (SD1, "word.png", None),
-    "SDXL `.safetensors`": (SDXL, "word.safetensors", None),
-    "SDXL diffusers folder": (SDXL, "word", FOLDER),
-    "SDXL `.png`": (SDXL, "word.png", None),
+FACTS = {"made_by": "tinv_ext", "settings": {"steps": 5, "learn_rate": "0.005"}, "license": "CC0"}
+NUMBERS = {width: torch.linspace(-1, 1, 2 * width).reshape(2, width) for width in (768, 1024, 1280)}
+FAMILIES = {
+    "SD1": {"clip_l": NUMBERS[768]},
+    "SD2": {"clip_h": NUMBERS[1024]},
+    "SDXL": {"clip_l": NUMBERS[768], "clip_g": NUMBERS[1280]},
 }
-
-
-def loaded(path: Path) -> dict[str, Any]:
-    """The values of a file as other programs load them: by suffix; pictures only where the caller looks at them."""
-    assert path.suffix in (".pt", ".bin", ".safetensors")
-    if path.suffix == ".safetensors":
-        return dict(load_file(path))
-    return dict(torch.load(path, weights_only=True))
-
-
-def in_picture(path: Path) -> dict[str, Any]:
-    """The values in a picture's text."""
-    with Image.open(path) as image:
-        coded = base64.b64decode(image.text["sd-ti-embedding"])
-    return dict(json.loads(coded, object_hook=lambda item: _tensor(item) if "TORCHTENSOR" in item else item))
-
-
-def _tensor(item: dict[str, Any]) -> Tensor:
-    return torch.tensor(item["TORCHTENSOR"], dtype=torch.float32)
-
-
-def webui(path: Path) -> Vectors:
-    """A1111 v1.10.1 `create_embedding_from_data`; Forge and reForge have it from there."""
-    values = in_picture(path) if path.suffix == ".png" else loaded(path)
-    if "string_to_param" in values:
-        (vectors,) = values["string_to_param"].values()
-    elif "clip_g" in values and "clip_l" in values:
-        return {key: value.detach() for key, value in values.items()}
-    else:
-        (vectors,) = values.values()
-    return {"clip_l": vectors.detach()}
-
-
-def diffusers(path: Path) -> Vectors:
-    """diffusers' own functions behind `load_textual_inversion`: the word and its vectors; one encoder a call."""
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
-    return dict(zip(("clip_l", "clip_g"), map(_diffusers, files)))
-
-
-def _diffusers(path: Path) -> Tensor:
-    class Vocabulary:
-        def get_vocab(self) -> dict[str, int]:
-            return {}
-
-    state = load_textual_inversion_state_dicts([str(path)])
-    retrieve = TextualInversionLoaderMixin._retrieve_tokens_and_embeddings
-    tokens, vectors = retrieve([None], state, Vocabulary())
-    assert tokens == ["word"]
-    return vectors[0]
-
-
-def comfy(path: Path) -> Vectors:
-    """ComfyUI comfy/sd1_clip.py `load_embed`, for each encoder of the family; it looks for these suffixes only."""
-    values = loaded(path)
-    if "string_to_param" in values:
-        return {"clip_l": next(iter(values["string_to_param"].values()))}
-    keys = [key for key in ("clip_l", "clip_g") if key in values]
-    return {key: values[key] for key in keys} if keys else {"clip_l": next(iter(values.values()))}
-
-
-def invoke(path: Path) -> Vectors:
-    """InvokeAI: what its model manager recognises on import, then what it reads."""
-    values = loaded(path)
-    if "string_to_token" in values:
-        return {"clip_l": next(iter(values["string_to_param"].values()))}
-    if "emb_params" in values:
-        return {"clip_l": values["emb_params"]}
-    if "clip_g" in values:
-        return {key: values[key] for key in ("clip_l", "clip_g")}
-    first = next(iter(values.values()))
-    assert first.shape[0] in (768, 1024, 1280)
-    return {"clip_l": first}
-
-
-def kohya(path: Path) -> Vectors:
-    """sd-scripts' `--weights`: train_textual_inversion.py, and the _XL one for two encoders."""
-    values = loaded(path)
-    if "clip_g" in values:
-        return {"clip_l": values["clip_l"], "clip_g": values["clip_g"]}
-    holder = values.get("string_to_param", values)
-    return {"clip_l": next(iter(holder.values()))}
-
-
-def onetrainer(path: Path) -> Vectors:
-    """OneTrainer reads its own keys only."""
-    values = loaded(path)
-    return {"clip_l": values["emp_params"]} if "emp_params" in values else {key: values[key] for key in SDXL.vectors}
-
-
-def ours(path: Path) -> Vectors:
-    """This project."""
-    return dict(read_embedding(path).vectors)
-
-
-LOADERS: dict[str, Callable[[Path], Vectors]] = {
-    "this": ours,
-    "A1111, Forge, reForge": webui,
-    "diffusers": diffusers,
-    "ComfyUI": comfy,
-    "InvokeAI": invoke,
-    "kohya": kohya,
-    "OneTrainer": onetrainer,
+FILES = {  # what a format is called in the table, the file, the format where the suffix does not tell
+    "`.pt`": ("zworble.pt", None),
+    "`.safetensors`": ("zworble.safetensors", None),
+    "diffusers `.safetensors`": ("zworble.safetensors", "diffusers"),
+    "diffusers `.bin`": ("zworble.bin", None),
+    "diffusers folder": ("zworble", FOLDER),
+    "OneTrainer `.safetensors`": ("zworble.safetensors", "onetrainer"),
+    "`.png`": ("zworble.png", None),
 }
-REFUSES = (AssertionError, ValueError, KeyError, OSError, AttributeError, StopIteration)
+OF_TWO_ENCODERS = ("`.safetensors`", "diffusers folder", "`.png`")
+ROWS = [
+    (family, called)
+    for family, vectors in FAMILIES.items()
+    for called in FILES
+    if len(vectors) == 1 or called in OF_TWO_ENCODERS
+]
 
 
-def works(embedding: Embedding, load: Callable[[Path], Vectors], path: Path) -> bool:
+def works(embedding: Embedding, load: Loader, path: Path) -> bool:
     """Whether the loader gives exactly the vectors that were written."""
     try:
-        vectors = load(path)
-    except REFUSES:
+        vectors = load(path, embedding.widths)
+    except REFUSALS:
         return False
     same = vectors.keys() == embedding.vectors.keys()
     return same and all(torch.equal(vectors[key], embedding.vectors[key]) for key in vectors)
 
 
+def cell(embedding: Embedding, column: str, path: Path) -> str:
+    """What the table says of one loader and one file."""
+    if works(embedding, LOADERS[column], path):
+        return YES
+    return BY_HAND_ONLY if column in BY_HAND and works(embedding, BY_HAND[column], path) else NO
+
+
 @pytest.fixture(scope="module")
-def matrix(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bool]]:
-    """For each writer whether each loader takes its file."""
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, str]]:
+    """For each family and format whether each loader takes the file."""
     table = {}
-    for index, (row, (embedding, name, chosen)) in enumerate(WRITERS.items()):
+    for index, (family, called) in enumerate(ROWS):
+        name, chosen = FILES[called]
         path = tmp_path_factory.mktemp(f"row{index}") / name
+        embedding = Embedding(WORD, FAMILIES[family], 5, "0123456789", "model", FACTS)
         write_embedding(embedding, path, format=chosen)
-        table[row] = {column: works(embedding, load, path) for column, load in LOADERS.items()}
+        table[family, called] = {column: cell(embedding, column, path) for column in LOADERS}
     return table
 
 
-def test_everything_written_is_read_here(matrix: dict[str, dict[str, bool]]) -> None:
+def test_every_format_is_in_the_table() -> None:
+    """One that is added must be tried; `kohya` is the `.safetensors` of one encoder under another name."""
+    tried = {
+        chosen or {".pt": "a1111", ".bin": "diffusers-bin"}.get(Path(name).suffix) for name, chosen in FILES.values()
+    }
+    assert {*FORMATS, FOLDER} - {"kohya", "safetensors", "png"} == tried - {None}
+    one = Embedding(WORD, FAMILIES["SD1"])
+    assert FORMATS["kohya"](one) == FORMATS["safetensors"](one)
+
+
+def test_everything_written_is_read_here(matrix: dict[tuple[str, str], dict[str, str]]) -> None:
     """Our own reader takes each of our files."""
-    assert all(row["this"] for row in matrix.values())
+    assert all(row["this"] == YES for row in matrix.values())
 
 
-def test_the_usual_files_load_in_every_webui(matrix: dict[str, dict[str, bool]]) -> None:
-    """The default of each family, and pictures, in A1111, Forge and reForge; SD1's `.pt` in diffusers too."""
-    for row in ("SD1 `.pt`", "SD1 `.safetensors`", "SD1 `.png`", "SDXL `.safetensors`", "SDXL `.png`"):
-        assert matrix[row]["A1111, Forge, reForge"], row
-    assert matrix["SD1 `.pt`"]["diffusers"]
-    assert matrix["SDXL diffusers folder"]["diffusers"]
+def test_the_usual_files_load_in_every_program(matrix: dict[tuple[str, str], dict[str, str]]) -> None:
+    """A person who is given the family's usual file can use it everywhere; pictures, in every WebUI."""
+    for family in ("SD1", "SD2"):
+        usual = matrix[family, "`.pt`"]
+        assert {column for column, cell in usual.items() if cell != YES} == {"OneTrainer"}
+    assert {column for column, cell in matrix["SDXL", "`.safetensors`"].items() if cell != YES} == {"diffusers"}
+    assert matrix["SDXL", "`.safetensors`"]["diffusers"] == BY_HAND_ONLY
+    assert matrix["SDXL", "diffusers folder"]["diffusers"] == YES
+    for family in FAMILIES:
+        assert matrix[family, "`.png`"]["A1111, Forge, reForge"] == YES
 
 
-def test_the_table_in_the_documentation_is_true(matrix: dict[str, dict[str, bool]]) -> None:
+NOT_USUAL = {("OneTrainer", "SD1"), ("OneTrainer", "SD2")}
+HALVES = {("ComfyUI", "SD1", "SDXL"), ("kohya", "SD1", "SDXL")}
+"""Programs that may use the half of SDXL's file which fits SD1; kohya, whichever tensor the library gives it first."""
+
+
+@pytest.mark.parametrize("column", [column for column in LOADERS if column not in BY_HAND])
+def test_the_rules_refuse_another_familys_file(column: str, tmp_path: Path) -> None:
+    """What is written down here is not blind: a file of another width is no success."""
+    for family, vectors in FAMILIES.items():
+        for other, theirs in FAMILIES.items():
+            path = tmp_path / f"{family}-{other}" / "zworble.safetensors"
+            path.parent.mkdir(exist_ok=True)
+            write_embedding(Embedding(WORD, theirs), path)
+            taken = works(Embedding(WORD, vectors), LOADERS[column], path)
+            if (column, family, other) not in HALVES:
+                assert taken == (family == other and (column, family) not in NOT_USUAL), (family, other)
+
+
+def test_the_table_in_the_documentation_is_true(matrix: dict[tuple[str, str], dict[str, str]]) -> None:
     """docs/formats.md shows what was just found."""
     lines = [f"| file | {' | '.join(LOADERS)} |", "| --- |" + " :-: |" * len(LOADERS)]
-    lines += [
-        f"| {row} | " + " | ".join("✓" if ok else "–" for ok in cells.values()) + " |" for row, cells in matrix.items()
-    ]
+    lines += [f"| {' '.join(row)} | {' | '.join(cells.values())} |" for row, cells in matrix.items()]
     before, _, rest = DOCS.read_text(encoding="utf-8").partition(BEGIN)
     text = f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n\n{END}{rest.partition(END)[2]}"
     if os.environ.get("TINV_WRITE_DOCS"):

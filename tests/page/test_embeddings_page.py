@@ -88,7 +88,7 @@ def test_an_embedding_is_converted_extended_averaged_and_added(opened: Any, shel
     opened.click("#tinv_fold_convert")
     fill(opened, "convert_license", "CC0")
     opened.click("#tinv_do_convert")
-    said(opened, "#tinv_shelf_answer", "Fetch")
+    said(opened, "#tinv_shelf_answer", "fetch")
     with opened.expect_download(timeout=WAIT) as download:
         opened.click("#tinv_made a >> nth=0")
     download.value.save_as(tmp_path / "fetched.safetensors")

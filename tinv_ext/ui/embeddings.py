@@ -29,8 +29,10 @@ def place(shelf: Shelf, opened: gr.Tab) -> None:
     with gr.Row(elem_id="tinv_shelf"):
         with gr.Column(scale=5):
             with gr.Row():
-                one = _kept_out(gr.Dropdown([], label="Embedding", allow_custom_value=True, elem_id="tinv_one"))
-                look = _kept_out(gr.Button("Refresh", elem_id="tinv_look"))
+                one = _kept_out(
+                    gr.Dropdown([], label="Embedding", allow_custom_value=True, scale=4, elem_id="tinv_one")
+                )
+                look = _kept_out(gr.Button("Refresh", scale=1, elem_id="tinv_look"))
             answer = gr.HTML(elem_id="tinv_shelf_answer")
             table = gr.HTML(elem_id="tinv_shelf_list")
         with gr.Column(scale=5):
@@ -106,7 +108,7 @@ class _Controls:
             self.author = _text("Author, written into the file", "convert_author")
             self.licence = _text("Licence, written into the file", "convert_license")
             self.convert = _button("Convert", "convert")
-            self.made = _kept_out(gr.File(label="Converted", file_count="multiple", elem_id="tinv_made"))
+            self.made = _kept_out(gr.File(label="Converted", file_count="multiple", visible=False, elem_id="tinv_made"))
         with _fold("Extend", "extend"):
             self.count = _kept_out(
                 gr.Slider(2, MAX_VECTORS, 8, step=1, label="Number of vectors", elem_id="tinv_extend_count")
@@ -165,17 +167,19 @@ class _Controls:
         self.convert.click(_converting(shelf), inputs, [self.made, page.outputs[4]])
 
 
-def _converting(shelf: Shelf) -> Callable[..., tuple[list[str] | None, str]]:
-    def convert(chosen: str, to: str, author: str, licence: str) -> tuple[list[str] | None, str]:
+def _converting(shelf: Shelf) -> Callable[..., Answer]:
+    def convert(chosen: str, to: str, author: str, licence: str) -> Answer:
         """Files to fetch, made anew each time, and an answer."""
         try:
             folder = Path(tempfile.mkdtemp(dir=_made()))
             files = shelf.convert(_given(chosen), folder, Wish(to, author=author, license=licence))
         except InputError as error:
-            return None, html.problems(error.problems)
+            return gr.update(value=None, visible=False), html.problems(error.problems)
         except TinvError as error:
-            return None, html.problems([str(error)])
-        return [str(path) for path in files], html.said("Fetch what was made under Converted.")
+            return gr.update(value=None, visible=False), html.problems([str(error)])
+        return gr.update(value=[str(path) for path in files], visible=True), html.said(
+            "The files are made: fetch them under Converted."
+        )
 
     return convert
 
