@@ -11,7 +11,7 @@ import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from tinv_ext.hosts.sd1.sizes import SHIPPED, of_folder
+from tinv_ext.hosts.checkpoints.sizes import SHIPPED, of_folder
 from tinv_ext.toy import parts
 
 
@@ -21,7 +21,7 @@ def pipeline(model: str, device: torch.device, dtype: torch.dtype) -> StableDiff
     The VAE is the toy's in both: latents are encoded once before a run, so that it has no part in a step.
     """
     torch.manual_seed(0)
-    sizes = of_folder(SHIPPED)
+    sizes = of_folder(SHIPPED["SD1"])
     with device:
         if model == "toy":
             unet, encoder = parts.unet(), parts.text_encoder()
@@ -29,7 +29,7 @@ def pipeline(model: str, device: torch.device, dtype: torch.dtype) -> StableDiff
             with _unfilled():
                 unet = UNet2DConditionModel.from_config(dict(sizes.unet))
             _fill(unet)
-            encoder = CLIPTextModel(CLIPTextConfig.from_dict(dict(sizes.text_encoder)))
+            encoder = CLIPTextModel(CLIPTextConfig.from_dict(dict(sizes.text_encoders[0])))
         vae = parts.vae()
     made = StableDiffusionPipeline(
         vae=vae.eval(),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tinv_ext.hosts.diffusers import DiffusersHost
 
 DONE, BAD_INPUT, STOPPED, FAILED = 0, 2, 3, 4
-_NOT_SETTINGS = {"command", "config", "model", "device", "precision", "embeddings", "resume"}
+_NOT_SETTINGS = {"command", "config", "model", "vae", "device", "precision", "embeddings", "resume"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,7 +89,9 @@ def _command(
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("host")
-    group.add_argument("--model", default=None, help="toy (the default), a diffusers folder, or a checkpoint file")
+    said = "toy (the default), a diffusers folder, a checkpoint file, or owner/name on the Hugging Face hub"
+    group.add_argument("--model", default=None, help=said)
+    group.add_argument("--vae", type=Path, metavar="FILE", help="another VAE in place of the model's")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps …")
     group.add_argument("--precision", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
     group.add_argument(
@@ -132,8 +134,8 @@ def _train(options: dict[str, Any]) -> int:
     from tinv_ext.progress import Progress
 
     given, run = _given(options), options["resume"]
-    before, source = _of_run(run) if run else ({}, None)
-    host = _host(options, {**before, **given}, source)
+    before, made_with = _of_run(run) if run else ({}, {})
+    host = _host(options, {**before, **given}, made_with)
     with Progress(sys.stderr) as progress, _stopping() as wishes:
         if run:
             status = job.resume(run, host, given, progress.report, wishes)
@@ -183,12 +185,12 @@ def _toml(text: str) -> Any:
     return tomllib.loads(text)
 
 
-def _of_run(path: Path) -> tuple[dict[str, Any], str | None]:
-    """Settings of a run and the model that it was made with."""
+def _of_run(path: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """Settings of a run and what is known of the model that it was made with."""
     from tinv_ext.runs import RunFolder
 
     folder = RunFolder(path)
-    return folder.config().to_dict(), folder.facts().get("model", {}).get("source")
+    return folder.config().to_dict(), folder.facts().get("model", {})
 
 
 @contextmanager
@@ -210,18 +212,24 @@ def _stopping() -> Iterator[Any]:
         signal.signal(signal.SIGINT, before)
 
 
-def _host(options: Mapping[str, Any], given: Mapping[str, Any], source: str | None = None) -> DiffusersHost:
+def _host(
+    options: Mapping[str, Any], given: Mapping[str, Any], made_with: Mapping[str, Any] | None = None
+) -> DiffusersHost:
+    """The host that the flags say, else the one that a run was made with."""
     from tinv_ext.hosts.diffusers import DiffusersHost
 
+    before = {} if options["model"] else (made_with or {})
     output = Path(str(given.get("output", DEFAULTS["output"]))).expanduser()
     folder = options["embeddings"] or output / "embeddings"
-    model = options["model"] or source or "toy"
-    pipeline, facts = _pipeline(model)
+    vae = options["vae"] or (Path(before["vae_source"]) if before.get("vae_source") else None)
+    pipeline, facts = _pipeline(options["model"] or before.get("source") or "toy", vae)
     return DiffusersHost.placed(pipeline, folder, facts, options["device"], options["precision"])
 
 
-def _pipeline(model: str) -> tuple[Any, dict[str, str | None]]:
+def _pipeline(model: str, vae: Path | None) -> tuple[Any, dict[str, str | None]]:
     if model == "toy":
+        if vae:
+            raise InputError("The tiny model in the package keeps its own VAE. Leave --vae out, or give a --model.")
         from tinv_ext.toy import pipeline
 
         return pipeline(), {"model_name": "toy", "model_hash": None, "source": model}
@@ -229,12 +237,13 @@ def _pipeline(model: str) -> tuple[Any, dict[str, str | None]]:
 
     path = Path(model).expanduser()
     facts = {"model_name": path.stem if path.is_file() else path.name, "model_hash": short_hash(path), "source": model}
-    return open_pipeline(path), facts
+    facts |= {"vae": vae.stem, "vae_source": str(vae)} if vae else {}
+    return open_pipeline(model, vae=vae), facts
 
 
 def _lexicon(model: str) -> Lexicon:
     """Tokens and token vectors of a model, wherever it runs."""
-    return _host({"embeddings": None, "model": model, "device": "cpu", "precision": "auto"}, {}).lexicon
+    return _host({"embeddings": None, "model": model, "vae": None, "device": "cpu", "precision": "auto"}, {}).lexicon
 
 
 # --- check -------------------------------------------------------------------------------------------------------

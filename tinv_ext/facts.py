@@ -15,7 +15,8 @@ from tinv_ext.core.prepare import Preparation
 from tinv_ext.core.settings import ABOUT
 from tinv_ext.hosts.base import Host
 
-_PRIVATE = ("images", "output", "weights", "source")  # what names places of this machine stays out of the embedding
+# what names places of this machine stays out of the embedding
+_PRIVATE = ("images", "output", "weights", "source", "vae_source")
 # settings that do not touch the vectors
 _BESIDE = {name for name, about in ABOUT.items() if about.group in ("previews", "saving")}
 _BESIDE |= {"name", "images", "weights", "overwrite", "cache_latents", "evaluate_every", "evaluation_draws", "steps"}

@@ -13,6 +13,7 @@ NUMBERS = {"torch", "numpy", "PIL", "safetensors"}
 OFFLINE = NUMBERS | {"diffusers", "transformers", "yaml"}
 WEBUI = {"modules", "ldm", "sgm", "open_clip", "torch"}
 WHOLE = {"tinv_ext"}
+CHECKPOINTS = ("tinv_ext.hosts.checkpoints", "tinv_ext.hosts.sd1", "tinv_ext.hosts.sd2", "tinv_ext.hosts.sdxl")
 JOB = ("tinv_ext.job", "tinv_ext.jobs", "tinv_ext.runs", "tinv_ext.events", "tinv_ext.recorder", "tinv_ext.card")
 JOB += ("tinv_ext.confinement", "tinv_ext.standing", "tinv_ext.facts")
 FILES = ("tinv_ext.conversion", "tinv_ext.inspection", "tinv_ext.shelf")
@@ -31,10 +32,10 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         NUMBERS | WEBUI | {"tinv_ext.core", "tinv_ext.hosts.a1111", *HOSTS},
     ),
     "diffusers": (
-        ("tinv_ext.hosts.diffusers", "tinv_ext.hosts.pipelines", "tinv_ext.hosts.loading", "tinv_ext.hosts.sd1"),
+        ("tinv_ext.hosts.diffusers", "tinv_ext.hosts.pipelines", "tinv_ext.hosts.loading", *CHECKPOINTS),
         OFFLINE
         | {"tinv_ext.core", *HOSTS}
-        | {"tinv_ext.hosts.diffusers", "tinv_ext.hosts.pipelines", "tinv_ext.hosts.loading", "tinv_ext.hosts.sd1"},
+        | {"tinv_ext.hosts.diffusers", "tinv_ext.hosts.pipelines", "tinv_ext.hosts.loading", *CHECKPOINTS},
     ),
     "ui": (
         ("tinv_ext.ui",),

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from tests.cli.conftest import Said
+from tinv_ext.cli import main
 from tinv_ext.core.files import read_embedding
 
 Tinv = Callable[..., Said]
@@ -157,6 +159,27 @@ def test_generate_refuses_what_cannot_be_drawn(tinv: Tinv, tmp_path: Path) -> No
     said = tinv("generate", "x", "--embedding", "none.pt", "--width", 65, "--output", "x.png")
     assert (said.code, "none.pt" in said.err, "65" in said.err) == (2, True, True)
     assert not (tmp_path / "x.png").exists()
+
+
+def test_another_vae_is_used_and_remembered(tinv: Tinv, model_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    """It encodes the pictures of a run, goes on with the run when that is resumed, and draws; the toy keeps its own."""
+    vae = load_file(str(next((model_folder / "vae").glob("*.safetensors"))))
+    save_file({name: value * 0.9 for name, value in vae.items()}, str(tmp_path / "other.safetensors"))
+    train = ("train", "--name", "zibbo", "--images", pictures, "--steps", 2, "--evaluate-every", 0)
+    assert tinv(*train, "--vae", "other.safetensors").code == 0
+    kept = sorted((tmp_path / "textual_inversion" / "latents").rglob("*.safetensors"))
+    (run,) = (tmp_path / "textual_inversion").glob("*/zibbo-*")
+    assert main(["train", "--resume", str(run), "--steps", "3"]) == 0
+    assert sorted((tmp_path / "textual_inversion" / "latents").rglob("*.safetensors")) == kept
+    facts = json.loads((run / "config.json").read_text())["facts"]["model"]
+    assert facts["vae"] == "other"
+    (file,) = (tmp_path / "textual_inversion" / "embeddings").iterdir()
+    assert b"other.safetensors" not in file.read_bytes()
+    draw = ("generate", "x", "--steps", 2, "--width", 64, "--height", 64, "--output")
+    assert tinv(*draw, "a.png").code == tinv(*draw, "b.png", "--vae", "other.safetensors").code == 0
+    assert Image.open(tmp_path / "a.png").tobytes() != Image.open(tmp_path / "b.png").tobytes()
+    said = tinv("generate", "x", "--model", "toy", "--vae", "other.safetensors")
+    assert (said.code, "keeps its own VAE" in said.err) == (2, True)
 
 
 def test_help_does_not_wait_for_torch() -> None:

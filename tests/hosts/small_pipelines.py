@@ -38,9 +38,9 @@ def sd2(seed: int = 0, **noise: Any) -> StableDiffusionPipeline:
     return _quiet(_made(seed, StableDiffusionPipeline, noise, unet, _OPEN_CLIP, **_no_checker()))
 
 
-def inpainting(seed: int = 0) -> StableDiffusionInpaintPipeline:
+def inpainting(seed: int = 0, **noise: Any) -> StableDiffusionInpaintPipeline:
     """A Stable Diffusion 1 whose UNet takes a mask and a masked picture."""
-    return _quiet(_made(seed, StableDiffusionInpaintPipeline, {}, {"in_channels": 9}, {}, **_no_checker()))
+    return _quiet(_made(seed, StableDiffusionInpaintPipeline, noise, {"in_channels": 9}, {}, **_no_checker()))
 
 
 def sdxl(seed: int = 0, **noise: Any) -> StableDiffusionXLPipeline:

@@ -20,8 +20,8 @@ from transformers import CLIPTokenizer
 
 from tests.data.waves import wave
 from tinv_ext.core.errors import InputError
+from tinv_ext.hosts.checkpoints.sizes import SHIPPED, TOKENIZER
 from tinv_ext.hosts.loading import open_pipeline, short_hash
-from tinv_ext.hosts.sd1.sizes import SHIPPED
 
 READ_TOKENIZER = CLIPTokenizer.from_pretrained
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -37,7 +37,9 @@ def one_tokenizer() -> Iterator[None]:
     """Read CLIP's vocabulary once for most tests: it takes longer than all else here."""
     with pytest.MonkeyPatch.context() as patch:
         kept = cache(CLIPTokenizer.from_pretrained)
-        patch.setattr(CLIPTokenizer, "from_pretrained", lambda folder, **_: kept(str(SHIPPED / "tokenizer")))
+        patch.setattr(
+            CLIPTokenizer, "from_pretrained", lambda folder, pad_token, **_: kept(str(TOKENIZER), pad_token=pad_token)
+        )
         yield
 
 
@@ -106,11 +108,12 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Any]) -> None:
 
 def test_the_real_key_list_of_sd15_fills_our_parts_to_the_last_tensor() -> None:
     """SD1.5's 1143 names and shapes, without their 4 GB, make a pipeline; nothing is missing, nothing left over."""
-    from tinv_ext.hosts.sd1.parts import pipeline_of
-    from tinv_ext.hosts.sd1.sizes import of_folder
+    from tinv_ext.hosts.checkpoints.parts import pipeline_of
+    from tinv_ext.hosts.checkpoints.sizes import of_folder
 
     shapes = stored("sd15-keys.json.gz")
-    pipeline = pipeline_of({k: torch.empty(v, device="meta") for k, v in shapes.items()}, of_folder(SHIPPED), "SD1.5")
+    tensors = {k: torch.empty(v, device="meta") for k, v in shapes.items()}
+    pipeline = pipeline_of(tensors, of_folder(SHIPPED["SD1"]), "SD1", "SD1.5")
     for prefix, part in (
         ("model.diffusion_model.", pipeline.unet),
         ("first_stage_model.", pipeline.vae),
@@ -261,12 +264,12 @@ def test_a_folder_that_lacks_one_weight_is_refused(part: str, diffusers_folder: 
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        ({"conditioner.embedders.1.model.ln_final.weight": (1,)}, "is an SDXL checkpoint; only SD1 is supported"),
+        ({"conditioner.embedders.1.model.ln_final.weight": (1,)}, "holds no Stable Diffusion"),
         ({"conditioner.embedders.0.model.ln_final.weight": (1,)}, "is the refiner of SDXL"),
-        ({"cond_stage_model.model.ln_final.weight": (1,)}, "is a Stable Diffusion 2 checkpoint; only SD1"),
+        ({"depth_model.model.x": (1,)}, "is a depth checkpoint, which cannot be trained"),
         ({"model.diffusion_model.joint_blocks.0.x_block.mlp.fc1.bias": (1,)}, "is a Stable Diffusion 3 checkpoint"),
         ({"model.diffusion_model.double_blocks.0.img_attn.qkv.bias": (1,)}, "is a Flux checkpoint"),
-        ({"model.diffusion_model.input_blocks.0.0.weight": (32, 9, 3, 3)}, "is an inpainting checkpoint; only SD1"),
+        ({"model.diffusion_model.input_blocks.0.0.weight": (32, 9, 3, 3)}, "lacks the VAE and the text encoder"),
         ({"model.diffusion_model.input_blocks.0.0.weight": (32, 8, 3, 3)}, "is an InstructPix2Pix checkpoint"),
         ({"model.diffusion_model.input_blocks.0.0.weight": (32, 4, 3, 3)}, "lacks the VAE and the text encoder"),
         ({"lora_unet_down_blocks_0.alpha": (1,)}, "is a LoRA"),
@@ -334,22 +337,18 @@ def test_what_is_wrong_with_a_folder_is_told(diffusers_folder: Path, tmp_path: P
         open_pipeline(tmp_path / "absent")
     with pytest.raises(InputError, match=r"has no model_index\.json"):
         open_pipeline(tmp_path)
-    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}')
-    with pytest.raises(InputError, match="is SDXL; only SD1 is supported"):
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusion3Pipeline"}')
+    with pytest.raises(InputError, match="is Stable Diffusion 3, which cannot be trained"):
         open_pipeline(tmp_path)
     (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
     with pytest.raises(InputError) as caught:
         open_pipeline(tmp_path)
     assert len(caught.value.problems) == 4
-    for field, value, said in (
-        ("in_channels", 9, "9 input channels"),
-        ("cross_attention_dim", 1024, "Stable Diffusion 2"),
-    ):
-        folder = shutil.copytree(diffusers_folder, tmp_path / field)
-        config = json.loads((folder / "unet" / "config.json").read_text())
-        (folder / "unet" / "config.json").write_text(json.dumps({**config, field: value}))
-        with pytest.raises(InputError, match=said):
-            open_pipeline(folder)
+    folder = shutil.copytree(diffusers_folder, tmp_path / "other")
+    config = json.loads((folder / "unet" / "config.json").read_text())
+    (folder / "unet" / "config.json").write_text(json.dumps({**config, "in_channels": 8}))
+    with pytest.raises(InputError, match="8 input channels, which cannot be trained"):
+        open_pipeline(folder)
 
 
 def test_what_is_no_checkpoint_by_name_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,4 @@
-"""Stable Diffusion 1 as single files: what they are, how large their parts are, and how they become diffusers' parts.
+"""Configs of Stable Diffusion 1 and CLIP's vocabulary, in the form of a diffusers folder without weights.
 
-The JSON files and CLIP's vocabulary beside this file have the form of a diffusers folder without weights. They stand
-in for the download that diffusers' own loader of single files wants.
+They stand in for the download that diffusers' own loader of single files wants.
 """

@@ -1,0 +1,1 @@
+"""Configs of Stable Diffusion XL as diffusers writes them; its vocabulary is SD1's."""
