@@ -16,16 +16,17 @@ PACKAGE := $(wildcard tinv_ext scripts install.py preload.py)
 STRICT := $(wildcard tinv_ext/core $(addprefix tinv_ext/,job.py jobs.py runs.py events.py recorder.py standing.py facts.py card.py conversion.py inspection.py shelf.py hosts/base.py))
 WORKERS ?= 2
 # A file stays with one worker: its tests share what is dear to make.
-EVERYDAY := -m "not slow" -n $(WORKERS) --dist loadfile
+EVERYDAY := -m "not slow and not webui" -n $(WORKERS) --dist loadfile
 # The wheels of the WebUI's versions exist for these.
 PINS_CAN := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] in ((3, 10), (3, 11))))')
 
-.PHONY: help venvs test test-today test-pins test-slow lint format docs demo toy-report learn bench clean
+.PHONY: help venvs test test-today test-pins test-slow test-webui webui-given lint format docs demo toy-report learn bench clean
 
 help:
 	@echo "make demo         teach the toy model one concept; results in demo/"
 	@echo "make test         lint, types, and the everyday tests under today's and the WebUI's versions"
 	@echo "make test-slow    the learning tests"
+	@echo "make test-webui   in a real WebUI: WEBUI=<its folder> WEBUI_PYTHON=<its python>, SCREENSHOTS=<folder> if wanted"
 	@echo "make lint|format  look at the style, or mend it"
 	@echo "make docs         write the generated tables anew"
 	@echo "make toy-report   what the toy model can do;   make learn: teach it each held-out concept"
@@ -72,6 +73,15 @@ endif
 
 test-slow: $(VENV)/.stamp
 	$(PY) -m pytest -m slow -v
+
+# The environment with the WebUI's versions: it has gradio's own client, a browser's, and the same diffusers for both sides.
+test-webui: webui-given $(PINS)/.stamp
+	WEBUI="$(WEBUI)" WEBUI_PYTHON="$(WEBUI_PYTHON)" SCREENSHOTS="$(SCREENSHOTS)" \
+	    $(PINS_PY) -m pytest tests/webui -m webui -v -p no:cacheprovider
+
+webui-given:
+	@test -n "$(WEBUI)" -a -n "$(WEBUI_PYTHON)" || { \
+	    echo "NOT RUN: name a WebUI v1.10.1: make test-webui WEBUI=<its folder> WEBUI_PYTHON=<its python>"; exit 2; }
 
 format: $(VENV)/.stamp
 	$(PY) -m ruff check --fix .

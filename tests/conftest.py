@@ -23,3 +23,6 @@ os.environ.update(
 import torch  # noqa: E402  (the environment first)
 
 torch.set_num_threads(1)
+
+if not os.environ.get("WEBUI"):
+    collect_ignore = ["webui"]  # needs the real WebUI: `make test-webui`

@@ -17,8 +17,9 @@ from typing import Any
 from tinv_ext import job, runs
 from tinv_ext.confinement import Confine
 from tinv_ext.core.errors import InputError, TinvError
+from tinv_ext.core.paths import path_given
 from tinv_ext.core.prepare import Preparation
-from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.settings import DEFAULTS, TrainConfig
 from tinv_ext.core.trainer import Step
 from tinv_ext.events import Encoded, Evaluated, Event, Noticed, Prepared, Wishes, Wrote
 from tinv_ext.hosts.base import Host
@@ -124,16 +125,21 @@ class Job:
 
 
 class Jobs:
-    """The jobs of one host. `host()` gives it when it is needed, so that nothing is touched while the WebUI starts."""
+    """The jobs of one host. `host()` gives it when it is needed, so that nothing is touched while the WebUI starts.
 
-    def __init__(self, host: Callable[[], Host]) -> None:
+    A log directory that is not absolute lies below `home`, by default the folder that the program was started in.
+    """
+
+    def __init__(self, host: Callable[[], Host], home: Path = Path()) -> None:
         self._host = host
+        self._home = home
         self._jobs: dict[str, Job] = {}
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
 
     def check(self, values: Mapping[str, Any], confine: Confine | None = None) -> Preparation:
         """What a run of these settings would do. Forbidden places are told before anything is opened."""
+        values = {**values, "output": str(self._home / path_given(str(values.get("output") or DEFAULTS["output"])))}
         outside = confine(values) if confine else []
         if outside:
             raise InputError(outside)

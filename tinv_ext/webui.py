@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 @cache
 def jobs() -> Jobs:
-    """The jobs of this process."""
+    """The jobs of this process. Runs lie in the data folder (--data-dir), as everything else that the WebUI writes."""
+    from modules import paths
+
     from tinv_ext.jobs import Jobs
 
-    return Jobs(_host)
+    return Jobs(_host, Path(paths.data_path))
 
 
 def _host() -> Host:

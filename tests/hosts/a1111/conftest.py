@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from diffusers import StableDiffusionPipeline
 
+from tests.hosts.a1111 import running
 from tests.hosts.a1111.ldm_model import UNUSED, latent_diffusion, stand_in
 from tests.hosts.a1111.webui_names import names
 from tinv_ext.hosts.diffusers import DiffusersHost
@@ -44,8 +45,39 @@ def _installed(name: str) -> bool:
 
 
 @pytest.fixture
-def webui(made_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """`host`, `new_host()`, `shared`, `modules`, `drawn`, `snapshot()`, `difference()`, `patch`; one for each test."""
+def webui(request: pytest.FixtureRequest) -> Any:
+    """`host`, `new_host()`, `shared`, `modules`, `snapshot()`, `difference()`, `patch`; one for each test."""
+    return request.getfixturevalue("running_webui" if running.HERE else "stand_in_webui")
+
+
+@pytest.fixture
+def running_webui(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The WebUI in whose process we are."""
+    yield from running.webui(_fresh(SNAPSHOT), monkeypatch)
+
+
+@pytest.fixture
+def drawn(webui: Any) -> Any:
+    """What the stand-in's generations found; a test that asks for it is not for the running WebUI."""
+    return webui.drawn
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
+    """In the running WebUI, without the tests of what only a stand-in can tell."""
+    only = [item for item in items if running.HERE and {"drawn", "refused"} & set(getattr(item, "fixturenames", ()))]
+    items[:] = [item for item in items if item not in only]
+    config.hook.pytest_deselected(items=only)
+
+
+@pytest.fixture
+def refused(webui: Any) -> Any:
+    """Names of files that the stand-in's loader refuses."""
+    return webui.modules["modules.sd_hijack"].model_hijack.embedding_db.refused
+
+
+@pytest.fixture
+def stand_in_webui(made_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A stand-in for the WebUI's own names around the real model; also `drawn`."""
     tokenizer = made_model.cond_stage_model.tokenizer
     sd_model = copy.deepcopy(made_model, {id(tokenizer): tokenizer})  # the vocabulary is large and does not change
     folder = tmp_path / "embeddings"

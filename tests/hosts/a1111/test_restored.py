@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
@@ -123,7 +124,9 @@ def test_any_state_of_the_webui_trains_alike_and_is_put_back(webui: Any, state: 
     state(webui)
     before = webui.snapshot()
     with webui.host.training(1) as model:
-        assert torch.equal(one_step(model), right)
+        found = one_step(model)
+    # another attention does the same sums in another order
+    assert torch.allclose(found, right, rtol=1e-4) if state is blind_attention else torch.equal(found, right)
     assert webui.difference(before, webui.snapshot()) == []
 
 
@@ -177,9 +180,10 @@ def test_nothing_but_the_vectors_gets_a_gradient(webui: Any) -> None:
 
 def test_another_model_is_refused(webui: Any) -> None:
     """A host keeps to the model it was made for, and says which one is loaded instead."""
+    first = re.escape(f"{webui.host.facts['model_name']} [{webui.host.facts['model_hash']}]")
     webui.shared.sd_model.sd_checkpoint_info = SimpleNamespace(title="x", model_name="other", shorthash="9876543210")
     before = webui.snapshot()
-    with pytest.raises(HostError, match=r"toy \[0123456789\].*other \[9876543210\]"), webui.host.training(1):
+    with pytest.raises(HostError, match=rf"{first}.*other \[9876543210\]"), webui.host.training(1):
         raise AssertionError("it began")
     assert webui.difference(before, webui.snapshot()) == []
 

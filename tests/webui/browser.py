@@ -1,0 +1,123 @@
+"""Headless Chromium on the real WebUI's page, used as a person does."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from tests.webui.server import WebUI
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-sync"]
+PATIENCE = 60_000  # milliseconds for the browser to see something
+TABS = "#tabs > .tab-nav > button"
+OURS = "Textual Inversion"
+COLOURS = 128  # of a kept screenshot, so that it is small
+
+
+class Tab:
+    """A page of the browser with our tab in it."""
+
+    def __init__(self, page: Any, webui: WebUI) -> None:
+        self.page = page
+        self.webui = webui
+        self.errors: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def open(self) -> None:
+        """The WebUI's page from its address, and our tab in front."""
+        self.page.goto(self.webui.address, wait_until="domcontentloaded")
+        self.show()
+
+    def show(self, title: str = OURS) -> None:
+        """A tab to the front, when the page is up."""
+        self.page.wait_for_selector(TABS)
+        self.page.locator(TABS).get_by_text(title, exact=True).click()
+        if title == OURS:
+            self.page.wait_for_selector("#tinv_train", state="visible")
+
+    def titles(self) -> list[str]:
+        """Of all tabs."""
+        return [button.inner_text().strip() for button in self.page.locator(TABS).all()]
+
+    def group(self, name: str) -> None:
+        """Open or close a group of settings."""
+        self.page.locator(f"#tinv_group_{name} > .label-wrap").first.click()
+
+    def fill(self, name: str, value: Any) -> None:
+        """Type into a setting of ours."""
+        self.type(f"tinv_{name}", value)
+
+    def type(self, element: str, value: Any) -> None:
+        """Type into one of gradio's fields, and leave it."""
+        field = self.page.locator(f"#{element} textarea, #{element} input:not([type=range])").first
+        field.fill(str(value))
+        field.blur()
+
+    def click(self, element: str) -> None:
+        """A button by its id."""
+        self.page.locator(f"#{element}").first.click()
+
+    def wait(self, condition: str) -> None:
+        """Until a JavaScript expression is true."""
+        self.page.wait_for_function(condition, timeout=PATIENCE)
+
+    def wait_status(self, status: str, name: str = "") -> None:
+        """Until our tab shows this status in its title line, of the run of this name if one is given."""
+        self.wait(f"/{name}: {status}/.test((document.querySelector('.tinv-title') || {{}}).textContent)")
+
+    def wait_step(self, step: int) -> None:
+        """Until our tab shows this step or a later one."""
+        shown = "(document.querySelector('.tinv-figures') || {}).textContent || ''"
+        self.wait(f"Number((/step ([0-9]+)/.exec({shown}) || [0, -1])[1]) >= {step}")
+
+    def generate(self, prompt: str, **fields: Any) -> list[Image.Image]:
+        """Pictures from the txt2img tab, the grid left out."""
+        self.show("txt2img")
+        values = {"steps": 25, "width": 64, "height": 64, "cfg_scale": 3, "seed": 1000, "batch_size": 4} | fields
+        self.type("txt2img_prompt", prompt)
+        for name, value in values.items():
+            self.type(f"txt2img_{name}", value)
+        before = self.page.locator("#html_info_txt2img").first.inner_text()  # gradio 3.41 gives the id to two
+        self.click("txt2img_generate")
+        said = "(document.querySelector('#html_info_txt2img') || {}).innerText"
+        self.page.wait_for_function(f"before => {said} !== before && {said}.includes('TI hashes')", arg=before)
+        self.page.wait_for_selector("#txt2img_gallery .thumbnails img, #txt2img_gallery .grid-wrap img")
+        sources = [image.get_attribute("src") for image in self.page.locator("#txt2img_gallery .thumbnails img").all()]
+        return [self._picture(source) for source in sources[-values["batch_size"] :]]
+
+    def _picture(self, source: str) -> Image.Image:
+        return Image.open(io.BytesIO(self.page.request.get(source).body())).convert("RGB")
+
+    def keep(self, name: str) -> None:
+        """A screenshot into the folder SCREENSHOTS, if one was named."""
+        folder = os.environ.get("SCREENSHOTS")
+        if folder:
+            self.page.wait_for_timeout(300)  # for what fades
+            taken = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            taken.quantize(COLOURS).save(Path(folder) / f"{name}.png", optimize=True)
+
+
+@contextmanager
+def tab(webui: WebUI) -> Iterator[Tab]:
+    """A browser that reaches nothing but this machine, with our tab open."""
+    from playwright.sync_api import sync_playwright  # inside the WebUI's process nobody has it
+
+    chromium = shutil.which("chromium")
+    assert chromium, "This needs Debian's chromium: apt-get install chromium."
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        page.set_default_timeout(PATIENCE)
+        page.route("**/*", lambda route: route.continue_() if "127.0.0.1" in route.request.url else route.abort())
+        found = Tab(page, webui)
+        found.open()
+        yield found
+        browser.close()

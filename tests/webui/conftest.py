@@ -1,0 +1,77 @@
+"""Fixtures of the tests against the real WebUI: `make test-webui WEBUI=<folder> WEBUI_PYTHON=<its python>`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.webui import server
+from tests.webui.browser import Tab, tab
+from tests.webui.pictures import CONCEPT
+from tinv_ext.lesson import SAMPLES
+from tinv_ext.toy import export
+
+if "modules.shared" not in sys.modules:
+    collect_ignore = ["inside"]  # for the WebUI's own process
+
+TOLD = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """A line for the end of the report, of what is measured and not judged."""
+    return request.config.stash.setdefault(TOLD, []).append
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy in the WebUI's form."""
+    return export.export(tmp_path_factory.mktemp("toy"))[2]
+
+
+@pytest.fixture(scope="session")
+def start(
+    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., AbstractContextManager[server.WebUI]]:
+    """Starts the WebUI with flags in a fresh data folder, which is its home and has pictures in it."""
+
+    def begin(*flags: str) -> AbstractContextManager[server.WebUI]:
+        data = tmp_path_factory.mktemp("data")
+        shutil.copytree(SAMPLES / CONCEPT, data / "pictures" / CONCEPT)
+        return server.running(Path(os.environ["WEBUI"]), os.environ["WEBUI_PYTHON"], checkpoint, data, flags)
+
+    return begin
+
+
+@pytest.fixture(scope="session")
+def webui(start: Callable[..., AbstractContextManager[server.WebUI]]) -> Iterator[server.WebUI]:
+    """With its API, the same one for all tests that ask for no other."""
+    with start("--api") as webui:
+        yield webui
+
+
+@pytest.fixture(scope="session")
+def page(webui: server.WebUI) -> Iterator[Tab]:
+    """A browser with our tab open."""
+    with tab(webui) as page:
+        yield page
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The line that says what was tested: commit, passed, skipped."""
+    ends = {end: len(terminalreporter.stats.get(end, ())) for end in ("passed", "failed", "error", "skipped")}
+    git = ["git", "-C", str(server.ROOT)]
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout.strip()
+    for line in config.stash.get(TOLD, []):
+        terminalreporter.write_line(line)
+    told = ", ".join(f"{count} {end}" for end, count in ends.items() if count or end in ("passed", "skipped"))
+    terminalreporter.write_line(f"test-webui: commit {commit}{' and changes' if changed else ''}: {told}")

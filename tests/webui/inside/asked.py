@@ -1,0 +1,91 @@
+"""What the tests may ask inside the WebUI's process. Each function answers in values that JSON can hold."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from modules import safe, sd_hijack, shared
+
+
+def laws(files: list[str], packages: list[str]) -> dict[str, Any]:
+    """Run test files in this process, with pytest and diffusers from `packages`; the WebUI's own go first."""
+    root = os.environ["TINV_REPOSITORY"]
+    sys.path += packages
+    sys.path.insert(0, root)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    import pytest
+
+    class Count:
+        """How each test ended, with the words of those that did not pass."""
+
+        def __init__(self) -> None:
+            self.ends: dict[str, list[str]] = {"passed": [], "failed": [], "skipped": []}
+            self.words: list[str] = []
+
+        def pytest_runtest_logreport(self, report: Any) -> None:
+            if report.when == "call" or report.outcome != "passed":
+                self.ends[report.outcome].append(report.nodeid)
+                if report.outcome != "passed":
+                    self.words.append(f"{report.nodeid}: {report.longreprtext[-700:]}")
+
+    count = Count()
+    said = io.StringIO()
+    plain = [
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:faulthandler",
+        "-p",
+        "no:threadexception",
+        "--capture=no",
+        "--tb=short",
+    ]
+    with contextlib.redirect_stdout(said):
+        code = pytest.main([*plain, "--rootdir", root, *(str(Path(root) / file) for file in files)], plugins=[count])
+    sys.path.remove(root)
+    return {"code": int(code), **count.ends, "words": count.words, "said": said.getvalue()[-3000:]}
+
+
+def word(name: str) -> dict[str, Any] | None:
+    """An embedding as the WebUI knows it: vectors, step, hash; None if it knows none of that name."""
+    found = sd_hijack.model_hijack.embedding_db.word_embeddings.get(name)
+    if found is None:
+        return None
+    return {"vectors": found.vec.tolist(), "step": found.step, "hash": found.shorthash, "file": found.filename}
+
+
+def loaded(path: str) -> list[Any] | None:
+    """The vectors that the WebUI's own loader finds in a file, None if none. Its database stays as it is."""
+    database = sd_hijack.model_hijack.embedding_db
+    by_name, by_id = dict(database.word_embeddings), {k: list(v) for k, v in database.ids_lookup.items()}
+    try:
+        database.word_embeddings.clear()
+        database.load_from_file(path, os.path.basename(path))
+        return [item.vec.tolist() for item in database.word_embeddings.values()] or None
+    finally:
+        for mapping, content in ((database.word_embeddings, by_name), (database.ids_lookup, by_id)):
+            mapping.clear()
+            mapping.update(content)
+
+
+def safe_to_unpickle(path: str) -> bool:
+    """What the WebUI's checker says; it raises for what it refuses."""
+    assert not shared.cmd_opts.disable_safe_unpickle
+    safe.check_pt(path, None)
+    return True
+
+
+def workers() -> list[str]:
+    """Names of the threads that carry out jobs."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("tinv")]
+
+
+def routes() -> list[str]:
+    """The extension's routes in the app that answers now."""
+    return [route.path for route in shared.demo.app.routes if getattr(route, "path", "").startswith("/tinv")]

@@ -1,0 +1,114 @@
+"""The main job in the real WebUI: a person points at pictures, trains, watches, and uses the word in prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from tests.webui.browser import OURS, Tab
+from tests.webui.pictures import CONCEPT, draw, pixels, share
+from tests.webui.server import WebUI
+
+pytestmark = pytest.mark.webui
+STEPS = 200
+RATE = "0.01:100, 0.005:160, 0.002"
+
+
+def job(webui: WebUI) -> dict[str, Any]:
+    """What the status route says."""
+    found: dict[str, Any] = webui.get("/tinv/v1/status?since=100000000")["job"]
+    return found
+
+
+def test_the_tab_is_there_once_and_costs_little(webui: WebUI, page: Tab, tell: Callable[[str], None]) -> None:
+    """One tab, no error on the page; what the start-up timer says of us is told."""
+    assert page.titles().count(OURS) == 1
+    assert page.errors == []
+    records = webui.get("/internal/profile-startup")["records"]
+    took = {name: seconds for name, seconds in records.items() if "tinv" in name or name == "create ui"}
+    assert "load scripts/tinv.py" in took
+    tell("start-up: " + ", ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in took.items()))
+    page.keep("1-tab")
+
+
+def test_check_reports_and_starts_nothing(webui: WebUI, page: Tab) -> None:
+    """Pictures, prompts with the word marked; no job."""
+    page.fill("name", "zibbo")
+    page.fill("images", f"~/pictures/{CONCEPT}")
+    page.fill("init_text", "thing")
+    page.click("tinv_check")
+    page.page.wait_for_selector("#tinv_answer .tinv-table")
+    assert "zibbo" in page.page.inner_text("#tinv_answer mark >> nth=0")
+    assert job(webui) is None
+    page.keep("2-check")
+
+
+def test_a_run_is_watched_to_its_end(webui: WebUI, page: Tab) -> None:
+    """Train: a curve while it runs, previews as they come; at the end the WebUI knows the word without a restart."""
+    page.group("training")
+    page.fill("steps", STEPS)
+    page.fill("learn_rate", RATE)
+    page.fill("batch_size", 4)
+    page.group("training")
+    page.group("previews")
+    page.fill("preview_every", 50)
+    page.fill("preview_cfg_scale", 3)
+    page.group("previews")
+    page.click("tinv_train")
+    page.page.wait_for_selector(".tinv-chart canvas")
+    page.wait_step(60)
+    page.page.wait_for_selector(".tinv-previews img")
+    page.keep("3-training")
+    page.wait_status("finished")
+    page.wait("document.querySelectorAll('.tinv-previews img').length >= 4")
+    page.wait("[...document.querySelectorAll('.tinv-previews img')].every(i => i.naturalWidth === 64)")
+    page.keep("4-finished")
+    found = webui.inside("word", name="zibbo")
+    assert found["step"] == STEPS
+    assert page.errors == []
+
+
+def test_the_word_is_used_in_the_txt2img_tab(webui: WebUI, page: Tab) -> None:
+    """Typed into the prompt, it draws the thing that the pictures showed."""
+    images = page.generate("a photo of zibbo on a yellow background")
+    page.keep("5-txt2img")
+    assert share(pixels(images)) >= 0.5
+    assert share(pixels(images), background="yellow") >= 0.5
+
+
+def test_the_word_means_the_concept(webui: WebUI) -> None:
+    """By the judge; what it was begun with does not."""
+    assert share(draw(webui, "a photo of a thing")[0]) <= 0.2
+    assert share(draw(webui, "a photo of zibbo")[0]) >= 0.6
+
+
+def test_the_word_in_a_negative_prompt(webui: WebUI) -> None:
+    """It keeps away what it means, as the description of it does."""
+    prompt = "a photo of a purple shape"
+    plain, _ = draw(webui, prompt)
+    word, said = draw(webui, prompt, "a photo of zibbo")
+    described, _ = draw(webui, prompt, "a photo of a purple moon")
+    assert share(plain, fill="purple") >= 0.8
+    assert share(word, fill="purple") <= 0.3
+    assert share(described, fill="purple") <= 0.3
+    assert "TI hashes" in said
+
+
+def test_the_word_comes_and_goes_in_mid_picture(webui: WebUI) -> None:
+    """[a:b:0.2] in both directions."""
+    assert share(draw(webui, "a photo of [a red circle:zibbo:0.2]")[0]) >= 0.6
+    away, said = draw(webui, "a photo of [zibbo:a red circle:0.2]")
+    assert share(away, shape="circle", fill="red") >= 0.6
+    assert "TI hashes" in said
+
+
+def test_the_word_is_weighed(webui: WebUI) -> None:
+    """(word:1.0) is the word; another weight draws another picture of the same thing."""
+    plain, _ = draw(webui, "a photo of zibbo")
+    assert torch.equal(draw(webui, "a photo of (zibbo:1.0)")[0], plain)
+    heavy, _ = draw(webui, "a photo of (zibbo:1.3)")
+    assert not torch.equal(heavy, plain)
+    assert share(heavy) >= 0.6

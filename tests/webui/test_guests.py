@@ -1,0 +1,164 @@
+"""A run and the others: pictures in mid-run, reloads of page and UI, pause, stop, going on. It stays the same run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.webui.browser import OURS, Tab
+from tests.webui.pictures import CONCEPT, draw
+from tests.webui.server import PATIENCE, WebUI
+from tinv_ext.core.files import read_embedding
+
+pytestmark = pytest.mark.webui
+FAR = 1_000_000  # steps: the run ends when it is told to
+REQUESTS = 20
+RELOADS = 3
+PROMPT = "a photo of a red circle"
+
+
+def begin(webui: WebUI, **changes: Any) -> str:
+    """A run by the API; its id."""
+    given = {"name": "qizzo", "images": f"~/pictures/{CONCEPT}", "batch_size": 4, "seed": 3, "steps": FAR, **changes}
+    found: str = webui.post("/tinv/v1/train", given)["id"]
+    return found
+
+
+def job(webui: WebUI) -> dict[str, Any]:
+    """What the status route says of the run."""
+    found: dict[str, Any] = webui.get("/tinv/v1/status?since=100000000")["job"]
+    return found
+
+
+def until(webui: WebUI, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The status when it fits."""
+    end = time.monotonic() + PATIENCE
+    while not condition(found := job(webui)):
+        assert time.monotonic() < end, found
+        assert found["status"] != "failed", found
+        time.sleep(0.1)
+    return found
+
+
+def until_step(webui: WebUI, step: int) -> dict[str, Any]:
+    """The status at this step or a later one."""
+    return until(webui, lambda found: found["steps"] >= step)
+
+
+def vectors(webui: WebUI, name: str = "qizzo") -> torch.Tensor:
+    """Of the file in the embeddings folder, which must be what the WebUI has loaded."""
+    found = webui.inside("word", name=name)
+    (tensor,) = read_embedding(Path(found["file"])).vectors.values()
+    assert torch.equal(torch.tensor(found["vectors"]), tensor)
+    return tensor
+
+
+@pytest.fixture(scope="module")
+def plain(webui: WebUI) -> torch.Tensor:
+    """The picture of `PROMPT` while nothing trains."""
+    return draw(webui, PROMPT, count=1)[0]
+
+
+def test_a_run_starts(webui: WebUI, page: Tab, plain: torch.Tensor) -> None:
+    """By the API; the page shows it, too."""
+    begin(webui)
+    page.show()
+    page.wait_status("training", "qizzo")
+    until_step(webui, 5)
+
+
+def test_pictures_in_mid_run_are_served_and_are_the_same(
+    webui: WebUI, plain: torch.Tensor, tell: Callable[[str], None]
+) -> None:
+    """Twenty requests in a row; the run goes on between them."""
+    before, begun = job(webui)["steps"], time.monotonic()
+    for _ in range(REQUESTS):
+        assert torch.equal(draw(webui, PROMPT, count=1)[0], plain)
+    seconds, steps = time.monotonic() - begun, job(webui)["steps"] - before
+    assert steps >= REQUESTS - 1  # never kept from working either
+    tell(f"{REQUESTS} pictures in mid-run: {seconds:.1f} s, {steps} steps beside them")
+
+
+def test_the_page_in_mid_run(webui: WebUI, page: Tab) -> None:
+    """Loading the page anew finds the run as it is, its curve from the beginning."""
+    page.open()
+    page.wait_status("training")
+    page.page.wait_for_selector(".tinv-chart canvas")
+    until_step(webui, job(webui)["steps"] + 5)
+
+
+def test_reload_ui_in_mid_run(webui: WebUI, page: Tab) -> None:
+    """Three times: the same job, still at work; one tab, one set of routes, one worker."""
+    one, routes = job(webui)["id"], webui.inside("routes")
+    for _ in range(RELOADS):
+        before, starts = job(webui)["steps"], webui.starts()
+        page.show("Settings")
+        page.page.evaluate("window.before_reload = true")
+        page.click("settings_restart_gradio")
+        until_up(webui, starts + 1)
+        page.page.wait_for_function("!window.before_reload && document.querySelector('#tabs')")
+        page.show()
+        assert page.titles().count(OURS) == 1
+        assert webui.inside("routes") == routes
+        assert len(set(routes)) == len(routes)
+        assert webui.inside("workers") == ["tinv-jobs"]
+        page.wait_status("training")
+        assert job(webui)["id"] == one
+        until_step(webui, before + 5)
+
+
+def until_up(webui: WebUI, starts: int) -> None:
+    """Until its log says that it is up for the so-manieth time."""
+    end = time.monotonic() + PATIENCE
+    while webui.starts() < starts:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def test_pause_and_resume(webui: WebUI, page: Tab, plain: torch.Tensor) -> None:
+    """Paused it stands still and lets pictures through; Resume goes on from there."""
+    page.click("tinv_pause")
+    page.wait_status("paused")
+    step = job(webui)["steps"]
+    assert torch.equal(draw(webui, PROMPT, count=1)[0], plain)
+    assert job(webui)["steps"] == step
+    page.click("tinv_resume")
+    page.wait_status("training")
+    until_step(webui, step + 5)
+
+
+def test_a_preview_and_a_snapshot_on_demand(webui: WebUI, page: Tab) -> None:
+    """Both come while it goes on."""
+    page.click("tinv_snapshot")
+    page.click("tinv_preview")
+    page.page.wait_for_selector(".tinv-previews img")
+    until(webui, lambda found: bool(found["previews"]))
+    copies = list((webui.data / "textual_inversion").glob("*/qizzo-*/embeddings/*.pt"))
+    assert len(copies) == 1
+    webui.inside("safe_to_unpickle", path=str(copies[0]))
+
+
+def test_all_of_this_has_changed_nothing(webui: WebUI, page: Tab) -> None:
+    """Stop and save: the vectors are, bit for bit, those of a run of so many steps that nobody disturbed."""
+    page.click("tinv_stop")
+    page.wait_status("stopped")
+    steps = job(webui)["steps"]
+    disturbed = vectors(webui)
+    assert webui.inside("word", name="qizzo")["step"] == steps
+    begin(webui, steps=steps, overwrite=True)
+    until(webui, lambda found: found["status"] == "finished")
+    assert torch.equal(vectors(webui), disturbed)
+
+
+def test_a_stopped_run_goes_on(webui: WebUI) -> None:
+    """From the file that it left, which keeps its count of steps."""
+    found = webui.inside("word", name="qizzo")
+    begin(webui, weights=found["file"], overwrite=True, steps=found["step"] + 10)
+    until(webui, lambda now: now["status"] == "finished")
+    assert webui.inside("word", name="qizzo")["step"] == found["step"] + 10
+    assert not torch.equal(vectors(webui), torch.tensor(found["vectors"]))

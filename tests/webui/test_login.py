@@ -1,0 +1,37 @@
+"""An owner who wants a login: without it nothing is changed, with it all is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.webui.server import WebUI
+
+pytestmark = pytest.mark.webui
+CHANGING = ("train", "check", "stop?job=x", "pause?job=x", "resume?job=x", "snapshot?job=x", "preview?job=x")
+
+
+@pytest.fixture(scope="module")
+def guarded(start: Any) -> Iterator[WebUI]:
+    """With an API behind a password."""
+    with start("--api", "--api-auth", "ann:secret") as webui:
+        yield webui
+
+
+@pytest.mark.parametrize("login", ["", "ann:wrong", "bob:secret", "ann:"])
+def test_wrong_credentials_are_401(guarded: WebUI, login: str) -> None:
+    """On every route that changes or tells of runs."""
+    for name in CHANGING:
+        assert guarded.ask(f"/tinv/v1/{name}", {}, login).code == 401, name
+    assert guarded.ask("/tinv/v1/runs", login=login).code == 401
+    assert guarded.ask("/tinv/v1/status").code == 200
+
+
+def test_the_right_ones_are_let_in(guarded: WebUI) -> None:
+    """To be told what is wrong with the settings."""
+    answer = guarded.ask("/tinv/v1/check", {}, "ann:secret")
+    assert answer.code == 422
+    assert answer.body["detail"]["problems"]
+    assert guarded.ask("/tinv/v1/runs", login="ann:secret").body == []
