@@ -189,3 +189,18 @@ def test_every_embedding_of_a_bundle_is_told(tmp_path: Path) -> None:
     assert [one["name"] for one in inspect(tmp_path / "lora.safetensors")["embeddings"]] == ["one", "two"]
     assert same(convert(tmp_path / "lora.safetensors", tmp_path, Wish(), pick="two").path, embedding())
     assert (tmp_path / "two.pt").is_file()
+
+
+def test_nothing_in_a_file_steers_the_terminal(tmp_path: Path) -> None:
+    """Control characters in facts, names and keys are written out, in answers as in errors."""
+    evil = "\x1b]0;caught\x07\r\n\u202e"
+    hostile = Embedding("word", ONE, 5, evil, evil, {evil: {"made_by": evil, "list": [evil]}})
+    text = "\n".join(lines(inspect(source(tmp_path, hostile))))
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert "\\x1b]0;caught" in text
+    save_file({evil: torch.ones(1, 1, 1)}, str(tmp_path / "bad.safetensors"))
+    save_file({"emp_params": ONE["clip_l"], f"a{evil}": ONE["clip_l"] + 1}, str(tmp_path / "more.safetensors"))
+    with pytest.raises(InputError) as caught:
+        convert(tmp_path / "bad.safetensors", tmp_path / "x.pt", Wish())
+    said = [str(caught.value), *open_embedding(tmp_path / "more.safetensors")[1]]
+    assert all(line.isprintable() for line in said)

@@ -26,6 +26,7 @@ from tinv_ext.core.files import (
 )
 from tinv_ext.core.files.png import carried_picture, save_png_with_embedding
 from tinv_ext.core.names import name_problems
+from tinv_ext.inspection import printable
 from tinv_ext.runs import EMBEDDING_SUFFIXES
 
 BY_KEY = ("diffusers", "diffusers-bin", FOLDER)
@@ -72,9 +73,10 @@ def open_embedding(path: Path, pick: str | None = None) -> tuple[Embedding, list
     try:
         embedding, contents = read_embedding(path, name=pick), read_contents(path)
     except (FormatError, NumericError) as error:
-        raise InputError(str(error)) from error
+        raise InputError(printable(str(error))) from error
     left_out = contents.embeddings[0].left_out if len(contents.embeddings) == 1 else ()
-    notices = [f"{path.name} also holds {', '.join(left_out[:5])}, which belongs to no prompt and is left out."]
+    more = printable(", ".join(left_out[:5]))
+    notices = [f"{path.name} also holds {more}, which belongs to no prompt and is left out."]
     other = _other_half(path)
     halves = [f"{path.name} is one of two encoders' files: give its folder {path.parent} to have both."]
     return embedding, (notices if left_out else []) + (halves if other else [])

@@ -14,6 +14,14 @@ from tinv_ext.core.model import Lexicon
 from tinv_ext.core.nearest import nearest
 
 
+def printable(text: str) -> str:
+    """What came out of a file, without the characters by which it could steer a terminal."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in text
+    )
+
+
 def inspect(path: Path, lexicon: Lexicon | None = None, near: int = 5) -> dict[str, Any]:
     """What the file holds, as JSON can say it; with a model's `lexicon` also the tokens nearest to each vector.
 
@@ -22,7 +30,7 @@ def inspect(path: Path, lexicon: Lexicon | None = None, near: int = 5) -> dict[s
     try:
         contents, embeddings = read_contents(path), read_all(path)
     except (FormatError, NumericError) as error:
-        raise InputError(str(error)) from error
+        raise InputError(printable(str(error))) from error
     left_out = {key for found in contents.embeddings for key in found.left_out}
     return {
         "file": path.name,
@@ -62,12 +70,12 @@ def _said(embedding: Embedding, lexicon: Lexicon | None, near: int) -> dict[str,
 
 
 def lines(said: Mapping[str, Any]) -> Iterator[str]:
-    """The same for people to read."""
+    """The same for people to read, in a terminal."""
     yield f"{said['file']}: {said['layout']}, {said['container']}"
     if said["left_out"]:
-        yield f"  not an embedding's: {', '.join(said['left_out'][:10])}"
+        yield printable(f"  not an embedding's: {', '.join(said['left_out'][:10])}")
     for one in said["embeddings"]:
-        yield from (f"  {label:<11} {value}" for label, value in rows(one))
+        yield from (printable(f"  {label:<11} {value}") for label, value in rows(one))
         yield from _vectors(one)
 
 

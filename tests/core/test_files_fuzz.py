@@ -14,12 +14,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import save_file
 
 from tests.core.files_made_wrong import TENSOR, coded, legacy, picture, safetensors, text, zipped
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError
-from tinv_ext.core.files import FORMATS, read_embedding, write_embedding
-from tinv_ext.core.files.png import save_png_with_embedding
+from tinv_ext.core.files import FOLDER, FORMATS, read_all, read_embedding, write_embedding
+from tinv_ext.core.files.png import image_with_embedding, save_png_with_embedding
 
 
 def _good(chosen: str, folder: Path) -> bytes:
@@ -28,7 +29,18 @@ def _good(chosen: str, folder: Path) -> bytes:
     return (folder / "word").read_bytes()
 
 
-GOOD = [*FORMATS, "zip"]
+def _pair() -> Embedding:
+    numbers = torch.linspace(-1, 1, 32).reshape(2, 16)
+    return Embedding("word", {"clip_l": numbers, "clip_g": numbers * 2}, 5, facts={"a": [1, {"b": "c"}]})
+
+
+def _in_torch(values: Any, zipped: bool) -> bytes:
+    file = io.BytesIO()
+    torch.save(values, file, _use_new_zipfile_serialization=zipped)
+    return file.getvalue()
+
+
+GOOD = [*FORMATS, "zip", "pair", "pair png", "webp", "bundle", "original", "original zip"]
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +48,37 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """A small good file of each format; the picture is small as well."""
     folder = tmp_path_factory.mktemp("good")
     files = {chosen: _good(chosen, folder) for chosen in FORMATS if chosen != "png"}
-    embedding = Embedding("word", {"clip_l": torch.linspace(-1, 1, 32).reshape(2, 16)})
-    save_png_with_embedding(Image.new("RGB", (16, 16), (90, 80, 70)), embedding, folder / "word.png")
-    file = io.BytesIO()
-    torch.save({"string_to_param": {"*": torch.linspace(-1, 1, 32).reshape(2, 16)}, "name": "word"}, file)
-    return {**files, "png": (folder / "word.png").read_bytes(), "zip": file.getvalue()}
+    numbers = torch.linspace(-1, 1, 32).reshape(2, 16)
+    embedding, scene = Embedding("word", {"clip_l": numbers}), Image.new("RGB", (16, 16), (90, 80, 70))
+    save_png_with_embedding(scene, embedding, folder / "word.png")
+    save_png_with_embedding(scene, _pair(), folder / "pair.png")
+    image_with_embedding(scene, embedding).save(folder / "word.webp", lossless=True)
+    write_embedding(_pair(), folder / "pair.safetensors")
+    bundled = {f"bundle_emb.{name}.string_to_param.*": numbers.clone() for name in ("one", "two")}
+    save_file(bundled, str(folder / "bundle.safetensors"))
+    parameters = torch.nn.ParameterDict({"*": torch.nn.Parameter(numbers)})
+    original = {"string_to_token": {"*": torch.tensor(265)}, "string_to_param": parameters}
+    return {
+        **files,
+        "png": (folder / "word.png").read_bytes(),
+        "zip": _in_torch({"string_to_param": {"*": numbers}, "name": "word"}, zipped=True),
+        "pair": (folder / "pair.safetensors").read_bytes(),
+        "pair png": (folder / "pair.png").read_bytes(),
+        "webp": (folder / "word.webp").read_bytes(),
+        "bundle": (folder / "bundle.safetensors").read_bytes(),
+        "original": _in_torch(original, zipped=False),
+        "original zip": _in_torch(original, zipped=True),
+    }
 
 
 def _survives(data: bytes, path: Path) -> None:
-    """Either an embedding with finite numbers or a FormatError: nothing else."""
+    """Either embeddings with finite numbers or a FormatError: nothing else."""
     path.write_bytes(data)
     sentence = str(path)
     try:
-        embedding = read_embedding(path)
-        assert all(torch.isfinite(value).all() for value in embedding.vectors.values())
+        for embedding in read_all(path).values():
+            assert all(torch.isfinite(value).all() for value in embedding.vectors.values())
+        read_embedding(path)
     except FormatError as error:
         sentence = str(error)
     assert sentence.startswith(str(path))
@@ -135,3 +164,62 @@ def test_any_plain_values_in_a_pickle_are_survived(
     path = tmp_path_factory.getbasetemp() / "plain"
     _survives(legacy(pickle.dumps(values, 2)), path)
     _survives(zipped(pickle.dumps({**values, "x": 1}, 4)), path)
+
+
+SIZES = st.integers(-1, 9) | st.sampled_from([768, 1 << 20, 1 << 62])
+ENTRIES = st.fixed_dictionaries(
+    {
+        "dtype": st.sampled_from(["F32", "F16", "BF16", "F64", "I64", "F8", ""]),
+        "shape": st.lists(SIZES, max_size=4),
+        "data_offsets": st.tuples(st.integers(-8, 80), st.integers(-8, 80)).map(list),
+    }
+)
+NAMED = st.sampled_from(
+    [
+        "emb_params",
+        "clip_l",
+        "clip_g",
+        "clip_h",
+        "<w>",
+        "bundle_emb.a.clip_l",
+        "bundle_emb.a.clip_g",
+        "bundle_emb.b",
+        "__metadata__",
+    ]
+)
+
+
+@settings(max_examples=80, deadline=None, derandomize=True, database=None)
+@given(header=st.dictionaries(NAMED, ENTRIES, max_size=4))
+def test_any_shapes_and_places_in_a_header_are_survived(
+    header: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Right keys, entries of the right form, any shapes, types and places; so also unequal counts, wrong widths."""
+    _survives(safetensors(header, bytes(64)), tmp_path_factory.getbasetemp() / "header")
+
+
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@given(
+    changes=st.lists(st.tuples(st.booleans(), st.floats(0, 0.999), st.integers(0, 255)), max_size=6),
+    cut=st.floats(0, 1),
+)
+def test_a_folder_of_damaged_files_is_survived(
+    changes: list[tuple[bool, float, int]], cut: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """diffusers' pair, either file changed, the second cut off."""
+    folder = tmp_path_factory.getbasetemp() / "pair folder"
+    write_embedding(_pair(), folder, format=FOLDER)
+    for other, place, value in changes:
+        path = folder / ("learned_embeds_2.safetensors" if other else "learned_embeds.safetensors")
+        data = bytearray(path.read_bytes())
+        data[int(place * len(data))] = value
+        path.write_bytes(bytes(data))
+    second = (folder / "learned_embeds_2.safetensors").read_bytes()
+    (folder / "learned_embeds_2.safetensors").write_bytes(second[: int(cut * len(second))])
+    sentence = str(folder)
+    try:
+        embedding = read_embedding(folder)
+        assert all(torch.isfinite(value).all() for value in embedding.vectors.values())
+    except FormatError as error:
+        sentence = str(error)
+    assert sentence.startswith(str(folder))

@@ -31,8 +31,17 @@ def metadata_of(embedding: Embedding) -> dict[str, str]:
     }
     if embedding.family:
         metadata["modelspec.architecture"] = f"{ARCHITECTURES[embedding.family]}/textual-inversion"
+    metadata |= _resolution(embedding.facts.get("settings"))
     known = {key: embedding.facts[key] for key in AS_THEY_ARE if isinstance(embedding.facts.get(key), str)}
     return metadata | {f"modelspec.{key}": value for key, value in known.items()}
+
+
+def _resolution(settings: object) -> dict[str, str]:
+    """The size of the training pictures, where the facts are those of a run."""
+    sizes = [settings.get(key) for key in ("width", "height")] if isinstance(settings, Mapping) else []
+    if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
+        return {}
+    return {"modelspec.resolution": f"{sizes[0]}x{sizes[1]}"}
 
 
 def with_metadata(contents: Contents, metadata: Mapping[str, str]) -> Contents:
