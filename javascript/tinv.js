@@ -39,8 +39,9 @@
         const chart = make("div", "tinv-chart");
         const previews = make("div", "tinv-previews");
         const prompts = make("div", "tinv-prompts");
-        place.append(title, bar, make("div", "tinv-figures"), chart, previews, prompts);
-        shown = {id: job.id, place, rows: [], evaluations: new Map(), chart: null, count: 0};
+        const [figures, notices, send] = ["tinv-figures", "tinv-notices", "tinv-send"].map((kind) => make("div", kind));
+        place.append(title, bar, figures, send, chart, notices, previews, prompts);
+        shown = {id: job.id, place, rows: [], evaluations: new Map(), chart: null, count: 0, told: 0};
     }
 
     function series(job) {
@@ -90,9 +91,41 @@
         }
     }
 
+    function notices(job) {
+        const place = shown.place.querySelector(".tinv-notices");
+        for (; shown.told < job.notices.length; shown.told++) place.prepend(make("div", "", job.notices[shown.told]));
+    }
+
+    // The finished word goes into a prompt of txt2img, in a WebUI that has one.
+    function sending(job) {
+        const place = shown.place.querySelector(".tinv-send");
+        if (place.childNodes.length || !job.file || !find("txt2img_prompt")) return;
+        for (const [label, id] of [["Send to txt2img", "txt2img_prompt"], ["Send to negative prompt", "txt2img_neg_prompt"]]) {
+            const button = make("button", "lg secondary gradio-button", label);
+            button.addEventListener("click", () => {
+                const area = find(id).querySelector("textarea");
+                area.value = area.value.trim() ? area.value.trimEnd().replace(/,$/, "") + ", " + job.name : job.name;
+                area.dispatchEvent(new Event("input", {bubbles: true}));
+                if (typeof switch_to_txt2img === "function") switch_to_txt2img();
+            });
+            place.append(button);
+        }
+    }
+
+    function offer(place, runs) {
+        let box = place.parentNode.querySelector(".tinv-interrupted");
+        if (!box) {
+            box = make("div", "tinv-interrupted");
+            place.before(box);
+        }
+        const said = runs.map((run) => `A run of ${run.name} was interrupted at step ${run.steps} of ${run.total}: open Runs, and go on with ${run.id}.`);
+        if (box.textContent !== said.join("")) box.replaceChildren(...said.map((text) => make("div", "", text)));
+    }
+
     function show(answer) {
         const place = find("tinv_live");
         if (!place) return;
+        offer(place, answer.interrupted || []);
         const job = answer.job;
         if (!job) {
             if (!place.childNodes.length) place.append(make("div", "tinv-title", "No run yet."));
@@ -103,13 +136,17 @@
         place.querySelector(".tinv-title").textContent = `${job.name}: ${job.status}${waiting}`;
         place.querySelector(".tinv-fill").style.width = job.total ? (100 * job.steps) / job.total + "%" : "0";
         const busy = !OVER.includes(job.status);
+        draw(job);
         const preparing = job.status === "preparing" && job.encoded[1] ? `pictures encoded: ${job.encoded[0]} of ${job.encoded[1]}` : "";
         const last = job.evaluations.length ? `evaluation ${job.evaluations[job.evaluations.length - 1][1].toFixed(5)}` : "";
         const loss = job.loss === null ? "" : `loss ${job.loss.toFixed(4)}`;
+        const row = shown.rows[shown.rows.length - 1];
+        const norms = row ? `vectors ${row.vector_norm.toFixed(3)} long, ${row.distance.toFixed(3)} from the start` : "";
         place.querySelector(".tinv-figures").textContent = [
-            preparing || `step ${job.steps} of ${job.total}`, busy ? duration(job.seconds_left) : "", loss, last, job.reason,
+            preparing || `step ${job.steps} of ${job.total}`, busy ? duration(job.seconds_left) : "", loss, last, norms, job.reason,
         ].filter(Boolean).join(" · ");
-        draw(job);
+        notices(job);
+        sending(job);
         pictures(job);
         place.querySelector(".tinv-prompts").textContent = job.prompts.slice(0, 4).join("\n");
     }

@@ -39,10 +39,10 @@ def add_routes(
     if not changing:
         return
     guard = [Depends(_guard(credentials))] if credentials else []
-    for path, view in {"/runs": _runs(jobs)}.items():
+    for path, view in {"/jobs": _jobs(jobs), "/runs": _runs(jobs, confine)}.items():
         app.add_api_route(ROOT + path, view, methods=["GET"], dependencies=guard)
-    changes = {"/train": _train(jobs, confine), "/check": _check(jobs, confine)}
-    changes.update({f"/{wish}": _wish(jobs, wish) for wish in ("stop", "pause", "resume", "snapshot", "preview")})
+    changes = {"/train": _train(jobs, confine), "/check": _check(jobs, confine), "/resume": _resume(jobs, confine)}
+    changes.update({f"/{wish}": _wish(jobs, wish) for wish in ("stop", "pause", "snapshot", "preview")})
     for path, view in changes.items():
         app.add_api_route(ROOT + path, view, methods=["POST"], dependencies=guard)
 
@@ -68,7 +68,8 @@ def _status(jobs: Jobs) -> Callable[..., JSONResponse]:
         except InputError as error:
             raise _refused(error, 404) from error
         queued = [other.config.name for other in jobs.all() if other.status == "queued"]
-        return JSONResponse({"job": one.view(since) if one else None, "queued": queued})
+        found = {"job": one.view(since) if one else None, "queued": queued}
+        return JSONResponse({**found, "interrupted": jobs.interrupted()})
 
     return status
 
@@ -87,12 +88,40 @@ def _picture(jobs: Jobs) -> Callable[..., FileResponse]:
     return picture
 
 
-def _runs(jobs: Jobs) -> Callable[[], JSONResponse]:
-    def runs() -> JSONResponse:
+def _jobs(jobs: Jobs) -> Callable[[], JSONResponse]:
+    def all_jobs() -> JSONResponse:
         """The jobs since the program was started, oldest first, without their curves."""
         return JSONResponse([{**one.view(since=one.steps), "path": one.file} for one in jobs.all()])
 
+    return all_jobs
+
+
+def _runs(jobs: Jobs, confine: Confine | None) -> Callable[[str], JSONResponse]:
+    def runs(output: str = DEFAULTS["output"]) -> JSONResponse:
+        """The runs in a log directory, newest first; 422 for a directory that may not be looked into."""
+        outside = confine({"output": output}) if confine else []
+        if outside:
+            raise _refused(InputError(outside))
+        return JSONResponse(jobs.runs(output))
+
     return runs
+
+
+def _resume(jobs: Jobs, confine: Confine | None) -> Callable[..., Any]:
+    async def resume(request: Request, job: str = "", run: str = "", output: str = DEFAULTS["output"]) -> JSONResponse:
+        """Go on with a paused job (`job`), or with a stopped or interrupted run (`run`, settings to change as body)."""
+        if bool(job) == bool(run):
+            raise HTTPException(422, {"problems": ["Say which job or which run is to go on, one of the two."]})
+        changes = await _body(request)
+
+        def act() -> JSONResponse:
+            if job:
+                return JSONResponse({"status": jobs.wish(job, "resume").status})
+            return JSONResponse({"id": jobs.resume(output, run, changes, confine).id}, 202)
+
+        return await _aside(act)
+
+    return resume
 
 
 def _train(jobs: Jobs, confine: Confine | None) -> Callable[[Request], Any]:

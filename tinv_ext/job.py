@@ -99,9 +99,17 @@ def resume(
     wishes: Wishes | None = None,
 ) -> runs.Status:
     """Go on with the run in the folder `path`, perhaps with other settings. A finished run is left as it is."""
+    found = resumption(path, host, changes)
+    if isinstance(found, runs.Status):
+        return found
+    return _carry_out(found, host, runs.RunFolder(path), report, wishes or Wishes())
+
+
+def resumption(path: Path, host: Host, changes: Mapping[str, Any] | None = None) -> Preparation | runs.Status:
+    """What going on with a run would do, or its status where nothing is left to do. `InputError` with all problems."""
     folder = runs.RunFolder(path)
     before = folder.config()
-    config = TrainConfig.from_dict({**before.to_dict(), **(changes or {})})
+    config = filled_in(TrainConfig.from_dict({**before.to_dict(), **(changes or {})}), host)
     if config.name != before.name:
         raise InputError(
             f'The run teaches "{before.name}" and cannot go on as "{config.name}". Begin a new run of that name, with '
@@ -117,7 +125,7 @@ def resume(
     preparation = prepare(config, host.lexicon, host.known_words(), Beginning(state.values(), state.step))
     if status.status == "finished" and preparation.plan.steps <= state.step:
         return status
-    return _carry_out(preparation, host, folder, report, wishes or Wishes())
+    return preparation
 
 
 def _kept_state(folder: runs.RunFolder) -> State:

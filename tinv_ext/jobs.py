@@ -5,6 +5,8 @@ A job lives in this process, not in a browser's request; page and API look at th
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
 import time
 import traceback
@@ -25,8 +27,10 @@ from tinv_ext.events import Encoded, Evaluated, Event, Noticed, Prepared, Wishes
 from tinv_ext.hosts.base import Host
 from tinv_ext.runs import OVER, Status
 
+log = logging.getLogger(__name__)
 WISHES = ("stop", "pause", "resume", "snapshot", "preview")
 SMOOTHING = 0.98  # of the loss shown: about the last fifty steps
+_LOOK = 10.0  # seconds between two looks for interrupted runs
 _KEPT = 50  # jobs that are over and still remembered
 
 
@@ -136,6 +140,7 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
+        self._looked, self._interrupted = -math.inf, list[dict[str, Any]]()
 
     def check(self, values: Mapping[str, Any], confine: Confine | None = None) -> Preparation:
         """What a run of these settings would do. Forbidden places are told before anything is opened."""
@@ -156,10 +161,50 @@ class Jobs:
             )
         return self._add(Job(uuid.uuid4().hex, config))
 
-    def resume(self, folder: Path, changes: Mapping[str, Any]) -> Job:
-        """Queue the going on of a run."""
-        config = TrainConfig.from_dict({**runs.RunFolder(folder).config().to_dict(), **changes})
-        return self._add(Job(uuid.uuid4().hex, config, resumes=folder))
+    def runs(self, output: str) -> list[dict[str, Any]]:
+        """The runs in a log directory, newest first: id, name, status and steps. No paths.
+
+        One that says that it is at work, but is no job here, was interrupted: by a crash, or the program's end.
+        """
+        here = {one.folder for one in self.all() if one.status not in OVER}
+        found = []
+        for folder in runs.find(path_given(output)):
+            try:
+                name, status = folder.config().name, folder.status()
+            except TinvError as error:
+                log.warning("%s", error)
+                continue
+            at_work = str(folder.path) in here
+            said = status.status if at_work or status.over else "interrupted"
+            entry = {"id": folder.id, "name": name, "status": said, "steps": status.steps, "total": status.total}
+            found.append({**entry, "can_resume": folder.state.is_file() and not at_work, "reason": status.reason})
+        return found
+
+    def resume(self, output: str, id: str, changes: Mapping[str, Any], confine: Confine | None = None) -> Job:  # noqa: A002
+        """Queue the going on of a run of a log directory. `InputError` has every problem, and nothing is queued."""
+        outside = confine({"output": output, **changes}) if confine else []
+        if outside:
+            raise InputError(outside)
+        folder = next((one for one in runs.find(path_given(output)) if one.id == id), None)
+        if folder is None:
+            raise InputError(f'There is no run "{id}" in the log directory "{output}". Look at the list of runs again.')
+        if str(folder.path) in {one.folder for one in self.all() if one.status not in OVER}:
+            raise InputError(f'The run "{id}" is at work. If it is paused, resume its job.')
+        found = job.resumption(folder.path, self._host(), changes)
+        if isinstance(found, Status):
+            raise InputError(f'The run "{id}" is {found.status}. Give it more steps (steps) to go on.')
+        return self._add(Job(uuid.uuid4().hex, found.config, resumes=folder.path, folder=str(folder.path)))
+
+    def interrupted(self) -> list[dict[str, Any]]:
+        """The runs of the usual log directory that could go on after a crash; looked for once in a while."""
+        if time.monotonic() - self._looked > _LOOK and not any(one.status not in OVER for one in self.all()):
+            self._looked = time.monotonic()
+            self._interrupted = [
+                {key: one[key] for key in ("id", "name", "steps", "total")}
+                for one in self.runs(DEFAULTS["output"])
+                if one["status"] == "interrupted" and one["can_resume"]
+            ]
+        return self._interrupted
 
     def _add(self, one: Job) -> Job:
         with self._changed:

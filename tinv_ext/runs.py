@@ -55,6 +55,11 @@ class RunFolder:
     path: Path
 
     @property
+    def id(self) -> str:
+        """Names the run among those of its log directory: <date>/<name>-<time>."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    @property
     def state(self) -> Path:
         """From here the run can go on."""
         return self.path / "state.safetensors"
@@ -130,6 +135,12 @@ class RunFolder:
         """Add a line to the log."""
         with self.log.open("a", encoding="utf-8") as file:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}\n")
+
+
+def find(output: Path) -> list[RunFolder]:
+    """The runs of a log directory, newest first."""
+    configs = output.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]/*/config.json") if output.is_dir() else []
+    return [RunFolder(path.parent) for path in sorted(configs, key=lambda path: path.stat().st_mtime, reverse=True)]
 
 
 def _numbered(index: int) -> str:

@@ -17,6 +17,7 @@ from tinv_ext import api
 from tinv_ext.confinement import confine_to
 from tinv_ext.core.settings import ABOUT
 from tinv_ext.jobs import Jobs
+from tinv_ext.runs import RunFolder, Status
 
 Client = Callable[..., TestClient]
 
@@ -162,3 +163,48 @@ def test_adding_the_routes_again_leaves_one_set(jobs: Jobs) -> None:
         api.add_routes(app, jobs, True, None, None)
     paths = [route.path for route in app.router.routes if route.path.startswith("/tinv")]
     assert len(paths) == len(set(paths)) > 5
+
+
+def test_runs_are_listed_and_can_go_on(client: Client, jobs: Jobs, values: dict[str, Any], tmp_path: Path) -> None:
+    """With other settings, after a check of them; what is at work or unknown is refused."""
+    routes = client()
+    output = {"output": values["output"]}
+    job = routes.post("/tinv/v1/train", json=values).json()["id"]
+    over(routes, job)
+    (run,) = routes.get("/tinv/v1/runs", params=output).json()
+    assert (run["name"], run["status"], run["steps"], run["can_resume"]) == ("zibbo", "finished", 5, True)
+    assert str(tmp_path) not in str(run)
+    go_on = {**output, "run": run["id"]}
+    assert "more steps" in routes.post("/tinv/v1/resume", params=go_on).json()["detail"]["problems"][0]
+    assert routes.post("/tinv/v1/resume", params=go_on, json={"learn_rate": "x"}).status_code == 422
+    assert routes.post("/tinv/v1/resume", params={**go_on, "run": "../x"}).status_code == 422
+    assert routes.post("/tinv/v1/resume").status_code == 422
+    answer = routes.post("/tinv/v1/resume", params=go_on, json={"steps": 7})
+    assert answer.status_code == 202
+    found = over(routes, answer.json()["id"])
+    assert (found["status"], found["steps"], [row["step"] for row in found["curve"]]) == ("finished", 7, [6, 7])
+
+
+def test_an_interrupted_run_is_offered(
+    client: Client, values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: Any
+) -> None:
+    """The program ended in the midst of it: the next one says so to whoever looks, without paths."""
+    monkeypatch.chdir(tmp_path)
+    routes = client()
+    job = routes.post("/tinv/v1/train", json={**values, "output": "textual_inversion"}).json()["id"]
+    over(routes, job)
+    (folder,) = (tmp_path / "textual_inversion").glob("2*/*")
+    status = RunFolder(folder)
+    status.write_status(Status("training", 3, total=5))  # as a kill leaves it
+    after = FastAPI()
+    api.add_routes(after, Jobs(lambda: host), True, None, None)
+    (offer,) = TestClient(after).get("/tinv/v1/status").json()["interrupted"]
+    assert offer == {"id": f"{folder.parent.name}/{folder.name}", "name": "zibbo", "steps": 3, "total": 5}
+
+
+def test_runs_outside_of_the_open_folders_are_not_told(client: Client, values: dict[str, Any], tmp_path: Path) -> None:
+    """Neither listed nor gone on with."""
+    routes = client(confine=confine_to([tmp_path / "open"]))
+    assert routes.get("/tinv/v1/runs", params={"output": values["output"]}).status_code == 422
+    answer = routes.post("/tinv/v1/resume", params={"output": values["output"], "run": "2026-01-01/a-1"})
+    assert "outside of the folders" in answer.json()["detail"]["problems"][0]

@@ -10,7 +10,7 @@ import gradio as gr
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.settings import ABOUT, GROUPS
 from tinv_ext.jobs import Jobs
-from tinv_ext.ui import html
+from tinv_ext.ui import history, html
 from tinv_ext.ui.widgets import widget
 
 TITLE, ID = "Textual Inversion", "tinv"
@@ -47,6 +47,7 @@ def build(jobs: Jobs, confine: Callable[[Any], Check | None] = lambda request: N
             with gr.Row():
                 wishes = {what: gr.Button(title, elem_id=f"tinv_{what}") for what, title in BUTTONS.items()}
             reply = gr.HTML(elem_id="tinv_reply")
+            history.place(jobs, controls["output"], confine)
         inputs = set(controls.values())
         by_component = {component: name for name, component in controls.items()}
 
