@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,12 @@ import torch
 from PIL import Image
 
 from tests.core.fake import WIDTH
-from tests.fake_host import FakeHost
-from tinv_ext import job, runs
+from tests.fake_host import FakeHost, FakeModel
+from tinv_ext import job, recorder, runs
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.errors import InputError, NumericError
+from tinv_ext.core.errors import InputError, NotNowError, NumericError
 from tinv_ext.core.files import read_embedding, write_embedding
+from tinv_ext.core.model import Model
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.state import State, load_state
 from tinv_ext.core.trainer import Step
@@ -274,6 +278,138 @@ def test_a_paused_run_waits_outside_of_training(host: FakeHost, config: Configur
     assert told[:4] == [("preparing", 0), ("training", 0), ("paused", 2), ("training", 2)]
     assert told[-2:] == [("stopping", 6), ("finished", 6)]
     assert watch.steps == [1, 2, 3, 4, 5, 6]
+
+
+class Away(FakeHost):
+    """A host whose model others have at the visits of these numbers, counted from 1."""
+
+    def __init__(self, folder: Path, *visits: int, comes_back: bool = False) -> None:
+        super().__init__(folder)
+        self.visits, self.comes_back, self.count = visits, comes_back, 0
+
+    @contextmanager
+    def training(self, clip_skip: int) -> Iterator[Model]:
+        self.count += 1
+        if self.count in self.visits:
+            raise NotNowError("Another model is loaded.", lambda: self.comes_back)
+        yield FakeModel()
+
+    def wanted(self) -> bool:
+        return True
+
+
+def learnt(folder: Path) -> torch.Tensor:
+    """The vectors in the file."""
+    return read_embedding(folder / "zworble.pt").vectors["clip_l"]
+
+
+def test_a_run_whose_model_is_gone_pauses_and_can_be_resumed(config: Configure, tmp_path: Path) -> None:
+    """At its beginning and in its midst; it says why, and the vectors are those of an undisturbed run."""
+    job.run(config(overwrite=True), FakeHost(tmp_path / "embeddings"))
+    right = learnt(tmp_path / "embeddings")
+    wishes, paused = Wishes(), []
+
+    def report(event: Event) -> None:
+        if isinstance(event, runs.Status) and event.status == "paused":
+            paused.append((event.steps, event.reason))
+            wishes.pause.clear()  # somebody presses Resume
+
+    status = job.run(config(overwrite=True), Away(tmp_path / "embeddings", 1, 4, 5), report, wishes)
+    assert (status.status, status.reason) == ("finished", "")
+    assert paused == [(step, "Another model is loaded.") for step in (0, 1, 1)]
+    assert torch.equal(learnt(tmp_path / "embeddings"), right)
+
+
+def test_a_run_goes_on_by_itself_when_the_trouble_is_over(
+    config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that can be known."""
+    monkeypatch.setattr(job, "_LOOK", 0.0)
+    assert job.run(config(), Away(tmp_path / "embeddings", 3, comes_back=True)).status == "finished"
+
+
+def test_a_run_that_waits_can_be_stopped(config: Configure, tmp_path: Path) -> None:
+    """With what it has learnt; before the first step with nothing written."""
+    for visit, steps in ((4, 2), (1, 0)):
+        wishes = Wishes()
+
+        def report(event: Event, wishes: Wishes = wishes) -> None:
+            if isinstance(event, runs.Status) and event.status == "paused":
+                wishes.stop.set()
+
+        folder = tmp_path / str(visit)
+        status = job.run(config(), Away(folder, visit), report, wishes)
+        assert (status.status, status.steps) == ("stopped", steps)
+        assert folder.exists() == bool(steps)
+
+
+def test_the_hosts_interrupt_stops_the_run(host: FakeHost, config: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saved, and said by whom."""
+    watch = Watch({3: lambda: monkeypatch.setattr(host, "interrupted", lambda: True)})
+    status = job.run(config(), host, watch)
+    assert (status.status, status.steps, status.reason) == ("stopped", 3, "It was interrupted in the WebUI.")
+
+
+def test_a_full_disk_pauses_the_run_until_there_is_room(
+    host: FakeHost, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state that was due is written then; the result is that of a run with room enough."""
+    job.run(config(overwrite=True), host)
+    right, full, real = learnt(tmp_path / "embeddings"), [2, 6], os.fsync
+
+    def sync(number: int) -> None:
+        if watch.steps and watch.steps[-1] in full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(number)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    wishes, said = Wishes(), []
+
+    class Freed(Watch):
+        """Somebody makes room when the run says that it waits."""
+
+        def __call__(self, event: Event) -> None:
+            super().__call__(event)
+            if isinstance(event, runs.Status) and event.status == "paused":
+                said.append(event)
+                full.remove(event.steps)
+                wishes.pause.clear()
+
+    watch = Freed()
+    assert job.run(config(overwrite=True, checkpoint_every=2), host, watch, wishes).status == "finished"
+    assert [event.steps for event in said] == [2, 6]
+    assert all("the disk is full: free 16 MB" in event.reason for event in said)
+    assert torch.equal(learnt(tmp_path / "embeddings"), right)
+
+
+def test_what_has_changed_is_told_when_a_run_goes_on(host: FakeHost, config: Configure, tmp_path: Path) -> None:
+    """Settings, and pictures added, removed and changed; what changes no step is not worth a word."""
+    watch = Watch()
+    job.run(config(steps=3), host, watch)
+    images = tmp_path / "images"
+    (images / "0 a thing.png").unlink()
+    Image.new("RGB", (64, 64), "white").save(images / "1 a thing.png")
+    Image.new("RGB", (64, 64), "black").save(images / "9 a thing.png")
+    more = Watch()
+    changes = {"steps": 6, "learn_rate": "0.01", "save_every": 2}
+    assert job.resume(watch.folder.path, host, changes, more).status == "finished"
+    (said,) = [event.text for event in more.events if isinstance(event, Noticed)]
+    assert said == (
+        "From step 3 the run is not the one it was: learn_rate was '0.005' and is '0.01'; pictures added: "
+        "9 a thing.png; pictures removed: 0 a thing.png; pictures changed: 1 a thing.png."
+    )
+
+
+def test_only_the_last_copies_and_the_best_are_kept(
+    host: FakeHost, config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the evaluation loss measured last before each."""
+    losses = iter([9.0, 5.0, 1.0, 4.0, 3.0, 2.0, 6.0])  # steps 0 to 6
+    monkeypatch.setattr(recorder, "evaluate", lambda *given: next(losses))
+    watch = Watch()
+    job.run(config(save_every=1, evaluate_every=1, keep_copies=2), host, watch)
+    copies = {path.stem for path in (watch.folder.path / "embeddings").iterdir()}
+    assert copies == {"zworble-2", "zworble-5", "zworble-6"}
 
 
 def test_a_failure_keeps_what_was_learnt(host: FakeHost, config: Configure, tmp_path: Path) -> None:
