@@ -236,6 +236,18 @@ def test_a_file_of_the_name_for_another_model_is_refused(host: FakeHost, config:
         job.run(config(), host)
 
 
+def test_a_run_is_finished_when_prompts_know_its_word(host: FakeHost, config: Configure) -> None:
+    """Not a moment before: whoever waits for that status types the word next."""
+    known: list[list[str]] = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, runs.Status) and event.status == "finished":
+            known.append([word.name for word in host.known_words()])
+
+    job.run(config(), host, look)
+    assert known == [["zworble"]]
+
+
 def test_stopping_writes_the_file(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """After the step at hand, with the status that says so; the run can go on to its end."""
     wishes = Wishes()

@@ -169,9 +169,7 @@ def _carry_out(
                     _patiently(standing, wishes, lambda: _session(host, dataset, recorder, curve, wishes, begun))
                     _rest(host, standing, wishes)
             standing.tell("stopping", recorder.state.step, reason=standing.status.reason)
-            status = _patiently(standing, wishes, recorder.end, stoppable=False)
-    host.refresh_embeddings()
-    return status
+            return _patiently(standing, wishes, recorder.end, stoppable=False)
 
 
 def _session(

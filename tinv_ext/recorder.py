@@ -104,7 +104,10 @@ class Recorder:
         return self.state.step >= self.preparation.plan.steps
 
     def end(self) -> runs.Status:
-        """Write the embedding where prompts find it, and the truth about the run. NotNowError if the disk is full."""
+        """Write the embedding where prompts find it, have it known there, and only then say so.
+
+        NotNowError if the disk is full, HostError if the host does not take the file.
+        """
         self.make_good()
         if self.preparation.config.checkpoint_every:
             self._keep_state()
@@ -112,6 +115,7 @@ class Recorder:
         self._set_aside_old(file)
         self._write_embedding("embedding", file)
         self._put_card(file)
+        self.host.refresh_embeddings()
         reason = "" if self.finished else self.standing.status.reason
         return self.standing.tell("finished" if self.finished else "stopped", self.state.step, str(file), reason)
 

@@ -184,11 +184,12 @@ def test_sdxl_is_told_how_a_picture_was_cut(host: A1111Host) -> None:
 
 
 @pytest.mark.parametrize("inside_setting", [False, True])
-def test_clip_skip_is_the_webuis(host: A1111Host, inside_setting: bool) -> None:
+def test_clip_skip_is_the_webuis(inside_setting: bool) -> None:
     """It counts for SD1; for SDXL's first encoder only with the WebUI's setting; never for SD2."""
     kept = dict(shared.opts.data)
     try:
         shared.opts.data.update(CLIP_stop_at_last_layers=2, sdxl_clip_l_skip=inside_setting)
+        host = A1111Host()  # one belongs to the clip skip that was set when it was made
         with torch.no_grad(), host.training(2) as model:
             found: Condition = model.encode_prompts([reader(host).read(TEXTS[0])], {}, [whole(64, 64)])
             expected = by_webui(TEXTS[0], 64, 64)
