@@ -26,6 +26,7 @@ from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.state import State, load_state
 from tinv_ext.core.trainer import Step
 from tinv_ext.events import Event, Noticed, Prepared, Wishes
+from tinv_ext.facts import run_facts
 
 Configure = Callable[..., TrainConfig]
 
@@ -170,8 +171,7 @@ def test_no_path_of_this_machine_is_in_the_embedding(host: FakeHost, config: Con
     for path in (path for path in shared if path.parent.name != "images"):
         assert str(tmp_path) not in json.dumps(dict(read_embedding(path).facts))
     assert (
-        job.run_facts(job.check(config(overwrite=True, **given), host), host)["settings"]["template"]
-        == "my template.txt"
+        run_facts(job.check(config(overwrite=True, **given), host), host)["settings"]["template"] == "my template.txt"
     )
 
 

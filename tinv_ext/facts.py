@@ -22,6 +22,12 @@ _BESIDE = {name for name, about in ABOUT.items() if about.group in ("previews", 
 _BESIDE |= {"name", "images", "weights", "overwrite", "cache_latents", "evaluate_every", "evaluation_draws", "steps"}
 
 
+def folder_facts(preparation: Preparation, host: Host) -> dict[str, Any]:
+    """What the folder of a run keeps beside its settings: `run_facts`, where the model lies, and what computes here."""
+    here = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    return {**run_facts(preparation, host), "model": dict(host.facts), "here": here}
+
+
 def run_facts(preparation: Preparation, host: Host) -> dict[str, Any]:
     """What is worth knowing of a run afterwards, without any path of this machine."""
     settings = {key: value for key, value in preparation.config.to_dict().items() if key not in _PRIVATE}

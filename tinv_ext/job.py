@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -16,21 +17,24 @@ from tinv_ext.core.captions import expand
 from tinv_ext.core.dataset import Dataset, Example, opacity_weights
 from tinv_ext.core.errors import FormatError, InputError, MemoryShortError, NotNowError, NumericError, TinvError
 from tinv_ext.core.evaluation import Probe, evaluate, make_probe
+from tinv_ext.core.files import sweep
 from tinv_ext.core.initial import Beginning
 from tinv_ext.core.latents import EncodeRules, LatentPicture, encode_pictures
 from tinv_ext.core.model import Model
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.prepare import Preparation, prepare
-from tinv_ext.core.rescue import Rescue, patiently
+from tinv_ext.core.rescue import Rescue, encode_frugally, is_out_of_memory
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.state import State, load_state, new_state
 from tinv_ext.core.trainer import train
 from tinv_ext.events import Encoded, Event, Prepared, Report, Wishes
-from tinv_ext.facts import changed, order_facts, run_facts, state_facts
+from tinv_ext.facts import changed, folder_facts, order_facts, state_facts
 from tinv_ext.hosts.base import Host
+from tinv_ext.pace import Pace
 from tinv_ext.recorder import Recorder
 from tinv_ext.standing import Standing
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 MEASURED = 8  # training pictures in the evaluation, where none are kept aside
 _BEGIN_ANEW = "Begin a new one, with weights set to the last copy in its folder embeddings if there is one."
@@ -85,9 +89,7 @@ def filled_in(config: TrainConfig, host: Host) -> TrainConfig:
 def run(config: TrainConfig, host: Host, report: Report = _nobody, wishes: Wishes | None = None) -> runs.Status:
     """Train from the beginning to the file in the host's embeddings folder. `InputError` before anything is written."""
     preparation = check(config, host)
-    here = {"torch": torch.__version__, "threads": torch.get_num_threads()}
-    facts = {**run_facts(preparation, host), "model": dict(host.facts), "here": here}
-    folder = runs.create(preparation.config, facts)
+    folder = runs.create(preparation.config, folder_facts(preparation, host))
     return _carry_out(preparation, host, folder, report, wishes or Wishes())
 
 
@@ -102,7 +104,12 @@ def resume(
     found = resumption(path, host, changes)
     if isinstance(found, runs.Status):
         return found
-    return _carry_out(found, host, runs.RunFolder(path), report, wishes or Wishes())
+    folder = runs.RunFolder(path)
+    if found.config != folder.config():
+        folder.write_config(found.config, folder.facts())  # the next time it goes on as it does now
+    for place, stem in ((path, ""), (host.embeddings_folder, found.config.name)):
+        sweep(place, stem)
+    return _carry_out(found, host, folder, report, wishes or Wishes())
 
 
 def resumption(path: Path, host: Host, changes: Mapping[str, Any] | None = None) -> Preparation | runs.Status:
@@ -115,17 +122,15 @@ def resumption(path: Path, host: Host, changes: Mapping[str, Any] | None = None)
             f'The run teaches "{before.name}" and cannot go on as "{config.name}". Begin a new run of that name, with '
             "weights set to what this one made."
         )
-    try:
-        status = folder.status()
-        if status.status == "finished" and (not changes or status.steps >= config.steps):
-            return status
-        state = _kept_state(folder)
-    except FormatError as error:
-        raise InputError(f"The run cannot go on: {error} {_BEGIN_ANEW}") from error
-    preparation = prepare(config, host.lexicon, host.known_words(), Beginning(state.values(), state.step))
-    if status.status == "finished" and preparation.plan.steps <= state.step:
+    status = folder.last_status()
+    finished = status.status == "finished"
+    if finished and (not changes or status.steps >= config.steps):
         return status
-    return preparation
+    if folder.begins_again:
+        return check(config, host)
+    state = _kept_state(folder)
+    preparation = prepare(config, host.lexicon, host.known_words(), Beginning(state.values(), state.step))
+    return status if finished and preparation.plan.steps <= state.step else preparation
 
 
 def _kept_state(folder: runs.RunFolder) -> State:
@@ -134,7 +139,10 @@ def _kept_state(folder: runs.RunFolder) -> State:
             f'The run in "{folder.path}" cannot go on: it kept no state (checkpoint_every was 0, or it ended too '
             f"early). {_BEGIN_ANEW}"
         )
-    return load_state(folder.state, torch.device("cpu"))[0]
+    try:
+        return load_state(folder.state, torch.device("cpu"))[0]
+    except FormatError as error:
+        raise InputError(f"The run cannot go on: {error} {_BEGIN_ANEW}") from error
 
 
 def evaluate_text(config: TrainConfig, host: Host, text: str) -> float:
@@ -145,7 +153,7 @@ def evaluate_text(config: TrainConfig, host: Host, text: str) -> float:
     preparation = check(config, host)
     named = replace(preparation, rules=replace(preparation.rules, name=text))
     with host.training(config.clip_skip) as model:
-        _, measured = _examples(preparation, model, lambda done, total: None)
+        _, measured = _examples(preparation, model, lambda done, total: None, log.warning)
         return evaluate(model, _probe(measured, named, model), {})
 
 
@@ -162,7 +170,8 @@ def _carry_out(
             dataset, recorder = _patiently(standing, wishes, lambda: _set_up(preparation, host, standing, wishes))
         except _StopWished:
             return standing.tell("stopped", first, reason="It was stopped before the first step.")
-        with runs.open_curve(folder, recorder.state.step) as curve, recorder.keeping_vectors():
+        stands = recorder.state.step if folder.state.is_file() else -1
+        with runs.open_curve(folder, stands) as curve, recorder.keeping_vectors():
             begun: list[bool] = []
             while not (recorder.finished or wishes.stop.is_set()):
                 with suppress(_StopWished):
@@ -183,7 +192,7 @@ def _session(
             begun.append(True)
         recorder.standing.tell("training", recorder.state.step)
         with closing(train(recorder.state, recorder.preparation.plan, model, dataset, recorder.rescue)) as steps:
-            for step in steps:
+            for step in recorder.pace.timed(steps):
                 recorder.record(step, model, curve)
                 recorder.look_after(model, wishes)
                 if host.interrupted():
@@ -201,16 +210,21 @@ def _rest(host: Host, standing: Standing, wishes: Wishes) -> None:
 
 
 def _patiently(standing: Standing, wishes: Wishes, act: Callable[[], T], stoppable: bool = True) -> T:
-    """What `act` gives. Where it cannot be done now, the run is paused until it can, or somebody resumes it."""
+    """What `act` gives. Where it cannot be done now, the run is paused until it can, or somebody resumes it.
+
+    A stop that was wished before still waits for `act` where that is not `stoppable`; one wished meanwhile gives up.
+    """
     while True:
         try:
             return act()
         except NotNowError as error:
             trouble = error
         wishes.pause.set()
+        if not stoppable:
+            wishes.stop.clear()
         _wait(standing, wishes, str(trouble), trouble.mended)
-        if stoppable and wishes.stop.is_set():
-            raise _StopWished
+        if wishes.stop.is_set():
+            raise _StopWished if stoppable else trouble
 
 
 def _wait(standing: Standing, wishes: Wishes, reason: str, mended: Callable[[], bool] = lambda: False) -> None:
@@ -237,15 +251,15 @@ def _set_up(preparation: Preparation, host: Host, standing: Standing, wishes: Wi
             raise _StopWished
 
     with host.training(config.clip_skip) as model:
-        trained, measured = _examples(preparation, model, encoded)
+        trained, measured = _examples(preparation, model, encoded, standing.notice)
         dataset = Dataset(
             trained, preparation.lines, preparation.rules, preparation.reader, config.latent_sampling, config.seed
         )
         probe = _probe(measured, preparation, model) if config.evaluate_every else None
         facts = state_facts(preparation, host, model.device)
         state = _state(preparation, standing, model, facts)
-    rescue = Rescue(standing.notice)
-    return dataset, Recorder(preparation, host, standing, state, probe, len(trained), rescue, facts)
+    rescue, pace = Rescue(standing.notice), Pace(standing.notice, model.device.type)
+    return dataset, Recorder(preparation, host, standing, state, probe, len(trained), rescue, pace, facts)
 
 
 def _state(preparation: Preparation, standing: Standing, model: Model, facts: Mapping[str, Any]) -> State:
@@ -262,7 +276,7 @@ def _state(preparation: Preparation, standing: Standing, model: Model, facts: Ma
 
 
 def _examples(
-    preparation: Preparation, model: Model, encoded: Callable[[int, int], None]
+    preparation: Preparation, model: Model, encoded: Callable[[int, int], None], tell: Callable[[str], None]
 ) -> tuple[list[Example], list[Example]]:
     """The examples to train on and those to measure on, chosen by the seed."""
     config = preparation.config
@@ -271,9 +285,10 @@ def _examples(
     pictures = encode_pictures(
         preparation.survey.pictures,
         rules,
-        lambda pixels: patiently(model, lambda: model.encode_images(pixels)),
+        lambda pixels: encode_frugally(model, pixels),
         cache,
         report=encoded,
+        tell=tell,
     )
     examples = [_example(picture, text, config) for picture, text in zip(pictures, preparation.captions)]
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(config.seed)).tolist()
@@ -307,6 +322,7 @@ def failure(error: BaseException) -> str:
     """Why a run failed, as its status says it: the kind of trouble, then the sentence."""
     kinds = {NumericError: "numeric", MemoryShortError: "memory"}
     kind = next((said for known, said in kinds.items() if isinstance(error, known)), None)
+    kind = "memory" if is_out_of_memory(error) else kind
     if kind or isinstance(error, TinvError):
         return f"{kind}: {error}" if kind else str(error)
     return f"{type(error).__name__}: {error}"

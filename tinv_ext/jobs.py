@@ -170,14 +170,14 @@ class Jobs:
         found = []
         for folder in runs.find(path_given(output)):
             try:
-                name, status = folder.config().name, folder.status()
+                name, status = folder.config().name, folder.last_status()
             except TinvError as error:
                 log.warning("%s", error)
                 continue
             at_work = str(folder.path) in here
             said = status.status if at_work or status.over else "interrupted"
             entry = {"id": folder.id, "name": name, "status": said, "steps": status.steps, "total": status.total}
-            found.append({**entry, "can_resume": folder.state.is_file() and not at_work, "reason": status.reason})
+            found.append({**entry, "can_resume": folder.can_go_on and not at_work, "reason": status.reason})
         return found
 
     def resume(self, output: str, id: str, changes: Mapping[str, Any], confine: Confine | None = None) -> Job:  # noqa: A002

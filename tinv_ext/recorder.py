@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,19 +14,20 @@ import torch
 
 from tinv_ext import card, runs
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.errors import TinvError
+from tinv_ext.core.errors import FormatError, HostError, NotNowError, TinvError
 from tinv_ext.core.evaluation import Probe, evaluate
-from tinv_ext.core.files import write_embedding
+from tinv_ext.core.files import atomic_copy, make_folder, write_embedding
 from tinv_ext.core.files.png import carries_embedding, save_png_with_embedding
 from tinv_ext.core.model import Model
 from tinv_ext.core.prepare import Preparation
 from tinv_ext.core.previews import infotext, preview_requests
-from tinv_ext.core.rescue import Rescue, give_back, is_out_of_memory
+from tinv_ext.core.rescue import Rescue, give_back, is_out_of_memory, patiently
 from tinv_ext.core.state import State, save_state
 from tinv_ext.core.trainer import Step
 from tinv_ext.events import Evaluated, Wishes, Wrote
-from tinv_ext.facts import run_facts
+from tinv_ext.facts import folder_facts, run_facts
 from tinv_ext.hosts.base import Host
+from tinv_ext.pace import Pace
 from tinv_ext.standing import Standing
 
 PREVIEW_FAILURES = 3  # in a row, after which none is tried unless asked for
@@ -44,6 +44,7 @@ class Recorder:
     probe: Probe | None
     pictures: int
     rescue: Rescue
+    pace: Pace
     facts: Mapping[str, Any]  # kept beside the state, to be compared when the run goes on
     _owed: list[Callable[[], None]] = field(default_factory=list)
     _kept_at: float = field(default_factory=time.monotonic)
@@ -63,7 +64,7 @@ class Recorder:
         if self.folder.state.is_file():
             return
         evaluation = self._evaluate(model) if self.probe else None
-        length, distance = self.state.lengths()
+        length, distance = patiently(model, self.state.lengths)
         self._row(curve, self.state.step, 0, "", "", "", length, distance, _shown(evaluation))
         if self.preparation.config.preview_every:
             self._preview(model)
@@ -93,10 +94,36 @@ class Recorder:
             self._preview(model, asked)
 
     def make_good(self) -> None:
-        """Write what is owed; after a full disk had no room for it, too."""
+        """Write what is owed, after a full disk had no room for it, too. Other hindrances are told; the run goes on."""
         while self._owed:
-            self._owed[0]()
+            self._isolated(self._owed[0])
             del self._owed[0]
+
+    def _isolated(self, keep: Callable[[], None]) -> None:
+        what = "state" if keep == self._keep_state else "copy"
+        try:
+            if not self.folder.is_there:
+                self._make_folder_again()
+            try:
+                keep()
+            except Exception as error:  # a handful of numbers: what a second try has room for
+                if not is_out_of_memory(error):
+                    raise
+                keep()
+        except NotNowError:
+            raise
+        except (HostError, FormatError, OSError) as error:
+            said = f"The run goes on, but its {what} of step {self.state.step} is not kept. {error}"
+            self.standing.hindered(what, said)
+        else:
+            self.standing.unhindered(what)
+
+    def _make_folder_again(self) -> None:
+        self.folder.write_config(self.preparation.config, folder_facts(self.preparation, self.host))
+        self.standing.notice(
+            f"The run's folder was deleted while it went on. It is made again; what it held before step "
+            f"{self.state.step} is gone."
+        )
 
     @property
     def finished(self) -> bool:
@@ -110,10 +137,12 @@ class Recorder:
         """
         self.make_good()
         if self.preparation.config.checkpoint_every:
-            self._keep_state()
+            self._isolated(self._keep_state)
         file = self.host.embeddings_folder / f"{self.preparation.config.name}{self._suffix}"
-        self._set_aside_old(file)
+        replaced = self._kept_aside(file)
         self._write_embedding("embedding", file)
+        for old in replaced:
+            self._remove(old)
         self._put_card(file)
         self.host.refresh_embeddings()
         reason = "" if self.finished else self.standing.status.reason
@@ -137,7 +166,7 @@ class Recorder:
                 continue
             try:
                 keep()
-            except (OSError, TinvError) as error:  # the error that ends the run matters more
+            except Exception as error:  # noqa: BLE001 (the error that ends the run matters more)
                 self.standing.note(f"what was reached at step {self.state.step} could not be kept: {error}")
 
     def _evaluate(self, model: Model) -> float | None:
@@ -161,8 +190,11 @@ class Recorder:
     def _row(self, curve: runs.Curve, *values: object) -> None:
         try:
             curve.add(*values)
-        except OSError as error:
-            self.standing.notice(f"loss.csv cannot be written ({error.strerror or error}); its rows wait in memory.")
+        except (OSError, HostError) as error:
+            said = (error.strerror if isinstance(error, OSError) else None) or error
+            self.standing.hindered("curve", f"loss.csv cannot be written; its rows wait in memory. {said}")
+        else:
+            self.standing.unhindered("curve")
 
     def _snapshot(self) -> None:
         name, step = self.preparation.config.name, self.state.step
@@ -186,7 +218,7 @@ class Recorder:
         if self._failed_previews >= PREVIEW_FAILURES and not asked:
             return
         try:
-            self._draw_preview()
+            patiently(model, self._draw_preview)
         except Exception as error:  # noqa: BLE001 (a sampler of another extension may raise anything)
             give_back(model)
             self._failed_previews += 1
@@ -226,7 +258,7 @@ class Recorder:
         return ".pt" if len(self.state.vectors) == 1 else ".safetensors"
 
     def _write_embedding(self, kind: str, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_embedding(self._embedding(path.stem), path)
         self.standing.report(Wrote(kind, self.state.step, path))
 
@@ -247,16 +279,27 @@ class Recorder:
                     self._keep_aside(old)
                     old.unlink()
                 self.standing.note(f"the card picture is {card.write_card(source, file)}")
-        except (TinvError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 (a sampler may raise anything, and the embedding is written)
             self.standing.note(f"no card picture was made: {error}")
 
     def _keep_aside(self, old: Path) -> None:
         place = self.folder.backup(old)
-        shutil.copy2(old, place)
+        atomic_copy(old, place)
         self.standing.note(f"{old.name} was there before; it is kept as {place}")
 
-    def _set_aside_old(self, file: Path) -> None:
-        """Files of this name that a prompt would find are kept in the run folder before they are replaced."""
+    def _remove(self, old: Path) -> None:
+        try:
+            old.unlink(missing_ok=True)
+        except OSError as error:
+            said = f"{old} is replaced but could not be removed ({error.strerror}): remove it, or prompts may find it."
+            self.standing.notice(said)
+
+    def _kept_aside(self, file: Path) -> list[Path]:
+        """Files of this name that a prompt would find are copied into the run folder.
+
+        Those that writing `file` will not replace are returned.
+        """
+        others = []
         there = sorted(file.parent.iterdir()) if file.parent.is_dir() else []
         for old in there:
             if old.stem.lower() != file.stem.lower() or old.suffix.lower() not in runs.EMBEDDING_SUFFIXES:
@@ -264,8 +307,9 @@ class Recorder:
             if old.suffix.lower() not in runs.PLAIN_SUFFIXES and not carries_embedding(old):
                 continue  # a picture of the person's own, such as the card's
             self._keep_aside(old)
-            if old != file:
-                old.unlink()
+            if old != file and not (file.exists() and old.samefile(file)):  # other capitals, one file
+                others.append(old)
+        return others
 
 
 def _shown(evaluation: float | None) -> float | str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from io import FileIO
@@ -16,11 +17,12 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from tinv_ext.core.errors import FormatError, InputError
-from tinv_ext.core.files import atomic_write
+from tinv_ext.core.errors import FormatError, HostError, InputError
+from tinv_ext.core.files import atomic_write, make_folder
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.settings import TrainConfig
 
+log = logging.getLogger(__name__)
 COLUMNS = ("step", "epoch", "loss", "learn_rate", "gradient_norm", "vector_norm", "distance", "evaluation")
 PLAIN_SUFFIXES = (".pt", ".bin", ".safetensors")
 EMBEDDING_SUFFIXES = (*PLAIN_SUFFIXES, ".png", ".webp", ".jxl", ".avif")
@@ -102,8 +104,18 @@ class RunFolder:
         return place
 
     def _place(self, folder: str, name: str) -> Path:
-        (self.path / folder).mkdir(exist_ok=True)
+        make_folder(self.path / folder)
         return self.path / folder / name
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the folder has its config.json: nobody has deleted it."""
+        return (self.path / "config.json").is_file()
+
+    def write_config(self, config: TrainConfig, facts: Mapping[str, Any]) -> None:
+        """Keep the settings and what was known when the run began; the folder is made where it is gone."""
+        make_folder(self.path)
+        write_json(self.path / "config.json", {"settings": config.to_dict(), "facts": dict(facts)})
 
     def config(self) -> TrainConfig:
         """The settings of the run."""
@@ -126,6 +138,24 @@ class RunFolder:
             return Status(**json.loads((self.path / "status.json").read_text("utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise FormatError(f'"{self.path}" has no status that can be read: {error}.') from error
+
+    def last_status(self) -> Status:
+        """How the run stands; where status.json cannot be read, as after a power cut, that it was under way."""
+        try:
+            return self.status()
+        except FormatError as error:
+            log.warning("%s", error)
+            return Status("training", 0)
+
+    @property
+    def begins_again(self) -> bool:
+        """Whether the run goes on from its first step, as it kept no state and nobody stopped it on its way."""
+        return not self.state.is_file() and (not self.last_status().over or not read_curve(self))
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the run can be resumed."""
+        return self.state.is_file() or self.begins_again
 
     def write_status(self, status: Status) -> None:
         """Keep how the run stands."""
@@ -156,8 +186,14 @@ def create(config: TrainConfig, facts: Mapping[str, Any]) -> RunFolder:
         path = _fresh(parent, f"{config.name}-{now:%H-%M-%S}")
     except OSError as error:
         raise InputError(f'The log directory "{parent}" cannot be written: {error.strerror or error}.') from error
-    write_json(path / "config.json", {"settings": config.to_dict(), "facts": dict(facts)})
-    return RunFolder(path)
+    folder = RunFolder(path)
+    try:
+        folder.write_config(config, facts)
+    except HostError as error:
+        with suppress(OSError):
+            path.rmdir()  # empty, so that no folder is left which is no run
+        raise InputError(f"The run cannot be kept: {error}") from error
+    return folder
 
 
 def _fresh(parent: Path, name: str) -> Path:
@@ -188,37 +224,64 @@ def write_picture(image: Image.Image, path: Path, text: Mapping[str, str]) -> No
 
 
 class Curve:
-    """Appends rows to loss.csv, each at once; what a full disk does not take comes with a later row."""
+    """Appends rows to loss.csv, each at once; what cannot be written comes with a later row.
 
-    def __init__(self, file: FileIO) -> None:
-        self._file = file
+    The file is opened, and made again, when there is a row to write. Rows that it has of steps after `step`, from
+    before a crash, are then cut off.
+    """
+
+    def __init__(self, folder: RunFolder, step: int) -> None:
+        self._folder = folder
+        self._step = step
+        self._file: FileIO | None = None
         self._waiting = b""
 
     def add(self, *values: object) -> None:
-        """One row, in the order of `COLUMNS`; floats with nine digits. OSError if it has to wait."""
+        """One row, in the order of `COLUMNS`; floats with nine digits. OSError or HostError if it has to wait."""
         shown = [f"{value:.9g}" if isinstance(value, float) else str(value) for value in values]
         self._waiting += (",".join(shown) + "\n").encode()
-        taken = self._file.write(self._waiting)  # perhaps not all
+        taken = self.opened().write(self._waiting)  # perhaps not all
         self._waiting = self._waiting[taken:]
         if self._waiting:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    def opened(self) -> FileIO:
+        """The file at its end; another one where somebody has deleted it."""
+        if self._file is None or os.fstat(self._file.fileno()).st_nlink == 0:
+            self.close()
+            self._cut()
+            self._file = FileIO(self._folder.curve, "a")
+        return self._file
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _cut(self) -> None:
+        rows = [row for row in read_curve(self._folder) if int(row["step"]) <= self._step]
+        with atomic_write(self._folder.curve) as target:
+            lines = [",".join(COLUMNS), *(",".join(row.get(column) or "" for column in COLUMNS) for row in rows)]
+            target.write(("\n".join(lines) + "\n").encode())
+
 
 @contextmanager
 def open_curve(folder: RunFolder, step: int) -> Iterator[Curve]:
-    """The curve of a run that stands at `step`: rows of later steps, from before a crash, are cut off."""
-    rows = [row for row in read_curve(folder) if int(row["step"]) <= step]
-    with atomic_write(folder.curve) as target:
-        lines = [",".join(COLUMNS), *(",".join(row.get(column) or "" for column in COLUMNS) for row in rows)]
-        target.write(("\n".join(lines) + "\n").encode())
-    with FileIO(folder.curve, "a") as file:
-        yield Curve(file)
+    """The curve of a run that stands at `step`; -1 for one that begins."""
+    curve = Curve(folder, step)
+    try:
+        with suppress(OSError, HostError):  # the first row tries again and says so
+            curve.opened()
+        yield curve
+    finally:
+        curve.close()
 
 
 def read_curve(folder: RunFolder) -> list[dict[str, str]]:
-    """Rows of loss.csv as text by column; a last row that was cut short is left out."""
+    """Rows of loss.csv as text by column; what a crash has cut short or filled with zeros is left out."""
     if not folder.curve.is_file():
         return []
-    with folder.curve.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [row for row in rows if None not in row.values() and None not in row and row["step"].isdigit()]
+    text = folder.curve.read_bytes().decode("utf-8", "replace").replace("\0", "")
+    rows = [row for row in csv.DictReader(text.splitlines()) if None not in row.values() and None not in row]
+    return [row for row in rows if row.get("step", "").isdecimal()]

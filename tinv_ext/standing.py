@@ -20,7 +20,7 @@ class Standing:
     folder: RunFolder
     report: Report
     status: Status
-    _unwritten: set[str] = field(default_factory=set)
+    _hindered: set[str] = field(default_factory=set)
 
     def tell(self, status: str, steps: int, file: str | None = None, reason: str = "") -> Status:
         """The run is now at this."""
@@ -46,6 +46,16 @@ class Standing:
         self.note(text)
         self.report(Noticed(self.status.steps, text))
 
+    def hindered(self, what: str, text: str) -> None:
+        """A notice that something cannot be done, once until it is `unhindered`: a disk may stay as it is for long."""
+        if what not in self._hindered:
+            self._hindered.add(what)
+            self.notice(text)
+
+    def unhindered(self, what: str) -> None:
+        """It could be done."""
+        self._hindered.discard(what)
+
     def note(self, text: str) -> None:
         """A line for the log alone."""
         self._write("log.txt", lambda: self.folder.note(text))
@@ -54,6 +64,8 @@ class Standing:
         try:
             act()
         except (OSError, TinvError) as error:
-            if what not in self._unwritten:  # once is enough: the disk may stay as it is for long
-                self._unwritten.add(what)
+            if what not in self._hindered:
+                self._hindered.add(what)
                 log.warning("%s of the run cannot be written: %s", what, error)
+        else:
+            self.unhindered(what)

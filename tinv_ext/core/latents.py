@@ -12,12 +12,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
-from .errors import NumericError
-from .files import atomic_write
-from .images import Framing, Picture, framing, load
+from .errors import HostError, NumericError
+from .files import atomic_write, make_folder
+from .images import Framing, Picture, framing
+from .images import load as load_picture
 
 
 @dataclass(frozen=True)
@@ -59,19 +60,27 @@ def encode_pictures(
     cache: Path | None,
     batch_size: int = 4,
     report: Callable[[int, int], None] = lambda done, total: None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> list[LatentPicture]:
-    """Latents of all pictures, from the cache where it has them; `encode` gets (B, 3, H, W) in [-1, 1]."""
+    """Latents of all pictures, from the cache where it has them; `encode` gets (B, 3, H, W) in [-1, 1].
+
+    A cache that cannot be written is told once, and done without.
+    """
     found = {picture.digest: _cached(picture, rules, cache) for picture in pictures}
     missing = [picture for picture in _unique(pictures) if found[picture.digest] is None]
     for start in range(0, len(missing), batch_size):
         group = missing[start : start + batch_size]
-        loaded = [load(picture, rules.width, rules.height, rules.stretch) for picture in group]
+        loaded = [load_picture(picture, rules.width, rules.height, rules.stretch) for picture in group]
         latents = encode(torch.stack([pixels for pixels, _ in loaded]))
         for index, (picture, (_, opacity)) in enumerate(zip(group, loaded)):
             latent = LatentDistribution(latents.mean[index].float().cpu(), latents.std[index].float().cpu())
             found[picture.digest] = entry = _entry(picture, rules, latent, opacity)
-            if cache is not None:
-                _keep(entry, rules, cache)
+            try:
+                if cache is not None:
+                    _keep(entry, rules, cache)
+            except HostError as error:
+                cache = None
+                tell(f"Latents are not kept for the next run: {error}")
         report(min(start + batch_size, len(missing)), len(missing))
     return [_of(found[picture.digest], picture) for picture in pictures]
 
@@ -110,7 +119,7 @@ def _cached(picture: Picture, rules: EncodeRules, cache: Path | None) -> LatentP
     if cache is None or not (path := _cache_file(picture, rules, cache)).is_file():
         return None
     try:
-        kept = load_file(path)
+        kept = load(path.read_bytes())  # not mapped into memory: then nobody could remove the file on Windows
         return _entry(picture, rules, LatentDistribution(kept["mean"], kept["std"]), kept.get("opacity"))
     except (SafetensorError, OSError, KeyError, NumericError):
         return None
@@ -121,6 +130,6 @@ def _keep(entry: LatentPicture, rules: EncodeRules, cache: Path) -> None:
     if entry.opacity is not None:
         tensors["opacity"] = entry.opacity.contiguous()
     path = _cache_file(entry.picture, rules, cache)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with atomic_write(path) as file:
         file.write(save(tensors))

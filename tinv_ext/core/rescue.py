@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from .errors import MemoryShortError, NumericError
+from .latents import LatentDistribution
 from .model import Model
 from .state import State
 
@@ -122,3 +124,26 @@ def patiently(model: Model, act: Callable[[], T]) -> T:
             raise
     give_back(model)
     return act()
+
+
+def encode_frugally(model: Model, pixels: Tensor) -> LatentDistribution:
+    """Latents of pixels (B, 3, H, W); one by one where memory does not suffice for all at once.
+
+    Raises MemoryShortError where it does not even suffice for one.
+    """
+    try:
+        return patiently(model, lambda: model.encode_images(pixels))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    give_back(model)
+    try:
+        each = [model.encode_images(pixels[index : index + 1]) for index in range(len(pixels))]
+        return LatentDistribution(torch.cat([one.mean for one in each]), torch.cat([one.std for one in each]))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryShortError(
+            f"Memory does not suffice to encode one picture of {pixels.shape[3]}×{pixels.shape[2]} pixels. "
+            "Choose smaller pictures (width, height), or close other programs that use the device; then resume."
+        ) from error

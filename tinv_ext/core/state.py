@@ -117,7 +117,8 @@ def load_state(path: Path, device: torch.device) -> tuple[State, dict[str, Any]]
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+            # copies: Windows replaces no file that is still mapped into memory
+            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 (not a dict)
         if about.get("format") != FORMAT:
             raise FormatError(f'"{path}" is not the state of a run.')
         return _rebuild(tensors, int(about["step"]), device), json.loads(about["facts"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinv_ext.core.files.atomic import atomic_write, replace_file
+from tinv_ext.core.files.atomic import atomic_copy, atomic_write, make_folder, replace_file, sweep
 from tinv_ext.core.files.layouts import Contents, Found
 from tinv_ext.core.files.reading import read_all, read_contents, read_embedding
 from tinv_ext.core.files.writing import DEFAULTS, FOLDER, FORMATS, suffix_of, usual_format, write_embedding
@@ -13,12 +13,15 @@ __all__ = [
     "FORMATS",
     "Contents",
     "Found",
+    "atomic_copy",
     "atomic_write",
+    "make_folder",
     "read_all",
     "read_contents",
     "read_embedding",
     "replace_file",
     "suffix_of",
+    "sweep",
     "usual_format",
     "write_embedding",
 ]

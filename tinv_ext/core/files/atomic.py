@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
+import re
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +19,8 @@ from tinv_ext.core.errors import HostError, NotNowError
 ROOM = 16 * 2**20
 """Bytes that should be free before a write to a full disk is tried again."""
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows' error 112 becomes ENOSPC
+_TEMP = re.compile(r"\.[0-9a-f]{8}\.tmp$")
+_LEFT_BEHIND = 600.0  # seconds after which no living program still writes a temporary file
 PAUSES = (0.01, 0.02, 0.04, 0.08, 0.15, 0.25, 0.35, 0.5, 0.6)
 """Seconds between the attempts to replace a file that somebody holds open: two seconds in all."""
 
@@ -63,7 +67,31 @@ def atomic_write(target: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise _refused(target, error, "could not be written", "check the disk's free space and the rights") from error
     finally:
-        temp.unlink(missing_ok=True)
+        with suppress(OSError):  # held by a virus scanner, say: `sweep` takes it later
+            temp.unlink(missing_ok=True)
+
+
+def atomic_copy(source: Path, target: Path) -> None:
+    """Copy a file with its times, whole or not at all. Raises as `atomic_write`, OSError if `source` cannot be read."""
+    with source.open("rb") as old, atomic_write(target) as file:
+        shutil.copyfileobj(old, file)
+    shutil.copystat(source, target)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it where they are not there. Raises as `atomic_write`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _refused(folder, error, "could not be made", "check what is in its place and the rights") from error
+
+
+def sweep(folder: Path, stem: str = "") -> None:
+    """Remove what killed writers left in `folder` at least ten minutes ago, of files whose names begin with `stem`."""
+    for left in folder.glob(f".{glob.escape(stem)}*.tmp"):
+        with suppress(OSError):  # gone meanwhile, or held: there is a next time
+            if _TEMP.search(left.name) and time.time() - left.stat().st_mtime > _LEFT_BEHIND:
+                left.unlink()
 
 
 def _refused(target: Path, error: OSError, what: str, remedy: str) -> HostError:
