@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -253,6 +254,36 @@ def test_extending_and_averaging_make_new_words(shelf: Shelf, folder: Path) -> N
     for act in (lambda: shelf.extend("one.pt", 5, "repeat", "three"), lambda: shelf.average(["one.pt"] * 2, "ONE")):
         with pytest.raises(InputError, match="there already"):
             act()
+
+
+def test_snapshots_of_runs_are_averaged(tmp_path: Path, folder: Path) -> None:
+    """Of every log directory, the latest run first, by steps; the mean lies in the folder of embeddings."""
+    for day, run in (("2026-01-30", "old-09-00-00"), ("2026-01-31", "word-10-00-00")):
+        for step in (900, 1000, 800):
+            put(tmp_path / "log" / day / run / "embeddings", f"word-{step}", step, VECTORS * step)
+        config = tmp_path / "log" / day / run / "config.json"
+        config.write_text("{}")
+        os.utime(config, (int(day[-2:]) * 1e5,) * 2)
+    (tmp_path / "log" / "latents").mkdir()
+    shelf = Shelf(folder, logs=lambda: [tmp_path / "log", tmp_path / "log" / ".." / "log", tmp_path / "none"])
+    keys = list(shelf.snapshots())
+    assert keys[:3] == [f"2026-01-31/word-10-00-00/word-{step}.pt" for step in (800, 900, 1000)]
+    assert len(keys) == 6
+    mean = shelf.average([*keys[:3], "one.pt"], "mean", [1, 1, 1, 0])
+    assert mean.path == folder / "mean.pt"
+    assert torch.allclose(read_embedding(mean.path).vectors["clip_l"], VECTORS * 900)
+    assert read_embedding(mean.path).step == 1000
+    with pytest.raises(InputError, match="no embedding"):
+        shelf.average([keys[0], "../up.pt"], "other")
+
+
+def test_a_file_that_changed_is_read_anew(shelf: Shelf, folder: Path) -> None:
+    """What is known of it is kept for as long as the file stays."""
+    assert [item.vectors for item in shelf.items()] == [0, 2, 2]
+    put(folder, "one", 6, VECTORS[:1])
+    assert [(item.vectors, item.step) for item in shelf.items()] == [(0, None), (2, 9), (1, 6)]
+    (folder / "gone.pt").symlink_to(folder / "nothing.pt")
+    assert len(shelf.items()) == 3
 
 
 def test_converting_leaves_the_folder_as_it_is(shelf: Shelf, folder: Path, tmp_path: Path) -> None:

@@ -161,6 +161,10 @@ class Jobs:
             )
         return self._add(Job(uuid.uuid4().hex, config))
 
+    def logs(self) -> set[Path]:
+        """The usual log directory, and those of the jobs."""
+        return {self._home / DEFAULTS["output"], *(Path(one.config.output) for one in self.all())}
+
     def runs(self, output: str) -> list[dict[str, Any]]:
         """The runs in a log directory, newest first: id, name, status and steps. No paths.
 

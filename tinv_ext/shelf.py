@@ -11,14 +11,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tinv_ext import conversion, inspection
+from tinv_ext import conversion, inspection, runs
 from tinv_ext.conversion import Wish, Written
 from tinv_ext.core.combining import averaged, extended
 from tinv_ext.core.embedding import Embedding
@@ -27,10 +27,10 @@ from tinv_ext.core.files import FOLDER, Contents, read_all, read_contents, write
 from tinv_ext.core.files.png import carried_picture, save_png_with_embedding
 from tinv_ext.core.names import name_problems
 from tinv_ext.hosts.base import Host
-from tinv_ext.runs import EMBEDDING_SUFFIXES, PLAIN_SUFFIXES, write_json
 
 Result = TypeVar("Result")
 _RECORD = "deleted.json"
+_RUNS = 20  # of which snapshots are offered
 _REWRITTEN = {"A1111": "a1111", "kohya": "kohya", "OneTrainer": "onetrainer"}
 
 
@@ -61,10 +61,15 @@ class Shelf:
     Every method raises InputError for what cannot be done, HostError where the disk refuses; nothing is half done.
     """
 
-    def __init__(self, folder: Path, host: Callable[[], Host] | None = None) -> None:
+    def __init__(
+        self, folder: Path, host: Callable[[], Host] | None = None, logs: Callable[[], Iterable[Path]] = tuple
+    ) -> None:
+        """`logs()` gives log directories, whose runs' snapshots can be averaged, too."""
         self.folder = folder
         self.bin = folder.with_name(f"{folder.name}-deleted")
         self._host = host
+        self._logs = logs
+        self._known: dict[Path, tuple[tuple[int, int], Item | None]] = {}
 
     def items(self) -> list[Item]:
         """Every embedding, by its key; pictures that carry none are left out."""
@@ -77,6 +82,17 @@ class Shelf:
             if self._key(path) == key:
                 return path
         raise InputError(f'There is no embedding "{key}" any more: look at the list anew.')
+
+    def snapshots(self) -> dict[str, Path]:
+        """Embeddings that runs saved on the way, of the last runs, the latest run first, by what to call them."""
+        found = {run.path.resolve(): run.path for log in self._logs() for run in runs.find(log)}
+        latest = sorted(found.values(), key=lambda run: (run / "config.json").stat().st_mtime, reverse=True)[:_RUNS]
+        return {
+            f"{run.parent.name}/{run.name}/{path.name}": path
+            for run in latest
+            for path in sorted((run / "embeddings").glob("*.*"), key=lambda path: (len(path.name), path.name))
+            if path.suffix.lower() in runs.PLAIN_SUFFIXES
+        }
 
     def inspect(self, key: str) -> dict[str, Any]:
         """As `inspection.inspect`, with the nearest words where the host has a model that fits."""
@@ -122,11 +138,12 @@ class Shelf:
         return self._add(extended(embedding, count, fill), self.path(key).parent, name, notices)
 
     def average(self, keys: Sequence[str], name: str, weights: Sequence[float] = ()) -> Written:
-        """A new embedding, the mean of several, beside the first of them."""
-        paths = [self.path(key) for key in keys]
+        """A new embedding, the mean of several, in the folder; keys of `items` and of `snapshots`."""
+        snapshots = self.snapshots()
+        paths = [snapshots.get(key) or self.path(key) for key in keys]
         opened = [conversion.open_embedding(path) for path in paths]
         mean = averaged([embedding for embedding, _ in opened], name, weights)
-        return self._add(mean, paths[0].parent, name, [notice for _, some in opened for notice in some])
+        return self._add(mean, self.folder, name, [notice for _, some in opened for notice in some])
 
     def _add(self, embedding: Embedding, folder: Path, name: str, notices: Sequence[str]) -> Written:
         problems = name_problems(name) or self._taken(folder, name, ())
@@ -161,7 +178,7 @@ class Shelf:
             place.mkdir(parents=True)
         except OSError as error:
             raise HostError(f'"{self.bin}" could not be made ({error.strerror}): nothing was deleted.') from error
-        write_json(place / _RECORD, {"key": key, "when": deleted.when})
+        runs.write_json(place / _RECORD, {"key": key, "when": deleted.when})
         with _moved([(one, place / one.name) for one in self._group(path)]):
             pass
         return self._changed(deleted)
@@ -198,18 +215,29 @@ class Shelf:
             seen.add(real)
             for name in names:
                 path = Path(root, name)
-                if path.suffix.lower() in EMBEDDING_SUFFIXES and not path.stem.lower().endswith(".preview"):
+                if path.suffix.lower() in runs.EMBEDDING_SUFFIXES and not path.stem.lower().endswith(".preview"):
                     yield path
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
 
     def _item(self, path: Path) -> Item | None:
+        """What a file is, read anew when it has changed."""
+        try:
+            seen = path.stat()
+        except OSError:
+            return None  # it went away, or is a link to nothing
+        stamp = (seen.st_mtime_ns, seen.st_size)
+        if self._known.get(path, (None,))[0] != stamp:
+            self._known[path] = (stamp, self._read(path))
+        return self._known[path][1]
+
+    def _read(self, path: Path) -> Item | None:
         key = self._key(path)
         try:
             first = next(iter(read_all(path).values()))
         except (TinvError, OSError) as error:
-            plain = path.suffix.lower() in PLAIN_SUFFIXES
+            plain = path.suffix.lower() in runs.PLAIN_SUFFIXES
             return Item(key, path.stem, problem=str(error).removeprefix(f"{path}: ")) if plain else None
         return Item(key, path.stem, first.family, first.count, first.step)
 

@@ -13,7 +13,6 @@ from fastapi.staticfiles import StaticFiles
 from tinv_ext import api
 from tinv_ext.hosts.base import Host
 from tinv_ext.jobs import Jobs
-from tinv_ext.shelf import Shelf
 from tinv_ext.ui import page as ui_page
 from tinv_ext.ui import tab
 
@@ -30,7 +29,7 @@ def app_for(host: Host) -> FastAPI:
     style = (ROOT / "style.css").read_text(encoding="utf-8")
     with gr.Blocks(title=tab.TITLE, css=style, analytics_enabled=False) as page:
         gr.Markdown(f"# {tab.TITLE}")
-        ui_page.build(jobs, Shelf(host.embeddings_folder, lambda: host))
+        ui_page.build(jobs, host.embeddings_folder, lambda: host)
         page.load(fn=None, **{_js_name(): _loading(SCRIPTS)})
     page.queue()
     return gr.mount_gradio_app(app, page, path="/")

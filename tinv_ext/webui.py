@@ -37,11 +37,10 @@ def tabs() -> list[tuple[Any, str, str]]:
     """For `script_callbacks.on_ui_tabs`: the page, its title and its id."""
     from modules.shared import cmd_opts
 
-    from tinv_ext.shelf import Shelf
     from tinv_ext.ui import page, tab
 
-    shelf = Shelf(Path(cmd_opts.embeddings_dir), _host)
-    return [(page.build(jobs(), shelf, lambda request: confine()), tab.TITLE, tab.ID)]
+    folder = Path(cmd_opts.embeddings_dir)
+    return [(page.build(jobs(), folder, _host, lambda request: confine()), tab.TITLE, tab.ID)]
 
 
 def add_routes(_: Any, app: Any) -> None:

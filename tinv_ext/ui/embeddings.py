@@ -61,7 +61,7 @@ class _Page:
         gone = [f"{one.key} ({one.when}) {one.id}" for one in self.shelf.deleted()]
         return (
             gr.update(choices=every, value=chosen),
-            gr.update(choices=keys, value=[]),
+            gr.update(choices=[*keys, *self.shelf.snapshots()], value=[]),
             gr.update(choices=gone, value=None),
             shelf_html.listed(items),
             said,
@@ -117,7 +117,11 @@ class _Controls:
             self.longer = _text("Word of the longer one", "extend_name")
             self.extend = _button("Extend", "extend")
         with _fold("Average", "average"):
-            self.many = _kept_out(gr.Dropdown([], label="Embeddings", multiselect=True, elem_id="tinv_many"))
+            self.many = _kept_out(
+                gr.Dropdown(
+                    [], label="Embeddings, and snapshots of the last runs", multiselect=True, elem_id="tinv_many"
+                )
+            )
             self.mean = _text("Word of the mean", "average_name")
             self.average = _button("Average", "average")
         with _fold("Delete and bring back", "delete"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,8 +13,14 @@ from tinv_ext.shelf import Shelf
 from tinv_ext.ui import embeddings, tab
 
 
-def build(jobs: Jobs, shelf: Shelf, confine: Callable[[Any], tab.Check | None] = lambda request: None) -> gr.Blocks:
-    """Both parts, each in a tab of its own. `confine` as for `tab.build`."""
+def build(
+    jobs: Jobs,
+    folder: Path,
+    host: Callable[[], Any],
+    confine: Callable[[Any], tab.Check | None] = lambda request: None,
+) -> gr.Blocks:
+    """Both parts, each in a tab of its own: `folder` is that of the embeddings, `confine` as for `tab.build`."""
+    shelf = Shelf(folder, host, jobs.logs)
     with gr.Blocks(analytics_enabled=False) as blocks, gr.Tabs():
         with gr.Tab("Train", elem_id="tinv_tab_train"):
             tab.build(jobs, confine)
