@@ -33,8 +33,9 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ["sdxl", "sd2", "inpainting"])
 def test_it_is_trained_as_the_webui_draws_with_it(name: str, checkpoints: Path, tmp_path: Path) -> None:
-    """Conditions, latents, loss, gradient, a whole run and its word: see inside/test_families.py."""
-    packages, tests = Path(pytest.__file__).parents[1], HERE / "inside" / "test_families.py"
+    """Conditions, latents, loss, gradient, a whole run and its word, files of each format: see inside/."""
+    packages = Path(pytest.__file__).parents[1]
+    tests = [HERE / "inside" / name for name in ("test_families.py", "test_embedding_files.py")]
     checkpoint = checkpoints / f"{name}.safetensors"
-    said = its_python(HERE / "inside" / "alone.py", os.environ["WEBUI"], checkpoint, tmp_path, packages, tests)
+    said = its_python(HERE / "inside" / "alone.py", os.environ["WEBUI"], checkpoint, tmp_path, packages, *tests)
     assert " passed" in said
