@@ -189,6 +189,8 @@ def test_every_embedding_of_a_bundle_is_told(tmp_path: Path) -> None:
     assert [one["name"] for one in inspect(tmp_path / "lora.safetensors")["embeddings"]] == ["one", "two"]
     assert same(convert(tmp_path / "lora.safetensors", tmp_path, Wish(), pick="two").path, embedding())
     assert (tmp_path / "two.pt").is_file()
+    with pytest.raises(InputError, match=r'holds one embedding, "two", and no "one"'):
+        convert(tmp_path / "two.pt", tmp_path / "x.pt", Wish(), pick="one")
 
 
 def test_nothing_in_a_file_steers_the_terminal(tmp_path: Path) -> None:

@@ -206,6 +206,15 @@ def test_what_is_deleted_comes_back_as_it_was(shelf: Shelf, folder: Path) -> Non
     assert list(shelf.bin.iterdir()) == []
 
 
+def test_an_embedding_called_deleted_comes_back_too(shelf: Shelf, folder: Path) -> None:
+    """Its notes are called as our record is."""
+    put(folder, "deleted")
+    (folder / "deleted.json").write_text('{"notes": 1}')
+    before = contents(folder)
+    shelf.restore(shelf.delete("deleted.pt").id)
+    assert contents(folder) == before
+
+
 def test_what_is_deleted_lies_beside_and_not_below(shelf: Shelf, folder: Path) -> None:
     """The WebUI loads every folder below its own."""
     shelf.delete("one.pt")

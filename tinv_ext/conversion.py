@@ -71,9 +71,12 @@ def open_embedding(path: Path, pick: str | None = None) -> tuple[Embedding, list
     Raises InputError for whatever is wrong with it.
     """
     try:
-        embedding, contents = read_embedding(path, name=pick), read_contents(path)
+        contents = read_contents(path)
+        embedding = read_embedding(path, name=pick if len(contents.embeddings) > 1 else None)
     except (FormatError, NumericError) as error:
         raise InputError(printable(str(error))) from error
+    if pick and embedding.name != pick:
+        raise InputError(f'{path.name} holds one embedding, "{embedding.name}", and no "{pick}": leave the choice out.')
     left_out = contents.embeddings[0].left_out if len(contents.embeddings) == 1 else ()
     more = printable(", ".join(left_out[:5]))
     notices = [f"{path.name} also holds {more}, which belongs to no prompt and is left out."]

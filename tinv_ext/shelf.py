@@ -29,7 +29,7 @@ from tinv_ext.core.names import name_problems
 from tinv_ext.hosts.base import Host
 
 Result = TypeVar("Result")
-_RECORD = "deleted.json"
+_RECORD, _FILES = "deleted.json", "files"
 _RUNS = 20  # of which snapshots are offered
 _REWRITTEN = {"A1111": "a1111", "kohya": "kohya", "OneTrainer": "onetrainer"}
 
@@ -173,12 +173,12 @@ class Shelf:
         path = self.path(key)
         now = datetime.now()
         deleted = Deleted(f"{now:%Y%m%d-%H%M%S-%f}", key, f"{now:%Y-%m-%d %H:%M:%S}")
-        place = self.bin / deleted.id
+        place = self.bin / deleted.id / _FILES
         try:
             place.mkdir(parents=True)
         except OSError as error:
             raise HostError(f'"{self.bin}" could not be made ({error.strerror}): nothing was deleted.') from error
-        runs.write_json(place / _RECORD, {"key": key, "when": deleted.when})
+        runs.write_json(place.parent / _RECORD, {"key": key, "when": deleted.when})
         with _moved([(one, place / one.name) for one in self._group(path)]):
             pass
         return self._changed(deleted)
@@ -194,7 +194,7 @@ class Shelf:
         if found is None:
             raise InputError("This is not among what was deleted any more: look at the list anew.")
         place, path = self.bin / found.id, self.folder / found.key
-        moves = [(one, path.parent / one.name) for one in sorted(place.iterdir()) if one.name != _RECORD]
+        moves = [(one, path.parent / one.name) for one in sorted((place / _FILES).glob("*"))]
         there = [target.name for _, target in moves if target.exists()]
         if there:
             raise InputError(f"{', '.join(there)} is there by now: rename or delete that first.")
