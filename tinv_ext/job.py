@@ -280,7 +280,7 @@ def _examples(
 ) -> tuple[list[Example], list[Example]]:
     """The examples to train on and those to measure on, chosen by the seed."""
     config = preparation.config
-    rules = EncodeRules(config.width, config.height, config.fit == "stretch", model.vae_digest)
+    rules = EncodeRules(config.sizes, config.fit == "stretch", model.vae_digest)
     cache = path_given(config.output) / "latents" if config.cache_latents else None
     pictures = encode_pictures(
         preparation.survey.pictures,

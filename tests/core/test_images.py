@@ -36,7 +36,7 @@ def halves(left: Any, right: Any, mode: str = "RGB", size: tuple[int, int] = (64
 
 def only(folder: Path, size: int = 64) -> Picture:
     """The one picture of a folder."""
-    (picture,) = survey(folder, size, size).pictures
+    (picture,) = survey(folder, [(size, size)]).pictures
     return picture
 
 
@@ -197,7 +197,7 @@ def test_what_cannot_be_used_is_listed_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     save(tmp_path / "folder.png" / "below.png", NOISE)
     save(tmp_path / "good.png", NOISE)
-    found = survey(tmp_path, 64, 64)
+    found = survey(tmp_path, [(64, 64)])
     assert [picture.path.name for picture in found.pictures] == ["good.png"]
     reasons = {path.name: reason for path, reason in found.skipped}
     assert reasons.keys() == {name for name, _, _ in UNUSABLE}
@@ -209,7 +209,7 @@ def test_a_decompression_bomb_is_left_out(tmp_path: Path, monkeypatch: pytest.Mo
     save(tmp_path / "good.png", NOISE)
     save(tmp_path / "huge.png", Image.new("1", (3000, 2000)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4_000_000)
-    (reason,) = [reason for _, reason in survey(tmp_path, 64, 64).skipped]
+    (reason,) = [reason for _, reason in survey(tmp_path, [(64, 64)]).skipped]
     assert reason == "has more than 4 million pixels; save it again at a smaller size"
 
 
@@ -225,7 +225,7 @@ def test_a_folder_without_a_usable_picture_is_refused(tmp_path: Path) -> None:
         ("bad", "No picture in .*bad.* can be used. a.png: is not a picture that Pillow can read. Put pictures"),
     ):
         with pytest.raises(InputError, match=says):
-            survey(tmp_path / place, 64, 64)
+            survey(tmp_path / place, [(64, 64)])
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
@@ -233,10 +233,10 @@ def test_what_may_not_be_read_is_told_on_disk(tmp_path: Path) -> None:
     """A picture is listed with the reason; a folder is refused."""
     save(tmp_path / "good.png", NOISE)
     save(tmp_path / "locked.png", NOISE).chmod(0)
-    assert "Permission denied" in survey(tmp_path, 64, 64).skipped[0][1]
+    assert "Permission denied" in survey(tmp_path, [(64, 64)]).skipped[0][1]
     tmp_path.chmod(0)
     with pytest.raises(InputError, match="Check its permissions"):
-        survey(tmp_path, 64, 64)
+        survey(tmp_path, [(64, 64)])
     tmp_path.chmod(0o700)
 
 
@@ -252,7 +252,7 @@ def test_what_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
         return real(path)
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    (skipped,) = survey(tmp_path, 64, 64).skipped
+    (skipped,) = survey(tmp_path, [(64, 64)]).skipped
     assert (skipped[0].name, skipped[1]) == ("locked.png", "cannot be read (Permission denied)")
 
 
@@ -270,7 +270,7 @@ def test_any_name_will_do(tmp_path: Path) -> None:
     names = ["A (1).png", "b [x].png", "c 'd' \"e\".PNG", "é.png", "第一张 猫.png"]
     for name in names:
         save(tmp_path / name, Image.new("RGB", (64, 64), (len(name), 0, 0)))
-    assert [picture.path.name for picture in survey(tmp_path, 64, 64).pictures] == names
+    assert [picture.path.name for picture in survey(tmp_path, [(64, 64)]).pictures] == names
 
 
 def test_duplicates_and_enlarged_pictures_are_remarked(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_duplicates_and_enlarged_pictures_are_remarked(tmp_path: Path) -> None:
     save(tmp_path / "a.png", NOISE)
     save(tmp_path / "b.png", NOISE)
     save(tmp_path / "c.png", NOISE.crop((0, 0, 32, 32)))
-    remarks = [picture.remarks for picture in survey(tmp_path, 64, 64).pictures]
+    remarks = [picture.remarks for picture in survey(tmp_path, [(64, 64)]).pictures]
     assert remarks == [(), ("is the same picture as a.png",), ("32×32 is enlarged 2.0 times",)]
 
 

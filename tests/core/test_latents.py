@@ -16,7 +16,7 @@ from tinv_ext.core.errors import NumericError
 from tinv_ext.core.images import Picture, survey
 from tinv_ext.core.latents import EncodeRules, LatentDistribution, LatentPicture, encode_pictures
 
-RULES = EncodeRules(64, 64, False, "vae one")
+RULES = EncodeRules(((64, 64),), False, "vae one")
 
 
 class Encoder:
@@ -43,7 +43,7 @@ def pictures(tmp_path: Path) -> tuple[Picture, ...]:
             image.putalpha(Image.fromarray(np.repeat([[255] * 32 + [0] * 32], 64, 0).astype(np.uint8)))
         image.save(folder / f"{index}.png")
     (folder / "copy.png").write_bytes((folder / "0.png").read_bytes())
-    return survey(folder, 64, 64).pictures
+    return survey(folder, [(64, 64)]).pictures
 
 
 def same(one: list[LatentPicture], other: list[LatentPicture]) -> bool:
@@ -82,7 +82,7 @@ def test_without_a_cache_nothing_is_written(pictures: tuple[Picture, ...], tmp_p
 
 @pytest.mark.parametrize(
     "change",
-    [{"width": 128}, {"height": 128}, {"stretch": True}, {"vae_digest": "vae two"}],
+    [{"sizes": [(128, 64)]}, {"sizes": [(64, 128)]}, {"stretch": True}, {"vae_digest": "vae two"}],
     ids=lambda c: next(iter(c)),
 )
 def test_other_rules_encode_again(pictures: tuple[Picture, ...], tmp_path: Path, change: dict[str, object]) -> None:
@@ -101,7 +101,7 @@ def test_latents_go_by_content_not_by_name(pictures: tuple[Picture, ...], tmp_pa
     (folder / "0.png").rename(folder / "renamed.png")
     Image.new("RGB", (64, 64)).save(folder / "1.png")
     encoder = Encoder()
-    encode_pictures(survey(folder, 64, 64).pictures, RULES, encoder, tmp_path)
+    encode_pictures(survey(folder, [(64, 64)]).pictures, RULES, encoder, tmp_path)
     assert encoder.calls == [1]
 
 

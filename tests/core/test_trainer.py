@@ -113,10 +113,10 @@ def test_the_probe_covers_all_timesteps_evenly() -> None:
     schedule = NoiseSchedule(scaled_linear())
     prompts = [dataset().reader.read("it")] * 2
     probe, same, other = (make_probe(examples(2), prompts, schedule, draws=4, seed=seed) for seed in (2, 2, 3))
-    assert sorted(probe.timesteps.tolist()) == [62, 187, 312, 437, 562, 687, 812, 937]
-    assert torch.equal(probe.noise, same.noise)
-    assert torch.equal(probe.timesteps, same.timesteps)
-    assert not torch.equal(probe.timesteps, other.timesteps)
+    assert sorted(probe.timesteps[0].tolist()) == [62, 187, 312, 437, 562, 687, 812, 937]
+    assert torch.equal(probe.noises[0], same.noises[0])
+    assert torch.equal(probe.timesteps[0], same.timesteps[0])
+    assert not torch.equal(probe.timesteps[0], other.timesteps[0])
 
 
 # --- when and how far -----------------------------------------------------------------------------------------------

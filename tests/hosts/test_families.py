@@ -26,7 +26,8 @@ from tinv_ext.core.losses import denoising_losses
 from tinv_ext.core.previews import PictureRequest
 from tinv_ext.core.prompts import PromptReader, Word
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.hosts.diffusers import DiffusersHost
+from tinv_ext.hosts.diffusers import DiffusersHost, PipelineModel
+from tinv_ext.hosts.text import Condition
 
 WORD = "zworble"
 EXACT = 1e-5  # relative difference of two float32 computations of the same
@@ -330,6 +331,26 @@ def test_other_families_train_and_draw_the_word(name: str, tmp_path: Path) -> No
     with_word, without = (host.draw(request(f"a photo of {text}"), {}) for text in (WORD, "circle"))
     assert apart(with_word, without) > 2
     assert with_word.size == (64, 64)
+
+
+def test_a_run_in_buckets_tells_sdxl_the_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each picture at the nearest shape; the numbers that SDXL is told are those of the latents that it gets."""
+    told: list[tuple[tuple[int, ...], list[list[float]]]] = []
+    plain = PipelineModel.denoise
+
+    def denoise(model: PipelineModel, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
+        told.append((tuple(noisy.shape[2:]), condition.sizes.tolist()))
+        return plain(model, noisy, timesteps, condition)
+
+    monkeypatch.setattr(PipelineModel, "denoise", denoise)
+    host = trained(sdxl(), tmp_path, fit="buckets", bucket_step=16, batch_size=2, steps=6)
+    assert [word.name for word in host.known_words()] == [WORD]
+    seen = {(shape, tuple(row)) for shape, rows in told for row in rows}
+    assert seen == {
+        ((8, 8), (64, 64, 0, 0, 64, 64)),
+        ((8, 8), (70, 90, 0, 9, 64, 64)),
+        ((10, 6), (100, 64, 0, 2, 80, 48)),
+    }
 
 
 def test_a_v_model_draws_what_diffusers_draws(tmp_path: Path) -> None:

@@ -66,16 +66,26 @@ class Dataset:
     seed: int
 
     def batch(self, size: int, state: State) -> Batch:
-        """Draw `size` examples, each picture once before any comes again, with fresh prompts and latents."""
+        """Draw `size` examples of one shape, with fresh prompts and latents.
+
+        The order goes through all pictures before any comes again. From it is taken the next picture, and with it the
+        next that have its shape: so all are seen equally often, however many have a shape.
+        """
         chosen = [self.examples[index] for index in self._next(size, state)]
         prompts = tuple(self.reader.read(self._prompt(example, state.rng)) for example in chosen)
         latents = torch.stack([self._latent(example, state.rng) for example in chosen])
         return Batch(latents, prompts, tuple(example.framing for example in chosen), _stack_weights(chosen))
 
     def _next(self, size: int, state: State) -> list[int]:
-        while len(state.order) < size:
-            state.order += torch.randperm(len(self.examples), generator=state.rng).tolist()
-        chosen, state.order = state.order[:size], state.order[size:]
+        alike: list[int] = []  # places in the order
+        while len(alike) < size:
+            if alike or not state.order:
+                state.order += torch.randperm(len(self.examples), generator=state.rng).tolist()
+            shapes = [self.examples[index].latent.mean.shape for index in state.order]
+            alike = [place for place, shape in enumerate(shapes) if shape == shapes[0]][:size]
+        chosen = [state.order[place] for place in alike]
+        taken = set(alike)
+        state.order = [index for place, index in enumerate(state.order) if place not in taken]
         return chosen
 
     def _prompt(self, example: Example, rng: torch.Generator) -> str:

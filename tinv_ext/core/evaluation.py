@@ -21,11 +21,14 @@ from .prompts import Prompt
 
 @dataclass(frozen=True)
 class Probe:
-    """Fixed draws: N examples at their mean latent, N timesteps spread evenly, N noises, and the prompt for each."""
+    """Fixed draws: N examples at their mean latent, N timesteps spread evenly, N noises, and the prompt for each.
 
-    batch: Batch
-    noise: Tensor
-    timesteps: Tensor
+    One batch, noise and timesteps for each shape that pictures have.
+    """
+
+    batches: tuple[Batch, ...]
+    noises: tuple[Tensor, ...]
+    timesteps: tuple[Tensor, ...]
 
 
 def make_probe(
@@ -37,18 +40,29 @@ def make_probe(
     """
     rng = torch.Generator().manual_seed(seed)
     chosen = [example for example in examples for _ in range(draws)]
-    latents = torch.stack([example.latent.mean for example in chosen])
     middles = (torch.arange(len(chosen), dtype=torch.float64) + 0.5) * (schedule.timesteps / len(chosen))
     timesteps = middles.long()[torch.randperm(len(chosen), generator=rng)]
     texts = tuple(prompt for prompt in prompts for _ in range(draws))
-    batch = Batch(latents, texts, tuple(example.framing for example in chosen), None)
-    return Probe(batch, torch.randn(latents.shape, generator=rng), timesteps)
+    shapes = [example.latent.mean.shape for example in chosen]
+    alike = [[i for i, shape in enumerate(shapes) if shape == one] for one in dict.fromkeys(shapes)]
+    batches = tuple(
+        Batch(
+            torch.stack([chosen[i].latent.mean for i in places]),
+            tuple(texts[i] for i in places),
+            tuple(chosen[i].framing for i in places),
+            None,
+        )
+        for places in alike
+    )
+    noises = tuple(torch.randn(batch.latents.shape, generator=rng) for batch in batches)
+    return Probe(batches, noises, tuple(timesteps[places] for places in alike))
 
 
 @torch.no_grad()
 def evaluate(model: Model, probe: Probe, words: Words, batch_size: int = 8) -> float:
     """Mean denoising loss over the probe. It draws nothing, so it cannot disturb a run."""
     losses = []
-    for part in slices(len(probe.timesteps), -(-len(probe.timesteps) // batch_size)):
-        losses.append(denoising_losses(model, probe.batch.part(part), words, probe.noise[part], probe.timesteps[part]))
+    for batch, noise, timesteps in zip(probe.batches, probe.noises, probe.timesteps):
+        for part in slices(len(timesteps), -(-len(timesteps) // batch_size)):
+            losses.append(denoising_losses(model, batch.part(part), words, noise[part], timesteps[part]))
     return float(torch.cat(losses).double().mean())

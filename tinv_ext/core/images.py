@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from .buckets import Size, nearest
 from .errors import InputError
 
 LARGEST_ENLARGEMENT = 8.0  # a picture that would have to grow more than this teaches blur, not the concept
@@ -68,15 +69,18 @@ class Survey:
     skipped: tuple[tuple[Path, str], ...]
 
 
-def survey(folder: Path, width: int, height: int) -> Survey:
-    """Look at every file of `folder` (not below it), opening each picture whole. `InputError` if none can be used."""
+def survey(folder: Path, sizes: Sequence[Size]) -> Survey:
+    """Look at every file of `folder` (not below it), opening each picture whole. `InputError` if none can be used.
+
+    `sizes` are those that pictures may be brought to.
+    """
     files = sorted(_files(folder), key=lambda path: (path.name.lower(), path.name))
     pictures: list[Picture] = []
     skipped: list[tuple[Path, str]] = []
     seen: dict[str, str] = {}
     for path in files:
         try:
-            picture = _look(path, width, height, seen)
+            picture = _look(path, sizes, seen)
         except _Unusable as reason:
             skipped.append((path, str(reason)))
             continue
@@ -106,9 +110,10 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _look(path: Path, width: int, height: int, seen: dict[str, str]) -> Picture:
+def _look(path: Path, sizes: Sequence[Size], seen: dict[str, str]) -> Picture:
     digest = _digest(path)
     upright, frames = _open(path)
+    width, height = nearest(upright.width, upright.height, sizes)
     enlargement = max(width / upright.width, height / upright.height)
     size = f"{upright.width}×{upright.height}"
     if enlargement > LARGEST_ENLARGEMENT:

@@ -6,7 +6,7 @@ A latent is kept as the mean and standard deviation of the VAE's Gaussian, alrea
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from .buckets import Size, nearest
 from .errors import HostError, NumericError
 from .files import atomic_write, make_folder
 from .images import Framing, Picture, framing
@@ -45,12 +46,15 @@ class LatentPicture:
 
 @dataclass(frozen=True)
 class EncodeRules:
-    """What decides a latent beside the picture: target size in pixels, stretching, and the digest of the VAE."""
+    """What decides a latent beside the picture: target sizes in pixels, stretching, and the digest of the VAE."""
 
-    width: int
-    height: int
+    sizes: Sequence[Size]
     stretch: bool
     vae_digest: str
+
+    def size_of(self, picture: Picture) -> Size:
+        """The size that a picture is brought to."""
+        return nearest(picture.width, picture.height, self.sizes)
 
 
 def encode_pictures(
@@ -68,9 +72,9 @@ def encode_pictures(
     """
     found = {picture.digest: _cached(picture, rules, cache) for picture in pictures}
     missing = [picture for picture in _unique(pictures) if found[picture.digest] is None]
-    for start in range(0, len(missing), batch_size):
-        group = missing[start : start + batch_size]
-        loaded = [load_picture(picture, rules.width, rules.height, rules.stretch) for picture in group]
+    done = 0
+    for group in _groups(missing, rules, batch_size):
+        loaded = [load_picture(picture, *rules.size_of(picture), rules.stretch) for picture in group]
         latents = encode(torch.stack([pixels for pixels, _ in loaded]))
         for index, (picture, (_, opacity)) in enumerate(zip(group, loaded)):
             latent = LatentDistribution(latents.mean[index].float().cpu(), latents.std[index].float().cpu())
@@ -81,8 +85,19 @@ def encode_pictures(
             except HostError as error:
                 cache = None
                 tell(f"Latents are not kept for the next run: {error}")
-        report(min(start + batch_size, len(missing)), len(missing))
+        done += len(group)
+        report(done, len(missing))
     return [_of(found[picture.digest], picture) for picture in pictures]
+
+
+def _groups(pictures: Sequence[Picture], rules: EncodeRules, batch_size: int) -> Iterator[Sequence[Picture]]:
+    """Pictures that come to one size, so many at a time."""
+    by_size: dict[Size, list[Picture]] = {}
+    for picture in pictures:
+        by_size.setdefault(rules.size_of(picture), []).append(picture)
+    for alike in by_size.values():
+        for start in range(0, len(alike), batch_size):
+            yield alike[start : start + batch_size]
 
 
 def _unique(pictures: Sequence[Picture]) -> list[Picture]:
@@ -95,7 +110,7 @@ def _of(entry: LatentPicture | None, picture: Picture) -> LatentPicture:
 
 
 def _entry(picture: Picture, rules: EncodeRules, latent: LatentDistribution, opacity: Tensor | None) -> LatentPicture:
-    how = framing(picture, rules.width, rules.height, rules.stretch)
+    how = framing(picture, *rules.size_of(picture), rules.stretch)
     return LatentPicture(picture, _finite(latent, picture), opacity, how)
 
 
@@ -109,7 +124,8 @@ def _finite(latent: LatentDistribution, picture: Picture) -> LatentDistribution:
 
 
 def _cache_file(picture: Picture, rules: EncodeRules, cache: Path) -> Path:
-    said = f"1 {picture.digest} {rules.width}x{rules.height} {rules.stretch} {rules.vae_digest}"
+    width, height = rules.size_of(picture)
+    said = f"1 {picture.digest} {width}x{height} {rules.stretch} {rules.vae_digest}"
     key = hashlib.sha256(said.encode()).hexdigest()
     return cache / key[:2] / f"{key}.safetensors"
 

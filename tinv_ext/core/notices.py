@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
+from .buckets import nearest
 from .captions import FILEWORDS, NAME
 from .emphasis import BRACKETS
 from .images import Survey
@@ -27,12 +29,21 @@ def on_pictures(found: Survey, captions: Sequence[str], lines: Sequence[str], co
         )
     if config.use_alpha and not any(picture.transparent for picture in found.pictures):
         notices.append("No picture has transparency, so the alpha channel changes nothing.")
+    if config.fit == "buckets":
+        notices.append(_buckets(found, config))
     if config.evaluation_pictures >= len(found.pictures):
         notices.append(
             f"{_counted(config.evaluation_pictures, 'picture')} to be kept aside of {len(found.pictures)} would leave "
             "none to train on; training pictures are measured instead."
         )
     return notices
+
+
+def _buckets(found: Survey, config: TrainConfig) -> str:
+    """How many pictures come to which size."""
+    counts = Counter(nearest(picture.width, picture.height, config.sizes) for picture in found.pictures)
+    said = ", ".join(f"{width}×{height} ({count})" for (width, height), count in sorted(counts.items()))
+    return f"Buckets: {said}."
 
 
 def on_beginning(config: TrainConfig, lexicon: Lexicon) -> list[str]:

@@ -72,7 +72,7 @@ def prepare(
         problems.append("No picture folder is given. Set the dataset directory (images).")
         found = None
     else:
-        found = attempt(lambda: survey(path_given(config.images), config.width, config.height))
+        found = attempt(lambda: survey(path_given(config.images), config.sizes))
     lines = attempt(lambda: read_template(config.template))
     captions = attempt(lambda: _captions(found, config)) if found else None
     beginning = standing or attempt(lambda: _beginning(config, lexicon))

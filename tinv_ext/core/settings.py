@@ -13,12 +13,13 @@ from difflib import get_close_matches
 from typing import Any
 
 from .about import About, converted, kind_of, setting, value_problems
+from .buckets import Size, bucket_sizes
 from .errors import InputError
 from .names import name_problems
 from .schedules import parse_schedule
 
 GROUPS = ("word", "pictures", "training", "evaluation", "previews", "saving", "model")
-FITS = ("crop", "stretch")
+FITS = ("crop", "buckets", "stretch")
 LATENT_SAMPLING = ("once", "deterministic", "random")
 CARD_PICTURES = ("none", "new", "replace")
 CLIP_MODES = ("disabled", "value", "norm")
@@ -93,7 +94,21 @@ class TrainConfig:
         zero=True,
     )
     fit: str = setting(
-        "crop", "pictures", "Resize", "Scale and cut at the middle (crop), or distort (stretch).", choices=FITS
+        "crop",
+        "pictures",
+        "Resize",
+        "Scale and cut at the middle (crop), the same to the nearest of many shapes with as many pixels (buckets), or "
+        "distort (stretch).",
+        choices=FITS,
+    )
+    bucket_step: int = setting(
+        64,
+        "pictures",
+        "Bucket resolution steps",
+        "Width and height of buckets are multiples of it.",
+        minimum=8,
+        maximum=1024,
+        multiple=8,
     )
     template: str = setting(
         "subject",
@@ -305,6 +320,13 @@ class TrainConfig:
     def examples_per_step(self) -> int:
         """Pictures that one optimizer step sees."""
         return self.batch_size * self.accumulate
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """Width and height of training: one, or that of each bucket."""
+        if self.fit != "buckets":
+            return ((self.width, self.height),)
+        return bucket_sizes(self.width, self.height, self.bucket_step)
 
     def problems(self) -> list[str]:
         """A sentence for each value that cannot be used."""

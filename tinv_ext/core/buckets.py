@@ -1,0 +1,36 @@
+"""Sizes for pictures of many shapes: each is brought to the nearest of several sizes with about as many pixels.
+
+As kohya's trainers do it (sd-scripts library/model_util.py, make_bucket_resolutions), which took it from NovelAI.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+Size = tuple[int, int]  # width, height in pixels
+_LONGEST = 2.0  # how many times the root of the area a side of a bucket may be, and its inverse the least
+
+
+def bucket_sizes(width: int, height: int, step: int) -> tuple[Size, ...]:
+    """All sizes of at most width × height pixels whose sides are multiples of `step`, from tall to wide.
+
+    For each width it is the largest height, and the other way round; width × height itself is always one of them.
+    """
+    area = width * height
+    root = math.sqrt(area)
+    shortest, longest = math.ceil(root / _LONGEST / step), int(root * _LONGEST / step)
+    found = {(width, height)}
+    for units in range(shortest, longest + 1):
+        other = min(area // (units * step * step), longest)
+        if other >= shortest:
+            found |= {(units * step, other * step), (other * step, units * step)}
+    return tuple(sorted(found, key=lambda size: (size[0] / size[1], size)))
+
+
+def nearest(width: int, height: int, sizes: Sequence[Size]) -> Size:
+    """The size of the shape nearest to a picture's; of equal shapes, the largest."""
+    if len(sizes) == 1:
+        return sizes[0]
+    shape = math.log(width / height)
+    return min(sizes, key=lambda size: (round(abs(math.log(size[0] / size[1]) - shape), 9), -size[0] * size[1]))
