@@ -67,6 +67,7 @@ class FakeHost:
         self.facts: Mapping[str, str | None] = {"model_name": "fake", "model_hash": "0123456789", "source": "/fake"}
         self.native_size = 64
         self.clip_skip = 1
+        self.samplers, self.schedulers, self.circumstances = ["DDIM", "Euler"], ["Karras"], ["The model is fake."]
         self._words: list[Word] = []
 
     def known_words(self) -> Sequence[Word]:

@@ -139,7 +139,7 @@ def _check(jobs: Jobs, confine: Confine | None) -> Callable[[Request], Any]:
         values = await _body(request)
 
         def look() -> JSONResponse:
-            found = jobs.check(values, confine)
+            found = jobs.examine(values, confine)
             return JSONResponse({"notices": list(found.notices), "prompts": found.prompts(10)})
 
         return await _aside(look)

@@ -254,7 +254,7 @@ def _check(options: dict[str, Any]) -> int:
 
     given = _given(options)
     host = _host(options, given)
-    print("\n".join(_said(job.check(job.configure(given, host), host))))
+    print("\n".join(_said(job.examine(job.configure(given, host), host))))
     return DONE
 
 

@@ -24,9 +24,10 @@ from tinv_ext.core.model import Model
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.prepare import Preparation, prepare
 from tinv_ext.core.rescue import Rescue, encode_frugally, is_out_of_memory
-from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.settings import ABOUT, TrainConfig
 from tinv_ext.core.state import State, load_state, new_state
 from tinv_ext.core.trainer import train
+from tinv_ext.core.trial import try_out
 from tinv_ext.events import Encoded, Event, Prepared, Report, Wishes
 from tinv_ext.facts import changed, folder_facts, order_facts, state_facts
 from tinv_ext.hosts.base import Host
@@ -72,10 +73,56 @@ def check(config: TrainConfig, host: Host) -> Preparation:
     A size of 0 becomes the one that the model was made for, a clip skip of 0 the one that is set.
     """
     config = filled_in(config, host)
+    problems = _sampling_problems(config, host)
     folder = host.embeddings_folder
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     files = [name for name in there if name.lower().endswith(runs.PLAIN_SUFFIXES)]
-    return prepare(config, host.lexicon, host.known_words(), files=files)
+    try:
+        preparation = prepare(config, host.lexicon, host.known_words(), files=files)
+    except InputError as error:
+        raise InputError([*error.problems, *problems]) from error
+    if problems:
+        raise InputError(problems)
+    return replace(preparation, notices=(*host.circumstances, *preparation.notices))
+
+
+def _sampling_problems(config: TrainConfig, host: Host) -> list[str]:
+    if not config.preview_every:
+        return []
+    return [
+        f'There is no {ABOUT[name].label.lower()} "{chosen}" ({name}) here. Choose one of {", ".join(known) or "none"}.'
+        for name, chosen, known in (
+            ("preview_sampler", config.preview_sampler, host.samplers),
+            ("preview_scheduler", config.preview_scheduler, ["", *host.schedulers]),
+        )
+        if chosen not in known
+    ]
+
+
+def examine(config: TrainConfig, host: Host) -> Preparation:
+    """As `check`, and one step tried out on the loaded model with the first picture, and undone. Writes nothing."""
+    preparation = check(config, host)
+    few = replace(
+        preparation,
+        config=preparation.config.but(cache_latents=False),
+        survey=replace(preparation.survey, pictures=preparation.survey.pictures[:1]),
+        captions=preparation.captions[:1],
+    )
+    with host.training(preparation.config.clip_skip) as model:
+        trained, measured = _examples(few, model, lambda done, total: None, log.warning)
+        dataset = _dataset(few, trained or measured)
+        beginning = preparation.beginning
+        state = new_state(beginning.vectors, preparation.config.seed, model.device, beginning.step)
+        found = try_out(state, preparation.plan, model, dataset)
+    said = found.said(preparation.plan.steps - beginning.step)
+    return replace(preparation, notices=(*preparation.notices, *said))
+
+
+def _dataset(preparation: Preparation, examples: list[Example]) -> Dataset:
+    config = preparation.config
+    return Dataset(
+        examples, preparation.lines, preparation.rules, preparation.reader, config.latent_sampling, config.seed
+    )
 
 
 def filled_in(config: TrainConfig, host: Host) -> TrainConfig:
@@ -252,9 +299,7 @@ def _set_up(preparation: Preparation, host: Host, standing: Standing, wishes: Wi
 
     with host.training(config.clip_skip) as model:
         trained, measured = _examples(preparation, model, encoded, standing.notice)
-        dataset = Dataset(
-            trained, preparation.lines, preparation.rules, preparation.reader, config.latent_sampling, config.seed
-        )
+        dataset = _dataset(preparation, trained)
         probe = _probe(measured, preparation, model) if config.evaluate_every else None
         facts = state_facts(preparation, host, model.device)
         state = _state(preparation, standing, model, facts)

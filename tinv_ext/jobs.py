@@ -26,6 +26,7 @@ from tinv_ext.core.trainer import Step
 from tinv_ext.events import Encoded, Evaluated, Event, Noticed, Prepared, Wishes, Wrote
 from tinv_ext.hosts.base import Host
 from tinv_ext.runs import OVER, Status
+from tinv_ext.templates import Templates
 
 log = logging.getLogger(__name__)
 WISHES = ("stop", "pause", "resume", "snapshot", "preview")
@@ -132,11 +133,13 @@ class Jobs:
     """The jobs of one host. `host()` gives it when it is needed, so that nothing is touched while the WebUI starts.
 
     A log directory that is not absolute lies below `home`, by default the folder that the program was started in.
+    `templates` are the prompt templates that can be chosen by name.
     """
 
-    def __init__(self, host: Callable[[], Host], home: Path = Path()) -> None:
+    def __init__(self, host: Callable[[], Host], home: Path = Path(), templates: Templates | None = None) -> None:
         self._host = host
         self._home = home
+        self.templates = templates or Templates(home / "textual_inversion_templates")
         self._jobs: dict[str, Job] = {}
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
@@ -145,11 +148,20 @@ class Jobs:
     def check(self, values: Mapping[str, Any], confine: Confine | None = None) -> Preparation:
         """What a run of these settings would do. Forbidden places are told before anything is opened."""
         values = {**values, "output": str(self._home / path_given(str(values.get("output") or DEFAULTS["output"])))}
+        if isinstance(values.get("template"), str):
+            values["template"] = self.templates.place(values["template"])
         outside = confine(values) if confine else []
         if outside:
             raise InputError(outside)
         host = self._host()
         return job.check(job.configure(values, host), host)
+
+    def examine(self, values: Mapping[str, Any], confine: Confine | None = None) -> Preparation:
+        """As `check`, with a step tried out on the model, unless a run has it."""
+        found = self.check(values, confine)
+        if any(one.status not in OVER for one in self.all()):
+            return replace(found, notices=(*found.notices, "No step was tried out, because a run is at work."))
+        return job.examine(found.config, self._host())
 
     def submit(self, values: Mapping[str, Any], confine: Confine | None = None) -> Job:
         """Check the settings and queue a run of them. `InputError` has every problem, and nothing is queued."""
@@ -172,7 +184,7 @@ class Jobs:
         """
         here = {one.folder for one in self.all() if one.status not in OVER}
         found = []
-        for folder in runs.find(path_given(output)):
+        for folder in runs.find(self._home / path_given(output)):
             try:
                 name, status = folder.config().name, folder.last_status()
             except TinvError as error:
@@ -189,7 +201,7 @@ class Jobs:
         outside = confine({"output": output, **changes}) if confine else []
         if outside:
             raise InputError(outside)
-        folder = next((one for one in runs.find(path_given(output)) if one.id == id), None)
+        folder = next((one for one in runs.find(self._home / path_given(output)) if one.id == id), None)
         if folder is None:
             raise InputError(f'There is no run "{id}" in the log directory "{output}". Look at the list of runs again.')
         if str(folder.path) in {one.folder for one in self.all() if one.status not in OVER}:

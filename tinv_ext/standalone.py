@@ -29,7 +29,8 @@ def app_for(host: Host) -> FastAPI:
     style = (ROOT / "style.css").read_text(encoding="utf-8")
     with gr.Blocks(title=tab.TITLE, css=style, analytics_enabled=False) as page:
         gr.Markdown(f"# {tab.TITLE}")
-        ui_page.build(jobs, host.embeddings_folder, lambda: host)
+        around = tab.Around({"preview_sampler": host.samplers})
+        ui_page.build(jobs, host.embeddings_folder, lambda: host, around=around)
         page.load(fn=None, **{_js_name(): _loading(SCRIPTS)})
     page.queue()
     return gr.mount_gradio_app(app, page, path="/")

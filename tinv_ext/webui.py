@@ -23,8 +23,15 @@ def jobs() -> Jobs:
     from modules import paths
 
     from tinv_ext.jobs import Jobs
+    from tinv_ext.templates import Templates
 
-    return Jobs(_host, Path(paths.data_path))
+    return Jobs(_host, Path(paths.data_path), Templates(_templates_folder()))
+
+
+def _templates_folder() -> Path:
+    from modules.shared import cmd_opts
+
+    return Path(cmd_opts.textual_inversion_templates_dir)
 
 
 def _host() -> Host:
@@ -37,10 +44,22 @@ def tabs() -> list[tuple[Any, str, str]]:
     """For `script_callbacks.on_ui_tabs`: the page, its title and its id."""
     from modules.shared import cmd_opts
 
+    from tinv_ext.hosts.a1111.drawing import samplers, schedulers
     from tinv_ext.ui import page, tab
 
     folder = Path(cmd_opts.embeddings_dir)
-    return [(page.build(jobs(), folder, _host, lambda request: confine()), tab.TITLE, tab.ID)]
+    around = tab.Around({"preview_sampler": samplers(), "preview_scheduler": ["", *schedulers()]}, _txt2img)
+    return [(page.build(jobs(), folder, _host, lambda request: confine(), around), tab.TITLE, tab.ID)]
+
+
+_txt2img: dict[str, Any] = {}  # the controls of that tab as they are now, by elem_id
+
+
+def after_component(component: Any, **about: Any) -> None:
+    """For `script_callbacks.on_after_component`: remembers the controls of txt2img, whose values previews can take."""
+    name = str(about.get("elem_id") or "")
+    if name.startswith("txt2img_"):
+        _txt2img[name] = component
 
 
 def add_routes(_: Any, app: Any) -> None:
@@ -73,4 +92,4 @@ def confine() -> Confine | None:
 
     if not cmd_opts.disable_extension_access:
         return None
-    return confine_to([Path(paths.data_path), *map(Path, cmd_opts.tinv_folder)])
+    return confine_to([Path(paths.data_path), _templates_folder(), *map(Path, cmd_opts.tinv_folder)])

@@ -15,7 +15,7 @@ WEBUI = {"modules", "ldm", "sgm", "open_clip", "torch"}
 WHOLE = {"tinv_ext"}
 CHECKPOINTS = ("tinv_ext.hosts.checkpoints", "tinv_ext.hosts.sd1", "tinv_ext.hosts.sd2", "tinv_ext.hosts.sdxl")
 JOB = ("tinv_ext.job", "tinv_ext.jobs", "tinv_ext.runs", "tinv_ext.events", "tinv_ext.recorder", "tinv_ext.card")
-JOB += ("tinv_ext.confinement", "tinv_ext.standing", "tinv_ext.facts", "tinv_ext.pace")
+JOB += ("tinv_ext.confinement", "tinv_ext.standing", "tinv_ext.facts", "tinv_ext.pace", "tinv_ext.templates")
 FILES = ("tinv_ext.conversion", "tinv_ext.inspection", "tinv_ext.shelf")
 HOSTS = ("tinv_ext.hosts.base", "tinv_ext.hosts.text", "tinv_ext.hosts.vae", "tinv_ext.hosts.frugal")
 
@@ -40,7 +40,7 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "ui": (
         ("tinv_ext.ui",),
         {"gradio", "modules", "tinv_ext.core.settings", "tinv_ext.core.errors", "tinv_ext.core.prepare"}
-        | {"tinv_ext.core.combining", "tinv_ext.jobs", "tinv_ext.ui", *FILES},
+        | {"tinv_ext.core.combining", "tinv_ext.jobs", "tinv_ext.templates", "tinv_ext.ui", *FILES},
     ),
     "api": (("tinv_ext.api",), {"fastapi", "pydantic"} | WHOLE),
     "cli": (("tinv_ext.cli", "tinv_ext.cli_embeddings", "tinv_ext.__main__"), WHOLE),

@@ -128,3 +128,22 @@ def test_a_stopped_run_goes_on_with_more_steps(page: Any, values: dict[str, Any]
     page.wait_for_function("/step 6 of 6/.test(document.querySelector('.tinv-figures').textContent)")
     page.wait_for_function("/zibbo: finished/.test(document.querySelector('.tinv-title').textContent)")
     assert read_embedding(host.embeddings_folder / "zibbo.pt").step == 6
+
+
+def test_a_template_is_written_and_chosen(page: Any, values: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> None:
+    """Open one, change it, save it under another name: it is chosen, and the prompts are made of it."""
+    monkeypatch.chdir(tmp_path)
+    fill(page, "name", "zibbo")
+    fill(page, "images", values["images"])
+    page.click("#tinv_group_pictures")
+    page.click("#tinv_templates")
+    page.click("#tinv_lines_open")
+    page.wait_for_function("/\\[name\\]/.test(document.querySelector('#tinv_lines textarea').value)")
+    page.fill("#tinv_lines textarea", "an etching of [name]")
+    page.fill("#tinv_lines_name textarea, #tinv_lines_name input", "etching")
+    page.click("#tinv_lines_save")
+    page.wait_for_function("/etching is saved/.test(document.querySelector('#tinv_lines_answer').textContent)")
+    page.click("#tinv_check")
+    page.wait_for_selector("#tinv_answer .tinv-table")
+    assert "an etching of zibbo" in page.inner_text("#tinv_answer")
+    assert "A gradient reaches the vectors" in page.inner_text("#tinv_answer")

@@ -21,6 +21,7 @@ class PictureRequest:
     width: int
     height: int
     sampler: str = "DDIM"
+    scheduler: str = ""  # of the sampler's noise levels; empty leaves it to the sampler
 
     def problems(self) -> list[str]:
         """A sentence for each value with which no picture can be drawn."""
@@ -50,6 +51,8 @@ def preview_requests(config: TrainConfig) -> list[PictureRequest]:
             config.preview_seed,
             config.preview_width or config.width,
             config.preview_height or config.height,
+            config.preview_sampler,
+            config.preview_scheduler,
         )
         for line in lines
     ]
@@ -60,6 +63,7 @@ def infotext(request: PictureRequest, facts: Mapping[str, object]) -> str:
     values: dict[str, object] = {
         "Steps": request.steps,
         "Sampler": request.sampler,
+        "Schedule type": request.scheduler or None,
         "CFG scale": f"{request.cfg_scale:g}",
         "Seed": request.seed,
         "Size": f"{request.width}x{request.height}",

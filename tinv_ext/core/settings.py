@@ -225,6 +225,18 @@ class TrainConfig:
     preview_steps: int = setting(
         20, "previews", "Preview sampling steps", "Denoising steps of a preview.", minimum=1, maximum=150
     )
+    preview_sampler: str = setting(
+        "DDIM",
+        "previews",
+        "Preview sampling method",
+        "By its name in the WebUI; offline DDIM, Euler, Euler a, DPM++ 2M.",
+    )
+    preview_scheduler: str = setting(
+        "",
+        "previews",
+        "Preview schedule type",
+        "By its name in the WebUI (since 1.9); empty leaves it to the sampling method.",
+    )
     preview_cfg_scale: float = setting(
         7.0, "previews", "Preview CFG Scale", "How strictly a preview follows its prompt.", minimum=1.0, maximum=30.0
     )

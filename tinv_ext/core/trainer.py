@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from .dataset import Dataset, slices
-from .errors import NumericError
+from .errors import HostError, NumericError
 from .gradients import Clip, clip_gradients
 from .losses import denoising_losses, draw
 from .model import Model
@@ -81,11 +81,7 @@ def take(state: State, plan: Plan, model: Model, dataset: Dataset, pieces: int =
     mean_loss = float(torch.stack(losses).sum())
     rate = plan.rates.at(state.step)
     norm = clip_gradients(state.gradients(), model.loss_scale, plan.clip, state.step)
-    if not (math.isfinite(mean_loss) and math.isfinite(norm)):
-        raise NumericError(
-            f"Step {state.step + 1} gave a loss of {mean_loss} and a gradient of {norm}. The vectors of step "
-            f"{state.step} were kept. Use full precision (--no-half) or a lower rate than {rate:g}."
-        )
+    _refuse_nonsense(state.step, mean_loss, norm, rate)
 
     # step, forget
     state.update(rate)
@@ -96,3 +92,17 @@ def take(state: State, plan: Plan, model: Model, dataset: Dataset, pieces: int =
             f"{state.step - 1} were kept. Use a lower rate."
         )
     return Step(state.step, mean_loss, rate, norm, length, distance, tuple(prompts))
+
+
+def _refuse_nonsense(step: int, loss: float, norm: float, rate: float) -> None:
+    """Raise where a step from `step` on would spoil the vectors, or could teach them nothing."""
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise NumericError(
+            f"Step {step + 1} gave a loss of {loss} and a gradient of {norm}. The vectors of step {step} were kept. "
+            f"Use full precision (--no-half) or a lower rate than {rate:g}."
+        )
+    if norm == 0.0:
+        raise HostError(
+            f"No gradient reaches the vectors at step {step + 1}: the attention or the UNet in use gives none, so "
+            "nothing would be learnt. Choose another attention optimization in the WebUI's settings."
+        )

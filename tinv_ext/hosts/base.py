@@ -42,6 +42,21 @@ class Host(Protocol):
         """Where embeddings lie that prompts can use."""
         ...
 
+    @property
+    def samplers(self) -> Sequence[str]:
+        """Sampling methods that pictures can be drawn with, by name."""
+        ...
+
+    @property
+    def schedulers(self) -> Sequence[str]:
+        """Schedule types, by name; empty where there is no choice."""
+        ...
+
+    @property
+    def circumstances(self) -> Sequence[str]:
+        """What a person should know of the loaded model before training on it, as sentences."""
+        ...
+
     def known_words(self) -> Sequence[Word]:
         """The embeddings that prompts can already use."""
         ...

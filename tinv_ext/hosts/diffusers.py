@@ -28,6 +28,7 @@ from tinv_ext.core.previews import PictureRequest
 from tinv_ext.core.prompts import Prompt, PromptReader, Word
 from tinv_ext.hosts.frugal import recomputing
 from tinv_ext.hosts.pipelines import (
+    SAMPLERS,
     added_to_unet,
     draw,
     family_of,
@@ -181,6 +182,23 @@ class DiffusersHost:
                 continue
             self._embeddings[path.stem] = embedding
 
+    @property
+    def samplers(self) -> Sequence[str]:
+        return list(SAMPLERS)
+
+    @property
+    def schedulers(self) -> Sequence[str]:
+        return []
+
+    @property
+    def circumstances(self) -> Sequence[str]:
+        unet, facts = self._pipeline.unet, self.facts
+        attention = sorted({type(processor).__name__ for processor in unet.attn_processors.values()})
+        return [
+            f"The model is {facts.get('model_name')} ({facts['family']}) on {unet.device}, its UNet in "
+            f"{_kind(unet)}, its VAE in {_kind(self._pipeline.vae)}, attention {', '.join(attention)}."
+        ]
+
     def known_words(self) -> Sequence[Word]:
         return [self._word(name, embedding.count) for name, embedding in self._embeddings.items()]
 
@@ -233,3 +251,7 @@ class DiffusersHost:
         with torch.no_grad():
             condition = model.encode_prompts([reader.read(text) for text in texts], {}, framings)
         return draw(self._pipeline, requests, without_empty(condition, texts))
+
+
+def _kind(module: torch.nn.Module) -> str:
+    return str(module.dtype).removeprefix("torch.")

@@ -10,6 +10,10 @@ import torch
 from diffusers import (
     DDIMScheduler,
     DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    SchedulerMixin,
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
@@ -18,11 +22,17 @@ from PIL import Image
 from torch import Tensor
 
 from tinv_ext.core.embedding import encoder_of_width
-from tinv_ext.core.errors import InputError
+from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.previews import PictureRequest
 from tinv_ext.hosts.text import ClipTokenizer, Condition, TableLexicon, TextEncoder
 
 Encode = Callable[[Tensor], tuple[Tensor, "Tensor | None"]]
+SAMPLERS: dict[str, type[SchedulerMixin]] = {  # by the WebUI's names
+    "DDIM": DDIMScheduler,
+    "Euler": EulerDiscreteScheduler,
+    "Euler a": EulerAncestralDiscreteScheduler,
+    "DPM++ 2M": DPMSolverMultistepScheduler,
+}
 _GREY = (127, 127, 127)
 
 
@@ -100,8 +110,10 @@ def added_to_unet(condition: Condition) -> dict[str, Tensor] | None:
 
 
 def draw(pipeline: DiffusionPipeline, requests: Sequence[PictureRequest], condition: Condition) -> list[Image.Image]:
-    """Pictures by the pipeline with DDIM; `condition` has all negative prompts and then all prompts."""
+    """Pictures by the pipeline; `condition` has all negative prompts and then all prompts. HostError for a sampler."""
     first = requests[0]
+    if first.sampler not in SAMPLERS:
+        raise HostError(f'There is no sampler "{first.sampler}" here. Choose one of {", ".join(SAMPLERS)}.')
     negative, positive = condition.context.chunk(2)
     given: dict[str, Any] = {"prompt_embeds": positive, "negative_prompt_embeds": negative}
     if condition.pooled is not None:
@@ -111,7 +123,7 @@ def draw(pipeline: DiffusionPipeline, requests: Sequence[PictureRequest], condit
         size = (first.width, first.height)
         images, masks = [Image.new("RGB", size, _GREY)], [Image.new("L", size, 255)]
         given |= {"image": images * len(requests), "mask_image": masks * len(requests), "strength": 1.0}
-    return _with_ddim(pipeline)(
+    return _drawing(pipeline, SAMPLERS[first.sampler])(
         **given,
         num_inference_steps=first.steps,
         guidance_scale=first.cfg_scale,
@@ -131,8 +143,8 @@ def without_empty(condition: Condition, texts: Sequence[str]) -> Condition:
     return Condition(condition.context * kept.unsqueeze(2), condition.pooled * kept, condition.sizes)
 
 
-def _with_ddim(pipeline: DiffusionPipeline) -> DiffusionPipeline:
-    parts = {**pipeline.components, "scheduler": DDIMScheduler.from_config(pipeline.scheduler.config)}
+def _drawing(pipeline: DiffusionPipeline, sampler: type[SchedulerMixin]) -> DiffusionPipeline:
+    parts = {**pipeline.components, "scheduler": sampler.from_config(pipeline.scheduler.config)}
     quiet = {"add_watermarker": False} if family_of(pipeline) == "SDXL" else {"requires_safety_checker": False}
     drawing = type(pipeline)(**parts, **quiet)
     drawing.set_progress_bar_config(disable=True)

@@ -18,12 +18,13 @@ def build(
     folder: Path,
     host: Callable[[], Any],
     confine: Callable[[Any], tab.Check | None] = lambda request: None,
+    around: tab.Around | None = None,
 ) -> gr.Blocks:
-    """Both parts, each in a tab of its own: `folder` is that of the embeddings, `confine` as for `tab.build`."""
+    """Both parts, each in a tab of its own: `folder` is that of the embeddings, the rest as for `tab.build`."""
     shelf = Shelf(folder, host, jobs.logs)
     with gr.Blocks(analytics_enabled=False) as blocks, gr.Tabs():
         with gr.Tab("Train", elem_id="tinv_tab_train"):
-            tab.build(jobs, confine)
+            tab.build(jobs, confine, around)
         with gr.Tab("Embeddings", elem_id="tinv_tab_embeddings") as opened:
             embeddings.place(shelf, opened)
     return blocks

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
@@ -10,7 +11,7 @@ import gradio as gr
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.settings import ABOUT, GROUPS
 from tinv_ext.jobs import Jobs
-from tinv_ext.ui import history, html
+from tinv_ext.ui import history, html, lines, txt2img
 from tinv_ext.ui.widgets import widget
 
 TITLE, ID = "Textual Inversion", "tinv"
@@ -30,18 +31,38 @@ BUTTONS = {"pause": "Pause", "resume": "Resume", "stop": "Stop and save", "snaps
 Check = Callable[[Mapping[str, Any]], list[str]]
 
 
-def build(jobs: Jobs, confine: Callable[[Any], Check | None] = lambda request: None) -> gr.Blocks:
+@dataclass(frozen=True)
+class Around:
+    """What the page finds around it: names to choose from by setting, and the WebUI's txt2img controls by elem_id."""
+
+    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    txt2img: Mapping[str, gr.components.Component] = field(default_factory=dict)
+
+
+def build(
+    jobs: Jobs, confine: Callable[[Any], Check | None] = lambda request: None, around: Around | None = None
+) -> gr.Blocks:
     """The whole tab. `confine(request)` gives the check of paths for whoever asks, or None where all may be used."""
+    around = around or Around()
+    choices = {**around.choices, "template": jobs.templates.names()}
+
+    def control(name: str) -> gr.components.Component:
+        return widget(name, choices=choices.get(name, ()))
+
     with gr.Blocks(analytics_enabled=False) as blocks, gr.Row(elem_id="tinv"):
         with gr.Column(scale=5):
-            controls = {name: widget(name) for name in FIRST}
+            controls = {name: control(name) for name in FIRST}
             with gr.Row():
                 train = gr.Button("Train", variant="primary", elem_id="tinv_train")
                 check = gr.Button("Check", elem_id="tinv_check")
             answer = gr.HTML(elem_id="tinv_answer")
             for group, title in OPEN.items():
                 with gr.Accordion(title, open=False, elem_id=f"tinv_group_{group}"):
-                    controls.update({name: widget(name) for name in _rest(group)})
+                    controls.update({name: control(name) for name in _rest(group)})
+                    if group == "pictures":
+                        lines.place(jobs.templates, controls["template"])
+                    if group == "previews":
+                        txt2img.place(around.txt2img, controls)
         with gr.Column(scale=5):
             gr.HTML('<div id="tinv_live"></div>')
             with gr.Row():
@@ -60,7 +81,7 @@ def build(jobs: Jobs, confine: Callable[[Any], Check | None] = lambda request: N
 
         def on_check(given: dict[Any, Any], request: gr.Request) -> str:
             named = values(given)
-            return _told(lambda: html.checked(jobs.check(named, confine(request))))
+            return _told(lambda: html.checked(jobs.examine(named, confine(request))))
 
         train.click(on_train, inputs=inputs, outputs=[answer])
         check.click(on_check, inputs=inputs, outputs=[answer])

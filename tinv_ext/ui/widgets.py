@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -12,11 +13,13 @@ LONG = ("preview_prompt",)  # texts with more than one line
 _SLIDER = 150  # numbers up to this, and those with a step of their own, are sliders
 
 
-def widget(name: str, value: Any = None) -> gr.components.Component:
-    """The control of one setting; `value` stands in for the default."""
+def widget(name: str, value: Any = None, choices: Sequence[str] = ()) -> gr.components.Component:
+    """The control of one setting; `value` stands in for the default. `choices` are offered, and others may be typed."""
     about, default = ABOUT[name], DEFAULTS[name]
     value = default if value is None else value
     shared = {"label": about.label, "value": value, "elem_id": f"tinv_{name}"}
+    if choices:
+        return gr.Dropdown(choices=list(choices), info=about.help, allow_custom_value=True, **shared)
     if about.choices:
         return gr.Radio(choices=list(about.choices), info=about.help, **shared)
     if isinstance(default, bool):

@@ -53,6 +53,12 @@ def without_loras(sd_model: Any) -> Iterator[None]:
         networks.loaded_networks[:] = kept
 
 
+def worn_loras() -> list[str]:
+    """Names of the LoRA that the last generation has left in the model."""
+    networks = sys.modules.get(_LORA_MODULE)
+    return [str(network.name) for network in getattr(networks, "loaded_networks", ())]
+
+
 def _patched(layer: torch.nn.Module) -> bool:
     return bool(getattr(layer, "network_current_names", ()))
 

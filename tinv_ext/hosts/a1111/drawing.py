@@ -47,6 +47,9 @@ def draw(sd_model: Any, request: PictureRequest, words: Words, clip_skip: int | 
 
 def _request(request: PictureRequest) -> Any:
     """The processing object, with a cache of its own: the WebUI's goes by the prompt's text and knows no vectors."""
+    # since v1.9 the schedule type is a choice of its own
+    fields = getattr(processing.StableDiffusionProcessingTxt2Img, "__dataclass_fields__", {})
+    chosen = {"scheduler": request.scheduler} if request.scheduler and "scheduler" in fields else {}
     p = processing.StableDiffusionProcessingTxt2Img(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
@@ -60,9 +63,25 @@ def _request(request: PictureRequest) -> Any:
         do_not_save_grid=True,
         do_not_reload_embeddings=True,
         disable_extra_networks=True,
+        **chosen,
     )
     p.cached_c, p.cached_uc = [None, None], [None, None]
     return p
+
+
+def samplers() -> list[str]:
+    """The sampling methods that the page shows, by name."""
+    hidden = set(sd_samplers.samplers_hidden)  # v1.10.1 modules/sd_samplers.py, filled from the settings
+    return [sampler.name for sampler in sd_samplers.samplers if sampler.name not in hidden]
+
+
+def schedulers() -> list[str]:
+    """The schedule types by the names that the page shows; none in a WebUI older than v1.9."""
+    try:
+        from modules import sd_schedulers
+    except ImportError:
+        return []
+    return [scheduler.label for scheduler in sd_schedulers.schedulers]
 
 
 @contextmanager

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modules import processing, sd_hijack, sd_vae, shared
+from modules import devices, processing, sd_hijack, sd_vae, shared
 from PIL import Image
 
 from tinv_ext.core.errors import HostError, NotNowError
 from tinv_ext.core.model import Model, Vectors, Words
 from tinv_ext.core.previews import PictureRequest
 from tinv_ext.core.prompts import Word
+from tinv_ext.hosts.a1111.additions import worn_loras
 from tinv_ext.hosts.a1111.buttons import Interrupt
-from tinv_ext.hosts.a1111.drawing import draw
+from tinv_ext.hosts.a1111.drawing import draw, samplers, schedulers
 from tinv_ext.hosts.a1111.encoders import lexicon
 from tinv_ext.hosts.a1111.kinds import family, loaded_model
 from tinv_ext.hosts.a1111.model import WebuiModel
@@ -79,6 +80,28 @@ class A1111Host:
     def embeddings_folder(self) -> Path:
         """Where embeddings lie that prompts can use (--embeddings-dir)."""
         return Path(shared.cmd_opts.embeddings_dir)
+
+    @property
+    def samplers(self) -> Sequence[str]:
+        return samplers()
+
+    @property
+    def schedulers(self) -> Sequence[str]:
+        return schedulers()
+
+    @property
+    def circumstances(self) -> Sequence[str]:
+        attention = getattr(sd_hijack.current_optimizer, "name", None) or "plain"
+        said = [
+            f"The model is {_said(self._identity)} ({self._family}), its UNet in {_kind(devices.dtype_unet)}, its VAE "
+            f"in {_kind(devices.dtype_vae)}; attention {attention}."
+        ]
+        loras = worn_loras()
+        if loras:
+            said.append(f"LoRA {', '.join(loras)} is in the model from the last picture; it is taken out for the run.")
+        if getattr(self._model(), "lowvram", False):
+            said.append("--medvram or --lowvram is suspended for the run: UNet and text encoder stay on the device.")
+        return said
 
     def known_words(self) -> Sequence[Word]:
         tokenizer = self.lexicon.tokenizer
@@ -171,3 +194,7 @@ def _known() -> dict[str, Vectors]:
     """
     found = sd_hijack.model_hijack.embedding_db.word_embeddings
     return {name: item.vec if isinstance(item.vec, dict) else {"": item.vec} for name, item in found.items()}
+
+
+def _kind(kind: Any) -> str:
+    return str(kind).removeprefix("torch.")
