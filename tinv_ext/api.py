@@ -99,7 +99,7 @@ def _jobs(jobs: Jobs) -> Callable[[], JSONResponse]:
 def _runs(jobs: Jobs, confine: Confine | None) -> Callable[[str], JSONResponse]:
     def runs(output: str = DEFAULTS["output"]) -> JSONResponse:
         """The runs in a log directory, newest first; 422 for a directory that may not be looked into."""
-        outside = confine({"output": output}) if confine else []
+        outside = confine({"output": jobs.placed(output)}) if confine else []
         if outside:
             raise _refused(InputError(outside))
         return JSONResponse(jobs.runs(output))

@@ -145,9 +145,13 @@ class Jobs:
         self._worker: threading.Thread | None = None
         self._looked, self._interrupted = -math.inf, list[dict[str, Any]]()
 
+    def placed(self, output: str) -> str:
+        """The log directory that is meant by `output`, the usual one if it is empty."""
+        return str(self._home / path_given(output or str(DEFAULTS["output"])))
+
     def check(self, values: Mapping[str, Any], confine: Confine | None = None) -> Preparation:
         """What a run of these settings would do. Forbidden places are told before anything is opened."""
-        values = {**values, "output": str(self._home / path_given(str(values.get("output") or DEFAULTS["output"])))}
+        values = {**values, "output": self.placed(str(values.get("output") or ""))}
         if isinstance(values.get("template"), str):
             values["template"] = self.templates.place(values["template"])
         outside = confine(values) if confine else []
@@ -184,7 +188,7 @@ class Jobs:
         """
         here = {one.folder for one in self.all() if one.status not in OVER}
         found = []
-        for folder in runs.find(self._home / path_given(output)):
+        for folder in runs.find(Path(self.placed(output))):
             try:
                 name, status = folder.config().name, folder.last_status()
             except TinvError as error:
@@ -198,10 +202,11 @@ class Jobs:
 
     def resume(self, output: str, id: str, changes: Mapping[str, Any], confine: Confine | None = None) -> Job:  # noqa: A002
         """Queue the going on of a run of a log directory. `InputError` has every problem, and nothing is queued."""
-        outside = confine({"output": output, **changes}) if confine else []
+        place = self.placed(output)
+        outside = [*confine({"output": place}), *confine(changes)] if confine else []
         if outside:
             raise InputError(outside)
-        folder = next((one for one in runs.find(self._home / path_given(output)) if one.id == id), None)
+        folder = next((one for one in runs.find(Path(place)) if one.id == id), None)
         if folder is None:
             raise InputError(f'There is no run "{id}" in the log directory "{output}". Look at the list of runs again.')
         if str(folder.path) in {one.folder for one in self.all() if one.status not in OVER}:

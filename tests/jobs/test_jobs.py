@@ -14,6 +14,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from tests.hosts.conftest import make_pipeline  # noqa: F401  (a fixture)
+from tinv_ext.confinement import confine_to
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.files import read_embedding
 from tinv_ext.hosts.diffusers import DiffusersHost, PipelineModel
@@ -168,3 +169,23 @@ def test_asking_for_the_impossible_is_told(jobs: Jobs) -> None:
     with pytest.raises(InputError, match="fly"):
         jobs.wish("x", "fly")
     jobs._jobs.clear()
+
+
+def test_a_log_directory_lies_in_the_programs_home(host: DiffusersHost, values: dict[str, Any], tmp_path: Path) -> None:
+    """One that is not absolute, for a run, for the list, for going on, and for what a client may name."""
+    home = tmp_path / "home"
+    jobs, confine = Jobs(lambda: host, home), confine_to([home, Path(values["images"])])
+    values = {**values, "checkpoint_every": 5, "output": "mine"}
+    one = jobs.submit(values, confine)
+    assert jobs.wait(one, 120)
+    assert (home / "mine").is_dir()
+    (found,) = jobs.runs("mine")
+    assert found == {**found, "name": "zibbo", "status": "finished", "can_resume": True}
+    assert jobs.runs("") == []
+    two = jobs.resume("mine", found["id"], {"steps": 8}, confine)
+    assert jobs.wait(two, 120)
+    assert jobs.runs("mine")[0]["steps"] == 8
+    with pytest.raises(InputError, match="outside"):
+        jobs.resume("mine", found["id"], {"steps": 9, "output": str(tmp_path)}, confine)
+    with pytest.raises(InputError, match="outside"):
+        jobs.submit({**values, "output": "../elsewhere"}, confine)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tests.webui import server
 from tests.webui.browser import Tab, tab
@@ -46,6 +47,10 @@ def start(
     def begin(*flags: str) -> AbstractContextManager[server.WebUI]:
         data = tmp_path_factory.mktemp("data")
         shutil.copytree(SAMPLES / CONCEPT, data / "pictures" / CONCEPT)
+        other = data / "models" / "Stable-diffusion" / server.OTHER
+        other.parent.mkdir(parents=True)
+        save_file(load_file(checkpoint), other, {"format": "pt", "of": "other"})  # so its hash is another
+        shutil.copyfile(checkpoint.with_suffix(".yaml"), other.with_suffix(".yaml"))
         return server.running(Path(os.environ["WEBUI"]), os.environ["WEBUI_PYTHON"], checkpoint, data, flags)
 
     return begin
@@ -58,9 +63,9 @@ def webui(start: Callable[..., AbstractContextManager[server.WebUI]]) -> Iterato
         yield webui
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def page(webui: server.WebUI) -> Iterator[Tab]:
-    """A browser with our tab open."""
+    """A browser with our tab open, the same for the tests of a file: they are the chapters of one story."""
     with tab(webui) as page:
         yield page
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +19,9 @@ DRAWING = {"steps": 25, "cfg_scale": 3.0, "width": 64, "height": 64, "sampler_na
 PICTURES = 16  # that the judge sees
 
 
-def draw(webui: WebUI, prompt: str, negative: str = "", count: int = PICTURES) -> tuple[torch.Tensor, str]:
+def draw(webui: WebUI, prompt: str, negative: str = "", count: int = PICTURES, **more: Any) -> tuple[torch.Tensor, str]:
     """Pictures (n, 3, 64, 64) in 0…1 of the WebUI's own txt2img, and the parameters it writes to the first."""
-    given = {**DRAWING, "prompt": prompt, "negative_prompt": negative, "batch_size": count}
+    given = {**DRAWING, "prompt": prompt, "negative_prompt": negative, "batch_size": count, **more}
     answer = webui.post("/sdapi/v1/txt2img", given)
     images = [Image.open(io.BytesIO(base64.b64decode(image))) for image in answer["images"]]
     return pixels(images[-count:]), json.loads(answer["info"])["infotexts"][0]

@@ -18,6 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 INSIDE = Path(__file__).parent / "inside"
+OTHER = "other.safetensors"  # a second checkpoint, with the same weights
 READY = "Startup time:"  # an earlier request can kill it
 PATIENCE = 600.0  # seconds until it must be up, or have answered
 # Nothing is downloaded, looked for or reported; the rest of the machine is left alone.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.webui import server
 from tests.webui.browser import OURS, Tab
 from tests.webui.pictures import CONCEPT, draw
 from tests.webui.server import PATIENCE, WebUI
@@ -45,9 +47,9 @@ def until(webui: WebUI, condition: Callable[[dict[str, Any]], bool]) -> dict[str
     return found
 
 
-def until_step(webui: WebUI, step: int) -> dict[str, Any]:
-    """The status at this step or a later one."""
-    return until(webui, lambda found: found["steps"] >= step)
+def until_step(webui: WebUI, step: int, name: str = "qizzo") -> dict[str, Any]:
+    """The status of the run of this name at this step or a later one."""
+    return until(webui, lambda found: found["name"] == name and found["steps"] >= step)
 
 
 def vectors(webui: WebUI, name: str = "qizzo") -> torch.Tensor:
@@ -155,10 +157,66 @@ def test_all_of_this_has_changed_nothing(webui: WebUI, page: Tab) -> None:
     assert torch.equal(vectors(webui), disturbed)
 
 
-def test_a_stopped_run_goes_on(webui: WebUI) -> None:
-    """From the file that it left, which keeps its count of steps."""
-    found = webui.inside("word", name="qizzo")
-    begin(webui, weights=found["file"], overwrite=True, steps=found["step"] + 10)
-    until(webui, lambda now: now["status"] == "finished")
-    assert webui.inside("word", name="qizzo")["step"] == found["step"] + 10
-    assert not torch.equal(vectors(webui), torch.tensor(found["vectors"]))
+def test_a_stopped_run_goes_on(webui: WebUI, page: Tab) -> None:
+    """Chosen from the list of runs, with more steps; as if it had never stopped."""
+    begin(webui, name="gizzox")
+    until_step(webui, 10, "gizzox")
+    page.click("tinv_stop")
+    page.wait_status("stopped", "gizzox")
+    goal = job(webui)["steps"] + 20
+    page.click("tinv_runs > .label-wrap")
+    page.click("tinv_list_runs")
+    page.wait("document.querySelector('#tinv_run input').value.includes('gizzox-')")
+    page.fill("on_steps", goal)
+    page.click("tinv_go_on")
+    page.wait_status("finished", "gizzox")
+    assert job(webui)["steps"] == goal
+    same_as_undisturbed(webui, "gizzox", goal)
+
+
+def same_as_undisturbed(webui: WebUI, name: str, steps: int) -> None:
+    """The word's vectors are, bit for bit, those of a run of so many steps without any interruption."""
+    begin(webui, name=f"{name}ly", steps=steps)
+    until(webui, lambda found: found["name"] == f"{name}ly" and found["status"] == "finished")
+    assert torch.equal(vectors(webui, name), vectors(webui, f"{name}ly"))
+
+
+def test_a_run_waits_for_its_model(webui: WebUI) -> None:
+    """Another checkpoint is chosen in mid-run: it pauses and says why; with its own again it goes on."""
+    begin(webui, name="gizzoy")
+    until_step(webui, 5, "gizzoy")
+    toy = webui.get("/sdapi/v1/options")["sd_model_checkpoint"]
+    webui.post("/sdapi/v1/options", {"sd_model_checkpoint": server.OTHER})
+    found = until(webui, lambda found: found["status"] == "paused")
+    assert "tinv-toy" in found["reason"]
+    assert "other" in found["reason"]
+    webui.post("/sdapi/v1/options", {"sd_model_checkpoint": toy})
+    webui.post(f"/tinv/v1/resume?job={found['id']}", {})
+    until_step(webui, found["steps"] + 5, "gizzoy")
+    webui.post(f"/tinv/v1/stop?job={found['id']}", {})
+    steps = until(webui, lambda found: found["status"] == "stopped")["steps"]
+    same_as_undisturbed(webui, "gizzoy", steps)
+
+
+def test_interrupt_is_the_guests_or_the_runs(webui: WebUI) -> None:
+    """While a picture is drawn it ends the picture; else it stops the run, whose word is saved."""
+    begin(webui, name="gizzov")
+    until_step(webui, 5, "gizzov")
+    with ThreadPoolExecutor(1) as aside:
+        long = aside.submit(draw, webui, PROMPT, count=8, steps=150)
+        until_drawing(webui)
+        webui.post("/sdapi/v1/interrupt", {})
+        assert len(long.result()[0]) == 8
+    step = job(webui)["steps"]
+    assert until_step(webui, step + 5, "gizzov")["status"] == "training"
+    webui.post("/sdapi/v1/interrupt", {})
+    found = until(webui, lambda found: found["status"] == "stopped")
+    assert webui.inside("word", name="gizzov")["step"] == found["steps"]
+
+
+def until_drawing(webui: WebUI) -> None:
+    """Until the WebUI says that it draws a picture."""
+    end = time.monotonic() + PATIENCE
+    while not (webui.get("/sdapi/v1/progress?skip_current_image=true")["state"]["sampling_step"] > 3):
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -36,7 +36,7 @@ def place(jobs: Jobs, output: gr.components.Component, confine: Confine) -> None
 
     def on_look(folder: str, request: gr.Request) -> tuple[Any, str]:
         outside = confine(request)
-        problems = outside({"output": folder}) if outside else []
+        problems = outside({"output": jobs.placed(folder)}) if outside else []
         if problems:
             return gr.update(), html.problems(problems)
         choices = [_line(found) for found in jobs.runs(folder) if found["can_resume"]][:_LISTED]
