@@ -23,7 +23,7 @@ from tinv_ext.core.latents import EncodeRules, LatentPicture, encode_pictures
 from tinv_ext.core.model import Model
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.prepare import Preparation, prepare
-from tinv_ext.core.rescue import Rescue, encode_frugally, is_out_of_memory
+from tinv_ext.core.rescue import Rescue, encode_patiently, is_out_of_memory
 from tinv_ext.core.settings import ABOUT, TrainConfig
 from tinv_ext.core.state import State, load_state, new_state
 from tinv_ext.core.trainer import train
@@ -330,7 +330,7 @@ def _examples(
     pictures = encode_pictures(
         preparation.survey.pictures,
         rules,
-        lambda pixels: encode_frugally(model, pixels),
+        lambda pixels: encode_patiently(model, pixels),
         cache,
         report=encoded,
         tell=tell,

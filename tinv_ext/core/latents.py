@@ -6,7 +6,7 @@ A latent is kept as the mean and standard deviation of the VAE's Gaussian, alrea
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,42 +62,29 @@ def encode_pictures(
     rules: EncodeRules,
     encode: Callable[[Tensor], LatentDistribution],
     cache: Path | None,
-    batch_size: int = 4,
     report: Callable[[int, int], None] = lambda done, total: None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[LatentPicture]:
-    """Latents of all pictures, from the cache where it has them; `encode` gets (B, 3, H, W) in [-1, 1].
+    """Latents of all pictures, from the cache where it has them; `encode` gets (1, 3, H, W) in [-1, 1].
 
+    One by one: a latent then depends on its picture alone, and not, in its last digits, on which others were missing.
     A cache that cannot be written is told once, and done without.
     """
     found = {picture.digest: _cached(picture, rules, cache) for picture in pictures}
     missing = [picture for picture in _unique(pictures) if found[picture.digest] is None]
-    done = 0
-    for group in _groups(missing, rules, batch_size):
-        loaded = [load_picture(picture, *rules.size_of(picture), rules.stretch) for picture in group]
-        latents = encode(torch.stack([pixels for pixels, _ in loaded]))
-        for index, (picture, (_, opacity)) in enumerate(zip(group, loaded)):
-            latent = LatentDistribution(latents.mean[index].float().cpu(), latents.std[index].float().cpu())
-            found[picture.digest] = entry = _entry(picture, rules, latent, opacity)
-            try:
-                if cache is not None:
-                    _keep(entry, rules, cache)
-            except HostError as error:
-                cache = None
-                tell(f"Latents are not kept for the next run: {error}")
-        done += len(group)
+    for done, picture in enumerate(missing, 1):
+        pixels, opacity = load_picture(picture, *rules.size_of(picture), rules.stretch)
+        latents = encode(pixels[None])
+        latent = LatentDistribution(latents.mean[0].float().cpu(), latents.std[0].float().cpu())
+        found[picture.digest] = entry = _entry(picture, rules, latent, opacity)
+        try:
+            if cache is not None:
+                _keep(entry, rules, cache)
+        except HostError as error:
+            cache = None
+            tell(f"Latents are not kept for the next run: {error}")
         report(done, len(missing))
     return [_of(found[picture.digest], picture) for picture in pictures]
-
-
-def _groups(pictures: Sequence[Picture], rules: EncodeRules, batch_size: int) -> Iterator[Sequence[Picture]]:
-    """Pictures that come to one size, so many at a time."""
-    by_size: dict[Size, list[Picture]] = {}
-    for picture in pictures:
-        by_size.setdefault(rules.size_of(picture), []).append(picture)
-    for alike in by_size.values():
-        for start in range(0, len(alike), batch_size):
-            yield alike[start : start + batch_size]
 
 
 def _unique(pictures: Sequence[Picture]) -> list[Picture]:

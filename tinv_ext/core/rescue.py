@@ -126,20 +126,10 @@ def patiently(model: Model, act: Callable[[], T]) -> T:
     return act()
 
 
-def encode_frugally(model: Model, pixels: Tensor) -> LatentDistribution:
-    """Latents of pixels (B, 3, H, W); one by one where memory does not suffice for all at once.
-
-    Raises MemoryShortError where it does not even suffice for one.
-    """
+def encode_patiently(model: Model, pixels: Tensor) -> LatentDistribution:
+    """Latents of one picture's pixels (1, 3, H, W). Raises MemoryShortError where memory does not suffice."""
     try:
         return patiently(model, lambda: model.encode_images(pixels))
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-    give_back(model)
-    try:
-        each = [model.encode_images(pixels[index : index + 1]) for index in range(len(pixels))]
-        return LatentDistribution(torch.cat([one.mean for one in each]), torch.cat([one.std for one in each]))
     except Exception as error:
         if not is_out_of_memory(error):
             raise
