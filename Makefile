@@ -3,8 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 PINS := .venv-webui
+GRADIO4 := .venv-gradio4
 PY := $(VENV)/bin/python
 PINS_PY := $(PINS)/bin/python
+GRADIO4_PY := $(GRADIO4)/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check
 REQUIREMENTS := requirements/torch.txt requirements/constraints.txt
 
@@ -20,11 +22,11 @@ EVERYDAY := -m "not slow and not webui" -n $(WORKERS) --dist loadfile
 # The wheels of the WebUI's versions exist for these.
 PINS_CAN := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] in ((3, 10), (3, 11))))')
 
-.PHONY: help venvs test test-today test-pins test-slow test-webui webui-given lint format docs demo toy-report learn bench clean
+.PHONY: help venvs test test-today test-pins test-gradio4 test-slow test-webui webui-given lint format docs demo toy-report learn bench clean
 
 help:
 	@echo "make demo         teach the toy model one concept; results in demo/"
-	@echo "make test         lint, types, and the everyday tests under today's and the WebUI's versions"
+	@echo "make test         lint, types, and the everyday tests under today's and the WebUI's versions, the page also under gradio 4"
 	@echo "make test-slow    the learning tests"
 	@echo "make test-webui   in a real WebUI: WEBUI=<its folder> WEBUI_PYTHON=<its python>, SCREENSHOTS=<folder> if wanted"
 	@echo "make lint|format  look at the style, or mend it"
@@ -47,11 +49,17 @@ $(PINS)/.stamp: requirements/torch.txt requirements/webui-constraints.txt requir
 	$(PINS_PY) $(PIP) --no-deps -r requirements/ldm.txt
 	touch $@
 
-venvs: $(VENV)/.stamp $(PINS)/.stamp
+$(GRADIO4)/.stamp: requirements/torch.txt requirements/gradio4.txt requirements/gradio4-constraints.txt
+	test -x $(GRADIO4_PY) || $(PYTHON) -m venv $(GRADIO4)
+	$(GRADIO4_PY) $(PIP) -r requirements/torch.txt numpy==1.26.4 -c requirements/gradio4-constraints.txt
+	$(GRADIO4_PY) $(PIP) -r requirements/gradio4.txt
+	touch $@
+
+venvs: $(VENV)/.stamp $(PINS)/.stamp $(GRADIO4)/.stamp
 
 # --- tests ---------------------------------------------------------------------------------------------------------
 
-test: lint test-today test-pins
+test: lint test-today test-gradio4 test-pins
 
 lint: $(VENV)/.stamp
 	$(PY) -m ruff check .
@@ -68,6 +76,16 @@ test-pins: $(PINS)/.stamp
 else
 test-pins:
 	@echo "NOT TESTED under the WebUI's versions: their wheels exist for Python 3.10 and 3.11. Set PYTHON to one of these."
+	@test -z "$$CI"
+endif
+
+# The page is the only thing that gradio makes a difference to.
+ifeq ($(PINS_CAN),1)
+test-gradio4: $(GRADIO4)/.stamp
+	$(GRADIO4_PY) -m pytest tests/page $(EVERYDAY) -p no:cacheprovider
+else
+test-gradio4:
+	@echo "NOT TESTED under gradio 4.40: the wheels of its set exist for Python 3.10 and 3.11. Set PYTHON to one of these."
 	@test -z "$$CI"
 endif
 
