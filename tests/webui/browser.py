@@ -18,7 +18,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 PATIENCE = 60_000  # milliseconds for the browser to see something
 TABS = "#tabs > .tab-nav > button"
 OURS = "Textual Inversion"
-COLOURS = 128  # of a kept screenshot, so that it is small
+COLOURS = 256  # of a kept screenshot, so that it is small
 
 
 class Tab:
@@ -102,7 +102,7 @@ class Tab:
             self.page.wait_for_timeout(300)  # for what fades
             taken = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
             Path(folder).mkdir(parents=True, exist_ok=True)
-            taken.quantize(COLOURS).save(Path(folder) / f"{name}.png", optimize=True)
+            taken.quantize(COLOURS, dither=Image.Dither.NONE).save(Path(folder) / f"{name}.png", optimize=True)
 
 
 @contextmanager
