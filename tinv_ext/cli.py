@@ -227,12 +227,13 @@ def _host(
 
 
 def _pipeline(model: str, vae: Path | None) -> tuple[Any, dict[str, str | None]]:
-    if model == "toy":
+    from tinv_ext.toy import VARIANTS, pipeline
+
+    name, _, variant = model.partition("-")
+    if name == "toy" and variant in ("", *VARIANTS):
         if vae:
             raise InputError("The tiny model in the package keeps its own VAE. Leave --vae out, or give a --model.")
-        from tinv_ext.toy import pipeline
-
-        return pipeline(), {"model_name": "toy", "model_hash": None, "source": model}
+        return pipeline(variant), {"model_name": model, "model_hash": None, "source": model}
     from tinv_ext.hosts.loading import open_pipeline, short_hash
 
     path = Path(model).expanduser()

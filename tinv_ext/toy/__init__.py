@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+VARIANTS = ("v_prediction", "sdxl")
 
-def pipeline() -> Any:
-    """The toy as a StableDiffusionPipeline; diffusers is imported only now."""
-    from tinv_ext.toy import model
 
-    return model.pipeline()
+def pipeline(variant: str = "") -> Any:
+    """The toy, or a variant of it, as a pipeline; diffusers is imported only now."""
+    from tinv_ext.toy import model, variants
+
+    return variants.pipeline(variant) if variant else model.pipeline()

@@ -63,8 +63,8 @@ def whole_table(rows: Tensor, ids: Tensor) -> Tensor:
 def fill(module: nn.Module, values: dict[str, Tensor], name: str) -> None:
     """Load all weights, by the names that the installed transformers or diffusers uses. Raises FormatError."""
     expected = module.state_dict()
-    if any(key.startswith("text_model.") for key in expected):  # transformers before 5 keeps this prefix
-        values = {f"text_model.{key}": value for key, value in values.items()}
+    if any(key.startswith("text_model.") for key in expected):  # transformers before 5, and with a projection any
+        values = {key if key in expected else f"text_model.{key}": value for key, value in values.items()}
     lost = module.load_state_dict(values, strict=False)
     missing = [key for key in lost.missing_keys if not key.endswith("position_ids")]  # a buffer of transformers 4.30
     if missing or lost.unexpected_keys:

@@ -21,7 +21,7 @@ import samples
 from tinv_ext import job, lesson
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.hosts.diffusers import DiffusersHost
-from tinv_ext.toy import heldout, model
+from tinv_ext.toy import heldout, model, variants
 
 PLAN: dict[str, Any] = json.loads((repository.ROOT / "tools" / "toy" / "learn.json").read_text(encoding="utf-8"))
 COLUMNS = (
@@ -35,10 +35,11 @@ COLUMNS = (
 )
 
 
-def host_in(folder: Path) -> DiffusersHost:
-    """The toy, its embeddings in `folder`."""
+def host_in(folder: Path, variant: str | None = None) -> DiffusersHost:
+    """The toy or a variant of it, its embeddings in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    return DiffusersHost(model.pipeline(), folder, {"family": "SD1", "model_name": "toy"})
+    pipe = variants.pipeline(variant) if variant else model.pipeline()
+    return DiffusersHost(pipe, folder, {"model_name": f"toy-{variant}" if variant else "toy"})
 
 
 def config_for(folder: Path, concept: heldout.Concept, seed: int, changes: Mapping[str, Any]) -> TrainConfig:
@@ -128,7 +129,7 @@ def taught(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     concepts = heldout.read(given.concept)
     every = json.loads(given.json.read_text(encoding="utf-8")) if given.json and given.json.is_file() else []
     done = {(one["concept"], one["seed"]) for one in every}
-    host = host_in(folder / "embeddings")
+    host = host_in(folder / "embeddings", given.variant)
     configs = {
         (name, seed): config_for(folder, concepts[name], seed, {"steps": given.steps})
         for seed, name in itertools.product(given.seeds, given.concepts)
@@ -165,6 +166,7 @@ def main() -> None:
     ask.add_argument("--seeds", nargs="+", type=int, default=PLAN["seeds"])
     ask.add_argument("--steps", type=int, default=lesson.SETTINGS["steps"])
     ask.add_argument("--concept", type=Path, default=heldout.FILE, help="a file of concepts of your own")
+    ask.add_argument("--variant", choices=variants.VARIANTS, help="teach this variant of the toy")
     ask.add_argument("--json", type=Path, help="where the lessons are kept; those that it holds are not taught again")
     ask.add_argument(
         "--folder", type=Path, help="where pictures, runs and oracles are kept; a temporary one if not given"

@@ -1,11 +1,16 @@
-"""Put a training folder's parts into the one fp16 file that is shipped: python tools/toy/ship.py FOLDER [--to FILE]."""
+"""Put a training folder's parts into the one fp16 file that is shipped: python tools/toy/ship.py FOLDER [--to FILE].
+
+`--variant NAME` ships the UNet, and SDXL's text encoders, of that variant.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import repository  # noqa: F401
 import torch
@@ -13,7 +18,7 @@ from safetensors.torch import save_file
 from stage import load
 from torch import Tensor
 
-from tinv_ext.toy import model, parts, words
+from tinv_ext.toy import model, parts, variants, words
 
 DEVIATION = 0.02  # of a sampled latent in units of the latents' spread: as good as none, as in SD1's own autoencoder
 
@@ -33,15 +38,15 @@ def folded(vae: dict[str, Tensor], mean: Tensor, spread: Tensor) -> dict[str, Te
     return vae
 
 
-def text_tensors(reader: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The text encoder's tensors by the names of transformers 5, of the table only the trained rows."""
+def text_tensors(reader: dict[str, Tensor], prefix: str = "encoder.", more: Sequence[int] = ()) -> dict[str, Tensor]:
+    """The text encoder's tensors by the names of transformers 5, of the table only the trained rows and `more`."""
     held = {
-        name[len("encoder.") :].removeprefix("text_model."): value
+        name[len(prefix) :].removeprefix("text_model."): value
         for name, value in reader.items()
-        if name.startswith("encoder.")
+        if name.startswith(prefix)
     }
     held = {name: value for name, value in held.items() if not name.endswith("position_ids")}
-    ids = torch.tensor(words.trained_rows())
+    ids = torch.tensor([*more, *words.trained_rows()])
     held["rows"] = held.pop(model.TABLE)[ids]
     return {**held, "row_ids": ids.int()}
 
@@ -54,30 +59,47 @@ def gather(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     tensors = {f"vae.{k}": v for k, v in folded(vae["ema"], pool["mean"], pool["spread"]).items()}
     tensors |= {f"text.{k}": v for k, v in text_tensors(text["reader"]).items()}
     tensors |= {f"unet.{k}": v for k, v in unet["ema"].items()}
-    minutes = {
-        name: f"{held['minutes']:.1f} min, {held['step']} steps"
-        for name, held in (("vae", vae), ("text", text), ("unet", unet))
-    }
+    return tensors, said_of(folder, {"vae": vae, "text": text, "unet": unet})
+
+
+def gather_variant(folder: Path, variant: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(tensors, metadata) of a variant's training folder."""
+    unet, text = load(folder / "unet.pt", True), load(folder / "text.pt", True)
+    if unet is None or (variant == "sdxl" and text is None):
+        raise SystemExit(f"{folder} lacks unet.pt or text.pt: train the variant first.")
+    tensors, held = {f"unet.{k}": v for k, v in unet["ema"].items()}, {"unet": unet}
+    if text is not None and variant == "sdxl":
+        held["text"] = text
+        for prefix, index, more in (("text.", 0, ()), ("text_2.", 1, (variants.PAD_2,))):
+            found = text_tensors(text["learnt"], f"0.encoders.{index}.", more)
+            tensors |= {prefix + name: value for name, value in found.items()}
+    return tensors, said_of(folder, held)
+
+
+def said_of(folder: Path, held: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """What the weights say of their making."""
+    minutes = {name: f"{one['minutes']:.1f} min, {one['step']} steps" for name, one in held.items()}
     starts = json.loads((folder / "made.json").read_text(encoding="utf-8"))
     said = {name: "; ".join(dict.fromkeys(str(start[name]) for start in starts)) for name in ("commit", "seed", "on")}
-    said |= {"torch": torch.__version__, **minutes}
-    return tensors, said
+    return {**said, "torch": torch.__version__, **minutes}
 
 
 def main() -> None:
     """Write the file and say how large it is."""
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("folder", type=Path)
-    ask.add_argument("--to", type=Path, default=model.FILE)
+    ask.add_argument("--to", type=Path)
+    ask.add_argument("--variant", choices=variants.VARIANTS)
     given = ask.parse_args()
-    tensors, said = gather(given.folder)
+    tensors, said = gather_variant(given.folder, given.variant) if given.variant else gather(given.folder)
+    to: Path = given.to or (variants.file_of(given.variant) if given.variant else model.FILE)
     small = {
         name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in tensors.items()
     }
-    given.to.parent.mkdir(parents=True, exist_ok=True)
-    save_file(small, str(given.to), metadata=said)
-    given.to.chmod(0o644)  # safetensors leaves it to the owner alone
-    print(f"{given.to}: {given.to.stat().st_size / 1e6:.2f} MB, {said}")
+    to.parent.mkdir(parents=True, exist_ok=True)
+    save_file(small, str(to), metadata=said)
+    to.chmod(0o644)  # safetensors leaves it to the owner alone
+    print(f"{to}: {to.stat().st_size / 1e6:.2f} MB, {said}")
 
 
 if __name__ == "__main__":

@@ -92,15 +92,15 @@ class Reader(nn.Module):
 class Heads(nn.Module):
     """Two readings of every attribute: off single tokens, and through one attention over all."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = parts.CONTEXT) -> None:
         super().__init__()
         sizes = {key: len(options) for key, options in ANSWERS.items()} | {"outline": outlines.ODD_SIZE}
-        self.query = nn.ParameterDict({key: nn.Parameter(torch.randn(parts.CONTEXT) * 0.1) for key in sizes})
-        self.one = nn.ModuleDict({key: nn.Linear(parts.CONTEXT, size) for key, size in sizes.items()})
-        self.all = nn.ModuleDict({key: nn.Linear(parts.CONTEXT, size) for key, size in sizes.items()})
+        self.query = nn.ParameterDict({key: nn.Parameter(torch.randn(width) * 0.1) for key in sizes})
+        self.one = nn.ModuleDict({key: nn.Linear(width, size) for key, size in sizes.items()})
+        self.all = nn.ModuleDict({key: nn.Linear(width, size) for key, size in sizes.items()})
 
     def forward(self, hidden: Tensor, tokens: Tensor) -> list[dict[str, Tensor]]:
-        """Answers from `tokens` (n, 2) of hidden (n, length, 64), and from all of it."""
+        """Answers from `tokens` (n, k) of hidden (n, length, width), and from all of it."""
         rows = torch.arange(len(hidden))
         single = [{key: head(hidden[rows, at]) for key, head in self.one.items()} for at in tokens.unbind(1)]
         pooled = {}

@@ -1,0 +1,142 @@
+"""The toy's variants: what training gives the UNet is what the pipeline gives it, and what they learn when trained."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.toy.test_tools import TOOLS, tool
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.images import whole
+from tinv_ext.core.previews import PictureRequest
+from tinv_ext.core.prompts import PromptReader
+from tinv_ext.hosts.diffusers import DiffusersHost
+from tinv_ext.toy import captions, parts, variants, words
+
+TEXT = "a photo of a striped red circle on a blue background"
+
+
+def write(folder: Path, variant: str) -> Path:
+    """Fresh weights of a variant as a training leaves them, shipped into one file."""
+    torch.manual_seed(0)
+    unet = variants.unet(variant)
+    torch.save({"ema": unet.state_dict(), "minutes": 1.0, "step": 2}, folder / "unet.pt")
+    if variant == "sdxl":
+        reader = tool("variant_text").Reader()
+        learnt = {f"0.{name}": value for name, value in reader.state_dict().items()}
+        torch.save({"learnt": learnt, "minutes": 1.0, "step": 2}, folder / "text.pt")
+    (folder / "made.json").write_text(json.dumps([{"commit": "x", "seed": 1, "on": "a test"}]), encoding="utf-8")
+    tensors, _ = tool("ship").gather_variant(folder, variant)
+    save_file({name: value.contiguous() for name, value in tensors.items()}, str(folder / "weights.safetensors"))
+    return folder / "weights.safetensors"
+
+
+@pytest.mark.parametrize(("variant", "family"), [("v_prediction", "SD1"), ("sdxl", "SDXL")])
+def test_a_variant_is_shipped_loaded_and_draws(tmp_path: Path, variant: str, family: str) -> None:
+    """Its UNet and text encoders out of its own file, all else the toy's; it tells what it predicts."""
+    pipe = variants.pipeline(variant, write(tmp_path, variant))
+    host = DiffusersHost(pipe, tmp_path / "embeddings", {"model_name": "toy"})
+    assert host.facts["family"] == family
+    with host.training(1) as model:
+        assert model.noise.prediction == ("v_prediction" if variant == "v_prediction" else "epsilon")
+    assert host.draw(PictureRequest(TEXT, "", 2, 3.0, 1, 64, 64), {}).size == (64, 64)
+    assert torch.equal(next(pipe.unet.parameters()), next(iter(torch.load(tmp_path / "unet.pt")["ema"].values())))
+
+
+def test_sdxl_is_trained_on_what_the_pipeline_tells_it(tmp_path: Path) -> None:
+    """Context, pooled text and size of a caption in training are those of the same prompt in the host."""
+    pipe = variants.pipeline("sdxl", write(tmp_path, "sdxl"))
+    tell = tool("variant_unet").teller("sdxl", tmp_path, tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    told = tell([captions.Caption(TEXT, {}), captions.Caption("", {})], generator)
+    host = DiffusersHost(pipe, tmp_path / "none", {})
+    with host.training(1) as model, torch.no_grad():
+        right = model.encode_prompts([PromptReader(model.tokenizer).read(TEXT)], {}, [whole(64, 64)])
+    torch.testing.assert_close(told["encoder_hidden_states"][:1], right.context)
+    torch.testing.assert_close(told["added_cond_kwargs"]["text_embeds"][:1], right.pooled)
+    assert tool("variant_unet").WHOLE.tolist() == right.sizes[0].tolist()
+    assert not told["encoder_hidden_states"][1].any()
+    assert not told["added_cond_kwargs"]["text_embeds"][1].any()
+
+
+def test_half_of_the_sizes_are_true() -> None:
+    """The others are anything, so that sizes cannot stand for the picture."""
+    rows = tool("variant_unet").sizes(1000, torch.Generator().manual_seed(0))
+    true = rows.eq(tool("variant_unet").WHOLE).all(1).float().mean()
+    assert 0.4 < float(true) < 0.6
+    assert rows[:, 4:].unique().tolist() == [64.0]
+
+
+def test_the_loss_of_velocity_is_that_of_eps_weighted() -> None:
+    """The same answer counted as velocity or as the noise that follows from it: 1/ᾱ apart."""
+    table = parts.scheduler().alphas_cumprod
+    rng = torch.Generator().manual_seed(1)
+    latents, noise, velocity = torch.randn(3, 5, 4, 8, 8, generator=rng)
+    times = torch.tensor([10, 200, 500, 700, 990])
+    kept = table[times][:, None, None, None]
+    noisy = kept.sqrt() * latents + (1 - kept).sqrt() * noise
+
+    def answering(answer: torch.Tensor):  # type: ignore[no-untyped-def]
+        return lambda *given: type("Answer", (), {"sample": answer})
+
+    error_of = tool("variant_unet").error_of
+    by_velocity = error_of("v_prediction", answering(velocity), latents, times, noise, {}, table)
+    eps = kept.sqrt() * velocity + (1 - kept).sqrt() * noisy
+    by_eps = (eps - noise).pow(2).mean((1, 2, 3)) / table[times]
+    torch.testing.assert_close(by_velocity, by_eps, rtol=1e-4, atol=1e-4)
+
+
+def test_training_begins_at_the_base(tmp_path: Path) -> None:
+    """What fits is taken over, a 1×1 convolution as a linear layer; what is wider begins anew."""
+    torch.manual_seed(3)
+    base, unet = parts.unet(), variants.unet("sdxl")
+    torch.save({"ema": base.state_dict()}, tmp_path / "unet.pt")
+    fresh = {name: value.clone() for name, value in unet.state_dict().items()}
+    tool("variant_unet").begin(unet, tmp_path)
+    now, held = unet.state_dict(), base.state_dict()
+    assert torch.equal(now["conv_in.weight"], held["conv_in.weight"])
+    linear = next(name for name in held if name.endswith("proj_in.weight"))
+    assert now[linear].dim() == 2
+    assert torch.equal(now[linear].flatten(), held[linear].flatten())
+    wider = next(name for name in held if name.endswith("attn2.to_k.weight"))
+    assert torch.equal(now[wider], fresh[wider])
+
+
+def test_a_variant_without_weights_is_told(tmp_path: Path) -> None:
+    """With the file that is missing and the variants that there are."""
+    with pytest.raises(InputError, match=r'no weights of the toy\'s variant "sdxl".*v_prediction'):
+        variants.pipeline("sdxl", tmp_path / "none.safetensors")
+    assert words.tokenizer().pad_token_id == words.END
+
+
+# --- what they learn --------------------------------------------------------------------------------------------------
+
+
+def lesson(variant: str, folder: Path) -> dict[str, float]:
+    """The figures of one concept taught at a reduced budget."""
+    if not variants.file_of(variant).is_file():
+        pytest.skip(f"the weights of {variant} are not shipped yet: tools/toy/train.py --variant {variant}")
+    command = [sys.executable, str(TOOLS / "learn.py"), "--variant", variant, "--concepts", "purple-moon"]
+    done = subprocess.run([*command, "--seeds", "1", "--steps", "100", "--json", str(folder / "one.json")], check=False)
+    assert done.returncode == 0
+    (one,) = json.loads((folder / "one.json").read_text())
+    return one  # type: ignore[no-any-return]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", variants.VARIANTS)
+def test_a_word_learns_its_concept(variant: str, tmp_path: Path) -> None:
+    """By the bars of the toy itself: the gap to the full description, what the judge sees, other backgrounds."""
+    one = lesson(variant, tmp_path)
+    gap = one["evaluation_before"] - one["evaluation_description"]
+    assert gap > 0.01
+    assert one["evaluation_before"] - one["evaluation_after"] > 0.8 * gap
+    assert one["identity_after"] >= 0.6
+    assert one["editability"] >= 0.8 * one["editability_description"]
+    assert one["identity_before"] <= 0.2
