@@ -23,7 +23,7 @@ def place(jobs: Jobs, output: gr.components.Component, confine: Confine) -> None
     """Put it where gradio stands. `output` is the control of the log directory."""
     with gr.Accordion("Runs", open=False, elem_id="tinv_runs"):
         with gr.Row():
-            run = gr.Dropdown([], label="Run", elem_id="tinv_run")
+            run = gr.Dropdown([], label="Run to go on with", elem_id="tinv_run")
             look = gr.Button("List runs", elem_id="tinv_list_runs")
         changes = [
             gr.Textbox("", label=f"{ABOUT[name].label} from now on", placeholder="as before", elem_id=f"tinv_on_{name}")

@@ -16,7 +16,7 @@ def problems(sentences: Sequence[str]) -> str:
 
 def queued(name: str) -> str:
     """A run was taken on."""
-    return f'<div class="tinv-said">The run of <b>{escape(name)}</b> is under way; it is shown beside this.</div>'
+    return f'<div class="tinv-said">The run is under way, and is shown beside this: <b>{escape(name)}</b></div>'
 
 
 def said(text: str) -> str:

@@ -14,7 +14,7 @@ def listed(items: Sequence[Item]) -> str:
     """A table of the folder."""
     if not items:
         return '<div class="tinv-said">There are no embeddings yet.</div>'
-    head = "<tr><th>embedding</th><th>for</th><th>vectors</th><th>step</th></tr>"
+    head = "<tr><th>embedding</th><th>model</th><th>vectors</th><th>step</th></tr>"
     return f'<div class="tinv-table"><table>{head}{"".join(map(_row, items))}</table></div>'
 
 
