@@ -106,8 +106,8 @@ class Tab:
 
 
 @contextmanager
-def tab(webui: WebUI) -> Iterator[Tab]:
-    """A browser that reaches nothing but this machine, with our tab open."""
+def tab(webui: WebUI, login: str = "") -> Iterator[Tab]:
+    """A browser that reaches nothing but this machine, with our tab open; `login` is "name:password" if asked for."""
     from playwright.sync_api import sync_playwright  # inside the WebUI's process nobody has it
 
     chromium = shutil.which("chromium")
@@ -118,6 +118,14 @@ def tab(webui: WebUI) -> Iterator[Tab]:
         page.set_default_timeout(PATIENCE)
         page.route("**/*", lambda route: route.continue_() if "127.0.0.1" in route.request.url else route.abort())
         found = Tab(page, webui)
-        found.open()
+        if login:
+            name, _, password = login.partition(":")
+            page.goto(webui.address, wait_until="domcontentloaded")
+            page.get_by_label("username").fill(name)
+            page.get_by_label("password").fill(password)
+            page.get_by_role("button", name="Login").click()
+            found.show()
+        else:
+            found.open()
         yield found
         browser.close()

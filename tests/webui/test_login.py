@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.webui.browser import tab
+from tests.webui.pictures import CONCEPT
 from tests.webui.server import WebUI
 
 pytestmark = pytest.mark.webui
@@ -35,3 +37,16 @@ def test_the_right_ones_are_let_in(guarded: WebUI) -> None:
     assert answer.code == 422
     assert answer.body["detail"]["problems"]
     assert guarded.ask("/tinv/v1/runs", login="ann:secret").body == []
+
+
+def test_the_tab_works_behind_the_pages_own_login(start: Any) -> None:
+    """Whoever is logged in checks and trains by the page, although there is no API."""
+    with start("--gradio-auth", "ann:secret") as webui, tab(webui, "ann:secret") as page:
+        page.fill("name", "zibbo")
+        page.fill("images", f"~/pictures/{CONCEPT}")
+        page.group("training")
+        page.fill("steps", 20)
+        page.click("tinv_train")
+        page.wait_status("finished", "zibbo")
+        assert webui.inside("word", name="zibbo")["step"] == 20
+        assert page.errors == []

@@ -89,3 +89,9 @@ def workers() -> list[str]:
 def routes() -> list[str]:
     """The extension's routes in the app that answers now."""
     return [route.path for route in shared.demo.app.routes if getattr(route, "path", "").startswith("/tinv")]
+
+
+def wearing() -> list[str]:
+    """The LoRAs that are patched into layers of the model now."""
+    worn = {name for layer in shared.sd_model.modules() for name, *_ in getattr(layer, "network_current_names", ())}
+    return sorted(worn)
