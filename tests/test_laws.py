@@ -125,3 +125,16 @@ def _fail(train: Train, pipeline: StableDiffusionPipeline) -> None:
         train()
     finally:
         handle.remove()
+
+
+def test_a_text_is_measured_as_the_model_is_set(
+    pipeline: StableDiffusionPipeline, tmp_path: Path, train: Train
+) -> None:
+    """Clip skip 0 is the host's, and says the same as 1; 2 says something else."""
+    train()
+    values = {"name": "zworble-b", "images": str(tmp_path / "images"), "output": str(tmp_path / "runs")}
+    host = DiffusersHost(pipeline, tmp_path / "embeddings", {"model_name": "tiny"})
+    losses = [
+        job.evaluate_text(TrainConfig.from_dict({**values, "clip_skip": skip}), host, "cat") for skip in (0, 1, 2)
+    ]
+    assert losses[0] == losses[1] != losses[2]

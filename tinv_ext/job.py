@@ -199,7 +199,7 @@ def evaluate_text(config: TrainConfig, host: Host, text: str) -> float:
     """
     preparation = check(config, host)
     named = replace(preparation, rules=replace(preparation.rules, name=text))
-    with host.training(config.clip_skip) as model:
+    with host.training(preparation.config.clip_skip) as model:
         _, measured = _examples(preparation, model, lambda done, total: None, log.warning)
         return evaluate(model, _probe(measured, named, model), {})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from PIL import Image
 
 from tinv_ext import job
-from tinv_ext.core.errors import MemoryShortError
+from tinv_ext.core.errors import HostError, MemoryShortError
 from tinv_ext.core.files import read_embedding
 from tinv_ext.core.images import whole
 from tinv_ext.core.previews import PictureRequest
 from tinv_ext.core.prompts import PromptReader, Word
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.hosts.diffusers import DiffusersHost
+from tinv_ext.hosts.pipelines import SAMPLERS
 
 WORD = "zworble"
 VECTORS = {"clip_l": torch.randn(2, 32, generator=torch.Generator().manual_seed(3))}
@@ -245,3 +247,22 @@ def test_pictures_drawn_together_are_those_drawn_alone(tiny_pipeline: StableDiff
     asked = [request("a cat", seed=1), request("a dog on grass", "ugly", seed=2)]
     together = host.draw_many(asked, {})
     assert all(apart(picture, host.draw(one, {})) <= 1 for picture, one in zip(together, asked))
+
+
+@pytest.mark.parametrize("sampler", list(SAMPLERS))
+def test_each_sampler_draws_its_own_picture(
+    tiny_pipeline: StableDiffusionPipeline, tmp_path: Path, sampler: str
+) -> None:
+    """Another than DDIM's, the same each time; the pipeline keeps its own scheduler."""
+    host, before = host_of(tiny_pipeline, tmp_path), tiny_pipeline.scheduler
+    request = PictureRequest("a cat", "", 4, 5.0, 1, 64, 64)
+    pictures = [host.draw(replace(request, sampler=name), {}).tobytes() for name in (sampler, sampler, "DDIM")]
+    assert pictures[0] == pictures[1]
+    assert (pictures[1] == pictures[2]) == (sampler == "DDIM")
+    assert tiny_pipeline.scheduler is before
+
+
+def test_a_sampler_that_is_not_there_is_told(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
+    """With those that are."""
+    with pytest.raises(HostError, match=r'no sampler "Heun" here\. Choose one of DDIM, Euler'):
+        host_of(tiny_pipeline, tmp_path).draw(PictureRequest("a cat", "", 4, 5.0, 1, 64, 64, "Heun"), {})
