@@ -23,7 +23,7 @@ from tinv_ext.core.latents import EncodeRules, LatentPicture, encode_pictures
 from tinv_ext.core.model import Model
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.prepare import Preparation, prepare
-from tinv_ext.core.rescue import Rescue, encode_patiently, is_out_of_memory
+from tinv_ext.core.rescue import Rescue, encode_patiently, is_out_of_memory, patiently
 from tinv_ext.core.settings import ABOUT, TrainConfig
 from tinv_ext.core.state import State, load_state, new_state
 from tinv_ext.core.trainer import train
@@ -297,14 +297,17 @@ def _set_up(preparation: Preparation, host: Host, standing: Standing, wishes: Wi
         if wishes.stop.is_set():
             raise _StopWished
 
-    with host.training(config.clip_skip) as model:
+    def made(model: Model) -> tuple[Dataset, Recorder]:
         trained, measured = _examples(preparation, model, encoded, standing.notice)
         dataset = _dataset(preparation, trained)
         probe = _probe(measured, preparation, model) if config.evaluate_every else None
         facts = state_facts(preparation, host, model.device)
         state = _state(preparation, standing, model, facts)
-    rescue, pace = Rescue(standing.notice), Pace(standing.notice, model.device.type)
-    return dataset, Recorder(preparation, host, standing, state, probe, len(trained), rescue, pace, facts)
+        rescue, pace = Rescue(standing.notice), Pace(standing.notice, model.device.type)
+        return dataset, Recorder(preparation, host, standing, state, probe, len(trained), rescue, pace, facts)
+
+    with host.training(config.clip_skip) as model:
+        return patiently(model, lambda: made(model))
 
 
 def _state(preparation: Preparation, standing: Standing, model: Model, facts: Mapping[str, Any]) -> State:

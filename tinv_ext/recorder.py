@@ -104,12 +104,7 @@ class Recorder:
         try:
             if not self.folder.is_there:
                 self._make_folder_again()
-            try:
-                keep()
-            except Exception as error:  # a handful of numbers: what a second try has room for
-                if not is_out_of_memory(error):
-                    raise
-                keep()
+            patiently(None, keep)  # a handful of numbers: there is room for them the second time
         except NotNowError:
             raise
         except (HostError, FormatError, OSError) as error:
@@ -259,7 +254,7 @@ class Recorder:
 
     def _write_embedding(self, kind: str, path: Path) -> None:
         make_folder(path.parent)
-        write_embedding(self._embedding(path.stem), path)
+        patiently(None, lambda: write_embedding(self._embedding(path.stem), path))
         self.standing.report(Wrote(kind, self.state.step, path))
 
     def _put_card(self, file: Path) -> None:

@@ -109,13 +109,14 @@ class Rescue:
         self.tell(f"Memory ran out at step {state.step + 1}: from here {done}.")
 
 
-def give_back(model: Model) -> None:
-    """Free what is garbage and what the allocator keeps for later."""
+def give_back(model: Model | None) -> None:
+    """Free what is garbage and, where a model is at hand, what its allocator keeps for later."""
     gc.collect()
-    model.release()
+    if model is not None:
+        model.release()
 
 
-def patiently(model: Model, act: Callable[[], T]) -> T:
+def patiently(model: Model | None, act: Callable[[], T]) -> T:
     """What `act` gives, tried a second time with all memory released if it ran out in the first."""
     try:
         return act()
