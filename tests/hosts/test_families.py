@@ -360,6 +360,30 @@ def test_a_v_model_draws_what_diffusers_draws(tmp_path: Path) -> None:
     assert apart(picture, by_diffusers(pipeline, request("a cat", "ugly"))) <= 1
 
 
+@pytest.mark.parametrize("name", list(MAKERS))
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_half_precision_trains_and_draws(name: str, precision: str, tmp_path: Path) -> None:
+    """As on a graphics card: UNet and text encoders in half, the VAE not; the picture is about the one of float32."""
+    asked = request("a cat", "ugly")
+    right = host_of(MAKERS[name]()).draw(asked, {})
+    pipeline = MAKERS[name]()
+    host = DiffusersHost.placed(pipeline, tmp_path / "embeddings", {"model_name": "tiny"}, "cpu", precision)
+    picture = host.draw(asked, {})
+    assert picture.size == right.size
+    assert np.abs(np.asarray(picture, np.int16) - np.asarray(right, np.int16)).mean() < 8
+    vectors = {key: vector.requires_grad_() for key, vector in vectors_for(host).items()}
+    batch = Batch(torch.zeros(2, 4, 8, 8), tuple(reader_of(host).read(text) for text in TEXTS), FRAMINGS, None)
+    noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    with host.training(1) as model:
+        assert model.loss_scale == (1024.0 if precision == "fp16" else 1.0)
+        losses = denoising_losses(model, batch, {WORD: vectors}, noise, torch.tensor([500, 900]))
+        (losses.mean() * model.loss_scale).backward()
+    for vector in vectors.values():
+        assert bool(torch.isfinite(vector.grad).all())
+        assert bool((vector.grad.norm(dim=1) > 0).all())
+    assert {weight.dtype for weight in pipeline.vae.parameters()} == {torch.float32}
+
+
 @pytest.mark.parametrize(("name", "family"), [("SD1", "SD1"), ("SD2", "SD2"), ("SDXL", "SDXL"), ("inpainting", "SD1")])
 def test_the_family_is_told_from_the_pipeline(pipelines: dict[str, Any], name: str, family: str) -> None:
     """And the widths of its encoders."""

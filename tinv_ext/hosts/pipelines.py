@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -123,14 +124,31 @@ def draw(pipeline: DiffusionPipeline, requests: Sequence[PictureRequest], condit
         size = (first.width, first.height)
         images, masks = [Image.new("RGB", size, _GREY)], [Image.new("L", size, 255)]
         given |= {"image": images * len(requests), "mask_image": masks * len(requests), "strength": 1.0}
-    return _drawing(pipeline, SAMPLERS[first.sampler])(
-        **given,
-        num_inference_steps=first.steps,
-        guidance_scale=first.cfg_scale,
-        width=first.width,
-        height=first.height,
-        generator=[torch.Generator().manual_seed(request.seed) for request in requests],
-    ).images
+    with taking_any_type(pipeline.vae):
+        return _drawing(pipeline, SAMPLERS[first.sampler])(
+            **given,
+            num_inference_steps=first.steps,
+            guidance_scale=first.cfg_scale,
+            width=first.width,
+            height=first.height,
+            generator=[torch.Generator().manual_seed(request.seed) for request in requests],
+        ).images
+
+
+@contextmanager
+def taking_any_type(vae: Any) -> Iterator[None]:
+    """While open, a VAE in full precision takes what a UNet in half precision hands it; diffusers only hands it on."""
+    kind = next(vae.parameters()).dtype
+
+    def bring(module: torch.nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(value.to(kind) for value in given)
+
+    handles = [first.register_forward_pre_hook(bring) for first in (vae.encoder, vae.post_quant_conv)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def without_empty(condition: Condition, texts: Sequence[str]) -> Condition:
