@@ -24,9 +24,10 @@ COLOURS = 256  # of a kept screenshot, so that it is small
 class Tab:
     """A page of the browser with our tab in it."""
 
-    def __init__(self, page: Any, webui: WebUI) -> None:
+    def __init__(self, page: Any, webui: WebUI, title: str) -> None:
         self.page = page
         self.webui = webui
+        self.title = title
         self.errors: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
@@ -35,11 +36,11 @@ class Tab:
         self.page.goto(self.webui.address, wait_until="domcontentloaded")
         self.show()
 
-    def show(self, title: str = OURS) -> None:
-        """A tab to the front, when the page is up."""
+    def show(self, title: str = "") -> None:
+        """A tab to the front, when the page is up; ours if no other is named."""
         self.page.wait_for_selector(TABS)
-        self.page.locator(TABS).get_by_text(title, exact=True).click()
-        if title == OURS:
+        self.page.locator(TABS).get_by_text(title or self.title, exact=True).click()
+        if not title:
             self.page.wait_for_selector("#tinv_train", state="visible")
 
     def titles(self) -> list[str]:
@@ -106,8 +107,11 @@ class Tab:
 
 
 @contextmanager
-def tab(webui: WebUI, login: str = "") -> Iterator[Tab]:
-    """A browser that reaches nothing but this machine, with our tab open; `login` is "name:password" if asked for."""
+def tab(webui: WebUI, login: str = "", title: str = OURS) -> Iterator[Tab]:
+    """A browser that reaches nothing but this machine, with our tab open, which has this title.
+
+    `login` is "name:password" if asked for.
+    """
     from playwright.sync_api import sync_playwright  # inside the WebUI's process nobody has it
 
     chromium = shutil.which("chromium")
@@ -117,7 +121,7 @@ def tab(webui: WebUI, login: str = "") -> Iterator[Tab]:
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
         page.set_default_timeout(PATIENCE)
         page.route("**/*", lambda route: route.continue_() if "127.0.0.1" in route.request.url else route.abort())
-        found = Tab(page, webui)
+        found = Tab(page, webui, title)
         if login:
             name, _, password = login.partition(":")
             page.goto(webui.address, wait_until="domcontentloaded")

@@ -42,16 +42,16 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(
     checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., AbstractContextManager[server.WebUI]]:
-    """Starts the WebUI with flags in a fresh data folder, which is its home and has pictures in it."""
+    """Starts the WebUI with flags and settings in a fresh data folder, its home, which has pictures in it."""
 
-    def begin(*flags: str) -> AbstractContextManager[server.WebUI]:
+    def begin(*flags: str, **settings: Any) -> AbstractContextManager[server.WebUI]:
         data = tmp_path_factory.mktemp("data")
         shutil.copytree(SAMPLES / CONCEPT, data / "pictures" / CONCEPT)
         other = data / "models" / "Stable-diffusion" / server.OTHER
         other.parent.mkdir(parents=True)
         save_file(load_file(checkpoint), other, {"format": "pt", "of": "other"})  # so its hash is another
         shutil.copyfile(checkpoint.with_suffix(".yaml"), other.with_suffix(".yaml"))
-        return server.running(Path(os.environ["WEBUI"]), os.environ["WEBUI_PYTHON"], checkpoint, data, flags)
+        return server.running(Path(os.environ["WEBUI"]), os.environ["WEBUI_PYTHON"], checkpoint, data, flags, settings)
 
     return begin
 

@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,14 +97,16 @@ def _good(path: str, answer: Answer) -> Any:
 
 
 @contextmanager
-def running(code: Path, python: str, checkpoint: Path, data: Path, flags: Sequence[str]) -> Iterator[WebUI]:
+def running(
+    code: Path, python: str, checkpoint: Path, data: Path, flags: Sequence[str], settings: Mapping[str, Any]
+) -> Iterator[WebUI]:
     """The WebUI of the folder `code` with this extension and a checkpoint; everything it writes lies in `data`."""
     (data / "extensions").mkdir(parents=True, exist_ok=True)
     for name, target in (("tinv_ext", ROOT), ("inside", INSIDE)):
         link = data / "extensions" / name
         if not link.exists():
             link.symlink_to(target, target_is_directory=True)
-    (data / "config.json").write_text(json.dumps(SETTINGS), encoding="utf-8")
+    (data / "config.json").write_text(json.dumps({**SETTINGS, **settings}), encoding="utf-8")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
