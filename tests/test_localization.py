@@ -126,3 +126,15 @@ def test_every_control_has_an_entry(controls: set[str]) -> None:
 def test_no_entry_is_left_over(controls: set[str]) -> None:
     """An entry for what nobody shows would translate other people's words."""
     assert dict(pairs()).keys() - controls - settings() - sentences() == set()
+
+
+def test_the_chinese_readme_speaks_of_the_page_as_it_is() -> None:
+    """What it names in bold stands on the page under that name, or on the WebUI's own; its links lead somewhere."""
+    text = (ROOT / "README.zh-CN.md").read_text("utf-8")
+    named = set(re.findall(r"\*\*([^*]+)\*\*", text))
+    assert "训练" in named
+    assert named - set(dict(pairs()).values()) <= {"扩展", "从网址安装"}
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    assert "README.md" in links
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+    assert "(README.zh-CN.md)" in (ROOT / "README.md").read_text("utf-8")
