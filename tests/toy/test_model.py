@@ -39,7 +39,7 @@ def test_the_weights_are_small_and_say_where_they_come_from() -> None:
     vocabulary = sum(file.stat().st_size for file in words.FOLDER.iterdir())
     assert judge.FILE.stat().st_size <= 2 * MEGABYTE
     assert model.FILE.stat().st_size + judge.FILE.stat().st_size + vocabulary <= 16 * MEGABYTE
-    assert {"commit", "seed", "unet", "vae", "text"} <= set(model.metadata())
+    assert {"commit", "seed", "on", "unet", "vae", "text"} <= set(model.metadata())
 
 
 def test_the_tokenizer_is_clips_own_and_pads_as_sd1_does() -> None:
