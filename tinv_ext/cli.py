@@ -70,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_toy(commands: Any) -> None:
+    from tinv_ext.toy import VARIANTS
+
     said = "the tiny model that comes with the package"
     actions = commands.add_parser("toy", help=said, description=said).add_subparsers(required=True, metavar="ACTION")
     demo = _command(actions, "demo", _demo, "teach it one concept that it does not know, and show the result")
@@ -77,6 +79,7 @@ def _add_toy(commands: Any) -> None:
     demo.add_argument("--concept", metavar="NAME", help="one of those with sample pictures in the package")
     export = _command(actions, "export", _export, "write it as a diffusers folder and in the WebUI's form")
     export.add_argument("folder", type=Path)
+    export.add_argument("--variant", choices=VARIANTS, help="write this variant of it")
 
 
 def _command(
@@ -347,10 +350,14 @@ def _demo(options: dict[str, Any]) -> int:
 
 
 def _export(options: dict[str, Any]) -> int:
-    from tinv_ext.toy.export import export
+    from tinv_ext.toy import export, export_variants, pipeline
 
-    export(options["folder"])
-    print(options["folder"])
+    folder, variant = options["folder"], options["variant"]
+    if variant:
+        export_variants.write(variant, pipeline(variant), folder)
+    else:
+        export.export(folder)
+    print(folder)
     return DONE
 
 

@@ -17,7 +17,8 @@ from tinv_ext.core.images import whole
 from tinv_ext.core.previews import PictureRequest
 from tinv_ext.core.prompts import PromptReader
 from tinv_ext.hosts.diffusers import DiffusersHost
-from tinv_ext.toy import captions, parts, variants, words
+from tinv_ext.hosts.loading import open_pipeline
+from tinv_ext.toy import captions, export_variants, parts, variants, words
 
 TEXT = "a photo of a striped red circle on a blue background"
 
@@ -106,6 +107,24 @@ def test_training_begins_at_the_base(tmp_path: Path) -> None:
     assert torch.equal(now[linear].flatten(), held[linear].flatten())
     wider = next(name for name in held if name.endswith("attn2.to_k.weight"))
     assert torch.equal(now[wider], fresh[wider])
+
+
+@pytest.mark.parametrize("variant", variants.VARIANTS)
+def test_an_exported_variant_is_the_same_model(tmp_path: Path, variant: str) -> None:
+    """The checkpoint, by the names of sgm, ldm and open_clip, opens as what it was, but for the rounding to fp16."""
+    pipe = variants.pipeline(variant, write(tmp_path, variant))
+    checkpoint = export_variants.write(variant, pipe, tmp_path / "out")
+    for source, limit in ((checkpoint, 1e-3), (tmp_path / "out" / "diffusers", 0.0)):
+        opened = open_pipeline(source)
+        assert type(opened) is type(pipe)
+        assert opened.scheduler.config.prediction_type == pipe.scheduler.config.prediction_type
+        assert torch.equal(opened.scheduler.alphas_cumprod, pipe.scheduler.alphas_cumprod)
+        assert opened.unet.config.attention_head_dim in (2, [2, 2, 2])
+        parts_of = ["unet", "vae", "text_encoder", *(["text_encoder_2"] if variant == "sdxl" else [])]
+        for part in parts_of:
+            wanted = getattr(pipe, part).state_dict()
+            for name, value in getattr(opened, part).state_dict().items():
+                torch.testing.assert_close(value, wanted[name], rtol=limit, atol=limit)
 
 
 def test_a_variant_without_weights_is_told(tmp_path: Path) -> None:

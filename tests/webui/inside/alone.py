@@ -30,7 +30,8 @@ def main(webui: str, checkpoint: str, data: str, packages: str, files: list[str]
     import open_clip
     from modules import shared
 
-    open_clip.add_model_config(ROOT / "tests" / "webui" / "small" / "open_clip")
+    for folder in (ROOT / "tests" / "webui" / "small" / "open_clip", Path(checkpoint).parent):
+        open_clip.add_model_config(folder)
     assert shared.sd_model is not None
     sys.path.append(packages)
     sys.path.insert(0, str(ROOT))
