@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -26,7 +26,7 @@ class Pace:
     _last: deque[float] = field(default_factory=lambda: deque(maxlen=LAST))
     _told: bool = False
 
-    def timed(self, steps: Generator[Step, None, None]) -> Generator[Step, None, None]:
+    def timed(self, steps: Iterator[Step]) -> Iterator[Step]:
         """The same steps; what is done between them is not counted."""
         while True:
             begun = self.clock()
