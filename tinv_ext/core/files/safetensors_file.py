@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
 
@@ -22,6 +23,7 @@ from tinv_ext.core.files.json_tables import table_of
 from tinv_ext.core.files.tensors import MAX_DIMENSIONS, StoredTensor, size_of, tensor_of_bytes
 
 MAX_HEADER_BYTES = 1 << 23
+SMALL = 1 << 23  # bytes of a file that is read at once: embeddings are smaller, bundles and checkpoints larger
 DTYPES = {
     "F32": torch.float32,
     "F16": torch.float16,
@@ -39,8 +41,13 @@ def looks_like_safetensors(head: bytes, size: int) -> bool:
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
-    """The tensors by name, each read from the file only when asked for, and the metadata. Raises FormatError."""
+    """The tensors by name, each read from the file only when asked for, and the metadata. Raises FormatError.
+
+    What a small file holds is kept; a larger one must be the same file still when a tensor is asked for, as another
+    program may replace it meanwhile.
+    """
     with open(path, "rb") as file:
+        mark = _mark(file)
         size = file.seek(0, 2)
         file.seek(0)
         length = int.from_bytes(file.read(8), "little")
@@ -49,15 +56,32 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
                 f"The safetensors header claims {length} bytes: too large, the file is cut off or damaged."
             )
         header = table_of(file.read(length), "The safetensors header")
+        rest = file.read() if size <= SMALL else None
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise FormatError("The metadata of the safetensors file are not texts: the file is damaged.")
     start = 8 + length
-    return {key: _stored(path, key, entry, start, size) for key, entry in header.items()}, metadata
+
+    def piece(place: int, count: int) -> bytes:
+        if rest is not None:
+            return rest[place : place + count]
+        with open(path, "rb") as file:
+            if _mark(file) != mark:
+                raise FormatError("Another program has replaced the file while it was read: read it again.")
+            file.seek(start + place)
+            return file.read(count)
+
+    return {key: _stored(key, entry, size - start, piece) for key, entry in header.items()}, metadata
 
 
-def _stored(path: Path, key: str, entry: object, start: int, size: int) -> StoredTensor:
-    """One tensor of the header, its place checked against the length of the file."""
+def _mark(file: BinaryIO) -> tuple[int, int, int]:
+    """What tells a file from one that has taken its place."""
+    about = os.fstat(file.fileno())
+    return about.st_ino, about.st_size, about.st_mtime_ns
+
+
+def _stored(key: str, entry: object, room: int, piece: Callable[[int, int], bytes]) -> StoredTensor:
+    """One tensor of the header, its place checked against the `room` behind that; `piece` gives bytes from there."""
     fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
     shape, offsets, kind = fields.get("shape"), fields.get("data_offsets"), fields.get("dtype")
     if not (
@@ -65,7 +89,7 @@ def _stored(path: Path, key: str, entry: object, start: int, size: int) -> Store
     ):
         raise FormatError(f"The safetensors header describes '{key[:80]}' wrongly: the file is damaged.")
     begin, end = offsets
-    if not begin <= end <= size - start:
+    if not begin <= end <= room:
         raise FormatError(f"The tensor '{key[:80]}' lies beyond the end of the file: it is cut off, fetch it again.")
 
     def read() -> Tensor:
@@ -77,8 +101,7 @@ def _stored(path: Path, key: str, entry: object, start: int, size: int) -> Store
             raise FormatError(
                 f"The tensor '{key[:80]}' of shape {tuple(shape)} has {end - begin} bytes: the file is damaged."
             )
-        with open(path, "rb") as file:
-            return tensor_of_bytes(_piece(file, start + begin, end - begin), DTYPES[kind], tuple(shape))
+        return tensor_of_bytes(piece(begin, end - begin), DTYPES[kind], tuple(shape))
 
     return StoredTensor(tuple(shape), read)
 
@@ -90,11 +113,6 @@ def _are_counts(values: object, limit: int) -> TypeGuard[list[int]]:
         and len(values) <= limit
         and all(type(item) is int and 0 <= item < 1 << 50 for item in values)
     )
-
-
-def _piece(file: BinaryIO, place: int, count: int) -> bytes:
-    file.seek(place)
-    return file.read(count)
 
 
 def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
