@@ -231,8 +231,9 @@ def test_a_name_on_the_hub_is_taken_from_its_cache(tmp_path: Path, monkeypatch: 
     assert family_of(open_pipeline("somebody/small")) == "SD1"
     with pytest.raises(InputError, match=r'no file or folder "somebody/else".*could not be brought from the hub'):
         open_pipeline("somebody/else")
-    with pytest.raises(InputError, match=r"There is no model .*owner/name"):
-        open_pipeline("a/b/c")
+    for path in ("a/b/c", "models/mistyped.safetensors"):
+        with pytest.raises(InputError, match=r"There is no model .*owner/name"):
+            open_pipeline(path)
 
 
 def offline(monkeypatch: pytest.MonkeyPatch, cache_dir: Path) -> None:

@@ -73,7 +73,7 @@ def open_pipeline(
 
 def _from_hub(name: str) -> Path:
     """The folder of a model on the hub, as diffusers keeps it."""
-    if not _HUB_NAME.fullmatch(name):
+    if not _HUB_NAME.fullmatch(name) or name.lower().endswith(SUFFIXES):
         raise InputError(
             f'There is no model "{name}". Give a diffusers folder, a .safetensors or .ckpt file, or owner/name of a '
             "model on the Hugging Face hub."
