@@ -322,7 +322,8 @@ class TrainConfig:
         0,
         "model",
         "Clip skip",
-        "At which of the text encoder's last layers to stop, counted as in the WebUI; 0 takes what is set there.",
+        "At which of SD1's last text layers to stop, counted as in the WebUI; 0 takes what is set there. SD2 and SDXL "
+        "have theirs by config.",
         minimum=1,
         maximum=12,
         zero=True,
