@@ -22,13 +22,15 @@ EVERYDAY := -m "not slow and not webui" -n $(WORKERS) --dist loadfile
 # The wheels of the WebUI's versions exist for these.
 PINS_CAN := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] in ((3, 10), (3, 11))))')
 
-.PHONY: help venvs test test-today test-pins test-gradio4 test-slow test-webui webui-given lint format docs demo toy-report learn bench clean
+.PHONY: help venvs test test-today test-pins test-gradio4 test-slow test-webui webui-given faults soak lint format docs demo toy-report learn bench clean
 
 help:
 	@echo "make demo         teach the toy model one concept; results in demo/"
 	@echo "make test         lint, types, and the everyday tests under today's and the WebUI's versions, the page also under gradio 4"
-	@echo "make test-slow    the learning tests"
+	@echo "make test-slow    the learning tests, and the slow ones of what a run survives"
 	@echo "make test-webui   in a real WebUI: WEBUI=<its folder> WEBUI_PYTHON=<its python>, SCREENSHOTS=<folder> if wanted"
+	@echo "make faults       kill N=200 runs in every phase, and N/10 from outside; resumed they come out bit for bit the same"
+	@echo "make soak         STEPS=2000 steps with all that happens beside them, watched for memory and file handles"
 	@echo "make lint|format  look at the style, or mend it"
 	@echo "make docs         write the generated tables anew"
 	@echo "make toy-report   what the toy model can do;   make learn: teach it each held-out concept"
@@ -91,6 +93,17 @@ endif
 
 test-slow: $(VENV)/.stamp
 	$(PY) -m pytest -m slow -v
+
+N ?= 200
+STEPS ?= 2000
+
+faults: $(VENV)/.stamp
+	$(PY) -m tests.faults.killing --hits $(N)
+	$(PY) -m tests.faults.outside --hits $$(( ($(N) + 9) / 10 ))
+	$(PY) -m pytest tests/faults -v
+
+soak: $(VENV)/.stamp
+	$(PY) -m tests.faults.soaking --steps $(STEPS)
 
 # The environment with the WebUI's versions: it has gradio's own client, a browser's, and the same diffusers for both sides.
 test-webui: webui-given $(PINS)/.stamp

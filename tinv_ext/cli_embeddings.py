@@ -41,6 +41,10 @@ def add_commands(add: Callable[[str, Carry, str], argparse.ArgumentParser], lexi
     average = add("average", _average, "write the mean of several embeddings, such as the last snapshots of a run")
     average.add_argument("files", type=Path, nargs="+", metavar="IN")
     average.add_argument("--output", type=Path, required=True, metavar="OUT", help="file to write, or a folder")
+    restore = add("restore", _restore, "bring back the embedding that a run has replaced")
+    restore.add_argument("run", type=Path, metavar="RUN", help="the folder of the run")
+    restore.add_argument("--file", default="", help="which one, where the run has replaced several times")
+    restore.add_argument("--to", type=Path, metavar="DIR", help="folder of embeddings (default: where the run wrote)")
     average.add_argument("--shares", help="a weight for each, such as 1,1,2", metavar="W,W…", default="")
     _add_wish(average)
 
@@ -115,6 +119,29 @@ def _average(options: dict[str, Any]) -> int:
     mean = averaged(embeddings, embeddings[-1].name, weights_of(options["shares"]))
     notices = [notice for _, some in opened for notice in some]
     return _told(conversion.write_new(mean, options["output"], _wish(options)), notices)
+
+
+def _restore(options: dict[str, Any]) -> int:
+    from tinv_ext.runs import RunFolder
+    from tinv_ext.shelf import Shelf
+
+    run = RunFolder(options["run"])
+    run.config()  # says so if this is no run
+    kept = run.replaced()
+    chosen = [one for one in kept if options["file"] in ("", one[0].name)]
+    if not chosen:
+        there = f": it has {', '.join(path.name for path, _ in kept)}" if kept else ""
+        raise InputError(f'The run in "{run.path}" has replaced no embedding {options["file"]}'.rstrip() + f"{there}.")
+    written = run.last_status().file
+    folder = options["to"] or (Path(written).parent if written else None)
+    if folder is None:
+        raise InputError("The run has written no embedding: say with --to into which folder the old one shall go.")
+    shelf = Shelf(folder)
+    before = {one.id for one in shelf.deleted()}
+    print(shelf.bring_back(*chosen[0]))
+    for gone in [one for one in shelf.deleted() if one.id not in before]:
+        print(f"tinv: {gone.key} was there; it lies in {shelf.bin / gone.id} now.", file=sys.stderr)
+    return 0
 
 
 def weights_of(text: str) -> list[float]:

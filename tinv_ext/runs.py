@@ -7,6 +7,7 @@ import errno
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ COLUMNS = ("step", "epoch", "loss", "learn_rate", "gradient_norm", "vector_norm"
 PLAIN_SUFFIXES = (".pt", ".bin", ".safetensors")
 EMBEDDING_SUFFIXES = (*PLAIN_SUFFIXES, ".png", ".webp", ".jxl", ".avif")
 STATUSES = ("queued", "preparing", "training", "paused", "stopping", "finished", "stopped", "failed")
+_COPY = re.compile(r" \(\d+\)$")  # of a backup's name
 OVER = ("finished", "stopped", "failed")
 
 
@@ -102,6 +104,15 @@ class RunFolder:
                 break
             place = place.with_name(f"{file.stem} ({number}){file.suffix}")
         return place
+
+    def replaced(self) -> list[tuple[Path, str]]:
+        """Embeddings that the run has replaced, the oldest of a name first, each with the name that it had."""
+        found = [
+            (path, f"{_COPY.sub('', path.stem)}{path.suffix}")
+            for path in (self.path / "replaced").glob("[!.]*")
+            if path.suffix.lower() in EMBEDDING_SUFFIXES and not path.stem.lower().endswith(".preview")
+        ]
+        return sorted(found, key=lambda one: (one[1], len(one[0].name), one[0].name))
 
     def _place(self, folder: str, name: str) -> Path:
         make_folder(self.path / folder)

@@ -23,7 +23,15 @@ from tinv_ext.conversion import Wish, Written
 from tinv_ext.core.combining import averaged, extended
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, HostError, InputError, NumericError, TinvError
-from tinv_ext.core.files import FOLDER, Contents, read_all, read_contents, write_embedding
+from tinv_ext.core.files import (
+    FOLDER,
+    Contents,
+    atomic_write,
+    make_folder,
+    read_all,
+    read_contents,
+    write_embedding,
+)
 from tinv_ext.core.files.png import carried_picture, save_png_with_embedding
 from tinv_ext.core.names import name_problems
 from tinv_ext.hosts.base import Host
@@ -203,6 +211,24 @@ class Shelf:
             pass
         shutil.rmtree(place)
         return self._changed(path)
+
+    def bring_back(self, backup: Path, name: str) -> Path:
+        """Put a copy of what a run has replaced, a pair of `RunFolder.replaced`, back into its place.
+
+        What has the word now is deleted first, and can be restored. Returns the path.
+        """
+        try:
+            data = backup.read_bytes()
+        except OSError as error:
+            raise HostError(f'"{backup}" cannot be read ({error.strerror}): nothing was changed.') from error
+        target = self.folder / name
+        for path in [one for one in self._files() if one.parent == self.folder]:
+            if path.stem.lower() == target.stem.lower():
+                self.delete(self._key(path))
+        make_folder(self.folder)
+        with atomic_write(target) as file:
+            file.write(data)
+        return self._changed(target)
 
     def _files(self) -> Iterator[Path]:
         """Every file that could be an embedding, in the folder and below; no folder twice, whatever links there are."""
