@@ -46,6 +46,10 @@ class Preparation:
         pairs = ((self.lines[i % len(self.lines)], self.captions[i % len(self.captions)]) for i in range(count))
         return [expand(line, caption, self.rules) for line, caption in pairs]
 
+    def tokens(self, index: int) -> int:
+        """How many tokens the prompt of a picture has with the first template line, the word's vectors counted in."""
+        return self.reader.read(expand(self.lines[0], self.captions[index], self.rules)).length
+
 
 def prepare(
     config: TrainConfig,

@@ -32,21 +32,31 @@ def checked(found: Preparation) -> str:
     )
 
 
+_COUNTED = 200  # pictures whose prompts are counted: a page waits for it
+
+
 def _list(sentences: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "</ul>"
 
 
 def _pictures(found: Preparation) -> str:
     rows = [
-        f"<tr><td>{escape(picture.path.name)}</td><td>{picture.width}×{picture.height}</td><td>{escape(caption)}</td></tr>"
-        for picture, caption in zip(found.survey.pictures, found.captions)
+        _row(picture.path.name, f"{picture.width}×{picture.height}", caption, _length(found, index), *picture.remarks)
+        for index, (picture, caption) in enumerate(zip(found.survey.pictures, found.captions))
     ]
-    rows += [
-        f'<tr class="tinv-out"><td>{escape(path.name)}</td><td></td><td>left out: it {escape(reason)}</td></tr>'
-        for path, reason in found.survey.skipped
-    ]
-    head = "<tr><th>picture</th><th>size</th><th>caption</th></tr>"
+    out = [_row(path.name, "", "", "", f"left out: it {reason}") for path, reason in found.survey.skipped]
+    rows += [row.replace("<tr>", '<tr class="tinv-out">', 1) for row in out]
+    head = "<tr><th>picture</th><th>size</th><th>caption</th><th>tokens</th><th></th></tr>"
     return f'<div class="tinv-table"><table>{head}{"".join(rows)}</table></div>'
+
+
+def _row(name: str, size: str, caption: str, tokens: str, *remarks: str) -> str:
+    cells = (name, size, caption, tokens, "; ".join(remarks))
+    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _length(found: Preparation, index: int) -> str:
+    return str(found.tokens(index)) if index < _COUNTED else ""
 
 
 def _prompts(found: Preparation) -> str:
