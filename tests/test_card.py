@@ -36,7 +36,7 @@ def run(tmp_path: Path, host: FakeHost) -> Run:
     images = tmp_path / "images"
     images.mkdir()
     Image.new("RGB", (64, 64), (80, 200, 30)).save(images / "a thing.png")
-    few = {"width": 64, "height": 64, "preview_steps": 1, "evaluate_every": 0, "steps": 3}
+    few = {"width": 64, "height": 64, "preview_steps": 1, "preview_every": 0, "evaluate_every": 0, "steps": 3}
     values = {"name": "zworble", "images": str(images), "output": str(tmp_path / "runs"), "overwrite": True}
 
     def make(**given: Any) -> runs.RunFolder:

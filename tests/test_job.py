@@ -47,7 +47,14 @@ def config(tmp_path: Path) -> Configure:
 
     def make(**given: Any) -> TrainConfig:
         values = {"name": "zworble", "vectors": 2, "images": str(images), "output": str(tmp_path / "runs"), "steps": 6}
-        few = {"width": 64, "height": 64, "preview_steps": 1, "evaluation_draws": 1, "evaluate_every": 0}
+        few = {
+            "width": 64,
+            "height": 64,
+            "preview_steps": 1,
+            "preview_every": 0,
+            "evaluation_draws": 1,
+            "evaluate_every": 0,
+        }
         return TrainConfig.from_dict({**values, **few, **given})
 
     return make

@@ -37,7 +37,13 @@ def train(pipeline: StableDiffusionPipeline, tmp_path: Path) -> Train:
         Image.new("RGB", (64, 64), (60 * index, 200 - 60 * index, 30)).save(images / f"{index} red, blue, number.png")
     shared = {"images": str(images), "width": 64, "height": 64, "vectors": 2, "steps": 4, "overwrite": True, "seed": 3}
     shared |= {"template": "subject_filewords", "shuffle_tags": True, "tag_dropout": 0.3}
-    shared |= {"evaluation_draws": 1, "preview_steps": 1, "checkpoint_every": 3, "evaluate_every": 0}
+    shared |= {
+        "evaluation_draws": 1,
+        "preview_steps": 1,
+        "preview_every": 0,
+        "checkpoint_every": 3,
+        "evaluate_every": 0,
+    }
 
     def run(stops: tuple[int, ...] = (), **given: object) -> Tensor:
         host = DiffusersHost(pipeline, tmp_path / "embeddings", {"model_name": "tiny"})

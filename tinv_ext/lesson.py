@@ -39,6 +39,7 @@ SETTINGS: dict[str, Any] = {
     "evaluate_every": 25,
     "evaluation_draws": 4,
     "save_every": 0,
+    "preview_every": 0,
 }
 DRAWING: dict[str, Any] = {"negative_prompt": "", "steps": 25, "cfg_scale": 3.0, "width": 64, "height": 64}
 SEEDS = range(1000, 1016)  # of the pictures that the judge sees

@@ -74,7 +74,15 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     (folder / "images").mkdir()
     for index in range(2):
         Image.new("RGB", (64, 64), (90 * index, 200 - 60 * index, 30)).save(folder / "images" / f"{index}.png")
-    few = {"steps": 2, "batch_size": 2, "width": 64, "height": 64, "preview_steps": 1, "evaluation_draws": 1}
+    few = {
+        "steps": 2,
+        "batch_size": 2,
+        "width": 64,
+        "height": 64,
+        "preview_steps": 1,
+        "preview_every": 0,
+        "evaluation_draws": 1,
+    }
     beside = {"preview_every": 2, "evaluate_every": 2, "save_every": 2, "checkpoint_every": 1, "cache_latents": False}
     given = {"name": "zibbo", "vectors": 2, "images": str(folder / "images"), "output": str(folder / "runs")}
     config = TrainConfig.from_dict({**given, **few, **beside, "overwrite": True})

@@ -45,7 +45,14 @@ def values(tmp_path: Path) -> dict[str, Any]:
     folder.mkdir()
     for index, colour in enumerate(("red", "green", "blue")):
         Image.new("RGB", (64, 64), colour).save(folder / f"{index}.png")
-    return {"name": "zibbo", "images": str(folder), "steps": 5, "evaluate_every": 0, "output": str(tmp_path / "log")}
+    return {
+        "name": "zibbo",
+        "images": str(folder),
+        "steps": 5,
+        "evaluate_every": 0,
+        "preview_every": 0,
+        "output": str(tmp_path / "log"),
+    }
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -216,7 +216,12 @@ class TrainConfig:
 
     # previews
     preview_every: int = setting(
-        0, "previews", "Save an image to log directory every N steps", "0 makes none.", minimum=0, maximum=1_000_000
+        100,
+        "previews",
+        "Save an image to log directory every N steps",
+        "Also one before the first step and one after the last; 0 makes none.",
+        minimum=0,
+        maximum=1_000_000,
     )
     preview_prompt: str = setting(
         "a photo of [name]", "previews", "Preview prompt", "One prompt a line; [name] becomes the word."

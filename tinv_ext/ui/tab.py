@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.settings import ABOUT, GROUPS
+from tinv_ext.core.settings import ABOUT, DEFAULTS, GROUPS
 from tinv_ext.jobs import Jobs
 from tinv_ext.ui import history, html, lines, txt2img
 from tinv_ext.ui.widgets import widget
@@ -58,7 +58,9 @@ def build(
             answer = gr.HTML(elem_id="tinv_answer")
             for group, title in OPEN.items():
                 with gr.Accordion(title, open=False, elem_id=f"tinv_group_{group}"):
-                    controls.update({name: control(name) for name in _rest(group)})
+                    for row in _rows(_rest(group)):
+                        with gr.Row():
+                            controls.update({name: control(name) for name in row})
                     if group == "pictures":
                         lines.place(jobs.templates, controls["template"])
                     if group == "previews":
@@ -92,6 +94,18 @@ def build(
 
 def _rest(group: str) -> list[str]:
     return [name for name, about in ABOUT.items() if about.group == group and name not in FIRST]
+
+
+def _rows(names: Sequence[str]) -> list[list[str]]:
+    """The settings in their order, two in a row where they are neither texts nor choices."""
+    rows: list[list[str]] = []
+    for name in names:
+        small = not isinstance(DEFAULTS[name], str)
+        if small and rows and len(rows[-1]) == 1 and not isinstance(DEFAULTS[rows[-1][0]], str):
+            rows[-1].append(name)
+        else:
+            rows.append([name])
+    return rows
 
 
 def _told(act: Callable[[], str]) -> str:
