@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinv_ext.core.captions import own_templates
+from tinv_ext.core.paths import path_problems
 from tinv_ext.core.settings import ABOUT
 
 Confine = Callable[[Mapping[str, Any]], list[str]]
@@ -33,7 +34,7 @@ def confine_to(roots: Sequence[Path]) -> Confine:
 
 
 def _inside(text: str, roots: Sequence[Path]) -> bool:
-    if "\0" in text:
+    if path_problems(text):
         return False
     path = Path(os.path.realpath(os.path.expanduser(text.strip().strip("\"'"))))
     return any(path == root or root in path.parents for root in roots)

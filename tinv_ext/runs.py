@@ -20,7 +20,7 @@ from PIL import Image, PngImagePlugin
 
 from tinv_ext.core.errors import FormatError, HostError, InputError
 from tinv_ext.core.files import atomic_write, make_folder
-from tinv_ext.core.paths import path_given
+from tinv_ext.core.paths import path_given, path_problems
 from tinv_ext.core.settings import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -179,7 +179,10 @@ class RunFolder:
 
 
 def find(output: Path) -> list[RunFolder]:
-    """The runs of a log directory, newest first."""
+    """The runs of a log directory, newest first. `InputError` for what can be no path."""
+    problems = path_problems(str(output))
+    if problems:
+        raise InputError(problems)
     configs = output.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]/*/config.json") if output.is_dir() else []
     return [RunFolder(path.parent) for path in sorted(configs, key=lambda path: path.stat().st_mtime, reverse=True)]
 

@@ -16,6 +16,7 @@ from .about import About, converted, kind_of, setting, value_problems
 from .buckets import Size, bucket_sizes
 from .errors import InputError
 from .names import name_problems
+from .paths import path_problems
 from .schedules import parse_schedule
 
 GROUPS = ("word", "pictures", "training", "evaluation", "previews", "saving", "model")
@@ -63,7 +64,9 @@ class TrainConfig:
         minimum=0,
         maximum=75,
     )
-    weights: str = setting("", "word", "Start from embedding", "An embedding file to go on from, with its step count.")
+    weights: str = setting(
+        "", "word", "Start from embedding", "An embedding file to go on from, with its step count.", check=path_problems
+    )
     overwrite: bool = setting(
         False,
         "word",
@@ -72,7 +75,13 @@ class TrainConfig:
     )
 
     # pictures
-    images: str = setting("", "pictures", "Dataset directory", "Folder with the pictures and, beside them, captions.")
+    images: str = setting(
+        "",
+        "pictures",
+        "Dataset directory",
+        "Folder with the pictures and, beside them, captions.",
+        check=path_problems,
+    )
     width: int = setting(
         0,
         "pictures",
@@ -115,6 +124,7 @@ class TrainConfig:
         "pictures",
         "Prompt template",
         "subject, style, subject_filewords, style_filewords, none (the caption alone), or a file of your own.",
+        check=path_problems,
     )
     caption_regex: str = setting(
         "", "pictures", "Filename word regex", "Takes words out of file names for captions.", check=_regex_problems
@@ -320,7 +330,13 @@ class TrainConfig:
     )
     author: str = setting("", "saving", "Author", "Who made it; written into the embedding.")
     license: str = setting("", "saving", "Licence", "Under which licence it may be used; written into the embedding.")
-    output: str = setting("textual_inversion", "saving", "Log directory", "Folder for runs, their previews and copies.")
+    output: str = setting(
+        "textual_inversion",
+        "saving",
+        "Log directory",
+        "Folder for runs, their previews and copies.",
+        check=path_problems,
+    )
 
     # model
     clip_skip: int = setting(
