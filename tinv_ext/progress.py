@@ -24,6 +24,7 @@ class Progress:
         self._loss: float | None = None
         self._evaluation = ""
         self._total = 0
+        self._pause = 0.1 if stream.isatty() else 10.0  # seconds between two drawings of the bar: a log is no screen
 
     def __enter__(self) -> Progress:
         return self
@@ -59,7 +60,9 @@ class Progress:
         if self._bar is None or self._what != what:
             self._close()
             self._what = what
-            self._bar = tqdm(desc=what, total=total, initial=done - 1, file=self._stream, dynamic_ncols=True)
+            self._bar = tqdm(
+                desc=what, total=total, initial=done - 1, file=self._stream, dynamic_ncols=True, mininterval=self._pause
+            )
         self._bar.set_postfix(numbers, refresh=False)
         self._bar.update(done - self._bar.n)
 
