@@ -6,7 +6,6 @@ those of the WebUI's own Train tab where it has the setting.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
@@ -14,32 +13,16 @@ from typing import Any
 
 from .about import About, converted, kind_of, setting, value_problems
 from .buckets import Size, bucket_sizes
+from .checks import regex_problems, schedule_problems
 from .errors import InputError
 from .names import name_problems
 from .paths import path_problems
-from .schedules import parse_schedule
 
 GROUPS = ("word", "pictures", "training", "evaluation", "previews", "saving", "model")
 FITS = ("crop", "buckets", "stretch")
 LATENT_SAMPLING = ("once", "deterministic", "random")
 CARD_PICTURES = ("none", "new", "replace")
 CLIP_MODES = ("disabled", "value", "norm")
-
-
-def _schedule_problems(text: str) -> list[str]:
-    try:
-        parse_schedule(text)
-    except InputError as error:
-        return list(error.problems)
-    return []
-
-
-def _regex_problems(text: str) -> list[str]:
-    try:
-        re.compile(text)
-    except re.error as error:
-        return [f'"{text}" is not a regular expression ({error}). Leave it empty if you need none.']
-    return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +110,7 @@ class TrainConfig:
         check=path_problems,
     )
     caption_regex: str = setting(
-        "", "pictures", "Filename word regex", "Takes words out of file names for captions.", check=_regex_problems
+        "", "pictures", "Filename word regex", "Takes words out of file names for captions.", check=regex_problems
     )
     caption_join: str = setting(" ", "pictures", "Filename join string", "Stands between the words the regex finds.")
     shuffle_tags: bool = setting(
@@ -181,7 +164,7 @@ class TrainConfig:
         "training",
         "Embedding Learning rate",
         "A rate, or rates with the step each holds to: 0.005:100, 1e-3:1000, 1e-5.",
-        check=_schedule_problems,
+        check=schedule_problems,
     )
     batch_size: int = setting(1, "training", "Batch size", "Pictures in one forward pass.", minimum=1, maximum=1024)
     accumulate: int = setting(
@@ -204,7 +187,7 @@ class TrainConfig:
         "training",
         "Gradient clip value",
         "The limit; it may change by step like a rate.",
-        check=_schedule_problems,
+        check=schedule_problems,
     )
     seed: int = setting(0, "training", "Seed", "Same seed, same run.", minimum=0, maximum=2**63 - 1)
 
