@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, Any
 
@@ -12,6 +16,7 @@ from tinv_ext.events import Encoded, Evaluated, Event, Noticed, Prepared, Wrote
 from tinv_ext.runs import Status
 
 SMOOTHING = 0.98  # of the loss shown: about the last fifty steps
+log = logging.getLogger(__name__)
 
 
 class Progress:
@@ -32,10 +37,28 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
+        with self._until_closed():
+            self._close()
 
     def report(self, event: Event) -> None:
-        """Show one event of a run."""
+        """Show one event of a run; nothing any more once the terminal is closed, which ends no run."""
+        if self._stream.closed:
+            return
+        with self._until_closed():
+            self._show(event)
+
+    @contextmanager
+    def _until_closed(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            log.warning("What the run does cannot be shown any more: %s", error)
+            if self._bar is not None:
+                self._bar.disable = True  # else it writes once more when it is forgotten
+            self._stream, self._bar = io.StringIO(), None
+            self._stream.close()
+
+    def _show(self, event: Event) -> None:
         if isinstance(event, Prepared):
             self._total = event.preparation.plan.steps
             for notice in event.preparation.notices:
@@ -70,6 +93,6 @@ class Progress:
         tqdm.write(text, file=self._stream)
 
     def _close(self) -> None:
-        if self._bar is not None:
+        if self._bar is not None and not self._stream.closed:
             self._bar.close()
-            self._bar = None
+        self._bar = None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import os
 from pathlib import Path
 
 import pytest
+import torch
 
 import tinv_ext.core.files.atomic as atomic
+from tests.boundaries.sources import files, tree
 from tinv_ext.core.errors import HostError, NotNowError
-from tinv_ext.core.files import atomic_write, replace_file
+from tinv_ext.core.files import atomic_copy, atomic_write, replace_file
+from tinv_ext.core.state import load_state, new_state, save_state
 
 
 def test_a_file_appears_whole_at_the_end(tmp_path: Path) -> None:
@@ -113,3 +117,53 @@ def test_waiting_ends_after_two_seconds_with_a_sentence(tmp_path: Path, monkeypa
         file.write(b"x")
     assert 1.9 <= sum(pauses) <= 2.1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_windows_does_not_have_is_not_used() -> None:
+    """No fcntl, no opened or synced folder, no rename over a file: all that is asked is what Windows can do."""
+    used = {node.attr for path in files() for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute)}
+    names = {
+        name.name.partition(".")[0]
+        for path in files()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Import)
+        for name in node.names
+    }
+    assert not names & {"fcntl", "pwd", "grp", "resource"}
+    assert not used & {"O_DIRECTORY", "fork", "SIGKILL", "mkfifo", "chown", "geteuid"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux tells what is mapped")
+def test_a_state_that_was_read_is_not_mapped(tmp_path: Path) -> None:
+    """Windows replaces no file that is mapped into memory: a run that goes on could never keep its state again."""
+    state = new_state({"clip_l": torch.ones(2, 768)}, 1, torch.device("cpu"))
+    state.vectors["clip_l"].grad = torch.ones(2, 768)
+    state.update(0.1)
+    save_state(state, tmp_path / "state.safetensors", {})
+    again, _ = load_state(tmp_path / "state.safetensors", torch.device("cpu"))
+    assert "state.safetensors" not in Path("/proc/self/maps").read_text()
+    moments = again.optimizer.state[again.vectors["clip_l"]]
+    assert torch.equal(moments["exp_avg"], state.optimizer.state[state.vectors["clip_l"]]["exp_avg"])
+
+
+def test_a_temporary_file_that_is_held_hides_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a virus scanner: what went wrong is told all the same."""
+
+    def held(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Access is denied")
+
+    monkeypatch.setattr(Path, "unlink", held)
+    with pytest.raises(KeyError), atomic_write(tmp_path / "file"):
+        raise KeyError
+
+
+def test_a_copy_is_whole_and_keeps_its_time(tmp_path: Path) -> None:
+    """Or there is none."""
+    (tmp_path / "old").write_bytes(b"data")
+    os.utime(tmp_path / "old", (5, 5))
+    atomic_copy(tmp_path / "old", tmp_path / "new")
+    assert (tmp_path / "new").read_bytes() == b"data"
+    assert (tmp_path / "new").stat().st_mtime == 5
+    with pytest.raises(FileNotFoundError):
+        atomic_copy(tmp_path / "gone", tmp_path / "other")
+    assert {path.name for path in tmp_path.iterdir()} == {"old", "new"}

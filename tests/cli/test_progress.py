@@ -1,0 +1,36 @@
+"""What the command line shows, when nobody can see it any more."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from tests.fake_host import FakeHost
+from tests.test_job import Configure, config, host  # noqa: F401  (fixtures)
+from tinv_ext import job
+from tinv_ext.progress import Progress
+
+
+class Hung(io.StringIO):
+    """A terminal that is closed after so many writes."""
+
+    def __init__(self, writes: int) -> None:
+        super().__init__()
+        self.writes = writes
+
+    def write(self, text: str) -> int:
+        self.writes -= 1
+        if self.writes < 0:
+            raise BrokenPipeError(32, "Broken pipe")
+        return super().write(text)
+
+
+@pytest.mark.parametrize("writes", [0, 1, 5, 20])
+def test_a_closed_terminal_ends_no_run(host: FakeHost, config: Configure, writes: int) -> None:  # noqa: F811
+    """Broken at the first word or in the midst of a bar."""
+    with Progress(Hung(writes)) as progress:
+        assert job.run(config(save_every=2), host, progress.report).status == "finished"
+    with Progress(io.StringIO()) as progress:
+        progress._stream.close()
+        assert job.run(config(overwrite=True), host, progress.report).status == "finished"
