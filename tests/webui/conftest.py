@@ -56,9 +56,13 @@ def start(
     return begin
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def webui(start: Callable[..., AbstractContextManager[server.WebUI]]) -> Iterator[server.WebUI]:
-    """With its API, the same one for all tests that ask for no other."""
+    """With its API, one for each file.
+
+    Not one for all: gradio 3.41 keeps waiting for an answer to a page that was closed in the midst of an event
+    (gradio/routes.py, join_queue), and then Reload UI never ends (uvicorn/server.py, _wait_tasks_to_complete).
+    """
     with start("--api") as webui:
         yield webui
 
