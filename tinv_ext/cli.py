@@ -91,8 +91,11 @@ def _command(
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
+    from tinv_ext.toy import VARIANTS
+
     group = parser.add_argument_group("host")
-    said = "toy (the default), a diffusers folder, a checkpoint file, or owner/name on the Hugging Face hub"
+    tiny = ", ".join(["toy (the default)", *(f"toy-{name}" for name in VARIANTS)])
+    said = f"{tiny}, a diffusers folder, a checkpoint file, or owner/name on the Hugging Face hub"
     group.add_argument("--model", default=None, help=said)
     group.add_argument("--vae", type=Path, metavar="FILE", help="another VAE in place of the model's")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps …")

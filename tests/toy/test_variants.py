@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -137,21 +138,22 @@ def test_a_variant_without_weights_is_told(tmp_path: Path) -> None:
 # --- what they learn --------------------------------------------------------------------------------------------------
 
 
-def lesson(variant: str, folder: Path) -> dict[str, float]:
+def lesson(variant: str, folder: Path) -> dict[str, Any]:
     """The figures of one concept taught at a reduced budget."""
     if not variants.file_of(variant).is_file():
         pytest.skip(f"the weights of {variant} are not shipped yet: tools/toy/train.py --variant {variant}")
     command = [sys.executable, str(TOOLS / "learn.py"), "--variant", variant, "--concepts", "purple-moon"]
-    done = subprocess.run([*command, "--seeds", "1", "--steps", "100", "--json", str(folder / "one.json")], check=False)
-    assert done.returncode == 0
+    command += ["--seeds", "1", "--steps", "100", "--json", str(folder / "one.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
     (one,) = json.loads((folder / "one.json").read_text())
-    return one  # type: ignore[no-any-return]
+    return dict(one)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", variants.VARIANTS)
 def test_a_word_learns_its_concept(variant: str, tmp_path: Path) -> None:
-    """By the bars of the toy itself: the gap to the full description, what the judge sees, other backgrounds."""
+    """The gap to the full description, what the judge sees, other backgrounds; controls: rate 0, other concepts."""
     one = lesson(variant, tmp_path)
     gap = one["evaluation_before"] - one["evaluation_description"]
     assert gap > 0.01
@@ -159,3 +161,4 @@ def test_a_word_learns_its_concept(variant: str, tmp_path: Path) -> None:
     assert one["identity_after"] >= 0.6
     assert one["editability"] >= 0.8 * one["editability_description"]
     assert one["identity_before"] <= 0.2
+    assert max(share for name, share in one["shows"].items() if name != "purple-moon") <= 0.2

@@ -43,6 +43,11 @@ def file_of(variant: str) -> Path:
     return model.FILE.with_name(f"toy-{variant}.safetensors")
 
 
+def metadata(variant: str) -> dict[str, str]:
+    """What its weights say of their making, as `model.metadata` does of the toy's."""
+    return model.read(file_of(variant))[1]
+
+
 def unet(variant: str) -> UNet2DConditionModel:
     """Its UNet with fresh weights."""
     return UNet2DConditionModel(**UNET) if variant == "sdxl" else parts.unet()

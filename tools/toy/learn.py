@@ -178,7 +178,7 @@ def main() -> None:
         every = joined(given.join) if given.join else taught(given, given.folder or Path(place))
     print(table(every))
     if given.docs:
-        pages.put("learn", table(every))
+        pages.put(f"learn-{given.variant}" if given.variant else "learn", table(every))
 
 
 if __name__ == "__main__":

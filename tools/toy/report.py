@@ -1,7 +1,7 @@
-"""How good the toy is: python tools/toy/report.py [--count 240] [--json FILE] [--docs].
+"""How good the toy is: python tools/toy/report.py [--count 240] [--variant NAME] [--json FILE] [--docs].
 
 Judges samples of random captions beside the judge's ceiling (drawings) and the autoencoder's (drawings through it),
-and measures the loss with the right, another's and no caption.
+and measures the loss with the right, another's and no caption. Of a variant, whose autoencoder is the toy's: samples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tinv_ext.toy import captions, heldout, judge, model, parts, world
+from tinv_ext.toy import captions, heldout, judge, model, parts, variants, world
 
 NAMED = ("shape", "fill", "pattern", "mark", "background", "all")
 BARS = {"shape": 0.85, "fill": 0.90, "pattern": 0.80, "background": 0.95, "all": 0.65}
@@ -132,21 +132,38 @@ def measure(count: int, guidance: float) -> dict[str, Any]:
     }
 
 
-def text_of(figures: dict[str, Any]) -> str:
-    """The report as Markdown."""
+def measure_variant(variant: str, count: int, guidance: float) -> dict[str, Any]:
+    """Figures of a variant's samples, for the prompts of the toy's own report."""
+    wanted = scenes(count, 99)
+    made = samples(variants.pipeline(variant), [captions.full(scene) for scene in wanted], guidance)
+    shares = {"samples": judge.right(judge.look(judge.load(), made), [judge.expected(scene) for scene in wanted])}
+    return {"count": count, "guidance": guidance, "shares": shares, "made": variants.metadata(variant)}
+
+
+def shares_of(figures: dict[str, Any]) -> list[str]:
+    """The table of what the judge finds right, as lines of Markdown."""
     lines = [f"Samples: {figures['count']} prompts, DDIM 25 steps, guidance {figures['guidance']}.", ""]
     lines += ["| judged by | " + " | ".join(NAMED) + " |", "|---" * (len(NAMED) + 1) + "|"]
     for name, shares in figures["shares"].items():
         lines.append(f"| {name} | " + " | ".join(f"{shares[key]:.3f}" for key in NAMED) + " |")
-    lines.append("| bar | " + " | ".join(f"{BARS[key]:.2f}" if key in BARS else "" for key in NAMED) + " |")
-    lines += ["", f"Autoencoder: {figures['autoencoder dB']:.1f} dB (mean over pictures).", ""]
+    return [*lines, "| bar | " + " | ".join(f"{BARS[key]:.2f}" if key in BARS else "" for key in NAMED) + " |"]
+
+
+def text_of(figures: dict[str, Any]) -> str:
+    """The report as Markdown."""
+    lines = [*shares_of(figures), *(more_of(figures) if "losses" in figures else [])]
+    return "\n".join([*lines, "", "Weights: " + ", ".join(f"{k} {v}" for k, v in figures["made"].items()) + "."])
+
+
+def more_of(figures: dict[str, Any]) -> list[str]:
+    """What is told of the toy alone, as lines of Markdown: its autoencoder, its losses and its judge."""
+    lines = ["", f"Autoencoder: {figures['autoencoder dB']:.1f} dB (mean over pictures).", ""]
     lines += ["| eps loss at t | right caption | another's | none |", "|---|---|---|---|"]
     lines += [
         f"| {t} | {v['right']:.4f} | {v['shuffled']:.4f} | {v['empty']:.4f} |" for t, v in figures["losses"].items()
     ]
     lines += ["", "| concept | judge right on its drawings |", "|---|---|"]
-    lines += [f"| {name} | {share:.2f} |" for name, share in figures["concepts"].items()]
-    return "\n".join([*lines, "", "Weights: " + ", ".join(f"{k} {v}" for k, v in figures["made"].items()) + "."])
+    return [*lines, *(f"| {name} | {share:.2f} |" for name, share in figures["concepts"].items())]
 
 
 def main() -> None:
@@ -154,16 +171,22 @@ def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("--count", type=int, default=240)
     ask.add_argument("--guidance", type=float, default=3.0)
+    ask.add_argument("--variant", choices=variants.VARIANTS, help="report on this variant of the toy")
     ask.add_argument("--json", type=Path)
     ask.add_argument("--docs", action="store_true", help="put the figures into docs/toy.md and the sheet beside it")
     given = ask.parse_args()
-    figures = measure(given.count, given.guidance)
+    if given.variant:
+        figures = measure_variant(given.variant, given.count, given.guidance)
+    else:
+        figures = measure(given.count, given.guidance)
     print(text_of(figures))
     if given.json:
         given.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     if given.docs:
-        pages.put("report", text_of(figures))
-        sheet(repository.ROOT / "docs" / "toy.png", model.pipeline(), given.guidance)
+        pages.put(f"report-{given.variant}" if given.variant else "report", text_of(figures))
+        pipe = variants.pipeline(given.variant) if given.variant else model.pipeline()
+        name = f"toy-{given.variant}.png" if given.variant else "toy.png"
+        sheet(repository.ROOT / "docs" / name, pipe, given.guidance)
 
 
 if __name__ == "__main__":
