@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,24 @@ class Recorder:
         for notice in self.preparation.notices:
             self.standing.note(notice)
         if self.folder.state.is_file():
+            self._copies = self._copies_of_before()
             return
         evaluation = self._evaluate(model) if self.probe else None
         length, distance = patiently(model, self.state.lengths)
         self._row(curve, self.state.step, 0, "", "", "", length, distance, _shown(evaluation))
         if self.preparation.config.preview_every:
             self._preview(model)
+
+    def _copies_of_before(self) -> list[tuple[float, int]]:
+        """What a run that goes on has saved already, with the evaluation loss known by then."""
+        found, evaluated = [], math.inf
+        for row in runs.read_curve(self.folder):
+            step = int(row["step"])
+            with suppress(ValueError):  # not evaluated at this step
+                evaluated = float(row.get("evaluation") or "")
+            if self.folder.snapshot(self.preparation.config.name, step, self._suffix).is_file():
+                found.append((evaluated, step))
+        return found
 
     def record(self, step: Step, model: Model, curve: runs.Curve) -> None:
         """A row of the curve, with the evaluation where it is due."""

@@ -24,7 +24,7 @@ def told(*arguments: str) -> list[dict[str, Any]]:
 
 def test_killed_in_every_phase_on_a_model_of_a_few_lines() -> None:
     """Each phase is hit, a run up to four times; what lies in the folders in between is whole."""
-    lines = told("tests.faults.killing", "--host", "fake", "--hits", "20")
+    lines = told("tests.faults.killing", "--host", "fake", "--hits", "12")
     assert set(lines[-1]["by phase"]) == {
         "check",
         "encode",

@@ -367,3 +367,17 @@ def test_what_killed_writers_left_is_swept_when_a_run_goes_on(
         ".zworble.pt.89abcdef.tmp",
         *(path.name for path in stays),
     }
+
+
+def test_a_run_that_goes_on_prunes_the_copies_of_before(host: FakeHost, config: Configure) -> None:
+    """As one that was never stopped would: the last two, and the best by the evaluation known when each was saved."""
+    settings = {"save_every": 1, "keep_copies": 2, "evaluate_every": 1, "checkpoint_every": 1}
+    whole = Watch()
+    job.run(config(**settings), host, whole)
+    wishes = Wishes()
+    watch = Watch({3: wishes.stop.set})
+    job.run(config(**settings, overwrite=True), host, watch, wishes)
+    job.resume(watch.folder.path, host)
+    kept = [{path.name for path in one.folder.path.glob("embeddings/*")} for one in (whole, watch)]
+    assert kept[0] == kept[1]
+    assert 2 <= len(kept[0]) <= 3
