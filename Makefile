@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 # Python 3.10 is what the users have. tomllib is newer: the one import of it falls back to tomli (tests/boundaries).
 PACKAGE := $(wildcard tinv_ext scripts install.py preload.py)
-STRICT := $(wildcard tinv_ext/core $(addprefix tinv_ext/,job.py jobs.py runs.py events.py recorder.py standing.py facts.py pace.py card.py conversion.py inspection.py shelf.py hosts/base.py))
+STRICT := $(wildcard tinv_ext/core $(addprefix tinv_ext/,job.py checking.py material.py trying.py templates.py jobs.py runs.py events.py recorder.py standing.py facts.py pace.py card.py conversion.py inspection.py shelf.py hosts/base.py))
 WORKERS ?= 2
 # A file stays with one worker: its tests share what is dear to make.
 EVERYDAY := -m "not slow and not webui" -n $(WORKERS) --dist loadfile

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.fake_host import FakeHost
 from tests.hostile_texts import NAMES, PATHS
 from tests.test_job import files
-from tinv_ext import cli, job, runs
+from tinv_ext import checking, cli, job, runs
 from tinv_ext.confinement import PATHS as PLACES
 from tinv_ext.confinement import confine_to
 from tinv_ext.core.errors import InputError, TinvError
@@ -57,7 +57,7 @@ def test_no_hostile_name_is_taken(
     sentences = name_problems(name)
     assert sentences
     with pytest.raises(InputError) as told:
-        job.run(job.configure({**settings, "name": name}, host), host)
+        job.run(checking.configure({**settings, "name": name}, host), host)
     assert [problem for problem in told.value.problems if problem.endswith(tuple(sentences))]
     monkeypatch.setattr(cli, "_host", lambda *given: host)
     monkeypatch.chdir(house)
@@ -77,7 +77,7 @@ def test_no_path_leads_a_stranger_out(settings: dict[str, Any], house: Path, kin
     assert f"({place}) lies outside" in said
     if kind in IMPOSSIBLE:
         with pytest.raises(InputError, match=r"too long|NUL|half a character"):
-            job.configure({**settings, place: given}, FakeHost(house / "embeddings"))
+            checking.configure({**settings, place: given}, FakeHost(house / "embeddings"))
         with pytest.raises(InputError):
             runs.find(Path(given))
 
@@ -89,7 +89,7 @@ def test_no_path_makes_the_program_stumble(settings: dict[str, Any], house: Path
     host = FakeHost(house / "embeddings")
     before = files(house)
     with suppress(TinvError):
-        job.check(job.configure({**settings, place: path(PATHS[kind], house)}, host), host)
+        checking.check(checking.configure({**settings, place: path(PATHS[kind], house)}, host), host)
     assert files(house) == before
 
 

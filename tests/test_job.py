@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.core.fake import WIDTH
 from tests.fake_host import FakeHost, FakeModel
-from tinv_ext import job, recorder, runs
+from tinv_ext import checking, job, recorder, runs
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import InputError, NotNowError, NumericError
 from tinv_ext.core.files import read_embedding, write_embedding
@@ -178,7 +178,8 @@ def test_no_path_of_this_machine_is_in_the_embedding(host: FakeHost, config: Con
     for path in (path for path in shared if path.parent.name != "images"):
         assert str(tmp_path) not in json.dumps(dict(read_embedding(path).facts))
     assert (
-        run_facts(job.check(config(overwrite=True, **given), host), host)["settings"]["template"] == "my template.txt"
+        run_facts(checking.check(config(overwrite=True, **given), host), host)["settings"]["template"]
+        == "my template.txt"
     )
 
 
@@ -205,7 +206,7 @@ def test_nothing_is_written_when_something_is_wrong(
 def test_values_and_what_they_name_are_told_together(host: FakeHost, tmp_path: Path) -> None:
     """A wrong number, an unknown name and a missing folder: three sentences."""
     with pytest.raises(InputError) as caught:
-        job.configure({"name": "zworble", "steps": "0", "stepps": 1, "images": str(tmp_path / "gone")}, host)
+        checking.configure({"name": "zworble", "steps": "0", "stepps": 1, "images": str(tmp_path / "gone")}, host)
     assert len(caught.value.problems) == 3
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from tests.hosts.small_pipelines import sd1
-from tinv_ext import job
+from tinv_ext import job, trying
 from tinv_ext.core.files import read_embedding
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.trainer import Step
@@ -141,6 +141,6 @@ def test_a_text_is_measured_as_the_model_is_set(
     values = {"name": "zworble-b", "images": str(tmp_path / "images"), "output": str(tmp_path / "runs")}
     host = DiffusersHost(pipeline, tmp_path / "embeddings", {"model_name": "tiny"})
     losses = [
-        job.evaluate_text(TrainConfig.from_dict({**values, "clip_skip": skip}), host, "cat") for skip in (0, 1, 2)
+        trying.evaluate_text(TrainConfig.from_dict({**values, "clip_skip": skip}), host, "cat") for skip in (0, 1, 2)
     ]
     assert losses[0] == losses[1] != losses[2]

@@ -136,7 +136,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(options: dict[str, Any]) -> int:
-    from tinv_ext import job
+    from tinv_ext import checking, job
     from tinv_ext.progress import Progress
 
     given, run = _given(options), options["resume"]
@@ -146,7 +146,7 @@ def _train(options: dict[str, Any]) -> int:
         if run:
             status = job.resume(run, host, given, progress.report, wishes)
         else:
-            status = job.run(job.configure(given, host), host, progress.report, wishes)
+            status = job.run(checking.configure(given, host), host, progress.report, wishes)
     print(f"{status.status.capitalize()} at step {status.steps}.")
     if status.file:
         print(f"The embedding: {status.file}")
@@ -257,11 +257,11 @@ def _lexicon(model: str) -> Lexicon:
 
 
 def _check(options: dict[str, Any]) -> int:
-    from tinv_ext import job
+    from tinv_ext import checking, trying
 
     given = _given(options)
     host = _host(options, given)
-    print("\n".join(_said(job.examine(job.configure(given, host), host))))
+    print("\n".join(_said(trying.examine(checking.configure(given, host), host))))
     return DONE
 
 

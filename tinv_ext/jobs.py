@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tinv_ext import job, runs
+from tinv_ext import checking, job, runs, trying
 from tinv_ext.confinement import Confine
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.paths import path_given
@@ -158,14 +158,14 @@ class Jobs:
         if outside:
             raise InputError(outside)
         host = self._host()
-        return job.check(job.configure(values, host), host)
+        return checking.check(checking.configure(values, host), host)
 
     def examine(self, values: Mapping[str, Any], confine: Confine | None = None) -> Preparation:
         """As `check`, with a step tried out on the model, unless a run has it."""
         found = self.check(values, confine)
         if any(one.status not in OVER for one in self.all()):
             return replace(found, notices=(*found.notices, "No step was tried out, because a run is at work."))
-        return job.examine(found.config, self._host())
+        return trying.examine(found.config, self._host())
 
     def submit(self, values: Mapping[str, Any], confine: Confine | None = None) -> Job:
         """Check the settings and queue a run of them. `InputError` has every problem, and nothing is queued."""
@@ -211,7 +211,7 @@ class Jobs:
             raise InputError(f'There is no run "{id}" in the log directory "{output}". Look at the list of runs again.')
         if str(folder.path) in {one.folder for one in self.all() if one.status not in OVER}:
             raise InputError(f'The run "{id}" is at work. If it is paused, resume its job.')
-        found = job.resumption(folder.path, self._host(), changes)
+        found = checking.resumption(folder.path, self._host(), changes)
         if isinstance(found, Status):
             raise InputError(f'The run "{id}" is {found.status}. Give it more steps (steps) to go on.')
         return self._add(Job(uuid.uuid4().hex, found.config, resumes=folder.path, folder=str(folder.path)))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tinv_ext import events, job, runs
+from tinv_ext import events, job, runs, trying
 from tinv_ext.core.files import read_embedding
 from tinv_ext.core.initial import from_text
 from tinv_ext.core.model import Words
@@ -103,7 +103,9 @@ def described(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig
     return {
         "identity_description": identity(photos(host, f"a {words}", {}), concept),
         "editability_description": editability(edited, concept),
-        "evaluation_description": job.evaluate_text(config.but(name=config.name, overwrite=True), host, f"a {words}"),
+        "evaluation_description": trying.evaluate_text(
+            config.but(name=config.name, overwrite=True), host, f"a {words}"
+        ),
     }
 
 

@@ -16,6 +16,7 @@ WHOLE = {"tinv_ext"}
 CHECKPOINTS = ("tinv_ext.hosts.checkpoints", "tinv_ext.hosts.sd1", "tinv_ext.hosts.sd2", "tinv_ext.hosts.sdxl")
 JOB = ("tinv_ext.job", "tinv_ext.jobs", "tinv_ext.runs", "tinv_ext.events", "tinv_ext.recorder", "tinv_ext.card")
 JOB += ("tinv_ext.confinement", "tinv_ext.standing", "tinv_ext.facts", "tinv_ext.pace", "tinv_ext.templates")
+JOB += ("tinv_ext.checking", "tinv_ext.material", "tinv_ext.trying")
 FILES = ("tinv_ext.conversion", "tinv_ext.inspection", "tinv_ext.shelf")
 HOSTS = ("tinv_ext.hosts.base", "tinv_ext.hosts.text", "tinv_ext.hosts.vae", "tinv_ext.hosts.frugal")
 

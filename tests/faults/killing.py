@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from tinv_ext import job, recorder, runs
+from tinv_ext import job, material, recorder, runs
 from tinv_ext.core import trainer
 from tinv_ext.core.files import atomic, read_embedding
 from tinv_ext.core.settings import TrainConfig
@@ -40,7 +40,7 @@ from tinv_ext.hosts.base import Host
 NAME = "zworble-k"
 PHASES: dict[str, tuple[Any, str]] = {  # what is wrapped; the innermost counts
     "check": (job, "check"),
-    "encode": (job, "_examples"),
+    "encode": (material, "examples"),
     "step": (trainer, "take"),
     "evaluation": (recorder, "evaluate"),
     "state write": (recorder, "save_state"),

@@ -18,7 +18,7 @@ import pages
 import repository
 import samples
 
-from tinv_ext import job, lesson
+from tinv_ext import job, lesson, trying
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.hosts.diffusers import DiffusersHost
 from tinv_ext.toy import heldout, model, variants
@@ -76,7 +76,7 @@ def oracle(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, f
     return {
         "identity_description": lesson.identity(lesson.photos(host, name, {}), concept),
         "editability_description": lesson.editability(edited, concept),
-        "evaluation_description": job.evaluate_text(config, host, name),
+        "evaluation_description": trying.evaluate_text(config, host, name),
     }
 
 
