@@ -66,7 +66,7 @@
         }
         const axis = {stroke: "#888", grid: {stroke: "#8883"}, ticks: {stroke: "#8883"}};
         shown.chart = new uPlot({
-            width, height: 240, scales: {x: {time: false}, rate: {}},
+            width, height: 240, legend: {live: false}, scales: {x: {time: false}, rate: {}},
             axes: [{...axis, label: "step"}, {...axis, size: 64}, {...axis, scale: "rate", side: 1, size: 64, grid: {show: false}}],
             series: [
                 {label: "step"},

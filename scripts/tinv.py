@@ -4,6 +4,5 @@ from modules import script_callbacks
 
 from tinv_ext import webui
 
-script_callbacks.on_after_component(webui.after_component)
 script_callbacks.on_ui_tabs(webui.tabs)
 script_callbacks.on_app_started(webui.add_routes)

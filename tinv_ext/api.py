@@ -18,7 +18,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse
 
-from tinv_ext.core.errors import InputError
+from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.settings import ABOUT, DEFAULTS
 
 if TYPE_CHECKING:
@@ -178,12 +178,12 @@ async def _aside(work: Callable[[], JSONResponse]) -> JSONResponse:
     """Do what reads pictures in a thread of its own, so that the server goes on answering."""
     try:
         return await run_in_threadpool(work)
-    except InputError as error:
+    except TinvError as error:
         raise _refused(error) from error
 
 
-def _refused(error: InputError, code: int = 422) -> HTTPException:
-    return HTTPException(code, {"problems": list(error.problems)})
+def _refused(error: TinvError, code: int = 422) -> HTTPException:
+    return HTTPException(code, {"problems": list(getattr(error, "problems", [str(error)]))})
 
 
 def _guard(credentials: Mapping[str, str]) -> Callable[[Request], None]:

@@ -35,8 +35,16 @@ def _templates_folder() -> Path:
 
 
 def _host() -> Host:
-    from tinv_ext.hosts.a1111.host import A1111Host
+    """The WebUI as it is now. HostError where it cannot be trained in: Forge, for one, has models of another make."""
+    from tinv_ext.core.errors import HostError
 
+    try:
+        from tinv_ext.hosts.a1111.host import A1111Host
+    except ImportError as error:
+        raise HostError(
+            f"This program lacks what training needs of AUTOMATIC1111's WebUI ({error}), so training is off here. "
+            "Train in AUTOMATIC1111's WebUI or reForge, or on the command line; the embedding works here, too."
+        ) from error
     return A1111Host()
 
 
@@ -44,22 +52,29 @@ def tabs() -> list[tuple[Any, str, str]]:
     """For `script_callbacks.on_ui_tabs`: the page, its title and its id."""
     from modules.shared import cmd_opts
 
-    from tinv_ext.hosts.a1111.drawing import samplers, schedulers
+    from tinv_ext.hosts.a1111.lists import samplers, schedulers
     from tinv_ext.ui import page, tab
 
     folder = Path(cmd_opts.embeddings_dir)
-    around = tab.Around({"preview_sampler": samplers(), "preview_scheduler": ["", *schedulers()]}, _txt2img)
+    around = tab.Around({"preview_sampler": samplers(), "preview_scheduler": ["", *schedulers()]}, _txt2img())
     return [(page.build(jobs(), folder, _host, lambda request: confine(), around), tab.TITLE, tab.ID)]
 
 
-_txt2img: dict[str, Any] = {}  # the controls of that tab as they are now, by elem_id
+def _txt2img() -> dict[str, Any]:
+    """The controls of the txt2img tab by elem_id, as the WebUI keeps them for pasting parameters; none in a stranger.
 
+    v1.10.1 modules/infotext_utils.py, `paste_fields`; before v1.8 modules/generation_parameters_copypaste.py.
+    """
+    from importlib import import_module
 
-def after_component(component: Any, **about: Any) -> None:
-    """For `script_callbacks.on_after_component`: remembers the controls of txt2img, whose values previews can take."""
-    name = str(about.get("elem_id") or "")
-    if name.startswith("txt2img_"):
-        _txt2img[name] = component
+    for name in ("infotext_utils", "generation_parameters_copypaste"):
+        try:
+            fields = import_module(f"modules.{name}").paste_fields["txt2img"]["fields"]
+        except (ImportError, AttributeError, KeyError):
+            continue
+        controls = (field[0] for field in fields or ())
+        return {str(control.elem_id): control for control in controls if getattr(control, "elem_id", None)}
+    return {}
 
 
 def add_routes(_: Any, app: Any) -> None:

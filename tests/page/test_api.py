@@ -15,6 +15,7 @@ from PIL import Image
 
 from tinv_ext import api
 from tinv_ext.confinement import confine_to
+from tinv_ext.core.errors import HostError
 from tinv_ext.core.settings import ABOUT
 from tinv_ext.jobs import Jobs
 from tinv_ext.runs import RunFolder, Status
@@ -208,3 +209,16 @@ def test_runs_outside_of_the_open_folders_are_not_told(client: Client, values: d
     assert routes.get("/tinv/v1/runs", params={"output": values["output"]}).status_code == 422
     answer = routes.post("/tinv/v1/resume", params={"output": values["output"], "run": "2026-01-01/a-1"})
     assert "outside of the folders" in answer.json()["detail"]["problems"][0]
+
+
+def test_a_model_that_cannot_be_trained_is_told(client: Client, values: dict[str, Any], jobs: Jobs) -> None:
+    """What the host says is an answer, not a breakdown of the server."""
+
+    def none() -> Any:
+        raise HostError("The loaded model is Stable Diffusion 3; it cannot be trained.")
+
+    jobs._host = none
+    for route in ("check", "train"):
+        answer = client().post(f"/tinv/v1/{route}", json=values)
+        assert answer.status_code == 422
+        assert answer.json()["detail"]["problems"] == ["The loaded model is Stable Diffusion 3; it cannot be trained."]

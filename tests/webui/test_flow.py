@@ -71,6 +71,35 @@ def test_a_run_is_watched_to_its_end(webui: WebUI, page: Tab) -> None:
     assert page.errors == []
 
 
+def test_the_word_is_sent_to_txt2img(page: Tab) -> None:
+    """Its buttons put it behind what stands in either prompt, and open that tab."""
+    page.show("txt2img")
+    page.page.fill("#txt2img_prompt textarea", "a red circle,")
+    for button, area in (("Send to txt2img", "txt2img_prompt"), ("Send to negative prompt", "txt2img_neg_prompt")):
+        page.show()
+        page.page.click(f".tinv-send >> text={button}")
+        page.page.wait_for_selector(f"#{area} textarea", state="visible")
+    assert page.page.input_value("#txt2img_prompt textarea") == "a red circle, zibbo"
+    assert page.page.input_value("#txt2img_neg_prompt textarea") == "zibbo"
+    page.page.fill("#txt2img_neg_prompt textarea", "")
+
+
+def test_previews_take_over_the_values_of_txt2img(page: Tab) -> None:
+    """All of them but a random seed; the schedule type, too."""
+    page.show("txt2img")
+    page.page.fill("#txt2img_prompt textarea", "a photo of [name] on a yellow background")
+    page.page.fill("#txt2img_cfg_scale input[type=number]", "4")
+    page.show()
+    page.group("previews")
+    page.click("tinv_from_txt2img")
+    page.wait("/yellow/.test(document.querySelector('#tinv_preview_prompt textarea').value)")
+    assert page.page.input_value("#tinv_preview_cfg_scale input[type=number]") == "4"
+    assert page.page.input_value("#tinv_preview_sampler input") == "DPM++ 2M"
+    assert page.page.input_value("#tinv_preview_scheduler input") == "Automatic"
+    assert page.page.input_value("#tinv_preview_seed input") == "1"
+    assert page.errors == []
+
+
 def test_the_word_is_used_in_the_txt2img_tab(webui: WebUI, page: Tab) -> None:
     """Typed into the prompt, it draws the thing that the pictures showed."""
     images = page.generate("a photo of zibbo on a yellow background")

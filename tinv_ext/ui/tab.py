@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from tinv_ext.core.errors import InputError
+from tinv_ext.core.errors import TinvError
 from tinv_ext.core.settings import ABOUT, DEFAULTS, GROUPS
 from tinv_ext.jobs import Jobs
 from tinv_ext.ui import history, html, lines, txt2img
@@ -111,8 +111,8 @@ def _rows(names: Sequence[str]) -> list[list[str]]:
 def _told(act: Callable[[], str]) -> str:
     try:
         return act()
-    except InputError as error:
-        return html.problems(error.problems)
+    except TinvError as error:
+        return html.problems(getattr(error, "problems", [str(error)]))
 
 
 def _wish(jobs: Jobs, what: str) -> Callable[[], str]:
@@ -122,7 +122,7 @@ def _wish(jobs: Jobs, what: str) -> Callable[[], str]:
             return html.said("There is no run.")
         try:
             return html.said(f"{one.config.name}: {jobs.wish(one.id, what).status}")
-        except InputError as error:
+        except TinvError as error:
             return html.said(str(error))
 
     return ask

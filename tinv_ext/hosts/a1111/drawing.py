@@ -69,21 +69,6 @@ def _request(request: PictureRequest) -> Any:
     return p
 
 
-def samplers() -> list[str]:
-    """The sampling methods that the page shows, by name."""
-    hidden = set(sd_samplers.samplers_hidden)  # v1.10.1 modules/sd_samplers.py, filled from the settings
-    return [sampler.name for sampler in sd_samplers.samplers if sampler.name not in hidden]
-
-
-def schedulers() -> list[str]:
-    """The schedule types by the names that the page shows; none in a WebUI older than v1.9."""
-    try:
-        from modules import sd_schedulers
-    except ImportError:
-        return []
-    return [scheduler.label for scheduler in sd_schedulers.schedulers]
-
-
 @contextmanager
 def known_for_now(sd_model: Any, words: Words) -> Iterator[None]:
     """The words in the embedding database, in front of what stood there under their names.

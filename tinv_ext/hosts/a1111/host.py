@@ -17,9 +17,10 @@ from tinv_ext.core.previews import PictureRequest
 from tinv_ext.core.prompts import Word
 from tinv_ext.hosts.a1111.additions import worn_loras
 from tinv_ext.hosts.a1111.buttons import Interrupt
-from tinv_ext.hosts.a1111.drawing import draw, samplers, schedulers
+from tinv_ext.hosts.a1111.drawing import draw
 from tinv_ext.hosts.a1111.encoders import lexicon
 from tinv_ext.hosts.a1111.kinds import family, loaded_model
+from tinv_ext.hosts.a1111.lists import samplers, schedulers
 from tinv_ext.hosts.a1111.model import WebuiModel
 from tinv_ext.hosts.a1111.places import Movable
 from tinv_ext.hosts.a1111.session import session
