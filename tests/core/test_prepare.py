@@ -265,7 +265,7 @@ def test_a_run_that_only_lacks_its_file_may_go_on(ready: Prepare) -> None:
 def test_previews_without_a_prompt_are_told(ready: Prepare) -> None:
     """Before the run, and only if there are to be any."""
     assert "there is no preview prompt (preview_prompt)" in told(ready, preview_every=5, preview_prompt=" \n ")[0]
-    ready(preview_prompt="")
+    ready(preview_every=0, preview_prompt="")
 
 
 def test_captions_that_cannot_be_read_are_all_named(ready: Prepare, folder: Path) -> None:
