@@ -140,8 +140,6 @@ def test_a_variant_without_weights_is_told(tmp_path: Path) -> None:
 
 def lesson(variant: str, folder: Path) -> dict[str, Any]:
     """The figures of one concept taught at a reduced budget."""
-    if not variants.file_of(variant).is_file():
-        pytest.skip(f"the weights of {variant} are not shipped yet: tools/toy/train.py --variant {variant}")
     command = [sys.executable, str(TOOLS / "learn.py"), "--variant", variant, "--concepts", "purple-moon"]
     command += ["--seeds", "1", "--steps", "100", "--json", str(folder / "one.json")]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -153,12 +151,15 @@ def lesson(variant: str, folder: Path) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", variants.VARIANTS)
 def test_a_word_learns_its_concept(variant: str, tmp_path: Path) -> None:
-    """The gap to the full description, what the judge sees, other backgrounds; controls: rate 0, other concepts."""
+    """The gap to the full description, what the judge sees, other backgrounds; controls: rate 0, other concepts.
+
+    Measured: gap 1.00 (v_prediction) and 1.06 (sdxl), identity 0.94 and 1.00, editability that of the description.
+    """
     one = lesson(variant, tmp_path)
     gap = one["evaluation_before"] - one["evaluation_description"]
     assert gap > 0.01
-    assert one["evaluation_before"] - one["evaluation_after"] > 0.8 * gap
-    assert one["identity_after"] >= 0.6
-    assert one["editability"] >= 0.8 * one["editability_description"]
+    assert one["evaluation_before"] - one["evaluation_after"] > 0.9 * gap
+    assert one["identity_after"] >= 0.8
+    assert one["editability"] >= 0.85 * one["editability_description"]
     assert one["identity_before"] <= 0.2
     assert max(share for name, share in one["shows"].items() if name != "purple-moon") <= 0.2
