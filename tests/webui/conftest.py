@@ -44,7 +44,7 @@ def start(
 ) -> Callable[..., AbstractContextManager[server.WebUI]]:
     """Starts the WebUI with flags and settings in a fresh data folder, its home, which has pictures in it."""
 
-    def begin(*flags: str, **settings: Any) -> AbstractContextManager[server.WebUI]:
+    def begin(*flags: str, checkpoint: Path = checkpoint, **settings: Any) -> AbstractContextManager[server.WebUI]:
         data = tmp_path_factory.mktemp("data")
         shutil.copytree(SAMPLES / CONCEPT, data / "pictures" / CONCEPT)
         other = data / "models" / "Stable-diffusion" / server.OTHER

@@ -112,6 +112,7 @@ def running(
         port = free.getsockname()[1]
     log = data / "webui.log"
     own = {"HOME": str(data), "USERPROFILE": str(data)}  # caches, and what ~ means, are not the user's
+    own["TINV_ARCHITECTURES"] = str(checkpoint.parent) if list(checkpoint.parent.glob("*.json")) else ""
     command = [python, "launch.py", *FLAGS, "--port", str(port), "--data-dir", str(data), "--ckpt", str(checkpoint)]
     with log.open("wb") as out:
         process = subprocess.Popen(

@@ -12,6 +12,11 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from modules import script_callbacks
 
+if os.environ.get("TINV_ARCHITECTURES"):  # a folder with small OpenCLIP models, for checkpoints that have one
+    import open_clip
+
+    open_clip.add_model_config(os.environ["TINV_ARCHITECTURES"])
+
 ASKED = Path(os.environ["TINV_REPOSITORY"]) / "tests" / "webui" / "inside" / "asked.py"
 
 
