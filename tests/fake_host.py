@@ -96,5 +96,8 @@ class FakeHost:
     def give_way(self) -> None:
         return None
 
+    def approve(self, file: Path) -> None:
+        return None
+
     def interrupted(self) -> bool:
         return False

@@ -266,7 +266,7 @@ class Recorder:
 
     def _write_embedding(self, kind: str, path: Path) -> None:
         make_folder(path.parent)
-        patiently(None, lambda: write_embedding(self._embedding(path.stem), path))
+        patiently(None, lambda: write_embedding(self._embedding(path.stem), path, approve=self.host.approve))
         self.standing.report(Wrote(kind, self.state.step, path))
 
     def _put_card(self, file: Path) -> None:

@@ -84,6 +84,10 @@ class Host(Protocol):
         """Whether somebody has asked the program to interrupt what it does, since `training()` was entered."""
         ...
 
+    def approve(self, file: Path) -> None:
+        """Look at an embedding's file before it takes its place. HostError where prompts could not use it."""
+        ...
+
     def refresh_embeddings(self) -> None:
         """Make what was written into `embeddings_folder` usable in the next prompt."""
         ...

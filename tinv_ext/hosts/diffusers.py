@@ -214,6 +214,9 @@ class DiffusersHost:
     def give_way(self) -> None:
         return None
 
+    def approve(self, file: Path) -> None:
+        return None
+
     def interrupted(self) -> bool:
         return False
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.hosts.a1111.ldm_model import needs_ldm
 from tests.hosts.a1111.test_turns import PATIENCE, guest, wait_until
-from tinv_ext.core.errors import NotNowError
+from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.errors import HostError, NotNowError
+from tinv_ext.core.files import write_embedding
 
 pytestmark = needs_ldm
 
@@ -60,3 +64,19 @@ def test_what_a_guest_has_switched_can_be_switched_back(webui: Any, change: str)
     info.model_name, webui.shared.opts.CLIP_stop_at_last_layers = name, skip
     with webui.host.training(1):
         pass
+
+
+def test_a_file_that_the_webui_would_refuse_takes_no_place(webui: Any, tmp_path: Path) -> None:
+    """Its own checker is asked before the old file is replaced; what it takes is written."""
+    embedding, path = Embedding("zibbo", {"clip_l": torch.ones(1, 64)}), tmp_path / "zibbo.pt"
+    write_embedding(embedding, path, approve=webui.host.approve)
+    before = path.read_bytes()
+
+    def refuse(filename: str, extra_handler: Any) -> None:
+        raise ValueError("bad file inside")
+
+    webui.patch.setattr(webui.modules["modules.safe"], "check_pt", refuse)
+    with pytest.raises(HostError, match=r"would refuse the embedding \(bad file inside\)"):
+        write_embedding(embedding, path, approve=webui.host.approve)
+    assert path.read_bytes() == before
+    write_embedding(embedding, tmp_path / "zibbo.safetensors", approve=webui.host.approve)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import pickle
 import random
 import threading
 from pathlib import Path
@@ -18,6 +19,20 @@ import torch
 from PIL import Image
 
 from tinv_ext.core.files import read_embedding
+
+
+class _Unpickler(pickle.Unpickler):
+    """Tensors without numbers, as the WebUI's own makes them."""
+
+    def persistent_load(self, saved: Any) -> Any:
+        return torch.storage.TypedStorage()
+
+
+def check_pt(filename: str, extra_handler: Any) -> None:
+    """As modules/safe.py, as far as it goes for a file of ours: five pickles in a row."""
+    with open(filename, "rb") as file:
+        for _ in range(5):
+            _Unpickler(file).load()
 
 
 class FifoLock:
@@ -178,6 +193,7 @@ def names(sd_model: Any, folder: Path) -> dict[str, dict[str, Any]]:
         "modules.sd_models": {"rescale_zero_terminal_snr_abar": lambda kept: kept},
         "modules.sd_unet": {"current_unet": None},
         "modules.sd_vae": {"get_loaded_vae_name": lambda: None},
+        "modules.safe": {"check_pt": check_pt},
         "modules.sd_samplers": {"all_samplers_map": {"DDIM": None, "Euler a": None}},
         "modules.lowvram": {"module_in_gpu": None, "send_everything_to_cpu": lambda: None},
         "modules.call_queue": {"queue_lock": FifoLock()},

@@ -23,12 +23,18 @@ from tinv_ext.core.files.webui import webui_values
 Encode = Callable[[Embedding], bytes]
 
 
-def write_embedding(embedding: Embedding, path: Path, *, format: str | None = None) -> None:  # noqa: A002 (the word that users give)
+def write_embedding(
+    embedding: Embedding,
+    path: Path,
+    *,
+    format: str | None = None,  # noqa: A002 (the word that users give)
+    approve: Callable[[Path], None] = lambda written: None,
+) -> None:
     """Write `embedding` to `path`, all of it or nothing.
 
     `format` is a key of FORMATS, or FOLDER for a folder of diffusers; without it the suffix decides (DEFAULTS). Each
-    file is read back and compared before it replaces what was there. Raises InputError when the format cannot hold
-    this embedding, HostError when the disk refuses.
+    file is read back and compared before it replaces what was there, and `approve` may refuse it. Raises InputError
+    when the format cannot hold this embedding, HostError when the disk refuses.
     """
     chosen = format or DEFAULTS.get(path.suffix.lower())
     if chosen == FOLDER:
@@ -47,6 +53,7 @@ def write_embedding(embedding: Embedding, path: Path, *, format: str | None = No
         file.write(data)
         file.flush()
         _check(embedding, Path(file.name), path)
+        approve(Path(file.name))
 
 
 def _check(embedding: Embedding, written: Path, target: Path) -> None:
