@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,4 +58,5 @@ def test_the_checkpoint_loads_strictly_into_ldm_and_makes_the_same(
 
 
 def _installed(name: str) -> bool:
-    return importlib.util.find_spec(name.partition(".")[0]) is not None
+    package = name.partition(".")[0]
+    return package in sys.modules or importlib.util.find_spec(package) is not None  # another test may stand in for it
