@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 # Python 3.10 is what the users have. tomllib is newer: the one import of it falls back to tomli (tests/boundaries).
 PACKAGE := $(wildcard tinv_ext scripts install.py preload.py)
-STRICT := $(wildcard tinv_ext/core $(addprefix tinv_ext/,job.py checking.py material.py trying.py templates.py jobs.py runs.py events.py recorder.py standing.py facts.py pace.py card.py conversion.py inspection.py shelf.py hosts/base.py))
+STRICT := $(wildcard tinv_ext/core tinv_ext/run tinv_ext/library tinv_ext/server/job_queue.py tinv_ext/server/templates.py tinv_ext/hosts/base.py)
 WORKERS ?= 2
 # A file stays with one worker: its tests share what is dear to make.
 EVERYDAY := -m "not slow and not webui" -n $(WORKERS) --dist loadfile
@@ -84,7 +84,7 @@ endif
 # The page is the only thing that gradio makes a difference to.
 ifeq ($(PINS_CAN),1)
 test-gradio4: $(GRADIO4)/.stamp
-	$(GRADIO4_PY) -m pytest tests/page $(EVERYDAY) -p no:cacheprovider
+	$(GRADIO4_PY) -m pytest tests/ui $(EVERYDAY) -p no:cacheprovider
 else
 test-gradio4:
 	@echo "NOT TESTED under gradio 4.40: the wheels of its set exist for Python 3.10 and 3.11. Set PYTHON to one of these."
@@ -134,7 +134,7 @@ bench: $(VENV)/.stamp
 
 docs: $(VENV)/.stamp
 	$(PY) tools/docs.py
-	TINV_WRITE_DOCS=1 $(PY) -m pytest -q tests/core/test_files_matrix.py -k documentation
+	TINV_WRITE_DOCS=1 $(PY) -m pytest -q tests/core/formats/test_matrix.py -k documentation
 
 clean:
 	rm -rf demo build .pytest_cache .ruff_cache .mypy_cache .hypothesis

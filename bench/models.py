@@ -11,7 +11,7 @@ import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from tinv_ext.hosts.checkpoints.sizes import SHIPPED, of_folder
+from tinv_ext.hosts.diffusers.checkpoint.sizes import SHIPPED, of_folder
 from tinv_ext.toy import parts
 
 

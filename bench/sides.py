@@ -1,6 +1,6 @@
 """The steps that are timed against each other, each over the same pictures, prompts and draws.
 
-- ours: `tinv_ext.core.trainer.train` on the offline host, as a run calls it.
+- ours: `tinv_ext.core.training.trainer.train` on the offline host, as a run calls it.
 - built-in: the semantics of AUTOMATIC1111 v1.10.1 `modules/textual_inversion/textual_inversion.py`. Its UNet is not
   frozen, so that each backward computes the gradient of every weight and adds it to those of all steps before; ldm's
   ResBlocks and transformer blocks always recompute their activations (`use_checkpoint: True` in v1-inference.yaml);
@@ -24,19 +24,19 @@ from diffusers import StableDiffusionPipeline
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from torch import Tensor
 
-from tinv_ext.core.captions import CaptionRules
-from tinv_ext.core.dataset import Batch, Dataset, Example
-from tinv_ext.core.images import whole
-from tinv_ext.core.latents import LatentDistribution
-from tinv_ext.core.losses import denoising_loss, draw
+from tinv_ext.core.data.captions import CaptionRules
+from tinv_ext.core.data.dataset import Batch, Dataset, Example
+from tinv_ext.core.data.images import whole
+from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.noise import NoiseSchedule
-from tinv_ext.core.prompts import PromptReader, Word
-from tinv_ext.core.schedules import parse_schedule
-from tinv_ext.core.state import State, new_state
-from tinv_ext.core.trainer import Plan, train
-from tinv_ext.hosts.diffusers import DiffusersHost
-from tinv_ext.hosts.pipelines import text_encoders
-from tinv_ext.hosts.text import standing_in
+from tinv_ext.core.prompts.reader import PromptReader, Word
+from tinv_ext.core.training.losses import denoising_loss, draw
+from tinv_ext.core.training.schedules import parse_schedule
+from tinv_ext.core.training.state import State, new_state
+from tinv_ext.core.training.trainer import Plan, train
+from tinv_ext.hosts.diffusers.host import DiffusersHost
+from tinv_ext.hosts.diffusers.pipelines import text_encoders
+from tinv_ext.hosts.prompt_vectors import standing_in
 
 WORD = "zworble"
 FOREVER = 10**9

@@ -1,9 +1,13 @@
-"""What holds for every test: no network, no telemetry, one thread, nothing read from or left in the user's folders."""
+"""What holds for every test: no network, no telemetry, one thread, nothing read from or left in the user's folders;
+and CLIP's real tokenizer, with a table of small vectors that tell their token.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 _home = tempfile.TemporaryDirectory(prefix="tinv-tests-")
 
@@ -20,9 +24,42 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
 )
 
-import torch  # noqa: E402  (the environment first)
+import pytest  # noqa: E402  (the environment first)
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from tests.paths import CLIP_TOKENIZER  # noqa: E402
+from tinv_ext.core.prompts.reader import Tokenizer  # noqa: E402
+from tinv_ext.hosts.prompt_vectors import ClipTokenizer  # noqa: E402
 
 torch.set_num_threads(1)
 
 if not os.environ.get("WEBUI"):
     collect_ignore = ["webui"]  # needs the real WebUI: `make test-webui`
+
+
+@dataclass(frozen=True)
+class SmallLexicon:
+    """CLIP's tokens with vectors of width 4 that tell the token: (id, id+1, id+2, id+3)."""
+
+    tokenizer: Tokenizer
+    widths: Mapping[str, int]
+
+    def token_vectors(self, ids: Sequence[int]) -> dict[str, Tensor]:
+        return {
+            name: torch.tensor(ids).view(-1, 1) + torch.arange(width).float() for name, width in self.widths.items()
+        }
+
+
+@pytest.fixture(scope="session")
+def clip() -> ClipTokenizer:
+    """CLIP's byte-pair encoding with its real vocabulary."""
+    from transformers import CLIPTokenizer
+
+    return ClipTokenizer(CLIPTokenizer.from_pretrained(str(CLIP_TOKENIZER), local_files_only=True))
+
+
+@pytest.fixture(scope="session")
+def lexicon(clip: ClipTokenizer) -> SmallLexicon:
+    """A Stable Diffusion 1 of width 4."""
+    return SmallLexicon(clip, {"clip_l": 4})

@@ -12,13 +12,13 @@ from PIL import Image
 from torch import Tensor
 
 from tests.core.fake import WIDTH, Fake, Letters
+from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.errors import FormatError
-from tinv_ext.core.files import read_embedding
-from tinv_ext.core.initial import unfit
-from tinv_ext.core.latents import LatentDistribution
+from tinv_ext.core.formats import read_embedding
+from tinv_ext.core.generation import PictureRequest
 from tinv_ext.core.model import Model, Words
-from tinv_ext.core.previews import PictureRequest
-from tinv_ext.core.prompts import Word
+from tinv_ext.core.preflight.initial_vectors import unfit
+from tinv_ext.core.prompts.reader import Word
 
 
 class Letter(Letters):

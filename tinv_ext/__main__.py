@@ -2,6 +2,6 @@
 
 import sys
 
-from tinv_ext.cli import main
+from tinv_ext.cli.main import main
 
 sys.exit(main())

@@ -10,9 +10,9 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from tinv_ext import api
 from tinv_ext.hosts.base import Host
-from tinv_ext.jobs import Jobs
+from tinv_ext.server import api
+from tinv_ext.server.job_queue import Jobs
 from tinv_ext.ui import page as ui_page
 from tinv_ext.ui import tab
 

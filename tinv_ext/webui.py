@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tinv_ext.confinement import Confine
     from tinv_ext.hosts.base import Host
-    from tinv_ext.jobs import Jobs
+    from tinv_ext.server.allowed_paths import Confine
+    from tinv_ext.server.job_queue import Jobs
 
 
 @cache
@@ -22,8 +22,8 @@ def jobs() -> Jobs:
     """The jobs of this process. Runs lie in the data folder (--data-dir), as everything else that the WebUI writes."""
     from modules import paths
 
-    from tinv_ext.jobs import Jobs
-    from tinv_ext.templates import Templates
+    from tinv_ext.server.job_queue import Jobs
+    from tinv_ext.server.templates import Templates
 
     return Jobs(_host, Path(paths.data_path), Templates(_templates_folder()))
 
@@ -52,7 +52,7 @@ def tabs() -> list[tuple[Any, str, str]]:
     """For `script_callbacks.on_ui_tabs`: the page, its title and its id."""
     from modules.shared import cmd_opts
 
-    from tinv_ext.hosts.a1111.lists import samplers, schedulers
+    from tinv_ext.hosts.webui.samplers import samplers, schedulers
     from tinv_ext.ui import page, tab
 
     folder = Path(cmd_opts.embeddings_dir)
@@ -81,7 +81,7 @@ def add_routes(_: Any, app: Any) -> None:
     """For `script_callbacks.on_app_started`. What changes anything is there only where the WebUI's own API is."""
     from modules.shared import cmd_opts
 
-    from tinv_ext import api
+    from tinv_ext.server import api
 
     api.add_routes(app, jobs(), bool(cmd_opts.api or cmd_opts.nowebui), credentials(cmd_opts.api_auth), confine())
 
@@ -103,7 +103,7 @@ def confine() -> Confine | None:
     from modules import paths
     from modules.shared import cmd_opts
 
-    from tinv_ext.confinement import confine_to
+    from tinv_ext.server.allowed_paths import confine_to
 
     if not cmd_opts.disable_extension_access:
         return None

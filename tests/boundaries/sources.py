@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def files() -> list[Path]:
 
 
 def module_name(path: Path) -> str:
-    """`tinv_ext/core/files/__init__.py` → `tinv_ext.core.files`."""
+    """`tinv_ext/core/formats/__init__.py` → `tinv_ext.core.formats`."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -55,7 +55,7 @@ def _imports(node: ast.AST, package: str, deferred: bool) -> Iterator[Import]:
 
 
 def absolute(node: ast.ImportFrom, package: str) -> str:
-    """`from ..errors import x` in package `tinv_ext.core.files` → `tinv_ext.core.errors`."""
+    """`from ..errors import x` in package `tinv_ext.core.formats` → `tinv_ext.core.errors`."""
     if not node.level:
         return node.module or ""
     kept = package.split(".")[: len(package.split(".")) - node.level + 1]

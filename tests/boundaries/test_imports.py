@@ -13,40 +13,34 @@ NUMBERS = {"torch", "numpy", "PIL", "safetensors"}
 OFFLINE = NUMBERS | {"diffusers", "transformers", "yaml"}
 WEBUI = {"modules", "ldm", "sgm", "open_clip", "torch"}
 WHOLE = {"tinv_ext"}
-CHECKPOINTS = ("tinv_ext.hosts.checkpoints", "tinv_ext.hosts.sd1", "tinv_ext.hosts.sd2", "tinv_ext.hosts.sdxl")
-JOB = ("tinv_ext.job", "tinv_ext.jobs", "tinv_ext.runs", "tinv_ext.events", "tinv_ext.recorder", "tinv_ext.card")
-JOB += ("tinv_ext.confinement", "tinv_ext.standing", "tinv_ext.facts", "tinv_ext.pace", "tinv_ext.templates")
-JOB += ("tinv_ext.checking", "tinv_ext.material", "tinv_ext.trying")
-FILES = ("tinv_ext.conversion", "tinv_ext.inspection", "tinv_ext.shelf")
-HOSTS = ("tinv_ext.hosts.base", "tinv_ext.hosts.text", "tinv_ext.hosts.vae", "tinv_ext.hosts.frugal")
+# What hosts share, on the ground floor of hosts/.
+HOSTS = ("tinv_ext.hosts.base", "tinv_ext.hosts.prompt_vectors", "tinv_ext.hosts.vae", "tinv_ext.hosts.checkpointing")
+ENGINE = {"tinv_ext.core", "tinv_ext.hosts.base"}
 
 # part: (its modules, what it may import beside the standard library). The longest prefix decides the part.
 PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "root": (("tinv_ext",), set()),
     "core": (("tinv_ext.core",), NUMBERS | {"tinv_ext.core"}),
-    "job": (JOB, NUMBERS | {"tinv_ext.core", "tinv_ext.hosts.base"} | set(JOB)),
-    "files": (FILES, NUMBERS | {"tinv_ext.core", "tinv_ext.hosts.base", "tinv_ext.runs", *FILES}),
+    "run": (("tinv_ext.run",), NUMBERS | ENGINE | {"tinv_ext.run"}),
+    "server": (("tinv_ext.server",), ENGINE | {"tinv_ext.run", "tinv_ext.server"}),
+    "api": (("tinv_ext.server.api",), {"fastapi", "pydantic"} | WHOLE),
+    "library": (("tinv_ext.library",), NUMBERS | ENGINE | {"tinv_ext.library", "tinv_ext.run.run_folder"}),
     "hosts": (("tinv_ext.hosts",), set()),
     "base": (HOSTS, NUMBERS | {"tinv_ext.core"}),
+    "diffusers": (("tinv_ext.hosts.diffusers",), OFFLINE | {"tinv_ext.core", "tinv_ext.hosts.diffusers", *HOSTS}),
+    "webui host": (("tinv_ext.hosts.webui",), NUMBERS | WEBUI | {"tinv_ext.core", "tinv_ext.hosts.webui", *HOSTS}),
     "a1111": (
         ("tinv_ext.hosts.a1111",),
-        NUMBERS | WEBUI | {"tinv_ext.core", "tinv_ext.hosts.a1111", *HOSTS},
-    ),
-    "diffusers": (
-        ("tinv_ext.hosts.diffusers", "tinv_ext.hosts.pipelines", "tinv_ext.hosts.loading", *CHECKPOINTS),
-        OFFLINE
-        | {"tinv_ext.core", *HOSTS}
-        | {"tinv_ext.hosts.diffusers", "tinv_ext.hosts.pipelines", "tinv_ext.hosts.loading", *CHECKPOINTS},
+        NUMBERS | WEBUI | {"tinv_ext.core", "tinv_ext.hosts.webui", "tinv_ext.hosts.a1111", *HOSTS},
     ),
     "ui": (
         ("tinv_ext.ui",),
-        {"gradio", "modules", "tinv_ext.core.settings", "tinv_ext.core.errors", "tinv_ext.core.prepare"}
-        | {"tinv_ext.core.combining", "tinv_ext.jobs", "tinv_ext.templates", "tinv_ext.ui", *FILES},
+        {"gradio", "modules", "tinv_ext.core.settings", "tinv_ext.core.errors", "tinv_ext.core.preflight.prepare"}
+        | {"tinv_ext.server.job_queue", "tinv_ext.server.templates", "tinv_ext.library", "tinv_ext.ui"},
     ),
-    "api": (("tinv_ext.api",), {"fastapi", "pydantic"} | WHOLE),
-    "cli": (("tinv_ext.cli", "tinv_ext.cli_embeddings", "tinv_ext.__main__"), WHOLE),
-    "progress": (("tinv_ext.progress",), {"tqdm", "tinv_ext.core", *JOB}),
-    "lesson": (("tinv_ext.lesson", "tinv_ext.demo"), NUMBERS | {"matplotlib"} | WHOLE),
+    "cli": (("tinv_ext.cli", "tinv_ext.__main__"), WHOLE),
+    "progress": (("tinv_ext.cli.progress",), {"tqdm", "tinv_ext.core", "tinv_ext.run"}),
+    "demo": (("tinv_ext.demo",), NUMBERS | {"matplotlib"} | WHOLE),
     "standalone": (("tinv_ext.standalone",), {"gradio", "fastapi", "uvicorn"} | WHOLE),
     "toy": (("tinv_ext.toy",), OFFLINE | {"tinv_ext.core", "tinv_ext.toy"}),
     "webui": (("tinv_ext.webui",), {"modules"} | WHOLE),
@@ -55,7 +49,14 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
 }
 # These call any part, but only from inside a function: `--help` must not wait for torch.
 LATE = {"api", "cli", "webui"}
-LATE_TOP = {"tinv_ext.core", "tinv_ext.cli", "tinv_ext.cli_embeddings", "tinv_ext.api", "fastapi", "pydantic"}
+LATE_TOP = {
+    "tinv_ext.core",
+    "tinv_ext.cli.main",
+    "tinv_ext.cli.embeddings",
+    "tinv_ext.server.api",
+    "fastapi",
+    "pydantic",
+}
 EVERYONE = set(sys.stdlib_module_names) | {"tomllib", "tomli", "tinv_ext.__version__"}
 
 
@@ -100,21 +101,21 @@ def test_each_file_imports_only_what_its_part_may() -> None:
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("tinv_ext.core.trainer", "import diffusers"),
-        ("tinv_ext.core.trainer", "from ..hosts import base"),
-        ("tinv_ext.core.trainer", "def f():\n    import gradio"),
-        ("tinv_ext.core.trainer", "from modules import shared"),
-        ("tinv_ext.job", "from tinv_ext.hosts.diffusers import Host"),
-        ("tinv_ext.runs", "from .hosts import diffusers"),
+        ("tinv_ext.core.training.trainer", "import diffusers"),
+        ("tinv_ext.core.training.trainer", "from ...hosts import base"),
+        ("tinv_ext.core.training.trainer", "def f():\n    import gradio"),
+        ("tinv_ext.core.training.trainer", "from modules import shared"),
+        ("tinv_ext.run.runner", "from tinv_ext.hosts.diffusers import Host"),
+        ("tinv_ext.run.run_folder", "from ..hosts import diffusers"),
         ("tinv_ext.hosts.base", "import transformers"),
         ("tinv_ext.hosts.a1111.model", "import gradio"),
         ("tinv_ext.hosts.a1111.model", "from tinv_ext.hosts import diffusers"),
-        ("tinv_ext.hosts.loading", "from modules import sd_models"),
+        ("tinv_ext.hosts.diffusers.open", "from modules import sd_models"),
         ("tinv_ext.ui.tab", "import torch"),
         ("tinv_ext.ui.tab", "from tinv_ext.core.trainer import train"),
-        ("tinv_ext.cli", "def run():\n    import torch"),
-        ("tinv_ext.cli", "from tinv_ext.job import run"),
-        ("tinv_ext.api", "import gradio"),
+        ("tinv_ext.cli.main", "def run():\n    import torch"),
+        ("tinv_ext.cli.main", "from tinv_ext.job import run"),
+        ("tinv_ext.server.api", "import gradio"),
         ("tinv_ext.toy.export", "from tinv_ext.job import run"),
         ("scripts.tinv", "import torch"),
     ],
@@ -128,12 +129,12 @@ def test_a_forbidden_import_is_found(module: str, line: str) -> None:
     ("module", "line"),
     [
         (
-            "tinv_ext.core.trainer",
-            "import torch.nn.functional as F\nfrom PIL import Image\nfrom .errors import InputError",
+            "tinv_ext.core.training.trainer",
+            "import torch.nn.functional as F\nfrom PIL import Image\nfrom ..errors import InputError",
         ),
-        ("tinv_ext.job", "from tinv_ext.hosts.base import Host\nfrom tinv_ext import runs"),
-        ("tinv_ext.cli", "def run():\n    from tinv_ext.hosts.diffusers import open_host"),
-        ("tinv_ext.hosts.diffusers", "from diffusers import StableDiffusionPipeline"),
+        ("tinv_ext.run.runner", "from tinv_ext.hosts.base import Host\nfrom tinv_ext.run import run_folder"),
+        ("tinv_ext.cli.main", "def run():\n    from tinv_ext.hosts.diffusers import open_host"),
+        ("tinv_ext.hosts.diffusers.host", "from diffusers import StableDiffusionPipeline"),
         ("scripts.tinv", "from modules import script_callbacks\nfrom tinv_ext import webui"),
     ],
 )

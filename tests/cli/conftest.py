@@ -11,7 +11,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image, ImageDraw
 
 from tests.hosts.conftest import tiny_pipeline  # noqa: F401  (a fixture)
-from tinv_ext.cli import main
+from tinv_ext.cli.main import main
 
 
 @dataclass(frozen=True)

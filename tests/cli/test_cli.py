@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.cli.conftest import Said
-from tinv_ext.cli import main
-from tinv_ext.core.files import read_embedding
+from tinv_ext.cli.main import main
+from tinv_ext.core.formats import read_embedding
 
 Tinv = Callable[..., Said]
 SHORT = ("--steps", 6, "--batch-size", 2, "--evaluate-every", 3, "--checkpoint-every", 3, "--save-every", 3)

@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import save_file
 
 from tests.cli.conftest import Said
-from tinv_ext import cli_embeddings
-from tinv_ext.cli import main
-from tinv_ext.core.combining import FILLS
+from tinv_ext.cli import embeddings
+from tinv_ext.cli.main import main
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.files import FOLDER, FORMATS, read_embedding, write_embedding
-from tinv_ext.hosts.diffusers import DiffusersHost
+from tinv_ext.core.formats import FOLDER, FORMATS, read_embedding, write_embedding
+from tinv_ext.hosts.diffusers.host import DiffusersHost
+from tinv_ext.library.combine import FILLS
 
 Run = Callable[..., Said]
 VECTORS = torch.linspace(-1, 1, 1536).view(2, 768)
@@ -38,8 +38,8 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
 def test_the_formats_and_fills_of_the_help_are_those_that_there_are() -> None:
     """They are written down twice so that `--help` does not wait for torch."""
-    assert set(cli_embeddings.FORMATS) == {*FORMATS, FOLDER}
-    assert cli_embeddings.FILLS == FILLS
+    assert set(embeddings.FORMATS) == {*FORMATS, FOLDER}
+    assert embeddings.FILLS == FILLS
 
 
 def test_convert_says_where_the_file_is(run: Run, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_inspect_reads_any_file_and_speaks_json(run: Run, tmp_path: Path) -> Non
 
 def test_inspect_with_a_model_names_the_nearest_words(run: Run, tmp_path: Path, model_folder: Path) -> None:
     """Vectors that were taken from words of the model are nearest to these; another model's are told to be so."""
-    from tinv_ext.hosts.loading import open_pipeline
+    from tinv_ext.hosts.diffusers.open import open_pipeline
 
     host = DiffusersHost(open_pipeline(model_folder), tmp_path / "none", {})
     vectors = host.lexicon.token_vectors(host.lexicon.tokenizer.ids("cat house"))

@@ -7,9 +7,9 @@ import io
 import pytest
 
 from tests.fake_host import FakeHost
-from tests.test_job import Configure, config, host  # noqa: F401  (fixtures)
-from tinv_ext import job
-from tinv_ext.progress import Progress
+from tests.run.test_runner import Configure, config, host  # noqa: F401  (fixtures)
+from tinv_ext.cli.progress import Progress
+from tinv_ext.run import runner
 
 
 class Hung(io.StringIO):
@@ -30,7 +30,7 @@ class Hung(io.StringIO):
 def test_a_closed_terminal_ends_no_run(host: FakeHost, config: Configure, writes: int) -> None:  # noqa: F811
     """Broken at the first word or in the midst of a bar."""
     with Progress(Hung(writes)) as progress:
-        assert job.run(config(save_every=2), host, progress.report).status == "finished"
+        assert runner.run(config(save_every=2), host, progress.report).status == "finished"
     with Progress(io.StringIO()) as progress:
         progress._stream.close()
-        assert job.run(config(overwrite=True), host, progress.report).status == "finished"
+        assert runner.run(config(overwrite=True), host, progress.report).status == "finished"

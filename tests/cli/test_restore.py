@@ -9,11 +9,11 @@ import torch
 
 from tests.core.fake import WIDTH
 from tests.fake_host import FakeHost
-from tests.test_job import Configure, Watch, config, host  # noqa: F401  (fixtures)
-from tinv_ext import job
-from tinv_ext.cli import main
+from tests.run.test_runner import Configure, Watch, config, host  # noqa: F401  (fixtures)
+from tinv_ext.cli.main import main
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.files import read_embedding, write_embedding
+from tinv_ext.core.formats import read_embedding, write_embedding
+from tinv_ext.run import runner
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def replacing(host: FakeHost, config: Configure, tmp_path: Path) -> Path:  # noq
     folder.mkdir()
     write_embedding(Embedding("zworble", {"clip_l": torch.ones(1, WIDTH)}), folder / "zworble.pt")
     watch = Watch()
-    job.run(config(overwrite=True), host, watch)
-    job.resume(watch.folder.path, host, {"steps": 8})
+    runner.run(config(overwrite=True), host, watch)
+    runner.resume(watch.folder.path, host, {"steps": 8})
     return watch.folder.path
 
 

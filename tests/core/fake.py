@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tinv_ext.core.captions import CaptionRules
-from tinv_ext.core.dataset import Dataset, Example
-from tinv_ext.core.images import Framing, whole
-from tinv_ext.core.latents import LatentDistribution
+from tinv_ext.core.data.captions import CaptionRules
+from tinv_ext.core.data.dataset import Dataset, Example
+from tinv_ext.core.data.images import Framing, whole
+from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.noise import NoiseSchedule, scaled_linear
-from tinv_ext.core.prompts import Prompt, PromptReader, Word
-from tinv_ext.core.state import State, new_state
+from tinv_ext.core.prompts.reader import Prompt, PromptReader, Word
+from tinv_ext.core.training.state import State, new_state
 
 WIDTH = 6
 

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from tests.test_job import config, host  # noqa: F401  (fixtures)
+from tests.run.test_runner import config, host  # noqa: F401  (fixtures)

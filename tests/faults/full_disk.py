@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 
 from tests.faults.killing import NAME, fake_place
-from tinv_ext import job, runs
-from tinv_ext.core.files import read_embedding
-from tinv_ext.core.trainer import Step
-from tinv_ext.events import Event
+from tinv_ext.core.formats import read_embedding
+from tinv_ext.core.training.trainer import Step
+from tinv_ext.run import run_folder, runner
+from tinv_ext.run.events import Event
 
 
 def fill(path: Path) -> None:
@@ -36,7 +36,7 @@ def fill(path: Path) -> None:
 def main() -> int:
     """Carry out the run."""
     torch.set_num_threads(1)
-    job._LOOK = 0.0  # seconds between two looks at whether there is room
+    runner._LOOK = 0.0  # seconds between two looks at whether there is room
     folder = Path(sys.argv[1])
     small = shutil.disk_usage(folder).total < 64 * 2**20  # nobody's own disk
     place, filler, paused = fake_place(folder / "place"), folder / "filler", []
@@ -44,11 +44,11 @@ def main() -> int:
     def report(event: Event) -> None:
         if small and isinstance(event, Step) and event.number == 3:
             fill(filler)
-        if isinstance(event, runs.Status) and event.status == "paused":
+        if isinstance(event, run_folder.Status) and event.status == "paused":
             paused.append(event.reason)
             filler.unlink()
 
-    status = job.run(place.config, place.host, report)
+    status = runner.run(place.config, place.host, report)
     vectors = read_embedding(place.folder / "embeddings" / f"{NAME}.pt").vectors["clip_l"]
     print(json.dumps({"status": status.status, "paused": paused, "vectors": vectors.tolist()}))
     return 0

@@ -30,17 +30,18 @@ from typing import Any
 import torch
 from PIL import Image
 
-from tinv_ext import job, material, recorder, runs
-from tinv_ext.core import trainer
-from tinv_ext.core.files import atomic, read_embedding
+from tinv_ext.core import atomic
+from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.core.state import load_state
+from tinv_ext.core.training import trainer
+from tinv_ext.core.training.state import load_state
 from tinv_ext.hosts.base import Host
+from tinv_ext.run import recorder, run_folder, runner, setup
 
 NAME = "zworble-k"
 PHASES: dict[str, tuple[Any, str]] = {  # what is wrapped; the innermost counts
-    "check": (job, "check"),
-    "encode": (material, "examples"),
+    "check": (runner, "check"),
+    "encode": (setup, "examples"),
     "step": (trainer, "take"),
     "evaluation": (recorder, "evaluate"),
     "state write": (recorder, "save_state"),
@@ -158,7 +159,7 @@ class Place:
 
     def begin(self) -> None:
         """A run from its beginning."""
-        job.run(self.config, self.host)
+        runner.run(self.config, self.host)
 
     def go_on(self) -> None:
         """The only run there, or a new one where none has come so far as to be one."""
@@ -166,12 +167,12 @@ class Place:
         self.host.refresh_embeddings()
         if there is None:
             return self.begin()
-        job.resume(there.path, self.host)
+        runner.resume(there.path, self.host)
         return None
 
-    def run_folder(self) -> runs.RunFolder | None:
+    def run_folder(self) -> run_folder.RunFolder | None:
         """The run's, if it has begun."""
-        found = runs.find(self.folder / "runs")
+        found = run_folder.find(self.folder / "runs")
         assert len(found) <= 1
         return found[0] if found else None
 
@@ -196,7 +197,7 @@ class Place:
         there = self.run_folder()
         assert there is not None
         assert there.status().status == "finished", there.status()
-        return read_embedding(self.folder / "embeddings" / f"{NAME}.pt").vectors, runs.read_curve(there)
+        return read_embedding(self.folder / "embeddings" / f"{NAME}.pt").vectors, run_folder.read_curve(there)
 
 
 def fake_place(folder: Path) -> Place:
@@ -208,7 +209,7 @@ def fake_place(folder: Path) -> Place:
 
 def toy_place(folder: Path) -> Place:
     """With the toy model, loaded once."""
-    from tinv_ext.hosts.diffusers import DiffusersHost
+    from tinv_ext.hosts.diffusers.host import DiffusersHost
 
     if not _TOY:
         from tinv_ext.toy import pipeline

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from tinv_ext.core.errors import TinvError
-from tinv_ext.core.files import read_embedding
+from tinv_ext.core.formats import read_embedding
 
 
 def main() -> int:

@@ -23,12 +23,12 @@ import numpy as np
 import torch
 
 from tests.faults.killing import NAME, toy_place
-from tinv_ext import job, runs
-from tinv_ext.core.files import read_embedding
-from tinv_ext.core.previews import PictureRequest
-from tinv_ext.core.trainer import Step
-from tinv_ext.events import Event, Wishes, Wrote
+from tinv_ext.core.formats import read_embedding
+from tinv_ext.core.generation import PictureRequest
+from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.base import Host
+from tinv_ext.run import run_folder, runner
+from tinv_ext.run.events import Event, Wishes, Wrote
 
 BESIDE = {"preview_every": 50, "save_every": 50, "checkpoint_every": 10, "evaluate_every": 50, "keep_copies": 3}
 PAUSE = 100  # steps between two pauses
@@ -58,7 +58,7 @@ class Soak:
             self.measured.append((event.number, resident(), len(os.listdir("/proc/self/fd"))))
             if event.number % PAUSE == 0:
                 self.wishes.pause.set()
-        elif isinstance(event, runs.Status) and event.status == "paused":
+        elif isinstance(event, run_folder.Status) and event.status == "paused":
             self.pauses += 1
             self._generate()
             self.wishes.pause.clear()
@@ -94,7 +94,7 @@ def main() -> int:
         place = toy_place(Path(name))
         soak = Soak(place.host)
         begun = time.monotonic()
-        status = job.run(place.config.but(steps=options.steps, **BESIDE), place.host, soak.report, soak.wishes)
+        status = runner.run(place.config.but(steps=options.steps, **BESIDE), place.host, soak.report, soak.wishes)
         assert (status.status, status.steps) == ("finished", options.steps)
         told = soak.told(time.monotonic() - begun)
     print(json.dumps(told))

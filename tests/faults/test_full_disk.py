@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
+
 MOUNT = 'mount -t tmpfs -o size=24m none "$0" && exec "$@"'
 
 

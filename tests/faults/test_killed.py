@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.paths import ROOT
+
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked, which Windows cannot")
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def told(*arguments: str) -> list[dict[str, Any]]:

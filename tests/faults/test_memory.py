@@ -13,14 +13,14 @@ import torch
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.hosts import small_pipelines
-from tinv_ext import job, recorder, runs
-from tinv_ext.core import trainer
-from tinv_ext.core.files import read_embedding
+from tests.hosts.diffusers import small_pipelines
+from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.core.state import State
-from tinv_ext.events import Event, Noticed
-from tinv_ext.hosts.diffusers import DiffusersHost, PipelineModel
+from tinv_ext.core.training import trainer
+from tinv_ext.core.training.state import State
+from tinv_ext.hosts.diffusers.host import DiffusersHost, PipelineModel
+from tinv_ext.run import recorder, run_folder, runner
+from tinv_ext.run.events import Event, Noticed
 
 PARTS: dict[str, tuple[Any, str]] = {
     "encode": (PipelineModel, "encode_images"),
@@ -62,7 +62,7 @@ class Bench:
                 noticed.append(event.text)
 
         with mode:
-            status = job.run(self.config, self.host, report)
+            status = runner.run(self.config, self.host, report)
         assert status.status == "finished"
         return read_embedding(Path(str(status.file))).vectors["clip_l"], noticed
 
@@ -142,4 +142,4 @@ def test_memory_that_runs_out_once_ends_no_run(
         vectors, noticed = bench.run(Scarce(number))
         assert torch.equal(vectors, right), f"operation {number}"
         assert noticed == [], f"operation {number}"
-    assert runs.find(Path(bench.config.output))
+    assert run_folder.find(Path(bench.config.output))

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.paths import ROOT
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError
-from tinv_ext.core.files import safetensors_file, write_embedding
-
-ROOT = Path(__file__).resolve().parents[2]
+from tinv_ext.core.formats import safetensors_file, write_embedding
 
 
 @pytest.mark.parametrize("saves", [60, pytest.param(1000, marks=pytest.mark.slow)])

@@ -19,13 +19,13 @@ from PIL import Image
 from tests.core.fake import WIDTH
 from tests.fake_host import FakeHost
 from tests.faults.refusing import Refusing
-from tests.test_job import Configure, Watch, contents, learnt
-from tinv_ext import job, runs
+from tests.run.test_runner import Configure, Watch, contents, learnt
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import HostError, InputError
-from tinv_ext.core.files import read_embedding, write_embedding
-from tinv_ext.core.state import load_state
-from tinv_ext.events import Event, Noticed, Wishes
+from tinv_ext.core.formats import read_embedding, write_embedding
+from tinv_ext.core.training.state import load_state
+from tinv_ext.run import run_folder, runner
+from tinv_ext.run.events import Event, Noticed, Wishes
 
 GIVEN: dict[str, Any] = {
     "checkpoint_every": 2,
@@ -70,7 +70,7 @@ class Listening(Watch):
 
     def __call__(self, event: Event) -> None:
         super().__call__(event)
-        if isinstance(event, runs.Status) and event.status == "paused":
+        if isinstance(event, run_folder.Status) and event.status == "paused":
             self.paused.append(event.reason)
             self.mend()
             self.wishes.pause.clear()
@@ -85,7 +85,7 @@ class Listening(Watch):
 def right(config: Configure, tmp_path: Path) -> torch.Tensor:
     """The vectors of a run without trouble; an older file of the name lies where the next run will write."""
     host = FakeHost(tmp_path / "embeddings")
-    job.run(config(**GIVEN), host)
+    runner.run(config(**GIVEN), host)
     found = learnt(tmp_path / "embeddings")
     shutil.rmtree(tmp_path / "embeddings")
     shutil.rmtree(tmp_path / "runs")
@@ -119,7 +119,7 @@ def test_the_run_goes_on_without(
 ) -> None:
     """What a run can do without is told once and done without; rights and a full disk alike."""
     refusing, watch = Refusing(monkeypatch, PLACES[place], code), Listening()
-    assert job.run(config(**GIVEN), host, watch).status == "finished"
+    assert runner.run(config(**GIVEN), host, watch).status == "finished"
     assert refusing.refused
     assert torch.equal(learnt(tmp_path / "embeddings"), right)
     assert watch.paused == []
@@ -143,7 +143,7 @@ def test_a_state_or_copy_that_is_refused_is_told_once(
     refusing = Refusing(monkeypatch, PLACES[place], errno.EACCES)
     watch = Listening()
     watch.at = {5: refusing.mend}
-    assert job.run(config(**GIVEN), host, watch).status == "finished"
+    assert runner.run(config(**GIVEN), host, watch).status == "finished"
     assert refusing.refused == 2
     assert len(watch.notices) == 1
     assert KEPT_LATER[place] in watch.notices[0]
@@ -166,7 +166,7 @@ def test_a_full_disk_makes_the_run_wait(
     refusing = Refusing(monkeypatch, PLACES[place], errno.ENOSPC)
     wishes = Wishes()
     watch = Listening(refusing.mend, wishes)
-    assert job.run(config(**GIVEN), host, watch, wishes).status == "finished"
+    assert runner.run(config(**GIVEN), host, watch, wishes).status == "finished"
     assert refusing.refused == 1
     assert len(watch.paused) == 1
     assert "because the disk is full: free 16 MB there" in watch.paused[0]
@@ -188,14 +188,14 @@ def test_a_file_that_cannot_be_written_at_the_end_is_written_later(
     before = contents(tmp_path / "embeddings")
     refusing, watch = Refusing(monkeypatch, PLACES[place], errno.EACCES), Listening()
     with pytest.raises(HostError, match="could not be made"):
-        job.run(config(**GIVEN), host, watch)
+        runner.run(config(**GIVEN), host, watch)
     assert watch.folder.status().status == "failed"
     assert "could not be made" in watch.folder.status().reason
     assert contents(tmp_path / "embeddings") == before
     nothing_half(tmp_path)
     refusing.mend()
     more = Watch()
-    assert job.resume(watch.folder.path, host, report=more).status == "finished"
+    assert runner.resume(watch.folder.path, host, report=more).status == "finished"
     assert more.steps == []
     assert torch.equal(learnt(tmp_path / "embeddings"), right)
 
@@ -209,13 +209,13 @@ def test_a_stop_wished_while_the_disk_is_full_gives_up(
 
     def report(event: Event) -> None:
         watch(event)
-        if isinstance(event, runs.Status) and event.status == "paused":
+        if isinstance(event, run_folder.Status) and event.status == "paused":
             paused.append(event.reason)
             wishes.stop.set()
 
     watch = Watch({3: wishes.stop.set})
     with pytest.raises(HostError, match="the disk is full"):
-        job.run(config(), host, report, wishes)
+        runner.run(config(), host, report, wishes)
     assert len(paused) == 1
     assert (watch.folder.status().status, watch.folder.status().steps) == ("failed", 3)
     assert load_state(watch.folder.state, torch.device("cpu"))[0].step == 3
@@ -227,7 +227,7 @@ def test_a_run_that_cannot_be_kept_does_not_begin(
     """config.json refused: a sentence, and no folder that looks like a run."""
     Refusing(monkeypatch, "/.config.json.", errno.ENOSPC)
     with pytest.raises(InputError, match=r"The run cannot be kept: .* the disk is full"):
-        job.run(config(), host)
+        runner.run(config(), host)
     assert [path for path in (tmp_path / "runs").rglob("*") if path.is_file() or "zworble" in path.name] == []
 
 
@@ -237,20 +237,20 @@ def test_the_runs_folder_deleted_while_it_goes_on(
     """It is made again and said; the run ends well, can go on, and the curve has the rows from there."""
     watch = Listening()
     watch.at = {3: lambda: shutil.rmtree(watch.folder.path)}
-    assert job.run(config(**GIVEN), host, watch).status == "finished"
+    assert runner.run(config(**GIVEN), host, watch).status == "finished"
     assert torch.equal(learnt(tmp_path / "embeddings"), right)
     said = [text for text in watch.notices if "folder was deleted" in text]
     assert len(said) == 1
-    assert [row["step"] for row in runs.read_curve(watch.folder)] == ["4", "5", "6"]
+    assert [row["step"] for row in run_folder.read_curve(watch.folder)] == ["4", "5", "6"]
     assert watch.folder.status().status == "finished"
-    assert job.resume(watch.folder.path, host, {"steps": 8}).steps == 8
+    assert runner.resume(watch.folder.path, host, {"steps": 8}).steps == 8
 
 
 def test_the_whole_log_directory_deleted_at_the_end(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """Though no state is kept on the way."""
     watch = Listening()
     watch.at = {6: lambda: shutil.rmtree(tmp_path / "runs")}
-    assert job.run(config(checkpoint_every=0), host, watch).status == "finished"
+    assert runner.run(config(checkpoint_every=0), host, watch).status == "finished"
     assert learnt(tmp_path / "embeddings") is not None
 
 
@@ -261,10 +261,10 @@ def test_a_status_that_cannot_be_read_hinders_no_resume(
     """As a power cut may leave it: the state is what counts."""
     wishes = Wishes()
     watch = Watch({4: wishes.stop.set})
-    job.run(config(**GIVEN), host, watch, wishes)
+    runner.run(config(**GIVEN), host, watch, wishes)
     (watch.folder.path / "status.json").write_bytes(data)
     more = Watch()
-    assert job.resume(watch.folder.path, host, report=more).status == "finished"
+    assert runner.resume(watch.folder.path, host, report=more).status == "finished"
     assert more.steps == [5, 6]
     assert torch.equal(learnt(tmp_path / "embeddings"), right)
 
@@ -276,11 +276,11 @@ def test_a_spoilt_curve_hinders_no_resume(
     """What can be read of it stays."""
     wishes = Wishes()
     watch = Watch({4: wishes.stop.set})
-    job.run(config(**GIVEN), host, watch, wishes)
+    runner.run(config(**GIVEN), host, watch, wishes)
     whole = watch.folder.curve.read_bytes()
     watch.folder.curve.write_bytes(whole[:-20] + data)
-    assert job.resume(watch.folder.path, host).status == "finished"
-    steps = [row["step"] for row in runs.read_curve(watch.folder)]
+    assert runner.resume(watch.folder.path, host).status == "finished"
+    steps = [row["step"] for row in run_folder.read_curve(watch.folder)]
     assert steps == ["0", "1", "2", "3", "5", "6"]
     assert torch.equal(learnt(tmp_path / "embeddings"), right)
 
@@ -294,17 +294,17 @@ def test_pictures_that_vanish_between_check_and_encoding(
 
     def vanish(event: Event) -> None:
         watch(event)
-        if isinstance(event, runs.Status) and event.status == "preparing":
+        if isinstance(event, run_folder.Status) and event.status == "preparing":
             images.rename(kept)
 
     watch = Watch()
     with pytest.raises(InputError, match=r'"[^"]*0 a thing\.png" .*put it back'):
-        job.run(settings, host, vanish)
+        runner.run(settings, host, vanish)
     assert watch.folder.status().status == "failed"
     with pytest.raises(InputError, match=r'picture folder ".*images" does not exist'):
-        job.resume(watch.folder.path, host)
+        runner.resume(watch.folder.path, host)
     kept.rename(images)
-    assert job.resume(watch.folder.path, host).status == "finished"
+    assert runner.resume(watch.folder.path, host).status == "finished"
     assert torch.equal(learnt(tmp_path / "embeddings"), right)
 
 
@@ -314,14 +314,14 @@ def test_pictures_that_vanish_between_runs(
     """Nothing is touched, and what to do is said; back again, the run goes on."""
     wishes = Wishes()
     watch = Watch({3: wishes.stop.set})
-    job.run(config(**GIVEN), host, watch, wishes)
+    runner.run(config(**GIVEN), host, watch, wishes)
     (tmp_path / "images").rename(tmp_path / "kept")
     before = contents(tmp_path)
     with pytest.raises(InputError, match="does not exist"):
-        job.resume(watch.folder.path, host)
+        runner.resume(watch.folder.path, host)
     assert contents(tmp_path) == before
     (tmp_path / "kept").rename(tmp_path / "images")
-    assert job.resume(watch.folder.path, host).status == "finished"
+    assert runner.resume(watch.folder.path, host).status == "finished"
     assert torch.equal(learnt(tmp_path / "embeddings"), right)
 
 
@@ -335,17 +335,17 @@ def test_a_card_whose_preview_cannot_be_drawn_spoils_no_finished_run(
 
     monkeypatch.setattr(host, "draw", fail)
     watch = Listening()
-    assert job.run(config(card_picture="new"), host, watch).status == "finished"
+    assert runner.run(config(card_picture="new"), host, watch).status == "finished"
     assert "no card picture was made: the sky fell" in watch.folder.log.read_text("utf-8")
 
 
 def test_changes_made_on_resume_are_kept_for_the_next(host: FakeHost, config: Configure) -> None:
     """A run that was given more steps and then dies goes on to these."""
     watch = Watch()
-    job.run(config(), host, watch)
+    runner.run(config(), host, watch)
     wishes = Wishes()
-    job.resume(watch.folder.path, host, {"steps": 9}, Watch({7: wishes.stop.set}), wishes)
-    assert job.resume(watch.folder.path, host).steps == 9
+    runner.resume(watch.folder.path, host, {"steps": 9}, Watch({7: wishes.stop.set}), wishes)
+    assert runner.resume(watch.folder.path, host).steps == 9
 
 
 def test_what_killed_writers_left_is_swept_when_a_run_goes_on(
@@ -354,7 +354,7 @@ def test_what_killed_writers_left_is_swept_when_a_run_goes_on(
     """Temporary files of an hour ago; not those of another name, nor of a writer who may be at work."""
     wishes = Wishes()
     watch = Watch({3: wishes.stop.set})
-    job.run(config(), host, watch, wishes)
+    runner.run(config(), host, watch, wishes)
     made = tmp_path / "embeddings"
     old = [made / ".zworble.pt.0123abcd.tmp", watch.folder.path / ".state.safetensors.0123abcd.tmp"]
     stays = [made / ".other.pt.0123abcd.tmp", made / ".zworble.pt.tmp"]
@@ -362,7 +362,7 @@ def test_what_killed_writers_left_is_swept_when_a_run_goes_on(
         path.write_bytes(b"half")
         os.utime(path, (0, 0))
     (made / ".zworble.pt.89abcdef.tmp").write_bytes(b"half")
-    job.resume(watch.folder.path, host)
+    runner.resume(watch.folder.path, host)
     assert {path.name for path in tmp_path.rglob("*.tmp")} == {
         ".zworble.pt.89abcdef.tmp",
         *(path.name for path in stays),
@@ -373,11 +373,11 @@ def test_a_run_that_goes_on_prunes_the_copies_of_before(host: FakeHost, config: 
     """As one that was never stopped would: the last two, and the best by the evaluation known when each was saved."""
     settings = {"save_every": 1, "keep_copies": 2, "evaluate_every": 1, "checkpoint_every": 1}
     whole = Watch()
-    job.run(config(**settings), host, whole)
+    runner.run(config(**settings), host, whole)
     wishes = Wishes()
     watch = Watch({3: wishes.stop.set})
-    job.run(config(**settings, overwrite=True), host, watch, wishes)
-    job.resume(watch.folder.path, host)
+    runner.run(config(**settings, overwrite=True), host, watch, wishes)
+    runner.resume(watch.folder.path, host)
     kept = [{path.name for path in one.folder.path.glob("embeddings/*")} for one in (whole, watch)]
     assert kept[0] == kept[1]
     assert 2 <= len(kept[0]) <= 3

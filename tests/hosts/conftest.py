@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from diffusers import StableDiffusionPipeline
 
-from tests.hosts import small_pipelines
+from tests.hosts.diffusers import small_pipelines
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.hosts.small_pipelines import sd1
+from tests.hosts.diffusers.small_pipelines import sd1
 from tinv_ext.hosts.vae import encode, encoder_digest
 
 

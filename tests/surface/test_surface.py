@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tinv_ext import cli, runs
+from tinv_ext.cli import main as cli
 from tinv_ext.core.settings import ABOUT, DEFAULTS, GROUPS
+from tinv_ext.run import run_folder
 
 SNAPSHOT = Path(__file__).with_name("surface.json")
 
@@ -51,7 +52,7 @@ def commands(parser: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[
 
 def run_files(folder: Path) -> dict[str, str]:
     """Where a run keeps what."""
-    run = runs.RunFolder(folder)
+    run = run_folder.RunFolder(folder)
     places = {
         "state": run.state,
         "curve": run.curve,
@@ -73,9 +74,9 @@ def surface(folder: Path) -> dict[str, Any]:
         "commands": dict(commands(cli._parser())),
         "exit codes": [cli.DONE, cli.BAD_INPUT, cli.STOPPED, cli.FAILED],
         "files of a run": run_files(folder),
-        "columns of loss.csv": runs.COLUMNS,
-        "statuses": runs.STATUSES,
-        "fields of status.json": list(runs.Status.__dataclass_fields__),
+        "columns of loss.csv": run_folder.COLUMNS,
+        "statuses": run_folder.STATUSES,
+        "fields of status.json": list(run_folder.Status.__dataclass_fields__),
     }
     return json.loads(json.dumps(found))
 

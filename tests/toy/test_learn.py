@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-LEARN = Path(__file__).parents[2] / "tools" / "toy" / "learn.py"
+from tests.paths import ROOT
+
+LEARN = ROOT / "tools" / "toy" / "learn.py"
 TAUGHT, OTHER = "purple-moon", "striped-yellow-square"
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 
+from tests.paths import ROOT
 from tinv_ext.toy import parts
 
-TOOLS = Path(__file__).parents[2] / "tools" / "toy"
+TOOLS = ROOT / "tools" / "toy"
 
 
 def tool(name: str) -> ModuleType:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-TRAIN = Path(__file__).parents[2] / "tools" / "toy" / "train.py"
+from tests.paths import ROOT
+
+TRAIN = ROOT / "tools" / "toy" / "train.py"
 
 
 def trained(folder: Path, minutes: float, *more: str) -> str:

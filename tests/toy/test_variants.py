@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import save_file
 
 from tests.toy.test_tools import TOOLS, tool
+from tinv_ext.core.data.images import whole
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.images import whole
-from tinv_ext.core.previews import PictureRequest
-from tinv_ext.core.prompts import PromptReader
-from tinv_ext.hosts.diffusers import DiffusersHost
-from tinv_ext.hosts.loading import open_pipeline
+from tinv_ext.core.generation import PictureRequest
+from tinv_ext.core.prompts.reader import PromptReader
+from tinv_ext.hosts.diffusers.host import DiffusersHost
+from tinv_ext.hosts.diffusers.open import open_pipeline
 from tinv_ext.toy import captions, export_variants, parts, variants, words
 
 TEXT = "a photo of a striped red circle on a blue background"

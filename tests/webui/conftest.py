@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tests.webui import server
 from tests.webui.browser import Tab, tab
 from tests.webui.pictures import CONCEPT
-from tinv_ext.lesson import SAMPLES
+from tinv_ext.demo.concept_test import SAMPLES
 from tinv_ext.toy import export
 
 if "modules.shared" not in sys.modules:

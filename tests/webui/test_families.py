@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.small_pipelines import TOKENIZER
+from tests.hosts.diffusers.small_pipelines import TOKENIZER
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.webui

@@ -15,7 +15,7 @@ from tests.webui import server
 from tests.webui.browser import OURS, Tab
 from tests.webui.pictures import CONCEPT, draw
 from tests.webui.server import PATIENCE, WebUI
-from tinv_ext.core.files import read_embedding
+from tinv_ext.core.formats import read_embedding
 
 pytestmark = pytest.mark.webui
 FAR = 1_000_000  # steps: the run ends when it is told to

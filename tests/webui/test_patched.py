@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.webui.pictures import CONCEPT, draw
 from tests.webui.server import PATIENCE, WebUI
-from tinv_ext.core.files import read_embedding
+from tinv_ext.core.formats import read_embedding
 
 pytestmark = pytest.mark.webui
 LAYER = "text_model.encoder.layers.0.mlp.fc1"  # of CLIP, which the LoRA changes

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .images import Framing
-from .latents import LatentDistribution
-from .noise import NoiseSchedule
-from .prompts import Prompt, Tokenizer
+from tinv_ext.core.data.images import Framing
+from tinv_ext.core.data.latents import LatentDistribution
+from tinv_ext.core.noise import NoiseSchedule
+from tinv_ext.core.prompts.reader import Prompt, Tokenizer
 
 Vectors = Mapping[str, Tensor]  # by encoder: {"clip_l": (n, 768)}
 Words = Mapping[str, Vectors]  # by name

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .errors import HostError
+from tinv_ext.core.errors import HostError
 
 PREDICTIONS = ("epsilon", "v_prediction")
 

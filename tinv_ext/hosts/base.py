@@ -9,9 +9,9 @@ from typing import Protocol
 
 from PIL import Image
 
+from tinv_ext.core.generation import PictureRequest
 from tinv_ext.core.model import Lexicon, Model, Words
-from tinv_ext.core.previews import PictureRequest
-from tinv_ext.core.prompts import Word
+from tinv_ext.core.prompts.reader import Word
 
 
 class Host(Protocol):

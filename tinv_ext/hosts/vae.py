@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tinv_ext.core.latents import LatentDistribution
+from tinv_ext.core.data.latents import LatentDistribution
 
 INPAINTING = 9  # channels that such a UNet takes: the latent's 4, the mask, the masked picture's 4
 

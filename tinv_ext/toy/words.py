@@ -9,7 +9,8 @@ from transformers import CLIPTokenizer
 
 from tinv_ext.toy import captions
 
-FOLDER = Path(__file__).parent.parent / "hosts" / "sd1" / "tokenizer"  # CLIP's own vocabulary, shipped once
+# CLIP's own vocabulary, shipped once
+FOLDER = Path(__file__).parents[1] / "hosts" / "diffusers" / "configs" / "sd1" / "tokenizer"
 LENGTH = 77
 UNKNOWN_ID = 49405  # the table's last two words carry UNKNOWN and COINED while training; afterwards they are unknown
 COINED_ID = 49404

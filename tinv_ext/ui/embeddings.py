@@ -15,11 +15,11 @@ from typing import Any
 
 import gradio as gr
 
-from tinv_ext.conversion import FORMAT_NAMES, Wish
-from tinv_ext.core.combining import FILLS, MAX_VECTORS
 from tinv_ext.core.errors import InputError, TinvError
-from tinv_ext.shelf import Shelf
-from tinv_ext.ui import html, shelf_html
+from tinv_ext.library.combine import FILLS, MAX_VECTORS
+from tinv_ext.library.convert import FORMAT_NAMES, Wish
+from tinv_ext.library.library import Shelf
+from tinv_ext.ui import html, library_html
 
 Answer = tuple[Any, ...]
 
@@ -63,7 +63,7 @@ class _Page:
             gr.update(choices=every, value=chosen),
             gr.update(choices=[*keys, *self.shelf.snapshots()], value=[]),
             gr.update(choices=gone, value=None),
-            shelf_html.listed(items),
+            library_html.listed(items),
             said,
             self.looked_into(chosen),
         )
@@ -73,7 +73,7 @@ class _Page:
         if not chosen:
             return ""
         try:
-            return shelf_html.inspected(self.shelf.inspect(chosen))
+            return library_html.inspected(self.shelf.inspect(chosen))
         except TinvError as error:
             return html.said(str(error))
 

@@ -9,7 +9,7 @@ import gradio as gr
 
 from tinv_ext.core.errors import TinvError
 from tinv_ext.core.settings import ABOUT
-from tinv_ext.jobs import Jobs
+from tinv_ext.server.job_queue import Jobs
 from tinv_ext.ui import html
 
 CHANGES = ("steps", "learn_rate", "images")  # what people change when they go on; all other settings stay

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from tinv_ext.core.prepare import Preparation
+from tinv_ext.core.preflight.prepare import Preparation
 
 
 def problems(sentences: Sequence[str]) -> str:

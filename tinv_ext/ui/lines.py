@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from tinv_ext.core.errors import TinvError
-from tinv_ext.templates import Templates
+from tinv_ext.server.templates import Templates
 from tinv_ext.ui import html
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from tinv_ext.jobs import Jobs
-from tinv_ext.shelf import Shelf
+from tinv_ext.library.library import Shelf
+from tinv_ext.server.job_queue import Jobs
 from tinv_ext.ui import embeddings, tab
 
 

@@ -10,7 +10,7 @@ import gradio as gr
 
 from tinv_ext.core.errors import TinvError
 from tinv_ext.core.settings import ABOUT, DEFAULTS, GROUPS
-from tinv_ext.jobs import Jobs
+from tinv_ext.server.job_queue import Jobs
 from tinv_ext.ui import history, html, lines, txt2img
 from tinv_ext.ui.widgets import widget
 

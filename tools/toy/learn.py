@@ -1,7 +1,8 @@
 """What inversion learns on the toy, measured: python tools/toy/learn.py [--concepts …] [--seeds …] [--steps N].
 
 Concepts, seeds and controls stand in learn.json, fixed before anything was tuned; settings and prompts in
-tinv_ext/lesson.py. Controls: rate 0 (the word stays what it was), and the word learnt from another concept's pictures.
+tinv_ext/demo/concept_test.py.
+Controls: rate 0 (the word stays what it was), and the word learnt from another concept's pictures.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import pages
 import repository
 import samples
 
-from tinv_ext import job, lesson, trying
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.hosts.diffusers import DiffusersHost
+from tinv_ext.demo import concept_test
+from tinv_ext.hosts.diffusers.host import DiffusersHost
+from tinv_ext.run import dry_run, runner
 from tinv_ext.toy import heldout, model, variants
 
 PLAN: dict[str, Any] = json.loads((repository.ROOT / "tools" / "toy" / "learn.json").read_text(encoding="utf-8"))
@@ -46,7 +48,7 @@ def config_for(folder: Path, concept: heldout.Concept, seed: int, changes: Mappi
     """The lesson's settings for one concept and seed, on freshly written pictures."""
     pictures = folder / "pictures" / f"{concept.name}-{seed}"
     samples.write(concept, pictures, PLAN["pictures"], seed)
-    settings = {**lesson.SETTINGS, "name": PLAN["word"], "overwrite": True, "seed": seed, "images": str(pictures)}
+    settings = {**concept_test.SETTINGS, "name": PLAN["word"], "overwrite": True, "seed": seed, "images": str(pictures)}
     return TrainConfig.from_dict({**settings, "output": str(folder / "log"), **changes})
 
 
@@ -54,8 +56,8 @@ def learn(
     host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, concepts: Mapping[str, heldout.Concept]
 ) -> dict[str, Any]:
     """One lesson with its figures; `shows` has the share of its pictures that show each concept."""
-    taught = lesson.teach(host, concept, config)
-    shows = {name: lesson.identity(taught.after, other) for name, other in concepts.items()}
+    taught = concept_test.teach(host, concept, config)
+    shows = {name: concept_test.identity(taught.after, other) for name, other in concepts.items()}
     return {**taught.report, "seed": config.seed, "shows": shows}
 
 
@@ -71,12 +73,12 @@ def oracle(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, f
         steps = config.steps * PLAN["oracle"]["times"]
         rates = f"0.01:{steps // 10}, 0.005:{steps // 2}, 0.002"
         longer = {"steps": steps, "learn_rate": rates, "images": str(pictures), "evaluate_every": 0}
-        job.run(config.but(name=name, **longer), host)
-    edited = lesson.on_backgrounds(host, concept, name, {})
+        runner.run(config.but(name=name, **longer), host)
+    edited = concept_test.on_backgrounds(host, concept, name, {})
     return {
-        "identity_description": lesson.identity(lesson.photos(host, name, {}), concept),
-        "editability_description": lesson.editability(edited, concept),
-        "evaluation_description": trying.evaluate_text(config, host, name),
+        "identity_description": concept_test.identity(concept_test.photos(host, name, {}), concept),
+        "editability_description": concept_test.editability(edited, concept),
+        "evaluation_description": dry_run.evaluate_text(config, host, name),
     }
 
 
@@ -164,7 +166,7 @@ def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("--concepts", nargs="+", default=[*PLAN["describable"], *PLAN["nameless"]])
     ask.add_argument("--seeds", nargs="+", type=int, default=PLAN["seeds"])
-    ask.add_argument("--steps", type=int, default=lesson.SETTINGS["steps"])
+    ask.add_argument("--steps", type=int, default=concept_test.SETTINGS["steps"])
     ask.add_argument("--concept", type=Path, default=heldout.FILE, help="a file of concepts of your own")
     ask.add_argument("--variant", choices=variants.VARIANTS, help="teach this variant of the toy")
     ask.add_argument("--json", type=Path, help="where the lessons are kept; those that it holds are not taught again")

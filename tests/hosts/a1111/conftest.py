@@ -18,7 +18,7 @@ from diffusers import StableDiffusionPipeline
 from tests.hosts.a1111 import running
 from tests.hosts.a1111.ldm_model import UNUSED, latent_diffusion, stand_in
 from tests.hosts.a1111.webui_names import names
-from tinv_ext.hosts.diffusers import DiffusersHost
+from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.toy import model
 
 OURS = "tinv_ext.hosts.a1111"

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from tests.hosts.a1111.ldm_model import needs_ldm
-from tinv_ext.core.dataset import Batch
-from tinv_ext.core.images import whole
-from tinv_ext.core.losses import denoising_loss
+from tinv_ext.core.data.dataset import Batch
+from tinv_ext.core.data.images import whole
 from tinv_ext.core.model import Model
-from tinv_ext.core.prompts import PromptReader, Word
+from tinv_ext.core.prompts.reader import PromptReader, Word
+from tinv_ext.core.training.losses import denoising_loss
 
 pytestmark = needs_ldm
 CLOSE = 1e-4  # relative, in float32: the two do the same sums in another order (4e-7 was seen)

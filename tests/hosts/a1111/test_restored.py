@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from tests.hosts.a1111.ldm_model import needs_ldm
+from tinv_ext.core.data.images import whole
 from tinv_ext.core.errors import HostError, NumericError
-from tinv_ext.core.images import whole
 from tinv_ext.core.model import Model
-from tinv_ext.core.prompts import PromptReader, Word
+from tinv_ext.core.prompts.reader import PromptReader, Word
 
 pytestmark = needs_ldm
 

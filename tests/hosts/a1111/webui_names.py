@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tinv_ext.core.files import read_embedding
+from tinv_ext.core.formats import read_embedding
 
 
 class _Unpickler(pickle.Unpickler):

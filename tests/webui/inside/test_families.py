@@ -19,13 +19,13 @@ from PIL import Image
 from torch import Tensor
 
 from tests.hosts.a1111.snapshot import difference, snapshot
-from tinv_ext import job
-from tinv_ext.core.images import Framing, whole
-from tinv_ext.core.previews import PictureRequest
-from tinv_ext.core.prompts import PromptReader, Word
+from tinv_ext.core.data.images import Framing, whole
+from tinv_ext.core.generation import PictureRequest
+from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.hosts.a1111.host import A1111Host
-from tinv_ext.hosts.text import Condition
+from tinv_ext.hosts.prompt_vectors import Condition
+from tinv_ext.run import runner
 
 WORD = "zworble"
 TEXTS = (
@@ -208,7 +208,7 @@ def test_a_run_ends_with_a_word_that_prompts_know(host: A1111Host, tmp_path: Pat
     settings = {"name": WORD, "images": str(pictures), "output": str(tmp_path / "out"), "width": 64, "height": 64}
     settings |= {"steps": 3, "vectors": 2, "learn_rate": "1", "preview_every": 3, "preview_steps": 2, "seed": 3}
     before = snapshot()
-    status = job.run(TrainConfig.from_dict(settings), host)
+    status = runner.run(TrainConfig.from_dict(settings), host)
     database = sd_hijack.model_hijack.embedding_db
     try:
         assert status.file == str(

@@ -13,9 +13,9 @@ from modules import shared
 from torch import Tensor
 
 from tinv_ext.core.embedding import encoder_of_width
-from tinv_ext.core.prompts import Tokenizer
-from tinv_ext.hosts.a1111.kinds import class_name
-from tinv_ext.hosts.text import ClipTokenizer, TableLexicon, TextEncoder
+from tinv_ext.core.prompts.reader import Tokenizer
+from tinv_ext.hosts.a1111.model_type import class_name
+from tinv_ext.hosts.prompt_vectors import ClipTokenizer, TableLexicon, TextEncoder
 
 
 class OpenClipTokenizer:

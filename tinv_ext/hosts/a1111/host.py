@@ -12,20 +12,20 @@ from modules import devices, processing, safe, sd_hijack, sd_vae, shared
 from PIL import Image
 
 from tinv_ext.core.errors import HostError, NotNowError
+from tinv_ext.core.generation import PictureRequest
 from tinv_ext.core.model import Model, Vectors, Words
-from tinv_ext.core.previews import PictureRequest
-from tinv_ext.core.prompts import Word
-from tinv_ext.hosts.a1111.additions import worn_loras
-from tinv_ext.hosts.a1111.buttons import Interrupt
-from tinv_ext.hosts.a1111.drawing import draw
+from tinv_ext.core.prompts.reader import Word
+from tinv_ext.hosts.a1111.devices import Movable
 from tinv_ext.hosts.a1111.encoders import lexicon
-from tinv_ext.hosts.a1111.kinds import family, loaded_model
-from tinv_ext.hosts.a1111.lists import samplers, schedulers
 from tinv_ext.hosts.a1111.model import WebuiModel
-from tinv_ext.hosts.a1111.places import Movable
+from tinv_ext.hosts.a1111.model_type import family, loaded_model
+from tinv_ext.hosts.a1111.patches import worn_loras
 from tinv_ext.hosts.a1111.session import session
-from tinv_ext.hosts.a1111.turns import others_wait, turn
-from tinv_ext.hosts.text import TableLexicon, count
+from tinv_ext.hosts.prompt_vectors import TableLexicon, count
+from tinv_ext.hosts.webui.interrupt import Interrupt
+from tinv_ext.hosts.webui.queue_lock import others_wait, turn
+from tinv_ext.hosts.webui.samplers import samplers, schedulers
+from tinv_ext.hosts.webui.txt2img import draw
 
 _SUFFIXES = (".pt", ".safetensors")  # what a run writes
 _SDXL_SIZE = 1024  # its config does not say

@@ -11,16 +11,16 @@ import torch
 from modules import devices, sd_hijack, sd_models, shared
 from torch import Tensor
 
+from tinv_ext.core.data.images import Framing
+from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.errors import HostError
-from tinv_ext.core.images import Framing
-from tinv_ext.core.latents import LatentDistribution
 from tinv_ext.core.model import Words
 from tinv_ext.core.noise import NoiseSchedule
-from tinv_ext.core.prompts import Prompt
+from tinv_ext.core.prompts.reader import Prompt
+from tinv_ext.hosts.a1111.devices import Movable, full_precision
 from tinv_ext.hosts.a1111.encoders import text_encoders
-from tinv_ext.hosts.a1111.places import Movable, full_precision
-from tinv_ext.hosts.frugal import recomputing
-from tinv_ext.hosts.text import Condition, TableLexicon, condition_of
+from tinv_ext.hosts.checkpointing import recomputing
+from tinv_ext.hosts.prompt_vectors import Condition, TableLexicon, condition_of
 from tinv_ext.hosts.vae import INPAINTING, all_masked, encode, encoder_digest
 
 _PREDICTIONS = {"eps": "epsilon", "v": "v_prediction"}  # ldm/models/diffusion/ddpm.py, DDPM.parameterization

@@ -8,9 +8,9 @@ from typing import Any
 
 from modules import devices
 
-from tinv_ext.hosts.a1111.additions import native_unet, without_hypernetworks, without_loras, without_tiling
 from tinv_ext.hosts.a1111.attention import differentiable
-from tinv_ext.hosts.a1111.places import Movable, on_device, parked, undivided
+from tinv_ext.hosts.a1111.devices import Movable, on_device, parked, undivided
+from tinv_ext.hosts.a1111.patches import native_unet, without_hypernetworks, without_loras, without_tiling
 
 
 @contextmanager

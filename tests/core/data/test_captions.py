@@ -1,0 +1,200 @@
+"""Captions and templates: which words a picture gets, from which file, in which encoding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.core.fake import Letters
+from tinv_ext.core.data.captions import (
+    CaptionRules,
+    draw_line,
+    expand,
+    own_templates,
+    read_caption,
+    read_template,
+    read_text,
+    vary,
+)
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.prompts.reader import PromptReader, Word
+
+READER = PromptReader(Letters(), (Word("it", tuple(Letters().ids("it")), 2),))
+
+
+def rules(**given: Any) -> CaptionRules:
+    """Rules for the word "it", found as prompts find it."""
+    return CaptionRules("it", finds=READER.finds, **given)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_text_is_read_in_every_unicode_encoding(tmp_path: Path, encoding: str) -> None:
+    """UTF-8 with or without BOM, UTF-16 by its BOM: the same text."""
+    text = "一只猫, a café"
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    (tmp_path / "a.txt").write_bytes((mark + text).encode(encoding))
+    assert read_text(tmp_path / "a.txt") == text
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["café".encode("cp1252"), "红色的汽车".encode("gbk"), b"a\0b\0", "ab".encode("utf-32"), b"\xff\xfea"],
+    ids=["cp1252", "gbk", "utf-16 without BOM", "utf-32", "half a letter"],
+)
+def test_any_other_encoding_names_the_file(tmp_path: Path, data: bytes) -> None:
+    """Nothing is guessed: the sentence says which file, and what to do."""
+    path = tmp_path / "第一.txt"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"第一\.txt.*is not UTF-8 text.*Save it again as UTF-8"):
+        read_text(path)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """With its path and the reason."""
+    with pytest.raises(InputError, match=r"gone\.txt.*cannot be read: No such file"):
+        read_text(tmp_path / "gone.txt")
+
+
+@pytest.mark.parametrize(
+    "stem, regex, join, caption",
+    [
+        ("a red cat", "", " ", "a red cat"),
+        ("0012-3 a red cat", "", " ", "a red cat"),
+        ("-5", "", " ", ""),
+        ("12", "", " ", ""),
+        ("007cat-2", "", " ", "cat-2"),
+        ("01_cat", "", " ", "_cat"),
+        ("3 red_cat;blue", "[a-z]+", ", ", "red, cat, blue"),
+        ("red cat", "z+", " ", ""),
+        ("red-1 cat-2", r"([a-z]+)-\d", "|", "red|cat"),
+        ("red-1", r"([a-z]+)-(\d)", "|", "red"),
+        ("[a] (b)", "", " ", "[a] (b)"),
+        ("两只 猫", "", " ", "两只 猫"),
+    ],
+)
+def test_words_of_the_file_name(tmp_path: Path, stem: str, regex: str, join: str, caption: str) -> None:
+    """Leading digits and dashes go, then the regex's matches are joined: the WebUI's rules."""
+    assert read_caption(tmp_path / f"{stem}.png", regex=regex, join=join) == caption
+
+
+def test_a_caption_beside_the_picture_comes_first(tmp_path: Path) -> None:
+    """Its text counts, even if empty, whatever the regex; line ends are blanks."""
+    picture = tmp_path / "1 name.tar.png"
+    beside = tmp_path / "1 name.tar.txt"
+    for data, caption in ((b"a cat,\r\n  sitting\n\n", "a cat, sitting"), (b"", ""), (b"\xef\xbb\xbfa", "a")):
+        beside.write_bytes(data)
+        assert read_caption(picture, regex="[a-z]+") == caption
+    beside.unlink()
+    assert read_caption(picture) == "name.tar"
+
+
+def test_own_templates_are_found_by_name() -> None:
+    """With or without suffix; each line of them holds the word or the caption."""
+    assert own_templates() == ["none", "style", "style_filewords", "subject", "subject_filewords"]
+    for name in own_templates():
+        lines = read_template(name)
+        assert lines == read_template(f"{name}.txt")
+        assert all("[filewords]" in line for line in lines) is (name == "none" or name.endswith("filewords"))
+        assert all("[name]" in line for line in lines) is (name != "none")
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xef\xbb\xbfa [name]\r\n\r\n  \r\nb [name]", "a [name]\n\nb [name]\n".encode("utf-16")]
+)
+def test_template_lines(tmp_path: Path, data: bytes) -> None:
+    """BOM, CRLF and blank lines are nothing."""
+    path = tmp_path / "模板.txt"
+    path.write_bytes(data)
+    assert read_template(str(path)) == ("a [name]", "b [name]")
+    assert read_template(f' "{path}" ') == ("a [name]", "b [name]")
+
+
+def test_a_template_that_is_no_use_is_told(tmp_path: Path) -> None:
+    """Missing: what there is; a folder is no template; empty: what to write."""
+    (tmp_path / "empty.txt").write_text(" \n\n")
+    for template in (str(tmp_path / "gone.txt"), str(tmp_path), "", "subjekt", "~nobody-here/x.txt"):
+        with pytest.raises(InputError, match=r"There is no template.*subject_filewords"):
+            read_template(template)
+    with pytest.raises(InputError, match=r"empty\.txt.*is empty\. Write one prompt a line"):
+        read_template(str(tmp_path / "empty.txt"))
+
+
+@pytest.mark.parametrize(
+    "line, caption, prompt",
+    [
+        ("a photo of [name]", "x", "a photo of it"),
+        ("[filewords] by [name]", "a  b", "a b by it"),
+        ("[filewords]", "a [name] here", "a it here"),
+        ("[filewords]", "a b", "a b"),
+        ("[name] [name]", "", "it it"),
+        ("a (photo) [of] [Name]", "", "a (photo) [of] [Name]"),
+    ],
+)
+def test_a_line_is_filled_in(line: str, caption: str, prompt: str) -> None:
+    """First the caption, then the word: a caption may hold [name]."""
+    assert expand(line, caption, rules()) == prompt
+
+
+@pytest.mark.parametrize(
+    "caption, prompt",
+    [("a cat", "it a cat"), ("a cat, it", "a cat, it"), ("a kit", "it a kit"), ("", "it"), ("IT", "it IT")],
+)
+def test_the_word_goes_in_front_where_the_prompt_lacks_it(caption: str, prompt: str) -> None:
+    """Found as the tokenizer finds it, not by its letters ("kit" does not hold "it")."""
+    assert expand("[filewords]", caption, rules(word_in_front=True)) == prompt
+    assert expand("[filewords]", caption, rules()) == caption
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    st.lists(st.sampled_from(["red", "a blue sky", "kit", "x y"]), max_size=6),
+    st.integers(0, 6),
+    st.sampled_from(["it", "one it here", "[name]"]),
+    st.sampled_from([0.0, 0.3, 1.0]),
+    st.booleans(),
+    st.integers(0, 1000),
+)
+def test_the_word_is_never_lost(
+    others: list[str], at: int, tag: str, dropout: float, shuffled: bool, seed: int
+) -> None:
+    """Shuffle and dropout at any strength leave a prompt that holds the word, and invent no tag."""
+    caption = ", ".join([*others[:at], tag, *others[at:]])
+    drawn = vary(caption, rules(shuffle_tags=shuffled, tag_dropout=dropout), torch.Generator().manual_seed(seed))
+    assert READER.read(expand("[filewords]", drawn, rules())).holds("it")
+    left = drawn.split(", ")
+    assert all(left.count(one) <= [*others, tag].count(one) for one in left)
+    if dropout == 0:
+        assert sorted(left) == sorted([*others, tag])
+    if not shuffled:
+        kept = iter([*others[:at], tag, *others[at:]])
+        assert all(one in kept for one in left)  # in the order of the caption
+
+
+def test_dropout_drops_as_often_as_it_says() -> None:
+    """Each tag by itself, with the chance given; a tag that only looks like the word is dropped like others."""
+    rng = torch.Generator().manual_seed(1)
+    draws = [vary("a, kit, c, d", rules(tag_dropout=0.25), rng).split(", ") for _ in range(800)]
+    for tag in ("a", "kit", "c", "d"):
+        assert sum(tag in drawn for drawn in draws) / 800 == pytest.approx(0.75, abs=0.05)
+    assert vary("a, kit", rules(tag_dropout=1.0), rng) == ""
+
+
+def test_shuffling_gives_every_order() -> None:
+    """Three tags come in all six orders, and the random generator decides which."""
+    rng = torch.Generator().manual_seed(2)
+    assert len({vary("a, b, c", rules(shuffle_tags=True), rng) for _ in range(100)}) == 6
+    same = [vary("a, b, c", rules(shuffle_tags=True), torch.Generator().manual_seed(3)) for _ in range(2)]
+    assert same[0] == same[1]
+
+
+def test_each_template_line_is_as_likely() -> None:
+    """Lines are drawn evenly."""
+    rng = torch.Generator().manual_seed(4)
+    drawn = [draw_line(("a", "b", "c"), rng) for _ in range(900)]
+    for line in "abc":
+        assert drawn.count(line) / 900 == pytest.approx(1 / 3, abs=0.05)

@@ -1,0 +1,72 @@
+"""What a preview draws, and the text that tells how."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from tinv_ext.core.generation import PictureRequest, infotext, preview_requests
+from tinv_ext.core.settings import TrainConfig
+
+REQUEST = PictureRequest("a zworble", "", 20, 7.0, 5, 512, 448)
+
+
+def test_each_line_of_the_prompt_is_a_picture() -> None:
+    """[name] becomes the word, blank lines are nothing, sizes are those of training unless given."""
+    config = TrainConfig(
+        name="zworble",
+        width=64,
+        height=96,
+        preview_prompt="a [name]\n\n  [name] on [name] \r\n",
+        preview_negative_prompt="no [name]",
+        preview_width=128,
+    )
+    assert [(r.prompt, r.negative_prompt, r.width, r.height) for r in preview_requests(config)] == [
+        ("a zworble", "no zworble", 128, 96),
+        ("zworble on zworble", "no zworble", 128, 96),
+    ]
+
+
+def parsed(text: str) -> dict[str, str]:
+    """The parameters in the last line, by the rule of the WebUI: `key: value` or `key: "json"` between commas."""
+    found = re.findall(r'([\w ]+?): ("(?:\\.|[^\\"])*"|[^,]*)(?:, |$)', text.splitlines()[-1])
+    return {key.strip(): json.loads(value) if value.startswith('"') else value for key, value in found}
+
+
+@pytest.mark.parametrize("model", ["plain", "with, comma", 'with "quotes", too', "a: b", "back\\slash, x", "画风"])
+def test_the_infotext_can_be_read_back(model: str) -> None:
+    """Prompt, negative prompt, then values; one with a comma, a colon or quotes comes back as it was."""
+    text = infotext(PictureRequest("a\nb", "not c", 20, 7.5, 5, 512, 448), {"Model": model, "Model hash": None})
+    assert text.startswith(
+        "a\nb\nNegative prompt: not c\nSteps: 20, Sampler: DDIM, CFG scale: 7.5, Seed: 5, Size: 512x448"
+    )
+    assert parsed(text)["Model"] == model
+    assert "Model hash" not in parsed(text)
+
+
+def test_without_a_negative_prompt_there_is_no_line_of_it() -> None:
+    """Two lines only."""
+    assert infotext(REQUEST, {}).splitlines() == [
+        "a zworble",
+        "Steps: 20, Sampler: DDIM, CFG scale: 7, Seed: 5, Size: 512x448",
+    ]
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"width": 56}, "width is 56"),
+        ({"height": 100}, "height is 100"),
+        ({"steps": 0}, "0 sampling steps"),
+        ({"cfg_scale": 31.0}, "CFG scale is 31"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told(change: dict[str, float], says: str) -> None:
+    """A sentence with the value and the limits."""
+    values = {**REQUEST.__dict__, **change}
+    (said,) = PictureRequest(**values).problems()
+    assert says in said
+    assert REQUEST.problems() == []

@@ -1,0 +1,117 @@
+"""What a step does where memory or precision runs out: it is taken again with the same draws, or told why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.core.fake import Fake, beginning, dataset
+from tinv_ext.core.errors import MemoryShortError, NumericError
+from tinv_ext.core.training.fallbacks import Rescue, is_out_of_memory
+from tinv_ext.core.training.schedules import parse_schedule
+from tinv_ext.core.training.trainer import Plan, train
+
+PLAN = Plan("it", 4, 3, 2, parse_schedule("0.05"))
+
+
+class Scarce(TorchDispatchMode):
+    """Tensor operations of which those of certain numbers, counted from 1, find no memory."""
+
+    def __init__(self, *fail: int) -> None:
+        super().__init__()
+        self.fail, self.count = fail, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        if self.count in self.fail:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 8.09 GiB")
+        return func(*args, **(kwargs or {}))
+
+
+def run(model: Fake | None = None, told: list[str] | None = None, mode: Scarce | None = None) -> torch.Tensor:
+    """The vectors after the plan, trained under a scarcity of memory."""
+    state, rescue, pictures = beginning(), Rescue((told if told is not None else []).append), dataset()
+    model = model or Fake()
+    with mode or nothing():
+        steps = list(train(state, PLAN, model, pictures, rescue))  # type: ignore[arg-type]
+    assert [step.number for step in steps] == [1, 2, 3, 4]
+    return state.values()["clip_l"]
+
+
+@contextmanager
+def nothing() -> Iterator[None]:
+    """No scarcity."""
+    yield
+
+
+def operations() -> int:
+    """How many tensor operations the whole run has."""
+    counting = Scarce()
+    run(mode=counting)
+    return counting.count
+
+
+@pytest.mark.parametrize("parts", [12, pytest.param(200, marks=pytest.mark.slow)])
+def test_memory_that_runs_out_once_changes_nothing(parts: int) -> None:
+    """At any tensor operation of a run, forward, backward or update: the same vectors, bit for bit.
+
+    They are compared with a run under the same mode, as torch takes some operations apart for it.
+    """
+    right, count = run(mode=Scarce()), operations()
+    for number in {1, 2, 3, *range(4, count + 1, max(1, count // parts)), count - 1, count}:
+        assert torch.equal(run(mode=Scarce(number)), right), f"operation {number} of {count}"
+
+
+def test_each_rung_is_climbed_and_told_once() -> None:
+    """Released, then recomputed, then in pieces of one; the gradient is the same but for rounding."""
+    model, told = Fake(), []
+    model.most = 1  # the model has room for one picture at a time
+    assert torch.allclose(run(model, told), run(), atol=1e-6)
+    assert model.recomputes == 1
+    assert [text.partition(": from here ")[2] for text in told] == [
+        "intermediate results are computed twice instead of kept.",
+        "each batch is computed in 2 pieces, which gives the same gradient.",
+        "each batch is computed in 3 pieces, which gives the same gradient.",
+    ]
+
+
+def test_what_was_given_up_stays_so_on_a_fresh_model() -> None:
+    """A run that left the model and takes it again does not have to learn it anew."""
+    rescue = Rescue(recompute=True, precise=2)
+    model = Fake(remedies=["a", "b", "c"])
+    rescue.begin(model)  # type: ignore[arg-type]
+    assert (model.recomputes, model.remedies) == (1, ["c"])
+
+
+def test_memory_that_never_suffices_is_told() -> None:
+    """With the step, what was tried and what to do; the state is that of the last good step."""
+    model = Fake()
+    model.most = 0
+    state = beginning()
+    with pytest.raises(MemoryShortError, match=r"at step 1 \(.*out of memory.*\).*smaller pictures"):
+        list(train(state, PLAN, model, dataset(), Rescue()))  # type: ignore[arg-type]
+    assert torch.equal(state.values()["clip_l"], beginning().values()["clip_l"])
+    assert (state.step, state.order) == (0, [])
+
+
+def test_numbers_that_are_not_finite_are_tried_more_precisely() -> None:
+    """The same draws on a more precise model; without one, the error names the step."""
+    told: list[str] = []
+    assert torch.equal(run(Fake(poison_at=3, remedies=["full precision"]), told), run())
+    assert told == ["Step 2 gave numbers that are not finite; it is taken again with full precision."]
+    with pytest.raises(NumericError, match="Step 2 "):
+        run(Fake(poison_at=3))
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
+    """They go through as they are."""
+    assert not is_out_of_memory(RuntimeError("shapes do not fit"))
+    assert not is_out_of_memory(ValueError("out of memory"))
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.cuda.OutOfMemoryError("x"))
+    assert is_out_of_memory(RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: not enough memory"))

@@ -1,0 +1,140 @@
+"""The Chinese of the page: whatever the page shows as a whole and unchanging text has an entry, and none is left over.
+
+The WebUI replaces text nodes, titles and placeholders that equal a key (v1.10.1 javascript/localization.js), so what is
+built around a number or a name stays English.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.paths import ROOT
+from tinv_ext.core.settings import ABOUT
+from tinv_ext.library.combine import FILLS
+from tinv_ext.server.job_queue import Jobs
+
+FILE = ROOT / "localizations" / "zh_CN.json"
+CHOICES = {choice for about in ABOUT.values() for choice in about.choices} | set(
+    FILLS
+)  # formats have names of their own
+CHINESE = re.compile("[\u4e00-\u9fff]")
+BUILT = "\0"  # stands for what is put into a text
+
+
+def pairs() -> list[tuple[str, str]]:
+    """The file's entries in order, those of one key, too."""
+    found: list[tuple[str, str]] = json.loads(FILE.read_bytes().decode("utf-8"), object_pairs_hook=list)
+    return found
+
+
+def settings() -> set[str]:
+    """What every setting says of itself."""
+    return {text for about in ABOUT.values() for text in (about.label, about.help, *about.choices)}
+
+
+def sentences() -> set[str]:
+    """Whole sentences and texts between tags in the page's sources."""
+    found = {text for path in sorted((ROOT / "tinv_ext" / "ui").glob("*.py")) for text in _said(path)}
+    script = (ROOT / "javascript" / "tinv.js").read_text("utf-8")
+    shown = re.findall(r'label: "([^"]+)"|make\("\w+", "[\w-]*", "([^"]+)"\)|\["([A-Z][^"]+)"', script)
+    return found | {text for groups in shown for text in groups if text}
+
+
+def _said(path: Path) -> Iterator[str]:
+    tree = ast.parse(path.read_text("utf-8"))
+    apart = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+    for built in (node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)):
+        apart.update(map(id, built.values))
+        text = "".join(str(part.value) if isinstance(part, ast.Constant) else BUILT for part in built.values)
+        yield from _between_tags(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in apart:
+            yield from _between_tags(node.value)
+            if re.fullmatch(r"[A-Z][^<>]* [^<>]*\.", node.value):
+                yield node.value
+
+
+def _between_tags(text: str) -> Iterator[str]:
+    pieces = (piece.strip() for piece in re.findall(rf">([^<>{BUILT}]+)<", text))
+    return (piece for piece in pieces if re.search("[A-Za-z]", piece))
+
+
+@pytest.fixture(scope="module")
+def controls(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """What gradio is told to show: labels, explanations, buttons, folds, parts, and choices that are words."""
+    gr = pytest.importorskip("gradio", reason="the page is made under the WebUI's versions, which have gradio 3.41.2")
+    from tinv_ext.ui import page, tab
+
+    folder = tmp_path_factory.mktemp("page")
+    with gr.Blocks() as around:
+        theirs = {"txt2img_steps": gr.Number()}
+        page.build(Jobs(lambda: None, folder), folder, lambda: None, around=tab.Around(txt2img=theirs))
+    found = {tab.TITLE}
+    for component in around.get_config_file()["components"]:
+        found.update(_shown(component["type"], component["props"]))
+    return found
+
+
+def _shown(kind: str, props: dict[str, Any]) -> Iterator[str]:
+    yield from (props[name] for name in ("label", "info", "placeholder") if props.get(name))
+    if kind == "button":
+        yield props["value"]
+    if kind == "radio":
+        names = (choice if isinstance(choice, str) else choice[0] for choice in props["choices"])
+        yield from (name for name in names if name in CHOICES)
+
+
+def test_each_entry_is_a_translation_and_the_only_one() -> None:
+    """UTF-8, one entry a key, nothing empty or with blanks that the WebUI cuts off, Chinese in every one."""
+    entries = pairs()
+    assert len({key for key, _ in entries}) == len(entries)
+    assert [key for key, value in entries if key != key.strip() or value != value.strip()] == []
+    assert [key for key, value in entries if not CHINESE.search(value)] == []
+
+
+def test_placeholders_and_names_survive_translation() -> None:
+    """What a person types as it stands is in the translation as well."""
+    typed = re.compile(r"\[\w+\]|\d+(?:e-\d+)?:\d+|subject\w*|style\w*|Euler(?: a)?|DDIM|DPM\+\+ 2M|VAE|PNG|','")
+    for key, value in pairs():
+        assert set(typed.findall(key)) <= set(typed.findall(value)), key
+
+
+def test_every_setting_has_entries() -> None:
+    """Label, help and choices."""
+    assert settings() - dict(pairs()).keys() == set()
+
+
+def test_every_sentence_has_an_entry() -> None:
+    """Of the page's answers and its live side."""
+    assert {"There is no run.", "Ready to train.", "No run yet.", "Send to txt2img", "smoothed"} <= sentences()
+    assert sentences() - dict(pairs()).keys() == set()
+
+
+def test_every_control_has_an_entry(controls: set[str]) -> None:
+    """As the page is really built."""
+    assert {"Train", "Edit templates", "as before", "Take over from txt2img"} <= controls
+    assert controls - dict(pairs()).keys() == set()
+
+
+def test_no_entry_is_left_over(controls: set[str]) -> None:
+    """An entry for what nobody shows would translate other people's words."""
+    assert dict(pairs()).keys() - controls - settings() - sentences() == set()
+
+
+def test_the_chinese_readme_speaks_of_the_page_as_it_is() -> None:
+    """What it names in bold stands on the page under that name, or on the WebUI's own; its links lead somewhere."""
+    text = (ROOT / "README.zh-CN.md").read_text("utf-8")
+    named = set(re.findall(r"\*\*([^*]+)\*\*", text))
+    assert "训练" in named
+    assert named - set(dict(pairs()).values()) <= {"扩展", "从网址安装"}
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    assert "README.md" in links
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+    assert "(README.zh-CN.md)" in (ROOT / "README.md").read_text("utf-8")

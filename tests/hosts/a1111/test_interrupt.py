@@ -1,0 +1,82 @@
+"""The WebUI's Interrupt: it stops a run, but only where a person means the run by it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.hosts.a1111.ldm_model import needs_ldm
+from tests.hosts.a1111.test_queue_lock import PATIENCE, guest, wait_until
+from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.errors import HostError, NotNowError
+from tinv_ext.core.formats import write_embedding
+
+pytestmark = needs_ldm
+
+
+def test_interrupt_is_seen_while_the_run_has_the_model(webui: Any) -> None:
+    """Pressed before or after, it is not the run's; pressed within, it is, and leaves nothing behind."""
+    state = webui.shared.state
+    state.interrupt()  # of an earlier picture
+    before = webui.snapshot()
+    with webui.host.training(1):
+        assert not webui.host.interrupted()
+        state.interrupt()
+        assert webui.host.interrupted()
+    assert webui.difference(before, webui.snapshot()) == []
+    with webui.host.training(1):
+        assert not webui.host.interrupted()
+
+
+def test_reloading_the_ui_interrupts_no_run(webui: Any) -> None:
+    """The WebUI interrupts whatever it does for that; nobody has meant the run."""
+    with webui.host.training(1):
+        webui.shared.state.request_restart()
+        assert webui.shared.state.interrupted
+        assert not webui.host.interrupted()
+
+
+def test_a_guests_interrupt_is_the_guests(webui: Any) -> None:
+    """While a request waits for the queue, Interrupt is pressed for it."""
+    with webui.host.training(1):
+        thread = guest(webui.modules["modules.call_queue"].queue_lock, [], "guest")
+        wait_until(webui.host.wanted)
+        webui.shared.state.interrupt()
+        assert not webui.host.interrupted()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("change", ["model", "clip skip"])
+def test_what_a_guest_has_switched_can_be_switched_back(webui: Any, change: str) -> None:
+    """Another checkpoint or clip skip: no training until it is as it was; with a sentence that names both."""
+    info = webui.shared.sd_model.sd_checkpoint_info
+    name, skip = info.model_name, webui.shared.opts.CLIP_stop_at_last_layers
+    if change == "model":
+        info.model_name = "another"
+    else:
+        webui.shared.opts.CLIP_stop_at_last_layers = 2
+    with pytest.raises(NotNowError, match=rf"{name} .* clip skip {skip}.*, but the WebUI has .*Resume"):
+        webui.host.training(1).__enter__()
+    info.model_name, webui.shared.opts.CLIP_stop_at_last_layers = name, skip
+    with webui.host.training(1):
+        pass
+
+
+def test_a_file_that_the_webui_would_refuse_takes_no_place(webui: Any, tmp_path: Path) -> None:
+    """Its own checker is asked before the old file is replaced; what it takes is written."""
+    embedding, path = Embedding("zibbo", {"clip_l": torch.ones(1, 64)}), tmp_path / "zibbo.pt"
+    write_embedding(embedding, path, approve=webui.host.approve)
+    before = path.read_bytes()
+
+    def refuse(filename: str, extra_handler: Any) -> None:
+        raise ValueError("bad file inside")
+
+    webui.patch.setattr(webui.modules["modules.safe"], "check_pt", refuse)
+    with pytest.raises(HostError, match=r"would refuse the embedding \(bad file inside\)"):
+        write_embedding(embedding, path, approve=webui.host.approve)
+    assert path.read_bytes() == before
+    write_embedding(embedding, tmp_path / "zibbo.safetensors", approve=webui.host.approve)

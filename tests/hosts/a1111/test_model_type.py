@@ -1,0 +1,81 @@
+"""Which of the WebUI's models are let in, told by class and flag, and the names of those that are not."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.hosts.a1111.ldm_model import needs_ldm
+from tinv_ext.core.errors import HostError
+
+pytestmark = needs_ldm
+DDPM = "ldm.models.diffusion.ddpm."
+ENGINE, CONDITIONER = "sgm.models.diffusion.DiffusionEngine", "sgm.modules.encoders.modules.GeneralConditioner"
+CLIP = "modules.sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords"
+OPEN_CLIP = "modules.sd_hijack_open_clip.FrozenOpenCLIPEmbedderWithCustomWords"
+OPEN_CLIP_2 = "modules.sd_hijack_open_clip.FrozenOpenCLIPEmbedder2WithCustomWords"
+
+
+def thing(name: str, **values: Any) -> Any:
+    """An object of a class of that name."""
+    module, _, last = name.rpartition(".")
+    made = type(last, (), {"__module__": module})()
+    vars(made).update(values)
+    return made
+
+
+def model(name: str, text: str, key: str = "crossattn", scaling: str = "EpsScaling", **flags: bool) -> Any:
+    """A loaded model as far as its kind goes."""
+    denoiser = SimpleNamespace(scaling=thing(f"sgm.modules.diffusionmodules.denoiser_scaling.{scaling}"))
+    inner = SimpleNamespace(conditioning_key=key)
+    return thing(name, cond_stage_model=thing(text), model=inner, denoiser=denoiser, **flags)
+
+
+@pytest.fixture
+def family(webui: Any) -> Any:
+    """The function, beside the stand-in."""
+    from tinv_ext.hosts.a1111.model_type import family
+
+    return family
+
+
+@pytest.mark.parametrize(
+    ("loaded", "said"),
+    [
+        (model(DDPM + "LatentDiffusion", CLIP), "SD1"),
+        (model(DDPM + "LatentDiffusion", OPEN_CLIP), "SD2"),
+        (model(DDPM + "LatentInpaintDiffusion", CLIP, "hybrid"), "SD1"),
+        (model(DDPM + "LatentInpaintDiffusion", OPEN_CLIP, "hybrid"), "SD2"),
+        (model(ENGINE, CONDITIONER, is_sdxl=True), "SDXL"),
+        (model(ENGINE, CONDITIONER, scaling="VScaling", is_sdxl=True), "SDXL"),
+    ],
+    ids=["SD1", "SD2", "SD1 inpainting", "SD2 inpainting", "SDXL", "SDXL v"],
+)
+def test_the_families_are_let_in(family: Any, loaded: Any, said: str) -> None:
+    """By the classes that v1.10.1 gives them."""
+    assert family(loaded) == said
+
+
+@pytest.mark.parametrize(
+    ("loaded", "said"),
+    [
+        (model(ENGINE, OPEN_CLIP_2, is_sdxl=True), "the refiner of SDXL"),
+        (model(ENGINE, CONDITIONER, is_sdxl=True, is_sdxl_inpaint=True), "SDXL for inpainting"),
+        (model(ENGINE, CONDITIONER, is_sdxl=True, is_ssd=True), "SSD-1B"),
+        (model(ENGINE, CONDITIONER, scaling="EDMScaling", is_sdxl=True), r"other noise than SDXL's \(EDMScaling\)"),
+        (model(ENGINE, OPEN_CLIP, is_sdxl=True), "a sgm.models.diffusion.DiffusionEngine with a modules"),
+        (model(DDPM + "LatentDepth2ImageDiffusion", OPEN_CLIP, "hybrid"), "a depth model"),
+        (model("modules.models.diffusion.ddpm_edit.LatentDiffusion", CLIP, "hybrid"), "an InstructPix2Pix model"),
+        (model(DDPM + "ImageEmbeddingConditionedLatentDiffusion", OPEN_CLIP, "crossattn-adm"), "an unCLIP model"),
+        (model("modules.models.sd3.sd3_model.SD3Inferencer", "modules.models.sd3.x"), "Stable Diffusion 3"),
+        (model(DDPM + "LatentDiffusion", "modules.sd_hijack_xlmr.X"), "a ldm.*LatentDiffusion with a modules"),
+        (model(DDPM + "LatentDiffusion", CLIP, "hybrid"), r'more than a prompt \("hybrid"\)'),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_others_are_called_by_their_names(family: Any, loaded: Any, said: str) -> None:
+    """With what to load instead."""
+    with pytest.raises(HostError, match=f"The loaded model is .*{said}.*Load a model of SD1, SD2 or SDXL"):
+        family(loaded)

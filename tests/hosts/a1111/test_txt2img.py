@@ -1,0 +1,139 @@
+"""A preview is the WebUI's own txt2img with the run's vectors, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.hosts.a1111.ldm_model import needs_ldm
+from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.errors import HostError
+from tinv_ext.core.formats import write_embedding
+from tinv_ext.core.generation import PictureRequest
+
+pytestmark = needs_ldm
+REQUEST = PictureRequest("a photo of qzx", "blurry", 7, 3.5, 42, 64, 96)
+
+
+def vectors(value: float) -> dict[str, torch.Tensor]:
+    """A word of one vector."""
+    return {"clip_l": torch.full((1, 64), value)}
+
+
+def write(webui: Any, name: str, value: float) -> Path:
+    """An embedding in the WebUI's folder."""
+    path = Path(webui.shared.cmd_opts.embeddings_dir) / f"{name}.pt"
+    write_embedding(Embedding(name=name, vectors=vectors(value)), path)
+    return path
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_picture_leaves_nothing_behind(webui: Any, inside: bool) -> None:
+    """Database, random generators, progress, settings, history and tiling are as they were."""
+    write(webui, "qzx", 1.0)
+    webui.host.refresh_embeddings()
+    before = webui.snapshot()
+    if inside:
+        with webui.host.training(2):
+            webui.host.draw(REQUEST, {"qzx": vectors(2.0), "new": vectors(3.0)})
+    else:
+        webui.host.draw(REQUEST, {"qzx": vectors(2.0), "new": vectors(3.0)})
+    assert webui.difference(before, webui.snapshot()) == []
+
+
+def test_the_picture_is_the_one_that_was_asked_for(webui: Any, drawn: list[Any]) -> None:
+    """Values, the live vectors in place of the file's, a cache of its own, no file, no LoRA, the run's clip skip."""
+    write(webui, "qzx", 1.0)
+    webui.host.refresh_embeddings()
+    with webui.host.training(2):
+        image = webui.host.draw(REQUEST, {"qzx": vectors(2.0)})
+    (found,) = drawn
+    p = found["p"]
+    assert image.size == (64, 96)
+    assert (p.prompt, p.negative_prompt, p.steps, p.cfg_scale, p.seed) == ("a photo of qzx", "blurry", 7, 3.5, 42)
+    assert p.sampler_name == "DDIM"
+    assert p.do_not_save_samples
+    assert p.do_not_save_grid
+    assert p.do_not_reload_embeddings
+    assert p.disable_extra_networks
+    assert found["no history"]
+    assert torch.equal(found["words"]["qzx"], torch.full((1, 64), 2.0))
+    assert p.cached_c is not type(p).cached_c
+    assert found["settings"]["CLIP_stop_at_last_layers"] == 2
+
+
+def test_a_checkpoint_that_waits_for_its_turn_is_not_loaded_by_a_preview(webui: Any, drawn: list[Any]) -> None:
+    """The user has chosen another one: the preview is of the run's, and the choice stands afterwards."""
+    webui.shared.opts.data["sd_model_checkpoint"] = "another"
+    with webui.host.training(1):
+        webui.host.draw(REQUEST, {})
+    assert drawn[0]["settings"]["sd_model_checkpoint"] == "toy [0123456789]"
+    assert webui.shared.opts.data["sd_model_checkpoint"] == "another"
+
+
+def test_a_setting_changed_during_a_preview_stands(webui: Any) -> None:
+    """Putting back must not undo what the user did meanwhile."""
+    processing = webui.modules["modules.processing"]
+    draw = processing.process_images
+
+    def and_the_user_chooses(p: Any) -> Any:
+        webui.shared.opts.data["sd_model_checkpoint"] = "chosen meanwhile"
+        return draw(p)
+
+    webui.patch.setattr(processing, "process_images", and_the_user_chooses)
+    webui.host.draw(REQUEST, {})
+    assert webui.shared.opts.data["sd_model_checkpoint"] == "chosen meanwhile"
+
+
+def test_interrupt_is_neither_lost_nor_stops_the_next_picture(webui: Any) -> None:
+    """Pressed before: the picture is drawn and the flag stands. Pressed in the midst: it stands."""
+    webui.shared.state.interrupted = True
+    assert webui.host.draw(REQUEST, {}).size == (64, 96)
+    assert webui.shared.state.interrupted
+    webui.shared.state.interrupted = False
+    processing = webui.modules["modules.processing"]
+    draw = processing.process_images
+
+    def and_the_user_interrupts(p: Any) -> Any:
+        webui.shared.state.interrupted = True
+        return draw(p)
+
+    webui.patch.setattr(processing, "process_images", and_the_user_interrupts)
+    with pytest.raises(HostError, match="interrupted"):
+        webui.host.draw(REQUEST, {})
+    assert webui.shared.state.interrupted
+
+
+def test_an_unknown_sampler_is_refused(webui: Any) -> None:
+    """The WebUI would quietly take another."""
+    with pytest.raises(HostError, match=r'no sampler "Magic".*Choose one of .*DDIM'):
+        webui.host.draw(PictureRequest("x", "", 5, 3.0, 1, 64, 64, sampler="Magic"), {})
+
+
+def test_a_written_word_is_known_after_a_refresh(webui: Any) -> None:
+    """Also one that replaces a file; and what was encoded with the old one is forgotten."""
+    Processing = webui.modules["modules.processing"].StableDiffusionProcessing
+    write(webui, "qzx", 1.0)
+    webui.host.refresh_embeddings()
+    (word,) = webui.host.known_words()
+    assert (word.name, word.count, list(word.ids)) == ("qzx", 1, webui.host.lexicon.tokenizer.ids("qzx"))
+    Processing.cached_c = [("a photo of qzx",), "as the old vectors had it"]
+    write(webui, "qzx", 2.0)
+    webui.host.refresh_embeddings()
+    database = webui.modules["modules.sd_hijack"].model_hijack.embedding_db
+    assert torch.equal(database.word_embeddings["qzx"].vec, torch.full((1, 64), 2.0))
+    assert Processing.cached_c == [None, None]
+
+
+def test_a_file_that_the_webui_refuses_is_told(webui: Any, refused: set[str]) -> None:
+    """The run must not end with a word that no prompt knows; older files that it refuses are none of our business."""
+    refused |= {"old", "mine"}
+    write(webui, "old", 1.0)
+    host = webui.new_host()
+    host.refresh_embeddings()
+    write(webui, "mine", 1.0)
+    with pytest.raises(HostError, match="does not take the embedding mine"):
+        host.refresh_embeddings()

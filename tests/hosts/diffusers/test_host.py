@@ -1,0 +1,268 @@
+"""The offline host: it leaves the pipeline as it was, and draws what diffusers draws with the file of a run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+from PIL import Image
+
+from tinv_ext.core.data.images import whole
+from tinv_ext.core.errors import HostError, MemoryShortError
+from tinv_ext.core.formats import read_embedding
+from tinv_ext.core.generation import PictureRequest
+from tinv_ext.core.prompts.reader import PromptReader, Word
+from tinv_ext.core.settings import TrainConfig
+from tinv_ext.hosts.diffusers.host import DiffusersHost
+from tinv_ext.hosts.diffusers.pipelines import SAMPLERS
+from tinv_ext.run import runner
+
+WORD = "zworble"
+VECTORS = {"clip_l": torch.randn(2, 32, generator=torch.Generator().manual_seed(3))}
+
+
+def request(prompt: str, negative: str = "", seed: int = 5) -> PictureRequest:
+    """A small picture of few steps."""
+    return PictureRequest(prompt, negative, steps=3, cfg_scale=15.0, seed=seed, width=64, height=64)
+
+
+def by_diffusers(pipeline: StableDiffusionPipeline, asked: PictureRequest, **given: Any) -> Image.Image:
+    """What the pipeline itself draws with DDIM."""
+    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    prompts = given or {"prompt": asked.prompt, "negative_prompt": asked.negative_prompt}
+    generator = torch.Generator().manual_seed(asked.seed)
+    return pipeline(
+        **prompts,
+        num_inference_steps=asked.steps,
+        guidance_scale=asked.cfg_scale,
+        width=asked.width,
+        height=asked.height,
+        generator=generator,
+    ).images[0]
+
+
+def apart(one: Image.Image, other: Image.Image) -> int:
+    """The largest difference of two pictures, in steps of 1/255."""
+    return int(np.abs(np.asarray(one, np.int16) - np.asarray(other, np.int16)).max())
+
+
+def host_of(pipeline: StableDiffusionPipeline, folder: Path) -> DiffusersHost:
+    """A host whose embeddings lie in `folder`."""
+    return DiffusersHost(pipeline, folder, {"model_name": "tiny", "model_hash": None, "family": "SD1"})
+
+
+def snapshot(pipeline: StableDiffusionPipeline) -> dict[str, Any]:
+    """Everything of the pipeline that a host could disturb: weights, gradients, flags, modes, hooks, attention."""
+    seen: dict[str, Any] = {}
+    for part_name in ("unet", "text_encoder", "vae"):
+        part = getattr(pipeline, part_name)
+        for name, weight in part.named_parameters():
+            facts = (weight.requires_grad, weight.grad is None, weight.dtype, weight.device, weight.data_ptr())
+            seen[f"{part_name}.{name}"] = (*facts, weight.stride(), weight._version)
+        for name, module in part.named_modules():
+            hooks = {key: tuple(value) for key, value in vars(module).items() if key.endswith("hooks")}
+            own = sorted(key for key, value in vars(module).items() if callable(value))
+            checkpointing = getattr(module, "gradient_checkpointing", None)
+            seen[f"{part_name}:{name}"] = (module.training, type(module), hooks, own, checkpointing)
+        if hasattr(part, "attn_processors"):
+            seen[f"{part_name} attention"] = {k: id(v) for k, v in part.attn_processors.items()}
+    seen["tokens"] = len(pipeline.tokenizer)
+    seen["scheduler"] = (id(pipeline.scheduler), dict(pipeline.scheduler.config))
+    seen["modes"] = (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_num_threads())
+    return seen
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder with three pictures."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index, colour in enumerate(("red", "green", "blue")):
+        Image.new("RGB", (64, 64), colour).save(folder / f"{index}.png")
+    return folder
+
+
+def config(pictures: Path, **changes: Any) -> TrainConfig:
+    """A run of three steps."""
+    values = {"name": WORD, "images": str(pictures), "output": str(pictures.parent / "out"), "steps": 3}
+    sizes = {"width": 64, "height": 64, "vectors": 2, "init_text": "circle", "learn_rate": "2"}
+    return TrainConfig.from_dict({**values, **sizes, **changes})
+
+
+# --- put back -------------------------------------------------------------------------------------------------------
+
+
+def test_training_puts_the_pipeline_back(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
+    """Flags, modes, hooks and weights are what they were, mixed as they were, after the host lets go."""
+    tiny_pipeline.unet.conv_in.weight.requires_grad_(False)
+    tiny_pipeline.vae.decoder.train()
+    try:
+        before = snapshot(tiny_pipeline)
+        with host_of(tiny_pipeline, tmp_path).training(1):
+            inside = snapshot(tiny_pipeline)
+        assert snapshot(tiny_pipeline) == before
+        assert inside != before
+    finally:
+        tiny_pipeline.unet.conv_in.weight.requires_grad_(True)
+        tiny_pipeline.vae.decoder.eval()
+
+
+def test_inside_training_everything_is_frozen(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
+    """No weight wants a gradient and no module is in training mode."""
+    with host_of(tiny_pipeline, tmp_path).training(1):
+        for part in (tiny_pipeline.unet, tiny_pipeline.text_encoder, tiny_pipeline.vae):
+            assert not any(weight.requires_grad for weight in part.parameters())
+            assert not any(module.training for module in part.modules())
+
+
+@pytest.mark.parametrize("where", ["unet", "text_encoder"])
+def test_a_crash_inside_a_step_leaves_the_pipeline_as_it_was(
+    tiny_pipeline: StableDiffusionPipeline, tmp_path: Path, pictures: Path, where: str
+) -> None:
+    """Memory that never suffices deep inside a module ends the run; nothing of the host stays, nor of the remedies."""
+
+    def crash(*_: Any) -> None:
+        raise MemoryError("no more memory")
+
+    part = getattr(tiny_pipeline, where)
+    deep = list(part.modules())[-1] if where == "unet" else part.get_submodule(_last_layer(part))
+    handle = deep.register_forward_hook(crash)
+    try:
+        before = snapshot(tiny_pipeline)
+        with pytest.raises(MemoryShortError):
+            runner.run(config(pictures), host_of(tiny_pipeline, tmp_path))
+        assert snapshot(tiny_pipeline) == before
+    finally:
+        handle.remove()
+
+
+def _last_layer(encoder: torch.nn.Module) -> str:
+    return [name for name, _ in encoder.named_modules() if name.endswith("mlp")][-1]
+
+
+def test_previews_and_measures_change_neither_pipeline_nor_run(
+    tiny_pipeline: StableDiffusionPipeline, tmp_path: Path, pictures: Path
+) -> None:
+    """After evaluation, previews and copies the pipeline is as before, the vectors are those of a run without them."""
+    before = snapshot(tiny_pipeline)
+    every = {"evaluate_every": 1, "preview_every": 1, "preview_steps": 2, "save_every": 2}
+    busy, quiet = (host_of(tiny_pipeline, tmp_path / name) for name in ("busy", "quiet"))
+    runner.run(config(pictures, **every), busy)
+    runner.run(config(pictures, evaluate_every=0, preview_every=0, save_every=0), quiet)
+    assert snapshot(tiny_pipeline) == before
+    values = [read_embedding(tmp_path / name / f"{WORD}.pt").vectors["clip_l"] for name in ("busy", "quiet")]
+    assert torch.equal(*values)
+
+
+def test_a_broken_model_forgets_the_word(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
+    """After the text encoder failed amid a prompt, it encodes plain text as before: the vectors do not linger."""
+    host = host_of(tiny_pipeline, tmp_path)
+    reader = PromptReader(host.lexicon.tokenizer, (Word(WORD, tuple(host.lexicon.tokenizer.ids(WORD)), 2),))
+    plain = reader.read("a cat")
+    with host.training(1) as model, torch.no_grad():
+        before = model.encode_prompts([plain], {}, [whole(64, 64)])
+        with pytest.raises(RuntimeError):
+            model.encode_prompts([reader.read(f"a {WORD}")], {WORD: {"clip_l": torch.zeros(2, 7)}}, [whole(64, 64)])
+        after = model.encode_prompts([plain], {}, [whole(64, 64)])
+    assert torch.equal(after.context, before.context)
+
+
+# --- the same pictures as diffusers ---------------------------------------------------------------------------------
+
+
+def test_the_file_of_a_run_draws_the_same_in_diffusers(
+    make_pipeline: Callable[[], StableDiffusionPipeline], tmp_path: Path, pictures: Path
+) -> None:
+    """`load_textual_inversion` takes the .pt, and the picture is `draw`'s, the word in either prompt."""
+    pipeline = make_pipeline()
+    host = host_of(pipeline, tmp_path / "embeddings")
+    runner.run(config(pictures), host)
+    asked = [request(f"a photo of {WORD} on grass"), request("a cat", f"{WORD}, ugly", seed=6)]
+    ours = [host.draw(one, {}) for one in asked]
+    pipeline.load_textual_inversion(str(tmp_path / "embeddings" / f"{WORD}.pt"))
+    for one, picture in zip(asked, ours):
+        assert apart(picture, by_diffusers(pipeline, one)) <= 1
+    assert apart(ours[0], host.draw(request("a photo of circle on grass"), {})) > 2
+
+
+def test_words_count_in_negative_prompts(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
+    """A word in the negative prompt changes the picture, and another value of it changes it again."""
+    host = host_of(tiny_pipeline, tmp_path)
+    asked = request("a cat", f"a {WORD}")
+    without = host.draw(asked, {})
+    with_word = host.draw(asked, {WORD: VECTORS})
+    other = host.draw(asked, {WORD: {"clip_l": -VECTORS["clip_l"]}})
+    assert apart(without, with_word) > 2
+    assert apart(with_word, other) > 2
+
+
+def test_long_prompts_are_drawn_whole(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
+    """A prompt of 100 tokens is two chunks, the short negative one filled up; its end is not cut off."""
+    host = host_of(tiny_pipeline, tmp_path)
+    ids = host.lexicon.tokenizer.ids
+    words = [("red", "round", "old", "blue")[index % 4] for index in range(100)]
+    encoder = tiny_pipeline.text_encoder
+
+    def chunks(text: str) -> torch.Tensor:
+        pieces = (ids(text)[:75], ids(text)[75:])
+        rows = [[49406, *piece, *[49407] * (76 - len(piece))] for piece in pieces]
+        return torch.cat([encoder(torch.tensor([row]))[0] for row in rows], 1)
+
+    with torch.no_grad():
+        given = {"prompt_embeds": chunks(" ".join(words)), "negative_prompt_embeds": chunks("ugly")}
+    asked = request(" ".join(words), "ugly")
+    drawn = host.draw(asked, {})
+    before = tiny_pipeline.scheduler
+    try:
+        assert apart(drawn, by_diffusers(tiny_pipeline, asked, **given)) <= 1
+    finally:
+        tiny_pipeline.scheduler = before
+    assert apart(drawn, host.draw(request(" ".join(words[:74]), "ugly"), {})) > 2
+
+
+def test_drawing_leaves_all_random_generators_alone(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
+    """torch's, numpy's and Python's global generators go on as if no picture had been drawn; a seed fixes a picture."""
+    host = host_of(tiny_pipeline, tmp_path)
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002 (the global generator is what is tested)
+    torch.manual_seed(1)
+    before = (random.getstate(), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist())  # noqa: NPY002
+    first = host.draw(request("a cat"), {})
+    after = (random.getstate(), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist())  # noqa: NPY002
+    assert after == before
+    torch.manual_seed(2)
+    assert apart(first, host.draw(request("a cat"), {})) == 0
+
+
+def test_pictures_drawn_together_are_those_drawn_alone(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
+    """Requests drawn in one batch, prompts of other lengths among them, give each its own picture."""
+    host = host_of(tiny_pipeline, tmp_path)
+    asked = [request("a cat", seed=1), request("a dog on grass", "ugly", seed=2)]
+    together = host.draw_many(asked, {})
+    assert all(apart(picture, host.draw(one, {})) <= 1 for picture, one in zip(together, asked))
+
+
+@pytest.mark.parametrize("sampler", list(SAMPLERS))
+def test_each_sampler_draws_its_own_picture(
+    tiny_pipeline: StableDiffusionPipeline, tmp_path: Path, sampler: str
+) -> None:
+    """Another than DDIM's, the same each time; the pipeline keeps its own scheduler."""
+    host, before = host_of(tiny_pipeline, tmp_path), tiny_pipeline.scheduler
+    request = PictureRequest("a cat", "", 4, 5.0, 1, 64, 64)
+    pictures = [host.draw(replace(request, sampler=name), {}).tobytes() for name in (sampler, sampler, "DDIM")]
+    assert pictures[0] == pictures[1]
+    assert (pictures[1] == pictures[2]) == (sampler == "DDIM")
+    assert tiny_pipeline.scheduler is before
+
+
+def test_a_sampler_that_is_not_there_is_told(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
+    """With those that are."""
+    with pytest.raises(HostError, match=r'no sampler "Heun" here\. Choose one of DDIM, Euler'):
+        host_of(tiny_pipeline, tmp_path).draw(PictureRequest("a cat", "", 4, 5.0, 1, 64, 64, "Heun"), {})

@@ -1,0 +1,344 @@
+"""A folder of embeddings: what changes keeps words equal inside and out, can be undone, and is never half done."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from tests.core.fake import WIDTH
+from tests.fake_host import FakeHost
+from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.errors import HostError, InputError
+from tinv_ext.core.formats import FOLDER, read_embedding, write_embedding
+from tinv_ext.core.formats.png import save_png_with_embedding
+from tinv_ext.library import library as shelf_module
+from tinv_ext.library.convert import Wish
+from tinv_ext.library.library import Shelf
+
+VECTORS = torch.linspace(-1, 1, 2 * WIDTH).view(2, WIDTH)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every byte of a folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def put(folder: Path, name: str, step: int = 5, vectors: torch.Tensor = VECTORS) -> Path:
+    """An embedding of the WebUI in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_embedding(Embedding(name, {"clip_l": vectors}, step), folder / f"{name}.pt")
+    return folder / f"{name}.pt"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two embeddings, one of them below, a card's picture and notes beside one, and a picture that is none."""
+    folder = tmp_path / "embeddings"
+    put(folder, "one")
+    put(folder / "more", "two", 9)
+    (folder / "one.preview.png").write_bytes(b"card")
+    (folder / "one.json").write_text("{}")
+    (folder / "one.pt.optim").write_bytes(b"optim")
+    Image.new("RGB", (8, 8)).save(folder / "holiday.png")
+    (folder / "broken.pt").write_bytes(b"junk")
+    return folder
+
+
+@pytest.fixture
+def shelf(folder: Path) -> Shelf:
+    """That folder, with a host that reads it."""
+    host = FakeHost(folder)
+    return Shelf(folder, lambda: host)
+
+
+def test_the_list_has_every_embedding_and_says_what_is_broken(shelf: Shelf) -> None:
+    """By key, those of folders below too; no pictures that carry nothing."""
+    assert [item.key for item in shelf.items()] == ["broken.pt", "more/two.pt", "one.pt"]
+    broken, two, _ = shelf.items()
+    assert "no format of embeddings" in broken.problem
+    assert (two.name, two.vectors, two.step, two.problem) == ("two", 2, 9, "")
+
+
+def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    """Before the first training."""
+    shelf = Shelf(tmp_path / "none")
+    assert (shelf.items(), shelf.deleted()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "key", ["../outside.pt", "none.pt", "", "holiday.jpg", "/etc/passwd", "more/../one.pt", "a\0b"]
+)
+def test_a_key_never_leads_out_of_the_folder(key: str, shelf: Shelf, folder: Path, tmp_path: Path) -> None:
+    """Only what the list gives is a key, whatever is done with it."""
+    put(tmp_path, "outside")
+    before = contents(tmp_path)
+    acts = [shelf.inspect, shelf.delete, lambda key: shelf.rename(key, "x"), lambda key: shelf.average([key, key], "x")]
+    for act in (*acts, lambda key: shelf.convert(key, tmp_path / "out", Wish())):
+        with pytest.raises(InputError, match="no embedding"):
+            act(key)
+    assert contents(tmp_path) == before
+
+
+def test_a_link_in_a_circle_is_walked_once(shelf: Shelf, folder: Path) -> None:
+    """The WebUI follows links, too."""
+    (folder / "circle").symlink_to(folder, target_is_directory=True)
+    assert len(shelf.items()) == 3
+
+
+def test_renaming_moves_all_that_belongs_and_the_name_inside(shelf: Shelf, folder: Path) -> None:
+    """File, name inside, card, notes, optimizer; the WebUI knows the new word and not the old."""
+    assert shelf.rename("one.pt", "new.v2") == folder / "new.v2.pt"
+    names = {"new.v2.pt", "new.v2.preview.png", "new.v2.json", "new.v2.pt.optim", "holiday.png", "broken.pt"}
+    assert set(contents(folder)) == {*names, "more/two.pt"}
+    assert torch.load(folder / "new.v2.pt", weights_only=True)["name"] == "new.v2"
+    assert torch.equal(read_embedding(folder / "new.v2.pt").vectors["clip_l"], VECTORS)
+    assert {word.name for word in shelf._host().known_words()} == {"new.v2"}  # type: ignore[misc]
+
+
+def test_what_belongs_to_a_longer_name_stays(shelf: Shelf, folder: Path) -> None:
+    """`one.v2.preview.png` is the card of one.v2, not of one."""
+    put(folder, "one.v2")
+    (folder / "one.v2.preview.png").write_bytes(b"other card")
+    shelf.rename("one.pt", "new")
+    assert (folder / "one.v2.preview.png").read_bytes() == b"other card"
+    assert (folder / "new.preview.png").read_bytes() == b"card"
+    shelf.rename("one.v2.pt", "one")
+    assert (folder / "one.preview.png").read_bytes() == b"other card"
+
+
+@pytest.mark.parametrize("chosen", ["diffusers", "kohya", "onetrainer", "diffusers-bin"])
+def test_every_format_that_holds_a_name_is_renamed_in_itself(chosen: str, tmp_path: Path) -> None:
+    """The same format with the same facts, under the new word."""
+    path = tmp_path / "e" / ("old.bin" if chosen == "diffusers-bin" else "old.safetensors")
+    path.parent.mkdir()
+    write_embedding(Embedding("old", {"clip_l": VECTORS}, 5, facts={"a": 1}), path, format=chosen)
+    new = Shelf(path.parent).rename(path.name, "new")
+    write_embedding(Embedding("new", {"clip_l": VECTORS}, 5, facts={"a": 1}), tmp_path / "expected", format=chosen)
+    assert new.read_bytes() == (tmp_path / "expected").read_bytes()
+
+
+def test_a_picture_is_renamed_without_a_change_to_what_it_shows(tmp_path: Path) -> None:
+    """Name in the text and in the pixels; the parameters stay."""
+    folder = tmp_path / "e"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(1, 256, (64, 64, 3), dtype=np.uint8)
+    old = Embedding("old", {"clip_l": VECTORS}, 5)
+    save_png_with_embedding(Image.fromarray(pixels), old, folder / "old.png", text={"parameters": "a cat"})
+    Shelf(folder).rename("old.png", "new")
+    save_png_with_embedding(
+        Image.fromarray(pixels),
+        Embedding("new", {"clip_l": VECTORS}, 5),
+        tmp_path / "b.png",
+        text={"parameters": "a cat"},
+    )
+    assert list(contents(folder)) == ["new.png"]
+    assert (folder / "new.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_file_without_a_name_inside_keeps_every_byte(tmp_path: Path) -> None:
+    """kohya's own files go by their file's name."""
+    path = tmp_path / "e" / "old.safetensors"
+    path.parent.mkdir()
+    save_file({"emb_params": VECTORS.half()}, str(path))
+    before = path.read_bytes()
+    assert Shelf(path.parent).rename("old.safetensors", "new").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("", "empty"), ("a/b", "characters"), ("..", "dot"), ("one", "already"), ("TAKEN", "already")]
+)
+def test_a_name_that_cannot_be_is_refused(name: str, said: str, shelf: Shelf, folder: Path) -> None:
+    """And nothing moves."""
+    put(folder, "taken")
+    before = contents(folder)
+    with pytest.raises(InputError, match=said):
+        shelf.rename("one.pt", name)
+    assert contents(folder) == before
+
+
+def test_a_rename_that_fails_midway_is_undone(shelf: Shelf, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the writing of the new name, or in moving the third file: every file is where it was."""
+    before = contents(folder)
+
+    def full(*_: object, **__: object) -> None:
+        raise HostError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shelf_module, "write_embedding", full)
+        with pytest.raises(HostError, match="full"):
+            shelf.rename("one.pt", "new")
+    assert contents(folder) == before
+    move, moved = shelf_module.shutil.move, []
+
+    def moving(old: str, new: str) -> None:
+        if old.endswith(".preview.png") and not moved.append(old):  # type: ignore[func-returns-value]
+            raise PermissionError(13, "held open")
+        move(old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shelf_module.shutil, "move", moving)
+        with pytest.raises(HostError, match="held open"):
+            shelf.rename("one.pt", "new")
+    assert moved
+    assert contents(folder) == before
+
+
+def test_what_is_deleted_comes_back_as_it_was(shelf: Shelf, folder: Path) -> None:
+    """With all that belongs to it, also from a folder below that is gone by then; the word is gone meanwhile."""
+    before = contents(folder)
+    shelf.delete("one.pt")
+    shelf.delete("more/two.pt")
+    (folder / "more").rmdir()
+    assert set(contents(folder)) == {"holiday.png", "broken.pt"}
+    assert [one.key for one in shelf.deleted()] == ["more/two.pt", "one.pt"]
+    assert shelf._host().known_words() == []  # type: ignore[misc]
+    for one in shelf.deleted():
+        shelf.restore(one.id)
+    assert contents(folder) == before
+    assert shelf.deleted() == []
+    assert list(shelf.bin.iterdir()) == []
+
+
+def test_an_embedding_called_deleted_comes_back_too(shelf: Shelf, folder: Path) -> None:
+    """Its notes are called as our record is."""
+    put(folder, "deleted")
+    (folder / "deleted.json").write_text('{"notes": 1}')
+    before = contents(folder)
+    shelf.restore(shelf.delete("deleted.pt").id)
+    assert contents(folder) == before
+
+
+def test_what_is_deleted_lies_beside_and_not_below(shelf: Shelf, folder: Path) -> None:
+    """The WebUI loads every folder below its own."""
+    shelf.delete("one.pt")
+    assert shelf.bin.parent == folder.parent
+    assert folder not in shelf.bin.parents
+
+
+def test_nothing_is_overwritten_by_bringing_back(shelf: Shelf, folder: Path) -> None:
+    """A new file of the name, or its card's picture, stays; the deleted one, too."""
+    gone = shelf.delete("one.pt")
+    (folder / "one.preview.png").write_bytes(b"new card")
+    with pytest.raises(InputError, match=r"one\.preview\.png is there by now"):
+        shelf.restore(gone.id)
+    assert (folder / "one.preview.png").read_bytes() == b"new card"
+    assert [one.key for one in shelf.deleted()] == ["one.pt"]
+    with pytest.raises(InputError, match="not among"):
+        shelf.restore("../../x")
+
+
+def test_a_record_that_leads_elsewhere_is_not_shown(shelf: Shelf) -> None:
+    """The folder of what is deleted may have been tampered with."""
+    for index, key in enumerate(("../up.pt", "/etc/x.pt", None)):
+        place = shelf.bin / str(index)
+        place.mkdir(parents=True)
+        (place / "deleted.json").write_text(json.dumps({"key": key, "when": ""}) if key else "[")
+    assert shelf.deleted() == []
+
+
+def test_the_card_stays_with_a_twin(shelf: Shelf, folder: Path) -> None:
+    """Two files of one word: what belongs to both goes with the last."""
+    write_embedding(read_embedding(folder / "one.pt"), folder / "one.safetensors")
+    shelf.delete("one.pt")
+    assert (folder / "one.preview.png").exists()
+    shelf.delete("one.safetensors")
+    assert not (folder / "one.preview.png").exists()
+
+
+def test_extending_and_averaging_make_new_words(shelf: Shelf, folder: Path) -> None:
+    """Beside the old; a word that is taken is refused."""
+    longer = shelf.extend("more/two.pt", 5, "zeros", "longer")
+    assert longer.path == folder / "more" / "longer.pt"
+    assert read_embedding(longer.path).count == 5
+    put(folder, "three", 7, VECTORS * 3)
+    mean = shelf.average(["one.pt", "three.pt"], "mean", [1, 1])
+    assert torch.allclose(read_embedding(mean.path).vectors["clip_l"], VECTORS * 2)
+    for act in (lambda: shelf.extend("one.pt", 5, "repeat", "three"), lambda: shelf.average(["one.pt"] * 2, "ONE")):
+        with pytest.raises(InputError, match="there already"):
+            act()
+
+
+def test_snapshots_of_runs_are_averaged(tmp_path: Path, folder: Path) -> None:
+    """Of every log directory, the latest run first, by steps; the mean lies in the folder of embeddings."""
+    for day, run in (("2026-01-30", "old-09-00-00"), ("2026-01-31", "word-10-00-00")):
+        for step in (900, 1000, 800):
+            put(tmp_path / "log" / day / run / "embeddings", f"word-{step}", step, VECTORS * step)
+        config = tmp_path / "log" / day / run / "config.json"
+        config.write_text("{}")
+        os.utime(config, (int(day[-2:]) * 1e5,) * 2)
+    (tmp_path / "log" / "latents").mkdir()
+    shelf = Shelf(folder, logs=lambda: [tmp_path / "log", tmp_path / "log" / ".." / "log", tmp_path / "none"])
+    keys = list(shelf.snapshots())
+    assert keys[:3] == [f"2026-01-31/word-10-00-00/word-{step}.pt" for step in (800, 900, 1000)]
+    assert len(keys) == 6
+    mean = shelf.average([*keys[:3], "one.pt"], "mean", [1, 1, 1, 0])
+    assert mean.path == folder / "mean.pt"
+    assert torch.allclose(read_embedding(mean.path).vectors["clip_l"], VECTORS * 900)
+    assert read_embedding(mean.path).step == 1000
+    with pytest.raises(InputError, match="no embedding"):
+        shelf.average([keys[0], "../up.pt"], "other")
+
+
+def test_a_file_that_changed_is_read_anew(shelf: Shelf, folder: Path) -> None:
+    """What is known of it is kept for as long as the file stays."""
+    assert [item.vectors for item in shelf.items()] == [0, 2, 2]
+    put(folder, "one", 6, VECTORS[:1])
+    assert [(item.vectors, item.step) for item in shelf.items()] == [(0, None), (2, 9), (1, 6)]
+    (folder / "gone.pt").symlink_to(folder / "nothing.pt")
+    assert len(shelf.items()) == 3
+
+
+def test_converting_leaves_the_folder_as_it_is(shelf: Shelf, folder: Path, tmp_path: Path) -> None:
+    """The files made lie elsewhere."""
+    before = contents(folder)
+    (tmp_path / "out").mkdir()
+    (path,) = shelf.convert("one.pt", tmp_path / "out", Wish("safetensors", license="CC0"))
+    assert path == tmp_path / "out" / "one.safetensors"
+    assert torch.equal(load_file(path)["emb_params"], VECTORS)
+    several = shelf.convert("one.pt", tmp_path / "out", Wish(FOLDER))
+    assert [path.name for path in several] == [
+        "learned_embeds.safetensors",
+        "token_identifier.txt",
+        "type_of_concept.txt",
+    ]
+    assert contents(folder) == before
+
+
+def test_files_of_other_programs_are_added(shelf: Shelf, folder: Path, tmp_path: Path) -> None:
+    """In the family's format, under the file's name; a bundle's under their own; what is replaced can be had back."""
+    save_file({"one": VECTORS * 2}, str(tmp_path / "one.safetensors"))
+    with pytest.raises(InputError, match=r"one\.pt.*there already"):
+        shelf.add(tmp_path / "one.safetensors")
+    assert shelf.add(tmp_path / "one.safetensors", overwrite=True) == [folder / "one.pt"]
+    assert torch.equal(read_embedding(folder / "one.pt").vectors["clip_l"], VECTORS * 2)
+    assert [one.key for one in shelf.deleted()] == ["one.pt"]
+    save_file(
+        {f"bundle_emb.{name}.string_to_param.*": VECTORS.clone() for name in "ab"}, str(tmp_path / "lora.safetensors")
+    )
+    assert [path.name for path in shelf.add(tmp_path / "lora.safetensors")] == ["a.pt", "b.pt"]
+    save_file(
+        {f"bundle_emb.{name}.clip_l": VECTORS.clone() for name in ("c", "a/up")}, str(tmp_path / "bad.safetensors")
+    )
+    with pytest.raises(InputError, match="characters"):
+        shelf.add(tmp_path / "bad.safetensors")
+    assert not (folder / "c.pt").exists()
+    (tmp_path / "junk.pt").write_bytes(b"junk")
+    with pytest.raises(InputError, match="no format of embeddings"):
+        shelf.add(tmp_path / "junk.pt")
+
+
+def test_inspecting_names_the_nearest_words_of_the_loaded_model(shelf: Shelf, folder: Path) -> None:
+    """Where there is one that can be asked; without it the rest is told."""
+
+    def nothing() -> FakeHost:
+        raise HostError("No model is loaded.")
+
+    (told,) = Shelf(folder, nothing).inspect("one.pt")["embeddings"]
+    assert (told["vectors"], "nearest" in told) == (2, False)

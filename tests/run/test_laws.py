@@ -1,0 +1,146 @@
+"""Laws of a run as a whole, on a tiny random Stable Diffusion: what must hold whatever is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+from torch import Tensor
+
+from tests.hosts.diffusers.small_pipelines import sd1
+from tinv_ext.core.formats import read_embedding
+from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.training.trainer import Step
+from tinv_ext.hosts.diffusers.host import DiffusersHost
+from tinv_ext.run import dry_run, runner
+from tinv_ext.run.events import Event, Prepared, Wishes
+
+Train = Callable[..., Tensor]
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> StableDiffusionPipeline:
+    """One pipeline for all runs."""
+    return sd1()
+
+
+@pytest.fixture
+def train(pipeline: StableDiffusionPipeline, tmp_path: Path) -> Train:
+    """Run on four pictures with all that is random switched on; returns the vectors in the file."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for index in range(4):
+        Image.new("RGB", (64, 64), (60 * index, 200 - 60 * index, 30)).save(images / f"{index} red, blue, number.png")
+    shared = {"images": str(images), "width": 64, "height": 64, "vectors": 2, "steps": 4, "overwrite": True, "seed": 3}
+    shared |= {"template": "subject_filewords", "shuffle_tags": True, "tag_dropout": 0.3}
+    shared |= {
+        "evaluation_draws": 1,
+        "preview_steps": 1,
+        "preview_every": 0,
+        "checkpoint_every": 3,
+        "evaluate_every": 0,
+    }
+
+    def run(stops: tuple[int, ...] = (), **given: object) -> Tensor:
+        host = DiffusersHost(pipeline, tmp_path / "embeddings", {"model_name": "tiny"})
+        values = {"name": "zworble", "output": str(tmp_path / "runs"), **shared, **given}
+        folders, wishes = [], Wishes()
+
+        def report(event: Event) -> None:
+            if isinstance(event, Prepared):
+                folders.append(event.folder)
+            if isinstance(event, Step) and event.number in stops:
+                wishes.stop.set()
+
+        runner.run(TrainConfig.from_dict(values), host, report, wishes)
+        for _ in stops:
+            wishes.stop.clear()
+            runner.resume(folders[0].path, host, report=report, wishes=wishes)
+        return read_embedding(tmp_path / "embeddings" / "zworble.pt").vectors["clip_l"]
+
+    return run
+
+
+def test_the_same_seed_gives_the_same_run(train: Train) -> None:
+    """Bit for bit; another seed, template, way of sampling, order of tags or clip skip gives another."""
+    plain = train()
+    assert torch.equal(train(), plain)
+    changes = (
+        {"seed": 4},
+        {"template": "subject"},
+        {"latent_sampling": "once"},
+        {"tag_dropout": 0.0},
+        {"clip_skip": 2},
+    )
+    for change in changes:
+        assert not torch.equal(train(**change), plain), change
+
+
+def test_a_run_that_was_stopped_equals_one_that_was_not(train: Train) -> None:
+    """Twice interrupted, with fresh hosts and the state from disk: the same vectors bit for bit."""
+    assert torch.equal(train(stops=(1, 3)), train())
+
+
+def test_looking_does_not_change_the_run(train: Train) -> None:
+    """Evaluations, previews, copies and states take nothing from the run's randomness, nor from anybody else's."""
+    plain = train()
+    before = torch.random.get_rng_state()
+    assert torch.equal(train(evaluate_every=1, preview_every=2, save_every=3, checkpoint_every=1), plain)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_where_latents_come_from_does_not_matter(train: Train, tmp_path: Path) -> None:
+    """Encoded now, or read from the cache."""
+    fresh = train()
+    assert (tmp_path / "runs" / "latents").is_dir()
+    assert torch.equal(train(), fresh)
+    assert torch.equal(train(cache_latents=False), fresh)
+
+
+def test_a_run_leaves_the_model_as_it_was(train: Train, pipeline: StableDiffusionPipeline) -> None:
+    """Every weight bit for bit, no gradient, every flag; also after a run that failed."""
+
+    def weights() -> list[tuple[Tensor, bool, bool]]:
+        parts = (pipeline.unet, pipeline.text_encoder, pipeline.vae)
+        return [(p.detach().clone(), p.requires_grad, p.grad is None) for part in parts for p in part.parameters()]
+
+    before = weights()
+    train()
+    with pytest.raises(RuntimeError, match="boom"):
+        _fail(train, pipeline)
+    for (one, *flags), (other, *other_flags) in zip(before, weights()):
+        assert torch.equal(one, other)
+        assert flags == other_flags
+
+
+def _fail(train: Train, pipeline: StableDiffusionPipeline) -> None:
+    """A run in which the UNet breaks at the third call."""
+    calls = []
+
+    def boom(module: torch.nn.Module, inputs: object) -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("boom")
+
+    handle = pipeline.unet.register_forward_pre_hook(boom)
+    try:
+        train()
+    finally:
+        handle.remove()
+
+
+def test_a_text_is_measured_as_the_model_is_set(
+    pipeline: StableDiffusionPipeline, tmp_path: Path, train: Train
+) -> None:
+    """Clip skip 0 is the host's, and says the same as 1; 2 says something else."""
+    train()
+    values = {"name": "zworble-b", "images": str(tmp_path / "images"), "output": str(tmp_path / "runs")}
+    host = DiffusersHost(pipeline, tmp_path / "embeddings", {"model_name": "tiny"})
+    losses = [
+        dry_run.evaluate_text(TrainConfig.from_dict({**values, "clip_skip": skip}), host, "cat") for skip in (0, 1, 2)
+    ]
+    assert losses[0] == losses[1] != losses[2]

@@ -1,0 +1,198 @@
+"""Jobs of the server: one at a time, steered from outside, telling the truth about themselves."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+
+from tests.hosts.conftest import make_pipeline  # noqa: F401  (a fixture)
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.formats import read_embedding
+from tinv_ext.hosts.diffusers.host import DiffusersHost, PipelineModel
+from tinv_ext.server.allowed_paths import confine_to
+from tinv_ext.server.job_queue import Job, Jobs
+
+
+@pytest.fixture
+def host(make_pipeline: Callable[[], StableDiffusionPipeline], tmp_path: Path) -> DiffusersHost:  # noqa: F811
+    """A host with the tiny model."""
+    return DiffusersHost(make_pipeline(), tmp_path / "embeddings", {"model_name": "tiny"})
+
+
+@pytest.fixture
+def jobs(host: DiffusersHost) -> Iterator[Jobs]:
+    """Jobs of that host, all of them stopped in the end."""
+    jobs = Jobs(lambda: host)
+    yield jobs
+    for one in jobs.all():
+        if one.status not in ("finished", "stopped", "failed"):
+            jobs.wish(one.id, "stop")
+            assert jobs.wait(one, 120)
+
+
+@pytest.fixture
+def values(tmp_path: Path) -> dict[str, Any]:
+    """Settings of a short run."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index, colour in enumerate(("red", "green", "blue")):
+        Image.new("RGB", (64, 64), colour).save(folder / f"{index}.png")
+    return {
+        "name": "zibbo",
+        "images": str(folder),
+        "steps": 5,
+        "evaluate_every": 0,
+        "preview_every": 0,
+        "output": str(tmp_path / "log"),
+    }
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for something to become true, two minutes at most."""
+    end = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def endless(values: dict[str, Any]) -> dict[str, Any]:
+    """A run that only ends when it is stopped."""
+    return {**values, "steps": 100_000, "save_every": 0}
+
+
+def test_jobs_are_carried_out_one_after_the_other(jobs: Jobs, values: dict[str, Any]) -> None:
+    """The second waits for the first; both finish; a view is JSON and holds the whole curve."""
+    first, second = jobs.submit(values), jobs.submit({**values, "name": "zibbo-2"})
+    assert second.view()["status"] == "queued"
+    assert jobs.wait(second, 120)
+    assert (first.status, second.status) == ("finished", "finished")
+    view = json.loads(json.dumps(second.view(since=2)))
+    assert (view["steps"], view["total"], [row["step"] for row in view["curve"]]) == (5, 5, [3, 4, 5])
+
+
+def test_what_cannot_run_is_not_queued(jobs: Jobs, values: dict[str, Any]) -> None:
+    """All problems at once; a name that is being learnt is refused."""
+    with pytest.raises(InputError) as told:
+        jobs.submit({**values, "name": "cat", "steps": "many", "images": "nowhere"})
+    assert len(told.value.problems) == 3
+    jobs.submit(endless(values))
+    with pytest.raises(InputError, match="under way"):
+        jobs.submit(values)
+    assert len(jobs.all()) == 1
+
+
+def test_a_paused_job_has_let_go_of_the_model_and_goes_on(
+    jobs: Jobs, values: dict[str, Any], host: DiffusersHost
+) -> None:
+    """Paused means outside of training: the weights want gradients again. The result is that of an unbroken run."""
+    weight = next(host._pipeline.unet.parameters())
+    one = jobs.submit({**values, "steps": 40})
+    jobs.wish(one.id, "pause")
+    until(lambda: one.status == "paused")
+    assert weight.requires_grad
+    stood = one.steps
+    time.sleep(0.3)
+    assert one.steps == stood < 40
+    jobs.wish(one.id, "resume")
+    assert jobs.wait(one, 120)
+    straight = jobs.submit({**values, "steps": 40, "name": "zibbo-2"})
+    assert jobs.wait(straight, 120)
+    files = (read_embedding(Path(str(done.file))) for done in (one, straight))
+    paused, unbroken = (next(iter(file.vectors.values())) for file in files)
+    assert torch.equal(paused, unbroken)
+
+
+def test_stop_saves_and_says_stopped(jobs: Jobs, values: dict[str, Any]) -> None:
+    """Stop and save: the file holds the step that the status says."""
+    one = jobs.submit(endless(values))
+    until(lambda: one.steps > 2)
+    jobs.wish(one.id, "stop")
+    assert jobs.wait(one, 120)
+    assert one.status == "stopped"
+    assert read_embedding(Path(str(one.file))).step == one.steps < 100_000
+    with pytest.raises(InputError, match="is over"):
+        jobs.wish(one.id, "pause")
+
+
+def test_a_queued_job_can_be_stopped(jobs: Jobs, values: dict[str, Any], tmp_path: Path) -> None:
+    """It never starts and leaves nothing."""
+    first = jobs.submit(endless(values))
+    second = jobs.submit({**values, "name": "zibbo-2"})
+    jobs.wish(second.id, "stop")
+    jobs.wish(first.id, "stop")
+    assert jobs.wait(first, 120)
+    assert second.status == "stopped"
+    assert not (tmp_path / "embeddings" / "zibbo-2.pt").exists()
+
+
+def test_pictures_and_copies_come_when_asked_for(jobs: Jobs, values: dict[str, Any]) -> None:
+    """Preview now and Snapshot now, in the middle of a run that makes none by itself."""
+    one = jobs.submit({**endless(values), "preview_steps": 2})
+    until(lambda: one.steps > 1)
+    jobs.wish(one.id, "preview")
+    jobs.wish(one.id, "snapshot")
+    until(lambda: bool(one.previews))
+    _, path = one.previews[0]
+    assert Image.open(path).info["parameters"].startswith("a photo of zibbo")
+    (copy,) = (Path(str(one.folder)) / "embeddings").iterdir()
+    assert read_embedding(copy).step is not None
+
+
+def test_a_run_that_breaks_is_failed_and_nothing_else(
+    jobs: Jobs, values: dict[str, Any], host: DiffusersHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug in the middle: status failed with the reason, the vectors kept in the run's folder; the next job runs."""
+    denoise, calls = PipelineModel.denoise, []
+
+    def broken(model: PipelineModel, *given: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("the sky fell")
+        return denoise(model, *given)
+
+    monkeypatch.setattr(PipelineModel, "denoise", broken)
+    one = jobs.submit(values)
+    after = jobs.submit({**values, "name": "zibbo-2"})
+    assert jobs.wait(after, 120)
+    assert (one.status, "the sky fell" in one.reason, one.file) == ("failed", True, None)
+    assert after.status == "finished"
+    status = json.loads((Path(str(one.folder)) / "status.json").read_text())
+    assert (status["status"], status["steps"]) == ("failed", one.steps)
+
+
+def test_asking_for_the_impossible_is_told(jobs: Jobs) -> None:
+    """An unknown id, an unknown wish."""
+    with pytest.raises(InputError, match="no job"):
+        jobs.wish("none", "stop")
+    jobs._jobs["x"] = Job("x", None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="fly"):
+        jobs.wish("x", "fly")
+    jobs._jobs.clear()
+
+
+def test_a_log_directory_lies_in_the_programs_home(host: DiffusersHost, values: dict[str, Any], tmp_path: Path) -> None:
+    """One that is not absolute, for a run, for the list, for going on, and for what a client may name."""
+    home = tmp_path / "home"
+    jobs, confine = Jobs(lambda: host, home), confine_to([home, Path(values["images"])])
+    values = {**values, "checkpoint_every": 5, "output": "mine"}
+    one = jobs.submit(values, confine)
+    assert jobs.wait(one, 120)
+    assert (home / "mine").is_dir()
+    (found,) = jobs.runs("mine")
+    assert found == {**found, "name": "zibbo", "status": "finished", "can_resume": True}
+    assert jobs.runs("") == []
+    two = jobs.resume("mine", found["id"], {"steps": 8}, confine)
+    assert jobs.wait(two, 120)
+    assert jobs.runs("mine")[0]["steps"] == 8
+    with pytest.raises(InputError, match="outside"):
+        jobs.resume("mine", found["id"], {"steps": 9, "output": str(tmp_path)}, confine)
+    with pytest.raises(InputError, match="outside"):
+        jobs.submit({**values, "output": "../elsewhere"}, confine)

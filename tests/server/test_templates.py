@@ -1,0 +1,42 @@
+"""Prompt templates by name: found, read, kept; nothing but files of the folder can be named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tinv_ext.core.data.captions import own_templates, read_template
+from tinv_ext.core.errors import InputError
+from tinv_ext.server.templates import Templates
+
+
+def test_the_users_own_go_first(tmp_path: Path) -> None:
+    """Under a name of the package as well; others are offered beside it."""
+    templates = Templates(tmp_path / "templates")
+    assert templates.names() == own_templates()
+    assert templates.place("subject") == "subject"
+    templates.save("subject", "my [name]\n\n  and [name] \n")
+    templates.save("画 2", "[name]")
+    assert templates.names() == sorted({*own_templates(), "画 2"})
+    assert read_template(templates.place("subject.txt")) == ("my [name]", "and [name]")
+    assert templates.text("subject") == "my [name]\nand [name]\n"
+    assert templates.place("style") == "style"
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a\\b", "con", "", "x\0", "C:x", "a/b"])
+def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    """Refused to save and to read, and taken as it is for a path."""
+    templates = Templates(tmp_path / "templates")
+    with pytest.raises(InputError):
+        templates.save(name, "[name]")
+    with pytest.raises(InputError):
+        templates.text(name)
+    assert templates.place(name) == name
+    assert not list(tmp_path.rglob("*.txt"))
+
+
+def test_an_empty_template_is_not_kept(tmp_path: Path) -> None:
+    """It would be refused at the training."""
+    with pytest.raises(InputError, match="empty"):
+        Templates(tmp_path).save("mine", " \n ")

@@ -1,0 +1,98 @@
+"""What the command line shows of a run: a bar with the smoothed loss and the time left, and a line for what matters."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import IO, Any
+
+from tqdm import tqdm
+
+from tinv_ext.core.training.trainer import Step
+from tinv_ext.run.events import Encoded, Evaluated, Event, Noticed, Prepared, Wrote
+from tinv_ext.run.run_folder import Status
+
+SMOOTHING = 0.98  # of the loss shown: about the last fifty steps
+log = logging.getLogger(__name__)
+
+
+class Progress:
+    """A listener for `job.run`, used as a context so that the bar is closed on any exit."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._bar: Any = None
+        self._what = ""
+        self._loss: float | None = None
+        self._evaluation = ""
+        self._total = 0
+        self._pause = 0.1 if stream.isatty() else 10.0  # seconds between two drawings of the bar: a log is no screen
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._until_closed():
+            self._close()
+
+    def report(self, event: Event) -> None:
+        """Show one event of a run; nothing any more once the terminal is closed, which ends no run."""
+        if self._stream.closed:
+            return
+        with self._until_closed():
+            self._show(event)
+
+    @contextmanager
+    def _until_closed(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            log.warning("What the run does cannot be shown any more: %s", error)
+            if self._bar is not None:
+                self._bar.disable = True  # else it writes once more when it is forgotten
+            self._stream, self._bar = io.StringIO(), None
+            self._stream.close()
+
+    def _show(self, event: Event) -> None:
+        if isinstance(event, Prepared):
+            self._total = event.preparation.plan.steps
+            for notice in event.preparation.notices:
+                self._say(notice)
+            self._say(f"The run is kept in {event.folder.path}")
+        elif isinstance(event, Noticed):
+            self._say(event.text)
+        elif isinstance(event, Status):
+            if event.status == "paused":
+                self._say(f"Paused at step {event.steps}. {event.reason}")
+        elif isinstance(event, Encoded):
+            self._advance("encoding pictures", event.done, event.total)
+        elif isinstance(event, Evaluated):
+            self._evaluation = f"{event.loss:.5f}"
+        elif isinstance(event, Wrote) and event.kind in ("snapshot", "preview"):
+            self._say(f"step {event.step}: {event.kind} {event.path.name}")
+        elif isinstance(event, Step):
+            self._loss = event.loss if self._loss is None else SMOOTHING * self._loss + (1 - SMOOTHING) * event.loss
+            self._advance("training", event.number, self._total, loss=f"{self._loss:.4f}", evaluation=self._evaluation)
+
+    def _advance(self, what: str, done: int, total: int, **numbers: str) -> None:
+        if self._bar is None or self._what != what:
+            self._close()
+            self._what = what
+            self._bar = tqdm(
+                desc=what, total=total, initial=done - 1, file=self._stream, dynamic_ncols=True, mininterval=self._pause
+            )
+        self._bar.set_postfix(numbers, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def _say(self, text: str) -> None:
+        tqdm.write(text, file=self._stream)
+
+    def _close(self) -> None:
+        if self._bar is not None and not self._stream.closed:
+            self._bar.close()
+        self._bar = None

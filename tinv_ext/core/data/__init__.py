@@ -1,0 +1,1 @@
+"""Training data: images, captions, buckets, cached latents, and the batches drawn from them."""

@@ -1,0 +1,125 @@
+"""What a picture is called: captions beside it or in its file name, and the template lines they are put into."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.paths import path_given
+
+NAME, FILEWORDS = "[name]", "[filewords]"
+TEMPLATES = Path(__file__).parents[2] / "templates"
+_LEADING_NUMBERS = re.compile(r"^[-\d]+\s*")
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8 (with or without BOM) or, by its BOM, UTF-16; anything else is an `InputError`.
+
+    A NUL is no text: it is what UTF-16 without a BOM, or UTF-32, looks like.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f'"{path}" cannot be read: {error.strerror or error}. Check that it exists.') from error
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise InputError(f'"{path}" is not UTF-8 text (byte {error.start}). Save it again as UTF-8.') from error
+    if "\0" in text:
+        raise InputError(f'"{path}" is not UTF-8 text (it holds NUL). Save it again as UTF-8.')
+    return text
+
+
+def read_caption(picture: Path, *, regex: str = "", join: str = " ") -> str:
+    """Caption of a picture: the text of `<stem>.txt`, else words of the file name.
+
+    The rules of AUTOMATIC1111 v1.10.1 `modules/textual_inversion/dataset.py`: leading digits and dashes of the file
+    name go, then, if there is a `regex`, its matches are joined with `join`. Line ends in a caption become spaces.
+    """
+    beside = picture.with_suffix(".txt")
+    if beside.is_file():
+        return " ".join(read_text(beside).split())
+    words = _LEADING_NUMBERS.sub("", picture.stem)
+    if regex:
+        found = [match.group(0) if not match.groups() else match.group(1) or "" for match in re.finditer(regex, words)]
+        words = join.join(found)
+    return words.strip()
+
+
+def template_path(template: str) -> Path:
+    """File of a template: one of our own by its name ("subject", "subject.txt"), else the path given."""
+    name = template if template.endswith(".txt") else f"{template}.txt"
+    own = TEMPLATES / name
+    return own if own.is_file() else path_given(template)
+
+
+def own_templates() -> list[str]:
+    """Names of the templates that come with the package."""
+    return sorted(path.stem for path in TEMPLATES.glob("*.txt"))
+
+
+def read_template(template: str) -> tuple[str, ...]:
+    """Lines of a template file in the WebUI's format, blank ones left out. `InputError` if there are none."""
+    path = template_path(template)
+    if not path.is_file():
+        raise InputError(
+            f'There is no template "{template}". Give the path of a text file or one of: {", ".join(own_templates())}.'
+        )
+    lines = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
+    if not lines:
+        raise InputError(f'The template "{path}" is empty. Write one prompt a line, such as "a photo of {NAME}".')
+    return lines
+
+
+def _in_letters(name: str, text: str) -> bool:
+    return name.lower() in text.lower()
+
+
+@dataclass(frozen=True)
+class CaptionRules:
+    """How a caption goes into a template line: tags shuffled, tags dropped, the word put in front where it lacks.
+
+    `finds(name, text)` says whether the word stands in a text; `PromptReader.finds` does so as a prompt will be read.
+    """
+
+    name: str
+    shuffle_tags: bool = False
+    tag_dropout: float = 0.0
+    word_in_front: bool = False
+    finds: Callable[[str, str], bool] = _in_letters
+
+
+def expand(line: str, caption: str, rules: CaptionRules) -> str:
+    """Put caption and name into a template line. With `word_in_front` a prompt without the name begins with it."""
+    text = " ".join(line.replace(FILEWORDS, caption).replace(NAME, rules.name).split())
+    if rules.word_in_front and not rules.finds(rules.name, text):
+        return f"{rules.name} {text}".strip()
+    return text
+
+
+def vary(caption: str, rules: CaptionRules, rng: torch.Generator) -> str:
+    """Drop and shuffle the tags of a caption, those between commas; a tag that holds the word is never dropped."""
+    if not rules.shuffle_tags and not rules.tag_dropout:
+        return caption
+    tags = [tag.strip() for tag in caption.split(",")]
+    if rules.tag_dropout:
+        chances = torch.rand(len(tags), generator=rng).tolist()
+        tags = [tag for tag, chance in zip(tags, chances) if chance >= rules.tag_dropout or _holds(tag, rules)]
+    if rules.shuffle_tags and tags:
+        tags = [tags[index] for index in torch.randperm(len(tags), generator=rng).tolist()]
+    return ", ".join(tags)
+
+
+def _holds(tag: str, rules: CaptionRules) -> bool:
+    return NAME in tag or rules.finds(rules.name, tag)
+
+
+def draw_line(lines: Sequence[str], rng: torch.Generator) -> str:
+    """One line of a template, each as likely."""
+    return lines[int(torch.randint(len(lines), (1,), generator=rng))]

@@ -1,0 +1,21 @@
+"""The file formats of embeddings: every one that programs write, read safely and written exactly."""
+
+from __future__ import annotations
+
+from tinv_ext.core.formats.layouts import Contents, Found
+from tinv_ext.core.formats.reading import read_all, read_contents, read_embedding
+from tinv_ext.core.formats.writing import DEFAULTS, FOLDER, FORMATS, suffix_of, usual_format, write_embedding
+
+__all__ = [
+    "DEFAULTS",
+    "FOLDER",
+    "FORMATS",
+    "Contents",
+    "Found",
+    "read_all",
+    "read_contents",
+    "read_embedding",
+    "suffix_of",
+    "usual_format",
+    "write_embedding",
+]

@@ -1,0 +1,139 @@
+"""Writing an embedding in the format that each program reads: checked by our own reader before it takes its place."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from tinv_ext.core.atomic import atomic_write
+from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.errors import FormatError, InputError
+from tinv_ext.core.formats.diffusers_folder import write_folder
+from tinv_ext.core.formats.metadata import metadata_of
+from tinv_ext.core.formats.png import write_png
+from tinv_ext.core.formats.reading import read_embedding
+from tinv_ext.core.formats.safetensors_file import safetensors_bytes
+from tinv_ext.core.formats.torch_write import torch_bytes
+from tinv_ext.core.formats.webui import webui_values
+
+Encode = Callable[[Embedding], bytes]
+
+
+def write_embedding(
+    embedding: Embedding,
+    path: Path,
+    *,
+    format: str | None = None,  # noqa: A002 (the word that users give)
+    approve: Callable[[Path], None] = lambda written: None,
+) -> None:
+    """Write `embedding` to `path`, all of it or nothing.
+
+    `format` is a key of FORMATS, or FOLDER for a folder of diffusers; without it the suffix decides (DEFAULTS). Each
+    file is read back and compared before it replaces what was there, and `approve` may refuse it. Raises InputError
+    when the format cannot hold this embedding, HostError when the disk refuses.
+    """
+    chosen = format or DEFAULTS.get(path.suffix.lower())
+    if chosen == FOLDER:
+        write_folder(embedding, path)
+        _check(embedding, path, path)
+        return
+    if chosen not in FORMATS:
+        raise InputError(
+            f"{path.name}: the format '{format or path.suffix}' is not one of {', '.join(FORMATS)}, {FOLDER}: "
+            "give one, "
+            "or a suffix of "
+            f"{', '.join(DEFAULTS)}."
+        )
+    data = FORMATS[chosen](embedding)
+    with atomic_write(path) as file:
+        file.write(data)
+        file.flush()
+        _check(embedding, Path(file.name), path)
+        approve(Path(file.name))
+
+
+def _check(embedding: Embedding, written: Path, target: Path) -> None:
+    again = read_embedding(written)
+    same = again.vectors.keys() == embedding.vectors.keys() and all(
+        torch.equal(again.vectors[key], embedding.vectors[key]) for key in again.vectors
+    )
+    if not same:
+        raise FormatError(
+            f"{target} did not hold what was written to it and was not kept: check the disk and its free space."
+        )
+
+
+def _a1111(embedding: Embedding) -> bytes:
+    return torch_bytes(webui_values(embedding))
+
+
+def _kohya(embedding: Embedding) -> bytes:
+    return safetensors_bytes({"emb_params": _only_tensor(embedding, "kohya")}, metadata_of(embedding))
+
+
+def _onetrainer(embedding: Embedding) -> bytes:
+    return safetensors_bytes({"emp_params": _only_tensor(embedding, "onetrainer")}, metadata_of(embedding))
+
+
+def _pair(embedding: Embedding) -> bytes:
+    return safetensors_bytes(embedding.vectors, metadata_of(embedding))
+
+
+def _safetensors(embedding: Embedding) -> bytes:
+    """The layout that every program takes: one tensor as `emb_params`, several by their encoder."""
+    return _kohya(embedding) if len(embedding.vectors) == 1 else _pair(embedding)
+
+
+def _diffusers(embedding: Embedding) -> bytes:
+    return safetensors_bytes({embedding.name: _only_tensor(embedding, "diffusers")}, metadata_of(embedding))
+
+
+def _diffusers_bin(embedding: Embedding) -> bytes:
+    """One tensor under the word, and nothing else: diffusers takes a dictionary of one entry only."""
+    return torch_bytes({embedding.name: _only_tensor(embedding, "diffusers-bin")})
+
+
+def _only_tensor(embedding: Embedding, chosen: str) -> torch.Tensor:
+    if len(embedding.vectors) != 1:
+        raise InputError(
+            f"The embedding '{embedding.name}' is for {len(embedding.vectors)} text encoders (SDXL), the format "
+            f"'{chosen}' holds one: "
+            "choose 'safetensors' or 'png'."
+        )
+    return next(iter(embedding.vectors.values()))
+
+
+def _png(embedding: Embedding) -> bytes:
+    """A plain picture that carries the embedding, for conversions where there is no preview to put it into."""
+    file = io.BytesIO()
+    write_png(Image.new("RGB", (512, 512), (40, 44, 52)), embedding, file, {})
+    return file.getvalue()
+
+
+FORMATS: dict[str, Encode] = {
+    "a1111": _a1111,
+    "safetensors": _safetensors,
+    "kohya": _kohya,
+    "diffusers": _diffusers,
+    "diffusers-bin": _diffusers_bin,
+    "onetrainer": _onetrainer,
+    "png": _png,
+}
+FOLDER = "diffusers-folder"
+DEFAULTS = {".pt": "a1111", ".safetensors": "safetensors", ".bin": "diffusers-bin", ".png": "png"}
+SUFFIXES = {"a1111": ".pt", "diffusers-bin": ".bin", "png": ".png", FOLDER: ""}
+"""The suffix by which programs know a format, where it is not `.safetensors`."""
+
+
+def suffix_of(chosen: str) -> str:
+    """The suffix that a file of this format must have for programs that go by it."""
+    return SUFFIXES.get(chosen, ".safetensors")
+
+
+def usual_format(embedding: Embedding) -> str:
+    """The format that the programs of the embedding's family expect first: `a1111`, for SDXL `safetensors`."""
+    return "a1111" if len(embedding.vectors) == 1 else "safetensors"

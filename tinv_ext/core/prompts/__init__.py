@@ -1,0 +1,1 @@
+"""Prompts: from text to token ids in chunks of 75, and emphasis."""

@@ -1,0 +1,140 @@
+"""What a step does where memory or precision does not suffice: it gives way by one rung and is taken again.
+
+No rung changes what is learnt, but for rounding: the draws of the step are the same, a batch in pieces has the same
+gradient, and what is recomputed comes out as before. What a run had to give up it goes on without.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from tinv_ext.core.data.latents import LatentDistribution
+from tinv_ext.core.errors import MemoryShortError, NumericError
+from tinv_ext.core.model import Model
+from tinv_ext.core.training.state import State
+
+T = TypeVar("T")
+# What allocators say: CUDA, the CPU (Linux, Windows), DirectML and MPS. torch.OutOfMemoryError is not in torch 2.1.
+_SAYINGS = ("out of memory", "can't allocate memory", "not enough memory", "could not allocate tensor")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, in any version of torch and on any device."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(saying in str(error).lower() for saying in _SAYINGS)
+
+
+def _silence(text: str) -> None:
+    """Nobody wants to know."""
+
+
+@dataclass
+class Rescue:
+    """What a run has given up so far; lives as long as the run. `tell` hears each rung as a sentence."""
+
+    tell: Callable[[str], None] = _silence
+    recompute: bool = False  # intermediate results are made anew for backward instead of kept
+    pieces: int = 1  # that a batch is cut into
+    precise: int = 0  # steps that the model was made more precise by
+
+    def begin(self, model: Model) -> None:
+        """Make a model that was just taken as frugal and as precise as the run has needed so far."""
+        if self.recompute:
+            model.recompute()
+        for _ in range(self.precise):
+            model.more_precise()
+
+    def attempt(self, state: State, model: Model, largest: int, act: Callable[[], T]) -> T:
+        """What `act` gives, if need be after giving way; the state is put back before each new try.
+
+        `largest` is the batch size. Raises MemoryShortError or NumericError when no rung is left.
+        """
+        released = False
+        while True:
+            kept = None
+            try:
+                kept = state.copy()
+                return act()
+            except NumericError as error:
+                trouble, numeric = str(error), True
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                trouble, numeric = str(error), False
+            if kept is not None:
+                state.put_back(kept)  # only now: the failed try's tensors hang on the exception, which is gone here
+            give_back(model)
+            if numeric:
+                self._more_precise(state, model, trouble)
+            elif released:
+                self._more_frugal(state, model, largest, trouble)
+            released = True
+
+    def _more_precise(self, state: State, model: Model, trouble: str) -> None:
+        done = self._try_precision(model)
+        if done is None:
+            raise NumericError(trouble)
+        self.precise += 1
+        self.tell(f"Step {state.step + 1} gave numbers that are not finite; it is taken again with {done}.")
+
+    def _try_precision(self, model: Model) -> str | None:
+        try:
+            return model.more_precise()
+        except Exception as error:  # the numbers are the trouble to be told, not that their remedy needs more memory
+            if not is_out_of_memory(error):
+                raise
+            return None
+
+    def _more_frugal(self, state: State, model: Model, largest: int, trouble: str) -> None:
+        if not self.recompute:
+            self.recompute = True
+            model.recompute()
+            done = "intermediate results are computed twice instead of kept"
+        elif self.pieces < largest:
+            self.pieces = min(2 * self.pieces, largest)
+            done = f"each batch is computed in {self.pieces} pieces, which gives the same gradient"
+        else:
+            raise MemoryShortError(
+                f"Memory ran out at step {state.step + 1} ({trouble.splitlines()[0] if trouble else 'out of memory'}), "
+                "though the batch is computed picture by picture and nothing is kept that can be computed again. "
+                "Choose smaller pictures (width, height), or close other programs that use the device; then resume."
+            )
+        self.tell(f"Memory ran out at step {state.step + 1}: from here {done}.")
+
+
+def give_back(model: Model | None) -> None:
+    """Free what is garbage and, where a model is at hand, what its allocator keeps for later."""
+    gc.collect()
+    if model is not None:
+        model.release()
+
+
+def patiently(model: Model | None, act: Callable[[], T]) -> T:
+    """What `act` gives, tried a second time with all memory released if it ran out in the first."""
+    try:
+        return act()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    give_back(model)
+    return act()
+
+
+def encode_patiently(model: Model, pixels: Tensor) -> LatentDistribution:
+    """Latents of one picture's pixels (1, 3, H, W). Raises MemoryShortError where memory does not suffice."""
+    try:
+        return patiently(model, lambda: model.encode_images(pixels))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryShortError(
+            f"Memory does not suffice to encode one picture of {pixels.shape[3]}×{pixels.shape[2]} pixels. "
+            "Choose smaller pictures (width, height), or close other programs that use the device; then resume."
+        ) from error

@@ -1,0 +1,35 @@
+"""Gradients between backward and the optimizer: unscaled, measured and, if asked, clipped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tinv_ext.core.training.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Limit each component ("value") or the length over all vectors ("norm"), by a bound that may change by step."""
+
+    mode: str
+    bound: Schedule
+
+
+def clip_gradients(gradients: Sequence[Tensor], scale: float, clip: Clip | None, step: int) -> float:
+    """Divide the gradients by `scale` in place, clip them, and return their length from before the clipping."""
+    for gradient in gradients:
+        gradient.div_(scale)
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
+    if clip is None:
+        return float(norm)
+    bound = clip.bound.at(step)
+    for gradient in gradients:
+        if clip.mode == "value":
+            gradient.clamp_(-bound, bound)
+        else:
+            gradient.mul_(torch.clamp(bound / (norm + 1e-12), max=1.0))
+    return float(norm)

@@ -1,0 +1,77 @@
+"""Rates as functions of the step, in the grammar of the WebUI: `0.005:100, 1e-3:1000, 1e-5`.
+
+`rate:step` holds until that step, a bare `rate` (or `rate:-1`) to the end. The format is that of AUTOMATIC1111 v1.10.1
+`modules/textual_inversion/learn_schedule.py`; where that silently ignores a part, this one says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinv_ext.core.errors import InputError
+
+LARGEST = 1e30  # what is larger than float32 ends an optimizer's step with an error of its own
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Pieces of constant rate: `pieces[i] = (rate, end)`, used for steps below `end`; `end` None means for ever."""
+
+    pieces: tuple[tuple[float, int | None], ...]
+
+    @property
+    def end(self) -> int | None:
+        """First step for which the schedule says nothing, or None if it never ends."""
+        return self.pieces[-1][1]
+
+    def at(self, step: int) -> float:
+        """Rate of the update that leads from `step` to `step + 1`; past the end the last rate goes on."""
+        for rate, end in self.pieces:
+            if end is None or step < end:
+                return rate
+        return self.pieces[-1][0]
+
+
+def parse_schedule(text: str) -> Schedule:
+    """Read a schedule, or raise `InputError` with a sentence for each thing wrong in it."""
+    pieces: list[tuple[float, int | None]] = []
+    problems: list[str] = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        if pieces and pieces[-1][1] is None:
+            problems.append(f'"{item}" can never be used: the rate before it holds to the end. Give that one a step.')
+            break
+        try:
+            piece = _parse_piece(item)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        last = pieces[-1][1] if pieces else 0
+        if piece[1] is not None and last is not None and piece[1] <= last:
+            problems.append(f'"{item}" ends at step {piece[1]}, not after step {last} before it. Steps must grow.')
+        pieces.append(piece)
+    if not pieces and not problems:
+        problems.append('The schedule is empty. Write a rate such as "0.005" or "0.005:100, 1e-3".')
+    if problems:
+        raise InputError(problems)
+    return Schedule(tuple(pieces))
+
+
+def _parse_piece(item: str) -> tuple[float, int | None]:
+    rate_text, colon, step_text = item.partition(":")
+    try:
+        rate = float(rate_text)
+    except ValueError:
+        raise ValueError(f'"{item}" is not "rate" or "rate:step", such as "0.005:100".') from None
+    if not 0 <= rate <= LARGEST:
+        raise ValueError(f'The rate in "{item}" must be a number from 0 to {LARGEST:g}.')
+    if not colon:
+        return rate, None
+    try:
+        step = int(step_text)
+    except ValueError:
+        raise ValueError(f'The step in "{item}" must be a whole number, such as "0.005:100".') from None
+    if step == -1:
+        return rate, None
+    if step < 1:
+        raise ValueError(f'The step in "{item}" must be 1 or more (or -1 for "to the end").')
+    return rate, step

@@ -1,0 +1,1 @@
+"""The tiny model taught one concept: the demo, and the test of what was learnt."""

@@ -1,0 +1,1 @@
+"""The offline host: a diffusers pipeline, opened from a folder, a checkpoint file or the hub."""

@@ -1,0 +1,1 @@
+"""Configs of each model family as diffusers writes them, without weights."""

@@ -1,0 +1,260 @@
+"""The offline host: a diffusers pipeline of SD1, SD2 or SDXL, for the command line, the tests, and as the reference.
+
+Works with diffusers 0.30.3 / transformers 4.30.2 and with those of today.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from diffusers import DiffusionPipeline
+from PIL import Image
+from torch import Tensor
+
+from tinv_ext.core.data.images import Framing, whole
+from tinv_ext.core.data.latents import LatentDistribution
+from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.errors import FormatError, InputError
+from tinv_ext.core.formats import read_embedding
+from tinv_ext.core.generation import PictureRequest
+from tinv_ext.core.model import Model, Words
+from tinv_ext.core.noise import NoiseSchedule
+from tinv_ext.core.preflight.initial_vectors import unfit
+from tinv_ext.core.prompts.reader import Prompt, PromptReader, Word
+from tinv_ext.hosts.checkpointing import recomputing
+from tinv_ext.hosts.diffusers.pipelines import (
+    SAMPLERS,
+    added_to_unet,
+    draw,
+    family_of,
+    lexicon_of,
+    parts_of,
+    text_encoders,
+    texts_of,
+    without_empty,
+)
+from tinv_ext.hosts.prompt_vectors import Condition, TableLexicon, condition_of, count
+from tinv_ext.hosts.vae import INPAINTING, all_masked, encode, encoder_digest
+
+log = logging.getLogger(__name__)
+_HALF_SCALE = 1024.0  # gradients of the loss in float16 would fall below its smallest number
+_LEAST_SCALE = 16.0  # what is tried where a gradient times that is above its largest
+_EMBEDDING_FILES = ("*.pt", "*.bin", "*.safetensors")
+
+
+class PipelineModel:
+    """Stable Diffusion of a pipeline, as `core.model.Model`. Use it inside `DiffusersHost.training` only.
+
+    `undo` is closed when the training is left.
+    """
+
+    def __init__(
+        self,
+        pipeline: DiffusionPipeline,
+        lexicon: TableLexicon,
+        clip_skip: int,
+        known: Words,
+        undo: ExitStack | None = None,
+    ) -> None:
+        self._undo = undo or ExitStack()
+        self._pipeline = pipeline
+        self._lexicon = lexicon
+        self._encoders = text_encoders(pipeline, clip_skip)
+        self._known = known
+        self._masked: dict[tuple[int, int], Tensor] = {}
+        config = pipeline.scheduler.config
+        self.noise = NoiseSchedule(pipeline.scheduler.alphas_cumprod.float(), config.get("prediction_type", "epsilon"))
+        self.widths = lexicon.widths
+        self.tokenizer = lexicon.tokenizer
+        self.device = pipeline.unet.device
+        self.loss_scale = _HALF_SCALE if pipeline.unet.dtype == torch.float16 else 1.0
+
+    @cached_property
+    def vae_digest(self) -> str:
+        return encoder_digest(self._pipeline.vae, self._pipeline.vae.config.scaling_factor)
+
+    def token_vectors(self, ids: Sequence[int]) -> dict[str, Tensor]:
+        return self._lexicon.token_vectors(ids)
+
+    @torch.no_grad()
+    def encode_images(self, pixels: Tensor) -> LatentDistribution:
+        vae = self._pipeline.vae
+        return encode(vae, pixels.to(vae.device), vae.config.scaling_factor)
+
+    def encode_prompts(self, prompts: Sequence[Prompt], words: Words, framings: Sequence[Framing]) -> Condition:
+        return condition_of(prompts, {**self._known, **words}, framings, self._encoders, self.tokenizer)
+
+    def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
+        unet = self._pipeline.unet
+        if unet.config.in_channels == INPAINTING:
+            noisy = torch.cat([noisy, self._all_masked(noisy)], 1)
+        context, added = condition.context.to(unet.dtype), added_to_unet(condition)
+        return unet(noisy.to(unet.dtype), timesteps, context, added_cond_kwargs=added, return_dict=False)[0]
+
+    def _all_masked(self, noisy: Tensor) -> Tensor:
+        height, width = noisy.shape[-2:]
+        if (height, width) not in self._masked:
+            self._masked[height, width] = all_masked(self.encode_images, height, width).to(noisy)
+        return self._masked[height, width].expand(len(noisy), -1, -1, -1)
+
+    def release(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def recompute(self) -> None:
+        self._undo.enter_context(recomputing(self._pipeline.unet))
+
+    def more_precise(self) -> str | None:
+        if self.loss_scale > _LEAST_SCALE:
+            self.loss_scale = _LEAST_SCALE
+            return "a smaller loss scale"
+        if self._pipeline.unet.dtype == torch.float32:
+            return None
+        self.loss_scale = 1.0
+        for part in parts_of(self._pipeline):
+            self._undo.callback(part.to, part.dtype)
+            part.to(torch.float32)
+        return "full precision"
+
+
+class DiffusersHost:
+    """A pipeline as `hosts.base.Host`; embeddings lie in `embeddings_folder`."""
+
+    def __init__(self, pipeline: DiffusionPipeline, embeddings_folder: Path, facts: Mapping[str, str | None]):
+        self._pipeline = pipeline
+        self.embeddings_folder = embeddings_folder
+        self.facts = {"family": family_of(pipeline), **facts}
+        self.lexicon = lexicon_of(pipeline)
+        self._embeddings: dict[str, Embedding] = {}
+        self.refresh_embeddings()
+
+    @classmethod
+    def placed(
+        cls,
+        pipeline: DiffusionPipeline,
+        embeddings_folder: Path,
+        facts: Mapping[str, str | None],
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> DiffusersHost:
+        """The pipeline on a device: "auto" takes CUDA in float16 if there is one, else the CPU in float32.
+
+        The VAE stays in float32: in float16 that of SDXL overflows, and encoding happens once.
+        """
+        try:
+            place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+            pipeline.to(place)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f'The device "{device}" cannot be used: {error}. Use auto or cpu.') from error
+        half = "fp16" if place.type == "cuda" else "fp32"
+        kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+        for part in (pipeline.unet, *texts_of(pipeline)):
+            part.to(kind[half if precision == "auto" else precision])
+        pipeline.vae.to(torch.float32)
+        return cls(pipeline, embeddings_folder, facts)
+
+    @property
+    def native_size(self) -> int:
+        """Width and height in pixels that the model was made for."""
+        return int(self._pipeline.unet.config.sample_size) * 8
+
+    @property
+    def clip_skip(self) -> int:
+        return 1
+
+    def refresh_embeddings(self) -> None:
+        """Read the folder again; files that are no embedding or do not fit the model are logged and left out."""
+        self._embeddings = {}
+        for path in sorted(file for pattern in _EMBEDDING_FILES for file in self.embeddings_folder.glob(pattern)):
+            try:
+                embedding = read_embedding(path)
+            except (FormatError, OSError) as error:
+                log.warning("%s", error)
+                continue
+            problem = unfit(embedding, self.lexicon.widths)
+            if problem:
+                log.warning("%s", problem)
+                continue
+            self._embeddings[path.stem] = embedding
+
+    @property
+    def samplers(self) -> Sequence[str]:
+        return list(SAMPLERS)
+
+    @property
+    def schedulers(self) -> Sequence[str]:
+        return []
+
+    @property
+    def circumstances(self) -> Sequence[str]:
+        unet, facts = self._pipeline.unet, self.facts
+        attention = sorted({type(processor).__name__ for processor in unet.attn_processors.values()})
+        return [
+            f"The model is {facts.get('model_name')} ({facts['family']}) on {unet.device}, its UNet in "
+            f"{_kind(unet)}, its VAE in {_kind(self._pipeline.vae)}, attention {', '.join(attention)}."
+        ]
+
+    def known_words(self) -> Sequence[Word]:
+        return [self._word(name, embedding.count) for name, embedding in self._embeddings.items()]
+
+    def _word(self, name: str, count: int) -> Word:
+        return Word(name, tuple(self.lexicon.tokenizer.ids(name)), count)
+
+    def _known_vectors(self) -> Words:
+        return {name: item.vectors for name, item in self._embeddings.items()}
+
+    def wanted(self) -> bool:
+        return False
+
+    def give_way(self) -> None:
+        return None
+
+    def approve(self, file: Path) -> None:
+        return None
+
+    def interrupted(self) -> bool:
+        return False
+
+    @contextmanager
+    def training(self, clip_skip: int) -> Iterator[Model]:
+        """All weights frozen and in evaluation mode; gradient flags and modes are put back on any exit."""
+        parts = parts_of(self._pipeline)
+        flags = [(weight, weight.requires_grad) for part in parts for weight in part.parameters()]
+        modes = [(module, module.training) for part in parts for module in part.modules()]
+        try:
+            for part in parts:
+                part.requires_grad_(False).eval()
+            with ExitStack() as undo:
+                yield PipelineModel(self._pipeline, self.lexicon, clip_skip, self._known_vectors(), undo)
+        finally:
+            for weight, flag in flags:
+                weight.requires_grad_(flag)
+            for module, mode in modes:
+                module.training = mode
+
+    def draw(self, request: PictureRequest, words: Words) -> Image.Image:
+        return self.draw_many([request], words)[0]
+
+    def draw_many(self, requests: Sequence[PictureRequest], words: Words, clip_skip: int = 1) -> list[Image.Image]:
+        """Pictures by the pipeline itself, their prompts encoded as in training (any length, brackets as emphasis).
+
+        They may differ in prompts and seed only; each is the picture that it would be alone, but for rounding.
+        """
+        known = {**self._known_vectors(), **words}
+        vocabulary = tuple(self._word(name, count(vectors)) for name, vectors in known.items())
+        reader = PromptReader(self.lexicon.tokenizer, vocabulary, emphasis=True)
+        model = PipelineModel(self._pipeline, self.lexicon, clip_skip, known)
+        texts = [request.negative_prompt for request in requests] + [request.prompt for request in requests]
+        framings = [whole(request.width, request.height) for request in requests] * 2
+        with torch.no_grad():
+            condition = model.encode_prompts([reader.read(text) for text in texts], {}, framings)
+        return draw(self._pipeline, requests, without_empty(condition, texts))
+
+
+def _kind(module: torch.nn.Module) -> str:
+    return str(module.dtype).removeprefix("torch.")

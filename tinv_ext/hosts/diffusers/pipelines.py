@@ -1,0 +1,169 @@
+"""The kinds of diffusers pipelines that can be trained: how their texts are encoded, and how they draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    SchedulerMixin,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+)
+from PIL import Image
+from torch import Tensor
+
+from tinv_ext.core.embedding import encoder_of_width
+from tinv_ext.core.errors import HostError, InputError
+from tinv_ext.core.generation import PictureRequest
+from tinv_ext.hosts.prompt_vectors import ClipTokenizer, Condition, TableLexicon, TextEncoder
+
+Encode = Callable[[Tensor], tuple[Tensor, "Tensor | None"]]
+SAMPLERS: dict[str, type[SchedulerMixin]] = {  # by the WebUI's names
+    "DDIM": DDIMScheduler,
+    "Euler": EulerDiscreteScheduler,
+    "Euler a": EulerAncestralDiscreteScheduler,
+    "DPM++ 2M": DPMSolverMultistepScheduler,
+}
+_GREY = (127, 127, 127)
+
+
+def family_of(pipeline: DiffusionPipeline) -> str:
+    """ "SD1", "SD2" or "SDXL". Raises InputError for a pipeline that cannot be trained."""
+    if isinstance(pipeline, StableDiffusionXLPipeline) and pipeline.text_encoder is not None:
+        return "SDXL"
+    if isinstance(pipeline, (StableDiffusionPipeline, StableDiffusionInpaintPipeline)):
+        # OpenAI's CLIP has quick_gelu in its text encoder, OpenCLIP's ViT-H of SD2 the exact one
+        return "SD2" if pipeline.text_encoder.config.hidden_act == "gelu" else "SD1"
+    raise InputError(
+        f"A {type(pipeline).__name__} cannot be trained. Give a model of SD1, SD2 or SDXL (the base, not the refiner)."
+    )
+
+
+def lexicon_of(pipeline: DiffusionPipeline) -> TableLexicon:
+    """Tokens, which are the same for all encoders, and token tables."""
+    tables = {encoder.key: encoder.table for encoder in text_encoders(pipeline, 1)}
+    return TableLexicon(ClipTokenizer(pipeline.tokenizer), tables)
+
+
+def parts_of(pipeline: DiffusionPipeline) -> list[torch.nn.Module]:
+    """Everything that has weights: UNet, text encoders, VAE."""
+    return [pipeline.unet, *texts_of(pipeline), pipeline.vae]
+
+
+def texts_of(pipeline: DiffusionPipeline) -> list[torch.nn.Module]:
+    """The text encoders, one or two."""
+    second = getattr(pipeline, "text_encoder_2", None)
+    return [pipeline.text_encoder] if second is None else [pipeline.text_encoder, second]
+
+
+def text_encoders(pipeline: DiffusionPipeline, clip_skip: int) -> list[TextEncoder]:
+    """The text encoders, with the layers that the WebUI takes: clip skip counts for SD1 alone.
+
+    v1.10.1 modules/sd_hijack_clip.py and sd_hijack_open_clip.py: SD2 and SDXL have their layer by their config.
+    """
+    family = family_of(pipeline)
+    first, pad = pipeline.text_encoder, int(pipeline.tokenizer.pad_token_id)
+    if family == "SDXL":
+        second, pad_2 = pipeline.text_encoder_2, int(pipeline.tokenizer_2.pad_token_id)
+        return [
+            TextEncoder("clip_l", first.get_input_embeddings(), pad, partial(_penultimate, first)),
+            TextEncoder("clip_g", second.get_input_embeddings(), pad_2, partial(_penultimate_and_pooled, second)),
+        ]
+    table = first.get_input_embeddings()
+    encode: Encode = partial(_last, first, clip_skip if family == "SD1" else 1)
+    return [TextEncoder(encoder_of_width(table.embedding_dim), table, pad, encode)]
+
+
+def _last(encoder: Any, clip_skip: int, ids: Tensor) -> tuple[Tensor, None]:
+    """The last hidden states, or with clip skip earlier ones through the same final LayerNorm."""
+    if clip_skip == 1:
+        return encoder(input_ids=ids)[0], None
+    states = encoder(input_ids=ids, output_hidden_states=True).hidden_states
+    return getattr(encoder, "text_model", encoder).final_layer_norm(states[-clip_skip]), None
+
+
+def _penultimate(encoder: Any, ids: Tensor) -> tuple[Tensor, None]:
+    """The hidden states before the last layer, without the final LayerNorm (Podell et al. 2023)."""
+    return encoder(input_ids=ids, output_hidden_states=True).hidden_states[-2], None
+
+
+def _penultimate_and_pooled(encoder: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """And the last layer's state at the end of the text, projected."""
+    output = encoder(input_ids=ids, output_hidden_states=True)
+    return output.hidden_states[-2], output.text_embeds
+
+
+def added_to_unet(condition: Condition) -> dict[str, Tensor] | None:
+    """What SDXL's UNet is told beside the context: `added_cond_kwargs`."""
+    if condition.pooled is None or condition.sizes is None:
+        return None
+    return {"text_embeds": condition.pooled, "time_ids": condition.sizes}
+
+
+def draw(pipeline: DiffusionPipeline, requests: Sequence[PictureRequest], condition: Condition) -> list[Image.Image]:
+    """Pictures by the pipeline; `condition` has all negative prompts and then all prompts. HostError for a sampler."""
+    first = requests[0]
+    if first.sampler not in SAMPLERS:
+        raise HostError(f'There is no sampler "{first.sampler}" here. Choose one of {", ".join(SAMPLERS)}.')
+    negative, positive = condition.context.chunk(2)
+    given: dict[str, Any] = {"prompt_embeds": positive, "negative_prompt_embeds": negative}
+    if condition.pooled is not None:
+        pooled = condition.pooled.chunk(2)
+        given |= {"pooled_prompt_embeds": pooled[1], "negative_pooled_prompt_embeds": pooled[0]}
+    if isinstance(pipeline, StableDiffusionInpaintPipeline):  # the whole picture is to be painted
+        size = (first.width, first.height)
+        images, masks = [Image.new("RGB", size, _GREY)], [Image.new("L", size, 255)]
+        given |= {"image": images * len(requests), "mask_image": masks * len(requests), "strength": 1.0}
+    with taking_any_type(pipeline.vae):
+        return _drawing(pipeline, SAMPLERS[first.sampler])(
+            **given,
+            num_inference_steps=first.steps,
+            guidance_scale=first.cfg_scale,
+            width=first.width,
+            height=first.height,
+            generator=[torch.Generator().manual_seed(request.seed) for request in requests],
+        ).images
+
+
+@contextmanager
+def taking_any_type(vae: Any) -> Iterator[None]:
+    """While open, a VAE in full precision takes what a UNet in half precision hands it; diffusers only hands it on."""
+    kind = next(vae.parameters()).dtype
+
+    def bring(module: torch.nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(value.to(kind) for value in given)
+
+    handles = [first.register_forward_pre_hook(bring) for first in (vae.encoder, vae.post_quant_conv)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def without_empty(condition: Condition, texts: Sequence[str]) -> Condition:
+    """SDXL is told zeros for an empty negative prompt, in the WebUI as in diffusers; the first half is negative."""
+    if condition.pooled is None:
+        return condition
+    negative = len(texts) // 2
+    kept = torch.tensor([bool(text) or index >= negative for index, text in enumerate(texts)])
+    kept = kept.to(condition.context.device, condition.context.dtype).unsqueeze(1)
+    return Condition(condition.context * kept.unsqueeze(2), condition.pooled * kept, condition.sizes)
+
+
+def _drawing(pipeline: DiffusionPipeline, sampler: type[SchedulerMixin]) -> DiffusionPipeline:
+    parts = {**pipeline.components, "scheduler": sampler.from_config(pipeline.scheduler.config)}
+    quiet = {"add_watermarker": False} if family_of(pipeline) == "SDXL" else {"requires_safety_checker": False}
+    drawing = type(pipeline)(**parts, **quiet)
+    drawing.set_progress_bar_config(disable=True)
+    return drawing

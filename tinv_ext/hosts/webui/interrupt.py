@@ -1,0 +1,47 @@
+"""The WebUI's own Interrupt, which stops a run as it stops a generation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from modules import shared
+
+from tinv_ext.hosts.webui.queue_lock import others_wait
+
+_OF_THE_SERVER = ("request_restart", "request_stop")
+
+
+class Interrupt:
+    """Whether Interrupt was pressed since the run took the model; not while a guest waits, whose it then is.
+
+    v1.10.1 modules/shared_state.py: page and API call `shared.state.interrupt()`, and so do `request_restart` ("Reload
+    UI") and `request_stop`, by which nobody means a run. That is why who calls has to be looked at.
+    """
+
+    def __init__(self) -> None:
+        self.pressed = False
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """While open, presses are seen. An Interrupt of before stays as it was afterwards."""
+        state = shared.state
+        kept = {name: state.__dict__[name] for name in ("interrupted", "interrupt") if name in state.__dict__}
+        original = state.interrupt
+        methods = (getattr(type(state), name, None) for name in _OF_THE_SERVER)
+        servers = [method.__code__ for method in methods if method is not None]
+        self.pressed = False
+
+        def interrupt() -> None:
+            if sys._getframe(1).f_code not in servers and not others_wait():
+                self.pressed = True
+            original()
+
+        try:
+            state.interrupted = False
+            state.interrupt = interrupt
+            yield
+        finally:
+            del state.interrupt, state.interrupted
+            state.__dict__.update(kept)

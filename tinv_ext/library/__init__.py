@@ -1,0 +1,1 @@
+"""Finished embeddings: a folder of them, inspected, converted, extended and averaged."""

@@ -1,0 +1,73 @@
+"""The two directions of a run: what it tells the world, and what the world asks of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tinv_ext.core.preflight.prepare import Preparation
+from tinv_ext.core.training.trainer import Step
+from tinv_ext.run.run_folder import RunFolder, Status
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The run is about to begin: what was found out beforehand, and its folder."""
+
+    preparation: Preparation
+    folder: RunFolder
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Pictures encoded so far, of those that were not in the cache."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The evaluation loss at a step."""
+
+    step: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Wrote:
+    """A file was written at a step: `kind` is "snapshot", "preview", "state" or "embedding"."""
+
+    kind: str
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """Something that happened on the way and that its owner should know, as a sentence."""
+
+    step: int
+    text: str
+
+
+Event = Prepared | Status | Encoded | Step | Evaluated | Wrote | Noticed
+Report = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the world asks of a run; looked at after every step. `snapshot` and `preview` are cleared when done."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    pause: threading.Event = field(default_factory=threading.Event)
+    snapshot: threading.Event = field(default_factory=threading.Event)
+    preview: threading.Event = field(default_factory=threading.Event)
+
+    def taken(self, wish: threading.Event) -> bool:
+        """Whether `wish` was made; it is cleared."""
+        made = wish.is_set()
+        wish.clear()
+        return made

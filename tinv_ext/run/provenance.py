@@ -1,0 +1,85 @@
+"""What is worth knowing of a run afterwards, and what has to be the same for it to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import PureWindowsPath
+from typing import Any
+
+import torch
+
+from tinv_ext import __version__
+from tinv_ext.core.preflight.notices import listed
+from tinv_ext.core.preflight.prepare import Preparation
+from tinv_ext.core.settings import ABOUT
+from tinv_ext.hosts.base import Host
+
+# what names places of this machine stays out of the embedding
+_PRIVATE = ("images", "output", "weights", "source", "vae_source")
+# settings that do not touch the vectors
+_BESIDE = {name for name, about in ABOUT.items() if about.group in ("previews", "saving")}
+_BESIDE |= {"name", "images", "weights", "overwrite", "cache_latents", "evaluate_every", "evaluation_draws", "steps"}
+
+
+def folder_facts(preparation: Preparation, host: Host) -> dict[str, Any]:
+    """What the folder of a run keeps beside its settings: `run_facts`, where the model lies, and what computes here."""
+    here = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    return {**run_facts(preparation, host), "model": dict(host.facts), "here": here}
+
+
+def run_facts(preparation: Preparation, host: Host) -> dict[str, Any]:
+    """What is worth knowing of a run afterwards, without any path of this machine."""
+    settings = {key: value for key, value in preparation.config.to_dict().items() if key not in _PRIVATE}
+    settings["template"] = PureWindowsPath(preparation.config.template).name  # whose \\ and / both part folders
+    said = {key: str(settings.pop(key)).strip() for key in ("author", "license")}
+    contents = zip(preparation.survey.pictures, preparation.captions)
+    seen = "\n".join(sorted(f"{picture.digest} {caption}" for picture, caption in contents))
+    return {
+        "made_by": f"tinv_ext {__version__}",
+        "model": {key: value for key, value in host.facts.items() if key not in _PRIVATE},
+        "pictures": len(preparation.survey.pictures),
+        "dataset": hashlib.sha256(seen.encode()).hexdigest(),
+        "settings": settings,
+        **{key: value for key, value in said.items() if value},
+    }
+
+
+def state_facts(preparation: Preparation, host: Host, device: torch.device) -> dict[str, Any]:
+    """What the steps of a run depend on, as JSON can hold it: kept with its state."""
+    contents = zip(preparation.survey.pictures, preparation.captions)
+    settings = {key: value for key, value in preparation.config.to_dict().items() if key not in _BESIDE}
+    here = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": device.type}
+    return {
+        "settings": settings,
+        "pictures": {
+            picture.path.name: hashlib.sha256(f"{picture.digest} {caption}".encode()).hexdigest()[:16]
+            for picture, caption in contents
+        },
+        "model": {key: value for key, value in host.facts.items() if key not in _PRIVATE},
+        **here,
+    }
+
+
+def order_facts(facts: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Of `state_facts`, what decides which picture a number in the data order means."""
+    settings = facts.get("settings", {})
+    return facts.get("pictures"), settings.get("evaluation_pictures"), settings.get("seed")
+
+
+def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Where two `state_facts` differ, as clauses for people; nothing for facts that the older one does not have."""
+    said = []
+    for key in ("torch", "threads", "device"):
+        if key in before and before[key] != now[key]:
+            said.append(f"{key} was {before[key]} and is {now[key]}")
+    for part in ("settings", "model"):
+        old, new = before.get(part, {}), now[part]
+        said += [f"{key} was {old[key]!r} and is {new[key]!r}" for key in new if key in old and old[key] != new[key]]
+    old, new = before.get("pictures", now["pictures"]), now["pictures"]
+    changes = {
+        "added": [name for name in new if name not in old],
+        "removed": [name for name in old if name not in new],
+        "changed": [name for name in new if name in old and old[name] != new[name]],
+    }
+    return said + [f"pictures {what}: {listed(names)}" for what, names in changes.items() if names]

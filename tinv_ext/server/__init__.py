@@ -1,0 +1,1 @@
+"""Runs on a server: the job queue, the HTTP API, and what clients may reach."""

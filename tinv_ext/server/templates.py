@@ -1,0 +1,49 @@
+"""Prompt templates by name: those of the package, and the user's own in a folder, which go first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinv_ext.core.atomic import atomic_write
+from tinv_ext.core.data.captions import NAME, own_templates, read_text, template_path
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.names import name_problems
+
+
+@dataclass(frozen=True)
+class Templates:
+    """Templates that can be chosen by name. `folder` holds the user's own; it need not exist yet."""
+
+    folder: Path
+
+    def names(self) -> list[str]:
+        """Every name, without ".txt"."""
+        there = [path.stem for path in self.folder.glob("*.txt")] if self.folder.is_dir() else []
+        return sorted({*own_templates(), *there})
+
+    def place(self, given: str) -> str:
+        """What a setting means: the user's own file of that name, else the text as it was given."""
+        name = given.strip().removesuffix(".txt")
+        own = self.folder / f"{name}.txt"
+        return str(own) if not name_problems(name) and own.is_file() else given
+
+    def text(self, name: str) -> str:
+        """The lines of a template of `names()`. `InputError` if there is none."""
+        if name not in self.names():
+            raise InputError(f'There is no template "{name}". Choose one of {", ".join(self.names())}.')
+        return read_text(template_path(self.place(name)))
+
+    def save(self, name: str, text: str) -> Path:
+        """Keep the lines under a name, in place of what was there. `InputError` says what is wrong with either."""
+        problems = [problem.replace("embedding", "template") for problem in name_problems(name)]
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        if not lines:
+            problems.append(f'The template is empty. Write one prompt a line, such as "a photo of {NAME}".')
+        if problems:
+            raise InputError(problems)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{name}.txt"
+        with atomic_write(path) as file:
+            file.write(("\n".join(lines) + "\n").encode("utf-8"))
+        return path
