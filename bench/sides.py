@@ -26,17 +26,17 @@ from torch import Tensor
 
 from tinv_ext.core.data.captions import CaptionRules
 from tinv_ext.core.data.dataset import Batch, Dataset, Example
-from tinv_ext.core.data.images import whole
+from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.prompts.reader import PromptReader, Word
-from tinv_ext.core.training.losses import denoising_loss, draw
+from tinv_ext.core.training.losses import denoising_loss, sample_noise
 from tinv_ext.core.training.schedules import parse_schedule
 from tinv_ext.core.training.state import State, new_state
 from tinv_ext.core.training.trainer import Plan, train
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.hosts.diffusers.pipelines import text_encoders
-from tinv_ext.hosts.prompt_vectors import standing_in
+from tinv_ext.hosts.prompt_vectors import inject_vectors
 
 WORD = "zworble"
 FOREVER = 10**9
@@ -62,17 +62,17 @@ class Work:
 def work(pipeline: StableDiffusionPipeline, size: int, batch_size: int) -> Work:
     """Four pictures of `size` × `size` pixels, as latents of random numbers."""
     host = DiffusersHost(pipeline, Path("no-embeddings"), {})
-    word = Word(WORD, tuple(host.lexicon.tokenizer.ids(WORD)), 1)
+    word = Word(WORD, tuple(host.token_table.tokenizer.ids(WORD)), 1)
     rng = torch.Generator().manual_seed(1)
     shape = (4, size // 8, size // 8)
     latents = [LatentDistribution(torch.randn(shape, generator=rng), torch.full(shape, 0.1)) for _ in CAPTIONS]
     examples = [
-        Example(f"{i}.png", latent, caption, whole(size, size))
+        Example(f"{i}.png", latent, caption, uncropped(size, size))
         for i, (latent, caption) in enumerate(zip(latents, CAPTIONS))
     ]
-    reader = PromptReader(host.lexicon.tokenizer, (word,))
+    reader = PromptReader(host.token_table.tokenizer, (word,))
     dataset = Dataset(examples, ("a photo of [name], [filewords]",), CaptionRules(WORD), reader, "once", 0)
-    vectors = host.lexicon.token_vectors(host.lexicon.tokenizer.ids("ball")[:1])
+    vectors = host.token_table.token_vectors(host.token_table.tokenizer.ids("ball")[:1])
     return Work(pipeline, host, dataset, batch_size, new_state(vectors, 2, pipeline.unet.device))
 
 
@@ -80,7 +80,7 @@ def drawn(it: Work) -> tuple[Batch, Tensor, Tensor]:
     """The same batch, noise and timesteps on every side."""
     state = new_state(it.state.values(), 3, torch.device("cpu"))
     batch = it.dataset.batch(it.batch_size, state)
-    noise, timesteps = draw(_schedule(it), batch.latents, state.rng)
+    noise, timesteps = sample_noise(_schedule(it), batch.latents, state.rng)
     return batch, noise, timesteps
 
 
@@ -138,7 +138,7 @@ class BuiltIn:
 
         def step() -> None:
             batch = it.dataset.batch(it.batch_size, it.state)
-            noise, timesteps = draw(_schedule(it), batch.latents, it.state.rng)
+            noise, timesteps = sample_noise(_schedule(it), batch.latents, it.state.rng)
             scale = self._backward(batch, noise, timesteps)
             it.leaf.grad.div_(scale)
             it.state.update(0.005)  # forgets the vectors' gradient; those of the UNet's weights go on being added up
@@ -157,7 +157,7 @@ class BuiltIn:
         rows = [prompt.chunks[0] for prompt in batch.prompts]
         ids = torch.tensor([row.ids for row in rows], device=unet.device)
         (encoder,) = text_encoders(it.pipeline, 1)
-        with standing_in(encoder, rows, {WORD: it.state.vectors}):
+        with inject_vectors(encoder, rows, {WORD: it.state.vectors}):
             condition = it.pipeline.text_encoder(ids)[0]
         noisy = it.pipeline.scheduler.add_noise(latents, noise, timesteps)
         answer = unet(noisy.to(unet.dtype), timesteps, condition.to(unet.dtype)).sample

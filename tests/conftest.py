@@ -39,7 +39,7 @@ if not os.environ.get("WEBUI"):
 
 
 @dataclass(frozen=True)
-class SmallLexicon:
+class SmallTokenTable:
     """CLIP's tokens with vectors of width 4 that tell the token: (id, id+1, id+2, id+3)."""
 
     tokenizer: Tokenizer
@@ -60,6 +60,6 @@ def clip() -> ClipTokenizer:
 
 
 @pytest.fixture(scope="session")
-def lexicon(clip: ClipTokenizer) -> SmallLexicon:
+def token_table(clip: ClipTokenizer) -> SmallTokenTable:
     """A Stable Diffusion 1 of width 4."""
-    return SmallLexicon(clip, {"clip_l": 4})
+    return SmallTokenTable(clip, {"clip_l": 4})

@@ -15,7 +15,7 @@ from tests.core.fake import WIDTH, Fake, Letters
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.errors import FormatError
 from tinv_ext.core.formats import read_embedding
-from tinv_ext.core.generation import PictureRequest
+from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.model import Model, Words
 from tinv_ext.core.preflight.initial_vectors import unfit
 from tinv_ext.core.prompts.reader import Word
@@ -35,7 +35,7 @@ def super_ids(text: str) -> Iterator[list[int]]:
 
 
 @dataclass
-class Lexicon:
+class TokenTable:
     """Tokens of letters with vectors of WIDTH numbers."""
 
     tokenizer: Letters = field(default_factory=Letter)
@@ -63,11 +63,11 @@ class FakeHost:
 
     def __init__(self, embeddings_folder: Path) -> None:
         self.embeddings_folder = embeddings_folder
-        self.lexicon = Lexicon()
+        self.token_table = TokenTable()
         self.facts: Mapping[str, str | None] = {"model_name": "fake", "model_hash": "0123456789", "source": "/fake"}
         self.native_size = 64
         self.clip_skip = 1
-        self.samplers, self.schedulers, self.circumstances = ["DDIM", "Euler"], ["Karras"], ["The model is fake."]
+        self.samplers, self.schedulers, self.model_notes = ["DDIM", "Euler"], ["Karras"], ["The model is fake."]
         self._words: list[Word] = []
 
     def known_words(self) -> Sequence[Word]:
@@ -80,23 +80,23 @@ class FakeHost:
                 found = read_embedding(path)
             except FormatError:
                 continue
-            if not unfit(found, self.lexicon.widths):
-                self._words.append(Word(path.stem, tuple(self.lexicon.tokenizer.ids(path.stem)), found.count))
+            if not unfit(found, self.token_table.widths):
+                self._words.append(Word(path.stem, tuple(self.token_table.tokenizer.ids(path.stem)), found.count))
 
     @contextmanager
     def training(self, clip_skip: int) -> Iterator[Model]:
         yield FakeModel()
 
-    def draw(self, request: PictureRequest, words: Words) -> Image.Image:
+    def generate(self, request: ImageRequest, words: Words) -> Image.Image:
         return Image.new("RGB", (request.width, request.height), (9, 90, 200))
 
     def wanted(self) -> bool:
         return False
 
-    def give_way(self) -> None:
+    def let_others_in(self) -> None:
         return None
 
-    def approve(self, file: Path) -> None:
+    def validate_file(self, file: Path) -> None:
         return None
 
     def interrupted(self) -> bool:

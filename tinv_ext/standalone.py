@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 
 from tinv_ext.hosts.base import Host
 from tinv_ext.server import api
-from tinv_ext.server.job_queue import Jobs
+from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.ui import page as ui_page
 from tinv_ext.ui import tab
 
@@ -22,7 +22,7 @@ SCRIPTS = sorted(path.name for path in (ROOT / "javascript").glob("*.js"))  # up
 
 def app_for(host: Host) -> FastAPI:
     """The server's app: page at /, routes under /tinv/v1, which may also change things."""
-    jobs = Jobs(lambda: host)
+    jobs = JobQueue(lambda: host)
     app = FastAPI(title=tab.TITLE)
     app.mount("/tinv/javascript", StaticFiles(directory=str(ROOT / "javascript")))
     api.add_routes(app, jobs, changing=True, credentials=None, confine=None)

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tinv_ext.hosts.base import Host
-    from tinv_ext.server.allowed_paths import Confine
-    from tinv_ext.server.job_queue import Jobs
+    from tinv_ext.server.allowed_paths import PathCheck
+    from tinv_ext.server.job_queue import JobQueue
 
 
 @cache
-def jobs() -> Jobs:
+def jobs() -> JobQueue:
     """The jobs of this process. Runs lie in the data folder (--data-dir), as everything else that the WebUI writes."""
     from modules import paths
 
-    from tinv_ext.server.job_queue import Jobs
+    from tinv_ext.server.job_queue import JobQueue
     from tinv_ext.server.templates import Templates
 
-    return Jobs(_host, Path(paths.data_path), Templates(_templates_folder()))
+    return JobQueue(_host, Path(paths.data_path), Templates(_templates_folder()))
 
 
 def _templates_folder() -> Path:
@@ -94,7 +94,7 @@ def credentials(api_auth: str | None) -> Mapping[str, str] | None:
     return {name: password for name, _, password in pairs}
 
 
-def confine() -> Confine | None:
+def confine() -> PathCheck | None:
     """Where others than the owner can reach the page, only the data folder and those of --tinv-folder are open.
 
     modules/shared_cmd_options.py, `disable_extension_access`: the page is not local, and the owner has not said that
@@ -103,8 +103,8 @@ def confine() -> Confine | None:
     from modules import paths
     from modules.shared import cmd_opts
 
-    from tinv_ext.server.allowed_paths import confine_to
+    from tinv_ext.server.allowed_paths import allow_only
 
     if not cmd_opts.disable_extension_access:
         return None
-    return confine_to([Path(paths.data_path), _templates_folder(), *map(Path, cmd_opts.tinv_folder)])
+    return allow_only([Path(paths.data_path), _templates_folder(), *map(Path, cmd_opts.tinv_folder)])

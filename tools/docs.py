@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tinv_ext.core.settings import ABOUT, DEFAULTS, GROUPS  # noqa: E402  (the path first)
+from tinv_ext.core.settings import DEFAULTS, GROUPS, SETTINGS  # noqa: E402  (the path first)
 
 BEGIN, END = "<!-- settings: written by `make docs` -->\n", "<!-- end of settings -->"
 
@@ -18,7 +18,7 @@ def settings_table() -> str:
     lines = []
     for group in GROUPS:
         lines += [f"**{group}**", "", "| setting | default | limits | meaning |", "| --- | --- | --- | --- |"]
-        for name, about in ABOUT.items():
+        for name, about in SETTINGS.items():
             if about.group == group:
                 shown = f"`{DEFAULTS[name]}`" if DEFAULTS[name] not in ("", " ") else ""
                 row = f"| `{name}` | {shown} | {limits(name)} | {about.label}. {about.help} |"
@@ -29,7 +29,7 @@ def settings_table() -> str:
 
 def limits(name: str) -> str:
     """The values that a setting takes, in a few words."""
-    about = ABOUT[name]
+    about = SETTINGS[name]
     if about.choices:
         return ", ".join(about.choices)
     if about.minimum is None or about.maximum is None:

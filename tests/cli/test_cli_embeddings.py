@@ -100,7 +100,7 @@ def test_inspect_with_a_model_names_the_nearest_words(run: Run, tmp_path: Path, 
     from tinv_ext.hosts.diffusers.open import open_pipeline
 
     host = DiffusersHost(open_pipeline(model_folder), tmp_path / "none", {})
-    vectors = host.lexicon.token_vectors(host.lexicon.tokenizer.ids("cat house"))
+    vectors = host.token_table.token_vectors(host.token_table.tokenizer.ids("cat house"))
     write_embedding(Embedding("two", vectors), tmp_path / "two.pt")
     found = json.loads(run("inspect", "two.pt", "--json", "--model", model_folder, "--nearest", 2).out)
     rows = found["embeddings"][0]["nearest"]["clip_l"]

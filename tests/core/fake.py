@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tinv_ext.core.data.captions import CaptionRules
 from tinv_ext.core.data.dataset import Dataset, Example
-from tinv_ext.core.data.images import Framing, whole
+from tinv_ext.core.data.images import SizeConditioning, uncropped
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.noise import NoiseSchedule, scaled_linear
 from tinv_ext.core.prompts.reader import Prompt, PromptReader, Word
@@ -48,19 +48,22 @@ class Fake:
     recomputes: int = 0
     remedies: list[str] = field(default_factory=list)  # what more_precise says in turn
 
-    def release(self) -> None:
+    def release_memory(self) -> None:
         return None
 
-    def recompute(self) -> None:
+    def enable_gradient_checkpointing(self) -> None:
         self.recomputes += 1
 
-    def more_precise(self) -> str | None:
+    def upcast(self) -> str | None:
         return self.remedies.pop(0) if self.remedies else None
 
     def encode_prompts(
-        self, prompts: Sequence[Prompt], words: Mapping[str, Mapping[str, Tensor]], framings: Sequence[Framing]
+        self,
+        prompts: Sequence[Prompt],
+        words: Mapping[str, Mapping[str, Tensor]],
+        size_conds: Sequence[SizeConditioning],
     ) -> Tensor:
-        assert len(framings) == len(prompts)
+        assert len(size_conds) == len(prompts)
         rows = torch.tensor([[sum(prompt.chunks[0].ids) % 97 / 97.0] for prompt in prompts])  # (B, 1)
         vectors = torch.cat([tensor for word in words.values() for tensor in word.values()])  # (n, WIDTH)
         return torch.tanh(vectors.sum(0) * (1 + rows))  # (B, WIDTH)
@@ -82,7 +85,7 @@ def examples(count: int = 5, weights: Tensor | None = None) -> list[Example]:
             f"{index}.png",
             LatentDistribution(torch.randn(4, 2, 2, generator=rng), torch.rand(4, 2, 2, generator=rng)),
             f"blue, number {index}",
-            whole(16, 16),
+            uncropped(16, 16),
             weights,
         )
         for index in range(count)
@@ -96,7 +99,7 @@ def dataset(pictures: Sequence[Example] | None = None, sampling: str = "random",
     return Dataset(pictures or examples(), lines, CaptionRules("it", **rules), reader, sampling, 3)
 
 
-def beginning(seed: int = 5) -> State:
+def initial(seed: int = 5) -> State:
     """Two vectors, drawn anew but always the same."""
     vectors = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(1)) * 0.1
     return new_state({"clip_l": vectors}, seed, torch.device("cpu"))

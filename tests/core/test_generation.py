@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from tinv_ext.core.generation import PictureRequest, infotext, preview_requests
+from tinv_ext.core.generation import ImageRequest, infotext, preview_requests
 from tinv_ext.core.settings import TrainConfig
 
-REQUEST = PictureRequest("a zworble", "", 20, 7.0, 5, 512, 448)
+REQUEST = ImageRequest("a zworble", "", 20, 7.0, 5, 512, 448)
 
 
 def test_each_line_of_the_prompt_is_a_picture() -> None:
@@ -38,7 +38,7 @@ def parsed(text: str) -> dict[str, str]:
 @pytest.mark.parametrize("model", ["plain", "with, comma", 'with "quotes", too', "a: b", "back\\slash, x", "画风"])
 def test_the_infotext_can_be_read_back(model: str) -> None:
     """Prompt, negative prompt, then values; one with a comma, a colon or quotes comes back as it was."""
-    text = infotext(PictureRequest("a\nb", "not c", 20, 7.5, 5, 512, 448), {"Model": model, "Model hash": None})
+    text = infotext(ImageRequest("a\nb", "not c", 20, 7.5, 5, 512, 448), {"Model": model, "Model hash": None})
     assert text.startswith(
         "a\nb\nNegative prompt: not c\nSteps: 20, Sampler: DDIM, CFG scale: 7.5, Seed: 5, Size: 512x448"
     )
@@ -67,6 +67,6 @@ def test_without_a_negative_prompt_there_is_no_line_of_it() -> None:
 def test_what_cannot_be_drawn_is_told(change: dict[str, float], says: str) -> None:
     """A sentence with the value and the limits."""
     values = {**REQUEST.__dict__, **change}
-    (said,) = PictureRequest(**values).problems()
+    (said,) = ImageRequest(**values).problems()
     assert says in said
     assert REQUEST.problems() == []

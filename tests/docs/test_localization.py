@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from tests.paths import ROOT
-from tinv_ext.core.settings import ABOUT
+from tinv_ext.core.settings import SETTINGS
 from tinv_ext.library.combine import FILLS
-from tinv_ext.server.job_queue import Jobs
+from tinv_ext.server.job_queue import JobQueue
 
 FILE = ROOT / "localizations" / "zh_CN.json"
-CHOICES = {choice for about in ABOUT.values() for choice in about.choices} | set(
+CHOICES = {choice for about in SETTINGS.values() for choice in about.choices} | set(
     FILLS
 )  # formats have names of their own
 CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -36,7 +36,7 @@ def pairs() -> list[tuple[str, str]]:
 
 def settings() -> set[str]:
     """What every setting says of itself."""
-    return {text for about in ABOUT.values() for text in (about.label, about.help, *about.choices)}
+    return {text for about in SETTINGS.values() for text in (about.label, about.help, *about.choices)}
 
 
 def sentences() -> set[str]:
@@ -75,7 +75,7 @@ def controls(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     folder = tmp_path_factory.mktemp("page")
     with gr.Blocks() as around:
         theirs = {"txt2img_steps": gr.Number()}
-        page.build(Jobs(lambda: None, folder), folder, lambda: None, around=tab.Around(txt2img=theirs))
+        page.build(JobQueue(lambda: None, folder), folder, lambda: None, around=tab.Around(txt2img=theirs))
     found = {tab.TITLE}
     for component in around.get_config_file()["components"]:
         found.update(_shown(component["type"], component["props"]))

@@ -24,11 +24,11 @@ import torch
 
 from tests.faults.killing import NAME, toy_place
 from tinv_ext.core.formats import read_embedding
-from tinv_ext.core.generation import PictureRequest
+from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.base import Host
 from tinv_ext.run import run_folder, runner
-from tinv_ext.run.events import Event, Wishes, Wrote
+from tinv_ext.run.events import Event, RunControls, Wrote
 
 BESIDE = {"preview_every": 50, "save_every": 50, "checkpoint_every": 10, "evaluate_every": 50, "keep_copies": 3}
 PAUSE = 100  # steps between two pauses
@@ -45,7 +45,7 @@ class Soak:
     """Listens to the run, pauses it, uses the host in between, and measures."""
 
     host: Host
-    wishes: Wishes = field(default_factory=Wishes)
+    controls: RunControls = field(default_factory=RunControls)
     measured: list[tuple[int, float, int]] = field(default_factory=list)  # step, MB, file handles
     copy: Path | None = None
     pauses: int = 0
@@ -57,17 +57,17 @@ class Soak:
         elif isinstance(event, Step):
             self.measured.append((event.number, resident(), len(os.listdir("/proc/self/fd"))))
             if event.number % PAUSE == 0:
-                self.wishes.pause.set()
+                self.controls.pause.set()
         elif isinstance(event, run_folder.Status) and event.status == "paused":
             self.pauses += 1
             self._generate()
-            self.wishes.pause.clear()
+            self.controls.pause.clear()
 
     def _generate(self) -> None:
         assert self.copy is not None
         words = {NAME: read_embedding(self.copy).vectors}
         for seed in range(2):
-            self.host.draw(PictureRequest(f"a photo of {NAME}", "", 4, 3.0, seed, 64, 64), words)
+            self.host.generate(ImageRequest(f"a photo of {NAME}", "", 4, 3.0, seed, 64, 64), words)
 
     def told(self, seconds: float) -> dict[str, Any]:
         """The figures."""
@@ -94,7 +94,7 @@ def main() -> int:
         place = toy_place(Path(name))
         soak = Soak(place.host)
         begun = time.monotonic()
-        status = runner.run(place.config.but(steps=options.steps, **BESIDE), place.host, soak.report, soak.wishes)
+        status = runner.run(place.config.but(steps=options.steps, **BESIDE), place.host, soak.report, soak.controls)
         assert (status.status, status.steps) == ("finished", options.steps)
         told = soak.told(time.monotonic() - begun)
     print(json.dumps(told))

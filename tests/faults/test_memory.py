@@ -28,7 +28,7 @@ PARTS: dict[str, tuple[Any, str]] = {
     "backward": (torch.Tensor, "backward"),
     "optimizer": (State, "update"),
     "evaluation": (recorder, "evaluate"),
-    "preview": (DiffusersHost, "draw"),
+    "preview": (DiffusersHost, "generate"),
 }
 
 

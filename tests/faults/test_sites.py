@@ -25,7 +25,7 @@ from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.formats import read_embedding, write_embedding
 from tinv_ext.core.training.state import load_state
 from tinv_ext.run import run_folder, runner
-from tinv_ext.run.events import Event, Noticed, Wishes
+from tinv_ext.run.events import Event, Noticed, RunControls
 
 GIVEN: dict[str, Any] = {
     "checkpoint_every": 2,
@@ -63,9 +63,9 @@ ENDS = ("backup", "embedding")
 class Listening(Watch):
     """Also keeps what was noticed and why it paused; frees the disk when it pauses."""
 
-    def __init__(self, mend: Callable[[], None] = lambda: None, wishes: Wishes | None = None) -> None:
+    def __init__(self, mend: Callable[[], None] = lambda: None, controls: RunControls | None = None) -> None:
         super().__init__()
-        self.mend, self.wishes = mend, wishes or Wishes()
+        self.mend, self.controls = mend, controls or RunControls()
         self.paused: list[str] = []
 
     def __call__(self, event: Event) -> None:
@@ -73,7 +73,7 @@ class Listening(Watch):
         if isinstance(event, run_folder.Status) and event.status == "paused":
             self.paused.append(event.reason)
             self.mend()
-            self.wishes.pause.clear()
+            self.controls.pause.clear()
 
     @property
     def notices(self) -> list[str]:
@@ -164,9 +164,9 @@ def test_a_full_disk_makes_the_run_wait(
 ) -> None:
     """At the state, a copy, the backup of the old file, and the embedding; then everything is there."""
     refusing = Refusing(monkeypatch, PLACES[place], errno.ENOSPC)
-    wishes = Wishes()
-    watch = Listening(refusing.mend, wishes)
-    assert runner.run(config(**GIVEN), host, watch, wishes).status == "finished"
+    controls = RunControls()
+    watch = Listening(refusing.mend, controls)
+    assert runner.run(config(**GIVEN), host, watch, controls).status == "finished"
     assert refusing.refused == 1
     assert len(watch.paused) == 1
     assert "because the disk is full: free 16 MB there" in watch.paused[0]
@@ -205,17 +205,17 @@ def test_a_stop_wished_while_the_disk_is_full_gives_up(
 ) -> None:
     """The first stop ends the steps, and the run waits for room to write its file; a second one ends the waiting."""
     Refusing(monkeypatch, PLACES["embedding"], errno.ENOSPC)
-    wishes, paused = Wishes(), []
+    controls, paused = RunControls(), []
 
     def report(event: Event) -> None:
         watch(event)
         if isinstance(event, run_folder.Status) and event.status == "paused":
             paused.append(event.reason)
-            wishes.stop.set()
+            controls.stop.set()
 
-    watch = Watch({3: wishes.stop.set})
+    watch = Watch({3: controls.stop.set})
     with pytest.raises(HostError, match="the disk is full"):
-        runner.run(config(), host, report, wishes)
+        runner.run(config(), host, report, controls)
     assert len(paused) == 1
     assert (watch.folder.status().status, watch.folder.status().steps) == ("failed", 3)
     assert load_state(watch.folder.state, torch.device("cpu"))[0].step == 3
@@ -259,9 +259,9 @@ def test_a_status_that_cannot_be_read_hinders_no_resume(
     host: FakeHost, config: Configure, right: torch.Tensor, tmp_path: Path, data: bytes
 ) -> None:
     """As a power cut may leave it: the state is what counts."""
-    wishes = Wishes()
-    watch = Watch({4: wishes.stop.set})
-    runner.run(config(**GIVEN), host, watch, wishes)
+    controls = RunControls()
+    watch = Watch({4: controls.stop.set})
+    runner.run(config(**GIVEN), host, watch, controls)
     (watch.folder.path / "status.json").write_bytes(data)
     more = Watch()
     assert runner.resume(watch.folder.path, host, report=more).status == "finished"
@@ -274,9 +274,9 @@ def test_a_spoilt_curve_hinders_no_resume(
     host: FakeHost, config: Configure, right: torch.Tensor, tmp_path: Path, data: bytes
 ) -> None:
     """What can be read of it stays."""
-    wishes = Wishes()
-    watch = Watch({4: wishes.stop.set})
-    runner.run(config(**GIVEN), host, watch, wishes)
+    controls = RunControls()
+    watch = Watch({4: controls.stop.set})
+    runner.run(config(**GIVEN), host, watch, controls)
     whole = watch.folder.curve.read_bytes()
     watch.folder.curve.write_bytes(whole[:-20] + data)
     assert runner.resume(watch.folder.path, host).status == "finished"
@@ -312,9 +312,9 @@ def test_pictures_that_vanish_between_runs(
     host: FakeHost, config: Configure, right: torch.Tensor, tmp_path: Path
 ) -> None:
     """Nothing is touched, and what to do is said; back again, the run goes on."""
-    wishes = Wishes()
-    watch = Watch({3: wishes.stop.set})
-    runner.run(config(**GIVEN), host, watch, wishes)
+    controls = RunControls()
+    watch = Watch({3: controls.stop.set})
+    runner.run(config(**GIVEN), host, watch, controls)
     (tmp_path / "images").rename(tmp_path / "kept")
     before = contents(tmp_path)
     with pytest.raises(InputError, match="does not exist"):
@@ -333,7 +333,7 @@ def test_a_card_whose_preview_cannot_be_drawn_spoils_no_finished_run(
     def fail(*asked: object) -> Image.Image:
         raise ZeroDivisionError("the sky fell")
 
-    monkeypatch.setattr(host, "draw", fail)
+    monkeypatch.setattr(host, "generate", fail)
     watch = Listening()
     assert runner.run(config(card_picture="new"), host, watch).status == "finished"
     assert "no card picture was made: the sky fell" in watch.folder.log.read_text("utf-8")
@@ -343,8 +343,8 @@ def test_changes_made_on_resume_are_kept_for_the_next(host: FakeHost, config: Co
     """A run that was given more steps and then dies goes on to these."""
     watch = Watch()
     runner.run(config(), host, watch)
-    wishes = Wishes()
-    runner.resume(watch.folder.path, host, {"steps": 9}, Watch({7: wishes.stop.set}), wishes)
+    controls = RunControls()
+    runner.resume(watch.folder.path, host, {"steps": 9}, Watch({7: controls.stop.set}), controls)
     assert runner.resume(watch.folder.path, host).steps == 9
 
 
@@ -352,9 +352,9 @@ def test_what_killed_writers_left_is_swept_when_a_run_goes_on(
     host: FakeHost, config: Configure, tmp_path: Path
 ) -> None:
     """Temporary files of an hour ago; not those of another name, nor of a writer who may be at work."""
-    wishes = Wishes()
-    watch = Watch({3: wishes.stop.set})
-    runner.run(config(), host, watch, wishes)
+    controls = RunControls()
+    watch = Watch({3: controls.stop.set})
+    runner.run(config(), host, watch, controls)
     made = tmp_path / "embeddings"
     old = [made / ".zworble.pt.0123abcd.tmp", watch.folder.path / ".state.safetensors.0123abcd.tmp"]
     stays = [made / ".other.pt.0123abcd.tmp", made / ".zworble.pt.tmp"]
@@ -374,9 +374,9 @@ def test_a_run_that_goes_on_prunes_the_copies_of_before(host: FakeHost, config: 
     settings = {"save_every": 1, "keep_copies": 2, "evaluate_every": 1, "checkpoint_every": 1}
     whole = Watch()
     runner.run(config(**settings), host, whole)
-    wishes = Wishes()
-    watch = Watch({3: wishes.stop.set})
-    runner.run(config(**settings, overwrite=True), host, watch, wishes)
+    controls = RunControls()
+    watch = Watch({3: controls.stop.set})
+    runner.run(config(**settings, overwrite=True), host, watch, controls)
     runner.resume(watch.folder.path, host)
     kept = [{path.name for path in one.folder.path.glob("embeddings/*")} for one in (whole, watch)]
     assert kept[0] == kept[1]

@@ -17,7 +17,7 @@ from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.names import name_problems
 from tinv_ext.run import preflight, run_folder, runner
 from tinv_ext.server.allowed_paths import PATHS as PLACES
-from tinv_ext.server.allowed_paths import confine_to
+from tinv_ext.server.allowed_paths import allow_only
 
 IMPOSSIBLE = ("NUL byte", "over-long", "over-long parts", "half a pair")  # no system can have such a path
 
@@ -74,7 +74,7 @@ def test_no_hostile_name_is_taken(
 def test_no_path_leads_a_stranger_out(settings: dict[str, Any], house: Path, kind: str, place: str) -> None:
     """Refused before anything is looked at; the owner is told at least where no system can have such a path."""
     given = path(PATHS[kind], house)
-    (said,) = confine_to([house / "open"])({place: given})
+    (said,) = allow_only([house / "open"])({place: given})
     assert f"({place}) lies outside" in said
     if kind in IMPOSSIBLE:
         with pytest.raises(InputError, match=r"too long|NUL|half a character"):
@@ -97,6 +97,6 @@ def test_no_path_makes_the_program_stumble(settings: dict[str, Any], house: Path
 def test_what_lies_inside_is_let_in(house: Path) -> None:
     """Also by a way around, in quotes, and not there yet."""
     (house / "open" / "in").mkdir()
-    confine = confine_to([house / "open"])
+    confine = allow_only([house / "open"])
     for given in ("{open}", "{open}/in", "{open}/in/../in", '"{open}/in"', "{open}/not yet", "{here}/outside/../open"):
         assert confine({"images": path(given, house)}) == []

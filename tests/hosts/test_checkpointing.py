@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.hosts.checkpointing_probe import kept_bytes, own_forwards
 from tests.hosts.diffusers import small_pipelines
 from tinv_ext.core.data.dataset import Batch
-from tinv_ext.core.data.images import whole
+from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.training.losses import denoising_loss
@@ -29,7 +29,7 @@ def loss_of(model: Model) -> tuple[Tensor, list[Tensor]]:
         name: (torch.randn(2, width, generator=rng) * 0.1).requires_grad_() for name, width in model.widths.items()
     }
     prompts = tuple(PromptReader(model.tokenizer, (word,)).read(text) for text in ("a qzx", "qzx on a table"))
-    batch = Batch(torch.randn(2, 4, 8, 8, generator=rng), prompts, (whole(64, 64),) * 2, None)
+    batch = Batch(torch.randn(2, 4, 8, 8, generator=rng), prompts, (uncropped(64, 64),) * 2, None)
     noise = torch.randn(2, 4, 8, 8, generator=rng)
     loss = denoising_loss(model, batch, {"qzx": vectors}, noise, torch.tensor([501, 120]))
     return loss, list(vectors.values())
@@ -50,7 +50,7 @@ def test_recomputing_keeps_less_and_gives_the_same_gradient(make: Callable[[], A
     with host.training(1) as model:
         plain, (loss, vectors) = kept_bytes(unet, lambda: loss_of(model))
         right = torch.autograd.grad(loss, vectors)
-        model.recompute()
+        model.enable_gradient_checkpointing()
         frugal, (loss, vectors) = kept_bytes(unet, lambda: loss_of(model))
         found = torch.autograd.grad(loss, vectors)
     assert frugal < plain / 2, f"{frugal} of {plain} bytes"
@@ -71,8 +71,8 @@ def test_more_precision_is_that_of_the_same_weights_in_float32(kind: str, steps:
     with host.training(1) as model:
         scale = model.loss_scale
         assert (scale > 1) == (kind == "fp16")
-        assert [model.more_precise() for _ in steps] == steps
-        assert model.more_precise() is None
+        assert [model.upcast() for _ in steps] == steps
+        assert model.upcast() is None
         assert (model.loss_scale, pipeline.unet.dtype) == (1.0, torch.float32)
         found = gradients(model)
     for name, part in parts.items():
@@ -92,8 +92,8 @@ def test_a_run_that_is_broken_off_is_put_back_too(tmp_path: Path) -> None:
 
     def break_off() -> None:
         with host.training(1) as model:
-            model.recompute()
-            model.more_precise()
+            model.enable_gradient_checkpointing()
+            model.upcast()
             raise KeyError
 
     with pytest.raises(KeyError):

@@ -20,9 +20,9 @@ def embedding(name: str = "word", step: int | None = 5, first: float = 0.0, **wi
     return Embedding(name, vectors, step, "0123456789", "model", {"rate": 1})
 
 
-def test_repeating_is_the_rule_of_initialization_texts(lexicon) -> None:  # type: ignore[no-untyped-def]
+def test_repeating_is_the_rule_of_initialization_texts(token_table) -> None:  # type: ignore[no-untyped-def]
     """Two tokens over five vectors by `from_text`, and two vectors extended to five, stand in the same order."""
-    two, five = (from_text("cat dog", count, lexicon).vectors["clip_l"] for count in (2, 5))
+    two, five = (from_text("cat dog", count, token_table).vectors["clip_l"] for count in (2, 5))
     assert torch.equal(extended(Embedding("word", {"clip_l": two}), 5).vectors["clip_l"], five)
 
 

@@ -15,7 +15,7 @@ from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import FOLDER, FORMATS, read_embedding, write_embedding
 from tinv_ext.core.formats.png import save_png_with_embedding
-from tinv_ext.library.convert import Wish, convert, open_embedding
+from tinv_ext.library.convert import ConvertOptions, convert, open_embedding
 from tinv_ext.library.inspect import inspect, lines
 
 ONE = {"clip_l": torch.linspace(-1, 1, 1536).view(2, 768)}
@@ -45,11 +45,11 @@ def same(path: Path, one: Embedding) -> bool:
 @pytest.mark.parametrize("to", [*FORMATS, FOLDER])
 def test_every_format_becomes_every_other(to: str, tmp_path: Path) -> None:
     """By way of each, and back again: the same numbers, the same word."""
-    there = convert(source(tmp_path), tmp_path / "word" if to == FOLDER else tmp_path, Wish(to))
+    there = convert(source(tmp_path), tmp_path / "word" if to == FOLDER else tmp_path, ConvertOptions(to))
     assert there.embedding.name == "word"
     for back in FORMATS:
         (tmp_path / back).mkdir()
-        again = convert(there.path, tmp_path / back, Wish(back, name="word"))
+        again = convert(there.path, tmp_path / back, ConvertOptions(back, name="word"))
         assert again.path.stem == "word"
         assert same(again.path, embedding())
 
@@ -58,7 +58,7 @@ def test_every_format_becomes_every_other(to: str, tmp_path: Path) -> None:
 def test_the_formats_of_sdxl(to: str, tmp_path: Path) -> None:
     """Both encoders; the folder's kind of concept is that of the run's template."""
     two = embedding(vectors=TWO)
-    written = convert(source(tmp_path, two), tmp_path / ("word" if to == FOLDER else ""), Wish(to))
+    written = convert(source(tmp_path, two), tmp_path / ("word" if to == FOLDER else ""), ConvertOptions(to))
     assert same(written.path, two)
     assert read_embedding(written.path).step == 500
     if to == FOLDER:
@@ -68,22 +68,22 @@ def test_the_formats_of_sdxl(to: str, tmp_path: Path) -> None:
 def test_a_folder_gets_the_familys_usual_file(tmp_path: Path) -> None:
     """`.pt` for one encoder, `.safetensors` for two."""
     (tmp_path / "out").mkdir()
-    assert convert(source(tmp_path), tmp_path / "out", Wish()).path.name == "word.pt"
+    assert convert(source(tmp_path), tmp_path / "out", ConvertOptions()).path.name == "word.pt"
     two = source(tmp_path, embedding("xl", TWO))
-    assert convert(two, tmp_path / "out", Wish()).path.name == "xl.safetensors"
+    assert convert(two, tmp_path / "out", ConvertOptions()).path.name == "xl.safetensors"
 
 
 def test_the_word_is_the_files_name(tmp_path: Path) -> None:
     """For each loader by what it goes by: the stem, or diffusers' key, also in a file called learned_embeds."""
     path = source(tmp_path)
-    assert read_embedding(convert(path, tmp_path / "new.pt", Wish()).path).name == "new"
+    assert read_embedding(convert(path, tmp_path / "new.pt", ConvertOptions()).path).name == "new"
     assert torch.load(tmp_path / "new.pt", weights_only=True)["name"] == "new"
-    assert convert(path, tmp_path / "made" / "v2.1", Wish("a1111")).path.name == "v2.1.pt"
-    convert(path, tmp_path / "learned_embeds.safetensors", Wish("diffusers"))
+    assert convert(path, tmp_path / "made" / "v2.1", ConvertOptions("a1111")).path.name == "v2.1.pt"
+    convert(path, tmp_path / "learned_embeds.safetensors", ConvertOptions("diffusers"))
     with safe_open(str(tmp_path / "learned_embeds.safetensors"), "pt") as file:
         assert list(file.keys()) == ["word"]
     with pytest.raises(InputError, match=r'"other" but the file "new2\.pt"'):
-        convert(path, tmp_path / "new2.pt", Wish(name="other"))
+        convert(path, tmp_path / "new2.pt", ConvertOptions(name="other"))
 
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
@@ -91,19 +91,21 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     path = source(tmp_path)
     (tmp_path / "new.pt").write_bytes(b"mine")
     with pytest.raises(InputError, match=r"new\.pt.*is there already"):
-        convert(path, tmp_path / "new.pt", Wish())
+        convert(path, tmp_path / "new.pt", ConvertOptions())
     assert (tmp_path / "new.pt").read_bytes() == b"mine"
-    convert(path, tmp_path / "new.pt", Wish(overwrite=True))
-    convert(path, path, Wish(overwrite=True, license="CC0"))
+    convert(path, tmp_path / "new.pt", ConvertOptions(overwrite=True))
+    convert(path, path, ConvertOptions(overwrite=True, license="CC0"))
     assert same(tmp_path / "new.pt", embedding())
     assert read_embedding(path).facts["license"] == "CC0"
     with pytest.raises(InputError, match="is there already"):
-        convert(path, path.parent, Wish(FOLDER))
+        convert(path, path.parent, ConvertOptions(FOLDER))
 
 
 def test_author_and_licence_ride_in_the_file(tmp_path: Path) -> None:
     """As facts, and in a safetensors file under the standard's keys."""
-    written = convert(source(tmp_path), tmp_path / "word.safetensors", Wish(author="Ada ", license="CC BY 4.0"))
+    written = convert(
+        source(tmp_path), tmp_path / "word.safetensors", ConvertOptions(author="Ada ", license="CC BY 4.0")
+    )
     assert {"author": "Ada", "license": "CC BY 4.0"}.items() <= read_embedding(written.path).facts.items()
     with safe_open(str(written.path), "pt") as file:
         metadata = file.metadata()
@@ -115,34 +117,36 @@ def test_a_picture_keeps_showing_what_it_shows(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(1, 256, (64, 80, 3), dtype=np.uint8)
     scene = Image.fromarray(pixels)
     save_png_with_embedding(scene, embedding("old"), tmp_path / "old.png", text={"parameters": "a cat"})
-    written = convert(tmp_path / "old.png", tmp_path / "new.png", Wish())
+    written = convert(tmp_path / "old.png", tmp_path / "new.png", ConvertOptions())
     with Image.open(written.path) as image:
         block = (image.width - 82) // 2
         assert np.array_equal(np.asarray(image)[:, block + 1 : block + 81], pixels)
         assert image.text["parameters"] == "a cat"
     assert read_embedding(written.path).name == "new"
     scene.save(tmp_path / "scene.jpg")
-    given = convert(source(tmp_path), tmp_path / "given.png", Wish(picture=tmp_path / "scene.jpg"))
+    given = convert(source(tmp_path), tmp_path / "given.png", ConvertOptions(picture=tmp_path / "scene.jpg"))
     with Image.open(given.path) as image:
         assert (image.height, image.width > 82) == (64, True)
     with pytest.raises(InputError, match="cannot be opened"):
-        convert(source(tmp_path), tmp_path / "c.png", Wish(picture=source(tmp_path)))
+        convert(source(tmp_path), tmp_path / "c.png", ConvertOptions(picture=source(tmp_path)))
     with pytest.raises(InputError, match="cannot be read"):
-        convert(source(tmp_path), tmp_path / "c.png", Wish(picture=tmp_path / "none.png"))
+        convert(source(tmp_path), tmp_path / "c.png", ConvertOptions(picture=tmp_path / "none.png"))
 
 
 @pytest.mark.parametrize(
     ("target", "wish", "said"),
     [
-        ("word", Wish(), "tells no format"),
-        ("word.safetensors", Wish("a1111"), r"a1111 is written as \.pt"),
-        ("word.pt", Wish("tar"), 'no format "tar"'),
-        ("con.pt", Wish(), "reserved by Windows"),
-        ("", Wish(name="a/b"), "characters"),
-        ("", Wish(name="../up"), "characters"),
+        ("word", ConvertOptions(), "tells no format"),
+        ("word.safetensors", ConvertOptions("a1111"), r"a1111 is written as \.pt"),
+        ("word.pt", ConvertOptions("tar"), 'no format "tar"'),
+        ("con.pt", ConvertOptions(), "reserved by Windows"),
+        ("", ConvertOptions(name="a/b"), "characters"),
+        ("", ConvertOptions(name="../up"), "characters"),
     ],
 )
-def test_what_cannot_be_is_told_and_nothing_written(target: str, wish: Wish, said: str, tmp_path: Path) -> None:
+def test_what_cannot_be_is_told_and_nothing_written(
+    target: str, wish: ConvertOptions, said: str, tmp_path: Path
+) -> None:
     """A sentence each."""
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match=said):
@@ -153,12 +157,12 @@ def test_what_cannot_be_is_told_and_nothing_written(target: str, wish: Wish, sai
 def test_what_a_person_should_know_is_told(tmp_path: Path) -> None:
     """A twin under the same word, facts that a format cannot hold, tensors left out, half a pair."""
     path = source(tmp_path)
-    assert convert(path, tmp_path / "word.pt", Wish()).notices == ()
-    assert "word.pt lies beside" in convert(path, tmp_path / "word.safetensors", Wish()).notices[0]
-    assert "facts of the run" in convert(path, tmp_path / "x.bin", Wish()).notices[0]
+    assert convert(path, tmp_path / "word.pt", ConvertOptions()).notices == ()
+    assert "word.pt lies beside" in convert(path, tmp_path / "word.safetensors", ConvertOptions()).notices[0]
+    assert "facts of the run" in convert(path, tmp_path / "x.bin", ConvertOptions()).notices[0]
     save_file({"emp_params": ONE["clip_l"], "emp_params_out": ONE["clip_l"] + 1}, str(tmp_path / "one.safetensors"))
     assert "emp_params_out" in open_embedding(tmp_path / "one.safetensors")[1][0]
-    convert(source(tmp_path, embedding("xl", TWO)), tmp_path / "xl", Wish(FOLDER))
+    convert(source(tmp_path, embedding("xl", TWO)), tmp_path / "xl", ConvertOptions(FOLDER))
     assert "give its folder" in open_embedding(tmp_path / "xl" / "learned_embeds.safetensors")[1][0]
 
 
@@ -166,7 +170,7 @@ def test_a_damaged_file_is_bad_input(tmp_path: Path) -> None:
     """One sentence with its path."""
     (tmp_path / "bad.pt").write_bytes(b"\x80\x02junk")
     with pytest.raises(InputError, match=r"bad\.pt"):
-        convert(tmp_path / "bad.pt", tmp_path / "new.pt", Wish())
+        convert(tmp_path / "bad.pt", tmp_path / "new.pt", ConvertOptions())
     with pytest.raises(InputError, match=r"none\.pt"):
         inspect(tmp_path / "none.pt")
 
@@ -187,10 +191,10 @@ def test_every_embedding_of_a_bundle_is_told(tmp_path: Path) -> None:
     tensors = {f"bundle_emb.{name}.string_to_param.*": ONE["clip_l"].clone() for name in ("one", "two")}
     save_file(tensors, str(tmp_path / "lora.safetensors"))
     assert [one["name"] for one in inspect(tmp_path / "lora.safetensors")["embeddings"]] == ["one", "two"]
-    assert same(convert(tmp_path / "lora.safetensors", tmp_path, Wish(), pick="two").path, embedding())
+    assert same(convert(tmp_path / "lora.safetensors", tmp_path, ConvertOptions(), pick="two").path, embedding())
     assert (tmp_path / "two.pt").is_file()
     with pytest.raises(InputError, match=r'holds one embedding, "two", and no "one"'):
-        convert(tmp_path / "two.pt", tmp_path / "x.pt", Wish(), pick="one")
+        convert(tmp_path / "two.pt", tmp_path / "x.pt", ConvertOptions(), pick="one")
 
 
 def test_nothing_in_a_file_steers_the_terminal(tmp_path: Path) -> None:
@@ -203,6 +207,6 @@ def test_nothing_in_a_file_steers_the_terminal(tmp_path: Path) -> None:
     save_file({evil: torch.ones(1, 1, 1)}, str(tmp_path / "bad.safetensors"))
     save_file({"emp_params": ONE["clip_l"], f"a{evil}": ONE["clip_l"] + 1}, str(tmp_path / "more.safetensors"))
     with pytest.raises(InputError) as caught:
-        convert(tmp_path / "bad.safetensors", tmp_path / "x.pt", Wish())
+        convert(tmp_path / "bad.safetensors", tmp_path / "x.pt", ConvertOptions())
     said = [str(caught.value), *open_embedding(tmp_path / "more.safetensors")[1]]
     assert all(line.isprintable() for line in said)

@@ -19,8 +19,8 @@ from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.formats import FOLDER, read_embedding, write_embedding
 from tinv_ext.core.formats.png import save_png_with_embedding
 from tinv_ext.library import library as shelf_module
-from tinv_ext.library.convert import Wish
-from tinv_ext.library.library import Shelf
+from tinv_ext.library.convert import ConvertOptions
+from tinv_ext.library.library import Library
 
 VECTORS = torch.linspace(-1, 1, 2 * WIDTH).view(2, WIDTH)
 
@@ -52,13 +52,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shelf(folder: Path) -> Shelf:
+def shelf(folder: Path) -> Library:
     """That folder, with a host that reads it."""
     host = FakeHost(folder)
-    return Shelf(folder, lambda: host)
+    return Library(folder, lambda: host)
 
 
-def test_the_list_has_every_embedding_and_says_what_is_broken(shelf: Shelf) -> None:
+def test_the_list_has_every_embedding_and_says_what_is_broken(shelf: Library) -> None:
     """By key, those of folders below too; no pictures that carry nothing."""
     assert [item.key for item in shelf.items()] == ["broken.pt", "more/two.pt", "one.pt"]
     broken, two, _ = shelf.items()
@@ -68,31 +68,31 @@ def test_the_list_has_every_embedding_and_says_what_is_broken(shelf: Shelf) -> N
 
 def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
     """Before the first training."""
-    shelf = Shelf(tmp_path / "none")
+    shelf = Library(tmp_path / "none")
     assert (shelf.items(), shelf.deleted()) == ([], [])
 
 
 @pytest.mark.parametrize(
     "key", ["../outside.pt", "none.pt", "", "holiday.jpg", "/etc/passwd", "more/../one.pt", "a\0b"]
 )
-def test_a_key_never_leads_out_of_the_folder(key: str, shelf: Shelf, folder: Path, tmp_path: Path) -> None:
+def test_a_key_never_leads_out_of_the_folder(key: str, shelf: Library, folder: Path, tmp_path: Path) -> None:
     """Only what the list gives is a key, whatever is done with it."""
     put(tmp_path, "outside")
     before = contents(tmp_path)
     acts = [shelf.inspect, shelf.delete, lambda key: shelf.rename(key, "x"), lambda key: shelf.average([key, key], "x")]
-    for act in (*acts, lambda key: shelf.convert(key, tmp_path / "out", Wish())):
+    for act in (*acts, lambda key: shelf.convert(key, tmp_path / "out", ConvertOptions())):
         with pytest.raises(InputError, match="no embedding"):
             act(key)
     assert contents(tmp_path) == before
 
 
-def test_a_link_in_a_circle_is_walked_once(shelf: Shelf, folder: Path) -> None:
+def test_a_link_in_a_circle_is_walked_once(shelf: Library, folder: Path) -> None:
     """The WebUI follows links, too."""
     (folder / "circle").symlink_to(folder, target_is_directory=True)
     assert len(shelf.items()) == 3
 
 
-def test_renaming_moves_all_that_belongs_and_the_name_inside(shelf: Shelf, folder: Path) -> None:
+def test_renaming_moves_all_that_belongs_and_the_name_inside(shelf: Library, folder: Path) -> None:
     """File, name inside, card, notes, optimizer; the WebUI knows the new word and not the old."""
     assert shelf.rename("one.pt", "new.v2") == folder / "new.v2.pt"
     names = {"new.v2.pt", "new.v2.preview.png", "new.v2.json", "new.v2.pt.optim", "holiday.png", "broken.pt"}
@@ -102,7 +102,7 @@ def test_renaming_moves_all_that_belongs_and_the_name_inside(shelf: Shelf, folde
     assert {word.name for word in shelf._host().known_words()} == {"new.v2"}  # type: ignore[misc]
 
 
-def test_what_belongs_to_a_longer_name_stays(shelf: Shelf, folder: Path) -> None:
+def test_what_belongs_to_a_longer_name_stays(shelf: Library, folder: Path) -> None:
     """`one.v2.preview.png` is the card of one.v2, not of one."""
     put(folder, "one.v2")
     (folder / "one.v2.preview.png").write_bytes(b"other card")
@@ -119,7 +119,7 @@ def test_every_format_that_holds_a_name_is_renamed_in_itself(chosen: str, tmp_pa
     path = tmp_path / "e" / ("old.bin" if chosen == "diffusers-bin" else "old.safetensors")
     path.parent.mkdir()
     write_embedding(Embedding("old", {"clip_l": VECTORS}, 5, facts={"a": 1}), path, format=chosen)
-    new = Shelf(path.parent).rename(path.name, "new")
+    new = Library(path.parent).rename(path.name, "new")
     write_embedding(Embedding("new", {"clip_l": VECTORS}, 5, facts={"a": 1}), tmp_path / "expected", format=chosen)
     assert new.read_bytes() == (tmp_path / "expected").read_bytes()
 
@@ -131,7 +131,7 @@ def test_a_picture_is_renamed_without_a_change_to_what_it_shows(tmp_path: Path) 
     pixels = np.random.default_rng(0).integers(1, 256, (64, 64, 3), dtype=np.uint8)
     old = Embedding("old", {"clip_l": VECTORS}, 5)
     save_png_with_embedding(Image.fromarray(pixels), old, folder / "old.png", text={"parameters": "a cat"})
-    Shelf(folder).rename("old.png", "new")
+    Library(folder).rename("old.png", "new")
     save_png_with_embedding(
         Image.fromarray(pixels),
         Embedding("new", {"clip_l": VECTORS}, 5),
@@ -148,13 +148,13 @@ def test_a_file_without_a_name_inside_keeps_every_byte(tmp_path: Path) -> None:
     path.parent.mkdir()
     save_file({"emb_params": VECTORS.half()}, str(path))
     before = path.read_bytes()
-    assert Shelf(path.parent).rename("old.safetensors", "new").read_bytes() == before
+    assert Library(path.parent).rename("old.safetensors", "new").read_bytes() == before
 
 
 @pytest.mark.parametrize(
     ("name", "said"), [("", "empty"), ("a/b", "characters"), ("..", "dot"), ("one", "already"), ("TAKEN", "already")]
 )
-def test_a_name_that_cannot_be_is_refused(name: str, said: str, shelf: Shelf, folder: Path) -> None:
+def test_a_name_that_cannot_be_is_refused(name: str, said: str, shelf: Library, folder: Path) -> None:
     """And nothing moves."""
     put(folder, "taken")
     before = contents(folder)
@@ -163,7 +163,7 @@ def test_a_name_that_cannot_be_is_refused(name: str, said: str, shelf: Shelf, fo
     assert contents(folder) == before
 
 
-def test_a_rename_that_fails_midway_is_undone(shelf: Shelf, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rename_that_fails_midway_is_undone(shelf: Library, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the writing of the new name, or in moving the third file: every file is where it was."""
     before = contents(folder)
 
@@ -190,7 +190,7 @@ def test_a_rename_that_fails_midway_is_undone(shelf: Shelf, folder: Path, monkey
     assert contents(folder) == before
 
 
-def test_what_is_deleted_comes_back_as_it_was(shelf: Shelf, folder: Path) -> None:
+def test_what_is_deleted_comes_back_as_it_was(shelf: Library, folder: Path) -> None:
     """With all that belongs to it, also from a folder below that is gone by then; the word is gone meanwhile."""
     before = contents(folder)
     shelf.delete("one.pt")
@@ -206,7 +206,7 @@ def test_what_is_deleted_comes_back_as_it_was(shelf: Shelf, folder: Path) -> Non
     assert list(shelf.bin.iterdir()) == []
 
 
-def test_an_embedding_called_deleted_comes_back_too(shelf: Shelf, folder: Path) -> None:
+def test_an_embedding_called_deleted_comes_back_too(shelf: Library, folder: Path) -> None:
     """Its notes are called as our record is."""
     put(folder, "deleted")
     (folder / "deleted.json").write_text('{"notes": 1}')
@@ -215,14 +215,14 @@ def test_an_embedding_called_deleted_comes_back_too(shelf: Shelf, folder: Path) 
     assert contents(folder) == before
 
 
-def test_what_is_deleted_lies_beside_and_not_below(shelf: Shelf, folder: Path) -> None:
+def test_what_is_deleted_lies_beside_and_not_below(shelf: Library, folder: Path) -> None:
     """The WebUI loads every folder below its own."""
     shelf.delete("one.pt")
     assert shelf.bin.parent == folder.parent
     assert folder not in shelf.bin.parents
 
 
-def test_nothing_is_overwritten_by_bringing_back(shelf: Shelf, folder: Path) -> None:
+def test_nothing_is_overwritten_by_bringing_back(shelf: Library, folder: Path) -> None:
     """A new file of the name, or its card's picture, stays; the deleted one, too."""
     gone = shelf.delete("one.pt")
     (folder / "one.preview.png").write_bytes(b"new card")
@@ -234,7 +234,7 @@ def test_nothing_is_overwritten_by_bringing_back(shelf: Shelf, folder: Path) -> 
         shelf.restore("../../x")
 
 
-def test_a_record_that_leads_elsewhere_is_not_shown(shelf: Shelf) -> None:
+def test_a_record_that_leads_elsewhere_is_not_shown(shelf: Library) -> None:
     """The folder of what is deleted may have been tampered with."""
     for index, key in enumerate(("../up.pt", "/etc/x.pt", None)):
         place = shelf.bin / str(index)
@@ -243,7 +243,7 @@ def test_a_record_that_leads_elsewhere_is_not_shown(shelf: Shelf) -> None:
     assert shelf.deleted() == []
 
 
-def test_the_card_stays_with_a_twin(shelf: Shelf, folder: Path) -> None:
+def test_the_card_stays_with_a_twin(shelf: Library, folder: Path) -> None:
     """Two files of one word: what belongs to both goes with the last."""
     write_embedding(read_embedding(folder / "one.pt"), folder / "one.safetensors")
     shelf.delete("one.pt")
@@ -252,7 +252,7 @@ def test_the_card_stays_with_a_twin(shelf: Shelf, folder: Path) -> None:
     assert not (folder / "one.preview.png").exists()
 
 
-def test_extending_and_averaging_make_new_words(shelf: Shelf, folder: Path) -> None:
+def test_extending_and_averaging_make_new_words(shelf: Library, folder: Path) -> None:
     """Beside the old; a word that is taken is refused."""
     longer = shelf.extend("more/two.pt", 5, "zeros", "longer")
     assert longer.path == folder / "more" / "longer.pt"
@@ -274,7 +274,7 @@ def test_snapshots_of_runs_are_averaged(tmp_path: Path, folder: Path) -> None:
         config.write_text("{}")
         os.utime(config, (int(day[-2:]) * 1e5,) * 2)
     (tmp_path / "log" / "latents").mkdir()
-    shelf = Shelf(folder, logs=lambda: [tmp_path / "log", tmp_path / "log" / ".." / "log", tmp_path / "none"])
+    shelf = Library(folder, logs=lambda: [tmp_path / "log", tmp_path / "log" / ".." / "log", tmp_path / "none"])
     keys = list(shelf.snapshots())
     assert keys[:3] == [f"2026-01-31/word-10-00-00/word-{step}.pt" for step in (800, 900, 1000)]
     assert len(keys) == 6
@@ -286,7 +286,7 @@ def test_snapshots_of_runs_are_averaged(tmp_path: Path, folder: Path) -> None:
         shelf.average([keys[0], "../up.pt"], "other")
 
 
-def test_a_file_that_changed_is_read_anew(shelf: Shelf, folder: Path) -> None:
+def test_a_file_that_changed_is_read_anew(shelf: Library, folder: Path) -> None:
     """What is known of it is kept for as long as the file stays."""
     assert [item.vectors for item in shelf.items()] == [0, 2, 2]
     put(folder, "one", 6, VECTORS[:1])
@@ -295,14 +295,14 @@ def test_a_file_that_changed_is_read_anew(shelf: Shelf, folder: Path) -> None:
     assert len(shelf.items()) == 3
 
 
-def test_converting_leaves_the_folder_as_it_is(shelf: Shelf, folder: Path, tmp_path: Path) -> None:
+def test_converting_leaves_the_folder_as_it_is(shelf: Library, folder: Path, tmp_path: Path) -> None:
     """The files made lie elsewhere."""
     before = contents(folder)
     (tmp_path / "out").mkdir()
-    (path,) = shelf.convert("one.pt", tmp_path / "out", Wish("safetensors", license="CC0"))
+    (path,) = shelf.convert("one.pt", tmp_path / "out", ConvertOptions("safetensors", license="CC0"))
     assert path == tmp_path / "out" / "one.safetensors"
     assert torch.equal(load_file(path)["emb_params"], VECTORS)
-    several = shelf.convert("one.pt", tmp_path / "out", Wish(FOLDER))
+    several = shelf.convert("one.pt", tmp_path / "out", ConvertOptions(FOLDER))
     assert [path.name for path in several] == [
         "learned_embeds.safetensors",
         "token_identifier.txt",
@@ -311,7 +311,7 @@ def test_converting_leaves_the_folder_as_it_is(shelf: Shelf, folder: Path, tmp_p
     assert contents(folder) == before
 
 
-def test_files_of_other_programs_are_added(shelf: Shelf, folder: Path, tmp_path: Path) -> None:
+def test_files_of_other_programs_are_added(shelf: Library, folder: Path, tmp_path: Path) -> None:
     """In the family's format, under the file's name; a bundle's under their own; what is replaced can be had back."""
     save_file({"one": VECTORS * 2}, str(tmp_path / "one.safetensors"))
     with pytest.raises(InputError, match=r"one\.pt.*there already"):
@@ -334,11 +334,11 @@ def test_files_of_other_programs_are_added(shelf: Shelf, folder: Path, tmp_path:
         shelf.add(tmp_path / "junk.pt")
 
 
-def test_inspecting_names_the_nearest_words_of_the_loaded_model(shelf: Shelf, folder: Path) -> None:
+def test_inspecting_names_the_nearest_words_of_the_loaded_model(shelf: Library, folder: Path) -> None:
     """Where there is one that can be asked; without it the rest is told."""
 
     def nothing() -> FakeHost:
         raise HostError("No model is loaded.")
 
-    (told,) = Shelf(folder, nothing).inspect("one.pt")["embeddings"]
+    (told,) = Library(folder, nothing).inspect("one.pt")["embeddings"]
     assert (told["vectors"], "nearest" in told) == (2, False)

@@ -71,8 +71,8 @@ def test_start_and_end_are_never_near(pair: RandomLexicon, clip: ClipTokenizer) 
 
 def test_a_single_encoder_is_told_by_its_width(clip: ClipTokenizer) -> None:
     """SD2's file may say clip_h where the model says clip_l; the answer has the file's name."""
-    lexicon = RandomLexicon(clip, {"clip_l": table(16, 1)})
-    found = nearest({"clip_h": lexicon.tables["clip_l"][clip.ids("dog")]}, lexicon, 1)
+    token_table = RandomLexicon(clip, {"clip_l": table(16, 1)})
+    found = nearest({"clip_h": token_table.tables["clip_l"][clip.ids("dog")]}, token_table, 1)
     assert found["clip_h"].tokens[0][0][0] == "dog"
 
 

@@ -17,7 +17,7 @@ from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.run import dry_run, runner
-from tinv_ext.run.events import Event, Prepared, Wishes
+from tinv_ext.run.events import Event, Prepared, RunControls
 
 Train = Callable[..., Tensor]
 
@@ -48,18 +48,18 @@ def train(pipeline: StableDiffusionPipeline, tmp_path: Path) -> Train:
     def run(stops: tuple[int, ...] = (), **given: object) -> Tensor:
         host = DiffusersHost(pipeline, tmp_path / "embeddings", {"model_name": "tiny"})
         values = {"name": "zworble", "output": str(tmp_path / "runs"), **shared, **given}
-        folders, wishes = [], Wishes()
+        folders, controls = [], RunControls()
 
         def report(event: Event) -> None:
             if isinstance(event, Prepared):
                 folders.append(event.folder)
             if isinstance(event, Step) and event.number in stops:
-                wishes.stop.set()
+                controls.stop.set()
 
-        runner.run(TrainConfig.from_dict(values), host, report, wishes)
+        runner.run(TrainConfig.from_dict(values), host, report, controls)
         for _ in stops:
-            wishes.stop.clear()
-            runner.resume(folders[0].path, host, report=report, wishes=wishes)
+            controls.stop.clear()
+            runner.resume(folders[0].path, host, report=report, controls=controls)
         return read_embedding(tmp_path / "embeddings" / "zworble.pt").vectors["clip_l"]
 
     return run

@@ -25,7 +25,7 @@ from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.state import State, load_state
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.run import preflight, recorder, run_folder, runner
-from tinv_ext.run.events import Event, Noticed, Prepared, Wishes
+from tinv_ext.run.events import Event, Noticed, Prepared, RunControls
 from tinv_ext.run.provenance import run_facts
 
 Configure = Callable[..., TrainConfig]
@@ -258,9 +258,9 @@ def test_a_run_is_finished_when_prompts_know_its_word(host: FakeHost, config: Co
 
 def test_stopping_writes_the_file(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """After the step at hand, with the status that says so; the run can go on to its end."""
-    wishes = Wishes()
-    watch = Watch({3: wishes.stop.set})
-    status = runner.run(config(), host, watch, wishes)
+    controls = RunControls()
+    watch = Watch({3: controls.stop.set})
+    status = runner.run(config(), host, watch, controls)
     assert (status.status, status.steps) == ("stopped", 3)
     assert read_embedding(tmp_path / "embeddings" / "zworble.pt").step == 3
     assert watch.steps == [1, 2, 3]
@@ -272,9 +272,9 @@ def test_stopping_writes_the_file(host: FakeHost, config: Configure, tmp_path: P
 
 def test_wishes_for_a_copy_and_a_picture_are_done_once(host: FakeHost, config: Configure) -> None:
     """At the step at which they were made."""
-    wishes = Wishes()
-    watch = Watch({2: wishes.snapshot.set, 4: wishes.preview.set})
-    runner.run(config(), host, watch, wishes)
+    controls = RunControls()
+    watch = Watch({2: controls.snapshot.set, 4: controls.preview.set})
+    runner.run(config(), host, watch, controls)
     written = files(watch.folder.path)
     assert {file for file in written if file.startswith(("embeddings", "images"))} == {
         "embeddings/zworble-2.pt",
@@ -284,16 +284,16 @@ def test_wishes_for_a_copy_and_a_picture_are_done_once(host: FakeHost, config: C
 
 def test_a_paused_run_waits_outside_of_training(host: FakeHost, config: Configure) -> None:
     """It reports that it rests and goes on where it stood."""
-    wishes = Wishes()
-    watch = Watch({2: wishes.pause.set})
+    controls = RunControls()
+    watch = Watch({2: controls.pause.set})
 
     def report(event: Event) -> None:
         watch(event)
         if isinstance(event, run_folder.Status) and event.status == "paused":
             assert watch.folder.status() == event
-            wishes.pause.clear()
+            controls.pause.clear()
 
-    assert runner.run(config(), host, report, wishes).status == "finished"
+    assert runner.run(config(), host, report, controls).status == "finished"
     told = [(event.status, event.steps) for event in watch.events if isinstance(event, run_folder.Status)]
     assert told[:4] == [("preparing", 0), ("training", 0), ("paused", 2), ("training", 2)]
     assert told[-2:] == [("stopping", 6), ("finished", 6)]
@@ -327,14 +327,14 @@ def test_a_run_whose_model_is_gone_pauses_and_can_be_resumed(config: Configure, 
     """At its beginning and in its midst; it says why, and the vectors are those of an undisturbed run."""
     runner.run(config(overwrite=True), FakeHost(tmp_path / "embeddings"))
     right = learnt(tmp_path / "embeddings")
-    wishes, paused = Wishes(), []
+    controls, paused = RunControls(), []
 
     def report(event: Event) -> None:
         if isinstance(event, run_folder.Status) and event.status == "paused":
             paused.append((event.steps, event.reason))
-            wishes.pause.clear()  # somebody presses Resume
+            controls.pause.clear()  # somebody presses Resume
 
-    status = runner.run(config(overwrite=True), Away(tmp_path / "embeddings", 1, 4, 5), report, wishes)
+    status = runner.run(config(overwrite=True), Away(tmp_path / "embeddings", 1, 4, 5), report, controls)
     assert (status.status, status.reason) == ("finished", "")
     assert paused == [(step, "Another model is loaded.") for step in (0, 1, 1)]
     assert torch.equal(learnt(tmp_path / "embeddings"), right)
@@ -351,14 +351,14 @@ def test_a_run_goes_on_by_itself_when_the_trouble_is_over(
 def test_a_run_that_waits_can_be_stopped(config: Configure, tmp_path: Path) -> None:
     """With what it has learnt; before the first step with nothing written."""
     for visit, steps in ((4, 2), (1, 0)):
-        wishes = Wishes()
+        controls = RunControls()
 
-        def report(event: Event, wishes: Wishes = wishes) -> None:
+        def report(event: Event, controls: RunControls = controls) -> None:
             if isinstance(event, run_folder.Status) and event.status == "paused":
-                wishes.stop.set()
+                controls.stop.set()
 
         folder = tmp_path / str(visit)
-        status = runner.run(config(), Away(folder, visit), report, wishes)
+        status = runner.run(config(), Away(folder, visit), report, controls)
         assert (status.status, status.steps) == ("stopped", steps)
         assert folder.exists() == bool(steps)
 
@@ -383,7 +383,7 @@ def test_a_full_disk_pauses_the_run_until_there_is_room(
         real(number)
 
     monkeypatch.setattr(os, "fsync", sync)
-    wishes, said = Wishes(), []
+    controls, said = RunControls(), []
 
     class Freed(Watch):
         """Somebody makes room when the run says that it waits."""
@@ -393,10 +393,10 @@ def test_a_full_disk_pauses_the_run_until_there_is_room(
             if isinstance(event, run_folder.Status) and event.status == "paused":
                 said.append(event)
                 full.remove(event.steps)
-                wishes.pause.clear()
+                controls.pause.clear()
 
     watch = Freed()
-    assert runner.run(config(overwrite=True, checkpoint_every=2), host, watch, wishes).status == "finished"
+    assert runner.run(config(overwrite=True, checkpoint_every=2), host, watch, controls).status == "finished"
     assert [event.steps for event in said] == [2, 6]
     assert all("the disk is full: free 16 MB" in event.reason for event in said)
     assert torch.equal(learnt(tmp_path / "embeddings"), right)
@@ -473,10 +473,10 @@ def test_vectors_that_are_no_numbers_never_replace_good_ones(
 def test_previews_that_fail_end_no_run(host: FakeHost, config: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     """After three in a row no more are drawn, which is said; one that is asked for is tried nevertheless."""
     drawn: list[int] = []
-    monkeypatch.setattr(host, "draw", lambda *asked: drawn.append(1) or fail())
-    wishes = Wishes()
-    watch = Watch({5: wishes.preview.set})
-    assert runner.run(config(preview_every=1), host, watch, wishes).status == "finished"
+    monkeypatch.setattr(host, "generate", lambda *asked: drawn.append(1) or fail())
+    controls = RunControls()
+    watch = Watch({5: controls.preview.set})
+    assert runner.run(config(preview_every=1), host, watch, controls).status == "finished"
     said = [event.text for event in watch.events if isinstance(event, Noticed)]
     assert len(said) == len(drawn) == 4
     assert ["no more are drawn" in text for text in said] == [False, False, True, False]
@@ -530,9 +530,9 @@ def test_a_finished_run_can_be_made_longer(host: FakeHost, config: Configure, tm
 
 def test_what_cannot_go_on_is_told(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """No run, no state, a damaged state, another name, fewer steps than were taken: sentences, and nothing changes."""
-    wishes = Wishes()
-    watch = Watch({3: wishes.stop.set})
-    runner.run(config(), host, watch, wishes)
+    controls = RunControls()
+    watch = Watch({3: controls.stop.set})
+    runner.run(config(), host, watch, controls)
     folder = watch.folder
     before = contents(tmp_path)
     for changes, says in (

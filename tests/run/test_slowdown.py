@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from tinv_ext.core.training.trainer import Step
-from tinv_ext.run.slowdown import Pace
+from tinv_ext.run.slowdown import SlowdownWatch
 
 
 def told(seconds: Sequence[float], device: str = "cpu") -> list[str]:
     """What is said of steps that take so long."""
     found: list[str] = []
-    pace = Pace(found.append, device)
+    slowdown = SlowdownWatch(found.append, device)
     for one in seconds:
-        pace.took(one)
+        slowdown.took(one)
     return found
 
 
@@ -53,7 +53,7 @@ def test_only_the_steps_are_timed(between: float) -> None:
 
     found: list[str] = []
     came = []
-    for step in Pace(found.append, "cpu", lambda: now[0]).timed(slow()):
+    for step in SlowdownWatch(found.append, "cpu", lambda: now[0]).timed(slow()):
         came.append(step)
         now[0] += between
     assert came == steps

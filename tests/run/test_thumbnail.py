@@ -107,7 +107,7 @@ def test_a_card_that_cannot_be_drawn_stops_nothing(run: Run, host: FakeHost, mon
     def draw(*_: object) -> Image.Image:
         raise HostError("The model is gone.")
 
-    monkeypatch.setattr(host, "draw", draw)
+    monkeypatch.setattr(host, "generate", draw)
     folder = run(card_picture="new")
     assert folder.status().status == "finished"
     assert "no card picture was made: The model is gone." in folder.log.read_text("utf-8")

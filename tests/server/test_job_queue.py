@@ -17,8 +17,8 @@ from tests.hosts.conftest import make_pipeline  # noqa: F401  (a fixture)
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.hosts.diffusers.host import DiffusersHost, PipelineModel
-from tinv_ext.server.allowed_paths import confine_to
-from tinv_ext.server.job_queue import Job, Jobs
+from tinv_ext.server.allowed_paths import allow_only
+from tinv_ext.server.job_queue import Job, JobQueue
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def host(make_pipeline: Callable[[], StableDiffusionPipeline], tmp_path: Path) -
 
 
 @pytest.fixture
-def jobs(host: DiffusersHost) -> Iterator[Jobs]:
+def jobs(host: DiffusersHost) -> Iterator[JobQueue]:
     """Jobs of that host, all of them stopped in the end."""
-    jobs = Jobs(lambda: host)
+    jobs = JobQueue(lambda: host)
     yield jobs
     for one in jobs.all():
         if one.status not in ("finished", "stopped", "failed"):
@@ -68,7 +68,7 @@ def endless(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "steps": 100_000, "save_every": 0}
 
 
-def test_jobs_are_carried_out_one_after_the_other(jobs: Jobs, values: dict[str, Any]) -> None:
+def test_jobs_are_carried_out_one_after_the_other(jobs: JobQueue, values: dict[str, Any]) -> None:
     """The second waits for the first; both finish; a view is JSON and holds the whole curve."""
     first, second = jobs.submit(values), jobs.submit({**values, "name": "zibbo-2"})
     assert second.view()["status"] == "queued"
@@ -78,7 +78,7 @@ def test_jobs_are_carried_out_one_after_the_other(jobs: Jobs, values: dict[str, 
     assert (view["steps"], view["total"], [row["step"] for row in view["curve"]]) == (5, 5, [3, 4, 5])
 
 
-def test_what_cannot_run_is_not_queued(jobs: Jobs, values: dict[str, Any]) -> None:
+def test_what_cannot_run_is_not_queued(jobs: JobQueue, values: dict[str, Any]) -> None:
     """All problems at once; a name that is being learnt is refused."""
     with pytest.raises(InputError) as told:
         jobs.submit({**values, "name": "cat", "steps": "many", "images": "nowhere"})
@@ -90,7 +90,7 @@ def test_what_cannot_run_is_not_queued(jobs: Jobs, values: dict[str, Any]) -> No
 
 
 def test_a_paused_job_has_let_go_of_the_model_and_goes_on(
-    jobs: Jobs, values: dict[str, Any], host: DiffusersHost
+    jobs: JobQueue, values: dict[str, Any], host: DiffusersHost
 ) -> None:
     """Paused means outside of training: the weights want gradients again. The result is that of an unbroken run."""
     weight = next(host._pipeline.unet.parameters())
@@ -110,7 +110,7 @@ def test_a_paused_job_has_let_go_of_the_model_and_goes_on(
     assert torch.equal(paused, unbroken)
 
 
-def test_stop_saves_and_says_stopped(jobs: Jobs, values: dict[str, Any]) -> None:
+def test_stop_saves_and_says_stopped(jobs: JobQueue, values: dict[str, Any]) -> None:
     """Stop and save: the file holds the step that the status says."""
     one = jobs.submit(endless(values))
     until(lambda: one.steps > 2)
@@ -122,7 +122,7 @@ def test_stop_saves_and_says_stopped(jobs: Jobs, values: dict[str, Any]) -> None
         jobs.wish(one.id, "pause")
 
 
-def test_a_queued_job_can_be_stopped(jobs: Jobs, values: dict[str, Any], tmp_path: Path) -> None:
+def test_a_queued_job_can_be_stopped(jobs: JobQueue, values: dict[str, Any], tmp_path: Path) -> None:
     """It never starts and leaves nothing."""
     first = jobs.submit(endless(values))
     second = jobs.submit({**values, "name": "zibbo-2"})
@@ -133,7 +133,7 @@ def test_a_queued_job_can_be_stopped(jobs: Jobs, values: dict[str, Any], tmp_pat
     assert not (tmp_path / "embeddings" / "zibbo-2.pt").exists()
 
 
-def test_pictures_and_copies_come_when_asked_for(jobs: Jobs, values: dict[str, Any]) -> None:
+def test_pictures_and_copies_come_when_asked_for(jobs: JobQueue, values: dict[str, Any]) -> None:
     """Preview now and Snapshot now, in the middle of a run that makes none by itself."""
     one = jobs.submit({**endless(values), "preview_steps": 2})
     until(lambda: one.steps > 1)
@@ -147,7 +147,7 @@ def test_pictures_and_copies_come_when_asked_for(jobs: Jobs, values: dict[str, A
 
 
 def test_a_run_that_breaks_is_failed_and_nothing_else(
-    jobs: Jobs, values: dict[str, Any], host: DiffusersHost, monkeypatch: pytest.MonkeyPatch
+    jobs: JobQueue, values: dict[str, Any], host: DiffusersHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug in the middle: status failed with the reason, the vectors kept in the run's folder; the next job runs."""
     denoise, calls = PipelineModel.denoise, []
@@ -168,7 +168,7 @@ def test_a_run_that_breaks_is_failed_and_nothing_else(
     assert (status["status"], status["steps"]) == ("failed", one.steps)
 
 
-def test_asking_for_the_impossible_is_told(jobs: Jobs) -> None:
+def test_asking_for_the_impossible_is_told(jobs: JobQueue) -> None:
     """An unknown id, an unknown wish."""
     with pytest.raises(InputError, match="no job"):
         jobs.wish("none", "stop")
@@ -181,7 +181,7 @@ def test_asking_for_the_impossible_is_told(jobs: Jobs) -> None:
 def test_a_log_directory_lies_in_the_programs_home(host: DiffusersHost, values: dict[str, Any], tmp_path: Path) -> None:
     """One that is not absolute, for a run, for the list, for going on, and for what a client may name."""
     home = tmp_path / "home"
-    jobs, confine = Jobs(lambda: host, home), confine_to([home, Path(values["images"])])
+    jobs, confine = JobQueue(lambda: host, home), allow_only([home, Path(values["images"])])
     values = {**values, "checkpoint_every": 5, "output": "mine"}
     one = jobs.submit(values, confine)
     assert jobs.wait(one, 120)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tinv_ext.cli import main as cli
-from tinv_ext.core.settings import ABOUT, DEFAULTS, GROUPS
+from tinv_ext.core.settings import DEFAULTS, GROUPS, SETTINGS
 from tinv_ext.run import run_folder
 
 SNAPSHOT = Path(__file__).with_name("surface.json")
@@ -34,7 +34,7 @@ def settings() -> dict[str, dict[str, Any]]:
             },
             **({"minimum": about.minimum} if about.minimum == 0 else {}),
         }
-        for name, about in ABOUT.items()
+        for name, about in SETTINGS.items()
     }
 
 

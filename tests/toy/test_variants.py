@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import save_file
 
 from tests.toy.test_tools import TOOLS, tool
-from tinv_ext.core.data.images import whole
+from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.generation import PictureRequest
+from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.prompts.reader import PromptReader
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.hosts.diffusers.open import open_pipeline
@@ -47,7 +47,7 @@ def test_a_variant_is_shipped_loaded_and_draws(tmp_path: Path, variant: str, fam
     assert host.facts["family"] == family
     with host.training(1) as model:
         assert model.noise.prediction == ("v_prediction" if variant == "v_prediction" else "epsilon")
-    assert host.draw(PictureRequest(TEXT, "", 2, 3.0, 1, 64, 64), {}).size == (64, 64)
+    assert host.generate(ImageRequest(TEXT, "", 2, 3.0, 1, 64, 64), {}).size == (64, 64)
     assert torch.equal(next(pipe.unet.parameters()), next(iter(torch.load(tmp_path / "unet.pt")["ema"].values())))
 
 
@@ -59,7 +59,7 @@ def test_sdxl_is_trained_on_what_the_pipeline_tells_it(tmp_path: Path) -> None:
     told = tell([captions.Caption(TEXT, {}), captions.Caption("", {})], generator)
     host = DiffusersHost(pipe, tmp_path / "none", {})
     with host.training(1) as model, torch.no_grad():
-        right = model.encode_prompts([PromptReader(model.tokenizer).read(TEXT)], {}, [whole(64, 64)])
+        right = model.encode_prompts([PromptReader(model.tokenizer).read(TEXT)], {}, [uncropped(64, 64)])
     torch.testing.assert_close(told["encoder_hidden_states"][:1], right.context)
     torch.testing.assert_close(told["added_cond_kwargs"]["text_embeds"][:1], right.pooled)
     assert tool("variant_unet").WHOLE.tolist() == right.sizes[0].tolist()

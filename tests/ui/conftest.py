@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from tests.hosts.conftest import make_pipeline  # noqa: F401  (a fixture)
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.server import api
-from tinv_ext.server.job_queue import OVER, Jobs
+from tinv_ext.server.job_queue import OVER, JobQueue
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def host(make_pipeline: Callable[[], StableDiffusionPipeline], tmp_path: Path) -
 
 
 @pytest.fixture
-def jobs(host: DiffusersHost) -> Iterator[Jobs]:
+def jobs(host: DiffusersHost) -> Iterator[JobQueue]:
     """Jobs of that host, all of them stopped in the end."""
-    jobs = Jobs(lambda: host)
+    jobs = JobQueue(lambda: host)
     yield jobs
     for one in jobs.all():
         if one.status not in OVER:
@@ -56,7 +56,7 @@ def values(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def client(jobs: Jobs) -> Callable[..., TestClient]:
+def client(jobs: JobQueue) -> Callable[..., TestClient]:
     """A client of the routes; its arguments are those of `add_routes`."""
 
     def make(changing: bool = True, credentials: Any = None, confine: Any = None) -> TestClient:

@@ -14,11 +14,11 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tinv_ext.core.errors import HostError
-from tinv_ext.core.settings import ABOUT
+from tinv_ext.core.settings import SETTINGS
 from tinv_ext.run.run_folder import RunFolder, Status
 from tinv_ext.server import api
-from tinv_ext.server.allowed_paths import confine_to
-from tinv_ext.server.job_queue import Jobs
+from tinv_ext.server.allowed_paths import allow_only
+from tinv_ext.server.job_queue import JobQueue
 
 Client = Callable[..., TestClient]
 
@@ -50,7 +50,7 @@ def test_train_answers_202_and_the_job_can_be_followed_to_its_end(client: Client
     assert status(routes)["id"] == found["id"]
 
 
-def test_bad_settings_are_422_with_every_problem(client: Client, jobs: Jobs) -> None:
+def test_bad_settings_are_422_with_every_problem(client: Client, jobs: JobQueue) -> None:
     """Nothing is started."""
     answer = client().post("/tinv/v1/train", json={"name": "cat", "images": "nowhere", "steps": "many"})
     assert answer.status_code == 422
@@ -58,7 +58,7 @@ def test_bad_settings_are_422_with_every_problem(client: Client, jobs: Jobs) -> 
     assert jobs.all() == []
 
 
-def test_check_tells_the_plan_and_starts_nothing(client: Client, values: dict[str, Any], jobs: Jobs) -> None:
+def test_check_tells_the_plan_and_starts_nothing(client: Client, values: dict[str, Any], jobs: JobQueue) -> None:
     """Notices and ten prompts."""
     answer = client().post("/tinv/v1/check", json=values)
     assert answer.status_code == 200
@@ -123,13 +123,13 @@ def test_bodies_are_bounded_and_must_be_objects(client: Client) -> None:
 
 
 def test_paths_outside_of_the_opened_folders_are_refused(
-    client: Client, values: dict[str, Any], tmp_path: Path, jobs: Jobs
+    client: Client, values: dict[str, Any], tmp_path: Path, jobs: JobQueue
 ) -> None:
     """Absolute, relative, by a link, in any setting that names a place; inside it works."""
     inside, secret = tmp_path / "data", tmp_path / "secret"
     inside.mkdir(), secret.mkdir()
     (inside / "link").symlink_to(secret)
-    routes = client(confine=confine_to([inside]))
+    routes = client(confine=allow_only([inside]))
     for images in (str(secret), str(inside / ".." / "secret"), str(inside / "link"), "a\0b"):
         answer = routes.post("/tinv/v1/check", json={**values, "images": images, "output": str(inside)})
         assert answer.status_code == 422
@@ -145,11 +145,11 @@ def test_paths_outside_of_the_opened_folders_are_refused(
 def test_the_schema_says_all_that_the_page_knows(client: Client) -> None:
     """Every setting with its label, group and default."""
     said = client().get("/tinv/v1/schema").json()
-    assert set(said) == set(ABOUT)
+    assert set(said) == set(SETTINGS)
     assert said["vectors"] == {
         "group": "word",
         "label": "Number of vectors per token",
-        "help": ABOUT["vectors"].help,
+        "help": SETTINGS["vectors"].help,
         "minimum": 0,
         "maximum": 75,
         "default": 1,
@@ -157,7 +157,7 @@ def test_the_schema_says_all_that_the_page_knows(client: Client) -> None:
     }
 
 
-def test_adding_the_routes_again_leaves_one_set(jobs: Jobs) -> None:
+def test_adding_the_routes_again_leaves_one_set(jobs: JobQueue) -> None:
     """As after Reload UI."""
     app = FastAPI()
     for _ in range(3):
@@ -166,7 +166,7 @@ def test_adding_the_routes_again_leaves_one_set(jobs: Jobs) -> None:
     assert len(paths) == len(set(paths)) > 5
 
 
-def test_runs_are_listed_and_can_go_on(client: Client, jobs: Jobs, values: dict[str, Any], tmp_path: Path) -> None:
+def test_runs_are_listed_and_can_go_on(client: Client, jobs: JobQueue, values: dict[str, Any], tmp_path: Path) -> None:
     """With other settings, after a check of them; what is at work or unknown is refused."""
     routes = client()
     output = {"output": values["output"]}
@@ -198,20 +198,20 @@ def test_an_interrupted_run_is_offered(
     status = RunFolder(folder)
     status.write_status(Status("training", 3, total=5))  # as a kill leaves it
     after = FastAPI()
-    api.add_routes(after, Jobs(lambda: host), True, None, None)
+    api.add_routes(after, JobQueue(lambda: host), True, None, None)
     (offer,) = TestClient(after).get("/tinv/v1/status").json()["interrupted"]
     assert offer == {"id": f"{folder.parent.name}/{folder.name}", "name": "zibbo", "steps": 3, "total": 5}
 
 
 def test_runs_outside_of_the_open_folders_are_not_told(client: Client, values: dict[str, Any], tmp_path: Path) -> None:
     """Neither listed nor gone on with."""
-    routes = client(confine=confine_to([tmp_path / "open"]))
+    routes = client(confine=allow_only([tmp_path / "open"]))
     assert routes.get("/tinv/v1/runs", params={"output": values["output"]}).status_code == 422
     answer = routes.post("/tinv/v1/resume", params={"output": values["output"], "run": "2026-01-01/a-1"})
     assert "outside of the folders" in answer.json()["detail"]["problems"][0]
 
 
-def test_a_model_that_cannot_be_trained_is_told(client: Client, values: dict[str, Any], jobs: Jobs) -> None:
+def test_a_model_that_cannot_be_trained_is_told(client: Client, values: dict[str, Any], jobs: JobQueue) -> None:
     """What the host says is an answer, not a breakdown of the server."""
 
     def none() -> Any:

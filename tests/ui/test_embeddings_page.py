@@ -25,7 +25,7 @@ def shelf(host: DiffusersHost) -> Path:
     """Two embeddings of words of the model, in the host's folder."""
     host.embeddings_folder.mkdir(parents=True)
     for name, text in (("felix", "cat house"), ("rex", "dog tree")):
-        vectors = host.lexicon.token_vectors(host.lexicon.tokenizer.ids(text))
+        vectors = host.token_table.token_vectors(host.token_table.tokenizer.ids(text))
         write_embedding(Embedding(name, vectors, 7), host.embeddings_folder / f"{name}.pt")
     host.refresh_embeddings()
     return host.embeddings_folder
@@ -135,12 +135,12 @@ def test_what_is_wrong_is_told_and_markup_stays_text(opened: Any, shelf: Path) -
 
 def test_a_client_that_lies_reaches_nothing(shelf: Path, tmp_path: Path, host: DiffusersHost) -> None:
     """A key that is a path, and an id that climbs, are refused in a sentence and change nothing."""
-    from tinv_ext.library.library import Shelf
+    from tinv_ext.library.library import Library
     from tinv_ext.ui.embeddings import _converting, _Page
 
     outside = tmp_path / "outside.pt"
     write_embedding(Embedding("outside", {"clip_l": torch.ones(1, 32)}), outside)
-    own = _Page(Shelf(shelf, lambda: host), [None] * 6)
+    own = _Page(Library(shelf, lambda: host), [None] * 6)
     for lie in (str(outside), "../outside.pt", "felix.pt/../../outside.pt"):
         assert "no embedding" in own.looked_into(lie)
         assert "no embedding" in _converting(own.shelf)(lie, "a1111", "", "")[1]

@@ -16,18 +16,18 @@ from fastapi.testclient import TestClient
 
 from tests.hostile.hostile_texts import NAMES, PATHS
 from tinv_ext.core.names import name_problems
-from tinv_ext.server.allowed_paths import confine_to
-from tinv_ext.server.job_queue import Jobs
+from tinv_ext.server.allowed_paths import allow_only
+from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.ui import tab
 
 REFUSED = 422
 
 
 @pytest.fixture
-def press(jobs: Jobs, tmp_path: Path) -> Callable[..., str]:
+def press(jobs: JobQueue, tmp_path: Path) -> Callable[..., str]:
     """What the page answers when a stranger presses Train or Check with these settings."""
     (tmp_path / "open").mkdir()
-    blocks = tab.build(jobs, lambda request: confine_to([tmp_path / "open"]))
+    blocks = tab.build(jobs, lambda request: allow_only([tmp_path / "open"]))
     fns = blocks.fns.values() if isinstance(blocks.fns, dict) else blocks.fns
     found = {fn.fn.__name__: fn for fn in fns if fn.fn and fn.fn.__name__ in ("on_train", "on_check")}
     controls = {block.elem_id: block for block in blocks.blocks.values() if getattr(block, "elem_id", None)}
@@ -44,7 +44,7 @@ def press(jobs: Jobs, tmp_path: Path) -> Callable[..., str]:
 def test_names(
     client: Callable[..., TestClient],
     press: Callable[..., str],
-    jobs: Jobs,
+    jobs: JobQueue,
     values: dict[str, Any],
     tmp_path: Path,
     kind: str,
@@ -72,7 +72,7 @@ def test_names(
 def test_paths(
     client: Callable[..., TestClient],
     press: Callable[..., str],
-    jobs: Jobs,
+    jobs: JobQueue,
     values: dict[str, Any],
     tmp_path: Path,
     kind: str,
@@ -81,7 +81,7 @@ def test_paths(
     (tmp_path / "outside").mkdir()
     (tmp_path / "open" / "link").symlink_to(tmp_path / "outside")
     given = PATHS[kind].replace("{open}", str(tmp_path / "open")).replace("{here}", str(tmp_path))
-    routes = client(confine=confine_to([tmp_path / "open"]))
+    routes = client(confine=allow_only([tmp_path / "open"]))
     inside = {**values, "images": str(tmp_path / "open"), "output": str(tmp_path / "open")}
     before = sorted(tmp_path.rglob("*"))
     for place in ("images", "weights", "template", "output"):

@@ -11,7 +11,7 @@ import pytest
 from tests.webui.browser import OURS, Tab, tab
 from tests.webui.pictures import CONCEPT
 from tests.webui.server import ROOT
-from tinv_ext.core.settings import ABOUT
+from tinv_ext.core.settings import SETTINGS
 
 pytestmark = pytest.mark.webui
 CHINESE: dict[str, str] = json.loads((ROOT / "localizations" / "zh_CN.json").read_text("utf-8"))
@@ -37,7 +37,7 @@ def test_nothing_that_has_a_translation_stays_english(page: Tab) -> None:
     """Every setting's label and help is there in Chinese, and no key of ours is left, in neither part of the page."""
     page.keep("chinese")  # with boxes for letters where no font has them (Debian: fonts-wqy-microhei)
     shown = set(page.page.evaluate(SHOWN))
-    assert {CHINESE[text] for about in ABOUT.values() for text in (about.label, about.help)} - shown == set()
+    assert {CHINESE[text] for about in SETTINGS.values() for text in (about.label, about.help)} - shown == set()
     assert {CHINESE[text] for text in ("Embeddings", "Stop and save", "as before", "Take over from txt2img")} <= shown
     assert shown & CHINESE.keys() == set()
 

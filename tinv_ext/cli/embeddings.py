@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tinv_ext.core.errors import InputError
 
 if TYPE_CHECKING:
-    from tinv_ext.core.model import Lexicon
-    from tinv_ext.library.convert import Wish, Written
+    from tinv_ext.core.model import TokenTable
+    from tinv_ext.library.convert import ConvertOptions, Written
 
 # Known here so that `--help` does not wait for torch; a test holds them to `core.files.FORMATS` and `core.combining`.
 FORMATS = ("a1111", "safetensors", "kohya", "diffusers", "diffusers-bin", "diffusers-folder", "onetrainer", "png")
@@ -21,9 +21,11 @@ FILLS = ("repeat", "zeros")
 Carry = Callable[[dict[str, Any]], int]
 
 
-def add_commands(add: Callable[[str, Carry, str], argparse.ArgumentParser], lexicon: Callable[[str], Lexicon]) -> None:
-    """Add the commands by `add(name, carry out, what it does)`; `lexicon(model)` opens a model's tokens."""
-    inspect = add("inspect", lambda options: _inspect(options, lexicon), "say what an embedding's file holds")
+def add_commands(
+    add: Callable[[str, Carry, str], argparse.ArgumentParser], token_table: Callable[[str], TokenTable]
+) -> None:
+    """Add the commands by `add(name, carry out, what it does)`; `token_table(model)` opens a model's tokens."""
+    inspect = add("inspect", lambda options: _inspect(options, token_table), "say what an embedding's file holds")
     inspect.add_argument("file", type=Path, help="a file of any format, or a folder of diffusers")
     inspect.add_argument("--model", help="also show the words of this model that are nearest to each vector")
     inspect.add_argument("--nearest", type=int, default=5, metavar="N", help="how many (default: 5)")
@@ -64,12 +66,12 @@ def _add_wish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
 
 
-def _inspect(options: dict[str, Any], lexicon: Callable[[str], Lexicon]) -> int:
+def _inspect(options: dict[str, Any], token_table: Callable[[str], TokenTable]) -> int:
     from tinv_ext.library import inspect
 
     if not 0 <= options["nearest"] <= 100:
         raise InputError(f"{options['nearest']} nearest words cannot be shown; give 0 to 100.")
-    opened = lexicon(options["model"]) if options["model"] else None
+    opened = token_table(options["model"]) if options["model"] else None
     said = inspect.inspect(options["file"], opened, options["nearest"])
     print(json.dumps(said, ensure_ascii=False, indent=2) if options["json"] else "\n".join(inspect.lines(said)))
     return 0
@@ -122,7 +124,7 @@ def _average(options: dict[str, Any]) -> int:
 
 
 def _restore(options: dict[str, Any]) -> int:
-    from tinv_ext.library.library import Shelf
+    from tinv_ext.library.library import Library
     from tinv_ext.run.run_folder import RunFolder
 
     run = RunFolder(options["run"])
@@ -136,7 +138,7 @@ def _restore(options: dict[str, Any]) -> int:
     folder = options["to"] or (Path(written).parent if written else None)
     if folder is None:
         raise InputError("The run has written no embedding: say with --to into which folder the old one shall go.")
-    shelf = Shelf(folder)
+    shelf = Library(folder)
     before = {one.id for one in shelf.deleted()}
     print(shelf.bring_back(*chosen[0]))
     for gone in [one for one in shelf.deleted() if one.id not in before]:
@@ -152,10 +154,10 @@ def weights_of(text: str) -> list[float]:
         raise InputError(f'The weights "{text}" are not numbers between commas, such as 1,1,2.') from error
 
 
-def _wish(options: dict[str, Any]) -> Wish:
-    from tinv_ext.library.convert import Wish
+def _wish(options: dict[str, Any]) -> ConvertOptions:
+    from tinv_ext.library.convert import ConvertOptions
 
-    return Wish(**{key: options[key] for key in ("to", "name", "picture", "author", "license", "overwrite")})
+    return ConvertOptions(**{key: options[key] for key in ("to", "name", "picture", "author", "license", "overwrite")})
 
 
 def _told(written: Written, notices: list[str] | None = None) -> int:

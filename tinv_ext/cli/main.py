@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from tinv_ext import __version__
 from tinv_ext.cli.embeddings import add_commands
 from tinv_ext.core.errors import InputError, TinvError
-from tinv_ext.core.settings import ABOUT, DEFAULTS, GROUPS
+from tinv_ext.core.settings import DEFAULTS, GROUPS, SETTINGS
 
 if TYPE_CHECKING:
-    from tinv_ext.core.model import Lexicon
-    from tinv_ext.core.preflight.prepare import Preparation
+    from tinv_ext.core.model import TokenTable
+    from tinv_ext.core.preflight.prepare import PreparedRun
     from tinv_ext.hosts.diffusers.host import DiffusersHost
 
 DONE, BAD_INPUT, STOPPED, FAILED = 0, 2, 3, 4
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     ui = _command(commands, "ui", _ui, "serve the page of the WebUI's tab on this machine")
     _add_model(ui)
     ui.add_argument("--port", type=int, default=7870)
-    add_commands(lambda *said: _command(commands, *said), _lexicon)
+    add_commands(lambda *said: _command(commands, *said), _token_table)
     _add_toy(commands)
     return parser
 
@@ -108,7 +108,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """A flag for each setting; only those given are passed on, as text, so that all problems are told at once."""
     groups = {name: parser.add_argument_group(name) for name in GROUPS}
-    for name, about in ABOUT.items():
+    for name, about in SETTINGS.items():
         flag, default = "--" + name.replace("_", "-"), DEFAULTS[name]
         said = f"{about.label}. {about.help}".replace("%", "%%")
         if isinstance(default, bool):
@@ -142,11 +142,11 @@ def _train(options: dict[str, Any]) -> int:
     given, run = _given(options), options["resume"]
     before, made_with = _of_run(run) if run else ({}, {})
     host = _host(options, {**before, **given}, made_with)
-    with Progress(sys.stderr) as progress, _stopping() as wishes:
+    with Progress(sys.stderr) as progress, _stopping() as controls:
         if run:
-            status = runner.resume(run, host, given, progress.report, wishes)
+            status = runner.resume(run, host, given, progress.report, controls)
         else:
-            status = runner.run(preflight.configure(given, host), host, progress.report, wishes)
+            status = runner.run(preflight.configure(given, host), host, progress.report, controls)
     print(f"{status.status.capitalize()} at step {status.steps}.")
     if status.file:
         print(f"The embedding: {status.file}")
@@ -202,18 +202,18 @@ def _of_run(path: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
 @contextmanager
 def _stopping() -> Iterator[Any]:
     """Ctrl-C asks the run to stop and save; a second one breaks off."""
-    from tinv_ext.run.events import Wishes
+    from tinv_ext.run.events import RunControls
 
-    wishes = Wishes()
+    controls = RunControls()
     before = signal.getsignal(signal.SIGINT)
 
     def ask(number: int, frame: Any) -> None:
-        wishes.stop.set()
+        controls.stop.set()
         signal.signal(signal.SIGINT, before)
 
     signal.signal(signal.SIGINT, ask)
     try:
-        yield wishes
+        yield controls
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -248,9 +248,11 @@ def _pipeline(model: str, vae: Path | None) -> tuple[Any, dict[str, str | None]]
     return open_pipeline(model, vae=vae), facts
 
 
-def _lexicon(model: str) -> Lexicon:
+def _token_table(model: str) -> TokenTable:
     """Tokens and token vectors of a model, wherever it runs."""
-    return _host({"embeddings": None, "model": model, "vae": None, "device": "cpu", "precision": "auto"}, {}).lexicon
+    return _host(
+        {"embeddings": None, "model": model, "vae": None, "device": "cpu", "precision": "auto"}, {}
+    ).token_table
 
 
 # --- check -------------------------------------------------------------------------------------------------------
@@ -265,26 +267,26 @@ def _check(options: dict[str, Any]) -> int:
     return DONE
 
 
-def _said(preparation: Preparation) -> Iterator[str]:
+def _said(prepared: PreparedRun) -> Iterator[str]:
     """The plan, the table of pictures, and ten training prompts with their token ids."""
     yield "Plan"
-    yield from (f"  {notice}" for notice in preparation.notices)
-    yield f"Pictures in {preparation.survey.folder}"
-    for picture, caption in zip(preparation.survey.pictures, preparation.captions):
+    yield from (f"  {notice}" for notice in prepared.notices)
+    yield f"Pictures in {prepared.scan.folder}"
+    for picture, caption in zip(prepared.scan.pictures, prepared.captions):
         yield f"  {picture.path.name}  {picture.width}×{picture.height}  {caption}"
-    for path, reason in preparation.survey.skipped:
+    for path, reason in prepared.scan.skipped:
         yield f"  {path.name}  left out: it {reason}"
-    yield f'Prompts, "{preparation.config.name}" standing for {preparation.beginning.count} vectors'
-    for text in preparation.prompts(10):
-        prompt = preparation.reader.read(text)
-        ids = [str(token) for chunk in prompt.chunks for token in _marked(chunk, preparation)]
+    yield f'Prompts, "{prepared.config.name}" standing for {prepared.initial.count} vectors'
+    for text in prepared.prompts(10):
+        prompt = prepared.reader.read(text)
+        ids = [str(token) for chunk in prompt.chunks for token in _marked(chunk, prepared)]
         yield f"  {text}\n    {prompt.length} tokens: {' '.join(ids)}"
 
 
-def _marked(chunk: Any, preparation: Preparation) -> list[Any]:
+def _marked(chunk: Any, prepared: PreparedRun) -> list[Any]:
     """Token ids of a chunk up to its padding, the word's vectors as name#1, name#2 …"""
     ids: list[Any] = list(chunk.ids[1 : chunk.used + 1])
-    counts = {word.name: word.count for word in preparation.reader.words}
+    counts = {word.name: word.count for word in prepared.reader.words}
     for place, name in chunk.words:
         for index in range(counts[name]):
             ids[place - 1 + index] = f"{name}#{index + 1}"
@@ -296,7 +298,7 @@ def _marked(chunk: Any, preparation: Preparation) -> list[Any]:
 
 def _generate(options: dict[str, Any]) -> int:
     from tinv_ext.core.formats import read_embedding
-    from tinv_ext.core.generation import PictureRequest, infotext
+    from tinv_ext.core.generation import ImageRequest, infotext
     from tinv_ext.core.preflight.initial_vectors import unfit
     from tinv_ext.run.run_folder import write_picture
 
@@ -307,9 +309,9 @@ def _generate(options: dict[str, Any]) -> int:
             problems.append(f'There is no embedding file "{path}". Check the path.')
             continue
         embedding = read_embedding(path)
-        problems += [problem for problem in (unfit(embedding, host.lexicon.widths),) if problem]
+        problems += [problem for problem in (unfit(embedding, host.token_table.widths),) if problem]
         words[path.stem] = embedding.vectors
-    request = PictureRequest(
+    request = ImageRequest(
         options["prompt"],
         options["negative_prompt"],
         options["steps"],
@@ -324,7 +326,7 @@ def _generate(options: dict[str, Any]) -> int:
     output: Path = options["output"]
     output.parent.mkdir(parents=True, exist_ok=True)
     facts = {"Model hash": host.facts.get("model_hash"), "Model": host.facts.get("model_name")}
-    write_picture(host.draw(request, words), output, {"parameters": infotext(request, facts)})
+    write_picture(host.generate(request, words), output, {"parameters": infotext(request, facts)})
     print(output)
     return DONE
 

@@ -60,8 +60,8 @@ class Progress:
 
     def _show(self, event: Event) -> None:
         if isinstance(event, Prepared):
-            self._total = event.preparation.plan.steps
-            for notice in event.preparation.notices:
+            self._total = event.prepared.plan.steps
+            for notice in event.prepared.notices:
                 self._say(notice)
             self._say(f"The run is kept in {event.folder.path}")
         elif isinstance(event, Noticed):

@@ -10,7 +10,7 @@ from tinv_ext.core.settings import TrainConfig
 
 
 @dataclass(frozen=True)
-class PictureRequest:
+class ImageRequest:
     """One picture to draw: the values of txt2img that matter, sizes in pixels."""
 
     prompt: str
@@ -39,11 +39,11 @@ class PictureRequest:
         return problems
 
 
-def preview_requests(config: TrainConfig) -> list[PictureRequest]:
+def preview_requests(config: TrainConfig) -> list[ImageRequest]:
     """What a preview of this run draws: one picture for each line of its preview prompt, [name] filled in."""
     lines = [line.strip() for line in config.preview_prompt.splitlines() if line.strip()]
     return [
-        PictureRequest(
+        ImageRequest(
             line.replace(NAME, config.name),
             config.preview_negative_prompt.replace(NAME, config.name),
             config.preview_steps,
@@ -58,7 +58,7 @@ def preview_requests(config: TrainConfig) -> list[PictureRequest]:
     ]
 
 
-def infotext(request: PictureRequest, facts: Mapping[str, object]) -> str:
+def infotext(request: ImageRequest, facts: Mapping[str, object]) -> str:
     """Generation parameters as the WebUI writes them (v1.10.1 `create_infotext`), for the PNG chunk `parameters`."""
     values: dict[str, object] = {
         "Steps": request.steps,

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from tinv_ext.core.data.images import Framing
+from tinv_ext.core.data.images import SizeConditioning
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.prompts.reader import Prompt, Tokenizer
@@ -18,7 +18,7 @@ Words = Mapping[str, Vectors]  # by name
 Condition = Any  # what `encode_prompts` gives and `denoise` takes; opaque to the engine
 
 
-class Lexicon(Protocol):
+class TokenTable(Protocol):
     """What can be asked of a model without training it: its tokens and their vectors."""
 
     @property
@@ -34,7 +34,7 @@ class Lexicon(Protocol):
         ...
 
 
-class Model(Lexicon, Protocol):
+class Model(TokenTable, Protocol):
     """Stable Diffusion as mathematics. Every weight of it is frozen while this object is in use."""
 
     @property
@@ -57,10 +57,12 @@ class Model(Lexicon, Protocol):
         """Latents (B, 4, H/8, W/8) of pixels (B, 3, H, W) in [-1, 1], scaled as the UNet expects them."""
         ...
 
-    def encode_prompts(self, prompts: Sequence[Prompt], words: Words, framings: Sequence[Framing]) -> Condition:
+    def encode_prompts(
+        self, prompts: Sequence[Prompt], words: Words, size_conds: Sequence[SizeConditioning]
+    ) -> Condition:
         """The condition of a batch of prompts; differentiable in the vectors of `words`.
 
-        `framings` has one for each prompt: only SDXL is told them.
+        `size_conds` has one for each prompt: only SDXL is told them.
         """
         ...
 
@@ -68,14 +70,14 @@ class Model(Lexicon, Protocol):
         """The UNet's answer, (B, 4, h, w), to noisy latents of that shape at `timesteps` (B,) int64."""
         ...
 
-    def release(self) -> None:
+    def release_memory(self) -> None:
         """Give memory that is only kept for later back to the device."""
         ...
 
-    def recompute(self) -> None:
+    def enable_gradient_checkpointing(self) -> None:
         """From now on, keep fewer intermediate results for backward and compute them again instead."""
         ...
 
-    def more_precise(self) -> str | None:
+    def upcast(self) -> str | None:
         """Compute more precisely from now on: what was done ("full precision"), or None if no more can be."""
         ...

@@ -20,7 +20,7 @@ from tinv_ext.run import (events, runner, run_folder, dry_run)
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.preflight.initial_vectors import from_text
 from tinv_ext.core.model import Words
-from tinv_ext.core.generation import PictureRequest
+from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.toy import heldout, judge
@@ -46,7 +46,7 @@ SEEDS = range(1000, 1016)  # of the pictures that the judge sees
 
 
 @dataclass(frozen=True)
-class Lesson:
+class ConceptTest:
     """What came of it: the figures, the run, and the pictures before and after (same seeds)."""
 
     report: dict[str, Any]
@@ -62,7 +62,7 @@ def teach(
     concept: heldout.Concept,
     config: TrainConfig,
     report: Callable[[events.Event], None] = lambda event: None,
-) -> Lesson:
+) -> ConceptTest:
     """Train as `config` says and measure before and after. The host is a toy model's."""
     curve: list[tuple[int, float]] = []
 
@@ -72,7 +72,7 @@ def teach(
         report(event)
 
     begun = time.monotonic()
-    start = from_text(config.init_text, config.vectors, host.lexicon).vectors
+    start = from_text(config.init_text, config.vectors, host.token_table).vectors
     before = photos(host, config.name, {config.name: start})
     training = time.monotonic()
     status = runner.run(config, host, listen)
@@ -93,7 +93,7 @@ def teach(
     said.update(steps=status.steps, images_seen=status.steps * config.examples_per_step)
     said.update(training_seconds=round(training, 1), seconds=round(time.monotonic() - begun, 1))
     firsts = {background: pictures[0] for background, pictures in edited.items()}
-    return Lesson(said, status, curve, before, after, firsts)
+    return ConceptTest(said, status, curve, before, after, firsts)
 
 
 def described(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig) -> dict[str, float]:
@@ -111,7 +111,7 @@ def described(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig
 
 def photos(host: DiffusersHost, subject: str, words: Words) -> list[Image.Image]:
     """ "a photo of …" once for each of `SEEDS`."""
-    return host.draw_many([PictureRequest(prompt=f"a photo of {subject}", seed=s, **DRAWING) for s in SEEDS], words)
+    return host.generate_many([ImageRequest(prompt=f"a photo of {subject}", seed=s, **DRAWING) for s in SEEDS], words)
 
 
 def on_backgrounds(
@@ -120,11 +120,11 @@ def on_backgrounds(
     """Two pictures on each background that the concept's own colour allows."""
     places = [(background, seed) for background in concept.backgrounds() for seed in SEEDS[:2]]
     requests = [
-        PictureRequest(prompt=f"a photo of {subject} on a {background} background", seed=seed, **DRAWING)
+        ImageRequest(prompt=f"a photo of {subject} on a {background} background", seed=seed, **DRAWING)
         for background, seed in places
     ]
     drawn: dict[str, list[Image.Image]] = {}
-    for (background, _), picture in zip(places, host.draw_many(requests, words)):
+    for (background, _), picture in zip(places, host.generate_many(requests, words)):
         drawn.setdefault(background, []).append(picture)
     return drawn
 

@@ -23,7 +23,7 @@ _MARGIN, _LINE = 6, 14
 CONCEPT = "purple-moon"  # it has a description, so that what was learnt can be compared with what words reach
 
 
-def run(folder: Path, concept_name: str | None = None) -> concept_test.Lesson:
+def run(folder: Path, concept_name: str | None = None) -> concept_test.ConceptTest:
     """Teach one concept and write the embedding, the curve, a before/after sheet and report.json into `folder`."""
     name = concept_name or CONCEPT
     there = sorted(path.name for path in concept_test.SAMPLES.iterdir() if path.is_dir())
@@ -44,7 +44,7 @@ def run(folder: Path, concept_name: str | None = None) -> concept_test.Lesson:
     return learnt
 
 
-def sheet(learnt: concept_test.Lesson, word: str) -> Image.Image:
+def sheet(learnt: concept_test.ConceptTest, word: str) -> Image.Image:
     """Rows of pictures: before, after with the same seeds, and on other backgrounds."""
     rows = {
         f'"a photo of {word}" before training': learnt.before[:8],
@@ -64,7 +64,7 @@ def sheet(learnt: concept_test.Lesson, word: str) -> Image.Image:
     return canvas
 
 
-def curve(learnt: concept_test.Lesson) -> Image.Image:
+def curve(learnt: concept_test.ConceptTest) -> Image.Image:
     """The evaluation loss over the steps, beside what a full description of the concept reaches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

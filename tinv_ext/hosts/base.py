@@ -9,8 +9,8 @@ from typing import Protocol
 
 from PIL import Image
 
-from tinv_ext.core.generation import PictureRequest
-from tinv_ext.core.model import Lexicon, Model, Words
+from tinv_ext.core.generation import ImageRequest
+from tinv_ext.core.model import Model, TokenTable, Words
 from tinv_ext.core.prompts.reader import Word
 
 
@@ -18,7 +18,7 @@ class Host(Protocol):
     """A program with a loaded Stable Diffusion: the WebUI, or a diffusers pipeline on the command line."""
 
     @property
-    def lexicon(self) -> Lexicon:
+    def token_table(self) -> TokenTable:
         """Tokens and token vectors of the loaded model, without touching it."""
         ...
 
@@ -53,7 +53,7 @@ class Host(Protocol):
         ...
 
     @property
-    def circumstances(self) -> Sequence[str]:
+    def model_notes(self) -> Sequence[str]:
         """What a person should know of the loaded model before training on it, as sentences."""
         ...
 
@@ -68,7 +68,7 @@ class Host(Protocol):
         """
         ...
 
-    def draw(self, request: PictureRequest, words: Words) -> Image.Image:
+    def generate(self, request: ImageRequest, words: Words) -> Image.Image:
         """One picture, with `words` usable in its prompts. Leaves all random generators as they were."""
         ...
 
@@ -76,7 +76,7 @@ class Host(Protocol):
         """Whether somebody waits for the model, so that a run should leave `training()` for a while."""
         ...
 
-    def give_way(self) -> None:
+    def let_others_in(self) -> None:
         """Called outside of `training()`: returns once those who waited have had the model, or at once."""
         ...
 
@@ -84,7 +84,7 @@ class Host(Protocol):
         """Whether somebody has asked the program to interrupt what it does, since `training()` was entered."""
         ...
 
-    def approve(self, file: Path) -> None:
+    def validate_file(self, file: Path) -> None:
         """Look at an embedding's file before it takes its place. HostError where prompts could not use it."""
         ...
 

@@ -14,7 +14,7 @@ _BLOCKS = ("TimestepEmbedSequential", "ResnetBlock2D", "Transformer2DModel")
 
 
 @contextmanager
-def recomputing(unet: torch.nn.Module) -> Iterator[None]:
+def gradient_checkpointing(unet: torch.nn.Module) -> Iterator[None]:
     """While open, the UNet keeps only what enters its blocks, and backward computes them again.
 
     The libraries' own switches are not used: ldm's wants gradients of the frozen weights, and that of diffusers works,

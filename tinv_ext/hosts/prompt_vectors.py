@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tinv_ext.core.data.images import Framing
+from tinv_ext.core.data.images import SizeConditioning
 from tinv_ext.core.model import Vectors, Words
 from tinv_ext.core.prompts.reader import Chunk, Prompt, Tokenizer, equal_chunks
 
@@ -34,8 +34,8 @@ class ClipTokenizer:
 
 
 @dataclass(frozen=True)
-class TableLexicon:
-    """`core.model.Lexicon` of a model's token tables, by encoder."""
+class ClipTokenTable:
+    """`core.model.TokenTable` of a model's token tables, by encoder."""
 
     tokenizer: Tokenizer
     tables: Mapping[str, torch.nn.Embedding]
@@ -81,7 +81,7 @@ class Condition:
 def condition_of(
     prompts: Sequence[Prompt],
     words: Words,
-    framings: Sequence[Framing],
+    size_conds: Sequence[SizeConditioning],
     encoders: Sequence[TextEncoder],
     tokenizer: Tokenizer,
 ) -> Condition:
@@ -89,14 +89,18 @@ def condition_of(
     rows = [chunk for chunks in equal_chunks(prompts, tokenizer) for chunk in chunks]
     outputs, pooled = [], None
     for encoder in encoders:
-        with standing_in(encoder, rows, words):
+        with inject_vectors(encoder, rows, words):
             output, pooled = encoder.encode(padded(rows, encoder.pad).to(encoder.table.weight.device))
         outputs.append(emphasized(output, rows))
     context = torch.cat(outputs, -1)
     context = context.reshape(len(prompts), -1, context.shape[-1])
     if pooled is None:
         return Condition(context)
-    sizes = torch.tensor([framing.numbers for framing in framings], dtype=torch.float32, device=context.device)
+    sizes = torch.tensor(
+        [size_cond.numbers for size_cond in size_conds],
+        dtype=torch.float32,
+        device=context.device,
+    )
     return Condition(context, pooled.reshape(len(prompts), -1, pooled.shape[-1])[:, 0], sizes)
 
 
@@ -106,7 +110,7 @@ def padded(rows: Sequence[Chunk], pad: int) -> Tensor:
 
 
 @contextmanager
-def standing_in(encoder: TextEncoder, rows: Sequence[Chunk], words: Words) -> Iterator[None]:
+def inject_vectors(encoder: TextEncoder, rows: Sequence[Chunk], words: Words) -> Iterator[None]:
     """While open, the token table answers with the vectors of words at the places where they stand in `rows`."""
     places = [(row, place, name) for row, chunk in enumerate(rows) for place, name in chunk.words]
 

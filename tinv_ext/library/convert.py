@@ -40,7 +40,7 @@ MAX_PIXELS = 1 << 24
 
 
 @dataclass(frozen=True)
-class Wish:
+class ConvertOptions:
     """How an embedding is to be written.
 
     `to` is a format (empty: by the target's suffix, into a folder the family's usual one); `name` the word (empty: the
@@ -91,7 +91,7 @@ def _other_half(path: Path) -> bool:
     return path.is_file() and stem is not None and path.with_name(stem + path.suffix).is_file()
 
 
-def convert(source: Path, target: Path, wish: Wish, pick: str | None = None) -> Written:
+def convert(source: Path, target: Path, wish: ConvertOptions, pick: str | None = None) -> Written:
     """Write the embedding in `source` to the file or into the folder `target`. InputError with every problem."""
     embedding, notices = open_embedding(source, pick)
     if not wish.picture and source.is_file() and read_contents(source).container.startswith("picture"):
@@ -100,7 +100,7 @@ def convert(source: Path, target: Path, wish: Wish, pick: str | None = None) -> 
     return replace(written, notices=(*notices, *written.notices))
 
 
-def write_new(embedding: Embedding, target: Path, wish: Wish) -> Written:
+def write_new(embedding: Embedding, target: Path, wish: ConvertOptions) -> Written:
     """Write `embedding` to the file or into the folder `target` as wished. InputError with every problem, nothing
     written."""
     chosen, path, name = _place(embedding, target, wish)
@@ -121,7 +121,7 @@ def write_new(embedding: Embedding, target: Path, wish: Wish) -> Written:
     return Written(path, named, tuple(_notices(named, path, chosen)))
 
 
-def _place(embedding: Embedding, target: Path, wish: Wish) -> tuple[str, Path, str]:
+def _place(embedding: Embedding, target: Path, wish: ConvertOptions) -> tuple[str, Path, str]:
     """Format, path and word for the target."""
     if wish.to and wish.to not in FORMAT_NAMES:
         raise InputError(f'There is no format "{wish.to}"; choose one of: {", ".join(FORMAT_NAMES)}.')

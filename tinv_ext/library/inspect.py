@@ -9,7 +9,7 @@ from typing import Any
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError, NumericError
 from tinv_ext.core.formats import read_all, read_contents
-from tinv_ext.core.model import Lexicon
+from tinv_ext.core.model import TokenTable
 from tinv_ext.core.preflight.initial_vectors import unfit
 from tinv_ext.library.nearest import nearest
 
@@ -22,8 +22,8 @@ def printable(text: str) -> str:
     )
 
 
-def inspect(path: Path, lexicon: Lexicon | None = None, near: int = 5) -> dict[str, Any]:
-    """What the file holds, as JSON can say it; with a model's `lexicon` also the tokens nearest to each vector.
+def inspect(path: Path, token_table: TokenTable | None = None, near: int = 5) -> dict[str, Any]:
+    """What the file holds, as JSON can say it; with a model's `token_table` also the tokens nearest to each vector.
 
     Raises InputError in a sentence when the file cannot be read. A model that does not fit is told under `unfit`.
     """
@@ -37,11 +37,11 @@ def inspect(path: Path, lexicon: Lexicon | None = None, near: int = 5) -> dict[s
         "container": contents.container or "folder",
         "layout": contents.layout,
         "left_out": sorted(left_out),
-        "embeddings": [_said(embedding, lexicon, near) for embedding in embeddings.values()],
+        "embeddings": [_said(embedding, token_table, near) for embedding in embeddings.values()],
     }
 
 
-def _said(embedding: Embedding, lexicon: Lexicon | None, near: int) -> dict[str, Any]:
+def _said(embedding: Embedding, token_table: TokenTable | None, near: int) -> dict[str, Any]:
     said: dict[str, Any] = {
         "name": embedding.name,
         "family": embedding.family,
@@ -53,12 +53,12 @@ def _said(embedding: Embedding, lexicon: Lexicon | None, near: int) -> dict[str,
         "facts": dict(embedding.facts),
         "norms": {key: value.norm(dim=1).tolist() for key, value in embedding.vectors.items()},
     }
-    if lexicon is None:
+    if token_table is None:
         return said
-    problem = unfit(embedding, lexicon.widths)
+    problem = unfit(embedding, token_table.widths)
     if problem:
         return {**said, "unfit": problem}
-    found = nearest(embedding.vectors, lexicon, near)
+    found = nearest(embedding.vectors, token_table, near)
     return {
         **said,
         "vocabulary": {key: dict(zip(("least", "median", "greatest"), one.norms)) for key, one in found.items()},

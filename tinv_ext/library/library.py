@@ -27,7 +27,7 @@ from tinv_ext.core.names import name_problems
 from tinv_ext.hosts.base import Host
 from tinv_ext.library import convert, inspect
 from tinv_ext.library.combine import averaged, extended
-from tinv_ext.library.convert import Wish, Written
+from tinv_ext.library.convert import ConvertOptions, Written
 from tinv_ext.run import run_folder
 
 Result = TypeVar("Result")
@@ -57,7 +57,7 @@ class Deleted:
     when: str
 
 
-class Shelf:
+class Library:
     """The embeddings in `folder`. With a `host` what changes is usable in the next prompt, and words can be compared.
 
     Every method raises InputError for what cannot be done, HostError where the disk refuses; nothing is half done.
@@ -100,12 +100,12 @@ class Shelf:
         """As `inspect.inspect`, with the nearest words where the host has a model that fits."""
         path = self.path(key)
         try:
-            lexicon = self._host().lexicon if self._host else None
+            token_table = self._host().token_table if self._host else None
         except TinvError:
-            lexicon = None  # no model, or none that is known here: the rest can be told all the same
-        return inspect.inspect(path, lexicon)
+            token_table = None  # no model, or none that is known here: the rest can be told all the same
+        return inspect.inspect(path, token_table)
 
-    def convert(self, key: str, folder: Path, wish: Wish) -> list[Path]:
+    def convert(self, key: str, folder: Path, wish: ConvertOptions) -> list[Path]:
         """Write it in another format into a folder outside of this one; returns the files made there."""
         target = folder / self.path(key).stem if wish.to == FOLDER else folder
         written = convert.convert(self.path(key), target, wish)
@@ -132,7 +132,7 @@ class Shelf:
         for path in there:
             self.delete(self._key(path))
         self.folder.mkdir(parents=True, exist_ok=True)
-        return self._changed([convert.write_new(one, self.folder, Wish()).path for one in found])
+        return self._changed([convert.write_new(one, self.folder, ConvertOptions()).path for one in found])
 
     def extend(self, key: str, count: int, fill: str, name: str) -> Written:
         """A new embedding of `count` vectors beside the old one."""
@@ -151,7 +151,7 @@ class Shelf:
         problems = name_problems(name) or self._taken(folder, name, ())
         if problems:
             raise InputError(problems)
-        written = convert.write_new(embedding, folder, Wish(name=name))
+        written = convert.write_new(embedding, folder, ConvertOptions(name=name))
         return self._changed(replace(written, notices=(*notices, *written.notices)))
 
     def rename(self, key: str, name: str) -> Path:

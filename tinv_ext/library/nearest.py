@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.model import Lexicon
+from tinv_ext.core.model import TokenTable
 from tinv_ext.core.preflight.initial_vectors import unfit_widths
 
 _SLICE = 4096  # tokens looked at together: the tables of SDXL are 400 MB and are never copied as a whole
 
 
 @dataclass(frozen=True)
-class Near:
+class NearestTokens:
     """Of one encoder: for each vector its nearest tokens with their cosines, best first; lengths of the tokens'
     vectors: least, median, greatest."""
 
@@ -25,24 +25,24 @@ class Near:
 
 
 @torch.no_grad()
-def nearest(vectors: Mapping[str, Tensor], lexicon: Lexicon, count: int = 5) -> dict[str, Near]:
+def nearest(vectors: Mapping[str, Tensor], token_table: TokenTable, count: int = 5) -> dict[str, NearestTokens]:
     """What each encoder's vectors (n, width) are near to, `count` tokens for each vector, by the angle between.
 
     A vector of zeros is near to nothing. The tokens that begin and end a text are left out. Raises InputError when the
     vectors are for another kind of model.
     """
-    problem = unfit_widths({key: value.shape[1] for key, value in vectors.items()}, lexicon.widths)
+    problem = unfit_widths({key: value.shape[1] for key, value in vectors.items()}, token_table.widths)
     if problem:
         raise InputError(f"The embedding {problem}")
-    skipped = {lexicon.tokenizer.start, lexicon.tokenizer.end}
-    ids = [token for token in range(lexicon.tokenizer.end) if token not in skipped]
-    looked = {key: _Search(value, count) for key, value in _by_width(vectors, lexicon.widths).items()}
+    skipped = {token_table.tokenizer.start, token_table.tokenizer.end}
+    ids = [token for token in range(token_table.tokenizer.end) if token not in skipped]
+    looked = {key: _Search(value, count) for key, value in _by_width(vectors, token_table.widths).items()}
     for begin in range(0, len(ids), _SLICE):
         some = ids[begin : begin + _SLICE]
-        for key, rows in lexicon.token_vectors(some).items():
+        for key, rows in token_table.token_vectors(some).items():
             looked[key].look(rows.float().cpu(), torch.tensor(some))
-    given = _names(vectors, lexicon.widths)
-    return {given[key]: search.found(lexicon) for key, search in looked.items()}
+    given = _names(vectors, token_table.widths)
+    return {given[key]: search.found(token_table) for key, search in looked.items()}
 
 
 def _names(vectors: Mapping[str, Tensor], widths: Mapping[str, int]) -> dict[str, str]:
@@ -74,15 +74,15 @@ class _Search:
         self._cosines, places = cosines.topk(min(self._count, cosines.shape[1]), dim=1)
         self._ids = every.gather(1, places)
 
-    def found(self, lexicon: Lexicon) -> Near:
+    def found(self, token_table: TokenTable) -> NearestTokens:
         norms = torch.cat(self._norms)
         tokens = [
-            tuple(zip(map(_readable, lexicon.tokenizer.spellings(ids.tolist())), map(float, cosines)))
+            tuple(zip(map(_readable, token_table.tokenizer.spellings(ids.tolist())), map(float, cosines)))
             if direction.any()
             else ()
             for direction, ids, cosines in zip(self._directions, self._ids, self._cosines)
         ]
-        return Near(tuple(tokens), (float(norms.min()), float(norms.median()), float(norms.max())))
+        return NearestTokens(tuple(tokens), (float(norms.min()), float(norms.median()), float(norms.max())))
 
 
 def _readable(spelling: str) -> str:

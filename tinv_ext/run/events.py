@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tinv_ext.core.preflight.prepare import Preparation
+from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.run.run_folder import RunFolder, Status
 
@@ -16,7 +16,7 @@ from tinv_ext.run.run_folder import RunFolder, Status
 class Prepared:
     """The run is about to begin: what was found out beforehand, and its folder."""
 
-    preparation: Preparation
+    prepared: PreparedRun
     folder: RunFolder
 
 
@@ -58,7 +58,7 @@ Report = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
-class Wishes:
+class RunControls:
     """What the world asks of a run; looked at after every step. `snapshot` and `preview` are cleared when done."""
 
     stop: threading.Event = field(default_factory=threading.Event)

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from tinv_ext.core.errors import FormatError, InputError
-from tinv_ext.core.preflight.initial_vectors import Beginning
-from tinv_ext.core.preflight.prepare import Preparation, prepare
-from tinv_ext.core.settings import ABOUT, TrainConfig
+from tinv_ext.core.preflight.initial_vectors import InitialVectors
+from tinv_ext.core.preflight.prepare import PreparedRun, prepare
+from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.core.training.state import State, load_state
 from tinv_ext.hosts.base import Host
 from tinv_ext.run import run_folder
@@ -36,7 +36,7 @@ def configure(values: Mapping[str, Any], host: Host) -> TrainConfig:
     return config
 
 
-def check(config: TrainConfig, host: Host) -> Preparation:
+def check(config: TrainConfig, host: Host) -> PreparedRun:
     """Everything that can be said before a run; `InputError` with all problems. Writes nothing.
 
     A size of 0 becomes the one that the model was made for, a clip skip of 0 the one that is set.
@@ -47,19 +47,20 @@ def check(config: TrainConfig, host: Host) -> Preparation:
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     files = [name for name in there if name.lower().endswith(run_folder.PLAIN_SUFFIXES)]
     try:
-        preparation = prepare(config, host.lexicon, host.known_words(), files=files)
+        prepared = prepare(config, host.token_table, host.known_words(), files=files)
     except InputError as error:
         raise InputError([*error.problems, *problems]) from error
     if problems:
         raise InputError(problems)
-    return replace(preparation, notices=(*host.circumstances, *preparation.notices))
+    return replace(prepared, notices=(*host.model_notes, *prepared.notices))
 
 
 def _sampling_problems(config: TrainConfig, host: Host) -> list[str]:
     if not config.preview_every:
         return []
     return [
-        f'There is no {ABOUT[name].label.lower()} "{chosen}" ({name}) here. Choose one of {", ".join(known) or "none"}.'
+        f'There is no {SETTINGS[name].label.lower()} "{chosen}" ({name}) here. '
+        f"Choose one of {', '.join(known) or 'none'}."
         for name, chosen, known in (
             ("preview_sampler", config.preview_sampler, host.samplers),
             ("preview_scheduler", config.preview_scheduler, ["", *host.schedulers]),
@@ -76,7 +77,7 @@ def filled_in(config: TrainConfig, host: Host) -> TrainConfig:
     )
 
 
-def resumption(path: Path, host: Host, changes: Mapping[str, Any] | None = None) -> Preparation | run_folder.Status:
+def prepare_resume(path: Path, host: Host, changes: Mapping[str, Any] | None = None) -> PreparedRun | run_folder.Status:
     """What going on with a run would do, or its status where nothing is left to do. `InputError` with all problems."""
     folder = run_folder.RunFolder(path)
     before = folder.config()
@@ -93,8 +94,8 @@ def resumption(path: Path, host: Host, changes: Mapping[str, Any] | None = None)
     if folder.begins_again:
         return check(config, host)
     state = _kept_state(folder)
-    preparation = prepare(config, host.lexicon, host.known_words(), Beginning(state.values(), state.step))
-    return status if finished and preparation.plan.steps <= state.step else preparation
+    prepared = prepare(config, host.token_table, host.known_words(), InitialVectors(state.values(), state.step))
+    return status if finished and prepared.plan.steps <= state.step else prepared
 
 
 def _kept_state(folder: run_folder.RunFolder) -> State:

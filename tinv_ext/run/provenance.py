@@ -11,44 +11,44 @@ import torch
 
 from tinv_ext import __version__
 from tinv_ext.core.preflight.notices import listed
-from tinv_ext.core.preflight.prepare import Preparation
-from tinv_ext.core.settings import ABOUT
+from tinv_ext.core.preflight.prepare import PreparedRun
+from tinv_ext.core.settings import SETTINGS
 from tinv_ext.hosts.base import Host
 
 # what names places of this machine stays out of the embedding
 _PRIVATE = ("images", "output", "weights", "source", "vae_source")
 # settings that do not touch the vectors
-_BESIDE = {name for name, about in ABOUT.items() if about.group in ("previews", "saving")}
+_BESIDE = {name for name, about in SETTINGS.items() if about.group in ("previews", "saving")}
 _BESIDE |= {"name", "images", "weights", "overwrite", "cache_latents", "evaluate_every", "evaluation_draws", "steps"}
 
 
-def folder_facts(preparation: Preparation, host: Host) -> dict[str, Any]:
+def folder_facts(prepared: PreparedRun, host: Host) -> dict[str, Any]:
     """What the folder of a run keeps beside its settings: `run_facts`, where the model lies, and what computes here."""
     here = {"torch": torch.__version__, "threads": torch.get_num_threads()}
-    return {**run_facts(preparation, host), "model": dict(host.facts), "here": here}
+    return {**run_facts(prepared, host), "model": dict(host.facts), "here": here}
 
 
-def run_facts(preparation: Preparation, host: Host) -> dict[str, Any]:
+def run_facts(prepared: PreparedRun, host: Host) -> dict[str, Any]:
     """What is worth knowing of a run afterwards, without any path of this machine."""
-    settings = {key: value for key, value in preparation.config.to_dict().items() if key not in _PRIVATE}
-    settings["template"] = PureWindowsPath(preparation.config.template).name  # whose \\ and / both part folders
+    settings = {key: value for key, value in prepared.config.to_dict().items() if key not in _PRIVATE}
+    settings["template"] = PureWindowsPath(prepared.config.template).name  # whose \\ and / both part folders
     said = {key: str(settings.pop(key)).strip() for key in ("author", "license")}
-    contents = zip(preparation.survey.pictures, preparation.captions)
+    contents = zip(prepared.scan.pictures, prepared.captions)
     seen = "\n".join(sorted(f"{picture.digest} {caption}" for picture, caption in contents))
     return {
         "made_by": f"tinv_ext {__version__}",
         "model": {key: value for key, value in host.facts.items() if key not in _PRIVATE},
-        "pictures": len(preparation.survey.pictures),
+        "pictures": len(prepared.scan.pictures),
         "dataset": hashlib.sha256(seen.encode()).hexdigest(),
         "settings": settings,
         **{key: value for key, value in said.items() if value},
     }
 
 
-def state_facts(preparation: Preparation, host: Host, device: torch.device) -> dict[str, Any]:
+def state_facts(prepared: PreparedRun, host: Host, device: torch.device) -> dict[str, Any]:
     """What the steps of a run depend on, as JSON can hold it: kept with its state."""
-    contents = zip(preparation.survey.pictures, preparation.captions)
-    settings = {key: value for key, value in preparation.config.to_dict().items() if key not in _BESIDE}
+    contents = zip(prepared.scan.pictures, prepared.captions)
+    settings = {key: value for key, value in prepared.config.to_dict().items() if key not in _BESIDE}
     here = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": device.type}
     return {
         "settings": settings,

@@ -164,7 +164,7 @@ class RunFolder:
         return not self.state.is_file() and (not self.last_status().over or not read_curve(self))
 
     @property
-    def can_go_on(self) -> bool:
+    def can_resume(self) -> bool:
         """Whether the run can be resumed."""
         return self.state.is_file() or self.begins_again
 

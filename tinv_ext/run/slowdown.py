@@ -16,7 +16,7 @@ FACTOR = 3.0
 
 
 @dataclass
-class Pace:
+class SlowdownWatch:
     """Seconds of the steps of one run. `tell` hears once when they take three times as long as at the beginning."""
 
     tell: Callable[[str], None]

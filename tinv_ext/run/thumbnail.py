@@ -18,24 +18,24 @@ MARK = "tinv card"
 """The text by which a card that was drawn here is known from a person's own."""
 
 
-def card_of(file: Path) -> Path:
+def thumbnail_path(file: Path) -> Path:
     """Where the card of the embedding `file` is written."""
     return file.with_name(f"{file.stem}.preview.png")
 
 
-def own_cards(file: Path) -> list[Path]:
+def own_thumbnails(file: Path) -> list[Path]:
     """The pictures that the WebUI would show for the embedding `file` and that were not drawn here."""
     names = [f"{file.stem}{middle}{suffix}" for suffix in SUFFIXES for middle in ("", ".preview")]
     there = [file.with_name(name) for name in names]
     return [path for path in there if path.is_file() and path != file and not _drawn_here(path)]
 
 
-def write_card(source: Path, file: Path) -> Path:
+def write_thumbnail(source: Path, file: Path) -> Path:
     """The picture `source`, a preview with its generation parameters, as the card of the embedding `file`."""
     with Image.open(source) as picture:
         texts = {key: str(value) for key, value in getattr(picture, "text", {}).items()}
-        write_picture(picture.convert("RGB"), card_of(file), {**texts, MARK: source.name})
-    return card_of(file)
+        write_picture(picture.convert("RGB"), thumbnail_path(file), {**texts, MARK: source.name})
+    return thumbnail_path(file)
 
 
 def _drawn_here(path: Path) -> bool:

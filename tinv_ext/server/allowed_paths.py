@@ -9,13 +9,13 @@ from typing import Any
 
 from tinv_ext.core.data.captions import own_templates
 from tinv_ext.core.paths import path_problems
-from tinv_ext.core.settings import ABOUT
+from tinv_ext.core.settings import SETTINGS
 
-Confine = Callable[[Mapping[str, Any]], list[str]]
+PathCheck = Callable[[Mapping[str, Any]], list[str]]
 PATHS = ("images", "weights", "template", "output")  # the settings that name a place
 
 
-def confine_to(roots: Sequence[Path]) -> Confine:
+def allow_only(roots: Sequence[Path]) -> PathCheck:
     """A check of settings: a sentence for each path that lies outside of `roots`, links followed."""
     real = [Path(os.path.realpath(root)) for root in roots]
 
@@ -24,8 +24,8 @@ def confine_to(roots: Sequence[Path]) -> Confine:
         if given["template"].removesuffix(".txt") in own_templates():
             given["template"] = ""
         return [
-            f"{ABOUT[name].label} ({name}) lies outside of the folders that may be used from here. Use a folder below "
-            "the WebUI's data folder, or one that its owner has opened with --tinv-folder."
+            f"{SETTINGS[name].label} ({name}) lies outside of the folders that may be used from here. Use a folder "
+            "below the WebUI's data folder, or one that its owner has opened with --tinv-folder."
             for name, path in given.items()
             if path and not _inside(path, real)
         ]

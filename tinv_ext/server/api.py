@@ -19,18 +19,18 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse
 
 from tinv_ext.core.errors import InputError, TinvError
-from tinv_ext.core.settings import ABOUT, DEFAULTS
+from tinv_ext.core.settings import DEFAULTS, SETTINGS
 
 if TYPE_CHECKING:
-    from tinv_ext.server.allowed_paths import Confine
-    from tinv_ext.server.job_queue import Jobs
+    from tinv_ext.server.allowed_paths import PathCheck
+    from tinv_ext.server.job_queue import JobQueue
 
 ROOT = "/tinv/v1"
 BODY = 64 * 1024  # bytes of settings; a request with more is refused
 
 
 def add_routes(
-    app: FastAPI, jobs: Jobs, changing: bool, credentials: Mapping[str, str] | None, confine: Confine | None
+    app: FastAPI, jobs: JobQueue, changing: bool, credentials: Mapping[str, str] | None, confine: PathCheck | None
 ) -> None:
     """Add the routes to a program's app, those of an earlier load of the extension taken out first."""
     app.router.routes[:] = [route for route in app.router.routes if not getattr(route, "path", "").startswith(ROOT)]
@@ -50,7 +50,7 @@ def add_routes(
 def schema() -> JSONResponse:
     """Every setting with its label, help, limits and default."""
     said = {}
-    for name, about in ABOUT.items():
+    for name, about in SETTINGS.items():
         facts = {
             key: value
             for key, value in asdict(about).items()
@@ -60,7 +60,7 @@ def schema() -> JSONResponse:
     return JSONResponse(said)
 
 
-def _status(jobs: Jobs) -> Callable[..., JSONResponse]:
+def _status(jobs: JobQueue) -> Callable[..., JSONResponse]:
     def status(job: str = "", since: int = 0) -> JSONResponse:
         """The job of this id, or the one being carried out, else the last; the curve after step `since`."""
         try:
@@ -74,7 +74,7 @@ def _status(jobs: Jobs) -> Callable[..., JSONResponse]:
     return status
 
 
-def _picture(jobs: Jobs) -> Callable[..., FileResponse]:
+def _picture(jobs: JobQueue) -> Callable[..., FileResponse]:
     def picture(job: str, index: int) -> FileResponse:
         """A preview of a job, by its place in the list that the status shows."""
         try:
@@ -88,7 +88,7 @@ def _picture(jobs: Jobs) -> Callable[..., FileResponse]:
     return picture
 
 
-def _jobs(jobs: Jobs) -> Callable[[], JSONResponse]:
+def _jobs(jobs: JobQueue) -> Callable[[], JSONResponse]:
     def all_jobs() -> JSONResponse:
         """The jobs since the program was started, oldest first, without their curves."""
         return JSONResponse([{**one.view(since=one.steps), "path": one.file} for one in jobs.all()])
@@ -96,7 +96,7 @@ def _jobs(jobs: Jobs) -> Callable[[], JSONResponse]:
     return all_jobs
 
 
-def _runs(jobs: Jobs, confine: Confine | None) -> Callable[[str], JSONResponse]:
+def _runs(jobs: JobQueue, confine: PathCheck | None) -> Callable[[str], JSONResponse]:
     def runs(output: str = DEFAULTS["output"]) -> JSONResponse:
         """The runs in a log directory, newest first; 422 for a directory that may not be looked into."""
         outside = confine({"output": jobs.placed(output)}) if confine else []
@@ -107,7 +107,7 @@ def _runs(jobs: Jobs, confine: Confine | None) -> Callable[[str], JSONResponse]:
     return runs
 
 
-def _resume(jobs: Jobs, confine: Confine | None) -> Callable[..., Any]:
+def _resume(jobs: JobQueue, confine: PathCheck | None) -> Callable[..., Any]:
     async def resume(request: Request, job: str = "", run: str = "", output: str = DEFAULTS["output"]) -> JSONResponse:
         """Go on with a paused job (`job`), or with a stopped or interrupted run (`run`, settings to change as body)."""
         if bool(job) == bool(run):
@@ -124,7 +124,7 @@ def _resume(jobs: Jobs, confine: Confine | None) -> Callable[..., Any]:
     return resume
 
 
-def _train(jobs: Jobs, confine: Confine | None) -> Callable[[Request], Any]:
+def _train(jobs: JobQueue, confine: PathCheck | None) -> Callable[[Request], Any]:
     async def train(request: Request) -> JSONResponse:
         """Check the settings and queue a run: 202 and the job's id, or 422 and every problem."""
         values = await _body(request)
@@ -133,7 +133,7 @@ def _train(jobs: Jobs, confine: Confine | None) -> Callable[[Request], Any]:
     return train
 
 
-def _check(jobs: Jobs, confine: Confine | None) -> Callable[[Request], Any]:
+def _check(jobs: JobQueue, confine: PathCheck | None) -> Callable[[Request], Any]:
     async def check(request: Request) -> JSONResponse:
         """What a run of these settings would do, or 422 and every problem."""
         values = await _body(request)
@@ -147,7 +147,7 @@ def _check(jobs: Jobs, confine: Confine | None) -> Callable[[Request], Any]:
     return check
 
 
-def _wish(jobs: Jobs, wish: str) -> Callable[[str], JSONResponse]:
+def _wish(jobs: JobQueue, wish: str) -> Callable[[str], JSONResponse]:
     def ask(job: str) -> JSONResponse:
         """Ask this of a job; 422 if it cannot be had."""
         try:

@@ -18,14 +18,14 @@ from typing import Any
 
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.paths import path_given
-from tinv_ext.core.preflight.prepare import Preparation
+from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import DEFAULTS, TrainConfig
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.base import Host
 from tinv_ext.run import dry_run, preflight, run_folder, runner
-from tinv_ext.run.events import Encoded, Evaluated, Event, Noticed, Prepared, Wishes, Wrote
+from tinv_ext.run.events import Encoded, Evaluated, Event, Noticed, Prepared, RunControls, Wrote
 from tinv_ext.run.run_folder import OVER, Status
-from tinv_ext.server.allowed_paths import Confine
+from tinv_ext.server.allowed_paths import PathCheck
 from tinv_ext.server.templates import Templates
 
 log = logging.getLogger(__name__)
@@ -52,14 +52,14 @@ class Job:
     curve: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[tuple[int, float]] = field(default_factory=list)
     previews: list[tuple[int, str]] = field(default_factory=list)
-    wishes: Wishes = field(default_factory=Wishes)
+    controls: RunControls = field(default_factory=RunControls)
     lock: threading.Lock = field(default_factory=threading.Lock)
     _paces: list[tuple[float, int]] = field(default_factory=list)
 
     @property
     def status(self) -> str:
         """The word for how it stands; a stop that was wished is on its way."""
-        return "stopping" if self.wishes.stop.is_set() and not self.now.over else self.now.status
+        return "stopping" if self.controls.stop.is_set() and not self.now.over else self.now.status
 
     @property
     def steps(self) -> int:
@@ -101,7 +101,7 @@ class Job:
         """Take in what the run tells."""
         with self.lock:
             if isinstance(event, Prepared):
-                self.notices += event.preparation.notices
+                self.notices += event.prepared.notices
                 self.folder = str(event.folder.path)
             elif isinstance(event, Status):
                 if event.status != self.now.status:
@@ -129,7 +129,7 @@ class Job:
         self.seconds_left = (now - begun) / (last - first) * (self.now.total - last) if last > first else None
 
 
-class Jobs:
+class JobQueue:
     """The jobs of one host. `host()` gives it when it is needed, so that nothing is touched while the WebUI starts.
 
     A log directory that is not absolute lies below `home`, by default the folder that the program was started in.
@@ -149,7 +149,7 @@ class Jobs:
         """The log directory that is meant by `output`, the usual one if it is empty."""
         return str(self._home / path_given(output or str(DEFAULTS["output"])))
 
-    def check(self, values: Mapping[str, Any], confine: Confine | None = None) -> Preparation:
+    def check(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> PreparedRun:
         """What a run of these settings would do. Forbidden places are told before anything is opened."""
         values = {**values, "output": self.placed(str(values.get("output") or ""))}
         if isinstance(values.get("template"), str):
@@ -160,14 +160,14 @@ class Jobs:
         host = self._host()
         return preflight.check(preflight.configure(values, host), host)
 
-    def examine(self, values: Mapping[str, Any], confine: Confine | None = None) -> Preparation:
+    def examine(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> PreparedRun:
         """As `check`, with a step tried out on the model, unless a run has it."""
         found = self.check(values, confine)
         if any(one.status not in OVER for one in self.all()):
             return replace(found, notices=(*found.notices, "No step was tried out, because a run is at work."))
         return dry_run.examine(found.config, self._host())
 
-    def submit(self, values: Mapping[str, Any], confine: Confine | None = None) -> Job:
+    def submit(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> Job:
         """Check the settings and queue a run of them. `InputError` has every problem, and nothing is queued."""
         config = self.check(values, confine).config
         taken = [one.config.name for one in self.all() if one.status not in OVER and one.config.name == config.name]
@@ -197,10 +197,10 @@ class Jobs:
             at_work = str(folder.path) in here
             said = status.status if at_work or status.over else "interrupted"
             entry = {"id": folder.id, "name": name, "status": said, "steps": status.steps, "total": status.total}
-            found.append({**entry, "can_resume": folder.can_go_on and not at_work, "reason": status.reason})
+            found.append({**entry, "can_resume": folder.can_resume and not at_work, "reason": status.reason})
         return found
 
-    def resume(self, output: str, id: str, changes: Mapping[str, Any], confine: Confine | None = None) -> Job:  # noqa: A002
+    def resume(self, output: str, id: str, changes: Mapping[str, Any], confine: PathCheck | None = None) -> Job:  # noqa: A002
         """Queue the going on of a run of a log directory. `InputError` has every problem, and nothing is queued."""
         place = self.placed(output)
         outside = [*confine({"output": place}), *confine(changes)] if confine else []
@@ -211,7 +211,7 @@ class Jobs:
             raise InputError(f'There is no run "{id}" in the log directory "{output}". Look at the list of runs again.')
         if str(folder.path) in {one.folder for one in self.all() if one.status not in OVER}:
             raise InputError(f'The run "{id}" is at work. If it is paused, resume its job.')
-        found = preflight.resumption(folder.path, self._host(), changes)
+        found = preflight.prepare_resume(folder.path, self._host(), changes)
         if isinstance(found, Status):
             raise InputError(f'The run "{id}" is {found.status}. Give it more steps (steps) to go on.')
         return self._add(Job(uuid.uuid4().hex, found.config, resumes=folder.path, folder=str(folder.path)))
@@ -265,9 +265,9 @@ class Jobs:
             if one.status in OVER:
                 raise InputError(f"The run is over ({one.status}); it cannot {what}.")
             if what == "resume":
-                one.wishes.pause.clear()
+                one.controls.pause.clear()
             else:
-                getattr(one.wishes, what).set()
+                getattr(one.controls, what).set()
             if what == "stop" and one.now.status == "queued":
                 one.now = Status("stopped", one.now.steps, reason="It was stopped before it began.")
         return one
@@ -286,18 +286,18 @@ class Jobs:
                     return
                 one = waiting[0]
                 one.now = replace(one.now, status="preparing")
-            status = self._carry_out(one)
+            status = self._execute(one)
             with self._changed, one.lock:
                 one.now = status
                 self._changed.notify_all()
 
-    def _carry_out(self, one: Job) -> Status:
+    def _execute(self, one: Job) -> Status:
         """The run to its end, however that comes; a failure is a status, and a bug of ours is also printed."""
         try:
             if one.resumes:
                 changes = one.config.to_dict()
-                return runner.resume(one.resumes, self._host(), changes, one.hear, one.wishes)
-            return runner.run(one.config, self._host(), one.hear, one.wishes)
+                return runner.resume(one.resumes, self._host(), changes, one.hear, one.controls)
+            return runner.run(one.config, self._host(), one.hear, one.controls)
         except Exception as error:  # noqa: BLE001 (the end of the thread: nobody above would hear it)
             if not isinstance(error, TinvError):
                 traceback.print_exc()

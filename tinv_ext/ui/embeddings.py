@@ -17,14 +17,14 @@ import gradio as gr
 
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.library.combine import FILLS, MAX_VECTORS
-from tinv_ext.library.convert import FORMAT_NAMES, Wish
-from tinv_ext.library.library import Shelf
+from tinv_ext.library.convert import FORMAT_NAMES, ConvertOptions
+from tinv_ext.library.library import Library
 from tinv_ext.ui import html, library_html
 
 Answer = tuple[Any, ...]
 
 
-def place(shelf: Shelf, opened: gr.Tab) -> None:
+def place(shelf: Library, opened: gr.Tab) -> None:
     """Put it where gradio stands; the list is read when the tab is opened."""
     with gr.Row(elem_id="tinv_shelf"):
         with gr.Column(scale=5):
@@ -48,7 +48,7 @@ def place(shelf: Shelf, opened: gr.Tab) -> None:
 class _Page:
     """What the list shows, and after each action the answer beside it."""
 
-    def __init__(self, shelf: Shelf, outputs: list[Any]) -> None:
+    def __init__(self, shelf: Library, outputs: list[Any]) -> None:
         self.shelf = shelf
         self.outputs = outputs
 
@@ -171,12 +171,12 @@ class _Controls:
         self.convert.click(_converting(shelf), inputs, [self.made, page.outputs[4]])
 
 
-def _converting(shelf: Shelf) -> Callable[..., Answer]:
+def _converting(shelf: Library) -> Callable[..., Answer]:
     def convert(chosen: str, to: str, author: str, licence: str) -> Answer:
         """Files to fetch, made anew each time, and an answer."""
         try:
             folder = Path(tempfile.mkdtemp(dir=_made()))
-            files = shelf.convert(_given(chosen), folder, Wish(to, author=author, license=licence))
+            files = shelf.convert(_given(chosen), folder, ConvertOptions(to, author=author, license=licence))
         except InputError as error:
             return gr.update(value=None, visible=False), html.problems(error.problems)
         except TinvError as error:

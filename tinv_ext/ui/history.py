@@ -8,25 +8,27 @@ from typing import Any
 import gradio as gr
 
 from tinv_ext.core.errors import TinvError
-from tinv_ext.core.settings import ABOUT
-from tinv_ext.server.job_queue import Jobs
+from tinv_ext.core.settings import SETTINGS
+from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.ui import html
 
 CHANGES = ("steps", "learn_rate", "images")  # what people change when they go on; all other settings stay
 _LISTED = 30
 
 
-Confine = Callable[[Any], "Callable[[Mapping[str, Any]], list[str]] | None"]
+PathCheck = Callable[[Any], "Callable[[Mapping[str, Any]], list[str]] | None"]
 
 
-def place(jobs: Jobs, output: gr.components.Component, confine: Confine) -> None:
+def place(jobs: JobQueue, output: gr.components.Component, confine: PathCheck) -> None:
     """Put it where gradio stands. `output` is the control of the log directory."""
     with gr.Accordion("Runs", open=False, elem_id="tinv_runs"):
         with gr.Row():
             run = gr.Dropdown([], label="Run to go on with", elem_id="tinv_run")
             look = gr.Button("List runs", elem_id="tinv_list_runs")
         changes = [
-            gr.Textbox("", label=f"{ABOUT[name].label} from now on", placeholder="as before", elem_id=f"tinv_on_{name}")
+            gr.Textbox(
+                "", label=f"{SETTINGS[name].label} from now on", placeholder="as before", elem_id=f"tinv_on_{name}"
+            )
             for name in CHANGES
         ]
         go_on = gr.Button("Go on with this run", elem_id="tinv_go_on")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from tinv_ext.core.preflight.prepare import Preparation
+from tinv_ext.core.preflight.prepare import PreparedRun
 
 
 def problems(sentences: Sequence[str]) -> str:
@@ -24,7 +24,7 @@ def said(text: str) -> str:
     return f'<div class="tinv-said">{escape(text)}</div>'
 
 
-def checked(found: Preparation) -> str:
+def checked(found: PreparedRun) -> str:
     """The plan, the pictures, and ten prompts with the word's places marked."""
     return (
         f'<div class="tinv-said"><b>Ready to train.</b>{_list(found.notices)}</div>'
@@ -39,12 +39,12 @@ def _list(sentences: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "</ul>"
 
 
-def _pictures(found: Preparation) -> str:
+def _pictures(found: PreparedRun) -> str:
     rows = [
         _row(picture.path.name, f"{picture.width}×{picture.height}", caption, _length(found, index), *picture.remarks)
-        for index, (picture, caption) in enumerate(zip(found.survey.pictures, found.captions))
+        for index, (picture, caption) in enumerate(zip(found.scan.pictures, found.captions))
     ]
-    out = [_row(path.name, "", "", "", f"left out: it {reason}") for path, reason in found.survey.skipped]
+    out = [_row(path.name, "", "", "", f"left out: it {reason}") for path, reason in found.scan.skipped]
     rows += [row.replace("<tr>", '<tr class="tinv-out">', 1) for row in out]
     head = "<tr><th>picture</th><th>size</th><th>caption</th><th>tokens</th><th></th></tr>"
     return f'<div class="tinv-table"><table>{head}{"".join(rows)}</table></div>'
@@ -55,11 +55,11 @@ def _row(name: str, size: str, caption: str, tokens: str, *remarks: str) -> str:
     return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 
-def _length(found: Preparation, index: int) -> str:
+def _length(found: PreparedRun, index: int) -> str:
     return str(found.tokens(index)) if index < _COUNTED else ""
 
 
-def _prompts(found: Preparation) -> str:
+def _prompts(found: PreparedRun) -> str:
     lines = []
     for text in found.prompts(10):
         prompt = found.reader.read(text)

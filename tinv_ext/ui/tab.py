@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 
 from tinv_ext.core.errors import TinvError
-from tinv_ext.core.settings import ABOUT, DEFAULTS, GROUPS
-from tinv_ext.server.job_queue import Jobs
+from tinv_ext.core.settings import DEFAULTS, GROUPS, SETTINGS
+from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.ui import history, html, lines, txt2img
 from tinv_ext.ui.widgets import widget
 
@@ -40,7 +40,7 @@ class Around:
 
 
 def build(
-    jobs: Jobs, confine: Callable[[Any], Check | None] = lambda request: None, around: Around | None = None
+    jobs: JobQueue, confine: Callable[[Any], Check | None] = lambda request: None, around: Around | None = None
 ) -> gr.Blocks:
     """The whole tab. `confine(request)` gives the check of paths for whoever asks, or None where all may be used."""
     around = around or Around()
@@ -68,7 +68,7 @@ def build(
         with gr.Column(scale=5):
             gr.HTML('<div id="tinv_live"></div>')
             with gr.Row():
-                wishes = {what: gr.Button(title, elem_id=f"tinv_{what}") for what, title in BUTTONS.items()}
+                controls = {what: gr.Button(title, elem_id=f"tinv_{what}") for what, title in BUTTONS.items()}
             reply = gr.HTML(elem_id="tinv_reply")
             history.place(jobs, controls["output"], confine)
         inputs = set(controls.values())
@@ -87,13 +87,13 @@ def build(
 
         train.click(on_train, inputs=inputs, outputs=[answer])
         check.click(on_check, inputs=inputs, outputs=[answer])
-        for what, button in wishes.items():
+        for what, button in controls.items():
             button.click(_wish(jobs, what), inputs=[], outputs=[reply])
     return blocks
 
 
 def _rest(group: str) -> list[str]:
-    return [name for name, about in ABOUT.items() if about.group == group and name not in FIRST]
+    return [name for name, about in SETTINGS.items() if about.group == group and name not in FIRST]
 
 
 def _rows(names: Sequence[str]) -> list[list[str]]:
@@ -115,7 +115,7 @@ def _told(act: Callable[[], str]) -> str:
         return html.problems(getattr(error, "problems", [str(error)]))
 
 
-def _wish(jobs: Jobs, what: str) -> Callable[[], str]:
+def _wish(jobs: JobQueue, what: str) -> Callable[[], str]:
     def ask() -> str:
         one = jobs.current()
         if one is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from tinv_ext.core.settings import ABOUT, DEFAULTS
+from tinv_ext.core.settings import DEFAULTS, SETTINGS
 
 LONG = ("preview_prompt",)  # texts with more than one line
 _SLIDER = 150  # numbers up to this, and those with a step of their own, are sliders
@@ -15,7 +15,7 @@ _SLIDER = 150  # numbers up to this, and those with a step of their own, are sli
 
 def widget(name: str, value: Any = None, choices: Sequence[str] = ()) -> gr.components.Component:
     """The control of one setting; `value` stands in for the default. `choices` are offered, and others may be typed."""
-    about, default = ABOUT[name], DEFAULTS[name]
+    about, default = SETTINGS[name], DEFAULTS[name]
     value = default if value is None else value
     shared = {"label": about.label, "value": value, "elem_id": f"tinv_{name}"}
     if choices:

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from tests.core.fake import Fake, beginning, dataset, examples
+from tests.core.fake import Fake, dataset, examples, initial
 from tinv_ext.core.data.buckets import bucket_sizes, nearest
 from tinv_ext.core.data.dataset import Example
-from tinv_ext.core.data.images import framing, survey, whole
+from tinv_ext.core.data.images import scan_images, size_conditioning_of, uncropped
 from tinv_ext.core.data.latents import EncodeRules, LatentDistribution, encode_pictures
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.core.training.evaluation import evaluate, make_probe
+from tinv_ext.core.training.evaluation import evaluate, make_eval_set
 from tinv_ext.core.training.losses import denoising_losses
 
 SIDES = st.integers(8, 256).map(lambda units: units * 8)
@@ -82,7 +82,7 @@ def test_each_picture_is_encoded_at_its_own_size(tmp_path: Path) -> None:
         noise = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
         Image.fromarray(noise).save(tmp_path / f"{index}.png")
     sizes = bucket_sizes(64, 64, 32)
-    pictures = survey(tmp_path, sizes).pictures
+    pictures = scan_images(tmp_path, sizes).pictures
     asked: list[tuple[int, ...]] = []
 
     def encode(pixels: Tensor) -> LatentDistribution:
@@ -95,9 +95,9 @@ def test_each_picture_is_encoded_at_its_own_size(tmp_path: Path) -> None:
     assert sorted(asked) == [*[(1, 3, 32, 128)] * 2, *[(1, 3, 64, 64)] * 2, (1, 3, 128, 32)]
     assert [tuple(item.latent.mean.shape[1:]) for item in found] == [(8, 8), (4, 16), (8, 8), (16, 4), (4, 16)]
     for item, picture, (width, height) in zip(found, pictures, shapes):
-        assert item.framing == framing(picture, *rules.size_of(picture))
-        assert item.framing.original == (height, width)
-        assert item.framing.target == (item.latent.mean.shape[1] * 8, item.latent.mean.shape[2] * 8)
+        assert item.size_cond == size_conditioning_of(picture, *rules.size_of(picture))
+        assert item.size_cond.original == (height, width)
+        assert item.size_cond.target == (item.latent.mean.shape[1] * 8, item.latent.mean.shape[2] * 8)
     encode_pictures(pictures, rules, encode, tmp_path / "cache")
     assert len(asked) == 5
 
@@ -113,7 +113,7 @@ def of_shapes(counts: dict[tuple[int, int], int]) -> list[Example]:
             f"{index}.png",
             LatentDistribution(torch.full((4, *shape), float(index)), torch.zeros(4, *shape)),
             "blue",
-            whole(shape[1] * 8, shape[0] * 8),
+            uncropped(shape[1] * 8, shape[0] * 8),
         )
         for index, shape in enumerate(shapes)
     ]
@@ -123,12 +123,12 @@ def of_shapes(counts: dict[tuple[int, int], int]) -> list[Example]:
 def test_batches_have_one_shape_and_all_pictures_come_equally_often(size: int) -> None:
     """Also a lone picture of its shape, which fills a batch with visits that it then does not make later."""
     pictures = of_shapes({(2, 2): 5, (2, 4): 3, (4, 2): 1})
-    state, data = beginning(), dataset(pictures)
+    state, data = initial(), dataset(pictures)
     seen: Counter[int] = Counter()
     for visits in range(1, 300):
         batch = data.batch(size, state)
-        assert len({tuple(framing.target) for framing in batch.framings}) == 1
-        assert batch.framings[0].target == (batch.latents.shape[2] * 8, batch.latents.shape[3] * 8)
+        assert len({tuple(size_cond.target) for size_cond in batch.size_conds}) == 1
+        assert batch.size_conds[0].target == (batch.latents.shape[2] * 8, batch.latents.shape[3] * 8)
         seen.update(int(latent[0, 0, 0]) for latent in batch.latents)
         assert sum(seen.values()) == visits * size
     assert max(seen[index] for index in range(9)) - min(seen[index] for index in range(9)) <= size + 1
@@ -137,8 +137,8 @@ def test_batches_have_one_shape_and_all_pictures_come_equally_often(size: int) -
 
 def test_one_shape_is_drawn_as_it_was_before_there_were_buckets() -> None:
     """The next of the order, which is filled up by whole rounds."""
-    state, data = beginning(), dataset(examples(5), "deterministic")
-    again = beginning()
+    state, data = initial(), dataset(examples(5), "deterministic")
+    again = initial()
     order: list[int] = []
     for _ in range(7):
         while len(order) < 3:
@@ -153,7 +153,7 @@ def test_a_probe_measures_all_shapes() -> None:
     pictures = of_shapes({(2, 2): 3, (2, 4): 2})
     model, reader = Fake(), dataset().reader
     prompts = [reader.read(f"it, {index}") for index in range(5)]
-    probe = make_probe(pictures, prompts, model.noise, draws=2, seed=2)
+    probe = make_eval_set(pictures, prompts, model.noise, draws=2, seed=2)
     assert [tuple(batch.latents.shape) for batch in probe.batches] == [(6, 4, 2, 2), (4, 4, 2, 4)]
     assert sorted(torch.cat(probe.timesteps).tolist()) == list(range(50, 1000, 100))
     words = {"it": {"clip_l": torch.full((2, 6), 0.2)}}
@@ -169,5 +169,5 @@ def test_a_probe_measures_all_shapes() -> None:
 def test_opacity_weights_of_each_shape_stack() -> None:
     """A batch of one shape has weights of that shape."""
     pictures = [replace(item, weights=torch.ones(1, *item.latent.mean.shape[1:])) for item in of_shapes({(2, 4): 2})]
-    batch = dataset([*pictures, *of_shapes({(4, 4): 2})]).batch(2, beginning())
+    batch = dataset([*pictures, *of_shapes({(4, 4): 2})]).batch(2, initial())
     assert batch.weights is None or batch.weights.shape == (2, 1, 2, 4)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tests.core.fake import beginning, dataset, examples
+from tests.core.fake import dataset, examples, initial
 
 
 def visits(sampling: str, seed: int = 5) -> list[Tensor]:
     """The latent of a lone picture at three visits."""
-    state, data = beginning(seed), dataset(examples(1), sampling)
+    state, data = initial(seed), dataset(examples(1), sampling)
     return [data.batch(1, state).latents[0] for _ in range(3)]
 
 
@@ -39,7 +39,7 @@ def test_random_sampling_draws_at_each_visit() -> None:
 
 def test_every_picture_comes_once_before_any_comes_again() -> None:
     """Over five pictures, batches of two: each round of five visits has all five, in orders that differ."""
-    state, data = beginning(), dataset(sampling="deterministic")
+    state, data = initial(), dataset(sampling="deterministic")
     means = [example.latent.mean for example in data.examples]
     latents = [latent for _ in range(10) for latent in data.batch(2, state).latents]
     seen = [next(i for i, mean in enumerate(means) if torch.equal(mean, latent)) for latent in latents]

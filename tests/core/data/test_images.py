@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tinv_ext.core.data.images import Framing, Picture, framing, load, survey
+from tinv_ext.core.data.images import SizeConditioning, TrainingImage, load, scan_images, size_conditioning_of
 from tinv_ext.core.errors import InputError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -34,9 +34,9 @@ def halves(left: Any, right: Any, mode: str = "RGB", size: tuple[int, int] = (64
     return image
 
 
-def only(folder: Path, size: int = 64) -> Picture:
+def only(folder: Path, size: int = 64) -> TrainingImage:
     """The one picture of a folder."""
-    (picture,) = survey(folder, [(size, size)]).pictures
+    (picture,) = scan_images(folder, [(size, size)]).pictures
     return picture
 
 
@@ -197,7 +197,7 @@ def test_what_cannot_be_used_is_listed_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     save(tmp_path / "folder.png" / "below.png", NOISE)
     save(tmp_path / "good.png", NOISE)
-    found = survey(tmp_path, [(64, 64)])
+    found = scan_images(tmp_path, [(64, 64)])
     assert [picture.path.name for picture in found.pictures] == ["good.png"]
     reasons = {path.name: reason for path, reason in found.skipped}
     assert reasons.keys() == {name for name, _, _ in UNUSABLE}
@@ -209,7 +209,7 @@ def test_a_decompression_bomb_is_left_out(tmp_path: Path, monkeypatch: pytest.Mo
     save(tmp_path / "good.png", NOISE)
     save(tmp_path / "huge.png", Image.new("1", (3000, 2000)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4_000_000)
-    (reason,) = [reason for _, reason in survey(tmp_path, [(64, 64)]).skipped]
+    (reason,) = [reason for _, reason in scan_images(tmp_path, [(64, 64)]).skipped]
     assert reason == "has more than 4 million pixels; save it again at a smaller size"
 
 
@@ -225,7 +225,7 @@ def test_a_folder_without_a_usable_picture_is_refused(tmp_path: Path) -> None:
         ("bad", "No picture in .*bad.* can be used. a.png: is not a picture that Pillow can read. Put pictures"),
     ):
         with pytest.raises(InputError, match=says):
-            survey(tmp_path / place, [(64, 64)])
+            scan_images(tmp_path / place, [(64, 64)])
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
@@ -233,10 +233,10 @@ def test_what_may_not_be_read_is_told_on_disk(tmp_path: Path) -> None:
     """A picture is listed with the reason; a folder is refused."""
     save(tmp_path / "good.png", NOISE)
     save(tmp_path / "locked.png", NOISE).chmod(0)
-    assert "Permission denied" in survey(tmp_path, [(64, 64)]).skipped[0][1]
+    assert "Permission denied" in scan_images(tmp_path, [(64, 64)]).skipped[0][1]
     tmp_path.chmod(0)
     with pytest.raises(InputError, match="Check its permissions"):
-        survey(tmp_path, [(64, 64)])
+        scan_images(tmp_path, [(64, 64)])
     tmp_path.chmod(0o700)
 
 
@@ -252,7 +252,7 @@ def test_what_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
         return real(path)
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    (skipped,) = survey(tmp_path, [(64, 64)]).skipped
+    (skipped,) = scan_images(tmp_path, [(64, 64)]).skipped
     assert (skipped[0].name, skipped[1]) == ("locked.png", "cannot be read (Permission denied)")
 
 
@@ -270,7 +270,7 @@ def test_any_name_will_do(tmp_path: Path) -> None:
     names = ["A (1).png", "b [x].png", "c 'd' \"e\".PNG", "é.png", "第一张 猫.png"]
     for name in names:
         save(tmp_path / name, Image.new("RGB", (64, 64), (len(name), 0, 0)))
-    assert [picture.path.name for picture in survey(tmp_path, [(64, 64)]).pictures] == names
+    assert [picture.path.name for picture in scan_images(tmp_path, [(64, 64)]).pictures] == names
 
 
 def test_duplicates_and_enlarged_pictures_are_remarked(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_duplicates_and_enlarged_pictures_are_remarked(tmp_path: Path) -> None:
     save(tmp_path / "a.png", NOISE)
     save(tmp_path / "b.png", NOISE)
     save(tmp_path / "c.png", NOISE.crop((0, 0, 32, 32)))
-    remarks = [picture.remarks for picture in survey(tmp_path, [(64, 64)]).pictures]
+    remarks = [picture.remarks for picture in scan_images(tmp_path, [(64, 64)]).pictures]
     assert remarks == [(), ("is the same picture as a.png",), ("32×32 is enlarged 2.0 times",)]
 
 
@@ -315,13 +315,13 @@ def test_a_framing_says_what_was_cut(
     rows = np.tile(np.arange(size[1], dtype=np.uint8)[:, None], (1, size[0]))
     save(tmp_path / "a.png", Image.fromarray(np.stack([rows, columns, rows], 2)))
     picture = only(tmp_path)
-    found = framing(picture, *target)
-    assert found == Framing((size[1], size[0]), crop, (target[1], target[0]))
+    found = size_conditioning_of(picture, *target)
+    assert found == SizeConditioning((size[1], size[0]), crop, (target[1], target[0]))
     assert found.numbers == (size[1], size[0], *crop, target[1], target[0])
     scale = max(target[0] / size[0], target[1] / size[1])
     first = (load(picture, *target)[0][:2, 0, 0] + 1) * 127.5  # row and column of the picture that came to the corner
     assert first.tolist() == pytest.approx([crop[0] / scale, crop[1] / scale], abs=1.5)
-    assert framing(picture, *target, stretch=True).crop == (0, 0)
+    assert size_conditioning_of(picture, *target, stretch=True).crop == (0, 0)
 
 
 def test_a_picture_of_the_right_size_is_not_touched(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from tinv_ext.core.data.dataset import opacity_weights
-from tinv_ext.core.data.images import Picture, survey
-from tinv_ext.core.data.latents import EncodeRules, LatentDistribution, LatentPicture, encode_pictures
+from tinv_ext.core.data.images import TrainingImage, scan_images
+from tinv_ext.core.data.latents import EncodedImage, EncodeRules, LatentDistribution, encode_pictures
 from tinv_ext.core.errors import NumericError
 
 RULES = EncodeRules(((64, 64),), False, "vae one")
@@ -32,7 +32,7 @@ class Encoder:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> tuple[Picture, ...]:
+def pictures(tmp_path: Path) -> tuple[TrainingImage, ...]:
     """Five pictures, the last transparent on its right half, and a copy of the first."""
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -43,10 +43,10 @@ def pictures(tmp_path: Path) -> tuple[Picture, ...]:
             image.putalpha(Image.fromarray(np.repeat([[255] * 32 + [0] * 32], 64, 0).astype(np.uint8)))
         image.save(folder / f"{index}.png")
     (folder / "copy.png").write_bytes((folder / "0.png").read_bytes())
-    return survey(folder, [(64, 64)]).pictures
+    return scan_images(folder, [(64, 64)]).pictures
 
 
-def same(one: list[LatentPicture], other: list[LatentPicture]) -> bool:
+def same(one: list[EncodedImage], other: list[EncodedImage]) -> bool:
     """Whether all latents and opacities are bit for bit alike."""
     return all(
         torch.equal(a.latent.mean, b.latent.mean)
@@ -58,7 +58,7 @@ def same(one: list[LatentPicture], other: list[LatentPicture]) -> bool:
     )
 
 
-def test_a_second_run_encodes_nothing(pictures: tuple[Picture, ...], tmp_path: Path) -> None:
+def test_a_second_run_encodes_nothing(pictures: tuple[TrainingImage, ...], tmp_path: Path) -> None:
     """What was kept is bit for bit what was encoded; equal files are encoded once, each by itself."""
     encoder, reports = Encoder(), []
     first = encode_pictures(pictures, RULES, encoder, tmp_path / "cache", lambda *done: reports.append(done))
@@ -72,7 +72,7 @@ def test_a_second_run_encodes_nothing(pictures: tuple[Picture, ...], tmp_path: P
     assert [picture.opacity is not None for picture in first] == [False] * 4 + [True, False]
 
 
-def test_without_a_cache_nothing_is_written(pictures: tuple[Picture, ...], tmp_path: Path) -> None:
+def test_without_a_cache_nothing_is_written(pictures: tuple[TrainingImage, ...], tmp_path: Path) -> None:
     """And the latents are the same."""
     kept = encode_pictures(pictures, RULES, Encoder(), tmp_path / "cache")
     before = sorted(tmp_path.rglob("*"))
@@ -85,7 +85,9 @@ def test_without_a_cache_nothing_is_written(pictures: tuple[Picture, ...], tmp_p
     [{"sizes": [(128, 64)]}, {"sizes": [(64, 128)]}, {"stretch": True}, {"vae_digest": "vae two"}],
     ids=lambda c: next(iter(c)),
 )
-def test_other_rules_encode_again(pictures: tuple[Picture, ...], tmp_path: Path, change: dict[str, object]) -> None:
+def test_other_rules_encode_again(
+    pictures: tuple[TrainingImage, ...], tmp_path: Path, change: dict[str, object]
+) -> None:
     """Another size, another fit, another VAE; the old latents stay for the next run with the old rules."""
     encode_pictures(pictures, RULES, Encoder(), tmp_path)
     other, old = Encoder(), Encoder()
@@ -94,19 +96,21 @@ def test_other_rules_encode_again(pictures: tuple[Picture, ...], tmp_path: Path,
     assert (sum(other.calls), sum(old.calls)) == (5, 0)
 
 
-def test_latents_go_by_content_not_by_name(pictures: tuple[Picture, ...], tmp_path: Path) -> None:
+def test_latents_go_by_content_not_by_name(pictures: tuple[TrainingImage, ...], tmp_path: Path) -> None:
     """A renamed picture is known, a changed one is encoded again."""
     encode_pictures(pictures, RULES, Encoder(), tmp_path)
     folder = pictures[0].path.parent
     (folder / "0.png").rename(folder / "renamed.png")
     Image.new("RGB", (64, 64)).save(folder / "1.png")
     encoder = Encoder()
-    encode_pictures(survey(folder, [(64, 64)]).pictures, RULES, encoder, tmp_path)
+    encode_pictures(scan_images(folder, [(64, 64)]).pictures, RULES, encoder, tmp_path)
     assert encoder.calls == [1]
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 300, None], ids=["empty", "nonsense", "cut"])
-def test_a_damaged_file_is_made_again(pictures: tuple[Picture, ...], tmp_path: Path, damage: bytes | None) -> None:
+def test_a_damaged_file_is_made_again(
+    pictures: tuple[TrainingImage, ...], tmp_path: Path, damage: bytes | None
+) -> None:
     """Nobody has to know; afterwards it is whole."""
     first = encode_pictures(pictures, RULES, Encoder(), tmp_path / "cache")
     for path in (tmp_path / "cache").rglob("*.safetensors"):
@@ -117,7 +121,7 @@ def test_a_damaged_file_is_made_again(pictures: tuple[Picture, ...], tmp_path: P
     assert (sum(mended.calls), sum(after.calls)) == (5, 0)
 
 
-def test_a_vae_that_breaks_is_told_with_the_picture(pictures: tuple[Picture, ...], tmp_path: Path) -> None:
+def test_a_vae_that_breaks_is_told_with_the_picture(pictures: tuple[TrainingImage, ...], tmp_path: Path) -> None:
     """Not a number: which picture, what to do; nothing of it is kept."""
 
     encoder = Encoder()
@@ -137,7 +141,7 @@ def test_a_sample_is_mean_and_noise() -> None:
     assert latent.sample(torch.tensor([2.0, 9.0])).tolist() == [2.0, 2.0]
 
 
-def test_weights_of_an_opacity_average_one(pictures: tuple[Picture, ...]) -> None:
+def test_weights_of_an_opacity_average_one(pictures: tuple[TrainingImage, ...]) -> None:
     """By hand: half clear is 2 and 0; opaque is 1 exactly; wholly clear counts everywhere. Columns stay columns."""
     half = encode_pictures(pictures, RULES, Encoder(), None)[4].opacity
     assert half is not None

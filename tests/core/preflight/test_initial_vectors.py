@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import SmallLexicon
+from tests.conftest import SmallTokenTable
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import write_embedding
@@ -16,47 +16,47 @@ from tinv_ext.core.preflight.initial_vectors import from_file, from_text, unfit
 FIVE = "a photo of a cat"
 
 
-def tokens(lexicon: SmallLexicon, text: str, count: int) -> list[int]:
+def tokens(token_table: SmallTokenTable, text: str, count: int) -> list[int]:
     """Which token each vector is: the small lexicon's vectors begin with the token's id."""
-    vectors = from_text(text, count, lexicon).vectors["clip_l"]
+    vectors = from_text(text, count, token_table).vectors["clip_l"]
     assert vectors.dtype == torch.float32
     assert vectors.shape[1] == 4
     return [int(value) for value in vectors[:, 0]]
 
 
-def test_a_text_is_stretched_over_its_vectors(lexicon: SmallLexicon) -> None:
+def test_a_text_is_stretched_over_its_vectors(token_table: SmallTokenTable) -> None:
     """Vector i of n is token i·T//n, of T = 5 tokens."""
-    ids = lexicon.tokenizer.ids(FIVE)
+    ids = token_table.tokenizer.ids(FIVE)
     assert len(ids) == 5
     for count in (5, 6, 7, 12, 75):
-        assert tokens(lexicon, FIVE, count) == [ids[index * 5 // count] for index in range(count)]
+        assert tokens(token_table, FIVE, count) == [ids[index * 5 // count] for index in range(count)]
 
 
-def test_tokens_beyond_the_vectors_are_not_looked_at(lexicon: SmallLexicon) -> None:
+def test_tokens_beyond_the_vectors_are_not_looked_at(token_table: SmallTokenTable) -> None:
     """As in the WebUI, whose tokenizer cuts the text after n tokens (measured with transformers 4.30.2 and 5)."""
-    ids = lexicon.tokenizer.ids(FIVE)
-    assert [tokens(lexicon, FIVE, count) for count in (1, 2, 4)] == [ids[:1], ids[:2], ids[:4]]
+    ids = token_table.tokenizer.ids(FIVE)
+    assert [tokens(token_table, FIVE, count) for count in (1, 2, 4)] == [ids[:1], ids[:2], ids[:4]]
 
 
-def test_zero_vectors_means_one_for_each_token(lexicon: SmallLexicon) -> None:
+def test_zero_vectors_means_one_for_each_token(token_table: SmallTokenTable) -> None:
     """At most 75; a longer text is refused with its length."""
-    assert tokens(lexicon, f"  {FIVE} ", 0) == lexicon.tokenizer.ids(FIVE)
-    assert from_text("cat " * 75, 0, lexicon).count == 75
+    assert tokens(token_table, f"  {FIVE} ", 0) == token_table.tokenizer.ids(FIVE)
+    assert from_text("cat " * 75, 0, token_table).count == 75
     with pytest.raises(InputError, match="has 76 tokens; a word can have 75"):
-        from_text("cat " * 76, 0, lexicon)
+        from_text("cat " * 76, 0, token_table)
 
 
 @pytest.mark.parametrize("text", ["", "  "])
-def test_an_empty_text_gives_zeros(lexicon: SmallLexicon, text: str) -> None:
+def test_an_empty_text_gives_zeros(token_table: SmallTokenTable, text: str) -> None:
     """As many as asked for, one at least."""
     for count, expected in ((0, 1), (1, 1), (3, 3)):
-        vectors = from_text(text, count, lexicon).vectors["clip_l"]
+        vectors = from_text(text, count, token_table).vectors["clip_l"]
         assert torch.equal(vectors, torch.zeros(expected, 4))
 
 
-def test_both_encoders_begin_alike(lexicon: SmallLexicon) -> None:
+def test_both_encoders_begin_alike(token_table: SmallTokenTable) -> None:
     """Two widths: the same tokens in each."""
-    double = SmallLexicon(lexicon.tokenizer, {"clip_l": 4, "clip_g": 6})
+    double = SmallTokenTable(token_table.tokenizer, {"clip_l": 4, "clip_g": 6})
     found = from_text("cat dog", 4, double)
     assert {name: tuple(value.shape) for name, value in found.vectors.items()} == {"clip_l": (4, 4), "clip_g": (4, 6)}
     assert torch.equal(found.vectors["clip_l"][:, 0], found.vectors["clip_g"][:, 0])
@@ -70,27 +70,27 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_embedding_goes_on_with_its_step(lexicon: SmallLexicon, file: Path) -> None:
+def test_an_embedding_goes_on_with_its_step(token_table: SmallTokenTable, file: Path) -> None:
     """Its vectors bit for bit, whether or not their number is said."""
     for count in (None, 3):
-        found = from_file(file, count, lexicon)
+        found = from_file(file, count, token_table)
         assert torch.equal(found.vectors["clip_l"], torch.arange(12.0).view(3, 4))
         assert (found.step, found.count) == (70, 3)
 
 
-def test_an_embedding_that_does_not_fit_is_told(lexicon: SmallLexicon, file: Path, tmp_path: Path) -> None:
+def test_an_embedding_that_does_not_fit_is_told(token_table: SmallTokenTable, file: Path, tmp_path: Path) -> None:
     """Another number of vectors, another width, no embedding at all, no file, numbers that are none."""
     with pytest.raises(InputError, match="has 3 vectors, not 5"):
-        from_file(file, 5, lexicon)
+        from_file(file, 5, token_table)
     with pytest.raises(InputError, match=r'"old" has vectors of width 4 \(clip_l\); the model takes 768 \(clip_l\)'):
-        from_file(file, None, SmallLexicon(lexicon.tokenizer, {"clip_l": 768}))
+        from_file(file, None, SmallTokenTable(token_table.tokenizer, {"clip_l": 768}))
     (tmp_path / "text.pt").write_bytes(b"no embedding")
     broken = torch.load(file, weights_only=True)
     broken["string_to_param"]["*"][0, 0] = float("nan")
     torch.save(broken, tmp_path / "nan.pt", _use_new_zipfile_serialization=False)
     for name in ("text.pt", "gone.pt", "nan.pt"):
         with pytest.raises(InputError, match=f"embedding to start from cannot be used: .*{name}|'nan' holds NaN"):
-            from_file(tmp_path / name, None, lexicon)
+            from_file(tmp_path / name, None, token_table)
 
 
 def test_widths_decide_what_fits() -> None:

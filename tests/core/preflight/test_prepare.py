@@ -10,16 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.conftest import SmallLexicon
+from tests.conftest import SmallTokenTable
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import write_embedding
-from tinv_ext.core.preflight.initial_vectors import Beginning
-from tinv_ext.core.preflight.prepare import Preparation, prepare
+from tinv_ext.core.preflight.initial_vectors import InitialVectors
+from tinv_ext.core.preflight.prepare import PreparedRun, prepare
 from tinv_ext.core.prompts.reader import Word
 from tinv_ext.core.settings import TrainConfig
 
-Prepare = Callable[..., Preparation]
+Prepare = Callable[..., PreparedRun]
 CAPTIONS = {"a": "a cat, sitting", "b": "a cat, zworble", "第三": "a (cat:1.4) [x]"}
 
 
@@ -35,14 +35,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ready(folder: Path, lexicon: SmallLexicon) -> Prepare:
+def ready(folder: Path, token_table: SmallTokenTable) -> Prepare:
     """`prepare` with settings that are right, but for those given."""
 
     def make(
-        known: Sequence[Word] = (), standing: Beginning | None = None, files: Any = (), **given: Any
-    ) -> Preparation:
+        known: Sequence[Word] = (), reporter: InitialVectors | None = None, files: Any = (), **given: Any
+    ) -> PreparedRun:
         values = {"name": "zworble", "images": str(folder), "width": 64, "height": 64, "steps": 100, **given}
-        return prepare(TrainConfig(**values), lexicon, known, standing, files)
+        return prepare(TrainConfig(**values), token_table, known, reporter, files)
 
     return make
 
@@ -54,16 +54,16 @@ def told(ready: Prepare, **given: Any) -> tuple[str, ...]:
     return caught.value.problems
 
 
-def word(lexicon: SmallLexicon, name: str, count: int = 1) -> Word:
+def word(token_table: SmallTokenTable, name: str, count: int = 1) -> Word:
     """A known embedding."""
-    return Word(name, tuple(lexicon.tokenizer.ids(name)), count)
+    return Word(name, tuple(token_table.tokenizer.ids(name)), count)
 
 
 def test_what_is_right_is_ready(ready: Prepare, folder: Path) -> None:
     """Pictures with their captions, prompts, vectors, and the plan; the one notice is the plan."""
     found = ready(vectors=3, batch_size=2, accumulate=3)
     assert found.captions == tuple(CAPTIONS.values())
-    assert found.beginning.count == 3
+    assert found.initial.count == 3
     assert (found.plan.steps, found.plan.batch_size, found.plan.accumulate) == (100, 2, 3)
     assert found.notices == ("100 steps, each of 6 pictures: 600 pictures seen, each about 200 times.",)
     assert found.prompts(2) == ["a photo of zworble", "a picture of zworble"]
@@ -73,7 +73,7 @@ def test_what_is_right_is_ready(ready: Prepare, folder: Path) -> None:
 @pytest.mark.parametrize("around", ['"{}"', "'{}'", "  {} ", '"{}" '])
 def test_a_pasted_path_means_the_folder(ready: Prepare, folder: Path, around: str) -> None:
     """Quotes and blanks around it are what Explorer and terminals put there."""
-    assert ready(images=around.format(folder)).survey.folder == folder
+    assert ready(images=around.format(folder)).scan.folder == folder
 
 
 def test_nothing_is_written(ready: Prepare, tmp_path: Path) -> None:
@@ -144,41 +144,42 @@ def test_a_word_of_the_vocabulary_is_refused(ready: Prepare, name: str) -> None:
     assert f'such as "{name}-1"' in said
 
 
-def test_a_taken_name_is_refused_unless_it_may_be_replaced(ready: Prepare, lexicon: SmallLexicon) -> None:
+def test_a_taken_name_is_refused_unless_it_may_be_replaced(ready: Prepare, token_table: SmallTokenTable) -> None:
     """Whatever its case; with overwrite, and in a run that goes on, it may be."""
-    known = [word(lexicon, "ZWORBLE", 4)]
+    known = [word(token_table, "ZWORBLE", 4)]
     (said,) = told(ready, known=known)
     assert said.startswith('There is already an embedding "ZWORBLE"')
     assert "set overwrite" in said
     assert ready(known=known, overwrite=True).reader.read("zworble").length == 1
-    standing = Beginning({"clip_l": torch.zeros(2, 4)}, 5)
-    assert ready(known=known, standing=standing).beginning == standing
+    reporter = InitialVectors({"clip_l": torch.zeros(2, 4)}, 5)
+    assert ready(known=known, reporter=reporter).initial == reporter
 
 
-def test_a_file_that_the_model_cannot_use_is_not_replaced_unasked(ready: Prepare, lexicon: SmallLexicon) -> None:
+def test_a_file_that_the_model_cannot_use_is_not_replaced_unasked(ready: Prepare, token_table: SmallTokenTable) -> None:
     """An SDXL embedding of the name lies there, which an SD1 model does not know."""
     (said,) = told(ready, files=["other.pt", "Zworble.safetensors"])
     assert said.startswith('There is already a file "Zworble.safetensors" among the embeddings')
     ready(files=["Zworble.safetensors"], overwrite=True)
-    assert len(told(ready, files=["zworble.pt"], known=[word(lexicon, "zworble")])) == 1
+    assert len(told(ready, files=["zworble.pt"], known=[word(token_table, "zworble")])) == 1
 
 
-def test_a_name_with_the_tokens_of_another_is_refused(ready: Prepare, lexicon: SmallLexicon) -> None:
+def test_a_name_with_the_tokens_of_another_is_refused(ready: Prepare, token_table: SmallTokenTable) -> None:
     """A prompt could not tell them apart."""
-    assert word(lexicon, "zworble 7").ids == word(lexicon, "zworble7").ids
-    (said,) = told(ready, name="zworble7", known=[word(lexicon, "zworble 7")])
+    assert word(token_table, "zworble 7").ids == word(token_table, "zworble7").ids
+    (said,) = told(ready, name="zworble7", known=[word(token_table, "zworble 7")])
     assert 'has the same token ids as the embedding "zworble 7"' in said
     assert (
-        "has the same token ids" in told(ready, name="zworble7", overwrite=True, known=[word(lexicon, "zworble 7")])[0]
+        "has the same token ids"
+        in told(ready, name="zworble7", overwrite=True, known=[word(token_table, "zworble 7")])[0]
     )
 
 
 @pytest.mark.parametrize("name, other", [("zworble", "zworble-two"), ("zworble-two", "zworble")])
 def test_a_name_that_begins_like_another_is_noticed(
-    ready: Prepare, lexicon: SmallLexicon, name: str, other: str
+    ready: Prepare, token_table: SmallTokenTable, name: str, other: str
 ) -> None:
     """Either way round; another beginning is nothing."""
-    notices = ready(name=name, known=[word(lexicon, other), word(lexicon, "two-zworble")]).notices
+    notices = ready(name=name, known=[word(token_table, other), word(token_table, "two-zworble")]).notices
     assert f'"{name}" and the embedding "{other}" begin alike' in notices[0]
     assert len(notices) == 2
 
@@ -239,7 +240,7 @@ def test_steps_count_from_the_beginning_of_the_embedding(ready: Prepare, tmp_pat
     """It has 70: 100 leaves 30; 70 is nothing to do."""
     weights = embedding(tmp_path / "old.pt")
     found = ready(weights=f'"{weights}"')
-    assert (found.beginning.step, found.beginning.count, found.plan.steps) == (70, 2, 100)
+    assert (found.initial.step, found.initial.count, found.plan.steps) == (70, 2, 100)
     assert found.notices == ("30 steps, each of 1 picture: 30 pictures seen, each about 10 times.",)
     assert (
         "it has 70 steps already and the run would end at 70. Set more than 70"
@@ -257,9 +258,9 @@ def test_weights_of_another_width_are_refused(ready: Prepare, tmp_path: Path) ->
 
 def test_a_run_that_only_lacks_its_file_may_go_on(ready: Prepare) -> None:
     """It stands at its last step; further back than it stands it cannot end."""
-    standing = Beginning({"clip_l": torch.zeros(2, 4)}, 100)
-    assert ready(standing=standing).plan.steps == 100
-    assert "it has 100 steps already" in told(ready, standing=standing, steps=99)[0]
+    reporter = InitialVectors({"clip_l": torch.zeros(2, 4)}, 100)
+    assert ready(reporter=reporter).plan.steps == 100
+    assert "it has 100 steps already" in told(ready, reporter=reporter, steps=99)[0]
 
 
 def test_previews_without_a_prompt_are_told(ready: Prepare) -> None:

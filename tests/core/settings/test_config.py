@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.settings import ABOUT, DEFAULTS, GROUPS, TrainConfig
+from tinv_ext.core.settings import DEFAULTS, GROUPS, SETTINGS, TrainConfig
 
-NUMBERS = [name for name, about in ABOUT.items() if about.minimum is not None]
+NUMBERS = [name for name, about in SETTINGS.items() if about.minimum is not None]
 
 
 def of(name: str) -> st.SearchStrategy[Any]:
     """Values that a setting takes."""
-    about, default = ABOUT[name], DEFAULTS[name]
+    about, default = SETTINGS[name], DEFAULTS[name]
     if isinstance(default, bool):
         return st.booleans()
     if about.choices:
@@ -48,7 +48,7 @@ def problems(**values: Any) -> list[str]:
 @pytest.mark.parametrize("name", NUMBERS)
 def test_every_number_has_both_limits(name: str) -> None:
     """At its limits a value is taken, one beyond is refused with the limit in plain digits."""
-    about = ABOUT[name]
+    about = SETTINGS[name]
     assert about.minimum is not None
     assert about.maximum is not None
     step = about.multiple or 1
@@ -61,18 +61,18 @@ def test_every_number_has_both_limits(name: str) -> None:
         assert (str(limit) if isinstance(limit, int) else f"{limit:g}") in said
 
 
-@pytest.mark.parametrize("name", [name for name, about in ABOUT.items() if about.multiple])
+@pytest.mark.parametrize("name", [name for name, about in SETTINGS.items() if about.multiple])
 def test_sizes_are_multiples_and_one_is_offered(name: str) -> None:
     """A size between two steps is refused, with a size that is taken."""
     (said,) = problems(**{name: 516})
     assert "multiple of 8, such as 512" in said
 
 
-@pytest.mark.parametrize("name", [name for name, about in ABOUT.items() if about.choices])
+@pytest.mark.parametrize("name", [name for name, about in SETTINGS.items() if about.choices])
 def test_a_choice_names_the_choices(name: str) -> None:
     """Anything else is refused with the list."""
     (said,) = problems(**{name: "purple"})
-    assert all(choice in said for choice in ABOUT[name].choices)
+    assert all(choice in said for choice in SETTINGS[name].choices)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_numbers_come_as_text_too(name: str, text: Any, value: Any) -> None:
 def test_what_is_no_value_is_told(name: str, value: Any) -> None:
     """One sentence that names the setting by its label and its name; no exception of Python's."""
     (said,) = problems(**{name: value})
-    assert said.startswith(f"{ABOUT[name].label} ({name})")
+    assert said.startswith(f"{SETTINGS[name].label} ({name})")
 
 
 def test_unknown_names_come_with_a_suggestion() -> None:
@@ -141,8 +141,8 @@ def test_all_problems_are_told_at_once() -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     """Label and help are there, labels are no two alike, the group is one of the groups, the default is taken."""
-    assert len({about.label for about in ABOUT.values()}) == len(ABOUT)
-    for name, about in ABOUT.items():
+    assert len({about.label for about in SETTINGS.values()}) == len(SETTINGS)
+    for name, about in SETTINGS.items():
         assert about.label
         assert about.help.endswith((".", "…"))
         assert about.group in GROUPS

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.core.fake import Fake, beginning, dataset
+from tests.core.fake import Fake, dataset, initial
 from tinv_ext.core.errors import MemoryShortError, NumericError
-from tinv_ext.core.training.fallbacks import Rescue, is_out_of_memory
+from tinv_ext.core.training.fallbacks import Fallbacks, is_out_of_memory
 from tinv_ext.core.training.schedules import parse_schedule
 from tinv_ext.core.training.trainer import Plan, train
 
@@ -35,10 +35,10 @@ class Scarce(TorchDispatchMode):
 
 def run(model: Fake | None = None, told: list[str] | None = None, mode: Scarce | None = None) -> torch.Tensor:
     """The vectors after the plan, trained under a scarcity of memory."""
-    state, rescue, pictures = beginning(), Rescue((told if told is not None else []).append), dataset()
+    state, fallbacks, pictures = initial(), Fallbacks((told if told is not None else []).append), dataset()
     model = model or Fake()
     with mode or nothing():
-        steps = list(train(state, PLAN, model, pictures, rescue))  # type: ignore[arg-type]
+        steps = list(train(state, PLAN, model, pictures, fallbacks))  # type: ignore[arg-type]
     assert [step.number for step in steps] == [1, 2, 3, 4]
     return state.values()["clip_l"]
 
@@ -82,9 +82,9 @@ def test_each_rung_is_climbed_and_told_once() -> None:
 
 def test_what_was_given_up_stays_so_on_a_fresh_model() -> None:
     """A run that left the model and takes it again does not have to learn it anew."""
-    rescue = Rescue(recompute=True, precise=2)
+    fallbacks = Fallbacks(gradient_checkpointing=True, precise=2)
     model = Fake(remedies=["a", "b", "c"])
-    rescue.begin(model)  # type: ignore[arg-type]
+    fallbacks.begin(model)  # type: ignore[arg-type]
     assert (model.recomputes, model.remedies) == (1, ["c"])
 
 
@@ -92,10 +92,10 @@ def test_memory_that_never_suffices_is_told() -> None:
     """With the step, what was tried and what to do; the state is that of the last good step."""
     model = Fake()
     model.most = 0
-    state = beginning()
+    state = initial()
     with pytest.raises(MemoryShortError, match=r"at step 1 \(.*out of memory.*\).*smaller pictures"):
-        list(train(state, PLAN, model, dataset(), Rescue()))  # type: ignore[arg-type]
-    assert torch.equal(state.values()["clip_l"], beginning().values()["clip_l"])
+        list(train(state, PLAN, model, dataset(), Fallbacks()))  # type: ignore[arg-type]
+    assert torch.equal(state.values()["clip_l"], initial().values()["clip_l"])
     assert (state.step, state.order) == (0, [])
 
 

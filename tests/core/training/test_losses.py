@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
-from tests.core.fake import WIDTH, Fake, beginning, dataset, examples
+from tests.core.fake import WIDTH, Fake, dataset, examples, initial
 from tinv_ext.core.data.dataset import Batch, opacity_weights
-from tinv_ext.core.data.images import whole
+from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.noise import NoiseSchedule, scaled_linear
-from tinv_ext.core.training.losses import denoising_losses, draw
+from tinv_ext.core.training.losses import denoising_losses, sample_noise
 
 DIFFUSERS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
@@ -48,8 +48,8 @@ def test_the_target_is_the_noise_or_its_velocity() -> None:
 def test_draws_are_uniform_in_time_and_standard_normal() -> None:
     """Every timestep is as likely, noise has mean 0 and deviation 1, both come from the generator given."""
     schedule = NoiseSchedule(scaled_linear())
-    noise, timesteps = draw(schedule, torch.zeros(4000, 4, 2, 2), torch.Generator().manual_seed(1))
-    again = draw(schedule, torch.zeros(4000, 4, 2, 2), torch.Generator().manual_seed(1))
+    noise, timesteps = sample_noise(schedule, torch.zeros(4000, 4, 2, 2), torch.Generator().manual_seed(1))
+    again = sample_noise(schedule, torch.zeros(4000, 4, 2, 2), torch.Generator().manual_seed(1))
     assert torch.equal(noise, again[0])
     assert torch.equal(timesteps, again[1])
     assert timesteps.dtype == torch.int64
@@ -68,7 +68,7 @@ def losses(weights: Tensor | None, model: Fake | None = None) -> Tensor:
     latents, noise = torch.randn(2, 2, 4, 2, 2, generator=rng)
     rows = None if weights is None else torch.stack([weights, torch.ones(1, 2, 2)])
     prompts = tuple(dataset().reader.read(text) for text in ("it", "it , blue"))
-    batch = Batch(latents, prompts, (whole(16, 16),) * 2, rows)
+    batch = Batch(latents, prompts, (uncropped(16, 16),) * 2, rows)
     words = {"it": {"clip_l": torch.full((2, WIDTH), 0.2)}}
     return denoising_losses(model, batch, words, noise, torch.tensor([100, 700]))  # type: ignore[arg-type]
 
@@ -95,8 +95,8 @@ def test_examples_with_and_without_weights_share_a_batch() -> None:
     """An opaque picture beside a transparent one has the weight one everywhere."""
     opacity = opacity_weights(torch.tensor([[[1.0, 1.0], [0.0, 0.5]]]))
     mixed = dataset([examples(1)[0], examples(1, opacity)[0]])
-    batch = mixed.batch(2, beginning())
+    batch = mixed.batch(2, initial())
     assert batch.weights is not None
     assert batch.weights.shape == (2, 1, 2, 2)
     assert {tuple(row.flatten().tolist()) for row in batch.weights} == {(1.0,) * 4, tuple(opacity.flatten().tolist())}
-    assert dataset().batch(2, beginning()).weights is None
+    assert dataset().batch(2, initial()).weights is None

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.core.fake import Fake, beginning, dataset, examples
+from tests.core.fake import Fake, dataset, examples, initial
 from tinv_ext.core.data.dataset import Dataset
 from tinv_ext.core.errors import NumericError
 from tinv_ext.core.noise import NoiseSchedule, scaled_linear
-from tinv_ext.core.training.evaluation import evaluate, make_probe
+from tinv_ext.core.training.evaluation import evaluate, make_eval_set
 from tinv_ext.core.training.gradients import Clip
 from tinv_ext.core.training.schedules import parse_schedule
 from tinv_ext.core.training.state import State, load_state, save_state
@@ -42,7 +42,7 @@ def vectors(state: State) -> Tensor:
 def test_the_same_seed_gives_the_same_run() -> None:
     """Vectors, losses and prompts are equal bit for bit; another seed gives others."""
     varied = dataset(shuffle_tags=True, tag_dropout=0.3)
-    one, two, other = beginning(), beginning(), beginning(seed=6)
+    one, two, other = initial(), initial(), initial(seed=6)
     assert run(one, plan(), data=varied) == run(two, plan(), data=varied)
     run(other, plan(), data=varied)
     assert torch.equal(vectors(one), vectors(two))
@@ -52,12 +52,12 @@ def test_the_same_seed_gives_the_same_run() -> None:
 def test_the_global_generator_has_no_say() -> None:
     """Whatever else draws random numbers in the program, the run is the same and leaves that generator alone."""
     torch.manual_seed(1)
-    one = beginning()
+    one = initial()
     run(one, plan())
     drawn = torch.rand(1)
     torch.manual_seed(1)
     assert torch.equal(torch.rand(1), drawn)
-    two = beginning()
+    two = initial()
     run(two, plan())
     assert torch.equal(vectors(one), vectors(two))
 
@@ -67,9 +67,9 @@ def test_the_global_generator_has_no_say() -> None:
 def test_a_run_gone_on_with_equals_one_never_stopped(tmp_path: Path, stop: int, sampling: str) -> None:
     """Stopped, saved, read and gone on with: vectors, optimizer, order and losses are equal bit for bit."""
     data = dataset(sampling=sampling, shuffle_tags=True)
-    whole = beginning()
+    whole = initial()
     steps = run(whole, plan(), data=data)
-    first = beginning()
+    first = initial()
     before = run(first, plan(stop), data=data)
     save_state(first, tmp_path / "state", {"stopped": stop})
     second, facts = load_state(tmp_path / "state", torch.device("cpu"))
@@ -84,7 +84,7 @@ def test_a_run_gone_on_with_equals_one_never_stopped(tmp_path: Path, stop: int, 
 
 def test_a_run_left_amid_its_steps_goes_on_with_the_same_state() -> None:
     """Leaving the loop and calling it again is no event: the vectors are those of a run without a break."""
-    whole, broken = beginning(), beginning()
+    whole, broken = initial(), initial()
     run(whole, plan())
     for step in train(broken, plan(), Fake(), dataset()):  # type: ignore[arg-type]
         if step.number == 3:
@@ -95,11 +95,11 @@ def test_a_run_left_amid_its_steps_goes_on_with_the_same_state() -> None:
 
 def test_evaluation_does_not_change_the_run() -> None:
     """Measured after each step, the run is bit for bit the one that was never measured; the measure is repeatable."""
-    alone, measured, model = beginning(), beginning(), Fake()
+    alone, measured, model = initial(), initial(), Fake()
     run(alone, plan())
     data = dataset()
     prompts = [data.reader.read("it, blue")] * 3
-    probe = make_probe(examples(3), prompts, model.noise, draws=4, seed=2)
+    probe = make_eval_set(examples(3), prompts, model.noise, draws=4, seed=2)
     losses = []
     for _ in train(measured, plan(), model, data):  # type: ignore[arg-type]
         losses.append(evaluate(model, probe, {"it": measured.vectors}))  # type: ignore[arg-type]
@@ -112,7 +112,7 @@ def test_the_probe_covers_all_timesteps_evenly() -> None:
     """One draw from the middle of each equal part of the schedule; the seed deals them out and fixes the noise."""
     schedule = NoiseSchedule(scaled_linear())
     prompts = [dataset().reader.read("it")] * 2
-    probe, same, other = (make_probe(examples(2), prompts, schedule, draws=4, seed=seed) for seed in (2, 2, 3))
+    probe, same, other = (make_eval_set(examples(2), prompts, schedule, draws=4, seed=seed) for seed in (2, 2, 3))
     assert sorted(probe.timesteps[0].tolist()) == [62, 187, 312, 437, 562, 687, 812, 937]
     assert torch.equal(probe.noises[0], same.noises[0])
     assert torch.equal(probe.timesteps[0], same.timesteps[0])
@@ -124,7 +124,7 @@ def test_the_probe_covers_all_timesteps_evenly() -> None:
 
 def test_rate_zero_changes_nothing() -> None:
     """Steps are counted and losses told, the vectors stay."""
-    state = beginning()
+    state = initial()
     start = vectors(state)
     assert [step.number for step in run(state, plan(rate="0"))] == list(range(1, 9))
     assert torch.equal(vectors(state), start)
@@ -132,13 +132,13 @@ def test_rate_zero_changes_nothing() -> None:
 
 def test_rates_hold_until_their_step() -> None:
     """`rate:3` is the rate of steps 1 to 3, the next holds from step 4."""
-    rates = [step.rate for step in run(beginning(), plan(5, "0.1:3, 0.2"))]
+    rates = [step.rate for step in run(initial(), plan(5, "0.1:3, 0.2"))]
     assert rates == [0.1, 0.1, 0.1, 0.2, 0.2]
 
 
 def test_a_plan_that_is_done_draws_nothing() -> None:
     """Where the state stands at the plan's end there are no steps, and the random state stays."""
-    state = beginning()
+    state = initial()
     run(state, plan(3))
     before = state.rng.get_state()
     assert run(state, plan(3)) == []
@@ -148,7 +148,7 @@ def test_a_plan_that_is_done_draws_nothing() -> None:
 @pytest.mark.parametrize("poison", [2, 5])
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_vectors(poison: int) -> None:
     """NumericError names the step; vectors and step count are those of the last good step, and no gradient is left."""
-    good, bad = beginning(), beginning()
+    good, bad = initial(), initial()
     run(good, plan(poison - 1))
     with pytest.raises(NumericError, match=f"Step {poison} "):
         run(bad, plan(), Fake(poison_at=poison))
@@ -162,7 +162,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_vectors(poison: in
 
 def gradients(it: Plan, model: Fake | None = None) -> tuple[list[Tensor], list[Tensor], list[Step]]:
     """The gradient that the optimizer gets at each step, the vectors after it, and the steps."""
-    state, seen, after = beginning(), [], []
+    state, seen, after = initial(), [], []
     state.optimizer.register_step_pre_hook(lambda *_: seen.append(state.vectors["clip_l"].grad.clone()))
     steps = []
     for step in train(state, it, model or Fake(), dataset()):  # type: ignore[arg-type]
@@ -174,7 +174,7 @@ def gradients(it: Plan, model: Fake | None = None) -> tuple[list[Tensor], list[T
 def test_the_update_is_adams() -> None:
     """Three steps of AdamW without decay equal Kingma & Ba's algorithm 1 (arXiv 1412.6980) written out by hand."""
     seen, after, _ = gradients(plan(3, "0.01:1, 0.03"))
-    value = vectors(beginning()).double()
+    value = vectors(initial()).double()
     m = v = torch.zeros_like(value)
     for t, (gradient, rate) in enumerate(zip(seen, (0.01, 0.03, 0.03)), start=1):
         m = 0.9 * m + 0.1 * gradient.double()

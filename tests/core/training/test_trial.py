@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.core.fake import Fake, beginning, dataset
+from tests.core.fake import Fake, dataset, initial
 from tinv_ext.core.errors import HostError, MemoryShortError
 from tinv_ext.core.training.schedules import parse_schedule
 from tinv_ext.core.training.trainer import Plan, train
@@ -16,7 +16,7 @@ PLAN = Plan("it", 4, 3, 1, parse_schedule("0.05"))
 
 def test_it_is_undone() -> None:
     """Vectors, optimizer, randomness and order are as before: the run after it is the run without it."""
-    plain, tried = beginning(), beginning()
+    plain, tried = initial(), initial()
     found = try_out(tried, PLAN, Fake(), dataset())  # type: ignore[arg-type]
     assert found.moved["clip_l"] > 0
     assert found.seconds > 0
@@ -34,11 +34,11 @@ def test_what_it_had_to_give_up_is_said_beforehand() -> None:
     """And where nothing helps, that."""
     model = Fake()
     model.most = 1
-    given_up = list(try_out(beginning(), PLAN, model, dataset()).said(4))[2:]  # type: ignore[arg-type]
+    given_up = list(try_out(initial(), PLAN, model, dataset()).said(4))[2:]  # type: ignore[arg-type]
     assert "pieces" in given_up[-1]
     model.most = 0
     with pytest.raises(MemoryShortError):
-        try_out(beginning(), PLAN, model, dataset())  # type: ignore[arg-type]
+        try_out(initial(), PLAN, model, dataset())  # type: ignore[arg-type]
 
 
 def test_no_gradient_is_told() -> None:
@@ -51,7 +51,7 @@ def test_no_gradient_is_told() -> None:
             return super().denoise(noisy, timesteps, condition.detach()) + 0 * condition.sum()
 
     with pytest.raises(HostError, match="No gradient reaches the vectors at step 1"):
-        try_out(beginning(), PLAN, Deaf(), dataset())  # type: ignore[arg-type]
+        try_out(initial(), PLAN, Deaf(), dataset())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("seconds, said", [(20, "20 s"), (150, "2 min"), (7800, "2 h 10 min")])

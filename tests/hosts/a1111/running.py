@@ -46,7 +46,7 @@ def webui(snapshot: Any, patch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]
     sd_models.model_data.sd_model = sd_model
     sd_models.model_data.loaded_sd_models[:] = models
     sd_hijack.model_hijack.apply_circular(False)
-    parts.put_back()
+    parts.restore()
     sd_unet.current_unet = None
     shared.loaded_hypernetworks.clear()
     shared.opts.data.clear()
@@ -70,7 +70,7 @@ class _Parts:
         self._modules = [(module, _copy(vars(module))) for module in sd_model.modules()]
         self._weights = [(w, w.requires_grad, w.detach().clone()) for w in sd_model.parameters()]
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         for module, kept in self._modules:
             vars(module).clear()
             vars(module).update(_copy(kept))

@@ -11,7 +11,7 @@ import torch
 from tests.hosts.a1111.ldm_model import needs_ldm
 from tests.hosts.a1111.test_exact import TEXTS, measure
 from tests.hosts.checkpointing_probe import kept_bytes, own_forwards
-from tinv_ext.core.data.images import whole
+from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.prompts.reader import PromptReader, Word
 
 pytestmark = needs_ldm
@@ -26,11 +26,11 @@ def test_recomputing_keeps_less_and_gives_the_same_gradient(webui: Any) -> None:
         word = Word("qzx", tuple(model.tokenizer.ids("qzx")), 2)
         vectors = torch.ones(2, *model.widths.values()).requires_grad_()
         prompts = [PromptReader(model.tokenizer, (word,)).read(text) for text in TEXTS]
-        condition = model.encode_prompts(prompts, {"qzx": {"clip_l": vectors}}, [whole(64, 64)] * 2)
+        condition = model.encode_prompts(prompts, {"qzx": {"clip_l": vectors}}, [uncropped(64, 64)] * 2)
         noisy, timesteps = torch.ones(2, 4, 8, 8), torch.tensor([501, 120])
         plain, _ = kept_bytes(unet, lambda: model.denoise(noisy, timesteps, condition))
         right = measure(model)
-        model.recompute()
+        model.enable_gradient_checkpointing()
         frugal, _ = kept_bytes(unet, lambda: model.denoise(noisy, timesteps, condition))
         found = measure(model)
     assert frugal < plain / 2, f"{frugal} of {plain} bytes"
@@ -64,8 +64,8 @@ def test_full_precision_is_that_of_the_same_weights_in_float32(
     """Its gradient is that of the model cast beforehand; afterwards all is bit for bit what it was."""
     before = webui.snapshot()
     with webui.host.training(1) as model:
-        assert model.more_precise() == "full precision"
-        assert model.more_precise() is None
+        assert model.upcast() == "full precision"
+        assert model.upcast() is None
         assert half() is torch.float32
         found = measure(model, TEXT)
     assert webui.difference(before, webui.snapshot()) == []

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.hosts.a1111.ldm_model import needs_ldm
 from tinv_ext.core.data.dataset import Batch
-from tinv_ext.core.data.images import whole
+from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.training.losses import denoising_loss
@@ -33,13 +33,13 @@ def measure(model: Model, texts: tuple[str, ...] = TEXTS, timestep: int = 501) -
     (width,) = model.widths.values()
     vectors = (torch.randn(2, width, generator=rng) * 0.1).requires_grad_()
     prompts = tuple(PromptReader(model.tokenizer, (word,)).read(text) for text in texts)
-    framings = (whole(64, 64),) * len(texts)
-    batch = Batch(torch.randn(len(texts), 4, 8, 8, generator=rng), prompts, framings, None)
+    size_conds = (uncropped(64, 64),) * len(texts)
+    batch = Batch(torch.randn(len(texts), 4, 8, 8, generator=rng), prompts, size_conds, None)
     noise = torch.randn(batch.latents.shape, generator=rng)
     words = {"qzx": {"clip_l": vectors}}
     loss = denoising_loss(model, batch, words, noise, torch.tensor([timestep] * (len(texts) - 1) + [120]))
     (gradient,) = torch.autograd.grad(loss, vectors)
-    return model.encode_prompts(prompts, words, framings).context.detach(), loss.detach(), gradient
+    return model.encode_prompts(prompts, words, size_conds).context.detach(), loss.detach(), gradient
 
 
 @pytest.mark.parametrize("clip_skip", [1, 2])
@@ -74,7 +74,7 @@ def test_emphasis_is_that_of_diffusers(webui: Any, reference: Any) -> None:
     with webui.host.training(1) as mine, reference.training(1) as right, torch.no_grad():
         reader = PromptReader(mine.tokenizer, emphasis=True)
         prompt = reader.read("a (red:1.4) circle [on] a background")
-        found, expected = (model.encode_prompts([prompt], {}, [whole(64, 64)]) for model in (mine, right))
+        found, expected = (model.encode_prompts([prompt], {}, [uncropped(64, 64)]) for model in (mine, right))
     assert relative(found.context, expected.context) < CLOSE
 
 
@@ -102,7 +102,7 @@ def test_the_noise_is_the_models_own(webui: Any) -> None:
 
 def test_tokens_and_their_vectors_are_those_of_diffusers(webui: Any, reference: Any) -> None:
     """The lexicon reads the same table by the same ids."""
-    mine, right = webui.host.lexicon, reference.lexicon
+    mine, right = webui.host.token_table, reference.token_table
     ids = mine.tokenizer.ids("a purple moon")
     assert ids == right.tokenizer.ids("a purple moon")
     assert torch.equal(mine.token_vectors(ids)["clip_l"], right.token_vectors(ids)["clip_l"])

@@ -69,7 +69,7 @@ def test_what_a_guest_has_switched_can_be_switched_back(webui: Any, change: str)
 def test_a_file_that_the_webui_would_refuse_takes_no_place(webui: Any, tmp_path: Path) -> None:
     """Its own checker is asked before the old file is replaced; what it takes is written."""
     embedding, path = Embedding("zibbo", {"clip_l": torch.ones(1, 64)}), tmp_path / "zibbo.pt"
-    write_embedding(embedding, path, approve=webui.host.approve)
+    write_embedding(embedding, path, validate_file=webui.host.validate_file)
     before = path.read_bytes()
 
     def refuse(filename: str, extra_handler: Any) -> None:
@@ -77,6 +77,6 @@ def test_a_file_that_the_webui_would_refuse_takes_no_place(webui: Any, tmp_path:
 
     webui.patch.setattr(webui.modules["modules.safe"], "check_pt", refuse)
     with pytest.raises(HostError, match=r"would refuse the embedding \(bad file inside\)"):
-        write_embedding(embedding, path, approve=webui.host.approve)
+        write_embedding(embedding, path, validate_file=webui.host.validate_file)
     assert path.read_bytes() == before
-    write_embedding(embedding, tmp_path / "zibbo.safetensors", approve=webui.host.approve)
+    write_embedding(embedding, tmp_path / "zibbo.safetensors", validate_file=webui.host.validate_file)

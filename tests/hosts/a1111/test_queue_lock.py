@@ -43,7 +43,7 @@ def test_nobody_is_passed_over(webui: Any) -> None:
             thread = guest(lock, served, f"guest {number}")
             wait_until(webui.host.wanted)
             served.append("step")
-        webui.host.give_way()
+        webui.host.let_others_in()
         assert served[-1] == f"guest {number}"
         thread.join(PATIENCE)
     assert served.count("step") == 20

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.hosts.a1111.ldm_model import needs_ldm
-from tinv_ext.core.data.images import whole
+from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.errors import HostError, NumericError
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word
@@ -25,7 +25,7 @@ def one_step(model: Model) -> torch.Tensor:
     model.encode_images(torch.zeros(1, 3, 64, 64))
     vector = torch.ones(1, model.widths["clip_l"]).mul(0.1).requires_grad_()
     reader = PromptReader(model.tokenizer, (Word("qzx", tuple(model.tokenizer.ids("qzx")), 1),))
-    condition = model.encode_prompts([reader.read("a photo of qzx")], {"qzx": {"clip_l": vector}}, [whole(64, 64)])
+    condition = model.encode_prompts([reader.read("a photo of qzx")], {"qzx": {"clip_l": vector}}, [uncropped(64, 64)])
     model.denoise(torch.ones(1, 4, 8, 8), torch.tensor([500]), condition).square().sum().backward()
     assert vector.grad is not None
     return vector.grad

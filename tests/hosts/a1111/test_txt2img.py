@@ -12,10 +12,10 @@ from tests.hosts.a1111.ldm_model import needs_ldm
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import HostError
 from tinv_ext.core.formats import write_embedding
-from tinv_ext.core.generation import PictureRequest
+from tinv_ext.core.generation import ImageRequest
 
 pytestmark = needs_ldm
-REQUEST = PictureRequest("a photo of qzx", "blurry", 7, 3.5, 42, 64, 96)
+REQUEST = ImageRequest("a photo of qzx", "blurry", 7, 3.5, 42, 64, 96)
 
 
 def vectors(value: float) -> dict[str, torch.Tensor]:
@@ -38,9 +38,9 @@ def test_a_picture_leaves_nothing_behind(webui: Any, inside: bool) -> None:
     before = webui.snapshot()
     if inside:
         with webui.host.training(2):
-            webui.host.draw(REQUEST, {"qzx": vectors(2.0), "new": vectors(3.0)})
+            webui.host.generate(REQUEST, {"qzx": vectors(2.0), "new": vectors(3.0)})
     else:
-        webui.host.draw(REQUEST, {"qzx": vectors(2.0), "new": vectors(3.0)})
+        webui.host.generate(REQUEST, {"qzx": vectors(2.0), "new": vectors(3.0)})
     assert webui.difference(before, webui.snapshot()) == []
 
 
@@ -49,7 +49,7 @@ def test_the_picture_is_the_one_that_was_asked_for(webui: Any, drawn: list[Any])
     write(webui, "qzx", 1.0)
     webui.host.refresh_embeddings()
     with webui.host.training(2):
-        image = webui.host.draw(REQUEST, {"qzx": vectors(2.0)})
+        image = webui.host.generate(REQUEST, {"qzx": vectors(2.0)})
     (found,) = drawn
     p = found["p"]
     assert image.size == (64, 96)
@@ -69,7 +69,7 @@ def test_a_checkpoint_that_waits_for_its_turn_is_not_loaded_by_a_preview(webui: 
     """The user has chosen another one: the preview is of the run's, and the choice stands afterwards."""
     webui.shared.opts.data["sd_model_checkpoint"] = "another"
     with webui.host.training(1):
-        webui.host.draw(REQUEST, {})
+        webui.host.generate(REQUEST, {})
     assert drawn[0]["settings"]["sd_model_checkpoint"] == "toy [0123456789]"
     assert webui.shared.opts.data["sd_model_checkpoint"] == "another"
 
@@ -84,14 +84,14 @@ def test_a_setting_changed_during_a_preview_stands(webui: Any) -> None:
         return draw(p)
 
     webui.patch.setattr(processing, "process_images", and_the_user_chooses)
-    webui.host.draw(REQUEST, {})
+    webui.host.generate(REQUEST, {})
     assert webui.shared.opts.data["sd_model_checkpoint"] == "chosen meanwhile"
 
 
 def test_interrupt_is_neither_lost_nor_stops_the_next_picture(webui: Any) -> None:
     """Pressed before: the picture is drawn and the flag stands. Pressed in the midst: it stands."""
     webui.shared.state.interrupted = True
-    assert webui.host.draw(REQUEST, {}).size == (64, 96)
+    assert webui.host.generate(REQUEST, {}).size == (64, 96)
     assert webui.shared.state.interrupted
     webui.shared.state.interrupted = False
     processing = webui.modules["modules.processing"]
@@ -103,14 +103,14 @@ def test_interrupt_is_neither_lost_nor_stops_the_next_picture(webui: Any) -> Non
 
     webui.patch.setattr(processing, "process_images", and_the_user_interrupts)
     with pytest.raises(HostError, match="interrupted"):
-        webui.host.draw(REQUEST, {})
+        webui.host.generate(REQUEST, {})
     assert webui.shared.state.interrupted
 
 
 def test_an_unknown_sampler_is_refused(webui: Any) -> None:
     """The WebUI would quietly take another."""
     with pytest.raises(HostError, match=r'no sampler "Magic".*Choose one of .*DDIM'):
-        webui.host.draw(PictureRequest("x", "", 5, 3.0, 1, 64, 64, sampler="Magic"), {})
+        webui.host.generate(ImageRequest("x", "", 5, 3.0, 1, 64, 64, sampler="Magic"), {})
 
 
 def test_a_written_word_is_known_after_a_refresh(webui: Any) -> None:
@@ -119,7 +119,7 @@ def test_a_written_word_is_known_after_a_refresh(webui: Any) -> None:
     write(webui, "qzx", 1.0)
     webui.host.refresh_embeddings()
     (word,) = webui.host.known_words()
-    assert (word.name, word.count, list(word.ids)) == ("qzx", 1, webui.host.lexicon.tokenizer.ids("qzx"))
+    assert (word.name, word.count, list(word.ids)) == ("qzx", 1, webui.host.token_table.tokenizer.ids("qzx"))
     Processing.cached_c = [("a photo of qzx",), "as the old vectors had it"]
     write(webui, "qzx", 2.0)
     webui.host.refresh_embeddings()

@@ -24,7 +24,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from tests.paths import CLIP_TOKENIZER
 from tinv_ext.core.data.dataset import Batch
-from tinv_ext.core.data.images import whole
+from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.training import trainer
 from tinv_ext.core.training.schedules import parse_schedule
@@ -81,7 +81,7 @@ class Prepared:
         part = slice(self.given, self.given + size)
         self.given += size
         prompts = tuple(self.reader.read(text) for text in self.task.texts[part])
-        return Batch(self.task.latents[part], prompts, (whole(64, 64),) * len(prompts), None)
+        return Batch(self.task.latents[part], prompts, (uncropped(64, 64),) * len(prompts), None)
 
 
 def our_gradient(
@@ -89,11 +89,11 @@ def our_gradient(
 ) -> Tensor:
     """The gradient (n, d) that the optimizer sees when `train` takes one step on the task's draws."""
     host = DiffusersHost(pipeline, Path("no-such-folder"), {})
-    tokenizer = host.lexicon.tokenizer
+    tokenizer = host.token_table.tokenizer
     reader = PromptReader(tokenizer, (Word(WORD, tuple(tokenizer.ids(WORD)), len(it.vectors)),))
     size = len(it.texts) // accumulate
     draws = iter(zip(it.noise.split(size), it.timesteps.split(size)))
-    monkeypatch.setattr(trainer, "draw", lambda schedule, latents, rng: next(draws))
+    monkeypatch.setattr(trainer, "sample_noise", lambda schedule, latents, rng: next(draws))
     state = new_state({"clip_l": it.vectors}, 0, torch.device("cpu"))
     seen: list[Tensor] = []
     state.optimizer.register_step_pre_hook(lambda *_: seen.append(state.vectors["clip_l"].grad.clone()))

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from tests.hosts.diffusers.small_pipelines import POOLED, WIDTH, WIDTH_2, inpainting, sd1, sd2, sdxl
 from tinv_ext.core.data.dataset import Batch
-from tinv_ext.core.data.images import Framing, whole
+from tinv_ext.core.data.images import SizeConditioning, uncropped
 from tinv_ext.core.formats import read_embedding
-from tinv_ext.core.generation import PictureRequest
+from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.losses import denoising_losses
@@ -33,7 +33,7 @@ WORD = "zworble"
 EXACT = 1e-5  # relative difference of two float32 computations of the same
 # transformers 4.31 (pull request 24773) finds the end of a text by its id; before, it took the highest id for it.
 POOLS_AT_THE_END = tuple(map(int, transformers.__version__.split(".")[:2])) >= (4, 31)
-FRAMINGS = (Framing((90, 120), (0, 11), (64, 64)), Framing((64, 64), (0, 0), (64, 64)))
+FRAMINGS = (SizeConditioning((90, 120), (0, 11), (64, 64)), SizeConditioning((64, 64), (0, 0), (64, 64)))
 TEXTS = (f"a photo of {WORD} on grass", f"two cats, {WORD}")
 MAKERS: dict[str, Callable[..., Any]] = {"SD1": sd1, "SD2": sd2, "SDXL": sdxl, "inpainting": inpainting}
 
@@ -52,12 +52,12 @@ def host_of(pipeline: Any, folder: Path = Path("no-such-folder")) -> DiffusersHo
 def vectors_for(host: DiffusersHost, count: int = 2) -> dict[str, Tensor]:
     """Vectors of a word for each of the model's encoders."""
     rng = torch.Generator().manual_seed(4)
-    return {key: torch.randn(count, width, generator=rng) for key, width in host.lexicon.widths.items()}
+    return {key: torch.randn(count, width, generator=rng) for key, width in host.token_table.widths.items()}
 
 
 def reader_of(host: DiffusersHost, count: int = 2) -> PromptReader:
     """A reader that knows the word."""
-    tokenizer = host.lexicon.tokenizer
+    tokenizer = host.token_table.tokenizer
     return PromptReader(tokenizer, (Word(WORD, tuple(tokenizer.ids(WORD)), count),))
 
 
@@ -75,7 +75,7 @@ def test_a_condition_is_what_diffusers_makes_of_the_prompt(pipelines: dict[str, 
     pipeline, host = pipelines[name], host_of(pipelines[name])
     text = "a photo of a cat, sitting"
     with host.training(1) as model, torch.no_grad():
-        found = model.encode_prompts([host_reader(host).read(text)], {}, [whole(64, 64)])
+        found = model.encode_prompts([host_reader(host).read(text)], {}, [uncropped(64, 64)])
         said = pipeline.encode_prompt(text, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False)
     assert torch.equal(found.context, said[0])
     assert (found.pooled is None) == (name != "SDXL")
@@ -86,7 +86,7 @@ def test_a_condition_is_what_diffusers_makes_of_the_prompt(pipelines: dict[str, 
 
 def host_reader(host: DiffusersHost) -> PromptReader:
     """A reader that knows no word."""
-    return PromptReader(host.lexicon.tokenizer)
+    return PromptReader(host.token_table.tokenizer)
 
 
 def test_the_encoders_pad_each_in_its_own_way(pipelines: dict[str, Any]) -> None:
@@ -94,10 +94,10 @@ def test_the_encoders_pad_each_in_its_own_way(pipelines: dict[str, Any]) -> None
     pipeline = sd2()
     host = host_of(pipeline)
     with host.training(1) as model, torch.no_grad():
-        right = model.encode_prompts([host_reader(host).read("a cat")], {}, [whole(64, 64)]).context
+        right = model.encode_prompts([host_reader(host).read("a cat")], {}, [uncropped(64, 64)]).context
     pipeline.tokenizer = pipelines["SD1"].tokenizer
     with host.training(1) as model, torch.no_grad():
-        wrong = model.encode_prompts([host_reader(host).read("a cat")], {}, [whole(64, 64)]).context
+        wrong = model.encode_prompts([host_reader(host).read("a cat")], {}, [uncropped(64, 64)]).context
     assert torch.equal(right[:, :4], wrong[:, :4])  # start, a, cat, end
     assert not torch.allclose(right[:, 4:], wrong[:, 4:])
 
@@ -110,7 +110,7 @@ def test_clip_skip_counts_where_it_does_in_the_webui(pipelines: dict[str, Any], 
     outputs = []
     for clip_skip in (1, 2):
         with host.training(clip_skip) as model, torch.no_grad():
-            outputs.append(model.encode_prompts([prompt], {}, [whole(64, 64)]).context)
+            outputs.append(model.encode_prompts([prompt], {}, [uncropped(64, 64)]).context)
     assert torch.equal(*outputs) != counts
 
 
@@ -132,7 +132,9 @@ def test_long_prompts_pool_their_first_chunk(pipelines: dict[str, Any]) -> None:
     words = " ".join(("red", "round", "old", "blue")[index % 4] for index in range(100))
     first = " ".join(words.split()[:75])
     with host.training(1) as model, torch.no_grad():
-        found, alone = (model.encode_prompts([host_reader(host).read(t)], {}, [whole(64, 64)]) for t in (words, first))
+        found, alone = (
+            model.encode_prompts([host_reader(host).read(t)], {}, [uncropped(64, 64)]) for t in (words, first)
+        )
     assert found.context.shape == (1, 154, WIDTH + WIDTH_2)
     assert near(found.pooled, alone.pooled)
     assert near(found.context[:, :77], alone.context)
@@ -254,9 +256,9 @@ def test_an_inpainting_model_is_to_paint_everything(pipelines: dict[str, Any]) -
 # --- runs, files and pictures ---------------------------------------------------------------------------------------
 
 
-def request(prompt: str, negative: str = "", seed: int = 5) -> PictureRequest:
+def request(prompt: str, negative: str = "", seed: int = 5) -> ImageRequest:
     """A small picture of few steps."""
-    return PictureRequest(prompt, negative, steps=3, cfg_scale=15.0, seed=seed, width=64, height=64)
+    return ImageRequest(prompt, negative, steps=3, cfg_scale=15.0, seed=seed, width=64, height=64)
 
 
 def apart(one: Image.Image, other: Image.Image) -> int:
@@ -278,13 +280,13 @@ def trained(pipeline: Any, folder: Path, **changes: Any) -> DiffusersHost:
 
 
 def test_the_file_of_an_sdxl_run_draws_the_same_in_diffusers(tmp_path: Path) -> None:
-    """Both tensors of the file go through `load_textual_inversion`, one for each encoder; the picture is `draw`'s."""
+    """Both tensors of the file go through `load_textual_inversion`, one for each encoder; the image is `generate`'s."""
     pipeline = sdxl()
     host = trained(pipeline, tmp_path, preview_every=2, preview_steps=2)
     (file,) = (tmp_path / "embeddings").iterdir()
     assert file.name == f"{WORD}.safetensors"
     asked = [request(f"a photo of {WORD} on grass"), request("a cat", f"{WORD}, ugly", seed=6)]
-    ours = [host.draw(one, {}) for one in asked]
+    ours = [host.generate(one, {}) for one in asked]
     tensors = load_file(str(file))
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     assert shapes == {"clip_l": (2, WIDTH), "clip_g": (2, WIDTH_2)}
@@ -292,7 +294,7 @@ def test_the_file_of_an_sdxl_run_draws_the_same_in_diffusers(tmp_path: Path) -> 
     assert {key: v.tolist() for key, v in read_embedding(last).vectors.items()} == {
         key: tensor.tolist() for key, tensor in tensors.items()
     }
-    assert apart(ours[0], host.draw(request("a photo of circle on grass"), {})) > 2
+    assert apart(ours[0], host.generate(request("a photo of circle on grass"), {})) > 2
     if not POOLS_AT_THE_END:
         pytest.skip("this transformers pools a grown vocabulary at the word: only the pictures cannot be compared")
     load_pair(pipeline, tensors)
@@ -309,7 +311,7 @@ def load_pair(pipeline: StableDiffusionXLPipeline, tensors: dict[str, Tensor]) -
         pipeline.load_textual_inversion(tensors[key], token=WORD, text_encoder=encoder, tokenizer=tokenizer)
 
 
-def by_diffusers(pipeline: Any, asked: PictureRequest) -> Image.Image:
+def by_diffusers(pipeline: Any, asked: ImageRequest) -> Image.Image:
     """What the pipeline itself draws with DDIM; no negative prompt where it is empty."""
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
     return pipeline(
@@ -328,7 +330,7 @@ def test_other_families_train_and_draw_the_word(name: str, tmp_path: Path) -> No
     """A run of each writes a file that its prompts know, and the word changes the picture."""
     host = trained(MAKERS[name](), tmp_path)
     assert [word.name for word in host.known_words()] == [WORD]
-    with_word, without = (host.draw(request(f"a photo of {text}"), {}) for text in (WORD, "circle"))
+    with_word, without = (host.generate(request(f"a photo of {text}"), {}) for text in (WORD, "circle"))
     assert apart(with_word, without) > 2
     assert with_word.size == (64, 64)
 
@@ -356,7 +358,7 @@ def test_a_run_in_buckets_tells_sdxl_the_truth(tmp_path: Path, monkeypatch: pyte
 def test_a_v_model_draws_what_diffusers_draws(tmp_path: Path) -> None:
     """The pipeline's own picture with its own prediction type and rescaled noise."""
     pipeline = sd2(prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing")
-    picture = host_of(pipeline, tmp_path).draw(request("a cat", "ugly"), {})
+    picture = host_of(pipeline, tmp_path).generate(request("a cat", "ugly"), {})
     assert apart(picture, by_diffusers(pipeline, request("a cat", "ugly"))) <= 1
 
 
@@ -365,10 +367,10 @@ def test_a_v_model_draws_what_diffusers_draws(tmp_path: Path) -> None:
 def test_half_precision_trains_and_draws(name: str, precision: str, tmp_path: Path) -> None:
     """As on a graphics card: UNet and text encoders in half, the VAE not; the picture is about the one of float32."""
     asked = request("a cat", "ugly")
-    right = host_of(MAKERS[name]()).draw(asked, {})
+    right = host_of(MAKERS[name]()).generate(asked, {})
     pipeline = MAKERS[name]()
     host = DiffusersHost.placed(pipeline, tmp_path / "embeddings", {"model_name": "tiny"}, "cpu", precision)
-    picture = host.draw(asked, {})
+    picture = host.generate(asked, {})
     assert picture.size == right.size
     assert np.abs(np.asarray(picture, np.int16) - np.asarray(right, np.int16)).mean() < 8
     vectors = {key: vector.requires_grad_() for key, vector in vectors_for(host).items()}
@@ -390,8 +392,8 @@ def test_the_family_is_told_from_the_pipeline(pipelines: dict[str, Any], name: s
     host = host_of(pipelines[name])
     assert host.facts["family"] == family
     widths = {"clip_l": WIDTH, "clip_g": WIDTH_2} if family == "SDXL" else {"clip_l": WIDTH}
-    assert host.lexicon.widths == widths
-    assert {key: tuple(v.shape) for key, v in host.lexicon.token_vectors([320, 321]).items()} == {
+    assert host.token_table.widths == widths
+    assert {key: tuple(v.shape) for key, v in host.token_table.token_vectors([320, 321]).items()} == {
         key: (2, width) for key, width in widths.items()
     }
 

@@ -14,10 +14,10 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from PIL import Image
 
-from tinv_ext.core.data.images import whole
+from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.errors import HostError, MemoryShortError
 from tinv_ext.core.formats import read_embedding
-from tinv_ext.core.generation import PictureRequest
+from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.hosts.diffusers.host import DiffusersHost
@@ -28,12 +28,12 @@ WORD = "zworble"
 VECTORS = {"clip_l": torch.randn(2, 32, generator=torch.Generator().manual_seed(3))}
 
 
-def request(prompt: str, negative: str = "", seed: int = 5) -> PictureRequest:
+def request(prompt: str, negative: str = "", seed: int = 5) -> ImageRequest:
     """A small picture of few steps."""
-    return PictureRequest(prompt, negative, steps=3, cfg_scale=15.0, seed=seed, width=64, height=64)
+    return ImageRequest(prompt, negative, steps=3, cfg_scale=15.0, seed=seed, width=64, height=64)
 
 
-def by_diffusers(pipeline: StableDiffusionPipeline, asked: PictureRequest, **given: Any) -> Image.Image:
+def by_diffusers(pipeline: StableDiffusionPipeline, asked: ImageRequest, **given: Any) -> Image.Image:
     """What the pipeline itself draws with DDIM."""
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
     prompts = given or {"prompt": asked.prompt, "negative_prompt": asked.negative_prompt}
@@ -164,13 +164,13 @@ def test_previews_and_measures_change_neither_pipeline_nor_run(
 def test_a_broken_model_forgets_the_word(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
     """After the text encoder failed amid a prompt, it encodes plain text as before: the vectors do not linger."""
     host = host_of(tiny_pipeline, tmp_path)
-    reader = PromptReader(host.lexicon.tokenizer, (Word(WORD, tuple(host.lexicon.tokenizer.ids(WORD)), 2),))
+    reader = PromptReader(host.token_table.tokenizer, (Word(WORD, tuple(host.token_table.tokenizer.ids(WORD)), 2),))
     plain = reader.read("a cat")
     with host.training(1) as model, torch.no_grad():
-        before = model.encode_prompts([plain], {}, [whole(64, 64)])
+        before = model.encode_prompts([plain], {}, [uncropped(64, 64)])
         with pytest.raises(RuntimeError):
-            model.encode_prompts([reader.read(f"a {WORD}")], {WORD: {"clip_l": torch.zeros(2, 7)}}, [whole(64, 64)])
-        after = model.encode_prompts([plain], {}, [whole(64, 64)])
+            model.encode_prompts([reader.read(f"a {WORD}")], {WORD: {"clip_l": torch.zeros(2, 7)}}, [uncropped(64, 64)])
+        after = model.encode_prompts([plain], {}, [uncropped(64, 64)])
     assert torch.equal(after.context, before.context)
 
 
@@ -180,25 +180,25 @@ def test_a_broken_model_forgets_the_word(tiny_pipeline: StableDiffusionPipeline,
 def test_the_file_of_a_run_draws_the_same_in_diffusers(
     make_pipeline: Callable[[], StableDiffusionPipeline], tmp_path: Path, pictures: Path
 ) -> None:
-    """`load_textual_inversion` takes the .pt, and the picture is `draw`'s, the word in either prompt."""
+    """`load_textual_inversion` takes the .pt, and the picture is `generate`'s, the word in either prompt."""
     pipeline = make_pipeline()
     host = host_of(pipeline, tmp_path / "embeddings")
     runner.run(config(pictures), host)
     asked = [request(f"a photo of {WORD} on grass"), request("a cat", f"{WORD}, ugly", seed=6)]
-    ours = [host.draw(one, {}) for one in asked]
+    ours = [host.generate(one, {}) for one in asked]
     pipeline.load_textual_inversion(str(tmp_path / "embeddings" / f"{WORD}.pt"))
     for one, picture in zip(asked, ours):
         assert apart(picture, by_diffusers(pipeline, one)) <= 1
-    assert apart(ours[0], host.draw(request("a photo of circle on grass"), {})) > 2
+    assert apart(ours[0], host.generate(request("a photo of circle on grass"), {})) > 2
 
 
 def test_words_count_in_negative_prompts(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
     """A word in the negative prompt changes the picture, and another value of it changes it again."""
     host = host_of(tiny_pipeline, tmp_path)
     asked = request("a cat", f"a {WORD}")
-    without = host.draw(asked, {})
-    with_word = host.draw(asked, {WORD: VECTORS})
-    other = host.draw(asked, {WORD: {"clip_l": -VECTORS["clip_l"]}})
+    without = host.generate(asked, {})
+    with_word = host.generate(asked, {WORD: VECTORS})
+    other = host.generate(asked, {WORD: {"clip_l": -VECTORS["clip_l"]}})
     assert apart(without, with_word) > 2
     assert apart(with_word, other) > 2
 
@@ -206,7 +206,7 @@ def test_words_count_in_negative_prompts(tiny_pipeline: StableDiffusionPipeline,
 def test_long_prompts_are_drawn_whole(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
     """A prompt of 100 tokens is two chunks, the short negative one filled up; its end is not cut off."""
     host = host_of(tiny_pipeline, tmp_path)
-    ids = host.lexicon.tokenizer.ids
+    ids = host.token_table.tokenizer.ids
     words = [("red", "round", "old", "blue")[index % 4] for index in range(100)]
     encoder = tiny_pipeline.text_encoder
 
@@ -218,13 +218,13 @@ def test_long_prompts_are_drawn_whole(tiny_pipeline: StableDiffusionPipeline, tm
     with torch.no_grad():
         given = {"prompt_embeds": chunks(" ".join(words)), "negative_prompt_embeds": chunks("ugly")}
     asked = request(" ".join(words), "ugly")
-    drawn = host.draw(asked, {})
+    drawn = host.generate(asked, {})
     before = tiny_pipeline.scheduler
     try:
         assert apart(drawn, by_diffusers(tiny_pipeline, asked, **given)) <= 1
     finally:
         tiny_pipeline.scheduler = before
-    assert apart(drawn, host.draw(request(" ".join(words[:74]), "ugly"), {})) > 2
+    assert apart(drawn, host.generate(request(" ".join(words[:74]), "ugly"), {})) > 2
 
 
 def test_drawing_leaves_all_random_generators_alone(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
@@ -234,19 +234,19 @@ def test_drawing_leaves_all_random_generators_alone(tiny_pipeline: StableDiffusi
     np.random.seed(1)  # noqa: NPY002 (the global generator is what is tested)
     torch.manual_seed(1)
     before = (random.getstate(), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist())  # noqa: NPY002
-    first = host.draw(request("a cat"), {})
+    first = host.generate(request("a cat"), {})
     after = (random.getstate(), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist())  # noqa: NPY002
     assert after == before
     torch.manual_seed(2)
-    assert apart(first, host.draw(request("a cat"), {})) == 0
+    assert apart(first, host.generate(request("a cat"), {})) == 0
 
 
 def test_pictures_drawn_together_are_those_drawn_alone(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
     """Requests drawn in one batch, prompts of other lengths among them, give each its own picture."""
     host = host_of(tiny_pipeline, tmp_path)
     asked = [request("a cat", seed=1), request("a dog on grass", "ugly", seed=2)]
-    together = host.draw_many(asked, {})
-    assert all(apart(picture, host.draw(one, {})) <= 1 for picture, one in zip(together, asked))
+    together = host.generate_many(asked, {})
+    assert all(apart(picture, host.generate(one, {})) <= 1 for picture, one in zip(together, asked))
 
 
 @pytest.mark.parametrize("sampler", list(SAMPLERS))
@@ -255,8 +255,8 @@ def test_each_sampler_draws_its_own_picture(
 ) -> None:
     """Another than DDIM's, the same each time; the pipeline keeps its own scheduler."""
     host, before = host_of(tiny_pipeline, tmp_path), tiny_pipeline.scheduler
-    request = PictureRequest("a cat", "", 4, 5.0, 1, 64, 64)
-    pictures = [host.draw(replace(request, sampler=name), {}).tobytes() for name in (sampler, sampler, "DDIM")]
+    request = ImageRequest("a cat", "", 4, 5.0, 1, 64, 64)
+    pictures = [host.generate(replace(request, sampler=name), {}).tobytes() for name in (sampler, sampler, "DDIM")]
     assert pictures[0] == pictures[1]
     assert (pictures[1] == pictures[2]) == (sampler == "DDIM")
     assert tiny_pipeline.scheduler is before
@@ -265,4 +265,4 @@ def test_each_sampler_draws_its_own_picture(
 def test_a_sampler_that_is_not_there_is_told(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
     """With those that are."""
     with pytest.raises(HostError, match=r'no sampler "Heun" here\. Choose one of DDIM, Euler'):
-        host_of(tiny_pipeline, tmp_path).draw(PictureRequest("a cat", "", 4, 5.0, 1, 64, 64, "Heun"), {})
+        host_of(tiny_pipeline, tmp_path).generate(ImageRequest("a cat", "", 4, 5.0, 1, 64, 64, "Heun"), {})

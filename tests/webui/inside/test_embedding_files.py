@@ -26,7 +26,7 @@ OF_TWO_ENCODERS = ("safetensors", "png")
 @pytest.mark.parametrize("chosen", [*FORMATS, "pixels alone"])
 def test_the_webui_takes_the_file(chosen: str, tmp_path: Path) -> None:
     """Known under the file's name, not skipped; SDXL in the formats that hold two encoders."""
-    widths = A1111Host().lexicon.widths
+    widths = A1111Host().token_table.widths
     vectors = {key: torch.linspace(-0.3, 0.4, 2 * width).view(2, width) for key, width in widths.items()}
     embedding = Embedding("zworbfile", vectors, 5, "0123456789", "model", {"a": [1]})
     path = tmp_path / f"zworbfile{'.png' if chosen == 'pixels alone' else suffix_of(chosen)}"

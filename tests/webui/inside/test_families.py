@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from tests.hosts.a1111.snapshot import difference, snapshot
-from tinv_ext.core.data.images import Framing, whole
-from tinv_ext.core.generation import PictureRequest
+from tinv_ext.core.data.images import SizeConditioning, uncropped
+from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.hosts.a1111.host import A1111Host
@@ -46,7 +46,7 @@ def host() -> A1111Host:
 def vectors(host: A1111Host) -> dict[str, Tensor]:
     """A word of two vectors for each of the model's encoders."""
     rng = torch.Generator().manual_seed(4)
-    return {key: torch.randn(2, width, generator=rng) for key, width in host.lexicon.widths.items()}
+    return {key: torch.randn(2, width, generator=rng) for key, width in host.token_table.widths.items()}
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def known(vectors: dict[str, Tensor]) -> Iterator[Any]:
 
 def reader(host: A1111Host) -> PromptReader:
     """Knows the word, and brackets as emphasis as the WebUI does."""
-    word = Word(WORD, tuple(host.lexicon.tokenizer.ids(WORD)), 2)
-    return PromptReader(host.lexicon.tokenizer, (word,), emphasis=True)
+    word = Word(WORD, tuple(host.token_table.tokenizer.ids(WORD)), 2)
+    return PromptReader(host.token_table.tokenizer, (word,), emphasis=True)
 
 
 def is_sdxl() -> bool:
@@ -98,7 +98,7 @@ def test_a_condition_is_the_webuis(host: A1111Host, known: Any, vectors: dict[st
     with torch.no_grad():
         expected = by_webui(text, 96, 64)
         with host.training(1) as model:
-            found = model.encode_prompts([reader(host).read(text)], {WORD: vectors}, [whole(96, 64)])
+            found = model.encode_prompts([reader(host).read(text)], {WORD: vectors}, [uncropped(96, 64)])
             given = model._given(torch.zeros(1, 4, 8, 12), found)  # type: ignore[attr-defined]
     if is_sdxl():
         same(given["crossattn"], expected["crossattn"])
@@ -114,7 +114,7 @@ def test_loss_and_gradient_are_those_of_the_webuis_own_way(
     noisy, timesteps = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([412])
     ours = {key: vector.clone().requires_grad_() for key, vector in vectors.items()}
     with host.training(1) as model:
-        condition = model.encode_prompts([reader(host).read(TEXTS[1])], {WORD: ours}, [whole(64, 64)])
+        condition = model.encode_prompts([reader(host).read(TEXTS[1])], {WORD: ours}, [uncropped(64, 64)])
         answer = model.denoise(noisy, timesteps, condition)
         gradients = torch.autograd.grad(answer.square().mean(), list(ours.values()))
         expected = shared.sd_model.apply_model(noisy, timesteps, webuis_condition(TEXTS[1], noisy))
@@ -176,8 +176,8 @@ def test_sdxl_is_told_how_a_picture_was_cut(host: A1111Host) -> None:
         shared.opts.data.update(sdxl_crop_top=5, sdxl_crop_left=11)
         with torch.no_grad(), host.training(1) as model:
             expected = by_webui(TEXTS[0], 96, 64)["vector"]
-            framing = Framing((64, 96), (5, 11), (64, 96))
-            found = model.encode_prompts([reader(host).read(TEXTS[0])], {}, [framing])
+            size_cond = SizeConditioning((64, 96), (5, 11), (64, 96))
+            found = model.encode_prompts([reader(host).read(TEXTS[0])], {}, [size_cond])
             same(model._given(torch.zeros(1, 4, 8, 12), found)["vector"], expected)  # type: ignore[attr-defined]
     finally:
         shared.opts.data.update(sdxl_crop_top=kept[0], sdxl_crop_left=kept[1])
@@ -191,7 +191,7 @@ def test_clip_skip_is_the_webuis(inside_setting: bool) -> None:
         shared.opts.data.update(CLIP_stop_at_last_layers=2, sdxl_clip_l_skip=inside_setting)
         host = A1111Host()  # one belongs to the clip skip that was set when it was made
         with torch.no_grad(), host.training(2) as model:
-            found: Condition = model.encode_prompts([reader(host).read(TEXTS[0])], {}, [whole(64, 64)])
+            found: Condition = model.encode_prompts([reader(host).read(TEXTS[0])], {}, [uncropped(64, 64)])
             expected = by_webui(TEXTS[0], 64, 64)
         same(found.context, expected["crossattn"] if is_sdxl() else expected)
     finally:
@@ -216,10 +216,10 @@ def test_a_run_ends_with_a_word_that_prompts_know(host: A1111Host, tmp_path: Pat
         )
         assert WORD in database.word_embeddings
         assert database.skipped_embeddings == {}
-        request = PictureRequest(f"a photo of {WORD}", "", 3, 7.0, 1, 64, 64)
-        by_file = host.draw(request, {})
-        by_hand = host.draw(request, {WORD: {key: v * 1.0 for key, v in vectors_in(database).items()}})
-        without = host.draw(PictureRequest("a photo of", "", 3, 7.0, 1, 64, 64), {})
+        request = ImageRequest(f"a photo of {WORD}", "", 3, 7.0, 1, 64, 64)
+        by_file = host.generate(request, {})
+        by_hand = host.generate(request, {WORD: {key: v * 1.0 for key, v in vectors_in(database).items()}})
+        without = host.generate(ImageRequest("a photo of", "", 3, 7.0, 1, 64, 64), {})
         assert by_file.tobytes() == by_hand.tobytes() != without.tobytes()
     finally:
         Path(str(status.file)).unlink()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tinv_ext.core.data.captions import CaptionRules, draw_line, expand, vary
-from tinv_ext.core.data.images import Framing
+from tinv_ext.core.data.images import SizeConditioning
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.prompts.reader import Prompt, PromptReader
 from tinv_ext.core.training.state import State
@@ -23,7 +23,7 @@ class Example:
     name: str
     latent: LatentDistribution
     caption: str
-    framing: Framing
+    size_cond: SizeConditioning
     weights: Tensor | None = None
 
 
@@ -33,13 +33,13 @@ class Batch:
 
     latents: Tensor
     prompts: tuple[Prompt, ...]
-    framings: tuple[Framing, ...]
+    size_conds: tuple[SizeConditioning, ...]
     weights: Tensor | None
 
     def part(self, piece: slice) -> Batch:
         """Some of its examples."""
         weights = None if self.weights is None else self.weights[piece]
-        return Batch(self.latents[piece], self.prompts[piece], self.framings[piece], weights)
+        return Batch(self.latents[piece], self.prompts[piece], self.size_conds[piece], weights)
 
 
 def slices(count: int, pieces: int) -> list[slice]:
@@ -74,7 +74,7 @@ class Dataset:
         chosen = [self.examples[index] for index in self._next(size, state)]
         prompts = tuple(self.reader.read(self._prompt(example, state.rng)) for example in chosen)
         latents = torch.stack([self._latent(example, state.rng) for example in chosen])
-        return Batch(latents, prompts, tuple(example.framing for example in chosen), _stack_weights(chosen))
+        return Batch(latents, prompts, tuple(example.size_cond for example in chosen), _stack_weights(chosen))
 
     def _next(self, size: int, state: State) -> list[int]:
         alike: list[int] = []  # places in the order

@@ -26,7 +26,7 @@ _BACKGROUND = (255, 255, 255, 255)
 
 
 @dataclass(frozen=True)
-class Picture:
+class TrainingImage:
     """One usable picture: where it lies, its upright size in pixels, the SHA-256 of its file, and remarks on it."""
 
     path: Path
@@ -38,7 +38,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Framing:
+class SizeConditioning:
     """How a picture was brought to its size, in pixels, heights before widths: what SDXL is told of each.
 
     `original` is the upright picture's size, `crop` how much was cut off at the top and left after scaling, `target`
@@ -55,27 +55,27 @@ class Framing:
         return (*self.original, *self.crop, *self.target)
 
 
-def whole(width: int, height: int) -> Framing:
+def uncropped(width: int, height: int) -> SizeConditioning:
     """The framing of a picture that has its size by itself: what pictures are asked for with when they are drawn."""
-    return Framing((height, width), (0, 0), (height, width))
+    return SizeConditioning((height, width), (0, 0), (height, width))
 
 
 @dataclass(frozen=True)
-class Survey:
+class ImageScan:
     """What was found in a folder: pictures to use, and files left out with the reason."""
 
     folder: Path
-    pictures: tuple[Picture, ...]
+    pictures: tuple[TrainingImage, ...]
     skipped: tuple[tuple[Path, str], ...]
 
 
-def survey(folder: Path, sizes: Sequence[Size]) -> Survey:
+def scan_images(folder: Path, sizes: Sequence[Size]) -> ImageScan:
     """Look at every file of `folder` (not below it), opening each picture whole. `InputError` if none can be used.
 
     `sizes` are those that pictures may be brought to.
     """
     files = sorted(_files(folder), key=lambda path: (path.name.lower(), path.name))
-    pictures: list[Picture] = []
+    pictures: list[TrainingImage] = []
     skipped: list[tuple[Path, str]] = []
     seen: dict[str, str] = {}
     for path in files:
@@ -89,7 +89,7 @@ def survey(folder: Path, sizes: Sequence[Size]) -> Survey:
     if not pictures:
         reasons = "".join(f" {path.name}: {reason}." for path, reason in skipped[:5])
         raise InputError(f'No picture in "{folder}" can be used.{reasons} Put pictures (PNG, JPEG, WebP, …) into it.')
-    return Survey(folder, tuple(pictures), tuple(skipped))
+    return ImageScan(folder, tuple(pictures), tuple(skipped))
 
 
 class _Unusable(Exception):
@@ -110,7 +110,7 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _look(path: Path, sizes: Sequence[Size], seen: dict[str, str]) -> Picture:
+def _look(path: Path, sizes: Sequence[Size], seen: dict[str, str]) -> TrainingImage:
     digest = _digest(path)
     upright, frames = _open(path)
     width, height = nearest(upright.width, upright.height, sizes)
@@ -125,7 +125,7 @@ def _look(path: Path, sizes: Sequence[Size], seen: dict[str, str]) -> Picture:
         remarks.append(f"has {frames} frames, the first is used")
     if digest in seen:
         remarks.append(f"is the same picture as {seen[digest]}")
-    return Picture(path, upright.width, upright.height, digest, _has_alpha(upright), tuple(remarks))
+    return TrainingImage(path, upright.width, upright.height, digest, _has_alpha(upright), tuple(remarks))
 
 
 def _digest(path: Path) -> str:
@@ -158,7 +158,7 @@ def _has_alpha(image: Image.Image) -> bool:
     return image.getbands()[-1] in ("A", "a") or "transparency" in image.info
 
 
-def load(picture: Picture, width: int, height: int, stretch: bool = False) -> tuple[Tensor, Tensor | None]:
+def load(picture: TrainingImage, width: int, height: int, stretch: bool = False) -> tuple[Tensor, Tensor | None]:
     """Pixels (3, H, W) float32 in [-1, 1] and, if it has transparency, its opacity (1, H/8, W/8) in [0, 1].
 
     The picture is scaled to cover W×H and cut at its middle, or stretched if asked; what is transparent becomes white.
@@ -194,10 +194,10 @@ def _from_deep_grey(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey).convert("RGB")
 
 
-def framing(picture: Picture, width: int, height: int, stretch: bool = False) -> Framing:
+def size_conditioning_of(picture: TrainingImage, width: int, height: int, stretch: bool = False) -> SizeConditioning:
     """How `load` brings the picture to W×H. A stretched picture has lost nothing at its edges."""
     _, left, top = (None, 0, 0) if stretch else _covering(picture.width, picture.height, width, height)
-    return Framing((picture.height, picture.width), (top, left), (height, width))
+    return SizeConditioning((picture.height, picture.width), (top, left), (height, width))
 
 
 def _fit(image: Image.Image, width: int, height: int, stretch: bool) -> Image.Image:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tinv_ext.core.atomic import atomic_write, make_folder
 from tinv_ext.core.data.buckets import Size, nearest
-from tinv_ext.core.data.images import Framing, Picture, framing
+from tinv_ext.core.data.images import SizeConditioning, TrainingImage, size_conditioning_of
 from tinv_ext.core.data.images import load as load_picture
 from tinv_ext.core.errors import HostError, NumericError
 
@@ -35,13 +35,13 @@ class LatentDistribution:
 
 
 @dataclass(frozen=True)
-class LatentPicture:
+class EncodedImage:
     """A picture as the trainer sees it: latent, framing, and its opacity (1, h, w) if it has transparency."""
 
-    picture: Picture
+    picture: TrainingImage
     latent: LatentDistribution
     opacity: Tensor | None
-    framing: Framing
+    size_cond: SizeConditioning
 
 
 @dataclass(frozen=True)
@@ -52,19 +52,19 @@ class EncodeRules:
     stretch: bool
     vae_digest: str
 
-    def size_of(self, picture: Picture) -> Size:
+    def size_of(self, picture: TrainingImage) -> Size:
         """The size that a picture is brought to."""
         return nearest(picture.width, picture.height, self.sizes)
 
 
 def encode_pictures(
-    pictures: Sequence[Picture],
+    pictures: Sequence[TrainingImage],
     rules: EncodeRules,
     encode: Callable[[Tensor], LatentDistribution],
     cache: Path | None,
     report: Callable[[int, int], None] = lambda done, total: None,
     tell: Callable[[str], None] = lambda text: None,
-) -> list[LatentPicture]:
+) -> list[EncodedImage]:
     """Latents of all pictures, from the cache where it has them; `encode` gets (1, 3, H, W) in [-1, 1].
 
     One by one: a latent then depends on its picture alone, and not, in its last digits, on which others were missing.
@@ -87,21 +87,23 @@ def encode_pictures(
     return [_of(found[picture.digest], picture) for picture in pictures]
 
 
-def _unique(pictures: Sequence[Picture]) -> list[Picture]:
+def _unique(pictures: Sequence[TrainingImage]) -> list[TrainingImage]:
     return list({picture.digest: picture for picture in pictures}.values())
 
 
-def _of(entry: LatentPicture | None, picture: Picture) -> LatentPicture:
+def _of(entry: EncodedImage | None, picture: TrainingImage) -> EncodedImage:
     assert entry is not None  # every digest was found or encoded above
     return replace(entry, picture=picture)
 
 
-def _entry(picture: Picture, rules: EncodeRules, latent: LatentDistribution, opacity: Tensor | None) -> LatentPicture:
-    how = framing(picture, *rules.size_of(picture), rules.stretch)
-    return LatentPicture(picture, _finite(latent, picture), opacity, how)
+def _entry(
+    picture: TrainingImage, rules: EncodeRules, latent: LatentDistribution, opacity: Tensor | None
+) -> EncodedImage:
+    how = size_conditioning_of(picture, *rules.size_of(picture), rules.stretch)
+    return EncodedImage(picture, _finite(latent, picture), opacity, how)
 
 
-def _finite(latent: LatentDistribution, picture: Picture) -> LatentDistribution:
+def _finite(latent: LatentDistribution, picture: TrainingImage) -> LatentDistribution:
     if not (torch.isfinite(latent.mean).all() and torch.isfinite(latent.std).all()):
         raise NumericError(
             f'The VAE gives values that are not numbers for "{picture.path}". '
@@ -110,14 +112,14 @@ def _finite(latent: LatentDistribution, picture: Picture) -> LatentDistribution:
     return latent
 
 
-def _cache_file(picture: Picture, rules: EncodeRules, cache: Path) -> Path:
+def _cache_file(picture: TrainingImage, rules: EncodeRules, cache: Path) -> Path:
     width, height = rules.size_of(picture)
     said = f"1 {picture.digest} {width}x{height} {rules.stretch} {rules.vae_digest}"
     key = hashlib.sha256(said.encode()).hexdigest()
     return cache / key[:2] / f"{key}.safetensors"
 
 
-def _cached(picture: Picture, rules: EncodeRules, cache: Path | None) -> LatentPicture | None:
+def _cached(picture: TrainingImage, rules: EncodeRules, cache: Path | None) -> EncodedImage | None:
     """The kept latent, or None if there is none that can be read whole (it is then made again)."""
     if cache is None or not (path := _cache_file(picture, rules, cache)).is_file():
         return None
@@ -128,7 +130,7 @@ def _cached(picture: Picture, rules: EncodeRules, cache: Path | None) -> LatentP
         return None
 
 
-def _keep(entry: LatentPicture, rules: EncodeRules, cache: Path) -> None:
+def _keep(entry: EncodedImage, rules: EncodeRules, cache: Path) -> None:
     tensors = {"mean": entry.latent.mean.contiguous(), "std": entry.latent.std.contiguous()}
     if entry.opacity is not None:
         tensors["opacity"] = entry.opacity.contiguous()

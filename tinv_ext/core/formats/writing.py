@@ -28,13 +28,13 @@ def write_embedding(
     path: Path,
     *,
     format: str | None = None,  # noqa: A002 (the word that users give)
-    approve: Callable[[Path], None] = lambda written: None,
+    validate_file: Callable[[Path], None] = lambda written: None,
 ) -> None:
     """Write `embedding` to `path`, all of it or nothing.
 
     `format` is a key of FORMATS, or FOLDER for a folder of diffusers; without it the suffix decides (DEFAULTS). Each
-    file is read back and compared before it replaces what was there, and `approve` may refuse it. Raises InputError
-    when the format cannot hold this embedding, HostError when the disk refuses.
+    file is read back and compared before it replaces what was there, and `validate_file` may refuse it. Raises
+    InputError when the format cannot hold this embedding, HostError when the disk refuses.
     """
     chosen = format or DEFAULTS.get(path.suffix.lower())
     if chosen == FOLDER:
@@ -53,7 +53,7 @@ def write_embedding(
         file.write(data)
         file.flush()
         _check(embedding, Path(file.name), path)
-        approve(Path(file.name))
+        validate_file(Path(file.name))
 
 
 def _check(embedding: Embedding, written: Path, target: Path) -> None:

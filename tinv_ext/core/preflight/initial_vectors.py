@@ -12,11 +12,11 @@ from torch import Tensor
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError, NumericError
 from tinv_ext.core.formats import read_embedding
-from tinv_ext.core.model import Lexicon
+from tinv_ext.core.model import TokenTable
 
 
 @dataclass(frozen=True)
-class Beginning:
+class InitialVectors:
     """Vectors by encoder, each (n, width) float32, and the step that they count as."""
 
     vectors: Mapping[str, Tensor]
@@ -28,37 +28,37 @@ class Beginning:
         return len(next(iter(self.vectors.values())))
 
 
-def from_text(text: str, count: int, lexicon: Lexicon) -> Beginning:
+def from_text(text: str, count: int, token_table: TokenTable) -> InitialVectors:
     """Token vectors of `text` stretched over `count` vectors, as AUTOMATIC1111 does; 0 takes one for each token.
 
     Of a text of T tokens, of which no more than n are looked at, vector i of n is token i·T//n (v1.10.1
     `create_embedding`, whose tokenizer cuts the text after n tokens); an empty text gives zeros.
     """
-    ids = lexicon.tokenizer.ids(text.strip()) if text.strip() else []
+    ids = token_table.tokenizer.ids(text.strip()) if text.strip() else []
     count = count or len(ids) or 1
     if count > 75:
         raise InputError(f"The initialization text has {count} tokens; a word can have 75 vectors. Shorten the text.")
     if not ids:
-        return Beginning({encoder: torch.zeros(count, width) for encoder, width in lexicon.widths.items()})
+        return InitialVectors({encoder: torch.zeros(count, width) for encoder, width in token_table.widths.items()})
     ids = ids[:count]
     chosen = [ids[index * len(ids) // count] for index in range(count)]
-    return Beginning(lexicon.token_vectors(chosen))
+    return InitialVectors(token_table.token_vectors(chosen))
 
 
-def from_file(path: Path, count: int | None, lexicon: Lexicon) -> Beginning:
+def from_file(path: Path, count: int | None, token_table: TokenTable) -> InitialVectors:
     """Vectors and step of an embedding file. `InputError` if it is none, or is for another kind of model."""
     try:
         embedding = read_embedding(path)
     except (FormatError, InputError, NumericError, OSError) as error:
         raise InputError(f"The embedding to start from cannot be used: {error}") from error
-    problem = unfit(embedding, lexicon.widths)
+    problem = unfit(embedding, token_table.widths)
     if problem:
         raise InputError(problem)
     if count and count != embedding.count:
         raise InputError(
             f'"{path}" has {embedding.count} vectors, not {count}. Leave the number of vectors out, or set it to that.'
         )
-    return Beginning(embedding.vectors, embedding.step or 0)
+    return InitialVectors(embedding.vectors, embedding.step or 0)
 
 
 def unfit(embedding: Embedding, widths: Mapping[str, int]) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from tinv_ext.core.data.buckets import nearest
 from tinv_ext.core.data.captions import FILEWORDS, NAME
-from tinv_ext.core.data.images import Survey
-from tinv_ext.core.model import Lexicon
+from tinv_ext.core.data.images import ImageScan
+from tinv_ext.core.model import TokenTable
 from tinv_ext.core.prompts.emphasis import BRACKETS
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.trainer import Plan
@@ -16,7 +16,7 @@ from tinv_ext.core.training.trainer import Plan
 _NAMED = 5  # files named in one sentence
 
 
-def on_pictures(found: Survey, captions: Sequence[str], lines: Sequence[str], config: TrainConfig) -> list[str]:
+def on_pictures(found: ImageScan, captions: Sequence[str], lines: Sequence[str], config: TrainConfig) -> list[str]:
     """Pictures left out or remarkable, captions with brackets, settings that change nothing here."""
     notices = [f"{path.name} is left out: it {reason}." for path, reason in found.skipped]
     notices += [f"{picture.path.name} {remark}." for picture in found.pictures for remark in picture.remarks]
@@ -39,16 +39,16 @@ def on_pictures(found: Survey, captions: Sequence[str], lines: Sequence[str], co
     return notices
 
 
-def _buckets(found: Survey, config: TrainConfig) -> str:
+def _buckets(found: ImageScan, config: TrainConfig) -> str:
     """How many pictures come to which size."""
     counts = Counter(nearest(picture.width, picture.height, config.sizes) for picture in found.pictures)
     said = ", ".join(f"{width}×{height} ({count})" for (width, height), count in sorted(counts.items()))
     return f"Buckets: {said}."
 
 
-def on_beginning(config: TrainConfig, lexicon: Lexicon) -> list[str]:
+def on_initial_vectors(config: TrainConfig, token_table: TokenTable) -> list[str]:
     """An initialization text longer than its vectors can hold."""
-    tokens = len(lexicon.tokenizer.ids(config.init_text.strip()))
+    tokens = len(token_table.tokenizer.ids(config.init_text.strip()))
     if config.weights or not config.vectors or tokens <= config.vectors:
         return []
     return [

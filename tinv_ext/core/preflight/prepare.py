@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from tinv_ext.core.data.captions import CaptionRules, expand, read_caption, read_template
-from tinv_ext.core.data.images import Survey, survey
+from tinv_ext.core.data.images import ImageScan, scan_images
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.generation import preview_requests
-from tinv_ext.core.model import Lexicon
+from tinv_ext.core.model import TokenTable
 from tinv_ext.core.paths import path_given
-from tinv_ext.core.preflight.initial_vectors import Beginning, from_file, from_text
-from tinv_ext.core.preflight.notices import listed, on_beginning, on_pictures, on_plan
+from tinv_ext.core.preflight.initial_vectors import InitialVectors, from_file, from_text
+from tinv_ext.core.preflight.notices import listed, on_initial_vectors, on_pictures, on_plan
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import DEFAULTS, TrainConfig
 from tinv_ext.core.training.gradients import Clip
@@ -28,16 +28,16 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Preparation:
+class PreparedRun:
     """What a run needs, checked: the pictures with their captions, template lines, word, beginning and plan."""
 
     config: TrainConfig
-    survey: Survey
+    scan: ImageScan
     captions: tuple[str, ...]
     lines: tuple[str, ...]
     rules: CaptionRules
     reader: PromptReader
-    beginning: Beginning
+    initial: InitialVectors
     plan: Plan
     notices: tuple[str, ...]
 
@@ -53,15 +53,15 @@ class Preparation:
 
 def prepare(
     config: TrainConfig,
-    lexicon: Lexicon,
+    token_table: TokenTable,
     known: Sequence[Word],
-    standing: Beginning | None = None,
+    resumed: InitialVectors | None = None,
     files: Sequence[str] = (),
-) -> Preparation:
+) -> PreparedRun:
     """Check settings, files, names and prompts. `InputError` holds a sentence for each problem found.
 
     `known` are the words that the model's user already has, `files` the names of all files that lie where embeddings
-    do; `standing` is where a run that is resumed stands.
+    do; `resumed` is where a run that is resumed stands.
     """
     config, problems = TrainConfig.read(config.to_dict())  # what is wrong is told, and does not hinder the other checks
 
@@ -76,36 +76,36 @@ def prepare(
         problems.append("No picture folder is given. Set the dataset directory (images).")
         found = None
     else:
-        found = attempt(lambda: survey(path_given(config.images), config.sizes))
+        found = attempt(lambda: scan_images(path_given(config.images), config.sizes))
     lines = attempt(lambda: read_template(config.template))
     captions = attempt(lambda: _captions(found, config)) if found else None
-    beginning = standing or attempt(lambda: _beginning(config, lexicon))
-    word = Word(config.name, tuple(lexicon.tokenizer.ids(config.name)), beginning.count if beginning else 1)
-    replace = config.overwrite or standing is not None
+    initial = resumed or attempt(lambda: _initial_vectors(config, token_table))
+    word = Word(config.name, tuple(token_table.tokenizer.ids(config.name)), initial.count if initial else 1)
+    replace = config.overwrite or resumed is not None
     notices = _name(word, known, replace, problems) if config.name else []
     if config.name and not replace:
         problems += _taken(word, known, files)
     others = tuple(other for other in known if other.name != word.name and other.ids != word.ids)
-    reader = PromptReader(lexicon.tokenizer, (word, *others) if word.ids else others, config.emphasis)
+    reader = PromptReader(token_table.tokenizer, (word, *others) if word.ids else others, config.emphasis)
     rules = CaptionRules(config.name, config.shuffle_tags, config.tag_dropout, config.word_in_front, reader.finds)
     if found and lines and captions and word.ids:
         problems += _prompts(found, captions, lines, rules, reader)
         notices += on_pictures(found, captions, lines, config)
     problems += _preview_problems(config)
-    notices += on_beginning(config, lexicon) if standing is None else []
-    plan = attempt(lambda: _plan(config, beginning.step if beginning else 0, standing is not None, problems))
+    notices += on_initial_vectors(config, token_table) if resumed is None else []
+    plan = attempt(lambda: _plan(config, initial.step if initial else 0, resumed is not None, problems))
     if problems:
         raise InputError(dict.fromkeys(problems))
     assert found is not None  # these are None only with a problem
     assert lines is not None
     assert captions is not None
-    assert beginning is not None
+    assert initial is not None
     assert plan is not None
-    notices += on_plan(plan, config, beginning.step, len(found.pictures))
-    return Preparation(config, found, captions, lines, rules, reader, beginning, plan, tuple(notices))
+    notices += on_plan(plan, config, initial.step, len(found.pictures))
+    return PreparedRun(config, found, captions, lines, rules, reader, initial, plan, tuple(notices))
 
 
-def _captions(found: Survey, config: TrainConfig) -> tuple[str, ...]:
+def _captions(found: ImageScan, config: TrainConfig) -> tuple[str, ...]:
     captions: list[str] = []
     problems: list[str] = []
     for picture in found.pictures:
@@ -118,11 +118,11 @@ def _captions(found: Survey, config: TrainConfig) -> tuple[str, ...]:
     return tuple(captions)
 
 
-def _beginning(config: TrainConfig, lexicon: Lexicon) -> Beginning:
+def _initial_vectors(config: TrainConfig, token_table: TokenTable) -> InitialVectors:
     if not config.weights:
-        return from_text(config.init_text, config.vectors, lexicon)
+        return from_text(config.init_text, config.vectors, token_table)
     count = None if config.vectors == DEFAULTS["vectors"] else config.vectors
-    return from_file(path_given(config.weights), count, lexicon)
+    return from_file(path_given(config.weights), count, token_table)
 
 
 def _preview_problems(config: TrainConfig) -> list[str]:
@@ -178,7 +178,7 @@ def _name(word: Word, known: Sequence[Word], replace: bool, problems: list[str])
 
 
 def _prompts(
-    found: Survey, captions: Sequence[str], lines: Sequence[str], rules: CaptionRules, reader: PromptReader
+    found: ImageScan, captions: Sequence[str], lines: Sequence[str], rules: CaptionRules, reader: PromptReader
 ) -> list[str]:
     """A sentence naming the pictures whose prompts lack the word after expansion."""
     lacking = []

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tinv_ext.core.settings.config import ABOUT, DEFAULTS, GROUPS, TrainConfig
+from tinv_ext.core.settings.config import DEFAULTS, GROUPS, SETTINGS, TrainConfig
 
-__all__ = ["ABOUT", "DEFAULTS", "GROUPS", "TrainConfig"]
+__all__ = ["DEFAULTS", "GROUPS", "SETTINGS", "TrainConfig"]

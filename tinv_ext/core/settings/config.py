@@ -16,7 +16,7 @@ from tinv_ext.core.errors import InputError
 from tinv_ext.core.names import name_problems
 from tinv_ext.core.paths import path_problems
 from tinv_ext.core.settings.checks import regex_problems, schedule_problems
-from tinv_ext.core.settings.setting import About, converted, kind_of, setting, value_problems
+from tinv_ext.core.settings.setting import Setting, converted, kind_of, setting, value_problems
 
 GROUPS = ("word", "pictures", "training", "evaluation", "previews", "saving", "model")
 FITS = ("crop", "buckets", "stretch")
@@ -348,7 +348,7 @@ class TrainConfig:
     def problems(self) -> list[str]:
         """A sentence for each value that cannot be used."""
         return [
-            problem for name, about in ABOUT.items() for problem in value_problems(about, name, getattr(self, name))
+            problem for name, about in SETTINGS.items() for problem in value_problems(about, name, getattr(self, name))
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -369,15 +369,15 @@ class TrainConfig:
         problems: list[str] = []
         known: dict[str, Any] = {}
         for name, value in values.items():
-            if name not in ABOUT:
+            if name not in SETTINGS:
                 problems.append(f'There is no setting "{name}".{_nearest(name)}')
                 continue
             try:
                 meant = converted(DEFAULTS[name], value)
             except (ValueError, OverflowError):
-                problems.append(f"{ABOUT[name].label} ({name}) must be {kind_of(DEFAULTS[name])}, not {value!r}.")
+                problems.append(f"{SETTINGS[name].label} ({name}) must be {kind_of(DEFAULTS[name])}, not {value!r}.")
                 continue
-            wrong = value_problems(ABOUT[name], name, meant)
+            wrong = value_problems(SETTINGS[name], name, meant)
             problems += wrong
             if not wrong:
                 known[name] = meant
@@ -388,10 +388,10 @@ class TrainConfig:
         return replace(self, **changes)
 
 
-ABOUT: dict[str, About] = {item.name: item.metadata["about"] for item in fields(TrainConfig)}
+SETTINGS: dict[str, Setting] = {item.name: item.metadata["about"] for item in fields(TrainConfig)}
 DEFAULTS: dict[str, Any] = {item.name: item.default for item in fields(TrainConfig)}
 
 
 def _nearest(name: str) -> str:
-    near = get_close_matches(name, ABOUT, 1)
+    near = get_close_matches(name, SETTINGS, 1)
     return f' Did you mean "{near[0]}"?' if near else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class About:
+class Setting:
     """What a person must know of a setting, and which values it takes."""
 
     group: str
@@ -24,11 +24,11 @@ class About:
 
 
 def setting(default: Any, group: str, label: str, said: str, **limits: Any) -> Any:
-    """A field of `TrainConfig` with its `About`."""
-    return field(default=default, metadata={"about": About(group, label, said, **limits)})
+    """A field of `TrainConfig` with its `Setting`."""
+    return field(default=default, metadata={"about": Setting(group, label, said, **limits)})
 
 
-def value_problems(about: About, name: str, value: Any) -> list[str]:
+def value_problems(about: Setting, name: str, value: Any) -> list[str]:
     """A sentence if the setting `name` cannot have this value."""
     said = f"{about.label} ({name})"
     if about.choices and value not in about.choices:

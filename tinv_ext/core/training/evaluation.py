@@ -20,7 +20,7 @@ from tinv_ext.core.training.losses import denoising_losses
 
 
 @dataclass(frozen=True)
-class Probe:
+class EvalSet:
     """Fixed draws: N examples at their mean latent, N timesteps spread evenly, N noises, and the prompt for each.
 
     One batch, noise and timesteps for each shape that pictures have.
@@ -31,9 +31,9 @@ class Probe:
     timesteps: tuple[Tensor, ...]
 
 
-def make_probe(
+def make_eval_set(
     examples: Sequence[Example], prompts: Sequence[Prompt], schedule: NoiseSchedule, draws: int, seed: int
-) -> Probe:
+) -> EvalSet:
     """`draws` per example, timesteps stratified over all N draws: the middles of N equal parts, dealt out by `seed`.
 
     `prompts` has one prompt for each example.
@@ -49,17 +49,17 @@ def make_probe(
         Batch(
             torch.stack([chosen[i].latent.mean for i in places]),
             tuple(texts[i] for i in places),
-            tuple(chosen[i].framing for i in places),
+            tuple(chosen[i].size_cond for i in places),
             None,
         )
         for places in alike
     )
     noises = tuple(torch.randn(batch.latents.shape, generator=rng) for batch in batches)
-    return Probe(batches, noises, tuple(timesteps[places] for places in alike))
+    return EvalSet(batches, noises, tuple(timesteps[places] for places in alike))
 
 
 @torch.no_grad()
-def evaluate(model: Model, probe: Probe, words: Words, batch_size: int = 8) -> float:
+def evaluate(model: Model, probe: EvalSet, words: Words, batch_size: int = 8) -> float:
     """Mean denoising loss over the probe. It draws nothing, so it cannot disturb a run."""
     losses = []
     for batch, noise, timesteps in zip(probe.batches, probe.noises, probe.timesteps):

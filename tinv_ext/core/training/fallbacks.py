@@ -36,20 +36,20 @@ def _silence(text: str) -> None:
 
 
 @dataclass
-class Rescue:
+class Fallbacks:
     """What a run has given up so far; lives as long as the run. `tell` hears each rung as a sentence."""
 
     tell: Callable[[str], None] = _silence
-    recompute: bool = False  # intermediate results are made anew for backward instead of kept
+    gradient_checkpointing: bool = False  # intermediate results are made anew for backward instead of kept
     pieces: int = 1  # that a batch is cut into
     precise: int = 0  # steps that the model was made more precise by
 
     def begin(self, model: Model) -> None:
         """Make a model that was just taken as frugal and as precise as the run has needed so far."""
-        if self.recompute:
-            model.recompute()
+        if self.gradient_checkpointing:
+            model.enable_gradient_checkpointing()
         for _ in range(self.precise):
-            model.more_precise()
+            model.upcast()
 
     def attempt(self, state: State, model: Model, largest: int, act: Callable[[], T]) -> T:
         """What `act` gives, if need be after giving way; the state is put back before each new try.
@@ -69,15 +69,15 @@ class Rescue:
                     raise
                 trouble, numeric = str(error), False
             if kept is not None:
-                state.put_back(kept)  # only now: the failed try's tensors hang on the exception, which is gone here
-            give_back(model)
+                state.restore(kept)  # only now: the failed try's tensors hang on the exception, which is gone here
+            free_memory(model)
             if numeric:
-                self._more_precise(state, model, trouble)
+                self._upcast(state, model, trouble)
             elif released:
                 self._more_frugal(state, model, largest, trouble)
             released = True
 
-    def _more_precise(self, state: State, model: Model, trouble: str) -> None:
+    def _upcast(self, state: State, model: Model, trouble: str) -> None:
         done = self._try_precision(model)
         if done is None:
             raise NumericError(trouble)
@@ -86,16 +86,16 @@ class Rescue:
 
     def _try_precision(self, model: Model) -> str | None:
         try:
-            return model.more_precise()
+            return model.upcast()
         except Exception as error:  # the numbers are the trouble to be told, not that their remedy needs more memory
             if not is_out_of_memory(error):
                 raise
             return None
 
     def _more_frugal(self, state: State, model: Model, largest: int, trouble: str) -> None:
-        if not self.recompute:
-            self.recompute = True
-            model.recompute()
+        if not self.gradient_checkpointing:
+            self.gradient_checkpointing = True
+            model.enable_gradient_checkpointing()
             done = "intermediate results are computed twice instead of kept"
         elif self.pieces < largest:
             self.pieces = min(2 * self.pieces, largest)
@@ -109,28 +109,28 @@ class Rescue:
         self.tell(f"Memory ran out at step {state.step + 1}: from here {done}.")
 
 
-def give_back(model: Model | None) -> None:
+def free_memory(model: Model | None) -> None:
     """Free what is garbage and, where a model is at hand, what its allocator keeps for later."""
     gc.collect()
     if model is not None:
-        model.release()
+        model.release_memory()
 
 
-def patiently(model: Model | None, act: Callable[[], T]) -> T:
+def retry_after_freeing(model: Model | None, act: Callable[[], T]) -> T:
     """What `act` gives, tried a second time with all memory released if it ran out in the first."""
     try:
         return act()
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-    give_back(model)
+    free_memory(model)
     return act()
 
 
-def encode_patiently(model: Model, pixels: Tensor) -> LatentDistribution:
+def encode_with_retry(model: Model, pixels: Tensor) -> LatentDistribution:
     """Latents of one picture's pixels (1, 3, H, W). Raises MemoryShortError where memory does not suffice."""
     try:
-        return patiently(model, lambda: model.encode_images(pixels))
+        return retry_after_freeing(model, lambda: model.encode_images(pixels))
     except Exception as error:
         if not is_out_of_memory(error):
             raise

@@ -10,7 +10,7 @@ from tinv_ext.core.model import Model, Words
 from tinv_ext.core.noise import NoiseSchedule
 
 
-def draw(schedule: NoiseSchedule, latents: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def sample_noise(schedule: NoiseSchedule, latents: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Standard normal noise like `latents` and uniform timesteps (B,), from a CPU generator: the same on any device."""
     timesteps = torch.randint(schedule.timesteps, (latents.shape[0],), generator=rng)
     return torch.randn(latents.shape, generator=rng), timesteps
@@ -27,7 +27,7 @@ def denoising_loss(model: Model, batch: Batch, words: Words, noise: Tensor, time
 def denoising_losses(model: Model, batch: Batch, words: Words, noise: Tensor, timesteps: Tensor) -> Tensor:
     """As `denoising_loss`, one number for each example: (B,)."""
     latents, noise, timesteps = (part.to(model.device) for part in (batch.latents, noise, timesteps))
-    condition = model.encode_prompts(batch.prompts, words, batch.framings)
+    condition = model.encode_prompts(batch.prompts, words, batch.size_conds)
     answer = model.denoise(model.noise.add(latents, noise, timesteps), timesteps, condition)
     error = (answer.float() - model.noise.target(latents, noise, timesteps).float()) ** 2  # (B, 4, h, w)
     if batch.weights is not None:

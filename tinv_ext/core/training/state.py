@@ -20,7 +20,7 @@ FORMAT = "tinv-state-1"
 
 
 @dataclass(frozen=True)
-class Kept:
+class StateBackup:
     """A copy of a state: values and optimizer moments in the order of its vectors."""
 
     step: int
@@ -52,16 +52,16 @@ class State:
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
 
-    def copy(self) -> Kept:
+    def copy(self) -> StateBackup:
         """All of it, to be put back if the step that follows fails anywhere."""
         moments = [
             {key: value.clone() for key, value in self.optimizer.state.get(vector, {}).items()}
             for vector in self.vectors.values()
         ]
         values = [vector.detach().clone() for vector in self.vectors.values()]
-        return Kept(self.step, values, moments, self.rng.get_state(), list(self.order))
+        return StateBackup(self.step, values, moments, self.rng.get_state(), list(self.order))
 
-    def put_back(self, kept: Kept) -> None:
+    def restore(self, kept: StateBackup) -> None:
         """Be as when the copy was made; gradients are forgotten."""
         self.step, self.order = kept.step, list(kept.order)
         self.rng.set_state(kept.rng)

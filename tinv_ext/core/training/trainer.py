@@ -15,9 +15,9 @@ import torch
 from tinv_ext.core.data.dataset import Dataset, slices
 from tinv_ext.core.errors import HostError, NumericError
 from tinv_ext.core.model import Model
-from tinv_ext.core.training.fallbacks import Rescue
+from tinv_ext.core.training.fallbacks import Fallbacks
 from tinv_ext.core.training.gradients import Clip, clip_gradients
-from tinv_ext.core.training.losses import denoising_losses, draw
+from tinv_ext.core.training.losses import denoising_losses, sample_noise
 from tinv_ext.core.training.schedules import Schedule
 from tinv_ext.core.training.state import State
 
@@ -51,16 +51,18 @@ class Step:
 
 
 def train(
-    state: State, plan: Plan, model: Model, dataset: Dataset, rescue: Rescue | None = None
+    state: State, plan: Plan, model: Model, dataset: Dataset, fallbacks: Fallbacks | None = None
 ) -> Generator[Step, None, None]:
     """Run from `state.step` to `plan.steps`, yielding after each optimizer step.
 
     A step is all or nothing: where it fails, the state is as before it.
     """
-    rescue = rescue or Rescue()
-    rescue.begin(model)
+    fallbacks = fallbacks or Fallbacks()
+    fallbacks.begin(model)
     while state.step < plan.steps:
-        yield rescue.attempt(state, model, plan.batch_size, lambda: take(state, plan, model, dataset, rescue.pieces))
+        yield fallbacks.attempt(
+            state, model, plan.batch_size, lambda: take(state, plan, model, dataset, fallbacks.pieces)
+        )
 
 
 def take(state: State, plan: Plan, model: Model, dataset: Dataset, pieces: int = 1) -> Step:
@@ -69,7 +71,7 @@ def take(state: State, plan: Plan, model: Model, dataset: Dataset, pieces: int =
     losses, prompts = [], []
     for _ in range(plan.accumulate):
         batch = dataset.batch(plan.batch_size, state)
-        noise, timesteps = draw(model.noise, batch.latents, state.rng)
+        noise, timesteps = sample_noise(model.noise, batch.latents, state.rng)
         for part in slices(plan.batch_size, pieces):
             each = denoising_losses(model, batch.part(part), {plan.word: state.vectors}, noise[part], timesteps[part])
             loss = each.sum() / (plan.batch_size * plan.accumulate)

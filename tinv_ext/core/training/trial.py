@@ -10,7 +10,7 @@ import torch
 
 from tinv_ext.core.data.dataset import Dataset
 from tinv_ext.core.model import Model
-from tinv_ext.core.training.fallbacks import Rescue
+from tinv_ext.core.training.fallbacks import Fallbacks
 from tinv_ext.core.training.state import State
 from tinv_ext.core.training.trainer import Plan, take
 
@@ -18,7 +18,7 @@ _GIGA = 2**30
 
 
 @dataclass(frozen=True)
-class Trial:
+class DryRun:
     """What a step was like: how far each encoder's vectors moved, seconds, and the peak of memory in bytes if known."""
 
     moved: Mapping[str, float]
@@ -44,26 +44,26 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def try_out(state: State, plan: Plan, model: Model, dataset: Dataset) -> Trial:
+def try_out(state: State, plan: Plan, model: Model, dataset: Dataset) -> DryRun:
     """Take a step twice, the second with a watch, and undo it. The errors are those of training."""
     given_up: list[str] = []
-    rescue = Rescue(given_up.append)
+    fallbacks = Fallbacks(given_up.append)
     before = state.copy()
     watched = model.device.type == "cuda"
     try:
         for _ in range(2):
-            state.put_back(before)
+            state.restore(before)
             if watched:
                 torch.cuda.synchronize(model.device)
                 torch.cuda.reset_peak_memory_stats(model.device)
             started = time.perf_counter()
-            step = rescue.attempt(
-                state, model, plan.batch_size, lambda: take(state, plan, model, dataset, rescue.pieces)
+            step = fallbacks.attempt(
+                state, model, plan.batch_size, lambda: take(state, plan, model, dataset, fallbacks.pieces)
             )
             seconds = time.perf_counter() - started  # the loss was read: the device is done
         now = state.vectors.items()
         moved = {name: float((vector.detach() - old).abs().max()) for (name, vector), old in zip(now, before.values)}
         memory = torch.cuda.max_memory_allocated(model.device) if watched else None
-        return Trial(moved, step.loss, seconds, memory, tuple(given_up))
+        return DryRun(moved, step.loss, seconds, memory, tuple(given_up))
     finally:
-        state.put_back(before)
+        state.restore(before)

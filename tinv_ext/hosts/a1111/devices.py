@@ -15,7 +15,7 @@ _METHODS = ("encode", "decode")  # of the VAE, which that function replaces on t
 _PRECISION = ("dtype", "dtype_unet", "dtype_inference", "unet_needs_upcast")  # of v1.10.1 modules/devices.py
 
 
-class Movable:
+class OnDemand:
     """A module that is brought to the device when needed and sent away when not."""
 
     def __init__(self, module: torch.nn.Module, device: torch.device) -> None:
@@ -50,10 +50,10 @@ def on_device(*modules: torch.nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def parked(vae: torch.nn.Module) -> Iterator[Movable]:
+def vae_on_demand(vae: torch.nn.Module) -> Iterator[OnDemand]:
     """The VAE away from the device until it is brought, and afterwards where it was."""
     home = _device(vae)
-    movable = Movable(vae, torch.device(devices.device))
+    movable = OnDemand(vae, torch.device(devices.device))
     try:
         vae.to(_CPU)
         yield movable
@@ -89,7 +89,7 @@ def full_precision(*modules: torch.nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def undivided(sd_model: Any) -> Iterator[None]:
+def without_lowvram(sd_model: Any) -> Iterator[None]:
     """--medvram and --lowvram suspended: their hooks would move the model away between forward and backward."""
     if not getattr(sd_model, "lowvram", False):
         yield

@@ -15,7 +15,7 @@ from torch import Tensor
 from tinv_ext.core.embedding import encoder_of_width
 from tinv_ext.core.prompts.reader import Tokenizer
 from tinv_ext.hosts.a1111.model_type import class_name
-from tinv_ext.hosts.prompt_vectors import ClipTokenizer, TableLexicon, TextEncoder
+from tinv_ext.hosts.prompt_vectors import ClipTokenizer, ClipTokenTable, TextEncoder
 
 
 class OpenClipTokenizer:
@@ -36,10 +36,10 @@ class OpenClipTokenizer:
         return [str(self._tokenizer.decoder[token]) for token in ids]
 
 
-def lexicon(sd_model: Any) -> TableLexicon:
+def token_table(sd_model: Any) -> ClipTokenTable:
     """The lexicon of the loaded model: the tables are CLIP's own, beneath the WebUI's."""
     tables = {encoder.key: encoder.table for encoder in text_encoders(sd_model, 1)}
-    return TableLexicon(_tokenizer(_text_embedders(sd_model)[0].wrapped), tables)
+    return ClipTokenTable(_tokenizer(_text_embedders(sd_model)[0].wrapped), tables)
 
 
 def text_encoders(sd_model: Any, clip_skip: int) -> list[TextEncoder]:

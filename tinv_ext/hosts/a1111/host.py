@@ -12,20 +12,20 @@ from modules import devices, processing, safe, sd_hijack, sd_vae, shared
 from PIL import Image
 
 from tinv_ext.core.errors import HostError, NotNowError
-from tinv_ext.core.generation import PictureRequest
+from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.model import Model, Vectors, Words
 from tinv_ext.core.prompts.reader import Word
-from tinv_ext.hosts.a1111.devices import Movable
-from tinv_ext.hosts.a1111.encoders import lexicon
+from tinv_ext.hosts.a1111.devices import OnDemand
+from tinv_ext.hosts.a1111.encoders import token_table
 from tinv_ext.hosts.a1111.model import WebuiModel
 from tinv_ext.hosts.a1111.model_type import family, loaded_model
-from tinv_ext.hosts.a1111.patches import worn_loras
+from tinv_ext.hosts.a1111.patches import active_loras
 from tinv_ext.hosts.a1111.session import session
-from tinv_ext.hosts.prompt_vectors import TableLexicon, count
+from tinv_ext.hosts.prompt_vectors import ClipTokenTable, count
 from tinv_ext.hosts.webui.interrupt import Interrupt
-from tinv_ext.hosts.webui.queue_lock import others_wait, turn
+from tinv_ext.hosts.webui.queue_lock import holding_queue, others_waiting
 from tinv_ext.hosts.webui.samplers import samplers, schedulers
-from tinv_ext.hosts.webui.txt2img import draw
+from tinv_ext.hosts.webui.txt2img import generate
 
 _SUFFIXES = (".pt", ".safetensors")  # what a run writes
 _SDXL_SIZE = 1024  # its config does not say
@@ -37,7 +37,7 @@ class _Inside:
     """What a picture drawn in the midst of training needs of it."""
 
     clip_skip: int
-    vae: Movable
+    vae: OnDemand
 
 
 class A1111Host:
@@ -55,8 +55,8 @@ class A1111Host:
         self._files = self._written()
 
     @property
-    def lexicon(self) -> TableLexicon:
-        return lexicon(self._model())
+    def token_table(self) -> ClipTokenTable:
+        return token_table(self._model())
 
     @property
     def facts(self) -> Mapping[str, str | None]:
@@ -91,13 +91,13 @@ class A1111Host:
         return schedulers()
 
     @property
-    def circumstances(self) -> Sequence[str]:
+    def model_notes(self) -> Sequence[str]:
         attention = getattr(sd_hijack.current_optimizer, "name", None) or "plain"
         said = [
             f"The model is {_said(self._identity)} ({self._family}), its UNet in {_kind(devices.dtype_unet)}, its VAE "
             f"in {_kind(devices.dtype_vae)}; attention {attention}."
         ]
-        loras = worn_loras()
+        loras = active_loras()
         if loras:
             said.append(f"LoRA {', '.join(loras)} is in the model from the last picture; it is taken out for the run.")
         if getattr(self._model(), "lowvram", False):
@@ -105,41 +105,41 @@ class A1111Host:
         return said
 
     def known_words(self) -> Sequence[Word]:
-        tokenizer = self.lexicon.tokenizer
+        tokenizer = self.token_table.tokenizer
         return [Word(name, tuple(tokenizer.ids(name)), count(vectors)) for name, vectors in _known().items()]
 
     @contextmanager
     def training(self, clip_skip: int) -> Iterator[Model]:
         """The loaded model frozen and ready, the queue held. On any exit all is put back and who waited let in."""
-        with turn():
+        with holding_queue():
             sd_model = self._model()
             with session(sd_model) as vae, self._interrupt.watched(), ExitStack() as undo:
                 self._inside = _Inside(clip_skip, vae)
                 try:
-                    yield WebuiModel(sd_model, lexicon(sd_model), clip_skip, _known(), vae, undo)
+                    yield WebuiModel(sd_model, token_table(sd_model), clip_skip, _known(), vae, undo)
                 finally:
                     self._inside = None
 
-    def draw(self, request: PictureRequest, words: Words) -> Image.Image:
+    def generate(self, request: ImageRequest, words: Words) -> Image.Image:
         """One picture by txt2img. During training it has the run's clip skip, else the one that is set."""
         if self._inside is None:
-            with turn():
-                return draw(self._model(), request, words, None)
+            with holding_queue():
+                return generate(self._model(), request, words, None)
         self._inside.vae.bring()  # the next training step sends it away again
-        return draw(self._model(), request, words, self._inside.clip_skip)
+        return generate(self._model(), request, words, self._inside.clip_skip)
 
     def wanted(self) -> bool:
         """Whether somebody waits for the WebUI's queue."""
-        return others_wait()
+        return others_waiting()
 
-    def give_way(self) -> None:
+    def let_others_in(self) -> None:
         """Nothing is left to do: leaving `training` has let those through who waited."""
 
     def interrupted(self) -> bool:
         """Whether the WebUI's Interrupt was pressed while nobody else's request ran or waited."""
         return self._interrupt.pressed
 
-    def approve(self, file: Path) -> None:
+    def validate_file(self, file: Path) -> None:
         """The WebUI's own safe unpickler looks at a file that is no safetensors, as it will when it loads it.
 
         v1.10.1 modules/safe.py, check_pt: raises whatever it stumbles over, and ends well for a file that is good.
@@ -153,7 +153,7 @@ class A1111Host:
 
     def refresh_embeddings(self) -> None:
         """Have the WebUI read its folder again, and forget what it encoded. `HostError` if it refuses a new file."""
-        with turn():
+        with holding_queue():
             # v1.10.1 modules/textual_inversion/textual_inversion.py: unforced, it overlooks an overwritten file
             database = sd_hijack.model_hijack.embedding_db
             database.load_textual_inversion_embeddings(force_reload=True)

@@ -11,16 +11,16 @@ import torch
 from modules import devices, sd_hijack, sd_models, shared
 from torch import Tensor
 
-from tinv_ext.core.data.images import Framing
+from tinv_ext.core.data.images import SizeConditioning
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.errors import HostError
 from tinv_ext.core.model import Words
 from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.prompts.reader import Prompt
-from tinv_ext.hosts.a1111.devices import Movable, full_precision
+from tinv_ext.hosts.a1111.devices import OnDemand, full_precision
 from tinv_ext.hosts.a1111.encoders import text_encoders
-from tinv_ext.hosts.checkpointing import recomputing
-from tinv_ext.hosts.prompt_vectors import Condition, TableLexicon, condition_of
+from tinv_ext.hosts.checkpointing import gradient_checkpointing
+from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, condition_of
 from tinv_ext.hosts.vae import INPAINTING, all_masked, encode, encoder_digest
 
 _PREDICTIONS = {"eps": "epsilon", "v": "v_prediction"}  # ldm/models/diffusion/ddpm.py, DDPM.parameterization
@@ -37,18 +37,18 @@ class WebuiModel:
     """
 
     def __init__(
-        self, sd_model: Any, lexicon: TableLexicon, clip_skip: int, known: Words, vae: Movable, undo: ExitStack
+        self, sd_model: Any, token_table: ClipTokenTable, clip_skip: int, known: Words, vae: OnDemand, undo: ExitStack
     ) -> None:
         self._undo = undo  # closed when the training is left
         self._sd_model = sd_model
-        self._lexicon = lexicon
+        self._token_table = token_table
         self._encoders = text_encoders(sd_model, clip_skip)
         self._known = known
         self._vae = vae
         self._masked: dict[tuple[int, int], Tensor] = {}
         self.noise = noise_schedule(sd_model)
-        self.widths = lexicon.widths
-        self.tokenizer = lexicon.tokenizer
+        self.widths = token_table.widths
+        self.tokenizer = token_table.tokenizer
         self.device = torch.device(devices.device)
         self.loss_scale = _HALF_SCALE if devices.dtype_unet == torch.float16 else 1.0
 
@@ -57,18 +57,20 @@ class WebuiModel:
         return encoder_digest(self._sd_model.first_stage_model, self._sd_model.scale_factor)
 
     def token_vectors(self, ids: Sequence[int]) -> dict[str, Tensor]:
-        return self._lexicon.token_vectors(ids)
+        return self._token_table.token_vectors(ids)
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> LatentDistribution:
         self._vae.bring()
         return encode(self._sd_model.first_stage_model, pixels.to(self.device), float(self._sd_model.scale_factor))
 
-    def encode_prompts(self, prompts: Sequence[Prompt], words: Words, framings: Sequence[Framing]) -> Condition:
+    def encode_prompts(
+        self, prompts: Sequence[Prompt], words: Words, size_conds: Sequence[SizeConditioning]
+    ) -> Condition:
         # modules/sd_hijack.py, EmbeddingsWithFixes: vectors that a broken-off encoding left behind would be put in here
         sd_hijack.model_hijack.fixes = None
         with devices.autocast():
-            return condition_of(prompts, {**self._known, **words}, framings, self._encoders, self.tokenizer)
+            return condition_of(prompts, {**self._known, **words}, size_conds, self._encoders, self.tokenizer)
 
     def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         given = self._given(noisy, condition)
@@ -101,13 +103,13 @@ class WebuiModel:
             self._masked[height, width] = all_masked(self.encode_images, height, width).to(noisy)
         return self._masked[height, width].expand(len(noisy), -1, -1, -1)
 
-    def release(self) -> None:
+    def release_memory(self) -> None:
         devices.torch_gc()
 
-    def recompute(self) -> None:
-        self._undo.enter_context(recomputing(self._sd_model.model))
+    def enable_gradient_checkpointing(self) -> None:
+        self._undo.enter_context(gradient_checkpointing(self._sd_model.model))
 
-    def more_precise(self) -> str | None:
+    def upcast(self) -> str | None:
         if self.loss_scale > _LEAST_SCALE:
             self.loss_scale = _LEAST_SCALE
             return "a smaller loss scale"

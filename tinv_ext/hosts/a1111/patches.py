@@ -53,7 +53,7 @@ def without_loras(sd_model: Any) -> Iterator[None]:
         networks.loaded_networks[:] = kept
 
 
-def worn_loras() -> list[str]:
+def active_loras() -> list[str]:
     """Names of the LoRA that the last generation has left in the model."""
     networks = sys.modules.get(_LORA_MODULE)
     return [str(network.name) for network in getattr(networks, "loaded_networks", ())]

@@ -9,12 +9,12 @@ from typing import Any
 from modules import devices
 
 from tinv_ext.hosts.a1111.attention import differentiable
-from tinv_ext.hosts.a1111.devices import Movable, on_device, parked, undivided
+from tinv_ext.hosts.a1111.devices import OnDemand, on_device, vae_on_demand, without_lowvram
 from tinv_ext.hosts.a1111.patches import native_unet, without_hypernetworks, without_loras, without_tiling
 
 
 @contextmanager
-def session(sd_model: Any) -> Iterator[Movable]:
+def session(sd_model: Any) -> Iterator[OnDemand]:
     """UNet and text encoder alone on the device, frozen, as the checkpoint has them. Gives the VAE, to be brought."""
     vae = sd_model.first_stage_model
     try:
@@ -23,8 +23,8 @@ def session(sd_model: Any) -> Iterator[Movable]:
             stack.enter_context(without_hypernetworks())
             stack.enter_context(without_tiling())
             stack.enter_context(native_unet())
-            stack.enter_context(undivided(sd_model))
-            movable = stack.enter_context(parked(vae))
+            stack.enter_context(without_lowvram(sd_model))
+            movable = stack.enter_context(vae_on_demand(vae))
             stack.enter_context(on_device(sd_model.model, sd_model.cond_stage_model))
             stack.enter_context(frozen(sd_model))
             stack.enter_context(differentiable(sd_model.model))

@@ -16,29 +16,29 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from tinv_ext.core.data.images import Framing, whole
+from tinv_ext.core.data.images import SizeConditioning, uncropped
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.formats import read_embedding
-from tinv_ext.core.generation import PictureRequest
+from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.model import Model, Words
 from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.preflight.initial_vectors import unfit
 from tinv_ext.core.prompts.reader import Prompt, PromptReader, Word
-from tinv_ext.hosts.checkpointing import recomputing
+from tinv_ext.hosts.checkpointing import gradient_checkpointing
 from tinv_ext.hosts.diffusers.pipelines import (
     SAMPLERS,
     added_to_unet,
-    draw,
     family_of,
-    lexicon_of,
+    generate,
     parts_of,
     text_encoders,
     texts_of,
+    token_table_of,
     without_empty,
 )
-from tinv_ext.hosts.prompt_vectors import Condition, TableLexicon, condition_of, count
+from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, condition_of, count
 from tinv_ext.hosts.vae import INPAINTING, all_masked, encode, encoder_digest
 
 log = logging.getLogger(__name__)
@@ -56,21 +56,21 @@ class PipelineModel:
     def __init__(
         self,
         pipeline: DiffusionPipeline,
-        lexicon: TableLexicon,
+        token_table: ClipTokenTable,
         clip_skip: int,
         known: Words,
         undo: ExitStack | None = None,
     ) -> None:
         self._undo = undo or ExitStack()
         self._pipeline = pipeline
-        self._lexicon = lexicon
+        self._token_table = token_table
         self._encoders = text_encoders(pipeline, clip_skip)
         self._known = known
         self._masked: dict[tuple[int, int], Tensor] = {}
         config = pipeline.scheduler.config
         self.noise = NoiseSchedule(pipeline.scheduler.alphas_cumprod.float(), config.get("prediction_type", "epsilon"))
-        self.widths = lexicon.widths
-        self.tokenizer = lexicon.tokenizer
+        self.widths = token_table.widths
+        self.tokenizer = token_table.tokenizer
         self.device = pipeline.unet.device
         self.loss_scale = _HALF_SCALE if pipeline.unet.dtype == torch.float16 else 1.0
 
@@ -79,15 +79,17 @@ class PipelineModel:
         return encoder_digest(self._pipeline.vae, self._pipeline.vae.config.scaling_factor)
 
     def token_vectors(self, ids: Sequence[int]) -> dict[str, Tensor]:
-        return self._lexicon.token_vectors(ids)
+        return self._token_table.token_vectors(ids)
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> LatentDistribution:
         vae = self._pipeline.vae
         return encode(vae, pixels.to(vae.device), vae.config.scaling_factor)
 
-    def encode_prompts(self, prompts: Sequence[Prompt], words: Words, framings: Sequence[Framing]) -> Condition:
-        return condition_of(prompts, {**self._known, **words}, framings, self._encoders, self.tokenizer)
+    def encode_prompts(
+        self, prompts: Sequence[Prompt], words: Words, size_conds: Sequence[SizeConditioning]
+    ) -> Condition:
+        return condition_of(prompts, {**self._known, **words}, size_conds, self._encoders, self.tokenizer)
 
     def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         unet = self._pipeline.unet
@@ -102,14 +104,14 @@ class PipelineModel:
             self._masked[height, width] = all_masked(self.encode_images, height, width).to(noisy)
         return self._masked[height, width].expand(len(noisy), -1, -1, -1)
 
-    def release(self) -> None:
+    def release_memory(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def recompute(self) -> None:
-        self._undo.enter_context(recomputing(self._pipeline.unet))
+    def enable_gradient_checkpointing(self) -> None:
+        self._undo.enter_context(gradient_checkpointing(self._pipeline.unet))
 
-    def more_precise(self) -> str | None:
+    def upcast(self) -> str | None:
         if self.loss_scale > _LEAST_SCALE:
             self.loss_scale = _LEAST_SCALE
             return "a smaller loss scale"
@@ -129,7 +131,7 @@ class DiffusersHost:
         self._pipeline = pipeline
         self.embeddings_folder = embeddings_folder
         self.facts = {"family": family_of(pipeline), **facts}
-        self.lexicon = lexicon_of(pipeline)
+        self.token_table = token_table_of(pipeline)
         self._embeddings: dict[str, Embedding] = {}
         self.refresh_embeddings()
 
@@ -176,7 +178,7 @@ class DiffusersHost:
             except (FormatError, OSError) as error:
                 log.warning("%s", error)
                 continue
-            problem = unfit(embedding, self.lexicon.widths)
+            problem = unfit(embedding, self.token_table.widths)
             if problem:
                 log.warning("%s", problem)
                 continue
@@ -191,7 +193,7 @@ class DiffusersHost:
         return []
 
     @property
-    def circumstances(self) -> Sequence[str]:
+    def model_notes(self) -> Sequence[str]:
         unet, facts = self._pipeline.unet, self.facts
         attention = sorted({type(processor).__name__ for processor in unet.attn_processors.values()})
         return [
@@ -203,7 +205,7 @@ class DiffusersHost:
         return [self._word(name, embedding.count) for name, embedding in self._embeddings.items()]
 
     def _word(self, name: str, count: int) -> Word:
-        return Word(name, tuple(self.lexicon.tokenizer.ids(name)), count)
+        return Word(name, tuple(self.token_table.tokenizer.ids(name)), count)
 
     def _known_vectors(self) -> Words:
         return {name: item.vectors for name, item in self._embeddings.items()}
@@ -211,10 +213,10 @@ class DiffusersHost:
     def wanted(self) -> bool:
         return False
 
-    def give_way(self) -> None:
+    def let_others_in(self) -> None:
         return None
 
-    def approve(self, file: Path) -> None:
+    def validate_file(self, file: Path) -> None:
         return None
 
     def interrupted(self) -> bool:
@@ -230,30 +232,30 @@ class DiffusersHost:
             for part in parts:
                 part.requires_grad_(False).eval()
             with ExitStack() as undo:
-                yield PipelineModel(self._pipeline, self.lexicon, clip_skip, self._known_vectors(), undo)
+                yield PipelineModel(self._pipeline, self.token_table, clip_skip, self._known_vectors(), undo)
         finally:
             for weight, flag in flags:
                 weight.requires_grad_(flag)
             for module, mode in modes:
                 module.training = mode
 
-    def draw(self, request: PictureRequest, words: Words) -> Image.Image:
-        return self.draw_many([request], words)[0]
+    def generate(self, request: ImageRequest, words: Words) -> Image.Image:
+        return self.generate_many([request], words)[0]
 
-    def draw_many(self, requests: Sequence[PictureRequest], words: Words, clip_skip: int = 1) -> list[Image.Image]:
+    def generate_many(self, requests: Sequence[ImageRequest], words: Words, clip_skip: int = 1) -> list[Image.Image]:
         """Pictures by the pipeline itself, their prompts encoded as in training (any length, brackets as emphasis).
 
         They may differ in prompts and seed only; each is the picture that it would be alone, but for rounding.
         """
         known = {**self._known_vectors(), **words}
         vocabulary = tuple(self._word(name, count(vectors)) for name, vectors in known.items())
-        reader = PromptReader(self.lexicon.tokenizer, vocabulary, emphasis=True)
-        model = PipelineModel(self._pipeline, self.lexicon, clip_skip, known)
+        reader = PromptReader(self.token_table.tokenizer, vocabulary, emphasis=True)
+        model = PipelineModel(self._pipeline, self.token_table, clip_skip, known)
         texts = [request.negative_prompt for request in requests] + [request.prompt for request in requests]
-        framings = [whole(request.width, request.height) for request in requests] * 2
+        size_conds = [uncropped(request.width, request.height) for request in requests] * 2
         with torch.no_grad():
-            condition = model.encode_prompts([reader.read(text) for text in texts], {}, framings)
-        return draw(self._pipeline, requests, without_empty(condition, texts))
+            condition = model.encode_prompts([reader.read(text) for text in texts], {}, size_conds)
+        return generate(self._pipeline, requests, without_empty(condition, texts))
 
 
 def _kind(module: torch.nn.Module) -> str:

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from tinv_ext.core.embedding import encoder_of_width
 from tinv_ext.core.errors import HostError, InputError
-from tinv_ext.core.generation import PictureRequest
-from tinv_ext.hosts.prompt_vectors import ClipTokenizer, Condition, TableLexicon, TextEncoder
+from tinv_ext.core.generation import ImageRequest
+from tinv_ext.hosts.prompt_vectors import ClipTokenizer, ClipTokenTable, Condition, TextEncoder
 
 Encode = Callable[[Tensor], tuple[Tensor, "Tensor | None"]]
 SAMPLERS: dict[str, type[SchedulerMixin]] = {  # by the WebUI's names
@@ -49,10 +49,10 @@ def family_of(pipeline: DiffusionPipeline) -> str:
     )
 
 
-def lexicon_of(pipeline: DiffusionPipeline) -> TableLexicon:
+def token_table_of(pipeline: DiffusionPipeline) -> ClipTokenTable:
     """Tokens, which are the same for all encoders, and token tables."""
     tables = {encoder.key: encoder.table for encoder in text_encoders(pipeline, 1)}
-    return TableLexicon(ClipTokenizer(pipeline.tokenizer), tables)
+    return ClipTokenTable(ClipTokenizer(pipeline.tokenizer), tables)
 
 
 def parts_of(pipeline: DiffusionPipeline) -> list[torch.nn.Module]:
@@ -110,7 +110,7 @@ def added_to_unet(condition: Condition) -> dict[str, Tensor] | None:
     return {"text_embeds": condition.pooled, "time_ids": condition.sizes}
 
 
-def draw(pipeline: DiffusionPipeline, requests: Sequence[PictureRequest], condition: Condition) -> list[Image.Image]:
+def generate(pipeline: DiffusionPipeline, requests: Sequence[ImageRequest], condition: Condition) -> list[Image.Image]:
     """Pictures by the pipeline; `condition` has all negative prompts and then all prompts. HostError for a sampler."""
     first = requests[0]
     if first.sampler not in SAMPLERS:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from modules import shared
 
-from tinv_ext.hosts.webui.queue_lock import others_wait
+from tinv_ext.hosts.webui.queue_lock import others_waiting
 
 _OF_THE_SERVER = ("request_restart", "request_stop")
 
@@ -34,7 +34,7 @@ class Interrupt:
         self.pressed = False
 
         def interrupt() -> None:
-            if sys._getframe(1).f_code not in servers and not others_wait():
+            if sys._getframe(1).f_code not in servers and not others_waiting():
                 self.pressed = True
             original()
 

@@ -13,7 +13,7 @@ from modules.call_queue import queue_lock
 
 
 @contextmanager
-def turn() -> Iterator[None]:
+def holding_queue() -> Iterator[None]:
     """Holding the WebUI's queue. Not re-entrant: who holds it already waits for ever.
 
     On leaving, all who waited at that moment are let through first, so that coming back at once takes nobody's turn.
@@ -26,7 +26,7 @@ def turn() -> Iterator[None]:
         queue_lock.release()
 
 
-def others_wait() -> bool:
+def others_waiting() -> bool:
     """Whether a generation, or anything else that wants the model, waits for the queue."""
     return bool(queue_lock._pending_threads)
 

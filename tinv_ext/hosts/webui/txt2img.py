@@ -14,7 +14,7 @@ from modules.textual_inversion.textual_inversion import Embedding
 from PIL import Image
 
 from tinv_ext.core.errors import HostError
-from tinv_ext.core.generation import PictureRequest
+from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.model import Vectors, Words
 from tinv_ext.hosts.prompt_vectors import count
 
@@ -22,7 +22,7 @@ _ABSENT = object()
 _FLAGS = ("interrupted", "skipped", "stopping_generation")  # v1.10.1 modules/shared_state.py
 
 
-def draw(sd_model: Any, request: PictureRequest, words: Words, clip_skip: int | None) -> Image.Image:
+def generate(sd_model: Any, request: ImageRequest, words: Words, clip_skip: int | None) -> Image.Image:
     """One picture with `words` in its prompts. `clip_skip` None takes the WebUI's setting. The queue must be held."""
     if request.sampler not in sd_samplers.all_samplers_map:
         known = ", ".join(sd_samplers.all_samplers_map)
@@ -45,7 +45,7 @@ def draw(sd_model: Any, request: PictureRequest, words: Words, clip_skip: int | 
     return pictures[0]
 
 
-def _request(request: PictureRequest) -> Any:
+def _request(request: ImageRequest) -> Any:
     """The processing object, with a cache of its own: the WebUI's goes by the prompt's text and knows no vectors."""
     # since v1.9 the schedule type is a choice of its own
     fields = getattr(processing.StableDiffusionProcessingTxt2Img, "__dataclass_fields__", {})

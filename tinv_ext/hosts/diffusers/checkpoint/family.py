@@ -56,14 +56,14 @@ def inputs_of(tensors: Mapping[str, Tensor]) -> int:
 
 def unsupported(tensors: Mapping[str, Tensor]) -> str | None:
     """Return what the checkpoint is, as the end of a sentence that begins with its name; None if it can be trained."""
-    for beginning, said in _OTHERS:
-        if _has(tensors, beginning):
+    for initial, said in _OTHERS:
+        if _has(tensors, initial):
             return f"{said}, which cannot be trained. {SUPPORTED}"
     family = family_of(tensors)
     if family is None and _has(tensors, "conditioner.embedders.0.model."):
         return f"is the refiner of SDXL, which cannot be trained. {SUPPORTED}"
     if FIRST not in tensors:
-        said = next((said for beginning, said in _PARTS if _has(tensors, beginning)), "holds no Stable Diffusion")
+        said = next((said for initial, said in _PARTS if _has(tensors, initial)), "holds no Stable Diffusion")
         return f"{said}. {SUPPORTED}"
     inputs = inputs_of(tensors)
     if inputs != 4 and not (inputs == INPAINTING and family != "SDXL"):
@@ -77,5 +77,5 @@ def unsupported(tensors: Mapping[str, Tensor]) -> str | None:
     return None
 
 
-def _has(tensors: Mapping[str, Tensor], beginning: str) -> bool:
-    return any(name.startswith(beginning) for name in tensors)
+def _has(tensors: Mapping[str, Tensor], initial: str) -> bool:
+    return any(name.startswith(initial) for name in tensors)

@@ -63,7 +63,7 @@ def _of_ldm(params: Mapping[str, Any], path: Path) -> Sizes:
 
 def _of_sgm(params: Mapping[str, Any], path: Path) -> Sizes:
     shipped = of_folder(SHIPPED["SDXL"])
-    first, second, *framing = params["conditioner_config"]["params"]["emb_models"]
+    first, second, *size_cond = params["conditioner_config"]["params"]["emb_models"]
     texts = [_text_encoder(stage, path, "SDXL") for stage in (first, second)]
     scaling = params["denoiser_config"]["params"]["scaling_config"]["target"]
     unet = params["network_config"]["params"]
@@ -72,7 +72,7 @@ def _of_sgm(params: Mapping[str, Any], path: Path) -> Sizes:
         unet={
             **given,
             "addition_embed_type": "text_time",
-            "addition_time_embed_dim": framing[0]["params"]["outdim"],
+            "addition_time_embed_dim": size_cond[0]["params"]["outdim"],
             "projection_class_embeddings_input_dim": unet["adm_in_channels"],
         },
         vae=_vae(params, given["sample_size"]),
