@@ -17,18 +17,19 @@ from collections.abc import Callable, Iterable
 
 
 class TinvError(Exception):
-    """Base of every error that is meant to be read by a person."""
+    """Base of every error that is meant to be read by a person.
 
-
-class InputError(TinvError):
-    """What the user gave cannot be used.
-
-    `problems` holds one whole sentence for each thing that is wrong: what, with which value, what to do.
+    `problems` holds one whole sentence (a `core.messages.Message`) for each thing that is wrong: what, with which
+    value, what to do.
     """
 
     def __init__(self, problems: str | Iterable[str]) -> None:
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(self.problems))
+
+
+class InputError(TinvError):
+    """What the user gave cannot be used; nothing was started."""
 
 
 class FormatError(TinvError):

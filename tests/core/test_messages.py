@@ -1,0 +1,108 @@
+"""Sentences with ids: what they say, in which language, and that each is said once and translated."""
+
+from __future__ import annotations
+
+import ast
+import json
+import pickle
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.boundaries.sources import files, tree
+from tests.messages import refused, said
+from tinv_ext.core import messages
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import Message, language_of, languages, message, templates, translated
+
+
+def test_a_message_is_its_text() -> None:
+    """It goes where a text goes, and keeps id and values through pickling."""
+    one = message("test.seen", "{images:image|images} of {folder}.", images=1, folder=Path("a"))
+    assert one == "1 image of a."
+    assert json.dumps(one) == '"1 image of a."'
+    again = pickle.loads(pickle.dumps(one))
+    assert (again, again.id, again.values) == (one, "test.seen", {"images": 1, "folder": Path("a")})
+    assert message("test.seen", "{images:image|images}", images=3) == "3 images"
+
+
+def test_values_may_be_messages_and_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is put in is said in the same language."""
+    monkeypatch.setattr(
+        messages, "templates", lambda language: {"test.outer": "外：{inner}（{all:；}）", "test.inner": "内 {n}"}
+    )
+    inner = message("test.inner", "inner {n}", n=2)
+    outer = message("test.outer", "Outer: {inner} ({all:; }).", inner=inner, all=["a", inner])
+    assert outer == "Outer: inner 2 (a; inner 2)."
+    assert translated(outer, "zh_CN") == "外：内 2（a；内 2）"
+    assert translated(outer, "en") == outer
+    assert translated("plain", "zh_CN") == "plain"
+
+
+@pytest.mark.parametrize(
+    ("name", "language"),
+    [("zh_CN.UTF-8", "zh_CN"), ("zh-Hans (Stable)", "zh_CN"), ("de_DE", "en"), ("", "en"), (None, "en"), ("C", "en")],
+)
+def test_languages_are_found_by_their_usual_names(name: str | None, language: str) -> None:
+    """As the system and the WebUI name them."""
+    assert language_of(name) == language
+
+
+def test_an_error_is_recognised_by_id_and_values() -> None:
+    """What the tests of every room rely on: another id or value fails."""
+    problem = message("test.one", "One {n}.", n=1)
+    with refused("test.one", n=1):
+        raise InputError(problem)
+    for wrong in ({"n": 2}, {"m": 1}):
+        with pytest.raises(AssertionError), refused("test.one", **wrong):
+            raise InputError(problem)
+    assert not said(["One 1."], "test.one")
+
+
+def calls() -> Iterator[tuple[str, ast.Call]]:
+    """Each call of `message` in the package, with its place."""
+    for path in files():
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("message", "messages.message"):
+                yield f"{path.name}:{node.lineno}", node
+
+
+def written() -> dict[str, str]:
+    """Every id in the package with its template."""
+    found: dict[str, str] = {}
+    for place, call in calls():
+        id, template = (ast.literal_eval(argument) for argument in call.args)  # noqa: A001
+        assert found.setdefault(id, template) == template, f"{place}: {id} has two templates"
+    return found
+
+
+def fields(template: str) -> set[str]:
+    """The values that a template asks for."""
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name}
+
+
+def test_each_id_has_one_template_and_all_its_values() -> None:
+    """Ids and templates are written out, and the call gives what the template asks for."""
+    for place, call in calls():
+        id, template = (ast.literal_eval(argument) for argument in call.args)  # noqa: A001
+        given = {keyword.arg for keyword in call.keywords}
+        assert None in given or fields(template) <= given, f"{place}: {id} lacks {fields(template) - given}"
+    written()
+
+
+@pytest.mark.parametrize("language", languages())
+def test_every_message_is_translated(language: str) -> None:
+    """No id is missing, none is left over, and a translation uses no value that the English has not."""
+    ours, theirs = written(), templates(language)
+    assert set(theirs) - set(ours) == set()
+    assert set(ours) - set(theirs) == set()
+    wrong = {key: fields(theirs[key]) - fields(ours[key]) for key in ours}
+    assert not any(wrong.values()), wrong
+
+
+def test_a_message_is_a_str() -> None:
+    """Nothing that takes a text has to know of messages."""
+    assert isinstance(message("test.x", "x"), str)
+    assert isinstance(message("test.x", "x"), Message)
