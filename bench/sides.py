@@ -28,11 +28,14 @@ from tinv_ext.core.data.captions import CaptionRules
 from tinv_ext.core.data.dataset import Batch, Dataset, Example
 from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.data.latents import LatentDistribution
+from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.noise import NoiseSchedule
+from tinv_ext.core.prompts.inputs import word_slots
 from tinv_ext.core.prompts.reader import PromptReader, Word
-from tinv_ext.core.training.losses import denoising_loss, sample_noise
+from tinv_ext.core.training.objective import Objective
 from tinv_ext.core.training.schedules import parse_schedule
 from tinv_ext.core.training.state import State, new_state
+from tinv_ext.core.training.step import denoising_losses
 from tinv_ext.core.training.trainer import Plan, train
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.hosts.diffusers.pipelines import text_encoders
@@ -56,7 +59,7 @@ class Work:
     @property
     def leaf(self) -> Tensor:
         """The word's vectors, (1, d)."""
-        return self.state.vectors["clip_l"]
+        return self.state.vectors[WORD]["clip_l"]
 
 
 def work(pipeline: StableDiffusionPipeline, size: int, batch_size: int) -> Work:
@@ -66,21 +69,22 @@ def work(pipeline: StableDiffusionPipeline, size: int, batch_size: int) -> Work:
     rng = torch.Generator().manual_seed(1)
     shape = (4, size // 8, size // 8)
     latents = [LatentDistribution(torch.randn(shape, generator=rng), torch.full(shape, 0.1)) for _ in CAPTIONS]
+    subset = Subset(("a photo of [name], [filewords]",), CaptionRules(WORD))
     examples = [
-        Example(f"{i}.png", latent, caption, uncropped(size, size))
+        Example(f"{i}.png", latent, caption, uncropped(size, size), subset)
         for i, (latent, caption) in enumerate(zip(latents, CAPTIONS))
     ]
     reader = PromptReader(host.token_table.tokenizer, (word,))
-    dataset = Dataset(examples, ("a photo of [name], [filewords]",), CaptionRules(WORD), reader, "once", 0)
+    dataset = Dataset(examples, reader, "once", 0)
     vectors = host.token_table.token_vectors(host.token_table.tokenizer.ids("ball")[:1])
-    return Work(pipeline, host, dataset, batch_size, new_state(vectors, 2, pipeline.unet.device))
+    return Work(pipeline, host, dataset, batch_size, new_state({WORD: vectors}, 2, pipeline.unet.device))
 
 
 def drawn(it: Work) -> tuple[Batch, Tensor, Tensor]:
     """The same batch, noise and timesteps on every side."""
-    state = new_state(it.state.values(), 3, torch.device("cpu"))
-    batch = it.dataset.batch(it.batch_size, state)
-    noise, timesteps = sample_noise(_schedule(it), batch.latents, state.rng)
+    state = new_state({WORD: it.state.values(WORD)}, 3, torch.device("cpu"))
+    batch = it.dataset.batch(it.batch_size, state.order, state.rng)
+    noise, timesteps, _ = Objective().sample(batch.latents, _schedule(it), state.rng)
     return batch, noise, timesteps
 
 
@@ -98,14 +102,14 @@ class Ours:
         """The loss's gradient on the vectors, for the draws that all sides share."""
         with self._it.host.training(1) as model:
             batch, noise, timesteps = drawn(self._it)
-            loss = denoising_loss(model, batch, {WORD: self._it.state.vectors}, noise, timesteps)
+            loss = denoising_losses(model, batch, self._it.state.vectors, noise, timesteps).mean()
             (loss * model.loss_scale).backward()
         return _taken(self._it.leaf) / model.loss_scale
 
     def steps(self, stack: ExitStack) -> Callable[[], Any]:
         """A function that takes the next step; the host is in training until `stack` closes."""
         model = stack.enter_context(self._it.host.training(1))
-        plan = Plan(WORD, FOREVER, self._it.batch_size, 1, parse_schedule("0.005"))
+        plan = Plan(FOREVER, self._it.batch_size, 1, parse_schedule("0.005").at)
         going = stack.enter_context(closing(train(self._it.state, plan, model, self._it.dataset)))
         return lambda: next(going)
 
@@ -137,8 +141,8 @@ class BuiltIn:
         it.pipeline.unet.set_attn_processor(AttnProcessor())
 
         def step() -> None:
-            batch = it.dataset.batch(it.batch_size, it.state)
-            noise, timesteps = sample_noise(_schedule(it), batch.latents, it.state.rng)
+            batch = it.dataset.batch(it.batch_size, it.state.order, it.state.rng)
+            noise, timesteps, _ = Objective().sample(batch.latents, _schedule(it), it.state.rng)
             scale = self._backward(batch, noise, timesteps)
             it.leaf.grad.div_(scale)
             it.state.update(0.005)  # forgets the vectors' gradient; those of the UNet's weights go on being added up
@@ -157,7 +161,8 @@ class BuiltIn:
         rows = [prompt.chunks[0] for prompt in batch.prompts]
         ids = torch.tensor([row.ids for row in rows], device=unet.device)
         (encoder,) = text_encoders(it.pipeline, 1)
-        with inject_vectors(encoder, rows, {WORD: it.state.vectors}):
+        slots = word_slots(rows, {WORD: len(it.leaf)}).to(unet.device)
+        with inject_vectors(encoder.table, slots, [it.leaf]):
             condition = it.pipeline.text_encoder(ids)[0]
         noisy = it.pipeline.scheduler.add_noise(latents, noise, timesteps)
         answer = unet(noisy.to(unet.dtype), timesteps, condition.to(unet.dtype)).sample

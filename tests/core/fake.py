@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,11 +13,16 @@ from tinv_ext.core.data.captions import CaptionRules
 from tinv_ext.core.data.dataset import Dataset, Example
 from tinv_ext.core.data.images import SizeConditioning, uncropped
 from tinv_ext.core.data.latents import LatentDistribution
+from tinv_ext.core.data.subsets import Subset
+from tinv_ext.core.model import Words
 from tinv_ext.core.noise import NoiseSchedule, scaled_linear
+from tinv_ext.core.prompts.inputs import PromptInputs, padded_ids, word_slots
 from tinv_ext.core.prompts.reader import Prompt, PromptReader, Word
-from tinv_ext.core.training.state import State, new_state
+from tinv_ext.core.training.state import State, count_vectors, new_state
 
 WIDTH = 6
+LINES = ("a photo of [name], [filewords]", "[name]")
+SUBSET = Subset(LINES, CaptionRules("it"))
 
 
 @dataclass(frozen=True)
@@ -57,14 +62,17 @@ class Fake:
     def upcast(self) -> str | None:
         return self.remedies.pop(0) if self.remedies else None
 
-    def encode_prompts(
-        self,
-        prompts: Sequence[Prompt],
-        words: Mapping[str, Mapping[str, Tensor]],
-        size_conds: Sequence[SizeConditioning],
-    ) -> Tensor:
+    def assemble_prompts(
+        self, prompts: Sequence[Prompt], words: Words, size_conds: Sequence[SizeConditioning]
+    ) -> PromptInputs:
         assert len(size_conds) == len(prompts)
-        rows = torch.tensor([[sum(prompt.chunks[0].ids) % 97 / 97.0] for prompt in prompts])  # (B, 1)
+        rows = [prompt.chunks[0] for prompt in prompts]
+        counts = {name: count_vectors(vectors) for name, vectors in words.items()}
+        sizes = torch.tensor([size.numbers for size in size_conds], dtype=torch.float32)
+        return PromptInputs(len(prompts), {"clip_l": padded_ids(rows, 2)}, word_slots(rows, counts), {}, None, sizes)
+
+    def encode(self, inputs: PromptInputs, words: Words) -> Tensor:
+        rows = inputs.ids["clip_l"].sum(1, keepdim=True) % 97 / 97.0  # (B, 1)
         vectors = torch.cat([tensor for word in words.values() for tensor in word.values()])  # (n, WIDTH)
         return torch.tanh(vectors.sum(0) * (1 + rows))  # (B, WIDTH)
 
@@ -86,6 +94,7 @@ def examples(count: int = 5, weights: Tensor | None = None) -> list[Example]:
             LatentDistribution(torch.randn(4, 2, 2, generator=rng), torch.rand(4, 2, 2, generator=rng)),
             f"blue, number {index}",
             uncropped(16, 16),
+            SUBSET,
             weights,
         )
         for index in range(count)
@@ -95,11 +104,11 @@ def examples(count: int = 5, weights: Tensor | None = None) -> list[Example]:
 def dataset(pictures: Sequence[Example] | None = None, sampling: str = "random", **rules: Any) -> Dataset:
     """A dataset with two template lines."""
     reader = PromptReader(Letters(), (Word("it", tuple(Letters().ids("it")), 2),))
-    lines = ("a photo of [name], [filewords]", "[name]")
-    return Dataset(pictures or examples(), lines, CaptionRules("it", **rules), reader, sampling, 3)
+    subset = Subset(LINES, CaptionRules("it", **rules))
+    return Dataset([replace(one, subset=subset) for one in pictures or examples()], reader, sampling, 3)
 
 
 def initial(seed: int = 5) -> State:
-    """Two vectors, drawn anew but always the same."""
+    """The word "it" of two vectors, sampled anew but always the same."""
     vectors = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(1)) * 0.1
-    return new_state({"clip_l": vectors}, seed, torch.device("cpu"))
+    return new_state({"it": {"clip_l": vectors}}, seed, torch.device("cpu"))

@@ -136,14 +136,14 @@ def test_what_windows_does_not_have_is_not_used() -> None:
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux tells what is mapped")
 def test_a_state_that_was_read_is_not_mapped(tmp_path: Path) -> None:
     """Windows replaces no file that is mapped into memory: a run that goes on could never keep its state again."""
-    state = new_state({"clip_l": torch.ones(2, 768)}, 1, torch.device("cpu"))
-    state.vectors["clip_l"].grad = torch.ones(2, 768)
+    state = new_state({"word": {"clip_l": torch.ones(2, 768)}}, 1, torch.device("cpu"))
+    state.vectors["word"]["clip_l"].grad = torch.ones(2, 768)
     state.update(0.1)
     save_state(state, tmp_path / "state.safetensors", {})
-    again, _ = load_state(tmp_path / "state.safetensors", torch.device("cpu"))
+    again, _ = load_state(tmp_path / "state.safetensors", torch.device("cpu"), "word")
     assert "state.safetensors" not in Path("/proc/self/maps").read_text()
-    moments = again.optimizer.state[again.vectors["clip_l"]]
-    assert torch.equal(moments["exp_avg"], state.optimizer.state[state.vectors["clip_l"]]["exp_avg"])
+    moments = again.optimizer.state[again.vectors["word"]["clip_l"]]
+    assert torch.equal(moments["exp_avg"], state.optimizer.state[state.vectors["word"]["clip_l"]]["exp_avg"])
 
 
 def test_a_temporary_file_that_is_held_hides_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

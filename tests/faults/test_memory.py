@@ -24,7 +24,7 @@ from tinv_ext.run.events import Event, Noticed
 
 PARTS: dict[str, tuple[Any, str]] = {
     "encode": (PipelineModel, "encode_images"),
-    "forward": (trainer, "denoising_losses"),
+    "forward": (trainer, "compute"),
     "backward": (torch.Tensor, "backward"),
     "optimizer": (State, "update"),
     "evaluation": (recorder, "evaluate"),

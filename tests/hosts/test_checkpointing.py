@@ -17,7 +17,7 @@ from tinv_ext.core.data.dataset import Batch
 from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word
-from tinv_ext.core.training.losses import denoising_loss
+from tinv_ext.core.training.step import denoising_losses
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 
 
@@ -31,7 +31,7 @@ def loss_of(model: Model) -> tuple[Tensor, list[Tensor]]:
     prompts = tuple(PromptReader(model.tokenizer, (word,)).read(text) for text in ("a qzx", "qzx on a table"))
     batch = Batch(torch.randn(2, 4, 8, 8, generator=rng), prompts, (uncropped(64, 64),) * 2, None)
     noise = torch.randn(2, 4, 8, 8, generator=rng)
-    loss = denoising_loss(model, batch, {"qzx": vectors}, noise, torch.tensor([501, 120]))
+    loss = denoising_losses(model, batch, {"qzx": vectors}, noise, torch.tensor([501, 120])).mean()
     return loss, list(vectors.values())
 
 

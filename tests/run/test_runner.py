@@ -456,11 +456,11 @@ def test_vectors_that_are_no_numbers_never_replace_good_ones(
     def overflow(state: State, rate: float) -> None:
         update(state, rate)
         if state.step == 4:
-            state.vectors["clip_l"].data[0, 0] = float("inf")
+            state.leaves()[0].data[0, 0] = float("inf")
 
     monkeypatch.setattr(State, "update", overflow)
     watch = Watch()
-    with pytest.raises(NumericError, match=r"Step 4 at the rate 0\.005"):
+    with pytest.raises(NumericError, match=r"Step 4 at the learning rate 0\.005"):
         runner.run(config(checkpoint_every=2, save_every=2), host, watch)
     copies = {file for file in files(watch.folder.path) if file.startswith("embeddings")}
     assert copies == {"embeddings/zworble-2.pt", "embeddings/zworble-3.pt"}

@@ -17,6 +17,7 @@ from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.prompts.reader import PromptReader
+from tinv_ext.core.training.step import encode_prompts
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.hosts.diffusers.open import open_pipeline
 from tinv_ext.toy import captions, export_variants, parts, variants, words
@@ -59,7 +60,7 @@ def test_sdxl_is_trained_on_what_the_pipeline_tells_it(tmp_path: Path) -> None:
     told = tell([captions.Caption(TEXT, {}), captions.Caption("", {})], generator)
     host = DiffusersHost(pipe, tmp_path / "none", {})
     with host.training(1) as model, torch.no_grad():
-        right = model.encode_prompts([PromptReader(model.tokenizer).read(TEXT)], {}, [uncropped(64, 64)])
+        right = encode_prompts(model, [PromptReader(model.tokenizer).read(TEXT)], {}, [uncropped(64, 64)])
     torch.testing.assert_close(told["encoder_hidden_states"][:1], right.context)
     torch.testing.assert_close(told["added_cond_kwargs"]["text_embeds"][:1], right.pooled)
     assert tool("variant_unet").WHOLE.tolist() == right.sizes[0].tolist()

@@ -1,4 +1,13 @@
-"""What training asks of Stable Diffusion. A host provides it; the engine knows nothing else of a model."""
+"""What training asks of Stable Diffusion, parted by who asks. A host provides it; the engine knows nothing else of it.
+
+| protocol | asked by |
+| --- | --- |
+| `TokenTable` | the checks before a run, initial vectors, nearest tokens |
+| `ImageEncoder` | the latent cache |
+| `PromptEncoder`, `Denoiser` | the step and the evaluation |
+| `MemoryControl` | the fallbacks |
+| `Model` | the run, which hands it to all of these |
+"""
 
 from __future__ import annotations
 
@@ -8,14 +17,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from tinv_ext.core.data.images import SizeConditioning
-from tinv_ext.core.data.latents import LatentDistribution
-from tinv_ext.core.noise import NoiseSchedule
-from tinv_ext.core.prompts.reader import Prompt, Tokenizer
+from .data.images import SizeConditioning
+from .data.latents import LatentDistribution
+from .noise import Noise
+from .prompts.inputs import PromptInputs
+from .prompts.reader import Prompt, Tokenizer
 
 Vectors = Mapping[str, Tensor]  # by encoder: {"clip_l": (n, 768)}
 Words = Mapping[str, Vectors]  # by name
-Condition = Any  # what `encode_prompts` gives and `denoise` takes; opaque to the engine
+Condition = Any  # what `encode` gives and `denoise` takes; opaque to the engine
 
 
 class TokenTable(Protocol):
@@ -34,19 +44,8 @@ class TokenTable(Protocol):
         ...
 
 
-class Model(TokenTable, Protocol):
-    """Stable Diffusion as mathematics. Every weight of it is frozen while this object is in use."""
-
-    @property
-    def noise(self) -> NoiseSchedule: ...
-
-    @property
-    def device(self) -> torch.device: ...
-
-    @property
-    def loss_scale(self) -> float:
-        """A power of two by which the loss is multiplied before backward, so that half-precision gradients live."""
-        ...
+class ImageEncoder(Protocol):
+    """The VAE's encoding half."""
 
     @property
     def vae_digest(self) -> str:
@@ -57,18 +56,45 @@ class Model(TokenTable, Protocol):
         """Latents (B, 4, H/8, W/8) of pixels (B, 3, H, W) in [-1, 1], scaled as the UNet expects them."""
         ...
 
-    def encode_prompts(
+
+class PromptEncoder(Protocol):
+    """The text encoders, with words that stand for vectors."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def assemble_prompts(
         self, prompts: Sequence[Prompt], words: Words, size_conds: Sequence[SizeConditioning]
-    ) -> Condition:
-        """The condition of a batch of prompts; differentiable in the vectors of `words`.
+    ) -> PromptInputs:
+        """Prompts as tensors on the CPU. Of `words` only names and shapes count; the model's embeddings are put in.
 
         `size_conds` has one for each prompt: only SDXL is told them.
         """
         ...
 
+    def encode(self, inputs: PromptInputs, words: Words) -> Condition:
+        """The condition of a batch of prompts; differentiable in the vectors of `words`, which are on the device."""
+        ...
+
+
+class Denoiser(PromptEncoder, Protocol):
+    """The UNet and its noise schedule."""
+
+    @property
+    def noise(self) -> Noise: ...
+
+    @property
+    def loss_scale(self) -> float:
+        """A power of two by which the loss is multiplied before backward, so that half-precision gradients live."""
+        ...
+
     def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         """The UNet's answer, (B, 4, h, w), to noisy latents of that shape at `timesteps` (B,) int64."""
         ...
+
+
+class MemoryControl(Protocol):
+    """What a model can give up so that a step fits, or comes out finite."""
 
     def release_memory(self) -> None:
         """Give memory that is only kept for later back to the device."""
@@ -81,3 +107,11 @@ class Model(TokenTable, Protocol):
     def upcast(self) -> str | None:
         """Compute more precisely from now on: what was done ("full precision"), or None if no more can be."""
         ...
+
+
+class Trainable(Denoiser, MemoryControl, Protocol):
+    """What the training loop works on."""
+
+
+class Model(TokenTable, ImageEncoder, Trainable, Protocol):
+    """Stable Diffusion as mathematics. Every weight of it is frozen while this object is in use."""

@@ -1,23 +1,49 @@
-"""The noise of diffusion: how much of it a timestep means, and what the model predicts of it.
+"""Noise schedules: how much signal is left at each timestep, and what the UNet answers.
 
 Names follow Ho et al. 2020 (DDPM, arXiv 2006.11239) and Salimans & Ho 2022 (v-prediction, arXiv 2202.00512).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from tinv_ext.core.errors import HostError
+from .errors import HostError
+from .messages import message
 
 PREDICTIONS = ("epsilon", "v_prediction")
 
 
+class Noise(Protocol):
+    """What training asks of a noise schedule; latents and noise are (B, C, h, w), `timesteps` (B,) int64."""
+
+    @property
+    def timesteps(self) -> int:
+        """How many timesteps the model knows (1000 for Stable Diffusion)."""
+        ...
+
+    def add(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """The noisy latents that the UNet is given."""
+        ...
+
+    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What a perfect UNet would answer to them."""
+        ...
+
+    def snr(self, timesteps: Tensor) -> Tensor:
+        """Signal-to-noise ratio (B,) of noisy latents, in powers (Hang et al. 2023, arXiv 2303.09556)."""
+        ...
+
+
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """`alphas_cumprod` (T,) float32, falling from about 1 towards 0, and what the UNet predicts of a noisy latent."""
+    """DDPM: `alphas_cumprod` (T,) float32, falling from about 1 towards 0, and what the UNet predicts.
+
+    The table lies where the latents do (`on`), so that a step looks it up without moving it.
+    """
 
     alphas_cumprod: Tensor
     prediction: str = "epsilon"
@@ -25,29 +51,41 @@ class NoiseSchedule:
     def __post_init__(self) -> None:
         if self.prediction not in PREDICTIONS:
             raise HostError(
-                f'The model predicts "{self.prediction}"; only {" and ".join(PREDICTIONS)} can be trained. '
-                "Load another checkpoint."
+                message(
+                    "noise.prediction",
+                    'The model predicts "{prediction}"; only {known: and } can be trained. Load another checkpoint.',
+                    prediction=self.prediction,
+                    known=PREDICTIONS,
+                )
             )
+
+    def on(self, device: torch.device) -> NoiseSchedule:
+        """The same schedule for latents on `device`."""
+        return replace(self, alphas_cumprod=self.alphas_cumprod.to(device))
 
     @property
     def timesteps(self) -> int:
-        """How many timesteps the model knows (1000 for Stable Diffusion)."""
         return len(self.alphas_cumprod)
 
     def add(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Noisy latents √ᾱ·x + √(1-ᾱ)·ε; all (B, C, h, w), `timesteps` (B,) int64."""
+        """√ᾱ·x + √(1-ᾱ)·ε."""
         signal, sigma = self._scales(latents, timesteps)
         return signal * latents + sigma * noise
 
     def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """What a perfect model would answer: ε, or v = √ᾱ·ε - √(1-ᾱ)·x. Shapes as in `add`."""
+        """ε, or v = √ᾱ·ε - √(1-ᾱ)·x."""
         if self.prediction == "epsilon":
             return noise
         signal, sigma = self._scales(latents, timesteps)
         return signal * noise - sigma * latents
 
+    def snr(self, timesteps: Tensor) -> Tensor:
+        """ᾱ/(1-ᾱ)."""
+        alphas = self.alphas_cumprod[timesteps]
+        return alphas / (1 - alphas)
+
     def _scales(self, like: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-        alphas = self.alphas_cumprod.to(like.device)[timesteps.to(like.device)].to(like.dtype)
+        alphas = self.alphas_cumprod[timesteps].to(like.dtype)
         alphas = alphas.view(-1, *[1] * (like.dim() - 1))  # (B, 1, 1, 1)
         return alphas.sqrt(), (1 - alphas).sqrt()
 

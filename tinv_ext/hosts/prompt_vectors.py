@@ -1,4 +1,7 @@
-"""What every host does alike with prompts: CLIP's tokens, words standing in for them, emphasis, several encoders."""
+"""How a word's vectors get into a prompt: the token table answers with them at the places where the word stands.
+
+What every host does alike with prompts, beneath that: CLIP's tokens, emphasis, several text encoders.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ from torch import Tensor
 
 from tinv_ext.core.data.images import SizeConditioning
 from tinv_ext.core.model import Vectors, Words
-from tinv_ext.core.prompts.reader import Chunk, Prompt, Tokenizer, equal_chunks
+from tinv_ext.core.prompts.inputs import PromptInputs, emphasis_weights, padded_ids, word_slots
+from tinv_ext.core.prompts.reader import Prompt, Tokenizer, equal_chunks
 
 
 class ClipTokenizer:
-    """CLIP's byte-pair encoding as `core.prompts.Tokenizer`."""
+    """CLIP's byte-pair encoding as `core.prompts.reader.Tokenizer`."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -68,9 +72,9 @@ class TextEncoder:
 
 @dataclass(frozen=True)
 class Condition:
-    """What the UNet is told: context (B, chunks·77, d); for SDXL also pooled (B, p) and `sizes` (B, 6) float32.
+    """What the UNet is given: context (B, chunks·77, d); for SDXL also pooled (B, p) and `sizes` (B, 6) float32.
 
-    The widths of several encoders are laid side by side; `sizes` are the numbers of the framings.
+    The widths of several encoders are laid side by side; `sizes` are the numbers of the size conditioning.
     """
 
     context: Tensor
@@ -78,64 +82,73 @@ class Condition:
     sizes: Tensor | None = None
 
 
-def condition_of(
+def assemble_prompts(
     prompts: Sequence[Prompt],
     words: Words,
     size_conds: Sequence[SizeConditioning],
     encoders: Sequence[TextEncoder],
     tokenizer: Tokenizer,
-) -> Condition:
-    """Encode prompts as AUTOMATIC1111 puts chunks and encoders together; what is pooled is that of the first chunk."""
+    known: Words,
+) -> PromptInputs:
+    """Prompts as tensors on the CPU, for `encode_prompts`. `words` are trained; of `known` those are put in that
+    stand in these prompts."""
     rows = [chunk for chunks in equal_chunks(prompts, tokenizer) for chunk in chunks]
+    names = dict.fromkeys(name for row in rows for _, name in row.words)
+    others = {name: known[name] for name in names if name not in words}
+    counts = {name: count(vectors) for name, vectors in (*words.items(), *others.items())}
+    return PromptInputs(
+        prompts=len(prompts),
+        ids={encoder.key: padded_ids(rows, encoder.pad) for encoder in encoders},
+        slots=word_slots(rows, counts),
+        others={encoder.key: _rows(others, encoder) for encoder in encoders},
+        weights=emphasis_weights(rows),
+        sizes=torch.tensor([size.numbers for size in size_conds], dtype=torch.float32),
+    )
+
+
+def _rows(words: Words, encoder: TextEncoder) -> Tensor:
+    """The vectors of words for one encoder, laid end to end: (K, width) float32, K perhaps 0."""
+    vectors = [of_encoder(vectors, encoder.key).detach().float().cpu() for vectors in words.values()]
+    return torch.cat(vectors) if vectors else torch.zeros(0, encoder.table.embedding_dim)
+
+
+def encode_prompts(inputs: PromptInputs, words: Words, encoders: Sequence[TextEncoder]) -> Condition:
+    """Encode prompts as AUTOMATIC1111 puts chunks and encoders together; what is pooled is that of the first chunk."""
     outputs, pooled = [], None
     for encoder in encoders:
-        with inject_vectors(encoder, rows, words):
-            output, pooled = encoder.encode(padded(rows, encoder.pad).to(encoder.table.weight.device))
-        outputs.append(emphasized(output, rows))
+        trained = [of_encoder(vectors, encoder.key) for vectors in words.values()]
+        with inject_vectors(encoder.table, inputs.slots, [*trained, inputs.others[encoder.key]]):
+            output, pooled = encoder.encode(inputs.ids[encoder.key])
+        outputs.append(output if inputs.weights is None else emphasized(output, inputs.weights))
     context = torch.cat(outputs, -1)
-    context = context.reshape(len(prompts), -1, context.shape[-1])
+    context = context.reshape(inputs.prompts, -1, context.shape[-1])
     if pooled is None:
         return Condition(context)
-    sizes = torch.tensor(
-        [size_cond.numbers for size_cond in size_conds],
-        dtype=torch.float32,
-        device=context.device,
-    )
-    return Condition(context, pooled.reshape(len(prompts), -1, pooled.shape[-1])[:, 0], sizes)
-
-
-def padded(rows: Sequence[Chunk], pad: int) -> Tensor:
-    """Ids (R, 77) int64 with the encoder's own padding behind the first end."""
-    return torch.tensor([[*row.ids[: row.used + 2], *[pad] * (len(row.ids) - row.used - 2)] for row in rows])
+    return Condition(context, pooled.reshape(inputs.prompts, -1, pooled.shape[-1])[:, 0], inputs.sizes)
 
 
 @contextmanager
-def inject_vectors(encoder: TextEncoder, rows: Sequence[Chunk], words: Words) -> Iterator[None]:
-    """While open, the token table answers with the vectors of words at the places where they stand in `rows`."""
-    places = [(row, place, name) for row, chunk in enumerate(rows) for place, name in chunk.words]
+def inject_vectors(table: torch.nn.Embedding, slots: Tensor, vectors: Sequence[Tensor]) -> Iterator[None]:
+    """While open, `table` answers (R, 77, d) with row k of `vectors`, laid end to end, wherever `slots` (R, 77) has k.
+
+    Rows count from 1; at 0 the token's own vector stays. No vocabulary is resized, and no row has to be restored.
+    """
 
     def replace(module: torch.nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        if not places:
-            return output
-        vectors = [of_encoder(words[name], encoder.key).to(output) for _, _, name in places]
-        at_rows = [row for (row, _, _), vector in zip(places, vectors) for _ in vector]
-        at_places = [place + index for (_, place, _), vector in zip(places, vectors) for index in range(len(vector))]
-        index = (torch.tensor(at_rows, device=output.device), torch.tensor(at_places, device=output.device))
-        return output.index_put(index, torch.cat(vectors))
+        first = output.new_zeros(1, output.shape[-1])
+        rows = torch.cat([first, *(vector.to(output.dtype) for vector in vectors)])
+        return torch.where((slots > 0).unsqueeze(-1), rows[slots], output)
 
-    handle = encoder.table.register_forward_hook(replace)
+    handle = table.register_forward_hook(replace)
     try:
         yield
     finally:
         handle.remove()
 
 
-def emphasized(output: Tensor, rows: Sequence[Chunk]) -> Tensor:
-    """Multiply token outputs (R, 77, d) by their weights, each row's mean kept: the WebUI's emphasis "Original"."""
-    if all(weight == 1.0 for chunk in rows for weight in chunk.weights):
-        return output
-    weights = torch.tensor([chunk.weights for chunk in rows], device=output.device, dtype=output.dtype).unsqueeze(-1)
-    weighted = output * weights
+def emphasized(output: Tensor, weights: Tensor) -> Tensor:
+    """Multiply token outputs (R, 77, d) by weights (R, 77), each row's mean kept: the WebUI's emphasis "Original"."""
+    weighted = output * weights.to(output.dtype).unsqueeze(-1)
     return weighted * (output.mean((1, 2), keepdim=True) / weighted.mean((1, 2), keepdim=True))
 
 

@@ -30,7 +30,7 @@ def examine(config: TrainConfig, host: Host) -> PreparedRun:
         trained, measured = examples(few, model, lambda done, total: None, log.warning)
         drawn = dataset(few, trained or measured)
         initial = prepared.initial
-        state = new_state(initial.vectors, prepared.config.seed, model.device, initial.step)
+        state = new_state({prepared.config.name: initial.vectors}, prepared.config.seed, model.device, initial.step)
         found = try_out(state, prepared.plan, model, drawn)
     said = found.said(prepared.plan.steps - initial.step)
     return replace(prepared, notices=(*prepared.notices, *said))
@@ -44,5 +44,5 @@ def evaluate_text(config: TrainConfig, host: Host, text: str) -> float:
     prepared = check(config, host)
     named = replace(prepared, rules=replace(prepared.rules, name=text))
     with host.training(prepared.config.clip_skip) as model:
-        _, measured = examples(prepared, model, lambda done, total: None, log.warning)
+        _, measured = examples(named, model, lambda done, total: None, log.warning)
         return evaluate(model, probe(measured, named, model), {})

@@ -93,18 +93,20 @@ def prepare_resume(path: Path, host: Host, changes: Mapping[str, Any] | None = N
         return status
     if folder.begins_again:
         return check(config, host)
-    state = _kept_state(folder)
-    prepared = prepare(config, host.token_table, host.known_words(), InitialVectors(state.values(), state.step))
+    state = _kept_state(folder, config.name)
+    prepared = prepare(
+        config, host.token_table, host.known_words(), InitialVectors(state.values(config.name), state.step)
+    )
     return status if finished and prepared.plan.steps <= state.step else prepared
 
 
-def _kept_state(folder: run_folder.RunFolder) -> State:
+def _kept_state(folder: run_folder.RunFolder, word: str) -> State:
     if not folder.state.is_file():
         raise InputError(
             f'The run in "{folder.path}" cannot go on: it kept no state (checkpoint_every was 0, or it ended too '
             f"early). {_BEGIN_ANEW}"
         )
     try:
-        return load_state(folder.state, torch.device("cpu"))[0]
+        return load_state(folder.state, torch.device("cpu"), word)[0]
     except FormatError as error:
         raise InputError(f"The run cannot go on: {error} {_BEGIN_ANEW}") from error

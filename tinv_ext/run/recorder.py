@@ -66,7 +66,7 @@ class Recorder:
             self._copies = self._copies_of_before()
             return
         evaluation = self._evaluate(model) if self.probe else None
-        length, distance = retry_after_freeing(model, self.state.lengths)
+        length, distance = retry_after_freeing(model, lambda: self.state.lengths().tolist())
         self._row(curve, self.state.step, 0, "", "", "", length, distance, _shown(evaluation))
         if self.prepared.config.preview_every:
             self._preview(model)
@@ -166,7 +166,7 @@ class Recorder:
             raise
 
     def _keep_what_is_good(self) -> None:
-        if not all(bool(torch.isfinite(vector).all()) for vector in self.state.vectors.values()):
+        if not all(bool(torch.isfinite(vector).all()) for vector in self.state.leaves()):
             self.reporter.log(f"the vectors of step {self.state.step} are not numbers any more and were not kept")
             return
         for keep in (self._keep_state, self._snapshot):
@@ -180,10 +180,9 @@ class Recorder:
     def _evaluate(self, model: Model) -> float | None:
         """The evaluation loss, or None where memory does not suffice even for one picture at a time."""
         assert self.probe is not None
-        words = {self.prepared.config.name: self.state.vectors}
         for size in (8, 1):
             try:
-                loss = evaluate(model, self.probe, words, size)
+                loss = evaluate(model, self.probe, self.state.vectors, size)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -238,7 +237,7 @@ class Recorder:
 
     def _draw_preview(self) -> None:
         config, step = self.prepared.config, self.state.step
-        words = {config.name: self.state.values()}
+        words = {name: self.state.values(name) for name in self.state.vectors}
         facts = {"Model hash": self.host.facts.get("model_hash"), "Model": self.host.facts.get("model_name")}
         for index, request in enumerate(preview_requests(config)):
             image = self.host.generate(request, words)
@@ -253,7 +252,7 @@ class Recorder:
         facts = self.host.facts
         return Embedding(
             name=name,
-            vectors=self.state.values(),
+            vectors=self.state.values(self.prepared.config.name),
             step=self.state.step,
             model_hash=facts.get("model_hash"),
             model_name=facts.get("model_name"),
@@ -263,7 +262,7 @@ class Recorder:
     @property
     def _suffix(self) -> str:
         """Of the file that most programs read: SDXL's two tensors go into .safetensors."""
-        return ".pt" if len(self.state.vectors) == 1 else ".safetensors"
+        return ".pt" if len(self.state.vectors[self.prepared.config.name]) == 1 else ".safetensors"
 
     def _write_embedding(self, kind: str, path: Path) -> None:
         make_folder(path.parent)

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from tinv_ext.core.data.captions import expand
 from tinv_ext.core.data.dataset import Dataset, Example, opacity_weights
 from tinv_ext.core.data.latents import EncodedImage, EncodeRules, encode_pictures
+from tinv_ext.core.data.order import Order
+from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.model import Model
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.prepare import PreparedRun
@@ -38,40 +39,39 @@ def examples(
         report=encoded,
         tell=tell,
     )
-    every = [_example(picture, text, config) for picture, text in zip(pictures, prepared.captions)]
+    subset = Subset(prepared.lines, prepared.rules)
+    every = [_example(picture, text, subset, config) for picture, text in zip(pictures, prepared.captions)]
     order = torch.randperm(len(every), generator=torch.Generator().manual_seed(config.seed)).tolist()
     aside = config.evaluation_pictures if config.evaluation_pictures < len(every) else 0
     shuffled = [every[index] for index in order]
     return shuffled[aside:], shuffled[: aside or MEASURED]
 
 
-def _example(picture: EncodedImage, caption: str, config: TrainConfig) -> Example:
+def _example(picture: EncodedImage, caption: str, subset: Subset, config: TrainConfig) -> Example:
     weights = opacity_weights(picture.opacity) if config.use_alpha and picture.opacity is not None else None
-    return Example(picture.picture.path.name, picture.latent, caption, picture.size_cond, weights)
+    return Example(picture.picture.path.name, picture.latent, caption, picture.size_cond, subset, weights)
 
 
 def dataset(prepared: PreparedRun, examples: list[Example]) -> Dataset:
-    """The examples with the run's template, captions and way of sampling."""
+    """The examples with the run's way of sampling."""
     config = prepared.config
-    return Dataset(examples, prepared.lines, prepared.rules, prepared.reader, config.latent_sampling, config.seed)
+    return Dataset(examples, prepared.reader, config.latent_sampling, config.seed)
 
 
 def probe(examples: list[Example], prepared: PreparedRun, model: Model) -> EvalSet:
     """The fixed draws of the evaluation, in prompts of the template's first line."""
-    lines, rules, config = prepared.lines, prepared.rules, prepared.config
-    prompts = [prepared.reader.read(expand(lines[0], example.caption, rules)) for example in examples]
-    return make_eval_set(examples, prompts, model.noise, config.evaluation_draws, config.seed)
+    return make_eval_set(examples, prepared.reader, model.noise, prepared.config.evaluation_draws, prepared.config.seed)
 
 
 def state(prepared: PreparedRun, reporter: RunReporter, model: Model, facts: Mapping[str, Any]) -> State:
     """As the run stood, telling what has changed since; or fresh."""
     if reporter.folder.state.is_file():
-        kept, before = load_state(reporter.folder.state, model.device)
+        kept, before = load_state(reporter.folder.state, model.device, prepared.config.name)
         changes = changed(before, facts)
         if changes:
             reporter.notify(f"From step {kept.step} the run is not the one it was: {'; '.join(changes)}.")
         if order_facts(before) != order_facts(facts):
-            kept.order = []  # its numbers mean other pictures now
+            kept.order = Order()  # its numbers mean other pictures now
         return kept
     initial = prepared.initial
-    return new_state(initial.vectors, prepared.config.seed, model.device, initial.step)
+    return new_state({prepared.config.name: initial.vectors}, prepared.config.seed, model.device, initial.step)

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from tests.core.fake import Fake, dataset, examples, initial
+from tests.core.fake import SUBSET, Fake, dataset, examples, initial
 from tinv_ext.core.data.buckets import bucket_sizes, nearest
 from tinv_ext.core.data.dataset import Example
 from tinv_ext.core.data.images import scan_images, size_conditioning_of, uncropped
 from tinv_ext.core.data.latents import EncodeRules, LatentDistribution, encode_pictures
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.evaluation import evaluate, make_eval_set
-from tinv_ext.core.training.losses import denoising_losses
+from tinv_ext.core.training.step import denoising_losses
 
 SIDES = st.integers(8, 256).map(lambda units: units * 8)
 
@@ -114,6 +114,7 @@ def of_shapes(counts: dict[tuple[int, int], int]) -> list[Example]:
             LatentDistribution(torch.full((4, *shape), float(index)), torch.zeros(4, *shape)),
             "blue",
             uncropped(shape[1] * 8, shape[0] * 8),
+            SUBSET,
         )
         for index, shape in enumerate(shapes)
     ]
@@ -126,13 +127,13 @@ def test_batches_have_one_shape_and_all_pictures_come_equally_often(size: int) -
     state, data = initial(), dataset(pictures)
     seen: Counter[int] = Counter()
     for visits in range(1, 300):
-        batch = data.batch(size, state)
+        batch = data.batch(size, state.order, state.rng)
         assert len({tuple(size_cond.target) for size_cond in batch.size_conds}) == 1
         assert batch.size_conds[0].target == (batch.latents.shape[2] * 8, batch.latents.shape[3] * 8)
         seen.update(int(latent[0, 0, 0]) for latent in batch.latents)
         assert sum(seen.values()) == visits * size
     assert max(seen[index] for index in range(9)) - min(seen[index] for index in range(9)) <= size + 1
-    assert len(state.order) <= (size + 1) * len(pictures)
+    assert len(state.order.numbers()) <= (size + 1) * len(pictures)
 
 
 def test_one_shape_is_drawn_as_it_was_before_there_were_buckets() -> None:
@@ -144,30 +145,32 @@ def test_one_shape_is_drawn_as_it_was_before_there_were_buckets() -> None:
         while len(order) < 3:
             order += torch.randperm(5, generator=again.rng).tolist()
         now, order = order[:3], order[3:]
-        assert data._next(3, state) == now
-        assert state.order == order
+        assert state.order.next(3, data._shapes, state.rng) == now
+        assert state.order.numbers() == order
 
 
 def test_a_probe_measures_all_shapes() -> None:
     """Each example at its own size, timesteps spread over all; the mean is that over all of them, however cut."""
     pictures = of_shapes({(2, 2): 3, (2, 4): 2})
     model, reader = Fake(), dataset().reader
-    prompts = [reader.read(f"it, {index}") for index in range(5)]
-    probe = make_eval_set(pictures, prompts, model.noise, draws=2, seed=2)
+    probe = make_eval_set(pictures, reader, model.noise, draws=2, seed=2)
     assert [tuple(batch.latents.shape) for batch in probe.batches] == [(6, 4, 2, 2), (4, 4, 2, 4)]
     assert sorted(torch.cat(probe.timesteps).tolist()) == list(range(50, 1000, 100))
     words = {"it": {"clip_l": torch.full((2, 6), 0.2)}}
     each = [
-        denoising_losses(model, batch, words, noise, timesteps)  # type: ignore[arg-type]
+        denoising_losses(model, batch, words, noise, timesteps)
         for batch, noise, timesteps in zip(probe.batches, probe.noises, probe.timesteps)
     ]
     expected = float(torch.cat(each).double().mean())
-    assert evaluate(model, probe, words) == pytest.approx(expected)  # type: ignore[arg-type]
-    assert evaluate(model, probe, words, batch_size=1) == pytest.approx(expected, rel=1e-6)  # type: ignore[arg-type]
+    assert evaluate(model, probe, words) == pytest.approx(expected)
+    assert evaluate(model, probe, words, batch_size=1) == pytest.approx(expected, rel=1e-6)
 
 
 def test_opacity_weights_of_each_shape_stack() -> None:
     """A batch of one shape has weights of that shape."""
-    pictures = [replace(item, weights=torch.ones(1, *item.latent.mean.shape[1:])) for item in of_shapes({(2, 4): 2})]
-    batch = dataset([*pictures, *of_shapes({(4, 4): 2})]).batch(2, initial())
-    assert batch.weights is None or batch.weights.shape == (2, 1, 2, 4)
+    pictures = [
+        replace(item, pixel_weights=torch.ones(1, *item.latent.mean.shape[1:])) for item in of_shapes({(2, 4): 2})
+    ]
+    state = initial()
+    batch = dataset([*pictures, *of_shapes({(4, 4): 2})]).batch(2, state.order, state.rng)
+    assert batch.pixel_weights is None or batch.pixel_weights.shape == (2, 1, 2, 4)

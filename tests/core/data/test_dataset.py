@@ -11,7 +11,7 @@ from tests.core.fake import dataset, examples, initial
 def visits(sampling: str, seed: int = 5) -> list[Tensor]:
     """The latent of a lone picture at three visits."""
     state, data = initial(seed), dataset(examples(1), sampling)
-    return [data.batch(1, state).latents[0] for _ in range(3)]
+    return [data.batch(1, state.order, state.rng).latents[0] for _ in range(3)]
 
 
 def test_deterministic_sampling_is_the_mean() -> None:
@@ -41,7 +41,7 @@ def test_every_picture_comes_once_before_any_comes_again() -> None:
     """Over five pictures, batches of two: each round of five visits has all five, in orders that differ."""
     state, data = initial(), dataset(sampling="deterministic")
     means = [example.latent.mean for example in data.examples]
-    latents = [latent for _ in range(10) for latent in data.batch(2, state).latents]
+    latents = [latent for _ in range(10) for latent in data.batch(2, state.order, state.rng).latents]
     seen = [next(i for i, mean in enumerate(means) if torch.equal(mean, latent)) for latent in latents]
     rounds = [seen[start : start + 5] for start in range(0, 20, 5)]
     assert all(sorted(part) == list(range(5)) for part in rounds)

@@ -16,7 +16,7 @@ from tinv_ext.core.training.fallbacks import Fallbacks, is_out_of_memory
 from tinv_ext.core.training.schedules import parse_schedule
 from tinv_ext.core.training.trainer import Plan, train
 
-PLAN = Plan("it", 4, 3, 2, parse_schedule("0.05"))
+PLAN = Plan(4, 3, 2, parse_schedule("0.05").at)
 
 
 class Scarce(TorchDispatchMode):
@@ -38,9 +38,9 @@ def run(model: Fake | None = None, told: list[str] | None = None, mode: Scarce |
     state, fallbacks, pictures = initial(), Fallbacks((told if told is not None else []).append), dataset()
     model = model or Fake()
     with mode or nothing():
-        steps = list(train(state, PLAN, model, pictures, fallbacks))  # type: ignore[arg-type]
+        steps = list(train(state, PLAN, model, pictures, fallbacks))
     assert [step.number for step in steps] == [1, 2, 3, 4]
-    return state.values()["clip_l"]
+    return state.values("it")["clip_l"]
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def test_what_was_given_up_stays_so_on_a_fresh_model() -> None:
     """A run that left the model and takes it again does not have to learn it anew."""
     fallbacks = Fallbacks(gradient_checkpointing=True, precise=2)
     model = Fake(remedies=["a", "b", "c"])
-    fallbacks.begin(model)  # type: ignore[arg-type]
+    fallbacks.begin(model)
     assert (model.recomputes, model.remedies) == (1, ["c"])
 
 
@@ -94,9 +94,9 @@ def test_memory_that_never_suffices_is_told() -> None:
     model.most = 0
     state = initial()
     with pytest.raises(MemoryShortError, match=r"at step 1 \(.*out of memory.*\).*smaller pictures"):
-        list(train(state, PLAN, model, dataset(), Fallbacks()))  # type: ignore[arg-type]
-    assert torch.equal(state.values()["clip_l"], initial().values()["clip_l"])
-    assert (state.step, state.order) == (0, [])
+        list(train(state, PLAN, model, dataset(), Fallbacks()))
+    assert torch.equal(state.values("it")["clip_l"], initial().values("it")["clip_l"])
+    assert (state.step, state.order.numbers()) == (0, [])
 
 
 def test_numbers_that_are_not_finite_are_tried_more_precisely() -> None:

@@ -13,6 +13,7 @@ from tests.hosts.a1111.test_exact import TEXTS, measure
 from tests.hosts.checkpointing_probe import kept_bytes, own_forwards
 from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.prompts.reader import PromptReader, Word
+from tinv_ext.core.training.step import encode_prompts
 
 pytestmark = needs_ldm
 TEXT = TEXTS[:1]
@@ -26,7 +27,7 @@ def test_recomputing_keeps_less_and_gives_the_same_gradient(webui: Any) -> None:
         word = Word("qzx", tuple(model.tokenizer.ids("qzx")), 2)
         vectors = torch.ones(2, *model.widths.values()).requires_grad_()
         prompts = [PromptReader(model.tokenizer, (word,)).read(text) for text in TEXTS]
-        condition = model.encode_prompts(prompts, {"qzx": {"clip_l": vectors}}, [uncropped(64, 64)] * 2)
+        condition = encode_prompts(model, prompts, {"qzx": {"clip_l": vectors}}, [uncropped(64, 64)] * 2)
         noisy, timesteps = torch.ones(2, 4, 8, 8), torch.tensor([501, 120])
         plain, _ = kept_bytes(unet, lambda: model.denoise(noisy, timesteps, condition))
         right = measure(model)

@@ -14,7 +14,7 @@ from tinv_ext.core.data.dataset import Batch
 from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word
-from tinv_ext.core.training.losses import denoising_loss
+from tinv_ext.core.training.step import denoising_losses, encode_prompts
 
 pytestmark = needs_ldm
 CLOSE = 1e-4  # relative, in float32: the two do the same sums in another order (4e-7 was seen)
@@ -37,9 +37,10 @@ def measure(model: Model, texts: tuple[str, ...] = TEXTS, timestep: int = 501) -
     batch = Batch(torch.randn(len(texts), 4, 8, 8, generator=rng), prompts, size_conds, None)
     noise = torch.randn(batch.latents.shape, generator=rng)
     words = {"qzx": {"clip_l": vectors}}
-    loss = denoising_loss(model, batch, words, noise, torch.tensor([timestep] * (len(texts) - 1) + [120]))
+    timesteps = torch.tensor([timestep] * (len(texts) - 1) + [120])
+    loss = denoising_losses(model, batch, words, noise, timesteps).mean()
     (gradient,) = torch.autograd.grad(loss, vectors)
-    return model.encode_prompts(prompts, words, size_conds).context.detach(), loss.detach(), gradient
+    return encode_prompts(model, prompts, words, size_conds).context.detach(), loss.detach(), gradient
 
 
 @pytest.mark.parametrize("clip_skip", [1, 2])
@@ -74,7 +75,7 @@ def test_emphasis_is_that_of_diffusers(webui: Any, reference: Any) -> None:
     with webui.host.training(1) as mine, reference.training(1) as right, torch.no_grad():
         reader = PromptReader(mine.tokenizer, emphasis=True)
         prompt = reader.read("a (red:1.4) circle [on] a background")
-        found, expected = (model.encode_prompts([prompt], {}, [uncropped(64, 64)]) for model in (mine, right))
+        found, expected = (encode_prompts(model, [prompt], {}, [uncropped(64, 64)]) for model in (mine, right))
     assert relative(found.context, expected.context) < CLOSE
 
 

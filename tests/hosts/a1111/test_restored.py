@@ -16,6 +16,7 @@ from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.errors import HostError, NumericError
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word
+from tinv_ext.core.training.step import encode_prompts
 
 pytestmark = needs_ldm
 
@@ -25,7 +26,7 @@ def one_step(model: Model) -> torch.Tensor:
     model.encode_images(torch.zeros(1, 3, 64, 64))
     vector = torch.ones(1, model.widths["clip_l"]).mul(0.1).requires_grad_()
     reader = PromptReader(model.tokenizer, (Word("qzx", tuple(model.tokenizer.ids("qzx")), 1),))
-    condition = model.encode_prompts([reader.read("a photo of qzx")], {"qzx": {"clip_l": vector}}, [uncropped(64, 64)])
+    condition = encode_prompts(model, [reader.read("a photo of qzx")], {"qzx": {"clip_l": vector}}, [uncropped(64, 64)])
     model.denoise(torch.ones(1, 4, 8, 8), torch.tensor([500]), condition).square().sum().backward()
     assert vector.grad is not None
     return vector.grad

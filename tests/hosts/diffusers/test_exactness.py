@@ -8,7 +8,7 @@ matrices, and diffusers' own scheduler adds the noise.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -25,8 +25,10 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from tests.paths import CLIP_TOKENIZER
 from tinv_ext.core.data.dataset import Batch
 from tinv_ext.core.data.images import uncropped
+from tinv_ext.core.data.order import Order
+from tinv_ext.core.noise import Noise
 from tinv_ext.core.prompts.reader import PromptReader, Word
-from tinv_ext.core.training import trainer
+from tinv_ext.core.training.objective import Objective
 from tinv_ext.core.training.schedules import parse_schedule
 from tinv_ext.core.training.state import new_state
 from tinv_ext.core.training.trainer import Plan, train
@@ -69,6 +71,17 @@ def task(texts: Sequence[str], vectors: int, clip_skip: int = 1) -> Task:
 # --- ours: what the optimizer is given by `train` -------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Given(Objective):
+    """The objective of every run, but noise and timesteps are the task's, in order."""
+
+    draws: Iterator[tuple[Tensor, Tensor]] | None = None
+
+    def sample(self, latents: Tensor, noise: Noise, rng: torch.Generator) -> tuple[Tensor, Tensor, None]:
+        assert self.draws is not None
+        return (*next(self.draws), None)
+
+
 @dataclass
 class Prepared:
     """A dataset that hands out the task's examples in order."""
@@ -77,27 +90,24 @@ class Prepared:
     reader: PromptReader
     given: int = 0
 
-    def batch(self, size: int, state: Any) -> Batch:
+    def batch(self, size: int, order: Order, rng: torch.Generator) -> Batch:
         part = slice(self.given, self.given + size)
         self.given += size
         prompts = tuple(self.reader.read(text) for text in self.task.texts[part])
         return Batch(self.task.latents[part], prompts, (uncropped(64, 64),) * len(prompts), None)
 
 
-def our_gradient(
-    pipeline: StableDiffusionPipeline, it: Task, monkeypatch: pytest.MonkeyPatch, accumulate: int = 1
-) -> Tensor:
+def our_gradient(pipeline: StableDiffusionPipeline, it: Task, accumulate: int = 1) -> Tensor:
     """The gradient (n, d) that the optimizer sees when `train` takes one step on the task's draws."""
     host = DiffusersHost(pipeline, Path("no-such-folder"), {})
     tokenizer = host.token_table.tokenizer
     reader = PromptReader(tokenizer, (Word(WORD, tuple(tokenizer.ids(WORD)), len(it.vectors)),))
     size = len(it.texts) // accumulate
     draws = iter(zip(it.noise.split(size), it.timesteps.split(size)))
-    monkeypatch.setattr(trainer, "sample_noise", lambda schedule, latents, rng: next(draws))
-    state = new_state({"clip_l": it.vectors}, 0, torch.device("cpu"))
+    state = new_state({WORD: {"clip_l": it.vectors}}, 0, torch.device("cpu"))
     seen: list[Tensor] = []
-    state.optimizer.register_step_pre_hook(lambda *_: seen.append(state.vectors["clip_l"].grad.clone()))
-    plan = Plan(WORD, 1, size, accumulate, parse_schedule("0.01"))
+    state.optimizer.register_step_pre_hook(lambda *_: seen.append(state.vectors[WORD]["clip_l"].grad.clone()))
+    plan = Plan(1, size, accumulate, parse_schedule("0.01").at, objective=Given(draws=draws))
     with host.training(it.clip_skip) as model:
         list(train(state, plan, model, Prepared(it, reader)))  # type: ignore[arg-type]
     (gradient,) = seen
@@ -165,11 +175,11 @@ def difference(one: Tensor, other: Tensor) -> float:
 
 @pytest.mark.parametrize("vectors, clip_skip", [(1, 1), (3, 1), (3, 2)])
 def test_the_gradient_of_a_step_is_the_references(
-    tiny_pipeline: StableDiffusionPipeline, monkeypatch: pytest.MonkeyPatch, vectors: int, clip_skip: int
+    tiny_pipeline: StableDiffusionPipeline, vectors: int, clip_skip: int
 ) -> None:
     """Whole-vocabulary autograd through transformers, math attention and diffusers' noise give our gradient."""
     it = task(SHORT, vectors, clip_skip)
-    assert difference(our_gradient(tiny_pipeline, it, monkeypatch), reference_gradient(tiny_pipeline, it)) <= EXACT
+    assert difference(our_gradient(tiny_pipeline, it), reference_gradient(tiny_pipeline, it)) <= EXACT
 
 
 @pytest.mark.parametrize(
@@ -181,34 +191,28 @@ def test_the_gradient_of_a_step_is_the_references(
     ],
     ids=["one token", "captions exchanged", "clip skip"],
 )
-def test_the_comparison_tells_another_prompt(
-    tiny_pipeline: StableDiffusionPipeline, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
-) -> None:
+def test_the_comparison_tells_another_prompt(tiny_pipeline: StableDiffusionPipeline, change: dict[str, Any]) -> None:
     """With one caption token, the captions' order or the clip skip changed, the two gradients differ."""
     it = task(SHORT, 2)
     other = reference_gradient(tiny_pipeline, replace(it, **change))
-    assert difference(our_gradient(tiny_pipeline, it, monkeypatch), other) > TELLS
+    assert difference(our_gradient(tiny_pipeline, it), other) > TELLS
 
 
-def test_the_comparison_tells_another_timestep(
-    tiny_pipeline: StableDiffusionPipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_comparison_tells_another_timestep(tiny_pipeline: StableDiffusionPipeline) -> None:
     """With one timestep of four off by one, of a thousand, the two gradients differ."""
     it = task(SHORT, 2)
     later = it.timesteps.clone()
     later[2] = (later[2] + 1) % 1000
     other = reference_gradient(tiny_pipeline, replace(it, timesteps=later))
-    assert difference(our_gradient(tiny_pipeline, it, monkeypatch), other) > TELLS
+    assert difference(our_gradient(tiny_pipeline, it), other) > TELLS
 
 
-def test_two_micro_batches_give_the_gradient_of_their_union(
-    tiny_pipeline: StableDiffusionPipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_micro_batches_give_the_gradient_of_their_union(tiny_pipeline: StableDiffusionPipeline) -> None:
     """Twice two examples are once four, and four times one, on the same draws."""
     it = task(SHORT, 2)
-    union = our_gradient(tiny_pipeline, it, monkeypatch)
-    assert difference(our_gradient(tiny_pipeline, it, monkeypatch, accumulate=2), union) <= EXACT
-    assert difference(our_gradient(tiny_pipeline, it, monkeypatch, accumulate=4), union) <= EXACT
+    union = our_gradient(tiny_pipeline, it)
+    assert difference(our_gradient(tiny_pipeline, it, accumulate=2), union) <= EXACT
+    assert difference(our_gradient(tiny_pipeline, it, accumulate=4), union) <= EXACT
 
 
 def long_texts() -> list[str]:
@@ -222,31 +226,27 @@ def long_texts() -> list[str]:
     ]
 
 
-def test_prompts_beyond_one_chunk_are_chunks_laid_end_to_end(
-    tiny_pipeline: StableDiffusionPipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prompts_beyond_one_chunk_are_chunks_laid_end_to_end(tiny_pipeline: StableDiffusionPipeline) -> None:
     """Ids cut by hand after 75 tokens, each piece encoded alone, shorter prompts filled up with an empty piece."""
     it = task(long_texts(), 3)
-    ours = our_gradient(tiny_pipeline, it, monkeypatch)
+    ours = our_gradient(tiny_pipeline, it)
     assert difference(ours, reference_gradient(tiny_pipeline, it)) <= EXACT
     cut_off = replace(it, texts=tuple(" ".join(text.split()[:70]) for text in it.texts))
     assert difference(ours, reference_gradient(tiny_pipeline, cut_off)) > TELLS
 
 
-def test_only_the_vectors_get_gradients(
-    tiny_pipeline: StableDiffusionPipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_vectors_get_gradients(tiny_pipeline: StableDiffusionPipeline) -> None:
     """No weight of UNet, text encoder or VAE has a gradient after a step, though all of them want one outside."""
     parts = (tiny_pipeline.unet, tiny_pipeline.text_encoder, tiny_pipeline.vae)
     weights = [weight for part in parts for weight in part.parameters()]
     assert all(weight.requires_grad for weight in weights)
-    gradient = our_gradient(tiny_pipeline, task(SHORT, 2), monkeypatch)
+    gradient = our_gradient(tiny_pipeline, task(SHORT, 2))
     assert bool(gradient.abs().sum() > 0)
     assert all(weight.grad is None for weight in weights)
 
 
 def test_no_backward_runs_through_what_comes_before_the_first_cross_attention(
-    tiny_pipeline: StableDiffusionPipeline, monkeypatch: pytest.MonkeyPatch
+    tiny_pipeline: StableDiffusionPipeline,
 ) -> None:
     """The first convolution and ResBlock see nothing that has a gradient, so nothing of them is kept or computed."""
     needed: list[bool] = []
@@ -254,7 +254,7 @@ def test_no_backward_runs_through_what_comes_before_the_first_cross_attention(
     parts = (unet.conv_in, unet.down_blocks[0].resnets[0], unet.up_blocks[-1].resnets[0])
     handles = [part.register_forward_hook(lambda _, __, output: needed.append(output.requires_grad)) for part in parts]
     try:
-        our_gradient(tiny_pipeline, task(SHORT, 1), monkeypatch)
+        our_gradient(tiny_pipeline, task(SHORT, 1))
     finally:
         for handle in handles:
             handle.remove()

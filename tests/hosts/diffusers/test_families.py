@@ -24,7 +24,7 @@ from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.core.training.losses import denoising_losses
+from tinv_ext.core.training.step import denoising_losses, encode_prompts
 from tinv_ext.hosts.diffusers.host import DiffusersHost, PipelineModel
 from tinv_ext.hosts.prompt_vectors import Condition
 from tinv_ext.run import runner
@@ -75,7 +75,7 @@ def test_a_condition_is_what_diffusers_makes_of_the_prompt(pipelines: dict[str, 
     pipeline, host = pipelines[name], host_of(pipelines[name])
     text = "a photo of a cat, sitting"
     with host.training(1) as model, torch.no_grad():
-        found = model.encode_prompts([host_reader(host).read(text)], {}, [uncropped(64, 64)])
+        found = encode_prompts(model, [host_reader(host).read(text)], {}, [uncropped(64, 64)])
         said = pipeline.encode_prompt(text, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False)
     assert torch.equal(found.context, said[0])
     assert (found.pooled is None) == (name != "SDXL")
@@ -94,10 +94,10 @@ def test_the_encoders_pad_each_in_its_own_way(pipelines: dict[str, Any]) -> None
     pipeline = sd2()
     host = host_of(pipeline)
     with host.training(1) as model, torch.no_grad():
-        right = model.encode_prompts([host_reader(host).read("a cat")], {}, [uncropped(64, 64)]).context
+        right = encode_prompts(model, [host_reader(host).read("a cat")], {}, [uncropped(64, 64)]).context
     pipeline.tokenizer = pipelines["SD1"].tokenizer
     with host.training(1) as model, torch.no_grad():
-        wrong = model.encode_prompts([host_reader(host).read("a cat")], {}, [uncropped(64, 64)]).context
+        wrong = encode_prompts(model, [host_reader(host).read("a cat")], {}, [uncropped(64, 64)]).context
     assert torch.equal(right[:, :4], wrong[:, :4])  # start, a, cat, end
     assert not torch.allclose(right[:, 4:], wrong[:, 4:])
 
@@ -110,7 +110,7 @@ def test_clip_skip_counts_where_it_does_in_the_webui(pipelines: dict[str, Any], 
     outputs = []
     for clip_skip in (1, 2):
         with host.training(clip_skip) as model, torch.no_grad():
-            outputs.append(model.encode_prompts([prompt], {}, [uncropped(64, 64)]).context)
+            outputs.append(encode_prompts(model, [prompt], {}, [uncropped(64, 64)]).context)
     assert torch.equal(*outputs) != counts
 
 
@@ -120,7 +120,7 @@ def test_sdxl_is_told_each_pictures_size_and_cut(pipelines: dict[str, Any]) -> N
     prompt = host_reader(host).read("a cat")
     noisy, timesteps = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([300, 300])
     with host.training(1) as model, torch.no_grad():
-        condition = model.encode_prompts([prompt] * 2, {}, FRAMINGS)
+        condition = encode_prompts(model, [prompt] * 2, {}, FRAMINGS)
         answer = model.denoise(noisy[:1].expand(2, -1, -1, -1), timesteps, condition)
     assert condition.sizes.tolist() == [[90, 120, 0, 11, 64, 64], [64, 64, 0, 0, 64, 64]]
     assert not torch.allclose(answer[0], answer[1], atol=1e-5)
@@ -133,7 +133,7 @@ def test_long_prompts_pool_their_first_chunk(pipelines: dict[str, Any]) -> None:
     first = " ".join(words.split()[:75])
     with host.training(1) as model, torch.no_grad():
         found, alone = (
-            model.encode_prompts([host_reader(host).read(t)], {}, [uncropped(64, 64)]) for t in (words, first)
+            encode_prompts(model, [host_reader(host).read(t)], {}, [uncropped(64, 64)]) for t in (words, first)
         )
     assert found.context.shape == (1, 154, WIDTH + WIDTH_2)
     assert near(found.pooled, alone.pooled)
@@ -242,7 +242,7 @@ def test_an_inpainting_model_is_to_paint_everything(pipelines: dict[str, Any]) -
     noisy, timesteps = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3)), torch.tensor([900, 20])
     prompts = [reader_of(host).read(text) for text in TEXTS]
     with host.training(1) as model:
-        condition = model.encode_prompts(prompts, {WORD: {"clip_l": vectors}}, FRAMINGS)
+        condition = encode_prompts(model, prompts, {WORD: {"clip_l": vectors}}, FRAMINGS)
         answer = model.denoise(noisy, timesteps, condition)
         with torch.no_grad():
             grey = pipeline.vae.encode(torch.zeros(1, 3, 64, 64)).latent_dist.mean * 0.18215

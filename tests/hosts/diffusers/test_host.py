@@ -20,6 +20,7 @@ from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.training.step import encode_prompts
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.hosts.diffusers.pipelines import SAMPLERS
 from tinv_ext.run import runner
@@ -167,10 +168,12 @@ def test_a_broken_model_forgets_the_word(tiny_pipeline: StableDiffusionPipeline,
     reader = PromptReader(host.token_table.tokenizer, (Word(WORD, tuple(host.token_table.tokenizer.ids(WORD)), 2),))
     plain = reader.read("a cat")
     with host.training(1) as model, torch.no_grad():
-        before = model.encode_prompts([plain], {}, [uncropped(64, 64)])
+        before = encode_prompts(model, [plain], {}, [uncropped(64, 64)])
         with pytest.raises(RuntimeError):
-            model.encode_prompts([reader.read(f"a {WORD}")], {WORD: {"clip_l": torch.zeros(2, 7)}}, [uncropped(64, 64)])
-        after = model.encode_prompts([plain], {}, [uncropped(64, 64)])
+            encode_prompts(
+                model, [reader.read(f"a {WORD}")], {WORD: {"clip_l": torch.zeros(2, 7)}}, [uncropped(64, 64)]
+            )
+        after = encode_prompts(model, [plain], {}, [uncropped(64, 64)])
     assert torch.equal(after.context, before.context)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tinv_ext.core.training.step import encode_prompts
+
 if "modules.shared" not in sys.modules:
     pytest.skip("needs the process of the real WebUI: make test-webui", allow_module_level=True)
 
@@ -98,7 +100,7 @@ def test_a_condition_is_the_webuis(host: A1111Host, known: Any, vectors: dict[st
     with torch.no_grad():
         expected = by_webui(text, 96, 64)
         with host.training(1) as model:
-            found = model.encode_prompts([reader(host).read(text)], {WORD: vectors}, [uncropped(96, 64)])
+            found = encode_prompts(model, [reader(host).read(text)], {WORD: vectors}, [uncropped(96, 64)])
             given = model._given(torch.zeros(1, 4, 8, 12), found)  # type: ignore[attr-defined]
     if is_sdxl():
         same(given["crossattn"], expected["crossattn"])
@@ -114,7 +116,7 @@ def test_loss_and_gradient_are_those_of_the_webuis_own_way(
     noisy, timesteps = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([412])
     ours = {key: vector.clone().requires_grad_() for key, vector in vectors.items()}
     with host.training(1) as model:
-        condition = model.encode_prompts([reader(host).read(TEXTS[1])], {WORD: ours}, [uncropped(64, 64)])
+        condition = encode_prompts(model, [reader(host).read(TEXTS[1])], {WORD: ours}, [uncropped(64, 64)])
         answer = model.denoise(noisy, timesteps, condition)
         gradients = torch.autograd.grad(answer.square().mean(), list(ours.values()))
         expected = shared.sd_model.apply_model(noisy, timesteps, webuis_condition(TEXTS[1], noisy))
@@ -177,7 +179,7 @@ def test_sdxl_is_told_how_a_picture_was_cut(host: A1111Host) -> None:
         with torch.no_grad(), host.training(1) as model:
             expected = by_webui(TEXTS[0], 96, 64)["vector"]
             size_cond = SizeConditioning((64, 96), (5, 11), (64, 96))
-            found = model.encode_prompts([reader(host).read(TEXTS[0])], {}, [size_cond])
+            found = encode_prompts(model, [reader(host).read(TEXTS[0])], {}, [size_cond])
             same(model._given(torch.zeros(1, 4, 8, 12), found)["vector"], expected)  # type: ignore[attr-defined]
     finally:
         shared.opts.data.update(sdxl_crop_top=kept[0], sdxl_crop_left=kept[1])
@@ -191,7 +193,7 @@ def test_clip_skip_is_the_webuis(inside_setting: bool) -> None:
         shared.opts.data.update(CLIP_stop_at_last_layers=2, sdxl_clip_l_skip=inside_setting)
         host = A1111Host()  # one belongs to the clip skip that was set when it was made
         with torch.no_grad(), host.training(2) as model:
-            found: Condition = model.encode_prompts([reader(host).read(TEXTS[0])], {}, [uncropped(64, 64)])
+            found: Condition = encode_prompts(model, [reader(host).read(TEXTS[0])], {}, [uncropped(64, 64)])
             expected = by_webui(TEXTS[0], 64, 64)
         same(found.context, expected["crossattn"] if is_sdxl() else expected)
     finally:

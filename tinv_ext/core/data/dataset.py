@@ -1,45 +1,54 @@
-"""Examples and the batches drawn from them: each visit draws a template line, a caption and a sample of the latent."""
+"""Examples and the batches drawn from them: each visit samples a template line, a caption and the latent."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from tinv_ext.core.data.captions import CaptionRules, draw_line, expand, vary
-from tinv_ext.core.data.images import SizeConditioning
-from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.prompts.reader import Prompt, PromptReader
-from tinv_ext.core.training.state import State
+
+from .images import SizeConditioning
+from .latents import LatentDistribution
+from .order import Order
+from .subsets import Subset
 
 
 @dataclass(frozen=True)
 class Example:
-    """A picture's latent (4, h, w) with its caption; `weights` (1, h, w) averages 1 over the picture."""
+    """An image's latent (4, h, w) with its caption; `pixel_weights` (1, h, w) average 1 over the image."""
 
     name: str
     latent: LatentDistribution
     caption: str
     size_cond: SizeConditioning
-    weights: Tensor | None = None
+    subset: Subset
+    pixel_weights: Tensor | None = None
+
+    @property
+    def shape(self) -> torch.Size:
+        """Of the latent: what a batch must have in common."""
+        return self.latent.mean.shape
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples drawn for one forward pass: latents (B, 4, h, w), prompts, framings, weights (B, 1, h, w) or None."""
+    """Examples drawn for one forward pass: latents (B, 4, h, w), prompts, size conditionings, and loss weights by
+    pixel (B, 1, h, w) and by example (B,), None where all count alike."""
 
     latents: Tensor
     prompts: tuple[Prompt, ...]
     size_conds: tuple[SizeConditioning, ...]
-    weights: Tensor | None
+    pixel_weights: Tensor | None = None
+    example_weights: Tensor | None = None
 
     def part(self, piece: slice) -> Batch:
         """Some of its examples."""
-        weights = None if self.weights is None else self.weights[piece]
-        return Batch(self.latents[piece], self.prompts[piece], self.size_conds[piece], weights)
+        by_pixel, by_example = (None if w is None else w[piece] for w in (self.pixel_weights, self.example_weights))
+        return Batch(self.latents[piece], self.prompts[piece], self.size_conds[piece], by_pixel, by_example)
 
 
 def slices(count: int, pieces: int) -> list[slice]:
@@ -49,60 +58,60 @@ def slices(count: int, pieces: int) -> list[slice]:
 
 
 def opacity_weights(opacity: Tensor) -> Tensor:
-    """Loss weights from an opacity (1, h, w): scaled to average 1; a picture wholly transparent counts everywhere."""
+    """Loss weights from an opacity (1, h, w): scaled to average 1; a wholly transparent image counts everywhere."""
     mean = opacity.mean()
     return opacity / mean if mean > 0 else torch.ones_like(opacity)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The examples of a run. It holds no position of its own: that is `State.order` and `State.rng`."""
+    """The examples of a run. It holds no position of its own: that is the `Order` and the generator of the state.
+
+    `latent_sampling` is "random" (a new sample of the VAE's latent at each visit), "once" (one for the whole run) or
+    "deterministic" (its mean).
+    """
 
     examples: Sequence[Example]
-    lines: Sequence[str]
-    captions: CaptionRules
     reader: PromptReader
-    sampling: str
+    latent_sampling: str
     seed: int
+    _drawn: tuple[Example, ...] = field(init=False, repr=False)
+    _shapes: tuple[torch.Size, ...] = field(init=False, repr=False)
 
-    def batch(self, size: int, state: State) -> Batch:
+    def __post_init__(self) -> None:
+        drawn = tuple(example for example in self.examples for _ in range(example.subset.repeats))
+        object.__setattr__(self, "_drawn", drawn)
+        object.__setattr__(self, "_shapes", tuple(example.shape for example in drawn))
+
+    def batch(self, size: int, order: Order, rng: torch.Generator) -> Batch:
         """Draw `size` examples of one shape, with fresh prompts and latents.
 
-        The order goes through all pictures before any comes again. From it is taken the next picture, and with it the
-        next that have its shape: so all are seen equally often, however many have a shape.
+        The order goes through all images before any comes again. From it is taken the next one, and with it the next
+        that have its shape: so all are seen equally often, however many have a shape.
         """
-        chosen = [self.examples[index] for index in self._next(size, state)]
-        prompts = tuple(self.reader.read(self._prompt(example, state.rng)) for example in chosen)
-        latents = torch.stack([self._latent(example, state.rng) for example in chosen])
-        return Batch(latents, prompts, tuple(example.size_cond for example in chosen), _stack_weights(chosen))
-
-    def _next(self, size: int, state: State) -> list[int]:
-        alike: list[int] = []  # places in the order
-        while len(alike) < size:
-            if alike or not state.order:
-                state.order += torch.randperm(len(self.examples), generator=state.rng).tolist()
-            shapes = [self.examples[index].latent.mean.shape for index in state.order]
-            alike = [place for place, shape in enumerate(shapes) if shape == shapes[0]][:size]
-        chosen = [state.order[place] for place in alike]
-        taken = set(alike)
-        state.order = [index for place, index in enumerate(state.order) if place not in taken]
-        return chosen
-
-    def _prompt(self, example: Example, rng: torch.Generator) -> str:
-        line = draw_line(self.lines, rng)
-        return expand(line, vary(example.caption, self.captions, rng), self.captions)
+        chosen = [self._drawn[number] for number in order.next(size, self._shapes, rng)]
+        prompts = tuple(self.reader.read(example.subset.sample_prompt(example.caption, rng)) for example in chosen)
+        latents = torch.stack([self._latent(example, rng) for example in chosen])
+        size_conds = tuple(example.size_cond for example in chosen)
+        return Batch(latents, prompts, size_conds, _pixel_weights(chosen), _example_weights(chosen))
 
     def _latent(self, example: Example, rng: torch.Generator) -> Tensor:
-        if self.sampling == "deterministic":
+        if self.latent_sampling == "deterministic":
             return example.latent.mean
-        if self.sampling == "once":  # the same sample on every visit: drawn from the seed and the example's name
+        if self.latent_sampling == "once":  # the same sample on every visit: from the seed and the example's name
             key = hashlib.sha256(f"{self.seed} {example.name}".encode()).digest()[:8]
             rng = torch.Generator().manual_seed(int.from_bytes(key, "big") % 2**63)
-        return example.latent.sample(torch.randn(example.latent.mean.shape, generator=rng))
+        return example.latent.sample(torch.randn(example.shape, generator=rng))
 
 
-def _stack_weights(examples: Sequence[Example]) -> Tensor | None:
-    if all(example.weights is None for example in examples):
+def _pixel_weights(examples: Sequence[Example]) -> Tensor | None:
+    if all(example.pixel_weights is None for example in examples):
         return None
     ones = torch.ones_like(examples[0].latent.mean[:1])
-    return torch.stack([ones if example.weights is None else example.weights for example in examples])
+    return torch.stack([ones if example.pixel_weights is None else example.pixel_weights for example in examples])
+
+
+def _example_weights(examples: Sequence[Example]) -> Tensor | None:
+    if all(example.subset.weight == 1.0 for example in examples):
+        return None
+    return torch.tensor([example.subset.weight for example in examples])

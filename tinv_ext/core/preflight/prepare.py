@@ -200,11 +200,11 @@ def _plan(config: TrainConfig, start: int, resumed: bool, problems: Sequence[str
     if problems:
         return None
     rates = parse_schedule(config.learn_rate)
-    clip = None if config.clip_mode == "disabled" else Clip(config.clip_mode, parse_schedule(config.clip_value))
+    clip = None if config.clip_mode == "disabled" else Clip(config.clip_mode, parse_schedule(config.clip_value).at)
     steps = config.steps if rates.end is None else min(config.steps, rates.end)
     if steps < start or (steps == start and not resumed):
         raise InputError(
             f"Max steps counts from the embedding's beginning: it has {start} steps already and the run would end at "
             f"{steps}. Set more than {start}."
         )
-    return Plan(config.name, steps, config.batch_size, config.accumulate, rates, clip)
+    return Plan(steps, config.batch_size, config.accumulate, rates.at, clip)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.errors import MemoryShortError, NumericError
-from tinv_ext.core.model import Model
+from tinv_ext.core.model import MemoryControl, Model
 from tinv_ext.core.training.state import State
 
 T = TypeVar("T")
@@ -44,32 +44,35 @@ class Fallbacks:
     pieces: int = 1  # that a batch is cut into
     precise: int = 0  # steps that the model was made more precise by
 
-    def begin(self, model: Model) -> None:
+    def begin(self, model: MemoryControl) -> None:
         """Make a model that was just taken as frugal and as precise as the run has needed so far."""
         if self.gradient_checkpointing:
             model.enable_gradient_checkpointing()
         for _ in range(self.precise):
             model.upcast()
 
-    def attempt(self, state: State, model: Model, largest: int, act: Callable[[], T]) -> T:
-        """What `act` gives, if need be after giving way; the state is put back before each new try.
+    def attempt(self, state: State, model: MemoryControl, largest: int, act: Callable[[int], T]) -> T:
+        """What `act` gives, told in how many pieces to compute a batch; if need be after giving way.
 
-        `largest` is the batch size. Raises MemoryShortError or NumericError when no rung is left.
+        `largest` is the batch size. The state is restored before each new try and on every error that leaves here.
+        Raises MemoryShortError or NumericError when no rung is left.
         """
         released = False
         while True:
-            kept = None
+            backup = None
             try:
-                kept = state.copy()
-                return act()
+                backup = state.backup()
+                return act(self.pieces)
             except NumericError as error:
                 trouble, numeric = str(error), True
-            except Exception as error:
+            except BaseException as error:
                 if not is_out_of_memory(error):
+                    if backup is not None:
+                        state.restore(backup)
                     raise
                 trouble, numeric = str(error), False
-            if kept is not None:
-                state.restore(kept)  # only now: the failed try's tensors hang on the exception, which is gone here
+            if backup is not None:
+                state.restore(backup)  # only now: the failed try's tensors hang on the exception, which is gone here
             free_memory(model)
             if numeric:
                 self._upcast(state, model, trouble)
@@ -77,14 +80,14 @@ class Fallbacks:
                 self._more_frugal(state, model, largest, trouble)
             released = True
 
-    def _upcast(self, state: State, model: Model, trouble: str) -> None:
+    def _upcast(self, state: State, model: MemoryControl, trouble: str) -> None:
         done = self._try_precision(model)
         if done is None:
             raise NumericError(trouble)
         self.precise += 1
         self.tell(f"Step {state.step + 1} gave numbers that are not finite; it is taken again with {done}.")
 
-    def _try_precision(self, model: Model) -> str | None:
+    def _try_precision(self, model: MemoryControl) -> str | None:
         try:
             return model.upcast()
         except Exception as error:  # the numbers are the trouble to be told, not that their remedy needs more memory
@@ -92,7 +95,7 @@ class Fallbacks:
                 raise
             return None
 
-    def _more_frugal(self, state: State, model: Model, largest: int, trouble: str) -> None:
+    def _more_frugal(self, state: State, model: MemoryControl, largest: int, trouble: str) -> None:
         if not self.gradient_checkpointing:
             self.gradient_checkpointing = True
             model.enable_gradient_checkpointing()
@@ -109,14 +112,14 @@ class Fallbacks:
         self.tell(f"Memory ran out at step {state.step + 1}: from here {done}.")
 
 
-def free_memory(model: Model | None) -> None:
+def free_memory(model: MemoryControl | None) -> None:
     """Free what is garbage and, where a model is at hand, what its allocator keeps for later."""
     gc.collect()
     if model is not None:
         model.release_memory()
 
 
-def retry_after_freeing(model: Model | None, act: Callable[[], T]) -> T:
+def retry_after_freeing(model: MemoryControl | None, act: Callable[[], T]) -> T:
     """What `act` gives, tried a second time with all memory released if it ran out in the first."""
     try:
         return act()

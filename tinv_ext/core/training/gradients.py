@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from tinv_ext.core.training.schedules import Schedule
-
 
 @dataclass(frozen=True)
 class Clip:
-    """Limit each component ("value") or the length over all vectors ("norm"), by a bound that may change by step."""
+    """Limit each component ("value") or the length over all vectors ("norm"), by a bound that is a function of the
+    step."""
 
     mode: str
-    bound: Schedule
+    bound: Callable[[int], float]
 
 
-def clip_gradients(gradients: Sequence[Tensor], scale: float, clip: Clip | None, step: int) -> float:
-    """Divide the gradients by `scale` in place, clip them, and return their length from before the clipping."""
+def clip_gradients(gradients: Sequence[Tensor], scale: float, clip: Clip | None, step: int) -> Tensor:
+    """Divide the gradients by `scale` in place, clip them, and return their length from before the clipping, ()."""
     for gradient in gradients:
         gradient.div_(scale)
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
     if clip is None:
-        return float(norm)
-    bound = clip.bound.at(step)
+        return norm
+    bound = clip.bound(step)
     for gradient in gradients:
         if clip.mode == "value":
             gradient.clamp_(-bound, bound)
         else:
             gradient.mul_(torch.clamp(bound / (norm + 1e-12), max=1.0))
-    return float(norm)
+    return norm

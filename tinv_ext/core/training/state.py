@@ -1,9 +1,9 @@
-"""Everything that changes while a run goes on, and nothing else. Saved, it makes a run go on where it stood."""
+"""Everything that changes while a run goes on, and nothing else. Saved, it makes a run resume where it was."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,35 +14,49 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tinv_ext.core.atomic import atomic_write
-from tinv_ext.core.errors import FormatError
+from tinv_ext.core.data.order import Order
+from tinv_ext.core.errors import FormatError, InputError
+from tinv_ext.core.messages import message
+from tinv_ext.core.model import Vectors, Words
 
-FORMAT = "tinv-state-1"
+from .optimizers import (
+    DEFAULT,
+    OptimizerState,
+    flattened,
+    get_state,
+    make_optimizer,
+    set_state,
+    unflattened,
+)
+
+FORMAT, FORMAT_1 = "tinv-state-2", "tinv-state-1"
 
 
 @dataclass(frozen=True)
 class StateBackup:
-    """A copy of a state: values and optimizer moments in the order of its vectors."""
+    """A copy of a state: the vectors, what the optimizer remembers, the generator and the order."""
 
     step: int
-    values: list[Tensor]
-    moments: list[dict[str, Tensor]]
+    vectors: list[Tensor]
+    optimizer: OptimizerState
     rng: Tensor
-    order: list[int]
+    order: Order
 
 
 @dataclass
 class State:
-    """A run at `step`: the word's vectors (leaves, float32), the optimizer, the random generator, the data order.
+    """A run at `step`: the vectors of its words (leaves, float32), the optimizer, the generator, the data order.
 
-    `start` holds the vectors with which the run began.
+    `vectors` and `start` are by word and encoder; `start` holds those with which the run began.
     """
 
     step: int
-    vectors: dict[str, Tensor]
-    start: dict[str, Tensor]
-    optimizer: torch.optim.AdamW
+    vectors: dict[str, dict[str, Tensor]]
+    start: Words
+    optimizer: torch.optim.Optimizer
     rng: torch.Generator
-    order: list[int] = field(default_factory=list)
+    optimizer_name: str = DEFAULT
+    order: Order = field(default_factory=Order)
 
     def update(self, rate: float) -> None:
         """One optimizer step with the gradients at hand, which are then forgotten."""
@@ -52,89 +66,151 @@ class State:
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
 
-    def copy(self) -> StateBackup:
-        """All of it, to be put back if the step that follows fails anywhere."""
-        moments = [
-            {key: value.clone() for key, value in self.optimizer.state.get(vector, {}).items()}
-            for vector in self.vectors.values()
-        ]
-        values = [vector.detach().clone() for vector in self.vectors.values()]
-        return StateBackup(self.step, values, moments, self.rng.get_state(), list(self.order))
+    def leaves(self) -> list[Tensor]:
+        """All vectors, by word and encoder in their order: the optimizer's parameters."""
+        return [vectors for word in self.vectors.values() for vectors in word.values()]
 
-    def restore(self, kept: StateBackup) -> None:
-        """Be as when the copy was made; gradients are forgotten."""
-        self.step, self.order = kept.step, list(kept.order)
-        self.rng.set_state(kept.rng)
-        for vector, value, moments in zip(self.vectors.values(), kept.values, kept.moments):
-            vector.grad = None
-            vector.detach().copy_(value)
-            self.optimizer.state.pop(vector, None)
-            if moments:
-                self.optimizer.state[vector] = moments
+    def pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The vectors, each (n, width), with where they began."""
+        for name, word in self.vectors.items():
+            for encoder, vectors in word.items():
+                yield vectors, self.start[name][encoder]
 
     def gradients(self) -> list[Tensor]:
-        """Gradients of the vectors, by encoder; zeros where none has arrived."""
-        return [torch.zeros_like(v) if v.grad is None else v.grad for v in self.vectors.values()]
+        """Gradients of the vectors, as `leaves`; zeros where none has arrived."""
+        return [torch.zeros_like(v) if v.grad is None else v.grad for v in self.leaves()]
 
-    def lengths(self) -> tuple[float, float]:
-        """Mean length of the vectors, and mean distance from where they began, of the encoder where it is largest."""
-        pairs = [(vector.detach(), self.start[encoder]) for encoder, vector in self.vectors.items()]
-        found = [torch.stack([a.norm(dim=1).mean(), (a - b).norm(dim=1).mean()]) for a, b in pairs]
-        length, distance = torch.stack(found).amax(dim=0).tolist()
-        return length, distance
+    def backup(self) -> StateBackup:
+        """All of it, to be restored if the step that follows fails anywhere."""
+        vectors = [leaf.detach().clone() for leaf in self.leaves()]
+        return StateBackup(self.step, vectors, get_state(self.optimizer), self.rng.get_state(), self.order.backup())
 
-    def values(self) -> dict[str, Tensor]:
-        """A copy of the vectors on the CPU, detached."""
-        return {encoder: vector.detach().float().cpu().clone() for encoder, vector in self.vectors.items()}
+    def restore(self, backup: StateBackup) -> None:
+        """Be as when the backup was made, which is used up by it; gradients are forgotten."""
+        self.step = backup.step
+        self.order.restore(backup.order)
+        self.rng.set_state(backup.rng)
+        for leaf, values in zip(self.leaves(), backup.vectors):
+            leaf.grad = None
+            leaf.detach().copy_(values)
+        set_state(self.optimizer, backup.optimizer)
+
+    def lengths(self) -> Tensor:
+        """Mean length of the vectors and mean distance from where they began, (2,), where these are largest."""
+        pairs = [(vectors.detach(), start) for vectors, start in self.pairs()]
+        return torch.stack([torch.stack([a.norm(dim=1).mean(), (a - b).norm(dim=1).mean()]) for a, b in pairs]).amax(0)
+
+    def values(self, word: str) -> dict[str, Tensor]:
+        """A copy of a word's vectors by encoder, on the CPU, detached."""
+        return {encoder: v.detach().float().cpu().clone() for encoder, v in self.vectors[word].items()}
 
 
-def new_state(vectors: Mapping[str, Tensor], seed: int, device: torch.device, step: int = 0) -> State:
-    """A run at its beginning: AdamW without weight decay over the vectors alone, one CPU generator from `seed`."""
-    leaves = {
-        encoder: vector.detach().to(device, torch.float32, copy=True).requires_grad_()
-        for encoder, vector in vectors.items()
-    }
-    optimizer = torch.optim.AdamW(list(leaves.values()), lr=0.0, weight_decay=0.0)
-    start = {encoder: leaf.detach().clone() for encoder, leaf in leaves.items()}
-    return State(step, leaves, start, optimizer, torch.Generator().manual_seed(seed))
+def new_state(
+    words: Words,
+    seed: int,
+    device: torch.device,
+    step: int = 0,
+    optimizer: str = DEFAULT,
+    options: Mapping[str, Any] | None = None,
+) -> State:
+    """A run at its beginning: an optimizer over the vectors alone, one CPU generator from `seed`."""
+    vectors = {name: {encoder: _leaf(v, device) for encoder, v in word.items()} for name, word in words.items()}
+    start = {name: {encoder: v.detach().clone() for encoder, v in word.items()} for name, word in vectors.items()}
+    leaves = [leaf for word in vectors.values() for leaf in word.values()]
+    made = make_optimizer(optimizer, leaves, options)
+    return State(step, vectors, start, made, torch.Generator().manual_seed(seed), optimizer)
+
+
+def _leaf(vectors: Tensor, device: torch.device) -> Tensor:
+    return vectors.detach().to(device, torch.float32, copy=True).requires_grad_()
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
 
 
 def save_state(state: State, path: Path, facts: Mapping[str, Any]) -> None:
     """Write the state as one safetensors file, whole or not at all; `facts` are kept beside it as JSON."""
-    tensors = {"rng": state.rng.get_state(), "order": torch.tensor(state.order, dtype=torch.int64)}
-    for encoder, vector in state.vectors.items():
-        tensors[f"vectors.{encoder}"] = vector.detach().cpu().contiguous()
-        tensors[f"start.{encoder}"] = state.start[encoder].cpu().contiguous()
-        for key, value in state.optimizer.state.get(vector, {}).items():
-            tensors[f"optimizer.{encoder}.{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
-    about = {"format": FORMAT, "step": str(state.step), "facts": json.dumps(dict(facts), ensure_ascii=False)}
+    tensors, optimizer = flattened(get_state(state.optimizer))
+    tensors |= {"rng": state.rng.get_state(), "order": torch.tensor(state.order.numbers(), dtype=torch.int64)}
+    for kind, words in (("vectors", state.vectors), ("start", state.start)):
+        for name, word in words.items():
+            for encoder, vectors in word.items():
+                tensors[f"{kind}/{name}/{encoder}"] = vectors.detach().cpu().contiguous()
+    about = {
+        "format": FORMAT,
+        "step": str(state.step),
+        "words": json.dumps({name: list(word) for name, word in state.vectors.items()}, ensure_ascii=False),
+        "optimizer": json.dumps({"name": state.optimizer_name, **optimizer}),
+        "facts": json.dumps(dict(facts), ensure_ascii=False),
+    }
     with atomic_write(path) as file:
         file.write(save(tensors, about))
 
 
-def load_state(path: Path, device: torch.device) -> tuple[State, dict[str, Any]]:
-    """Read what `save_state` wrote, and its facts. `FormatError` if the file is damaged or something else."""
+def load_state(path: Path, device: torch.device, word: str = "") -> tuple[State, dict[str, Any]]:
+    """Read what `save_state` wrote, and its facts. `FormatError` if the file is damaged or something else.
+
+    `word` is the word of a file of version 0.1, which did not say it.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
             # copies: Windows replaces no file that is still mapped into memory
             tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 (not a dict)
-        if about.get("format") != FORMAT:
-            raise FormatError(f'"{path}" is not the state of a run.')
-        return _rebuild(tensors, int(about["step"]), device), json.loads(about["facts"])
-    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
-        raise FormatError(f'The state "{path}" is damaged or was written by something else: {error}.') from error
+        if about.get("format") not in (FORMAT, FORMAT_1):
+            raise FormatError(message("state.other_file", '"{path}" is not the state of a run.', path=path))
+        rebuild = _rebuild if about["format"] == FORMAT else _rebuild_1
+        return rebuild(tensors, about, device, word), json.loads(about["facts"])
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError, InputError) as error:
+        raise FormatError(
+            message(
+                "state.damaged",
+                'The state "{path}" is damaged or was written by another program: {reason}.',
+                path=path,
+                reason=error,
+            )
+        ) from error
 
 
-def _rebuild(tensors: Mapping[str, Tensor], step: int, device: torch.device) -> State:
+def _rebuild(tensors: Mapping[str, Tensor], about: Mapping[str, str], device: torch.device, _: str) -> State:
+    words: dict[str, list[str]] = json.loads(about["words"])
+
+    def of(kind: str) -> Words:
+        return {name: {key: tensors[f"{kind}/{name}/{key}"] for key in keys} for name, keys in words.items()}
+
+    optimizer = json.loads(about["optimizer"])
+    state = new_state(of("vectors"), 0, device, int(about["step"]), optimizer["name"])
+    set_state(state.optimizer, unflattened(tensors, optimizer, device))
+    return _going_on(state, of("start"), tensors)
+
+
+def _rebuild_1(tensors: Mapping[str, Tensor], about: Mapping[str, str], device: torch.device, word: str) -> State:
+    """As version 0.1 wrote it: one word, AdamW, whose step count lies on the CPU and whose groups were not saved."""
     vectors = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith("vectors.")}
-    state = new_state(vectors, 0, device, step)
-    for encoder, vector in state.vectors.items():
+    start = {encoder: tensors.get(f"start.{encoder}", value) for encoder, value in vectors.items()}
+    state = new_state({word: vectors}, 0, device, int(about["step"]))
+    for encoder, leaf in state.vectors[word].items():
         prefix = f"optimizer.{encoder}."
-        kept = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
-        if kept:  # AdamW keeps its step count on the CPU, its moments beside the vectors
-            state.optimizer.state[vector] = {k: v if k == "step" else v.to(device) for k, v in kept.items()}
-        state.start[encoder] = tensors.get(f"start.{encoder}", vector.detach()).to(device, torch.float32, copy=True)
+        moments = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+        if moments:
+            state.optimizer.state[leaf] = {k: v if k == "step" else v.to(device) for k, v in moments.items()}
+    return _going_on(state, {word: start}, tensors)
+
+
+def _going_on(state: State, start: Words, tensors: Mapping[str, Tensor]) -> State:
+    state.start = {
+        name: {encoder: _start(values, state.vectors[name][encoder]) for encoder, values in word.items()}
+        for name, word in start.items()
+    }
     state.rng.set_state(tensors["rng"])
-    state.order = tensors["order"].tolist()
+    state.order = Order(tensors["order"].tolist())
     return state
+
+
+def _start(values: Tensor, vectors: Tensor) -> Tensor:
+    return values.to(vectors.device, torch.float32, copy=True)
+
+
+def count_vectors(vectors: Vectors) -> int:
+    """How many vectors a word has: as many in every encoder."""
+    return len(next(iter(vectors.values())))

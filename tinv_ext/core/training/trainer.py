@@ -1,37 +1,42 @@
 """The training loop of textual inversion (Gal et al. 2022, arXiv 2208.01618).
 
-Everything of the model is frozen; the vectors of one word are all that is optimised. What comes out is yielded, to stop
-is to leave the loop, to go on is to call it again with the same state. It saves nothing, shows nothing, asks nobody.
+Everything of the model is frozen; the vectors of the words are all that is optimised. Each step is yielded; to stop is
+to leave the loop, to resume is to call it again with the same state. It saves nothing, shows nothing, asks nobody.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
 from tinv_ext.core.data.dataset import Dataset, slices
 from tinv_ext.core.errors import HostError, NumericError
-from tinv_ext.core.model import Model
-from tinv_ext.core.training.fallbacks import Fallbacks
-from tinv_ext.core.training.gradients import Clip, clip_gradients
-from tinv_ext.core.training.losses import denoising_losses, sample_noise
-from tinv_ext.core.training.schedules import Schedule
-from tinv_ext.core.training.state import State
+from tinv_ext.core.messages import message
+from tinv_ext.core.model import Trainable
+
+from .constraints import Constraint, unconstrained
+from .fallbacks import Fallbacks
+from .gradients import Clip, clip_gradients
+from .objective import Objective
+from .state import State
+from .step import assemble, compute
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do: until which step, how many pictures a step, at which rate."""
+    """What a run will do: until which step, how many images a step, at which rate, towards what."""
 
-    word: str
     steps: int
     batch_size: int
     accumulate: int
-    rates: Schedule
+    rate: Callable[[int], float]  # of the update that leads from a step to the next
     clip: Clip | None = None
+    objective: Objective = field(default_factory=Objective)
+    constraint: Constraint = unconstrained
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Step:
 
 
 def train(
-    state: State, plan: Plan, model: Model, dataset: Dataset, fallbacks: Fallbacks | None = None
+    state: State, plan: Plan, model: Trainable, dataset: Dataset, fallbacks: Fallbacks | None = None
 ) -> Generator[Step, None, None]:
     """Run from `state.step` to `plan.steps`, yielding after each optimizer step.
 
@@ -60,51 +65,70 @@ def train(
     fallbacks = fallbacks or Fallbacks()
     fallbacks.begin(model)
     while state.step < plan.steps:
-        yield fallbacks.attempt(
-            state, model, plan.batch_size, lambda: take(state, plan, model, dataset, fallbacks.pieces)
-        )
+        yield fallbacks.attempt(state, model, plan.batch_size, partial(take, state, plan, model, dataset))
 
 
-def take(state: State, plan: Plan, model: Model, dataset: Dataset, pieces: int = 1) -> Step:
+def take(state: State, plan: Plan, model: Trainable, dataset: Dataset, pieces: int = 1) -> Step:
     """One optimizer step, each batch computed in `pieces`."""
     # gradients, averaged over the batches that make up one step
     losses, prompts = [], []
     for _ in range(plan.accumulate):
-        batch = dataset.batch(plan.batch_size, state)
-        noise, timesteps = sample_noise(model.noise, batch.latents, state.rng)
+        batch = dataset.batch(plan.batch_size, state.order, state.rng)
+        noise, timesteps, importance = plan.objective.sample(batch.latents, model.noise, state.rng)
         for part in slices(plan.batch_size, pieces):
-            each = denoising_losses(model, batch.part(part), {plan.word: state.vectors}, noise[part], timesteps[part])
-            loss = each.sum() / (plan.batch_size * plan.accumulate)
+            some = None if importance is None else importance[part]
+            inputs = assemble(model, batch.part(part), state.vectors, noise[part], timesteps[part], some)
+            loss = compute(model, inputs, state.vectors, plan.objective).sum() / (plan.batch_size * plan.accumulate)
             (loss * model.loss_scale).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         prompts += [prompt.text for prompt in batch.prompts]
 
-    # better to stop than to save nonsense
-    mean_loss = float(torch.stack(losses).sum())
-    rate = plan.rates.at(state.step)
-    norm = clip_gradients(state.gradients(), model.loss_scale, plan.clip, state.step)
-    _refuse_nonsense(state.step, mean_loss, norm, rate)
-
     # step, forget
+    rate = plan.rate(state.step)
+    gradient_norm = clip_gradients(state.gradients(), model.loss_scale, plan.clip, state.step)
     state.update(rate)
-    length, distance = state.lengths()
-    if not math.isfinite(length):
-        raise NumericError(
-            f"Step {state.step} at the rate {rate:g} made vectors that are not numbers any more. Those of step "
-            f"{state.step - 1} were kept. Use a lower rate."
-        )
-    return Step(state.step, mean_loss, rate, norm, length, distance, tuple(prompts))
+    for vectors, start in state.pairs():
+        plan.constraint(vectors, start)
+
+    # everything that is shown is read from the device once; better to fail than to save nonsense
+    shown = torch.cat([torch.stack([torch.stack(losses).sum(), gradient_norm]), state.lengths()]).tolist()
+    step = Step(state.step, shown[0], rate, shown[1], shown[2], shown[3], tuple(prompts))
+    _refuse_nonsense(step)
+    return step
 
 
-def _refuse_nonsense(step: int, loss: float, norm: float, rate: float) -> None:
-    """Raise where a step from `step` on would spoil the vectors, or could teach them nothing."""
-    if not (math.isfinite(loss) and math.isfinite(norm)):
+def _refuse_nonsense(step: Step) -> None:
+    """Raise where a step has spoiled the vectors, or can have taught them nothing."""
+    if not (math.isfinite(step.loss) and math.isfinite(step.gradient_norm)):
         raise NumericError(
-            f"Step {step + 1} gave a loss of {loss} and a gradient of {norm}. The vectors of step {step} were kept. "
-            f"Use full precision (--no-half) or a lower rate than {rate:g}."
+            message(
+                "training.not_finite",
+                "Step {step} gave a loss of {loss} and a gradient of {gradient}. The vectors of step {kept} were kept. "
+                "Use full precision (--no-half), or a learning rate below {rate}.",
+                step=step.number,
+                kept=step.number - 1,
+                loss=step.loss,
+                gradient=step.gradient_norm,
+                rate=f"{step.rate:g}",
+            )
         )
-    if norm == 0.0:
+    if step.gradient_norm == 0.0:
         raise HostError(
-            f"No gradient reaches the vectors at step {step + 1}: the attention or the UNet in use gives none, so "
-            "nothing would be learnt. Choose another attention optimization in the WebUI's settings."
+            message(
+                "training.no_gradient",
+                "No gradient reaches the vectors at step {step}: the attention or the UNet in use gives none, so "
+                "nothing would be learnt. Choose another attention optimization in the WebUI's settings.",
+                step=step.number,
+            )
+        )
+    if not math.isfinite(step.vector_norm):
+        raise NumericError(
+            message(
+                "training.vectors_not_finite",
+                "Step {step} at the learning rate {rate} made vectors that are no longer numbers. Those of step {kept} "
+                "were kept. Use a lower rate.",
+                step=step.number,
+                kept=step.number - 1,
+                rate=f"{step.rate:g}",
+            )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -48,7 +49,7 @@ def try_out(state: State, plan: Plan, model: Model, dataset: Dataset) -> DryRun:
     """Take a step twice, the second with a watch, and undo it. The errors are those of training."""
     given_up: list[str] = []
     fallbacks = Fallbacks(given_up.append)
-    before = state.copy()
+    before = state.backup()
     watched = model.device.type == "cuda"
     try:
         for _ in range(2):
@@ -57,12 +58,11 @@ def try_out(state: State, plan: Plan, model: Model, dataset: Dataset) -> DryRun:
                 torch.cuda.synchronize(model.device)
                 torch.cuda.reset_peak_memory_stats(model.device)
             started = time.perf_counter()
-            step = fallbacks.attempt(
-                state, model, plan.batch_size, lambda: take(state, plan, model, dataset, fallbacks.pieces)
-            )
+            step = fallbacks.attempt(state, model, plan.batch_size, partial(take, state, plan, model, dataset))
             seconds = time.perf_counter() - started  # the loss was read: the device is done
-        now = state.vectors.items()
-        moved = {name: float((vector.detach() - old).abs().max()) for (name, vector), old in zip(now, before.values)}
+        encoders = [encoder for word in state.vectors.values() for encoder in word]
+        now = zip(encoders, state.leaves(), before.vectors)
+        moved = {name: float((vector.detach() - old).abs().max()) for name, vector, old in now}
         memory = torch.cuda.max_memory_allocated(model.device) if watched else None
         return DryRun(moved, step.loss, seconds, memory, tuple(given_up))
     finally:

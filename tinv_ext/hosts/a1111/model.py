@@ -16,11 +16,12 @@ from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.errors import HostError
 from tinv_ext.core.model import Words
 from tinv_ext.core.noise import NoiseSchedule
+from tinv_ext.core.prompts.inputs import PromptInputs
 from tinv_ext.core.prompts.reader import Prompt
 from tinv_ext.hosts.a1111.devices import OnDemand, full_precision
 from tinv_ext.hosts.a1111.encoders import text_encoders
 from tinv_ext.hosts.checkpointing import gradient_checkpointing
-from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, condition_of
+from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, assemble_prompts, encode_prompts
 from tinv_ext.hosts.vae import INPAINTING, all_masked, encode, encoder_digest
 
 _PREDICTIONS = {"eps": "epsilon", "v": "v_prediction"}  # ldm/models/diffusion/ddpm.py, DDPM.parameterization
@@ -46,10 +47,10 @@ class WebuiModel:
         self._known = known
         self._vae = vae
         self._masked: dict[tuple[int, int], Tensor] = {}
-        self.noise = noise_schedule(sd_model)
         self.widths = token_table.widths
         self.tokenizer = token_table.tokenizer
         self.device = torch.device(devices.device)
+        self.noise = noise_schedule(sd_model).on(self.device)
         self.loss_scale = _HALF_SCALE if devices.dtype_unet == torch.float16 else 1.0
 
     @cached_property
@@ -64,13 +65,16 @@ class WebuiModel:
         self._vae.bring()
         return encode(self._sd_model.first_stage_model, pixels.to(self.device), float(self._sd_model.scale_factor))
 
-    def encode_prompts(
+    def assemble_prompts(
         self, prompts: Sequence[Prompt], words: Words, size_conds: Sequence[SizeConditioning]
-    ) -> Condition:
+    ) -> PromptInputs:
+        return assemble_prompts(prompts, words, size_conds, self._encoders, self.tokenizer, self._known)
+
+    def encode(self, inputs: PromptInputs, words: Words) -> Condition:
         # modules/sd_hijack.py, EmbeddingsWithFixes: vectors that a broken-off encoding left behind would be put in here
         sd_hijack.model_hijack.fixes = None
         with devices.autocast():
-            return condition_of(prompts, {**self._known, **words}, size_conds, self._encoders, self.tokenizer)
+            return encode_prompts(inputs, words, self._encoders)
 
     def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         given = self._given(noisy, condition)

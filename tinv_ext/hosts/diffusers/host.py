@@ -8,120 +8,35 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
 from pathlib import Path
 
 import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
-from torch import Tensor
 
-from tinv_ext.core.data.images import SizeConditioning, uncropped
-from tinv_ext.core.data.latents import LatentDistribution
+from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.model import Model, Words
-from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.preflight.initial_vectors import unfit
-from tinv_ext.core.prompts.reader import Prompt, PromptReader, Word
-from tinv_ext.hosts.checkpointing import gradient_checkpointing
+from tinv_ext.core.prompts.reader import PromptReader, Word
+from tinv_ext.core.training.step import encode_prompts
+from tinv_ext.hosts.diffusers.model import PipelineModel
 from tinv_ext.hosts.diffusers.pipelines import (
     SAMPLERS,
-    added_to_unet,
     family_of,
     generate,
     parts_of,
-    text_encoders,
     texts_of,
     token_table_of,
     without_empty,
 )
-from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, condition_of, count
-from tinv_ext.hosts.vae import INPAINTING, all_masked, encode, encoder_digest
+from tinv_ext.hosts.prompt_vectors import count
 
 log = logging.getLogger(__name__)
-_HALF_SCALE = 1024.0  # gradients of the loss in float16 would fall below its smallest number
-_LEAST_SCALE = 16.0  # what is tried where a gradient times that is above its largest
 _EMBEDDING_FILES = ("*.pt", "*.bin", "*.safetensors")
-
-
-class PipelineModel:
-    """Stable Diffusion of a pipeline, as `core.model.Model`. Use it inside `DiffusersHost.training` only.
-
-    `undo` is closed when the training is left.
-    """
-
-    def __init__(
-        self,
-        pipeline: DiffusionPipeline,
-        token_table: ClipTokenTable,
-        clip_skip: int,
-        known: Words,
-        undo: ExitStack | None = None,
-    ) -> None:
-        self._undo = undo or ExitStack()
-        self._pipeline = pipeline
-        self._token_table = token_table
-        self._encoders = text_encoders(pipeline, clip_skip)
-        self._known = known
-        self._masked: dict[tuple[int, int], Tensor] = {}
-        config = pipeline.scheduler.config
-        self.noise = NoiseSchedule(pipeline.scheduler.alphas_cumprod.float(), config.get("prediction_type", "epsilon"))
-        self.widths = token_table.widths
-        self.tokenizer = token_table.tokenizer
-        self.device = pipeline.unet.device
-        self.loss_scale = _HALF_SCALE if pipeline.unet.dtype == torch.float16 else 1.0
-
-    @cached_property
-    def vae_digest(self) -> str:
-        return encoder_digest(self._pipeline.vae, self._pipeline.vae.config.scaling_factor)
-
-    def token_vectors(self, ids: Sequence[int]) -> dict[str, Tensor]:
-        return self._token_table.token_vectors(ids)
-
-    @torch.no_grad()
-    def encode_images(self, pixels: Tensor) -> LatentDistribution:
-        vae = self._pipeline.vae
-        return encode(vae, pixels.to(vae.device), vae.config.scaling_factor)
-
-    def encode_prompts(
-        self, prompts: Sequence[Prompt], words: Words, size_conds: Sequence[SizeConditioning]
-    ) -> Condition:
-        return condition_of(prompts, {**self._known, **words}, size_conds, self._encoders, self.tokenizer)
-
-    def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
-        unet = self._pipeline.unet
-        if unet.config.in_channels == INPAINTING:
-            noisy = torch.cat([noisy, self._all_masked(noisy)], 1)
-        context, added = condition.context.to(unet.dtype), added_to_unet(condition)
-        return unet(noisy.to(unet.dtype), timesteps, context, added_cond_kwargs=added, return_dict=False)[0]
-
-    def _all_masked(self, noisy: Tensor) -> Tensor:
-        height, width = noisy.shape[-2:]
-        if (height, width) not in self._masked:
-            self._masked[height, width] = all_masked(self.encode_images, height, width).to(noisy)
-        return self._masked[height, width].expand(len(noisy), -1, -1, -1)
-
-    def release_memory(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def enable_gradient_checkpointing(self) -> None:
-        self._undo.enter_context(gradient_checkpointing(self._pipeline.unet))
-
-    def upcast(self) -> str | None:
-        if self.loss_scale > _LEAST_SCALE:
-            self.loss_scale = _LEAST_SCALE
-            return "a smaller loss scale"
-        if self._pipeline.unet.dtype == torch.float32:
-            return None
-        self.loss_scale = 1.0
-        for part in parts_of(self._pipeline):
-            self._undo.callback(part.to, part.dtype)
-            part.to(torch.float32)
-        return "full precision"
 
 
 class DiffusersHost:
@@ -254,7 +169,7 @@ class DiffusersHost:
         texts = [request.negative_prompt for request in requests] + [request.prompt for request in requests]
         size_conds = [uncropped(request.width, request.height) for request in requests] * 2
         with torch.no_grad():
-            condition = model.encode_prompts([reader.read(text) for text in texts], {}, size_conds)
+            condition = encode_prompts(model, [reader.read(text) for text in texts], {}, size_conds)
         return generate(self._pipeline, requests, without_empty(condition, texts))
 
 

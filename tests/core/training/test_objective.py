@@ -12,7 +12,8 @@ from tests.core.fake import WIDTH, Fake, dataset, examples, initial
 from tinv_ext.core.data.dataset import Batch, opacity_weights
 from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.noise import NoiseSchedule, scaled_linear
-from tinv_ext.core.training.losses import denoising_losses, sample_noise
+from tinv_ext.core.training.objective import Objective
+from tinv_ext.core.training.step import denoising_losses
 
 DIFFUSERS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
@@ -48,8 +49,10 @@ def test_the_target_is_the_noise_or_its_velocity() -> None:
 def test_draws_are_uniform_in_time_and_standard_normal() -> None:
     """Every timestep is as likely, noise has mean 0 and deviation 1, both come from the generator given."""
     schedule = NoiseSchedule(scaled_linear())
-    noise, timesteps = sample_noise(schedule, torch.zeros(4000, 4, 2, 2), torch.Generator().manual_seed(1))
-    again = sample_noise(schedule, torch.zeros(4000, 4, 2, 2), torch.Generator().manual_seed(1))
+    latents = torch.zeros(4000, 4, 2, 2)
+    noise, timesteps, importance = Objective().sample(latents, schedule, torch.Generator().manual_seed(1))
+    again = Objective().sample(latents, schedule, torch.Generator().manual_seed(1))
+    assert importance is None
     assert torch.equal(noise, again[0])
     assert torch.equal(timesteps, again[1])
     assert timesteps.dtype == torch.int64
@@ -70,7 +73,7 @@ def losses(weights: Tensor | None, model: Fake | None = None) -> Tensor:
     prompts = tuple(dataset().reader.read(text) for text in ("it", "it , blue"))
     batch = Batch(latents, prompts, (uncropped(16, 16),) * 2, rows)
     words = {"it": {"clip_l": torch.full((2, WIDTH), 0.2)}}
-    return denoising_losses(model, batch, words, noise, torch.tensor([100, 700]))  # type: ignore[arg-type]
+    return denoising_losses(model, batch, words, noise, torch.tensor([100, 700]))
 
 
 def test_weights_count_pixel_by_pixel_and_only_for_their_example() -> None:
@@ -95,8 +98,12 @@ def test_examples_with_and_without_weights_share_a_batch() -> None:
     """An opaque picture beside a transparent one has the weight one everywhere."""
     opacity = opacity_weights(torch.tensor([[[1.0, 1.0], [0.0, 0.5]]]))
     mixed = dataset([examples(1)[0], examples(1, opacity)[0]])
-    batch = mixed.batch(2, initial())
-    assert batch.weights is not None
-    assert batch.weights.shape == (2, 1, 2, 2)
-    assert {tuple(row.flatten().tolist()) for row in batch.weights} == {(1.0,) * 4, tuple(opacity.flatten().tolist())}
-    assert dataset().batch(2, initial()).weights is None
+    state = initial()
+    batch = mixed.batch(2, state.order, state.rng)
+    assert batch.pixel_weights is not None
+    assert batch.pixel_weights.shape == (2, 1, 2, 2)
+    assert {tuple(row.flatten().tolist()) for row in batch.pixel_weights} == {
+        (1.0,) * 4,
+        tuple(opacity.flatten().tolist()),
+    }
+    assert dataset().batch(2, state.order, state.rng).pixel_weights is None

@@ -1,0 +1,123 @@
+"""Objective, constraint and rate are values: another one is a function and a row, and nothing else changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.core.fake import WIDTH, Fake, dataset, examples, initial
+from tinv_ext.core.noise import Noise
+from tinv_ext.core.training import objective
+from tinv_ext.core.training.constraints import fixed_norm
+from tinv_ext.core.training.evaluation import evaluate, make_eval_set
+from tinv_ext.core.training.objective import Objective
+from tinv_ext.core.training.state import State, new_state
+from tinv_ext.core.training.trainer import Plan, Step, train
+
+PLAN = Plan(4, 2, 1, lambda step: 0.05)
+
+
+def run(plan: Plan, state: State | None = None) -> tuple[State, list[Step]]:
+    """The state after a plan, and its steps."""
+    state = state or initial()
+    return state, list(train(state, plan, Fake(), dataset()))
+
+
+def test_a_weighting_is_one_function_and_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """min-SNR (Hang et al. 2023) written in two lines: each example's loss is min(snr, 5)/snr of the plain one."""
+
+    def min_snr(noise: Noise, timesteps: Tensor) -> Tensor:
+        return noise.snr(timesteps).clamp(max=5.0) / noise.snr(timesteps)
+
+    monkeypatch.setattr(objective, "WEIGHTS", {**objective.WEIGHTS, "min_snr": min_snr})
+    noise, model = Fake().noise, Fake()
+    prediction, target = torch.randn(2, 3, 4, 2, 2, generator=torch.Generator().manual_seed(1))
+    timesteps = torch.tensor([5, 300, 900])
+    plain = Objective().losses(prediction, target, noise, timesteps)
+    weighted = Objective(weight="min_snr").losses(prediction, target, noise, timesteps)
+    alphas = model.noise.alphas_cumprod[timesteps]
+    expected = plain * torch.minimum(alphas / (1 - alphas), torch.tensor(5.0)) / (alphas / (1 - alphas))
+    assert torch.allclose(weighted, expected)
+    assert weighted[0] < plain[0] / 10
+    assert torch.equal(weighted[2], plain[2])
+    assert run(replace(PLAN, objective=Objective(weight="min_snr")))[1] != run(PLAN)[1]
+
+
+def test_an_error_and_a_law_of_timesteps_are_rows_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Absolute error at the last timestep alone, with its importance: what a step computes is that."""
+
+    def last(timesteps: int, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        return torch.full((count,), timesteps - 1), torch.full((count,), 0.25)
+
+    monkeypatch.setattr(objective, "TIMESTEPS", {"last": last})
+    monkeypatch.setattr(objective, "ERRORS", {"l1": lambda prediction, target: (prediction - target).abs()})
+    seen: list[Tensor] = []
+
+    class Watched(Fake):
+        def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
+            seen.append(timesteps)
+            return super().denoise(noisy, timesteps, condition)
+
+    plan = replace(PLAN, steps=1, objective=Objective("last", "l1"))
+    (step,) = train(initial(), plan, Watched(), dataset())
+    assert seen[0].tolist() == [999, 999]
+    whole = replace(plan, objective=Objective("ones", "l1"))
+    monkeypatch.setattr(objective, "TIMESTEPS", {"ones": lambda *asked: (last(*asked)[0], None)})
+    (other,) = train(initial(), whole, Fake(), dataset())
+    assert step.loss == pytest.approx(other.loss / 4)
+
+
+def test_noise_offset_shifts_whole_channels() -> None:
+    """By the same number in each place of a channel, with the deviation asked for; without it the noise is as ever."""
+    latents, noise = torch.zeros(500, 4, 3, 3), Fake().noise
+    plain, timesteps, _ = Objective().sample(latents, noise, torch.Generator().manual_seed(1))
+    shifted, same, _ = Objective(noise_offset=0.1).sample(latents, noise, torch.Generator().manual_seed(1))
+    shift = shifted - plain
+    assert torch.equal(timesteps, same)
+    assert torch.allclose(shift, shift[..., :1, :1].expand_as(shift), atol=1e-6)
+    assert float(shift[..., 0, 0].std()) == pytest.approx(0.1, rel=0.05)
+
+
+def test_fixed_norm_keeps_lengths_and_frees_zeros() -> None:
+    """Directions change, lengths do not; a vector that began at zero is left alone."""
+    start = torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(1))
+    start[2] = 0
+    state, steps = run(
+        replace(PLAN, constraint=fixed_norm), new_state({"it": {"clip_l": start}}, 5, torch.device("cpu"))
+    )
+    after = state.values("it")["clip_l"]
+    assert torch.allclose(after[:2].norm(dim=1), start[:2].norm(dim=1))
+    assert (after[:2] - start[:2]).norm() > 0.01
+    assert after[2].norm() > 0.01
+    assert steps[-1].distance > 0
+
+
+def test_the_rate_is_any_function_of_the_step() -> None:
+    """Asked for the step that the update starts from."""
+    _, steps = run(replace(PLAN, rate=lambda step: 0.1 / (step + 1)))
+    assert [step.rate for step in steps] == [0.1, 0.05, 0.1 / 3, 0.025]
+
+
+def two_words() -> State:
+    """The word "it" beside another."""
+    rng = torch.Generator().manual_seed(2)
+    words = {"it": torch.randn(2, WIDTH, generator=rng), "b": torch.randn(1, WIDTH, generator=rng)}
+    return new_state({name: {"clip_l": v} for name, v in words.items()}, 5, torch.device("cpu"))
+
+
+def test_words_are_plural() -> None:
+    """Each word's vectors move, are measured and come out by name; the numbers shown are those of the furthest."""
+    state, steps = run(PLAN, two_words())
+    moved = {
+        name: float((v["clip_l"] - state.start[name]["clip_l"]).norm(dim=1).mean()) for name, v in state.vectors.items()
+    }
+    assert min(moved.values()) > 0
+    assert steps[-1].distance == pytest.approx(max(moved.values()))
+    assert [tuple(v["clip_l"].shape) for v in (state.values("it"), state.values("b"))] == [(2, WIDTH), (1, WIDTH)]
+    data: Any = dataset()
+    eval_set = make_eval_set(examples(3), data.reader, Fake().noise, draws=1, seed=1)
+    assert evaluate(Fake(), eval_set, state.vectors) != evaluate(Fake(), eval_set, two_words().vectors)

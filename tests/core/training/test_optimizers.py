@@ -1,0 +1,142 @@
+"""Optimizers as data: each that torch has, and Prodigy, resumes bit for bit; what cannot work is told."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.core.fake import WIDTH, Fake, dataset
+from tests.messages import refused
+from tinv_ext.core.errors import HostError
+from tinv_ext.core.training.optimizers import OPTIMIZERS, UNFIT, get_state, make_optimizer, set_state
+from tinv_ext.core.training.state import State, load_state, new_state, save_state
+from tinv_ext.core.training.trainer import Plan, Step, train
+
+CPU = torch.device("cpu")
+PLAN = Plan(9, 2, 1, lambda step: 0.02 if step < 4 else 0.01)
+CLASSES = {
+    f"torch.optim.{name}"
+    for name, value in vars(torch.optim).items()
+    if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
+}
+EVERY = [*OPTIMIZERS, *sorted(CLASSES - set(UNFIT))]
+if find_spec("prodigyopt"):  # in today's set; the WebUI's versions are tested without it
+    EVERY.append("prodigyopt.Prodigy")
+OPTIONS: dict[str, dict[str, Any]] = {"torch.optim.SGD": {"momentum": 0.9}, "prodigyopt.Prodigy": {"d_coef": 2.0}}
+
+
+def begun(name: str) -> State:
+    """Two words at their beginning, one of two vectors and one of one."""
+    rng = torch.Generator().manual_seed(1)
+    words = {
+        "it": {"clip_l": torch.randn(2, WIDTH, generator=rng)},
+        "b": {"clip_l": torch.randn(1, WIDTH, generator=rng)},
+    }
+    return new_state(words, 5, CPU, optimizer=name, options=OPTIONS.get(name))
+
+
+def steps(state: State, plan: Plan = PLAN, model: Fake | None = None) -> list[Step]:
+    """All steps of a plan."""
+    return list(train(state, plan, model or Fake(), dataset()))
+
+
+def vectors(state: State) -> list[Tensor]:
+    """A copy of all vectors."""
+    return [leaf.detach().clone() for leaf in state.leaves()]
+
+
+def same(one: list[Tensor], other: list[Tensor]) -> bool:
+    """Bit for bit."""
+    return all(torch.equal(a, b) for a, b in zip(one, other))
+
+
+def test_torch_has_many() -> None:
+    """The list is not empty by mistake, and today's set has Prodigy."""
+    assert len(CLASSES) > 10
+    assert {"torch.optim.AdamW", "torch.optim.Adagrad", "torch.optim.Rprop"} <= set(EVERY)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_optimizer_resumes_bit_for_bit(name: str, tmp_path: Path) -> None:
+    """Stopped, saved, read and resumed: vectors, losses and all that the optimizer remembers are those of one run."""
+    whole, first = begun(name), begun(name)
+    expected = steps(whole)
+    before = steps(first, Plan(4, 2, 1, PLAN.rate))
+    assert not same(vectors(first), vectors(begun(name)))
+    save_state(first, tmp_path / "state", {})
+    second, _ = load_state(tmp_path / "state", CPU)
+    assert type(second.optimizer) is type(first.optimizer)
+    assert before + steps(second) == expected
+    assert same(vectors(second), vectors(whole))
+    assert list(second.vectors) == ["it", "b"]
+    assert plain(second.optimizer) == plain(whole.optimizer)
+
+
+def plain(optimizer: torch.optim.Optimizer) -> str:
+    """All that an optimizer remembers, as text with every digit."""
+    torch.set_printoptions(precision=17)
+    state = get_state(optimizer)
+    return f"{state.parameters} {state.groups}"
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_step_that_is_taken_again_leaves_no_trace(name: str) -> None:
+    """Numbers that are not finite at the fifth step, which is then taken more precisely: the same run."""
+    whole, broken = begun(name), begun(name)
+    steps(whole)
+    steps(broken, model=Fake(poison_at=5, remedies=["full precision"]))
+    assert same(vectors(whole), vectors(broken))
+
+
+def test_a_backup_shares_nothing() -> None:
+    """What the optimizer does later changes no backup, also where it works in place."""
+    state = begun("adamw")
+    steps(state, Plan(2, 2, 1, PLAN.rate))
+    backup, kept = state.backup(), vectors(state)
+    remembered = plain(state.optimizer)
+    steps(state)
+    state.restore(backup)
+    assert same(vectors(state), kept)
+    assert plain(state.optimizer) == remembered
+    assert state.step == 2
+
+
+def test_options_and_groups_are_saved(tmp_path: Path) -> None:
+    """A file says with which options its optimizer was made; nothing falls back to a default."""
+    state = new_state(
+        {"it": {"clip_l": torch.ones(1, WIDTH)}}, 5, CPU, options={"betas": (0.8, 0.95), "weight_decay": 0.1}
+    )
+    save_state(state, tmp_path / "state", {})
+    again, _ = load_state(tmp_path / "state", CPU)
+    group = again.optimizer.param_groups[0]
+    assert (group["betas"], group["weight_decay"]) == ((0.8, 0.95), 0.1)
+
+
+@pytest.mark.parametrize("name", ["torch.optim.NoSuch", "nosuchpackage.Adam", "adam w", "torch.optim.lr_scheduler"])
+def test_an_optimizer_that_is_not_there_is_told(name: str) -> None:
+    """By name, with those that are."""
+    with refused("training.optimizer_missing", name=name):
+        make_optimizer(name, [torch.ones(1, 2, requires_grad=True)])
+
+
+@pytest.mark.parametrize("name", sorted(UNFIT))
+def test_an_optimizer_that_cannot_train_vectors_is_told(name: str) -> None:
+    """With the reason."""
+    with refused("training.optimizer_unfit", name=name, reason=UNFIT[name]):
+        make_optimizer(name, [torch.ones(1, 2, requires_grad=True)])
+
+
+def test_a_memory_that_no_file_can_hold_is_told(tmp_path: Path) -> None:
+    """Before the run's file is touched."""
+    state = begun("adamw")
+    remembered = get_state(state.optimizer)
+    remembered.groups[0]["callback"] = print
+    set_state(state.optimizer, remembered)
+    with refused("training.optimizer_unsaveable", HostError, type="builtin_function_or_method"):
+        save_state(state, tmp_path / "state", {})
+    assert not (tmp_path / "state").exists()

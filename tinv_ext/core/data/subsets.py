@@ -1,0 +1,32 @@
+"""Sources of examples: a dataset is a list of subsets, and one folder is the case of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from .captions import CaptionRules, draw_line, expand, vary
+
+
+@dataclass(frozen=True)
+class Subset:
+    """What images of one source have in common: template lines, caption rules, how they count.
+
+    Each image comes `repeats` times in a pass through the dataset; its loss is multiplied by `weight`.
+    """
+
+    lines: Sequence[str]
+    captions: CaptionRules
+    repeats: int = 1
+    weight: float = 1.0
+
+    def sample_prompt(self, caption: str, rng: torch.Generator) -> str:
+        """A training prompt: a template line and a variation of the caption, drawn anew at each visit."""
+        line = draw_line(self.lines, rng)
+        return expand(line, vary(caption, self.captions, rng), self.captions)
+
+    def fixed_prompt(self, caption: str) -> str:
+        """The prompt of the evaluation: the first template line with the whole caption."""
+        return expand(self.lines[0], caption, self.captions)

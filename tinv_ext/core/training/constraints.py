@@ -1,0 +1,29 @@
+"""What is done to the vectors after each optimizer step. A constraint is added as one function and one row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+# (vectors (n, width), where they began (n, width)): changes the vectors in place
+Constraint = Callable[[Tensor, Tensor], None]
+
+
+def unconstrained(vectors: Tensor, start: Tensor) -> None:
+    """The vectors stay as the optimizer left them."""
+
+
+@torch.no_grad()
+def fixed_norm(vectors: Tensor, start: Tensor) -> None:
+    """Each vector as long as it was in the beginning; only its direction is learnt. One that began at zero is free.
+
+    As OneTrainer's `preserve_embedding_norm`.
+    """
+    norms = torch.linalg.vector_norm(start, dim=1, keepdim=True)
+    scale = norms / torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp(min=1e-12)
+    vectors.mul_(torch.where(norms > 0, scale, torch.ones_like(scale)))
+
+
+CONSTRAINTS: Mapping[str, Constraint] = {"none": unconstrained, "fixed_norm": fixed_norm}

@@ -1,0 +1,77 @@
+"""One forward pass in two halves: assembled on the CPU, computed on the device.
+
+`assemble` turns a batch and what was sampled for it into tensors whose shapes depend on the batch's shape alone;
+`compute` is arithmetic on tensors: it reads no value back to Python and moves nothing between devices, so it can be
+captured, compiled or run by several processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from tinv_ext.core.data.dataset import Batch
+from tinv_ext.core.data.images import SizeConditioning
+from tinv_ext.core.model import Condition, Denoiser, PromptEncoder, Words
+from tinv_ext.core.prompts.inputs import PromptInputs
+from tinv_ext.core.prompts.reader import Prompt
+from tinv_ext.core.training.objective import Objective
+from tinv_ext.core.training.transfer import to_device
+
+
+@dataclass(frozen=True)
+class StepInputs:
+    """A batch as tensors: latents and noise (B, C, h, w), timesteps (B,) int64, prompts.
+
+    Weights are by pixel (B, 1, h, w) or by example (B,); None where all count alike.
+    """
+
+    latents: Tensor
+    noise: Tensor
+    timesteps: Tensor
+    prompts: PromptInputs
+    pixel_weights: Tensor | None = None
+    example_weights: Tensor | None = None
+    importance: Tensor | None = None
+
+
+def assemble(
+    model: PromptEncoder,
+    batch: Batch,
+    words: Words,
+    noise: Tensor,
+    timesteps: Tensor,
+    importance: Tensor | None = None,
+) -> StepInputs:
+    """The batch as tensors on the model's device, moved there together. `words` are those that are trained."""
+    prompts = model.assemble_prompts(batch.prompts, words, batch.size_conds)
+    inputs = StepInputs(
+        batch.latents, noise, timesteps, prompts, batch.pixel_weights, batch.example_weights, importance
+    )
+    return to_device(inputs, model.device)
+
+
+def compute(model: Denoiser, inputs: StepInputs, words: Words, objective: Objective) -> Tensor:
+    """The loss of each example (B,) float32, differentiable in the vectors of `words`."""
+    condition = model.encode(inputs.prompts, words)
+    noisy = model.noise.add(inputs.latents, inputs.noise, inputs.timesteps)
+    prediction = model.denoise(noisy, inputs.timesteps, condition)
+    target = model.noise.target(inputs.latents, inputs.noise, inputs.timesteps)
+    weights = (inputs.pixel_weights, inputs.example_weights, inputs.importance)
+    return objective.losses(prediction, target, model.noise, inputs.timesteps, *weights)
+
+
+def denoising_losses(
+    model: Denoiser, batch: Batch, words: Words, noise: Tensor, timesteps: Tensor, objective: Objective | None = None
+) -> Tensor:
+    """Both halves: the loss of each example (B,) for the noise and timesteps given."""
+    return compute(model, assemble(model, batch, words, noise, timesteps), words, objective or Objective())
+
+
+def encode_prompts(
+    model: PromptEncoder, prompts: Sequence[Prompt], words: Words, size_conds: Sequence[SizeConditioning]
+) -> Condition:
+    """What the UNet is given for a batch of prompts; differentiable in the vectors of `words`."""
+    return model.encode(to_device(model.assemble_prompts(prompts, words, size_conds), model.device), words)

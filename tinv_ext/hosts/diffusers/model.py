@@ -1,0 +1,107 @@
+"""A diffusers pipeline as `core.model.Model`: what the training step calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cached_property
+
+import torch
+from diffusers import DiffusionPipeline
+from torch import Tensor
+
+from tinv_ext.core.data.images import SizeConditioning
+from tinv_ext.core.data.latents import LatentDistribution
+from tinv_ext.core.model import Words
+from tinv_ext.core.noise import NoiseSchedule
+from tinv_ext.core.prompts.inputs import PromptInputs
+from tinv_ext.core.prompts.reader import Prompt
+from tinv_ext.hosts.checkpointing import gradient_checkpointing
+from tinv_ext.hosts.diffusers.pipelines import added_to_unet, parts_of, text_encoders
+from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, assemble_prompts, encode_prompts
+from tinv_ext.hosts.vae import INPAINTING, all_masked, encode, encoder_digest
+
+_HALF_SCALE = 1024.0  # gradients of the loss in float16 would fall below its smallest number
+_LEAST_SCALE = 16.0  # what is tried where a gradient times that is above its largest
+
+
+class PipelineModel:
+    """Stable Diffusion of a pipeline, as `core.model.Model`. Use it inside `DiffusersHost.training` only.
+
+    `undo` is closed when the training is left.
+    """
+
+    def __init__(
+        self,
+        pipeline: DiffusionPipeline,
+        token_table: ClipTokenTable,
+        clip_skip: int,
+        known: Words,
+        undo: ExitStack | None = None,
+    ) -> None:
+        self._undo = undo or ExitStack()
+        self._pipeline = pipeline
+        self._token_table = token_table
+        self._encoders = text_encoders(pipeline, clip_skip)
+        self._known = known
+        self._masked: dict[tuple[int, int], Tensor] = {}
+        config = pipeline.scheduler.config
+        schedule = NoiseSchedule(pipeline.scheduler.alphas_cumprod.float(), config.get("prediction_type", "epsilon"))
+        self.widths = token_table.widths
+        self.tokenizer = token_table.tokenizer
+        self.device = pipeline.unet.device
+        self._dtype = pipeline.unet.dtype  # diffusers walks through all modules whenever it is asked
+        self.noise = schedule.on(self.device)
+        self.loss_scale = _HALF_SCALE if self._dtype == torch.float16 else 1.0
+
+    @cached_property
+    def vae_digest(self) -> str:
+        return encoder_digest(self._pipeline.vae, self._pipeline.vae.config.scaling_factor)
+
+    def token_vectors(self, ids: Sequence[int]) -> dict[str, Tensor]:
+        return self._token_table.token_vectors(ids)
+
+    @torch.no_grad()
+    def encode_images(self, pixels: Tensor) -> LatentDistribution:
+        vae = self._pipeline.vae
+        return encode(vae, pixels.to(vae.device), vae.config.scaling_factor)
+
+    def assemble_prompts(
+        self, prompts: Sequence[Prompt], words: Words, size_conds: Sequence[SizeConditioning]
+    ) -> PromptInputs:
+        return assemble_prompts(prompts, words, size_conds, self._encoders, self.tokenizer, self._known)
+
+    def encode(self, inputs: PromptInputs, words: Words) -> Condition:
+        return encode_prompts(inputs, words, self._encoders)
+
+    def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
+        unet = self._pipeline.unet
+        if unet.config.in_channels == INPAINTING:
+            noisy = torch.cat([noisy, self._all_masked(noisy)], 1)
+        context, added = condition.context.to(self._dtype), added_to_unet(condition)
+        return unet(noisy.to(self._dtype), timesteps, context, added_cond_kwargs=added, return_dict=False)[0]
+
+    def _all_masked(self, noisy: Tensor) -> Tensor:
+        height, width = noisy.shape[-2:]
+        if (height, width) not in self._masked:
+            self._masked[height, width] = all_masked(self.encode_images, height, width).to(noisy)
+        return self._masked[height, width].expand(len(noisy), -1, -1, -1)
+
+    def release_memory(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def enable_gradient_checkpointing(self) -> None:
+        self._undo.enter_context(gradient_checkpointing(self._pipeline.unet))
+
+    def upcast(self) -> str | None:
+        if self.loss_scale > _LEAST_SCALE:
+            self.loss_scale = _LEAST_SCALE
+            return "a smaller loss scale"
+        if self._dtype == torch.float32:
+            return None
+        self.loss_scale, self._dtype = 1.0, torch.float32
+        for part in parts_of(self._pipeline):
+            self._undo.callback(part.to, part.dtype)
+            part.to(torch.float32)
+        return "full precision"
