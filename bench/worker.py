@@ -45,6 +45,9 @@ class Worker:
         self._stack = ExitStack()
         self._kind = ""
         self._step: Callable[[], Any] = lambda: None
+        if self._device.type == "cuda":  # the weights were made in float32; that is not the step's memory
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
         self._before = self._peak()
 
     def _peak(self) -> int:

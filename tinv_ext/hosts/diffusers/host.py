@@ -65,14 +65,14 @@ class DiffusersHost:
         """
         try:
             place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+            half = "fp16" if place.type == "cuda" else "fp32"
+            kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+            for part in (pipeline.unet, *texts_of(pipeline)):  # before it moves: a card need not hold it in float32
+                part.to(kind[half if precision == "auto" else precision])
+            pipeline.vae.to(torch.float32)
             pipeline.to(place)
         except (RuntimeError, AssertionError) as error:
             raise InputError(f'The device "{device}" cannot be used: {error}. Use auto or cpu.') from error
-        half = "fp16" if place.type == "cuda" else "fp32"
-        kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-        for part in (pipeline.unet, *texts_of(pipeline)):
-            part.to(kind[half if precision == "auto" else precision])
-        pipeline.vae.to(torch.float32)
         return cls(pipeline, embeddings_folder, facts)
 
     @property

@@ -124,6 +124,7 @@ def generate(pipeline: DiffusionPipeline, requests: Sequence[ImageRequest], cond
         size = (first.width, first.height)
         images, masks = [Image.new("RGB", size, _GREY)], [Image.new("L", size, 255)]
         given |= {"image": images * len(requests), "mask_image": masks * len(requests), "strength": 1.0}
+    generators = [torch.Generator().manual_seed(request.seed) for request in requests]
     with taking_any_type(pipeline.vae):
         return _drawing(pipeline, SAMPLERS[first.sampler])(
             **given,
@@ -131,8 +132,19 @@ def generate(pipeline: DiffusionPipeline, requests: Sequence[ImageRequest], cond
             guidance_scale=first.cfg_scale,
             width=first.width,
             height=first.height,
-            generator=[torch.Generator().manual_seed(request.seed) for request in requests],
+            generator=generators,
+            latents=_initial_noise(pipeline, first, generators).to(positive),
         ).images
+
+
+def _initial_noise(pipeline: DiffusionPipeline, size: ImageRequest, generators: Sequence[torch.Generator]) -> Tensor:
+    """What images begin with, (n, 4, h, w) float32, so that a seed gives the same one in every precision.
+
+    diffusers samples it in the UNet's type; up to torch 2.11 that is another stream of numbers in half precision.
+    """
+    scale = int(pipeline.vae_scale_factor)
+    shape = (1, int(pipeline.vae.config.latent_channels), size.height // scale, size.width // scale)
+    return torch.cat([torch.randn(shape, generator=generator) for generator in generators])
 
 
 @contextmanager

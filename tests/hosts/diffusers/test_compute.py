@@ -1,0 +1,114 @@
+"""The computing half of a step reads nothing back and moves nothing, on every family's real modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.hosts.diffusers import small_pipelines
+from tinv_ext.core.data.dataset import Batch
+from tinv_ext.core.data.images import uncropped
+from tinv_ext.core.model import Model
+from tinv_ext.core.prompts.reader import PromptReader, Word
+from tinv_ext.core.training.objective import Objective
+from tinv_ext.core.training.step import StepInputs, assemble, compute
+from tinv_ext.core.training.transfer import _map
+from tinv_ext.hosts.diffusers.host import DiffusersHost
+
+MAKERS = [small_pipelines.sd1, small_pipelines.sd2, small_pipelines.sdxl]
+
+
+def inputs_of(model: Model, words: dict[str, dict[str, Tensor]]) -> StepInputs:
+    """A batch of two with a weight for each pixel, one prompt longer than a chunk."""
+    word = Word("qzx", tuple(model.tokenizer.ids("qzx")), 2)
+    read = PromptReader(model.tokenizer, (word,), emphasis=True).read
+    prompts = (read("a (qzx:1.2)"), read("qzx on a table, " * 20))
+    weights = torch.ones(2, 1, 8, 8)
+    batch = Batch(torch.randn(2, 4, 8, 8), prompts, (uncropped(64, 64),) * 2, weights)
+    return assemble(model, batch, words, torch.randn(2, 4, 8, 8), torch.tensor([501, 120]))
+
+
+def vectors_of(model: Model) -> dict[str, dict[str, Tensor]]:
+    """Two vectors of the word for each encoder."""
+    return {"qzx": {name: torch.randn(2, width, requires_grad=True) for name, width in model.widths.items()}}
+
+
+def computed(model: Model, inputs: StepInputs, words: dict[str, dict[str, Tensor]]) -> Tensor:
+    """Forward and backward of one batch: the loss."""
+    loss = compute(model, inputs, words, Objective()).sum()
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_compute_reads_no_value_back(make: Callable[[], Any], tmp_path: Path) -> None:
+    """With tensors that have shapes and no values, where any read-back raises; forward and backward."""
+    with DiffusersHost(make(), tmp_path, {}).training(1) as model:
+        words = vectors_of(model)
+        inputs = inputs_of(model, words)
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            fake = _map(inputs, mode.from_tensor)
+            vectors = {"qzx": {name: mode.from_tensor(value) for name, value in words["qzx"].items()}}
+            loss = computed(model, fake, vectors)
+            assert loss.shape == ()
+            with pytest.raises(DataDependentOutputException):
+                float(loss.detach())
+        assert all(vector.grad is not None and vector.grad.shape == vector.shape for vector in vectors["qzx"].values())
+
+
+class Still(TorchDispatchMode):
+    """Notes each operation that takes tensors of one device and gives one of another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moves: list[str] = []
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = {one.device.type for one in args if isinstance(one, Tensor) and one.dim()}
+        self.count += 1
+        if given and isinstance(result, Tensor) and result.device.type not in given:
+            self.moves.append(str(func))
+        return result
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_compute_moves_nothing(make: Callable[[], Any], tmp_path: Path) -> None:
+    """On a model of another device than the CPU's, where a tensor that was left behind would be an error."""
+    pipeline = make().to("meta")
+    with DiffusersHost(pipeline, tmp_path, {}).training(1) as model:
+        words = {"qzx": {name: v.detach().to("meta").requires_grad_() for name, v in vectors_of(model)["qzx"].items()}}
+        inputs = inputs_of(model, words)
+        assert inputs.latents.device.type == inputs.prompts.slots.device.type == "meta"
+        with Still() as watch:
+            computed(model, inputs, words)
+    assert watch.count > 500
+    assert watch.moves == []
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_shapes_depend_on_the_batch_alone(make: Callable[[], Any], tmp_path: Path) -> None:
+    """Other prompts of as many chunks, other places of the word: tensors of the same shapes."""
+    with DiffusersHost(make(), tmp_path, {}).training(1) as model:
+        words = vectors_of(model)
+        read = PromptReader(model.tokenizer, (Word("qzx", tuple(model.tokenizer.ids("qzx")), 2),)).read
+        shapes = []
+        for texts in (("qzx", "a red ball"), ("a qzx beside a qzx", "qzx , qzx , qzx")):
+            prompts = tuple(read(text) for text in texts)
+            batch = Batch(torch.randn(2, 4, 8, 8), prompts, (uncropped(64, 64),) * 2)
+            found: list[tuple[int, ...]] = []
+            _map(
+                assemble(model, batch, words, torch.randn(2, 4, 8, 8), torch.tensor([1, 2])),
+                lambda tensor: found.append(tuple(tensor.shape)),
+            )
+            shapes.append(found)
+    assert shapes[0] == shapes[1]
+    assert len(shapes[0]) >= 6
