@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,25 +12,27 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.core.fake import Fake, dataset, initial
-from tinv_ext.core.errors import MemoryShortError, NumericError
+from tinv_ext.core.errors import HostError, MemoryShortError, NumericError
 from tinv_ext.core.training.fallbacks import Fallbacks, is_out_of_memory
 from tinv_ext.core.training.schedules import parse_schedule
-from tinv_ext.core.training.trainer import Plan, train
+from tinv_ext.core.training.state import load_state, save_state
+from tinv_ext.core.training.trainer import Plan, Step, train
 
 PLAN = Plan(4, 3, 2, parse_schedule("0.05").at)
 
 
 class Scarce(TorchDispatchMode):
-    """Tensor operations of which those of certain numbers, counted from 1, find no memory."""
+    """Tensor operations of which those of certain numbers, counted from 1, find no memory, or fail otherwise."""
 
-    def __init__(self, *fail: int) -> None:
+    def __init__(self, *fail: int, error: BaseException | None = None) -> None:
         super().__init__()
         self.fail, self.count = fail, 0
+        self.error = error or RuntimeError("CUDA out of memory. Tried to allocate 8.09 GiB")
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.count += 1
         if self.count in self.fail:
-            raise RuntimeError("CUDA out of memory. Tried to allocate 8.09 GiB")
+            raise self.error
         return func(*args, **(kwargs or {}))
 
 
@@ -65,6 +68,27 @@ def test_memory_that_runs_out_once_changes_nothing(parts: int) -> None:
     right, count = run(mode=Scarce()), operations()
     for number in {1, 2, 3, *range(4, count + 1, max(1, count // parts)), count - 1, count}:
         assert torch.equal(run(mode=Scarce(number)), right), f"operation {number} of {count}"
+
+
+ERRORS = [KeyboardInterrupt(), SystemExit(3), ValueError("a bug"), OSError(5, "input/output error"), HostError("gone")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_any_error_leaves_the_state_of_the_last_good_step(error: BaseException, tmp_path: Path) -> None:
+    """At 20 places inside the run, whatever is raised: what is then saved resumes to the very run, bit for bit."""
+    counting, right = Scarce(), initial()
+    with counting:
+        whole = list(train(right, PLAN, Fake(), dataset()))
+    for number in range(3, counting.count, max(1, counting.count // 20)):
+        state, taken = initial(), list[Step]()
+        with pytest.raises(type(error)), Scarce(number, error=error):
+            taken.extend(train(state, PLAN, Fake(), dataset()))
+        assert state.step == len(taken)
+        save_state(state, tmp_path / "state", {})
+        resumed, _ = load_state(tmp_path / "state", torch.device("cpu"))
+        with Scarce():
+            assert taken + list(train(resumed, PLAN, Fake(), dataset())) == whole, f"operation {number}"
+        assert torch.equal(resumed.values("it")["clip_l"], right.values("it")["clip_l"])
 
 
 def test_each_rung_is_climbed_and_told_once() -> None:

@@ -104,11 +104,8 @@ def test_shapes_depend_on_the_batch_alone(make: Callable[[], Any], tmp_path: Pat
         for texts in (("qzx", "a red ball"), ("a qzx beside a qzx", "qzx , qzx , qzx")):
             prompts = tuple(read(text) for text in texts)
             batch = Batch(torch.randn(2, 4, 8, 8), prompts, (uncropped(64, 64),) * 2)
-            found: list[tuple[int, ...]] = []
-            _map(
-                assemble(model, batch, words, torch.randn(2, 4, 8, 8), torch.tensor([1, 2])),
-                lambda tensor: found.append(tuple(tensor.shape)),
-            )
-            shapes.append(found)
+            tensors: list[Tensor] = []
+            _map(assemble(model, batch, words, torch.randn(2, 4, 8, 8), torch.tensor([1, 2])), tensors.append)
+            shapes.append([tuple(tensor.shape) for tensor in tensors])
     assert shapes[0] == shapes[1]
     assert len(shapes[0]) >= 6
