@@ -97,7 +97,7 @@ def test_inspect_reads_any_file_and_speaks_json(run: Run, tmp_path: Path) -> Non
 
 def test_inspect_with_a_model_names_the_nearest_words(run: Run, tmp_path: Path, model_folder: Path) -> None:
     """Vectors that were taken from words of the model are nearest to these; another model's are told to be so."""
-    from tinv_ext.hosts.diffusers.open import open_pipeline
+    from tinv_ext.hosts.diffusers.open_pipeline import open_pipeline
 
     host = DiffusersHost(open_pipeline(model_folder), tmp_path / "none", {})
     vectors = host.token_table.token_vectors(host.token_table.tokenizer.ids("cat house"))
