@@ -11,7 +11,8 @@ import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from tinv_ext.hosts.diffusers.checkpoint.sizes import SHIPPED, of_folder
+from tinv_ext.core.families import SD1
+from tinv_ext.hosts.diffusers.checkpoint.configs import shipped_configs
 from tinv_ext.toy import parts
 
 
@@ -21,20 +22,20 @@ def pipeline(model: str, device: torch.device, dtype: torch.dtype) -> StableDiff
     The VAE is the toy's in both: latents are encoded once before a run, so that it has no part in a step.
     """
     torch.manual_seed(0)
-    sizes = of_folder(SHIPPED["SD1"])
+    configs = shipped_configs(SD1)
     with device:
         if model == "toy":
             unet, encoder = parts.unet(), parts.text_encoder()
         else:
             with _unfilled():
-                unet = UNet2DConditionModel.from_config(dict(sizes.unet))
+                unet = UNet2DConditionModel.from_config(dict(configs.unet))
             _fill(unet)
-            encoder = CLIPTextModel(CLIPTextConfig.from_dict(dict(sizes.text_encoders[0])))
+            encoder = CLIPTextModel(CLIPTextConfig.from_dict(dict(configs.text_encoders[0])))
         vae = parts.vae()
     made = StableDiffusionPipeline(
         vae=vae.eval(),
         text_encoder=encoder.to(dtype).eval(),
-        tokenizer=CLIPTokenizer.from_pretrained(str(sizes.tokenizer), local_files_only=True),
+        tokenizer=CLIPTokenizer.from_pretrained(str(configs.tokenizer), local_files_only=True),
         unet=unet.to(dtype).eval(),
         scheduler=parts.scheduler(),
         safety_checker=None,

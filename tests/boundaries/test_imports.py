@@ -110,7 +110,7 @@ def test_each_file_imports_only_what_its_part_may() -> None:
         ("tinv_ext.hosts.base", "import transformers"),
         ("tinv_ext.hosts.a1111.model", "import gradio"),
         ("tinv_ext.hosts.a1111.model", "from tinv_ext.hosts import diffusers"),
-        ("tinv_ext.hosts.diffusers.open", "from modules import sd_models"),
+        ("tinv_ext.hosts.diffusers.open_pipeline", "from modules import sd_models"),
         ("tinv_ext.ui.tab", "import torch"),
         ("tinv_ext.ui.tab", "from tinv_ext.core.trainer import train"),
         ("tinv_ext.cli.main", "def run():\n    import torch"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.messages import refused
 from tests.paths import ROOT
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError
@@ -39,11 +40,11 @@ def test_a_large_file_that_is_replaced_while_it_is_read_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its tensors are read when they are asked for: never with the header of one file and the numbers of another."""
-    monkeypatch.setattr(safetensors_file, "SMALL", 0)
+    monkeypatch.setattr(safetensors_file, "READ_AT_ONCE", 0)
     path = tmp_path / "word.safetensors"
     write_embedding(Embedding("word", {"clip_l": torch.zeros(2, 768)}, step=1), path)
     tensors, _ = safetensors_file.read_safetensors(path)
     assert torch.equal(tensors["emb_params"].read(), torch.zeros(2, 768))
     write_embedding(Embedding("word", {"clip_l": torch.ones(2, 768)}, step=2), path)
-    with pytest.raises(FormatError, match="replaced the file while it was read"):
+    with refused("formats.replaced_meanwhile", FormatError):
         tensors["emb_params"].read()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
+from tests.messages import refused
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.errors import InputError
 from tinv_ext.core.preflight.initial_vectors import from_text
 from tinv_ext.library.combine import averaged, extended
 
@@ -41,13 +43,13 @@ def test_zeros_stand_behind_what_was_there() -> None:
 @pytest.mark.parametrize("count", [-1, 0, 1, 2, 76])
 def test_an_embedding_is_only_made_longer(count: int) -> None:
     """Not shorter, not the same, not longer than a chunk of a prompt."""
-    with pytest.raises(InputError, match=f"2 vectors and cannot be extended to {count}"):
+    with refused("library.extend_count", has=2, count=count, most=75):
         extended(embedding(), count)
 
 
 def test_an_unknown_fill_is_refused() -> None:
     """With the known ones in the sentence."""
-    with pytest.raises(InputError, match=r'"noise".*repeat, zeros'):
+    with refused("library.unknown_fill", fill="noise", fills=["repeat", "zeros"]):
         extended(embedding(), 3, "noise")
 
 
@@ -72,18 +74,25 @@ def test_the_mean_of_one_embedding_with_itself_is_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("others", "weights", "said"),
+    ("others", "weights", "problem", "values"),
     [
-        ([], [], "at least two"),
-        ([embedding("b", clip_l=5)], [], "'b' has 2 vectors of clip_l 5 and 'word' 2 vectors of clip_l 4"),
-        ([extended(embedding("b"), 3)], [], "'b' has 3 vectors"),
-        ([embedding("b", clip_l=4, clip_g=4)], [], "clip_l 4 and clip_g 4"),
-        ([embedding("b")], [1], "1 weights for 2"),
-        ([embedding("b")], [1, -1], "give no mean"),
-        ([embedding("b")], [1, float("nan")], "give no mean"),
+        ([], [], "average_one", {}),
+        (
+            [embedding("b", clip_l=5)],
+            [],
+            "average_shapes",
+            {"name": "b", "shape": "2 vectors of clip_l 5", "first": "word", "first_shape": "2 vectors of clip_l 4"},
+        ),
+        ([extended(embedding("b"), 3)], [], "shape", {"count": 3}),
+        ([embedding("b", clip_l=4, clip_g=4)], [], "shape", {"widths": ["clip_l 4", "clip_g 4"]}),
+        ([embedding("b")], [1], "average_weights", {"weights": 1, "embeddings": 2}),
+        ([embedding("b")], [1, -1], "average_sum", {"weights": ["1", "-1"]}),
+        ([embedding("b")], [1, float("nan")], "average_sum", {"weights": ["1", "nan"]}),
     ],
 )
-def test_what_has_no_mean_is_told(others: list[Embedding], weights: list[float], said: str) -> None:
+def test_what_has_no_mean_is_told(
+    others: list[Embedding], weights: list[float], problem: str, values: dict[str, Any]
+) -> None:
     """A sentence with the shapes or weights."""
-    with pytest.raises(InputError, match=said):
+    with refused(f"library.{problem}", **values):
         averaged([embedding(), *others], "w", weights)

@@ -11,10 +11,13 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from tests.messages import ids, refused, said
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import FOLDER, FORMATS, read_embedding, write_embedding
-from tinv_ext.core.formats.png import save_png_with_embedding
+from tinv_ext.core.formats.image_write import save_png_with_embedding
+from tinv_ext.core.messages import translated
+from tinv_ext.core.names import name_problems
 from tinv_ext.library.convert import ConvertOptions, convert, open_embedding
 from tinv_ext.library.inspect import inspect, lines
 
@@ -82,7 +85,7 @@ def test_the_word_is_the_files_name(tmp_path: Path) -> None:
     convert(path, tmp_path / "learned_embeds.safetensors", ConvertOptions("diffusers"))
     with safe_open(str(tmp_path / "learned_embeds.safetensors"), "pt") as file:
         assert list(file.keys()) == ["word"]
-    with pytest.raises(InputError, match=r'"other" but the file "new2\.pt"'):
+    with refused("library.two_names", name="other", file="new2.pt", wanted="other.pt"):
         convert(path, tmp_path / "new2.pt", ConvertOptions(name="other"))
 
 
@@ -90,14 +93,14 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     """The old bytes stay; with overwrite they are replaced, even when a file becomes itself."""
     path = source(tmp_path)
     (tmp_path / "new.pt").write_bytes(b"mine")
-    with pytest.raises(InputError, match=r"new\.pt.*is there already"):
+    with refused("library.target_exists", path=tmp_path / "new.pt"):
         convert(path, tmp_path / "new.pt", ConvertOptions())
     assert (tmp_path / "new.pt").read_bytes() == b"mine"
     convert(path, tmp_path / "new.pt", ConvertOptions(overwrite=True))
     convert(path, path, ConvertOptions(overwrite=True, license="CC0"))
     assert same(tmp_path / "new.pt", embedding())
     assert read_embedding(path).facts["license"] == "CC0"
-    with pytest.raises(InputError, match="is there already"):
+    with refused("library.target_exists", path=path.parent):
         convert(path, path.parent, ConvertOptions(FOLDER))
 
 
@@ -124,33 +127,40 @@ def test_a_picture_keeps_showing_what_it_shows(tmp_path: Path) -> None:
         assert image.text["parameters"] == "a cat"
     assert read_embedding(written.path).name == "new"
     scene.save(tmp_path / "scene.jpg")
-    given = convert(source(tmp_path), tmp_path / "given.png", ConvertOptions(picture=tmp_path / "scene.jpg"))
-    with Image.open(given.path) as image:
+    other = convert(source(tmp_path), tmp_path / "other.png", ConvertOptions(image=tmp_path / "scene.jpg"))
+    with Image.open(other.path) as image:
         assert (image.height, image.width > 82) == (64, True)
-    with pytest.raises(InputError, match="cannot be opened"):
-        convert(source(tmp_path), tmp_path / "c.png", ConvertOptions(picture=source(tmp_path)))
-    with pytest.raises(InputError, match="cannot be read"):
-        convert(source(tmp_path), tmp_path / "c.png", ConvertOptions(picture=tmp_path / "none.png"))
+    with refused("library.image_damaged", path=source(tmp_path)):
+        convert(source(tmp_path), tmp_path / "c.png", ConvertOptions(image=source(tmp_path)))
+    with refused("library.image_unreadable", path=tmp_path / "none.png"):
+        convert(source(tmp_path), tmp_path / "c.png", ConvertOptions(image=tmp_path / "none.png"))
 
 
 @pytest.mark.parametrize(
-    ("target", "wish", "said"),
+    ("target", "options", "problem", "values"),
     [
-        ("word", ConvertOptions(), "tells no format"),
-        ("word.safetensors", ConvertOptions("a1111"), r"a1111 is written as \.pt"),
-        ("word.pt", ConvertOptions("tar"), 'no format "tar"'),
-        ("con.pt", ConvertOptions(), "reserved by Windows"),
-        ("", ConvertOptions(name="a/b"), "characters"),
-        ("", ConvertOptions(name="../up"), "characters"),
+        ("word", ConvertOptions(), "no_format", {}),
+        ("word.safetensors", ConvertOptions("a1111"), "wrong_suffix", {"format": "a1111", "suffix": ".pt"}),
+        ("word.pt", ConvertOptions("tar"), "unknown_format", {"format": "tar"}),
     ],
 )
 def test_what_cannot_be_is_told_and_nothing_written(
-    target: str, wish: ConvertOptions, said: str, tmp_path: Path
+    target: str, options: ConvertOptions, problem: str, values: dict[str, str], tmp_path: Path
 ) -> None:
     """A sentence each."""
     (tmp_path / "out").mkdir()
-    with pytest.raises(InputError, match=said):
-        convert(source(tmp_path), tmp_path / "out" / target, wish)
+    with refused(f"library.{problem}", **values):
+        convert(source(tmp_path), tmp_path / "out" / target, options)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(("target", "name"), [("con.pt", ""), ("", "a/b"), ("", "../up")])
+def test_a_name_that_cannot_be_is_refused(target: str, name: str, tmp_path: Path) -> None:
+    """What is wrong with the name, and nothing is written."""
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError) as caught:
+        convert(source(tmp_path), tmp_path / "out" / target, ConvertOptions(name=name))
+    assert caught.value.problems == tuple(name_problems(name or "con"))
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -158,30 +168,32 @@ def test_what_a_person_should_know_is_told(tmp_path: Path) -> None:
     """A twin under the same word, facts that a format cannot hold, tensors left out, half a pair."""
     path = source(tmp_path)
     assert convert(path, tmp_path / "word.pt", ConvertOptions()).notices == ()
-    assert "word.pt lies beside" in convert(path, tmp_path / "word.safetensors", ConvertOptions()).notices[0]
-    assert "facts of the run" in convert(path, tmp_path / "x.bin", ConvertOptions()).notices[0]
+    twin = convert(path, tmp_path / "word.safetensors", ConvertOptions())
+    assert said(twin.notices, "library.twins", file="word.safetensors", twins=["word.pt"])
+    assert ids(convert(path, tmp_path / "x.bin", ConvertOptions()).notices) == ["library.without_facts"]
     save_file({"emp_params": ONE["clip_l"], "emp_params_out": ONE["clip_l"] + 1}, str(tmp_path / "one.safetensors"))
-    assert "emp_params_out" in open_embedding(tmp_path / "one.safetensors")[1][0]
+    assert said(open_embedding(tmp_path / "one.safetensors")[1], "library.left_out", keys=["emp_params_out"])
     convert(source(tmp_path, embedding("xl", TWO)), tmp_path / "xl", ConvertOptions(FOLDER))
-    assert "give its folder" in open_embedding(tmp_path / "xl" / "learned_embeds.safetensors")[1][0]
+    halves = open_embedding(tmp_path / "xl" / "learned_embeds.safetensors")[1]
+    assert said(halves, "library.half", file="learned_embeds.safetensors", folder=tmp_path / "xl")
 
 
 def test_a_damaged_file_is_bad_input(tmp_path: Path) -> None:
     """One sentence with its path."""
     (tmp_path / "bad.pt").write_bytes(b"\x80\x02junk")
-    with pytest.raises(InputError, match=r"bad\.pt"):
+    with refused("formats.in_file", path=tmp_path / "bad.pt"):
         convert(tmp_path / "bad.pt", tmp_path / "new.pt", ConvertOptions())
-    with pytest.raises(InputError, match=r"none\.pt"):
+    with refused("formats.no_file", path=tmp_path / "none.pt"):
         inspect(tmp_path / "none.pt")
 
 
 def test_inspecting_says_family_lengths_and_facts(tmp_path: Path) -> None:
     """As values, and in lines for people."""
-    said = inspect(source(tmp_path, embedding("xl", TWO)))
-    (one,) = said["embeddings"]
-    assert (said["container"], one["family"], one["vectors"], one["step"]) == ("safetensors", "SDXL", 2, 500)
+    inspected = inspect(source(tmp_path, embedding("xl", TWO)))
+    (one,) = inspected["embeddings"]
+    assert (inspected["container"], one["family"], one["vectors"], one["step"]) == ("safetensors", "SDXL", 2, 500)
     assert one["norms"]["clip_g"] == pytest.approx(TWO["clip_g"].norm(dim=1).tolist())
-    text = "\n".join(lines(said))
+    text = "\n".join(lines(inspected))
     for part in ("SDXL (clip_l 768 + clip_g 1280)", "model [0123456789]", "settings.template style", "clip_g: length"):
         assert part in text, part
 
@@ -193,7 +205,7 @@ def test_every_embedding_of_a_bundle_is_told(tmp_path: Path) -> None:
     assert [one["name"] for one in inspect(tmp_path / "lora.safetensors")["embeddings"]] == ["one", "two"]
     assert same(convert(tmp_path / "lora.safetensors", tmp_path, ConvertOptions(), pick="two").path, embedding())
     assert (tmp_path / "two.pt").is_file()
-    with pytest.raises(InputError, match=r'holds one embedding, "two", and no "one"'):
+    with refused("library.pick_of_one", name="two", pick="one"):
         convert(tmp_path / "two.pt", tmp_path / "x.pt", ConvertOptions(), pick="one")
 
 
@@ -208,5 +220,6 @@ def test_nothing_in_a_file_steers_the_terminal(tmp_path: Path) -> None:
     save_file({"emp_params": ONE["clip_l"], f"a{evil}": ONE["clip_l"] + 1}, str(tmp_path / "more.safetensors"))
     with pytest.raises(InputError) as caught:
         convert(tmp_path / "bad.safetensors", tmp_path / "x.pt", ConvertOptions())
-    said = [str(caught.value), *open_embedding(tmp_path / "more.safetensors")[1]]
-    assert all(line.isprintable() for line in said)
+    told = [str(caught.value), *open_embedding(tmp_path / "more.safetensors")[1]]
+    told += [translated(text, "zh_CN") for text in caught.value.problems]
+    assert all(line.isprintable() for line in told)

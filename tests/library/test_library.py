@@ -14,11 +14,13 @@ from safetensors.torch import load_file, save_file
 
 from tests.core.fake import WIDTH
 from tests.fake_host import FakeHost
+from tests.messages import ids, refused
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.formats import FOLDER, read_embedding, write_embedding
-from tinv_ext.core.formats.png import save_png_with_embedding
-from tinv_ext.library import library as shelf_module
+from tinv_ext.core.formats.image_write import save_png_with_embedding
+from tinv_ext.core.names import name_problems
+from tinv_ext.library import moves, rename
 from tinv_ext.library.convert import ConvertOptions
 from tinv_ext.library.library import Library
 
@@ -52,64 +54,69 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shelf(folder: Path) -> Library:
+def library(folder: Path) -> Library:
     """That folder, with a host that reads it."""
     host = FakeHost(folder)
     return Library(folder, lambda: host)
 
 
-def test_the_list_has_every_embedding_and_says_what_is_broken(shelf: Library) -> None:
+def test_the_list_has_every_embedding_and_says_what_is_broken(library: Library) -> None:
     """By key, those of folders below too; no pictures that carry nothing."""
-    assert [item.key for item in shelf.items()] == ["broken.pt", "more/two.pt", "one.pt"]
-    broken, two, _ = shelf.items()
-    assert "no format of embeddings" in broken.problem
+    assert [item.key for item in library.items()] == ["broken.pt", "more/two.pt", "one.pt"]
+    broken, two, _ = library.items()
+    assert ids([broken.problem]) == ["formats.unknown"]
     assert (two.name, two.vectors, two.step, two.problem) == ("two", 2, 9, "")
 
 
 def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
     """Before the first training."""
-    shelf = Library(tmp_path / "none")
-    assert (shelf.items(), shelf.deleted()) == ([], [])
+    library = Library(tmp_path / "none")
+    assert (library.items(), library.deleted()) == ([], [])
 
 
 @pytest.mark.parametrize(
     "key", ["../outside.pt", "none.pt", "", "holiday.jpg", "/etc/passwd", "more/../one.pt", "a\0b"]
 )
-def test_a_key_never_leads_out_of_the_folder(key: str, shelf: Library, folder: Path, tmp_path: Path) -> None:
+def test_a_key_never_leads_out_of_the_folder(key: str, library: Library, folder: Path, tmp_path: Path) -> None:
     """Only what the list gives is a key, whatever is done with it."""
     put(tmp_path, "outside")
     before = contents(tmp_path)
-    acts = [shelf.inspect, shelf.delete, lambda key: shelf.rename(key, "x"), lambda key: shelf.average([key, key], "x")]
-    for act in (*acts, lambda key: shelf.convert(key, tmp_path / "out", ConvertOptions())):
-        with pytest.raises(InputError, match="no embedding"):
+    acts = [
+        library.inspect,
+        library.delete,
+        lambda key: library.rename(key, "x"),
+        lambda key: library.average([key, key], "x"),
+    ]
+    for act in (*acts, lambda key: library.convert(key, tmp_path / "out", ConvertOptions())):
+        with refused("library.no_embedding", key=key):
             act(key)
     assert contents(tmp_path) == before
 
 
-def test_a_link_in_a_circle_is_walked_once(shelf: Library, folder: Path) -> None:
+def test_a_link_in_a_circle_is_walked_once(library: Library, folder: Path) -> None:
     """The WebUI follows links, too."""
     (folder / "circle").symlink_to(folder, target_is_directory=True)
-    assert len(shelf.items()) == 3
+    assert len(library.items()) == 3
 
 
-def test_renaming_moves_all_that_belongs_and_the_name_inside(shelf: Library, folder: Path) -> None:
+def test_renaming_moves_all_that_belongs_and_the_name_inside(library: Library, folder: Path) -> None:
     """File, name inside, card, notes, optimizer; the WebUI knows the new word and not the old."""
-    assert shelf.rename("one.pt", "new.v2") == folder / "new.v2.pt"
+    assert library.rename("one.pt", "new.v2") == folder / "new.v2.pt"
     names = {"new.v2.pt", "new.v2.preview.png", "new.v2.json", "new.v2.pt.optim", "holiday.png", "broken.pt"}
     assert set(contents(folder)) == {*names, "more/two.pt"}
     assert torch.load(folder / "new.v2.pt", weights_only=True)["name"] == "new.v2"
     assert torch.equal(read_embedding(folder / "new.v2.pt").vectors["clip_l"], VECTORS)
-    assert {word.name for word in shelf._host().known_words()} == {"new.v2"}  # type: ignore[misc]
+    assert {word.name for word in library._host().known_words()} == {"new.v2"}  # type: ignore[misc]
 
 
-def test_what_belongs_to_a_longer_name_stays(shelf: Library, folder: Path) -> None:
+def test_what_belongs_to_a_longer_name_stays(library: Library, folder: Path) -> None:
     """`one.v2.preview.png` is the card of one.v2, not of one."""
     put(folder, "one.v2")
     (folder / "one.v2.preview.png").write_bytes(b"other card")
-    shelf.rename("one.pt", "new")
+    library.rename("one.pt", "new")
     assert (folder / "one.v2.preview.png").read_bytes() == b"other card"
     assert (folder / "new.preview.png").read_bytes() == b"card"
-    shelf.rename("one.v2.pt", "one")
+    library.rename("one.v2.pt", "one")
     assert (folder / "one.preview.png").read_bytes() == b"other card"
 
 
@@ -152,18 +159,22 @@ def test_a_file_without_a_name_inside_keeps_every_byte(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("", "empty"), ("a/b", "characters"), ("..", "dot"), ("one", "already"), ("TAKEN", "already")]
+    ("name", "problem"), [("one", "same_name"), ("TAKEN", "name_taken"), ("", ""), ("a/b", ""), ("..", "")]
 )
-def test_a_name_that_cannot_be_is_refused(name: str, said: str, shelf: Library, folder: Path) -> None:
+def test_a_name_that_cannot_be_is_refused(name: str, problem: str, library: Library, folder: Path) -> None:
     """And nothing moves."""
     put(folder, "taken")
     before = contents(folder)
-    with pytest.raises(InputError, match=said):
-        shelf.rename("one.pt", name)
+    with pytest.raises(InputError) as caught:
+        library.rename("one.pt", name)
+    if problem:
+        assert ids(caught.value.problems) == [f"library.{problem}"]
+    else:
+        assert caught.value.problems == tuple(name_problems(name))
     assert contents(folder) == before
 
 
-def test_a_rename_that_fails_midway_is_undone(shelf: Library, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rename_that_fails_midway_is_undone(library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the writing of the new name, or in moving the third file: every file is where it was."""
     before = contents(folder)
 
@@ -171,11 +182,11 @@ def test_a_rename_that_fails_midway_is_undone(shelf: Library, folder: Path, monk
         raise HostError("The disk is full.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(shelf_module, "write_embedding", full)
+        patch.setattr(rename, "write_embedding", full)
         with pytest.raises(HostError, match="full"):
-            shelf.rename("one.pt", "new")
+            library.rename("one.pt", "new")
     assert contents(folder) == before
-    move, moved = shelf_module.shutil.move, []
+    move, moved = moves.shutil.move, []
 
     def moving(old: str, new: str) -> None:
         if old.endswith(".preview.png") and not moved.append(old):  # type: ignore[func-returns-value]
@@ -183,85 +194,98 @@ def test_a_rename_that_fails_midway_is_undone(shelf: Library, folder: Path, monk
         move(old, new)
 
     with monkeypatch.context() as patch:
-        patch.setattr(shelf_module.shutil, "move", moving)
-        with pytest.raises(HostError, match="held open"):
-            shelf.rename("one.pt", "new")
+        patch.setattr(moves.shutil, "move", moving)
+        with refused("library.move_failed", HostError, error="held open"):
+            library.rename("one.pt", "new")
     assert moved
     assert contents(folder) == before
 
 
-def test_what_is_deleted_comes_back_as_it_was(shelf: Library, folder: Path) -> None:
+def test_what_is_deleted_comes_back_as_it_was(library: Library, folder: Path) -> None:
     """With all that belongs to it, also from a folder below that is gone by then; the word is gone meanwhile."""
     before = contents(folder)
-    shelf.delete("one.pt")
-    shelf.delete("more/two.pt")
+    library.delete("one.pt")
+    library.delete("more/two.pt")
     (folder / "more").rmdir()
     assert set(contents(folder)) == {"holiday.png", "broken.pt"}
-    assert [one.key for one in shelf.deleted()] == ["more/two.pt", "one.pt"]
-    assert shelf._host().known_words() == []  # type: ignore[misc]
-    for one in shelf.deleted():
-        shelf.restore(one.id)
+    assert [one.key for one in library.deleted()] == ["more/two.pt", "one.pt"]
+    assert library._host().known_words() == []  # type: ignore[misc]
+    for one in library.deleted():
+        library.undelete(one.id)
     assert contents(folder) == before
-    assert shelf.deleted() == []
-    assert list(shelf.bin.iterdir()) == []
+    assert library.deleted() == []
+    assert list(library.trash.path.iterdir()) == []
 
 
-def test_an_embedding_called_deleted_comes_back_too(shelf: Library, folder: Path) -> None:
+def test_an_embedding_called_deleted_comes_back_too(library: Library, folder: Path) -> None:
     """Its notes are called as our record is."""
     put(folder, "deleted")
     (folder / "deleted.json").write_text('{"notes": 1}')
     before = contents(folder)
-    shelf.restore(shelf.delete("deleted.pt").id)
+    library.undelete(library.delete("deleted.pt").id)
     assert contents(folder) == before
 
 
-def test_what_is_deleted_lies_beside_and_not_below(shelf: Library, folder: Path) -> None:
+def test_what_is_deleted_lies_beside_and_not_below(library: Library, folder: Path) -> None:
     """The WebUI loads every folder below its own."""
-    shelf.delete("one.pt")
-    assert shelf.bin.parent == folder.parent
-    assert folder not in shelf.bin.parents
+    library.delete("one.pt")
+    assert library.trash.path.parent == folder.parent
+    assert folder not in library.trash.path.parents
 
 
-def test_nothing_is_overwritten_by_bringing_back(shelf: Library, folder: Path) -> None:
+def test_what_a_run_replaced_is_put_back_and_what_was_there_can_be_undeleted(library: Library, folder: Path) -> None:
+    """`restore_replaced` is not `undelete`: it copies, and what has the name goes into the trash."""
+    backup = put(folder.parent / "replaced", "one", 3)
+    now = (folder / "one.pt").read_bytes()
+    assert library.restore_replaced(backup, "one.pt") == folder / "one.pt"
+    assert (folder / "one.pt").read_bytes() == backup.read_bytes()
+    (gone,) = library.deleted()
+    (folder / "one.pt").unlink()
+    assert library.undelete(gone.id).read_bytes() == now
+    with refused("library.backup_unreadable", HostError, path=folder / "none.pt"):
+        library.restore_replaced(folder / "none.pt", "one.pt")
+
+
+def test_nothing_is_overwritten_by_undeleting(library: Library, folder: Path) -> None:
     """A new file of the name, or its card's picture, stays; the deleted one, too."""
-    gone = shelf.delete("one.pt")
+    gone = library.delete("one.pt")
     (folder / "one.preview.png").write_bytes(b"new card")
-    with pytest.raises(InputError, match=r"one\.preview\.png is there by now"):
-        shelf.restore(gone.id)
+    with refused("library.exists_by_now", files=["one.preview.png"]):
+        library.undelete(gone.id)
     assert (folder / "one.preview.png").read_bytes() == b"new card"
-    assert [one.key for one in shelf.deleted()] == ["one.pt"]
-    with pytest.raises(InputError, match="not among"):
-        shelf.restore("../../x")
+    assert [one.key for one in library.deleted()] == ["one.pt"]
+    with refused("library.not_in_trash"):
+        library.undelete("../../x")
 
 
-def test_a_record_that_leads_elsewhere_is_not_shown(shelf: Library) -> None:
+def test_a_record_that_leads_elsewhere_is_not_shown(library: Library) -> None:
     """The folder of what is deleted may have been tampered with."""
     for index, key in enumerate(("../up.pt", "/etc/x.pt", None)):
-        place = shelf.bin / str(index)
+        place = library.trash.path / str(index)
         place.mkdir(parents=True)
         (place / "deleted.json").write_text(json.dumps({"key": key, "when": ""}) if key else "[")
-    assert shelf.deleted() == []
+    assert library.deleted() == []
 
 
-def test_the_card_stays_with_a_twin(shelf: Library, folder: Path) -> None:
+def test_the_card_stays_with_a_twin(library: Library, folder: Path) -> None:
     """Two files of one word: what belongs to both goes with the last."""
     write_embedding(read_embedding(folder / "one.pt"), folder / "one.safetensors")
-    shelf.delete("one.pt")
+    library.delete("one.pt")
     assert (folder / "one.preview.png").exists()
-    shelf.delete("one.safetensors")
+    library.delete("one.safetensors")
     assert not (folder / "one.preview.png").exists()
 
 
-def test_extending_and_averaging_make_new_words(shelf: Library, folder: Path) -> None:
+def test_extending_and_averaging_make_new_words(library: Library, folder: Path) -> None:
     """Beside the old; a word that is taken is refused."""
-    longer = shelf.extend("more/two.pt", 5, "zeros", "longer")
+    longer = library.extend("more/two.pt", 5, "zeros", "longer")
     assert longer.path == folder / "more" / "longer.pt"
     assert read_embedding(longer.path).count == 5
     put(folder, "three", 7, VECTORS * 3)
-    mean = shelf.average(["one.pt", "three.pt"], "mean", [1, 1])
+    mean = library.average(["one.pt", "three.pt"], "mean", [1, 1])
     assert torch.allclose(read_embedding(mean.path).vectors["clip_l"], VECTORS * 2)
-    for act in (lambda: shelf.extend("one.pt", 5, "repeat", "three"), lambda: shelf.average(["one.pt"] * 2, "ONE")):
-        with pytest.raises(InputError, match="there already"):
+    for act in (lambda: library.extend("one.pt", 5, "repeat", "three"), lambda: library.average(["one.pt"] * 2, "ONE")):
+        with refused("library.name_taken"):
             act()
 
 
@@ -274,35 +298,35 @@ def test_snapshots_of_runs_are_averaged(tmp_path: Path, folder: Path) -> None:
         config.write_text("{}")
         os.utime(config, (int(day[-2:]) * 1e5,) * 2)
     (tmp_path / "log" / "latents").mkdir()
-    shelf = Library(folder, logs=lambda: [tmp_path / "log", tmp_path / "log" / ".." / "log", tmp_path / "none"])
-    keys = list(shelf.snapshots())
+    library = Library(folder, logs=lambda: [tmp_path / "log", tmp_path / "log" / ".." / "log", tmp_path / "none"])
+    keys = list(library.snapshots())
     assert keys[:3] == [f"2026-01-31/word-10-00-00/word-{step}.pt" for step in (800, 900, 1000)]
     assert len(keys) == 6
-    mean = shelf.average([*keys[:3], "one.pt"], "mean", [1, 1, 1, 0])
+    mean = library.average([*keys[:3], "one.pt"], "mean", [1, 1, 1, 0])
     assert mean.path == folder / "mean.pt"
     assert torch.allclose(read_embedding(mean.path).vectors["clip_l"], VECTORS * 900)
     assert read_embedding(mean.path).step == 1000
-    with pytest.raises(InputError, match="no embedding"):
-        shelf.average([keys[0], "../up.pt"], "other")
+    with refused("library.no_embedding", key="../up.pt"):
+        library.average([keys[0], "../up.pt"], "other")
 
 
-def test_a_file_that_changed_is_read_anew(shelf: Library, folder: Path) -> None:
+def test_a_file_that_changed_is_read_anew(library: Library, folder: Path) -> None:
     """What is known of it is kept for as long as the file stays."""
-    assert [item.vectors for item in shelf.items()] == [0, 2, 2]
+    assert [item.vectors for item in library.items()] == [0, 2, 2]
     put(folder, "one", 6, VECTORS[:1])
-    assert [(item.vectors, item.step) for item in shelf.items()] == [(0, None), (2, 9), (1, 6)]
+    assert [(item.vectors, item.step) for item in library.items()] == [(0, None), (2, 9), (1, 6)]
     (folder / "gone.pt").symlink_to(folder / "nothing.pt")
-    assert len(shelf.items()) == 3
+    assert len(library.items()) == 3
 
 
-def test_converting_leaves_the_folder_as_it_is(shelf: Library, folder: Path, tmp_path: Path) -> None:
+def test_converting_leaves_the_folder_as_it_is(library: Library, folder: Path, tmp_path: Path) -> None:
     """The files made lie elsewhere."""
     before = contents(folder)
     (tmp_path / "out").mkdir()
-    (path,) = shelf.convert("one.pt", tmp_path / "out", ConvertOptions("safetensors", license="CC0"))
+    (path,) = library.convert("one.pt", tmp_path / "out", ConvertOptions("safetensors", license="CC0"))
     assert path == tmp_path / "out" / "one.safetensors"
     assert torch.equal(load_file(path)["emb_params"], VECTORS)
-    several = shelf.convert("one.pt", tmp_path / "out", ConvertOptions(FOLDER))
+    several = library.convert("one.pt", tmp_path / "out", ConvertOptions(FOLDER))
     assert [path.name for path in several] == [
         "learned_embeds.safetensors",
         "token_identifier.txt",
@@ -311,30 +335,31 @@ def test_converting_leaves_the_folder_as_it_is(shelf: Library, folder: Path, tmp
     assert contents(folder) == before
 
 
-def test_files_of_other_programs_are_added(shelf: Library, folder: Path, tmp_path: Path) -> None:
+def test_files_of_other_programs_are_added(library: Library, folder: Path, tmp_path: Path) -> None:
     """In the family's format, under the file's name; a bundle's under their own; what is replaced can be had back."""
     save_file({"one": VECTORS * 2}, str(tmp_path / "one.safetensors"))
-    with pytest.raises(InputError, match=r"one\.pt.*there already"):
-        shelf.add(tmp_path / "one.safetensors")
-    assert shelf.add(tmp_path / "one.safetensors", overwrite=True) == [folder / "one.pt"]
+    with refused("library.exists", file="one.pt"):
+        library.add(tmp_path / "one.safetensors")
+    assert library.add(tmp_path / "one.safetensors", overwrite=True) == [folder / "one.pt"]
     assert torch.equal(read_embedding(folder / "one.pt").vectors["clip_l"], VECTORS * 2)
-    assert [one.key for one in shelf.deleted()] == ["one.pt"]
+    assert [one.key for one in library.deleted()] == ["one.pt"]
     save_file(
         {f"bundle_emb.{name}.string_to_param.*": VECTORS.clone() for name in "ab"}, str(tmp_path / "lora.safetensors")
     )
-    assert [path.name for path in shelf.add(tmp_path / "lora.safetensors")] == ["a.pt", "b.pt"]
+    assert [path.name for path in library.add(tmp_path / "lora.safetensors")] == ["a.pt", "b.pt"]
     save_file(
         {f"bundle_emb.{name}.clip_l": VECTORS.clone() for name in ("c", "a/up")}, str(tmp_path / "bad.safetensors")
     )
-    with pytest.raises(InputError, match="characters"):
-        shelf.add(tmp_path / "bad.safetensors")
+    with pytest.raises(InputError) as caught:
+        library.add(tmp_path / "bad.safetensors")
+    assert caught.value.problems == tuple(name_problems("a/up"))
     assert not (folder / "c.pt").exists()
     (tmp_path / "junk.pt").write_bytes(b"junk")
-    with pytest.raises(InputError, match="no format of embeddings"):
-        shelf.add(tmp_path / "junk.pt")
+    with refused("formats.unknown"):
+        library.add(tmp_path / "junk.pt")
 
 
-def test_inspecting_names_the_nearest_words_of_the_loaded_model(shelf: Library, folder: Path) -> None:
+def test_inspecting_names_the_nearest_words_of_the_loaded_model(library: Library, folder: Path) -> None:
     """Where there is one that can be asked; without it the rest is told."""
 
     def nothing() -> FakeHost:

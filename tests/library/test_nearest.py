@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tinv_ext.core.errors import InputError
+from tests.messages import refused
+from tinv_ext.core.preflight.initial_vectors import unfit_widths
 from tinv_ext.core.prompts.reader import Tokenizer
 from tinv_ext.hosts.prompt_vectors import ClipTokenizer
 from tinv_ext.library.nearest import nearest
@@ -78,5 +79,5 @@ def test_a_single_encoder_is_told_by_its_width(clip: ClipTokenizer) -> None:
 
 def test_another_models_vectors_are_refused(pair: RandomLexicon) -> None:
     """A sentence with both widths."""
-    with pytest.raises(InputError, match=r"width 8 \(clip_l\); the model takes 16 \(clip_l\) and 24 \(clip_g\)"):
+    with refused("library.unfit", problem=unfit_widths({"clip_l": 8}, pair.widths)):
         nearest({"clip_l": torch.ones(1, 8)}, pair, 1)

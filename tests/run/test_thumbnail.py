@@ -15,7 +15,7 @@ from tests.fake_host import FakeHost
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import HostError
 from tinv_ext.core.formats import read_embedding
-from tinv_ext.core.formats.png import save_png_with_embedding
+from tinv_ext.core.formats.image_write import save_png_with_embedding
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.run import run_folder, runner
 from tinv_ext.run.events import Prepared

@@ -130,7 +130,7 @@ def test_what_is_wrong_is_told_and_markup_stays_text(opened: Any, shelf: Path) -
     opened.click("#tinv_fold_rename")
     fill(opened, "rename_name", "rex")
     opened.click("#tinv_do_rename")
-    said(opened, "#tinv_shelf_answer", '"rex.pt" is there already')
+    said(opened, "#tinv_shelf_answer", '"rex.pt" already exists')
 
 
 def test_a_client_that_lies_reaches_nothing(shelf: Path, tmp_path: Path, host: DiffusersHost) -> None:

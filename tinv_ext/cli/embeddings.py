@@ -60,7 +60,7 @@ def _add_pair(parser: argparse.ArgumentParser) -> None:
 def _add_wish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", choices=FORMATS, default="", help="format (default: by the suffix of OUT)")
     parser.add_argument("--name", default="", metavar="WORD", help="the word, where OUT does not tell it")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="what a png shows")
+    parser.add_argument("--picture", dest="image", type=Path, metavar="FILE", help="the image that a png shows")
     parser.add_argument("--author", default="", help="written into the file")
     parser.add_argument("--license", default="", help="name or text, written into the file")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
@@ -140,9 +140,9 @@ def _restore(options: dict[str, Any]) -> int:
         raise InputError("The run has written no embedding: say with --to into which folder the old one shall go.")
     shelf = Library(folder)
     before = {one.id for one in shelf.deleted()}
-    print(shelf.bring_back(*chosen[0]))
+    print(shelf.restore_replaced(*chosen[0]))
     for gone in [one for one in shelf.deleted() if one.id not in before]:
-        print(f"tinv: {gone.key} was there; it lies in {shelf.bin / gone.id} now.", file=sys.stderr)
+        print(f"tinv: {gone.key} was there; it lies in {shelf.trash.path / gone.id} now.", file=sys.stderr)
     return 0
 
 
@@ -157,7 +157,7 @@ def weights_of(text: str) -> list[float]:
 def _wish(options: dict[str, Any]) -> ConvertOptions:
     from tinv_ext.library.convert import ConvertOptions
 
-    return ConvertOptions(**{key: options[key] for key in ("to", "name", "picture", "author", "license", "overwrite")})
+    return ConvertOptions(**{key: options[key] for key in ("to", "name", "image", "author", "license", "overwrite")})
 
 
 def _told(written: Written, notices: list[str] | None = None) -> int:

@@ -240,7 +240,7 @@ def _pipeline(model: str, vae: Path | None) -> tuple[Any, dict[str, str | None]]
         if vae:
             raise InputError("The tiny model in the package keeps its own VAE. Leave --vae out, or give a --model.")
         return pipeline(variant), {"model_name": model, "model_hash": None, "source": model}
-    from tinv_ext.hosts.diffusers.open import open_pipeline, short_hash
+    from tinv_ext.hosts.diffusers.open_pipeline import open_pipeline, short_hash
 
     path = Path(model).expanduser()
     facts = {"model_name": path.stem if path.is_file() else path.name, "model_hash": short_hash(path), "source": model}

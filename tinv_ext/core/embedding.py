@@ -11,26 +11,13 @@ import torch
 from torch import Tensor
 
 from tinv_ext.core.errors import InputError, NumericError
+from tinv_ext.core.families import WIDTHS, family_of_widths
+from tinv_ext.core.messages import message
 
-ENCODER_OF_WIDTH: Mapping[int, str] = {768: "clip_l", 1024: "clip_h", 1280: "clip_g"}
-"""Which text encoder an embedding of one tensor is for; any other width (our toy's) counts as clip_l."""
-
-ENCODERS = ("clip_l", "clip_g", "clip_h")
-FAMILIES: Mapping[tuple[tuple[str, int], ...], str] = {
-    (("clip_l", 768),): "SD1",
-    (("clip_h", 1024),): "SD2",
-    (("clip_l", 768), ("clip_g", 1280)): "SDXL",
-}
-"""Which models an embedding is for, by the encoders and widths of its vectors, in the order of ENCODERS."""
 MAX_DEPTH = 32
 MAX_VALUES = 20_000
 MAX_CHARACTERS = 1 << 22
 """Of all texts in the facts together; a text that stands in many places counts each time."""
-
-
-def encoder_of_width(width: int) -> str:
-    """The encoder that an embedding of this width belongs to when its file does not say: SD1, SD2 or the toy."""
-    return ENCODER_OF_WIDTH.get(width, "clip_l")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +44,18 @@ class Embedding:
             raise InputError(problems)
         vectors = {
             key: self.vectors[key].detach().to("cpu", torch.float32, copy=True).contiguous()
-            for key in ENCODERS
+            for key in WIDTHS
             if key in self.vectors
         }
         broken = [key for key, value in vectors.items() if not torch.isfinite(value).all()]
         if broken:
             raise NumericError(
-                f"The embedding '{self.name}' holds NaN or infinite numbers ({', '.join(broken)}): it is "
-                "damaged and must not be used."
+                message(
+                    "embedding.not_finite",
+                    'The embedding "{name}" has NaN or infinite values ({encoders:, }). It is damaged; do not use it.',
+                    name=self.name,
+                    encoders=broken,
+                )
             )
         object.__setattr__(self, "vectors", vectors)
         object.__setattr__(self, "facts", plain_facts(self.facts))
@@ -81,28 +72,48 @@ class Embedding:
 
     @property
     def family(self) -> str | None:
-        """SD1, SD2 or SDXL; None for another model's, such as the toy's, and for one half of a pair."""
-        return FAMILIES.get(tuple(self.widths.items()))
+        """The family's name, such as SDXL; None for another model's, such as the toy's, and for one half of a pair."""
+        family = family_of_widths(self.widths)
+        return family.name if family else None
 
 
 def _shape_problems(name: str, vectors: Mapping[str, Tensor]) -> list[str]:
     if not vectors:
-        return [f"The embedding '{name}' has no vectors for any text encoder: give at least one tensor."]
-    problems = [
-        f"The embedding '{name}' names the text encoder '{key}', which is not known: use one of {', '.join(ENCODERS)}."
-        for key in vectors
-        if key not in ENCODERS
-    ]
-    flat = {key: tuple(value.shape) for key, value in vectors.items() if value.dim() != 2 or 0 in value.shape}
-    for key, shape in flat.items():
-        problems.append(
-            f"The vectors of '{name}' for {key} have the shape {shape}: expected (count, width) with at least "
-            "one vector."
+        return [message("embedding.no_vectors", 'The embedding "{name}" has no vectors.', name=name)]
+    problems: list[str] = [
+        message(
+            "embedding.unknown_encoder",
+            'The embedding "{name}" names an unknown text encoder, "{encoder}". Known ones are {known:, }.',
+            name=name,
+            encoder=key,
+            known=list(WIDTHS),
         )
-    counts = {key: value.shape[0] for key, value in vectors.items() if key not in flat}
+        for key in vectors
+        if key not in WIDTHS
+    ]
+    misshapen = {key: tuple(value.shape) for key, value in vectors.items() if value.dim() != 2 or 0 in value.shape}
+    for key, shape in misshapen.items():
+        problems.append(
+            message(
+                "embedding.wrong_shape",
+                'The vectors of "{name}" for {encoder} have shape {shape}; expected (count, width) with at least 1 '
+                "vector.",
+                name=name,
+                encoder=key,
+                shape=str(shape),
+            )
+        )
+    counts = {key: value.shape[0] for key, value in vectors.items() if key not in misshapen}
     if len(set(counts.values())) > 1:
-        listed = ", ".join(f"{key}: {count}" for key, count in counts.items())
-        problems.append(f"The embedding '{name}' has different numbers of vectors ({listed}): they must be equal.")
+        problems.append(
+            message(
+                "embedding.unequal_counts",
+                'The embedding "{name}" has a different number of vectors for each text encoder ({counts:, }); the '
+                "numbers must be equal.",
+                name=name,
+                counts=[f"{key}: {count}" for key, count in counts.items()],
+            )
+        )
     return problems
 
 
@@ -122,7 +133,13 @@ def _plain(value: Any, where: str, depth: int, budget: list[int]) -> Any:
     budget[0] -= 1
     budget[1] -= len(value) if isinstance(value, str) else 0
     if depth > MAX_DEPTH or min(budget) < 0:
-        raise InputError(f"The facts of an embedding are nested or repeated too much at {where}: keep them small.")
+        raise InputError(
+            message(
+                "embedding.facts_too_large",
+                "The metadata of an embedding is nested too deeply or too large at {where}.",
+                where=where,
+            )
+        )
     if value is None or isinstance(value, (str, bool)):
         return value
     if (type(value) is int and abs(value) < 1 << 63) or (type(value) is float and math.isfinite(value)):
@@ -133,6 +150,11 @@ def _plain(value: Any, where: str, depth: int, budget: list[int]) -> Any:
         budget[1] -= sum(len(key) for key in value)
         return {key: _plain(item, f"{where[:160]}.{key[:40]}", depth + 1, budget) for key, item in value.items()}
     raise InputError(
-        f"The facts of an embedding hold a {type(value).__name__} at {where}: every file format can hold only "
-        "text, finite numbers of 64 bits, true/false, lists, and dictionaries with text keys."
+        message(
+            "embedding.facts_not_plain",
+            "The metadata of an embedding has a {type} at {where}. Only text, finite 64-bit numbers, true/false, "
+            "lists, and dictionaries with text keys can be saved.",
+            type=type(value).__name__,
+            where=where,
+        )
     )

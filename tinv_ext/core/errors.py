@@ -1,10 +1,10 @@
-"""Everything that can go wrong, as sentences for the person who can mend it.
+"""Everything that can go wrong, as sentences for the person who can fix it.
 
     TinvError
-    ├── InputError        what the user gave cannot be used; carries every problem found, nothing was started
+    ├── InputError        the input cannot be used; carries every problem found, nothing was started
     ├── FormatError       a file is not what its name says, or is damaged
     ├── NumericError      the loss, a gradient or the vectors stopped being finite
-    ├── MemoryShortError  memory does not suffice, with everything given up that may be
+    ├── MemoryShortError  out of memory, with every fallback tried
     └── HostError         the model or the program around us cannot do what was asked
         └── NotNowError   it can as soon as something changes: a run pauses until then
 
@@ -29,7 +29,7 @@ class TinvError(Exception):
 
 
 class InputError(TinvError):
-    """What the user gave cannot be used; nothing was started."""
+    """The input cannot be used; nothing was started."""
 
 
 class FormatError(TinvError):
@@ -45,13 +45,13 @@ class HostError(TinvError):
 
 
 class MemoryShortError(TinvError):
-    """Memory does not suffice, although everything was given up that may be without changing the result."""
+    """Out of memory, although every fallback that keeps the result was tried."""
 
 
 class NotNowError(HostError):
-    """What was asked cannot be done now, but later: another model is loaded, or the disk is full.
+    """What was asked cannot be done now, but may be later: another model is loaded, or the disk is full.
 
-    `mended` tells whether it can be done meanwhile; where nobody can know, it never does.
+    `mended()` says whether it can be done by now; where nobody can know, it is always False.
     """
 
     def __init__(self, text: str, mended: Callable[[], bool] = lambda: False) -> None:

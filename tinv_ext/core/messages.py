@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,11 @@ def _made(id: str, template: str, values: Mapping[str, Any]) -> Message:  # noqa
     made = Message(_Formatter(ENGLISH).vformat(template, (), values))
     made.id, made.template, made.values = id, template, values
     return made
+
+
+def with_values(text: Message, change: Callable[[Any], Any]) -> Message:
+    """The same sentence with each of its values changed."""
+    return _made(text.id, text.template, {key: change(value) for key, value in text.values.items()})
 
 
 def translated(text: str, language: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tinv_ext.core.suffixes import EMBEDDING_SUFFIXES, PREVIEW
+
 RESERVED = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"]
     + [f"{device}{digit}" for device in ("com", "lpt") for digit in "0123456789¹²³"]
@@ -12,7 +14,7 @@ MAX_CHARACTERS = 100
 MAX_BYTES = 200
 """File systems allow 255 bytes (UTF-8); the rest is for '-100000', '.preview.png', '.pt.optim' and temporary files."""
 
-SUFFIXES = (".pt", ".safetensors", ".bin", ".png", ".webp", ".jxl", ".avif", ".preview")
+SUFFIXES = (*EMBEDDING_SUFFIXES, PREVIEW)
 
 
 def name_problems(name: str) -> list[str]:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import Message, message
+from tinv_ext.core.prompts.reader import MAX_VECTORS
 
-MAX_VECTORS = 75
-"""As many as fit one chunk of a prompt."""
+__all__ = ["FILLS", "MAX_VECTORS", "averaged", "extended"]
 
 FILLS = ("repeat", "zeros")
 
@@ -26,11 +27,25 @@ def extended(embedding: Embedding, count: int, fill: str = "repeat") -> Embeddin
     more than what it has or more than MAX_VECTORS, and for another fill.
     """
     if fill not in FILLS:
-        raise InputError(f'New vectors cannot be filled with "{fill}"; choose one of: {", ".join(FILLS)}.')
+        raise InputError(
+            message(
+                "library.unknown_fill",
+                'New vectors cannot be filled with "{fill}". Choose one of {fills:, }.',
+                fill=fill,
+                fills=list(FILLS),
+            )
+        )
     if not embedding.count < count <= MAX_VECTORS:
         raise InputError(
-            f"'{embedding.name}' has {embedding.count} vectors and cannot be extended to {count}: give more than "
-            f"that, at most {MAX_VECTORS}."
+            message(
+                "library.extend_count",
+                '"{name}" has {has:vector|vectors} and cannot be extended to {count}. Give a larger number, at most '
+                "{most}.",
+                name=embedding.name,
+                has=embedding.count,
+                count=count,
+                most=MAX_VECTORS,
+            )
         )
     vectors = {key: _filled(value, count, fill) for key, value in embedding.vectors.items()}
     return replace(embedding, vectors=vectors, facts={**embedding.facts, "extended_from": embedding.count})
@@ -67,22 +82,44 @@ _ZERO = torch.zeros(())
 
 def _average_problems(embeddings: Sequence[Embedding], weights: Sequence[float]) -> list[str]:
     if len(embeddings) < 2:
-        return ["A mean needs at least two embeddings: give more of them."]
+        return [message("library.average_one", "An average needs at least two embeddings.")]
     first = embeddings[0]
-    problems = [
-        f"'{one.name}' has {_shape(one)} and '{first.name}' {_shape(first)}: only embeddings of one shape have a mean."
+    problems: list[str] = [
+        message(
+            "library.average_shapes",
+            '"{name}" has {shape}, but "{first}" has {first_shape}. Only embeddings of one shape can be averaged.',
+            name=one.name,
+            shape=_shape(one),
+            first=first.name,
+            first_shape=_shape(first),
+        )
         for one in embeddings[1:]
         if (one.count, one.widths) != (first.count, first.widths)
     ]
     if weights and len(weights) != len(embeddings):
-        problems.append(f"There are {len(weights)} weights for {len(embeddings)} embeddings: give one for each.")
+        problems.append(
+            message(
+                "library.average_weights",
+                "There are {weights:weight|weights} for {embeddings} embeddings. Give one weight for each.",
+                weights=len(weights),
+                embeddings=len(embeddings),
+            )
+        )
     elif weights and not (all(math.isfinite(weight) for weight in weights) and math.fsum(weights) > 0):
         problems.append(
-            f"The weights {', '.join(f'{weight:g}' for weight in weights)} give no mean: their sum must be above zero."
+            message(
+                "library.average_sum",
+                "The weights {weights:, } give no average. Their sum must be above 0.",
+                weights=[f"{weight:g}" for weight in weights],
+            )
         )
     return problems
 
 
-def _shape(embedding: Embedding) -> str:
-    widths = " and ".join(f"{key} {width}" for key, width in embedding.widths.items())
-    return f"{embedding.count} {'vector' if embedding.count == 1 else 'vectors'} of {widths}"
+def _shape(embedding: Embedding) -> Message:
+    return message(
+        "library.shape",
+        "{count:vector|vectors} of {widths: + }",
+        count=embedding.count,
+        widths=[f"{encoder} {width}" for encoder, width in embedding.widths.items()],
+    )

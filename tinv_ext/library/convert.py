@@ -1,12 +1,11 @@
 """Embeddings from one file into another: what the command line and the page both do with finished files.
 
-Nothing is overwritten unasked, and the word inside a file is always the one by which a loader finds it: the file's stem
+Nothing is overwritten unasked, and the name inside a file is always the one by which a loader finds it: the file's stem
 for the WebUI, Forge and ComfyUI, the key for diffusers.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,33 +23,37 @@ from tinv_ext.core.formats import (
     usual_format,
     write_embedding,
 )
-from tinv_ext.core.formats.png import carried_picture, save_png_with_embedding
+from tinv_ext.core.formats.diffusers_folder import STEMS, is_generic_stem
+from tinv_ext.core.formats.image_pixels import MAX_PIXELS
+from tinv_ext.core.formats.image_read import without_embedding
+from tinv_ext.core.formats.image_write import save_png_with_embedding
+from tinv_ext.core.formats.reading import IMAGE
+from tinv_ext.core.messages import message
 from tinv_ext.core.names import name_problems
-from tinv_ext.library.inspect import printable
-from tinv_ext.run.run_folder import EMBEDDING_SUFFIXES
+from tinv_ext.core.suffixes import EMBEDDING_SUFFIXES
+from tinv_ext.library.printable import printable
 
 BY_KEY = ("diffusers", "diffusers-bin", FOLDER)
 """Formats whose loader goes by the key inside, whatever the file is called."""
 
 FORMAT_NAMES = (*FORMATS, FOLDER)
-"""Every format that can be wished for."""
+"""Every format that can be asked for."""
 
 WITHOUT_FACTS = ("diffusers-bin",)
-MAX_PIXELS = 1 << 24
 
 
 @dataclass(frozen=True)
 class ConvertOptions:
     """How an embedding is to be written.
 
-    `to` is a format (empty: by the target's suffix, into a folder the family's usual one); `name` the word (empty: the
-    target's stem, into a folder the embedding's own); `picture` what a `png` shows (empty: the source's own picture, or
-    a plain one). `author` and `license` become facts of the file.
+    `to` is a format (empty: by the target's suffix, into a folder the family's usual one); `name` the embedding's
+    (empty: the target's stem, into a folder its own); `image` what a `png` shows (empty: the source's own image, or a
+    plain one). `author` and `license` become facts of the file.
     """
 
     to: str = ""
     name: str = ""
-    picture: Path | None = None
+    image: Path | None = None
     author: str = ""
     license: str = ""
     overwrite: bool = False
@@ -74,77 +77,121 @@ def open_embedding(path: Path, pick: str | None = None) -> tuple[Embedding, list
         contents = read_contents(path)
         embedding = read_embedding(path, name=pick if len(contents.embeddings) > 1 else None)
     except (FormatError, NumericError) as error:
-        raise InputError(printable(str(error))) from error
+        raise InputError(map(printable, error.problems)) from error
     if pick and embedding.name != pick:
-        raise InputError(f'{path.name} holds one embedding, "{embedding.name}", and no "{pick}": leave the choice out.')
+        raise InputError(
+            message(
+                "library.pick_of_one",
+                '{file} has only one embedding, "{name}", and none called "{pick}". Choose none.',
+                file=path.name,
+                name=embedding.name,
+                pick=pick,
+            )
+        )
+    notices: list[str] = []
     left_out = contents.embeddings[0].left_out if len(contents.embeddings) == 1 else ()
-    more = printable(", ".join(left_out[:5]))
-    notices = [f"{path.name} also holds {more}, which belongs to no prompt and is left out."]
-    other = _other_half(path)
-    halves = [f"{path.name} is one of two encoders' files: give its folder {path.parent} to have both."]
-    return embedding, (notices if left_out else []) + (halves if other else [])
+    if left_out:
+        left = message(
+            "library.left_out",
+            "{file} also has {keys:, }, which no prompt uses; that is left out.",
+            file=path.name,
+            keys=left_out[:5],
+        )
+        notices.append(printable(left))
+    if _other_half(path):
+        notices.append(
+            message(
+                "library.half",
+                "{file} is for one of two text encoders. Give its folder, {folder}, to have both.",
+                file=path.name,
+                folder=path.parent,
+            )
+        )
+    return embedding, notices
 
 
 def _other_half(path: Path) -> bool:
     """Whether the file is one of diffusers' pair for SDXL."""
-    stem = {"learned_embeds": "learned_embeds_2", "learned_embeds_2": "learned_embeds"}.get(path.stem)
-    return path.is_file() and stem is not None and path.with_name(stem + path.suffix).is_file()
+    other = dict(zip(STEMS, reversed(STEMS))).get(path.stem)
+    return path.is_file() and other is not None and path.with_name(other + path.suffix).is_file()
 
 
-def convert(source: Path, target: Path, wish: ConvertOptions, pick: str | None = None) -> Written:
+def convert(source: Path, target: Path, options: ConvertOptions, pick: str | None = None) -> Written:
     """Write the embedding in `source` to the file or into the folder `target`. InputError with every problem."""
     embedding, notices = open_embedding(source, pick)
-    if not wish.picture and source.is_file() and read_contents(source).container.startswith("picture"):
-        wish = replace(wish, picture=source)
-    written = write_new(embedding, target, wish)
+    if not options.image and source.is_file() and read_contents(source).container.startswith(IMAGE):
+        options = replace(options, image=source)
+    written = write_new(embedding, target, options)
     return replace(written, notices=(*notices, *written.notices))
 
 
-def write_new(embedding: Embedding, target: Path, wish: ConvertOptions) -> Written:
-    """Write `embedding` to the file or into the folder `target` as wished. InputError with every problem, nothing
-    written."""
-    chosen, path, name = _place(embedding, target, wish)
+def write_new(embedding: Embedding, target: Path, options: ConvertOptions) -> Written:
+    """Write `embedding` to the file or into the folder `target`. InputError with every problem, nothing written."""
+    chosen, path, name = _destination(embedding, target, options)
     problems = [] if chosen == FOLDER else name_problems(name)
-    if path.exists() and not wish.overwrite:
-        problems.append(f'"{path}" is there already: choose another name, or have it overwritten (overwrite).')
+    if path.exists() and not options.overwrite:
+        problems.append(
+            message(
+                "library.target_exists",
+                '"{path}" already exists. Choose another name, or overwrite it (overwrite).',
+                path=path,
+            )
+        )
     if problems:
         raise InputError(problems)
-    said = {"author": wish.author.strip(), "license": wish.license.strip()}
-    facts = {**embedding.facts, **{key: value for key, value in said.items() if value}}
+    added = {"author": options.author.strip(), "license": options.license.strip()}
+    facts = {**embedding.facts, **{key: value for key, value in added.items() if value}}
     named = replace(embedding, name=name, facts=facts)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if chosen == "png" and wish.picture:
-        picture, texts = _picture(wish.picture)
-        save_png_with_embedding(picture, named, path, text=texts)
+    if chosen == "png" and options.image:
+        image, texts = _open_image(options.image)
+        save_png_with_embedding(image, named, path, text=texts)
     else:
         write_embedding(named, path, format=chosen)
     return Written(path, named, tuple(_notices(named, path, chosen)))
 
 
-def _place(embedding: Embedding, target: Path, wish: ConvertOptions) -> tuple[str, Path, str]:
-    """Format, path and word for the target."""
-    if wish.to and wish.to not in FORMAT_NAMES:
-        raise InputError(f'There is no format "{wish.to}"; choose one of: {", ".join(FORMAT_NAMES)}.')
-    own = wish.name or embedding.name
-    if wish.to == FOLDER:
+def _destination(embedding: Embedding, target: Path, options: ConvertOptions) -> tuple[str, Path, str]:
+    """Format, path and name for the target."""
+    if options.to and options.to not in FORMAT_NAMES:
+        raise InputError(
+            message(
+                "library.unknown_format",
+                'There is no format "{format}". Choose one of {formats:, }.',
+                format=options.to,
+                formats=list(FORMAT_NAMES),
+            )
+        )
+    own = options.name or embedding.name
+    if options.to == FOLDER:
         return FOLDER, target, own
     if target.is_dir():
-        chosen = wish.to or usual_format(embedding)
+        chosen = options.to or usual_format(embedding)
         return chosen, target / f"{own}{suffix_of(chosen)}", own
-    chosen = wish.to or DEFAULTS.get(target.suffix.lower(), "")
+    chosen = options.to or DEFAULTS.get(target.suffix.lower(), "")
     if not chosen:
         raise InputError(
-            f'"{target}" tells no format: end it with {", ".join(DEFAULTS)}, name the format, or give a folder that '
-            "exists."
+            message(
+                "library.no_format",
+                '"{target}" does not tell the format. End it with one of {suffixes:, }, choose a format, or give a '
+                "folder that exists.",
+                target=target,
+                suffixes=list(DEFAULTS),
+            )
         )
     path = _with_suffix(target, chosen)
-    generic = re.fullmatch(r"learned_embeds(_2)?(-steps-\d+)?", path.stem) is not None
-    if chosen in BY_KEY and (wish.name or generic):
+    if chosen in BY_KEY and (options.name or is_generic_stem(path.stem)):
         return chosen, path, own
-    if wish.name and wish.name != path.stem:
+    if options.name and options.name != path.stem:
         raise InputError(
-            f'The word would be "{wish.name}" but the file "{path.name}": programs find it by the name of its file, '
-            f"so call it {wish.name}{path.suffix}."
+            message(
+                "library.two_names",
+                'The embedding would be called "{name}", but its file "{file}". Programs find it by the name of the '
+                "file, so write it to {wanted}.",
+                name=options.name,
+                file=path.name,
+                wanted=f"{options.name}{path.suffix}",
+            )
         )
     return chosen, path, path.stem
 
@@ -155,31 +202,67 @@ def _with_suffix(target: Path, chosen: str) -> Path:
     if target.suffix.lower() == suffix:
         return target
     if target.suffix.lower() in EMBEDDING_SUFFIXES:
-        raise InputError(f'The format {chosen} is written as {suffix}, not as "{target.name}": change one of them.')
+        raise InputError(
+            message(
+                "library.wrong_suffix",
+                'The format {format} has the suffix {suffix}, but the file is "{file}". Change one of them.',
+                format=chosen,
+                suffix=suffix,
+                file=target.name,
+            )
+        )
     return target.with_name(target.name + suffix)
 
 
-def _picture(path: Path) -> tuple[Image.Image, dict[str, str]]:
-    """A picture to carry an embedding: without one that it carries already, with its other texts."""
+def _open_image(path: Path) -> tuple[Image.Image, dict[str, str]]:
+    """An image to carry an embedding: without one that it carries already, with its other texts."""
     try:
-        return carried_picture(path)
+        return without_embedding(path)
     except FormatError:
         pass  # not one that could carry something, such as a JPEG
     except OSError as error:
-        raise InputError(f'The picture "{path}" cannot be read: {error.strerror or error}.') from error
+        raise InputError(
+            message(
+                "library.image_unreadable",
+                'The image "{path}" cannot be read ({error}).',
+                path=path,
+                error=error.strerror or str(error),
+            )
+        ) from error
     try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise InputError(f'The picture "{path}" has {picture.width}×{picture.height} pixels: give a smaller.')
-            return picture.convert("RGB"), {}
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(
+                    message(
+                        "library.image_too_large",
+                        'The image "{path}" has {width}×{height} pixels. Give a smaller one.',
+                        path=path,
+                        width=image.width,
+                        height=image.height,
+                    )
+                )
+            return image.convert("RGB"), {}
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f'The picture "{path}" cannot be opened ({error}): give another.') from error
+        raise InputError(
+            message(
+                "library.image_damaged",
+                'The image "{path}" cannot be opened ({error}). Give another one.',
+                path=path,
+                error=str(error),
+            )
+        ) from error
 
 
 def _notices(embedding: Embedding, path: Path, chosen: str) -> list[str]:
-    notices = []
+    notices: list[str] = []
     if chosen in WITHOUT_FACTS and (embedding.facts or embedding.step is not None):
-        notices.append(f"The format {chosen} holds the word and its vectors only: the facts of the run are not in it.")
+        notices.append(
+            message(
+                "library.without_facts",
+                "The format {format} holds only the name and the vectors; the details of the run were not saved.",
+                format=chosen,
+            )
+        )
     twins = [
         other.name
         for other in sorted(path.parent.iterdir())
@@ -187,7 +270,12 @@ def _notices(embedding: Embedding, path: Path, chosen: str) -> list[str]:
     ]
     if twins and chosen != FOLDER:
         notices.append(
-            f"{', '.join(twins)} lies beside {path.name} under the same word: in the WebUI's folder only one of them "
-            "would count."
+            message(
+                "library.twins",
+                "{file} has the same name as {twins:, } beside it. In the WebUI's folder only one of them would be "
+                "loaded.",
+                file=path.name,
+                twins=twins,
+            )
         )
     return notices

@@ -9,17 +9,11 @@ from typing import Any
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError, NumericError
 from tinv_ext.core.formats import read_all, read_contents
+from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
 from tinv_ext.core.preflight.initial_vectors import unfit
 from tinv_ext.library.nearest import nearest
-
-
-def printable(text: str) -> str:
-    """What came out of a file, without the characters by which it could steer a terminal."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in text
-    )
+from tinv_ext.library.printable import printable
 
 
 def inspect(path: Path, token_table: TokenTable | None = None, near: int = 5) -> dict[str, Any]:
@@ -30,19 +24,19 @@ def inspect(path: Path, token_table: TokenTable | None = None, near: int = 5) ->
     try:
         contents, embeddings = read_contents(path), read_all(path)
     except (FormatError, NumericError) as error:
-        raise InputError(printable(str(error))) from error
-    left_out = {key for found in contents.embeddings for key in found.left_out}
+        raise InputError(map(printable, error.problems)) from error
+    left_out = {key for stored in contents.embeddings for key in stored.left_out}
     return {
         "file": path.name,
         "container": contents.container or "folder",
         "layout": contents.layout,
         "left_out": sorted(left_out),
-        "embeddings": [_said(embedding, token_table, near) for embedding in embeddings.values()],
+        "embeddings": [_described(embedding, token_table, near) for embedding in embeddings.values()],
     }
 
 
-def _said(embedding: Embedding, token_table: TokenTable | None, near: int) -> dict[str, Any]:
-    said: dict[str, Any] = {
+def _described(embedding: Embedding, token_table: TokenTable | None, near: int) -> dict[str, Any]:
+    described: dict[str, Any] = {
         "name": embedding.name,
         "family": embedding.family,
         "vectors": embedding.count,
@@ -54,49 +48,59 @@ def _said(embedding: Embedding, token_table: TokenTable | None, near: int) -> di
         "norms": {key: value.norm(dim=1).tolist() for key, value in embedding.vectors.items()},
     }
     if token_table is None:
-        return said
+        return described
     problem = unfit(embedding, token_table.widths)
     if problem:
-        return {**said, "unfit": problem}
-    found = nearest(embedding.vectors, token_table, near)
+        return {**described, "unfit": problem}
+    by_encoder = nearest(embedding.vectors, token_table, near)
     return {
-        **said,
-        "vocabulary": {key: dict(zip(("least", "median", "greatest"), one.norms)) for key, one in found.items()},
+        **described,
+        "vocabulary": {
+            key: dict(zip(("least", "median", "greatest"), result.norms)) for key, result in by_encoder.items()
+        },
         "nearest": {
-            key: [[{"token": token, "cosine": cosine} for token, cosine in row] for row in one.tokens]
-            for key, one in found.items()
+            key: [[{"token": token, "cosine": cosine} for token, cosine in row] for row in result.tokens]
+            for key, result in by_encoder.items()
         },
     }
 
 
-def lines(said: Mapping[str, Any]) -> Iterator[str]:
+def lines(inspected: Mapping[str, Any]) -> Iterator[str]:
     """The same for people to read, in a terminal."""
-    yield f"{said['file']}: {said['layout']}, {said['container']}"
-    if said["left_out"]:
-        yield printable(f"  not an embedding's: {', '.join(said['left_out'][:10])}")
-    for one in said["embeddings"]:
-        yield from (printable(f"  {label:<11} {value}") for label, value in rows(one))
-        yield from _vectors(one)
+    yield f"{inspected['file']}: {inspected['layout']}, {inspected['container']}"
+    if inspected["left_out"]:
+        left_out = message(
+            "library.inspect_left_out", "not part of an embedding: {keys:, }", keys=inspected["left_out"][:10]
+        )
+        yield f"  {printable(left_out)}"
+    for embedding in inspected["embeddings"]:
+        yield from (printable(f"  {label:<11} {value}") for label, value in rows(embedding))
+        yield from _vectors(embedding)
 
 
-def rows(one: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def rows(embedding: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What is known of one embedding of `inspect`, as labels with texts."""
-    widths = " + ".join(f"{key} {width}" for key, width in one["widths"].items())
-    yield "word", one["name"]
-    yield "family", f"{one['family'] or 'another model'} ({widths})"
-    yield "vectors", str(one["vectors"])
-    if one["step"] is not None:
-        yield "step", str(one["step"])
-    if one["model_name"] or one["model_hash"]:
-        yield "base model", f"{one['model_name'] or '?'} [{one['model_hash'] or '?'}]"
-    yield from _facts("", one["facts"])
-    if "unfit" in one:
-        yield "model", one["unfit"]
+    yield message("library.label_name", "name"), embedding["name"]
+    family = embedding["family"] or message("library.another_model", "another model")
+    widths = [f"{key} {width}" for key, width in embedding["widths"].items()]
+    yield (
+        message("library.label_family", "family"),
+        message("library.family_widths", "{family} ({widths: + })", family=family, widths=widths),
+    )
+    yield message("library.label_vectors", "vectors"), str(embedding["vectors"])
+    if embedding["step"] is not None:
+        yield message("library.label_step", "step"), str(embedding["step"])
+    if embedding["model_name"] or embedding["model_hash"]:
+        base_model = f"{embedding['model_name'] or '?'} [{embedding['model_hash'] or '?'}]"
+        yield message("library.label_base_model", "base model"), base_model
+    yield from _facts("", embedding["facts"])
+    if "unfit" in embedding:
+        yield message("library.label_model", "model"), embedding["unfit"]
 
 
-def _facts(before: str, facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _facts(prefix: str, facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in facts.items():
-        label = f"{before}{key}"
+        label = f"{prefix}{key}"
         if isinstance(value, Mapping):
             yield from _facts(f"{label}.", value)
         else:
@@ -104,22 +108,26 @@ def _facts(before: str, facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield label, shown if len(shown) <= 300 else f"{shown[:300]} …"
 
 
-def _vectors(one: Mapping[str, Any]) -> Iterator[str]:
-    for key, norms in one["norms"].items():
-        yield f"  {key}: length of each vector{spread(one, key)}"
-        near = one.get("nearest", {}).get(key, [[]] * len(norms))
+def _vectors(embedding: Mapping[str, Any]) -> Iterator[str]:
+    for key, norms in embedding["norms"].items():
+        yield f"  {key}: {lengths(embedding, key)}"
+        near = embedding.get("nearest", {}).get(key, [[]] * len(norms))
         for index, (norm, row) in enumerate(zip(norms, near)):
-            yield f"    {index + 1:>2}  {norm:8.3f}  {words(row)}".rstrip()
+            yield f"    {index + 1:>2}  {norm:8.3f}  {nearest_tokens(row)}".rstrip()
 
 
-def spread(one: Mapping[str, Any], key: str) -> str:
-    """How long the vectors of the model's tokens are, if a model was asked."""
-    told = one.get("vocabulary", {}).get(key)
-    if not told:
-        return ""
-    return f"; tokens of the model {told['least']:.3f} … {told['median']:.3f} … {told['greatest']:.3f}"
+def lengths(embedding: Mapping[str, Any], key: str) -> Message:
+    """The heading over the lengths of an encoder's vectors, with those of the model's tokens if a model was asked."""
+    vocabulary = embedding.get("vocabulary", {}).get(key)
+    if not vocabulary:
+        return message("library.lengths", "length of each vector")
+    return message(
+        "library.lengths_and_tokens",
+        "length of each vector (tokens of the model: {least:.3f} to {greatest:.3f}, median {median:.3f})",
+        **vocabulary,
+    )
 
 
-def words(row: Sequence[Mapping[str, Any]]) -> str:
-    """The nearest tokens of one vector."""
+def nearest_tokens(row: Sequence[Mapping[str, Any]]) -> str:
+    """The nearest tokens of one vector, each with its cosine."""
     return ", ".join(f"{item['token']} {item['cosine']:.2f}" for item in row)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import message
 from tinv_ext.core.model import TokenTable
 from tinv_ext.core.preflight.initial_vectors import unfit_widths
 
@@ -33,16 +34,16 @@ def nearest(vectors: Mapping[str, Tensor], token_table: TokenTable, count: int =
     """
     problem = unfit_widths({key: value.shape[1] for key, value in vectors.items()}, token_table.widths)
     if problem:
-        raise InputError(f"The embedding {problem}")
+        raise InputError(message("library.unfit", "The embedding {problem}", problem=problem))
     skipped = {token_table.tokenizer.start, token_table.tokenizer.end}
     ids = [token for token in range(token_table.tokenizer.end) if token not in skipped]
-    looked = {key: _Search(value, count) for key, value in _by_width(vectors, token_table.widths).items()}
+    names = _names(vectors, token_table.widths)
+    searches = {encoder: _Search(vectors[name], count) for encoder, name in names.items()}
     for begin in range(0, len(ids), _SLICE):
         some = ids[begin : begin + _SLICE]
-        for key, rows in token_table.token_vectors(some).items():
-            looked[key].look(rows.float().cpu(), torch.tensor(some))
-    given = _names(vectors, token_table.widths)
-    return {given[key]: search.found(token_table) for key, search in looked.items()}
+        for encoder, rows in token_table.token_vectors(some).items():
+            searches[encoder].add(rows.float().cpu(), torch.tensor(some))
+    return {names[encoder]: search.result(token_table) for encoder, search in searches.items()}
 
 
 def _names(vectors: Mapping[str, Tensor], widths: Mapping[str, int]) -> dict[str, str]:
@@ -50,10 +51,6 @@ def _names(vectors: Mapping[str, Tensor], widths: Mapping[str, int]) -> dict[str
     if set(vectors) == set(widths):
         return {key: key for key in widths}
     return dict(zip(sorted(widths, key=widths.__getitem__), sorted(vectors, key=lambda key: vectors[key].shape[1])))
-
-
-def _by_width(vectors: Mapping[str, Tensor], widths: Mapping[str, int]) -> dict[str, Tensor]:
-    return {ours: vectors[theirs] for ours, theirs in _names(vectors, widths).items()}
 
 
 class _Search:
@@ -66,15 +63,15 @@ class _Search:
         self._ids = torch.zeros(len(vectors), 0, dtype=torch.long)
         self._norms: list[Tensor] = []
 
-    def look(self, rows: Tensor, ids: Tensor) -> None:
+    def add(self, rows: Tensor, ids: Tensor) -> None:
         norms = rows.norm(dim=1)
         self._norms.append(norms)
         cosines = torch.cat([self._cosines, self._directions @ (rows / norms.clamp(min=1e-12).unsqueeze(1)).T], 1)
-        every = torch.cat([self._ids, ids.expand(len(self._directions), -1)], 1)
-        self._cosines, places = cosines.topk(min(self._count, cosines.shape[1]), dim=1)
-        self._ids = every.gather(1, places)
+        candidates = torch.cat([self._ids, ids.expand(len(self._directions), -1)], 1)
+        self._cosines, best = cosines.topk(min(self._count, cosines.shape[1]), dim=1)
+        self._ids = candidates.gather(1, best)
 
-    def found(self, token_table: TokenTable) -> NearestTokens:
+    def result(self, token_table: TokenTable) -> NearestTokens:
         norms = torch.cat(self._norms)
         tokens = [
             tuple(zip(map(_readable, token_table.tokenizer.spellings(ids.tolist())), map(float, cosines)))

@@ -13,6 +13,7 @@ from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.preflight.initial_vectors import InitialVectors
 from tinv_ext.core.preflight.prepare import PreparedRun, prepare
 from tinv_ext.core.settings import SETTINGS, TrainConfig
+from tinv_ext.core.suffixes import TENSOR_SUFFIXES
 from tinv_ext.core.training.state import State, load_state
 from tinv_ext.hosts.base import Host
 from tinv_ext.run import run_folder
@@ -45,7 +46,7 @@ def check(config: TrainConfig, host: Host) -> PreparedRun:
     problems = _sampling_problems(config, host)
     folder = host.embeddings_folder
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    files = [name for name in there if name.lower().endswith(run_folder.PLAIN_SUFFIXES)]
+    files = [name for name in there if name.lower().endswith(TENSOR_SUFFIXES)]
     try:
         prepared = prepare(config, host.token_table, host.known_words(), files=files)
     except InputError as error:

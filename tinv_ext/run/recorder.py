@@ -16,10 +16,12 @@ from tinv_ext.core.atomic import atomic_copy, make_folder
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, HostError, NotNowError, TinvError
 from tinv_ext.core.formats import write_embedding
-from tinv_ext.core.formats.png import carries_embedding, save_png_with_embedding
+from tinv_ext.core.formats.image_read import carries_embedding
+from tinv_ext.core.formats.image_write import save_png_with_embedding
 from tinv_ext.core.generation import infotext, preview_requests
 from tinv_ext.core.model import Model
 from tinv_ext.core.preflight.prepare import PreparedRun
+from tinv_ext.core.suffixes import EMBEDDING_SUFFIXES, TENSOR_SUFFIXES
 from tinv_ext.core.training.evaluation import EvalSet, evaluate
 from tinv_ext.core.training.fallbacks import Fallbacks, free_memory, is_out_of_memory, retry_after_freeing
 from tinv_ext.core.training.state import State, save_state
@@ -311,9 +313,9 @@ class Recorder:
         others = []
         there = sorted(file.parent.iterdir()) if file.parent.is_dir() else []
         for old in there:
-            if old.stem.lower() != file.stem.lower() or old.suffix.lower() not in run_folder.EMBEDDING_SUFFIXES:
+            if old.stem.lower() != file.stem.lower() or old.suffix.lower() not in EMBEDDING_SUFFIXES:
                 continue
-            if old.suffix.lower() not in run_folder.PLAIN_SUFFIXES and not carries_embedding(old):
+            if old.suffix.lower() not in TENSOR_SUFFIXES and not carries_embedding(old):
                 continue  # a picture of the person's own, such as the card's
             self._keep_aside(old)
             if old != file and not (file.exists() and old.samefile(file)):  # other capitals, one file

@@ -22,11 +22,10 @@ from tinv_ext.core.atomic import atomic_write, make_folder
 from tinv_ext.core.errors import FormatError, HostError, InputError
 from tinv_ext.core.paths import path_given, path_problems
 from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.suffixes import may_be_embedding
 
 log = logging.getLogger(__name__)
 COLUMNS = ("step", "epoch", "loss", "learn_rate", "gradient_norm", "vector_norm", "distance", "evaluation")
-PLAIN_SUFFIXES = (".pt", ".bin", ".safetensors")
-EMBEDDING_SUFFIXES = (*PLAIN_SUFFIXES, ".png", ".webp", ".jxl", ".avif")
 STATUSES = ("queued", "preparing", "training", "paused", "stopping", "finished", "stopped", "failed")
 _COPY = re.compile(r" \(\d+\)$")  # of a backup's name
 OVER = ("finished", "stopped", "failed")
@@ -110,7 +109,7 @@ class RunFolder:
         found = [
             (path, f"{_COPY.sub('', path.stem)}{path.suffix}")
             for path in (self.path / "replaced").glob("[!.]*")
-            if path.suffix.lower() in EMBEDDING_SUFFIXES and not path.stem.lower().endswith(".preview")
+            if may_be_embedding(path)
         ]
         return sorted(found, key=lambda one: (one[1], len(one[0].name), one[0].name))
 

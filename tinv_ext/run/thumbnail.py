@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tinv_ext.core.formats.pictures import IMAGE_ERRORS
+from tinv_ext.core.formats.image_read import IMAGE_ERRORS
 from tinv_ext.run.run_folder import write_picture
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")

@@ -183,7 +183,7 @@ async def _aside(work: Callable[[], JSONResponse]) -> JSONResponse:
 
 
 def _refused(error: TinvError, code: int = 422) -> HTTPException:
-    return HTTPException(code, {"problems": list(getattr(error, "problems", [str(error)]))})
+    return HTTPException(code, {"problems": list(error.problems)})
 
 
 def _guard(credentials: Mapping[str, str]) -> Callable[[Request], None]:

@@ -156,7 +156,7 @@ class _Controls:
 
         def restore(chosen: str, gone: str | None) -> Answer:
             def act() -> tuple[str, str]:
-                path = shelf.restore((gone or "").rpartition(" ")[2])
+                path = shelf.undelete((gone or "").rpartition(" ")[2])
                 return page.key(path), f"{path.name} is back."
 
             return page.done(chosen, act)

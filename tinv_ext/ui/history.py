@@ -52,7 +52,7 @@ def place(jobs: JobQueue, output: gr.components.Component, confine: PathCheck) -
         try:
             one = jobs.resume(folder, chosen.split(" · ")[0], named, confine(request))
         except TinvError as error:
-            return html.problems(getattr(error, "problems", [str(error)]))
+            return html.problems(error.problems)
         return html.queued(one.config.name)
 
     look.click(on_look, inputs=[output], outputs=[run, answer])

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from tinv_ext.library.inspect import rows, spread, words
-from tinv_ext.library.library import Item
+from tinv_ext.library.folder import LibraryItem
+from tinv_ext.library.inspect import lengths, nearest_tokens, rows
 
 
-def listed(items: Sequence[Item]) -> str:
+def listed(items: Sequence[LibraryItem]) -> str:
     """A table of the folder."""
     if not items:
         return '<div class="tinv-said">There are no embeddings yet.</div>'
@@ -18,7 +18,7 @@ def listed(items: Sequence[Item]) -> str:
     return f'<div class="tinv-table"><table>{head}{"".join(map(_row, items))}</table></div>'
 
 
-def _row(item: Item) -> str:
+def _row(item: LibraryItem) -> str:
     if item.problem:
         return f'<tr class="tinv-out"><td>{escape(item.key)}</td><td colspan="3">{escape(item.problem)}</td></tr>'
     step = "" if item.step is None else item.step
@@ -40,9 +40,9 @@ def _vectors(one: Mapping[str, Any]) -> str:
     for key, norms in one["norms"].items():
         near = one.get("nearest", {}).get(key, [[]] * len(norms))
         lines = "".join(
-            f"<tr><td>{index + 1}</td><td>{norm:.3f}</td><td>{escape(words(row))}</td></tr>"
+            f"<tr><td>{index + 1}</td><td>{norm:.3f}</td><td>{escape(nearest_tokens(row))}</td></tr>"
             for index, (norm, row) in enumerate(zip(norms, near))
         )
-        head = f"<tr><th>{escape(key)}</th><th>length{escape(spread(one, key))}</th><th>nearest words</th></tr>"
+        head = f"<tr><th>{escape(key)}</th><th>{escape(lengths(one, key))}</th><th>nearest words</th></tr>"
         parts.append(f'<div class="tinv-table"><table>{head}{lines}</table></div>')
     return "".join(parts)

@@ -44,4 +44,4 @@ def place(templates: Templates, chosen: gr.components.Component) -> None:
 
 
 def _told(error: TinvError) -> str:
-    return html.problems(getattr(error, "problems", [str(error)]))
+    return html.problems(error.problems)

@@ -112,7 +112,7 @@ def _told(act: Callable[[], str]) -> str:
     try:
         return act()
     except TinvError as error:
-        return html.problems(getattr(error, "problems", [str(error)]))
+        return html.problems(error.problems)
 
 
 def _wish(jobs: JobQueue, what: str) -> Callable[[], str]:

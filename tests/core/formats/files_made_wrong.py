@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image, PngImagePlugin
 
-from tinv_ext.core.formats.pixels import with_payload
+from tinv_ext.core.formats.image_pixels import embed_payload
 
 PARTS = (b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", b"M\xe9\x03", b"}U\x0dlittle_endian\x88s")
 HEAD = b"".join(b"\x80\x02" + part + b"." for part in PARTS)
@@ -235,7 +235,7 @@ def _huge_picture() -> bytes:
 def _pixel_bomb() -> bytes:
     """A picture whose margins inflate beyond what is read, to twenty megabytes."""
     image = Image.new("RGB", (64, 256), (200, 100, 50))
-    return picture(None, with_payload(image, b"0" * 20_000_000, np.ones(4, np.uint8)))
+    return picture(None, embed_payload(image, b"0" * 20_000_000, np.ones(4, np.uint8)))
 
 
 MADE: dict[str, Callable[[], bytes]] = {

@@ -20,7 +20,7 @@ from tests.core.formats.files_made_wrong import TENSOR, coded, legacy, picture, 
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError
 from tinv_ext.core.formats import FOLDER, FORMATS, read_all, read_embedding, write_embedding
-from tinv_ext.core.formats.png import image_with_embedding, save_png_with_embedding
+from tinv_ext.core.formats.image_write import image_with_embedding, save_png_with_embedding
 
 
 def _good(chosen: str, folder: Path) -> bytes:

@@ -17,7 +17,7 @@ from PIL import Image
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import FORMATS, suffix_of, write_embedding
-from tinv_ext.core.formats.png import image_with_embedding
+from tinv_ext.core.formats.image_write import image_with_embedding
 from tinv_ext.hosts.a1111.host import A1111Host
 
 OF_TWO_ENCODERS = ("safetensors", "png")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from tinv_ext.core.formats.layouts import Contents, Found
-from tinv_ext.core.formats.reading import read_all, read_contents, read_embedding
+from tinv_ext.core.formats.layouts import FileContents, StoredEmbedding
+from tinv_ext.core.formats.reading import problem_of, read_all, read_contents, read_embedding
 from tinv_ext.core.formats.writing import DEFAULTS, FOLDER, FORMATS, suffix_of, usual_format, write_embedding
 
 __all__ = [
     "DEFAULTS",
     "FOLDER",
     "FORMATS",
-    "Contents",
-    "Found",
+    "FileContents",
+    "StoredEmbedding",
+    "problem_of",
     "read_all",
     "read_contents",
     "read_embedding",

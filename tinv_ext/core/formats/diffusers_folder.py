@@ -7,6 +7,7 @@ and the sd-concepts-library).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,30 +15,49 @@ from pathlib import Path
 from tinv_ext.core.atomic import atomic_write
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError
-from tinv_ext.core.formats.layouts import Contents
+from tinv_ext.core.families import SDXL
+from tinv_ext.core.formats.layouts import FileContents
 from tinv_ext.core.formats.metadata import metadata_of
 from tinv_ext.core.formats.safetensors_file import safetensors_bytes
+from tinv_ext.core.messages import message
 
 STEMS = ("learned_embeds", "learned_embeds_2")
 SUFFIXES = (".safetensors", ".bin")
+_GENERIC_STEM = re.compile(r"learned_embeds(_2)?(-steps-\d+)?")
 
 
-def folder_contents(folder: Path, read: Callable[[Path], Contents]) -> Contents:
+def is_generic_stem(stem: str) -> bool:
+    """Whether diffusers' scripts name their files so: the word is then the key inside."""
+    return _GENERIC_STEM.fullmatch(stem) is not None
+
+
+def read_folder(folder: Path, read: Callable[[Path], FileContents]) -> FileContents:
     """The embedding in such a folder, its files read by `read`; both encoders together for SDXL. Raises FormatError."""
-    parts = [_part(folder, stem, read) for stem in STEMS]
-    first, second = parts
+    first, second = (_read_stem(folder, stem, read) for stem in STEMS)
     if first is None:
-        raise FormatError("The folder holds no learned_embeds.safetensors or .bin: give a file, or diffusers' folder.")
+        raise FormatError(
+            message(
+                "formats.folder_empty",
+                "The folder has no learned_embeds.safetensors or learned_embeds.bin. Give a file, or a folder saved by "
+                "diffusers.",
+            )
+        )
     if second is None:
         return first
     if len(first.embeddings) != 1 or len(second.embeddings) != 1:
-        raise FormatError("The folder holds several words for two encoders: give one file and the name of a word.")
-    vectors = {"clip_l": first.embeddings[0].vectors, "clip_g": second.embeddings[0].vectors}
-    both = {key: next(iter(value.values())) for key, value in vectors.items()}
+        raise FormatError(
+            message(
+                "formats.folder_several",
+                "The folder has several embeddings for two text encoders. Give one of its files and choose an "
+                "embedding by name.",
+            )
+        )
+    tensors = [next(iter(contents.embeddings[0].vectors.values())) for contents in (first, second)]
+    both = {encoder: tensor for (encoder, _), tensor in zip(SDXL.encoders, tensors)}
     return replace(first, layout="diffusers (SDXL pair)", embeddings=(replace(first.embeddings[0], vectors=both),))
 
 
-def _part(folder: Path, stem: str, read: Callable[[Path], Contents]) -> Contents | None:
+def _read_stem(folder: Path, stem: str, read: Callable[[Path], FileContents]) -> FileContents | None:
     for suffix in SUFFIXES:
         path = folder / f"{stem}{suffix}"
         if path.is_file():

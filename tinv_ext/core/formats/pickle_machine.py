@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinv_ext.core.errors import FormatError
+from tinv_ext.core.messages import message
 
 MAX_COPIED = 1 << 24
 PersistentLoad = Callable[[object], object]
@@ -15,10 +16,10 @@ PersistentLoad = Callable[[object], object]
 
 @dataclass
 class Machine:
-    """One pickle being read: the bytes, the place in them, the stack, and the stacks put aside at marks."""
+    """One pickle being read: the bytes, the position in them, the stack, and the stacks put aside at marks."""
 
     data: memoryview
-    place: int
+    position: int
     persistent_load: PersistentLoad
     stack: list[Any] = field(default_factory=list)
     marks: list[list[Any]] = field(default_factory=list)
@@ -27,12 +28,16 @@ class Machine:
 
     def take(self, count: int) -> memoryview:
         """The next `count` bytes."""
-        if count < 0 or count > len(self.data) - self.place:
+        if count < 0 or count > len(self.data) - self.position:
             raise FormatError(
-                f"A pickle ends in the middle of a value at byte {self.place}: the file is cut off or damaged."
+                message(
+                    "formats.pickle_ends",
+                    "The pickle ends in the middle of a value at byte {position}. The file is truncated or damaged.",
+                    position=self.position,
+                )
             )
-        self.place += count
-        return self.data[self.place - count : self.place]
+        self.position += count
+        return self.data[self.position - count : self.position]
 
     def number(self, layout: str) -> int:
         """The next integer, in one of `struct`'s layouts."""
@@ -44,14 +49,20 @@ class Machine:
 
     def line(self) -> str:
         """The next line of a name; names are short."""
-        window = bytes(self.data[self.place : self.place + 256])
+        window = bytes(self.data[self.position : self.position + 256])
         end = window.find(b"\n")
         if end < 0:
-            raise FormatError(f"A pickle holds a name without an end at byte {self.place}: the file is damaged.")
-        self.place += end + 1
+            raise FormatError(
+                message(
+                    "formats.pickle_endless_name",
+                    "The pickle has a name without an end at byte {position}. The file is damaged.",
+                    position=self.position,
+                )
+            )
+        self.position += end + 1
         return str(window[:end], "utf-8")
 
-    def to_mark(self) -> list[Any]:
+    def pop_mark(self) -> list[Any]:
         """All values since the last mark."""
         values, self.stack = self.stack, self.marks.pop()
         return values
@@ -61,4 +72,9 @@ class Machine:
         for value in values if isinstance(values, tuple) else (values,):
             self.copied += len(value) if isinstance(value, (str, bytes, list, tuple, dict)) else 1
         if self.copied > MAX_COPIED:
-            raise FormatError("A pickle copies the same values over and over: it is malicious. Nothing of it was run.")
+            raise FormatError(
+                message(
+                    "formats.pickle_copies",
+                    "The pickle copies the same values over and over. It is malicious; nothing in it was run.",
+                )
+            )

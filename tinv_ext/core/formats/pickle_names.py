@@ -16,6 +16,7 @@ from torch import Tensor
 from tinv_ext.core.errors import FormatError
 from tinv_ext.core.formats.pickle_numpy import NumpyArray, NumpyType, numpy_scalar, numpy_type
 from tinv_ext.core.formats.tensors import MAX_DIMENSIONS, StoredTensor, size_of, tensor_of_bytes
+from tinv_ext.core.messages import message
 
 Call = Callable[[tuple[Any, ...]], Any]
 
@@ -53,21 +54,28 @@ class Storage:
 
 def symbol(module: str, name: str) -> Symbol:
     """The table's entry, or a FormatError that tells which name the file wanted."""
-    found = NAMES.get((module, name))
-    if found is None:
+    known = NAMES.get((module, name))
+    if known is None:
         raise FormatError(
-            f"The file asks for '{module[:80]}.{name[:80]}', which no embedding needs. Nothing of it was run. "
-            "It may be malicious or "
-            "something other than an embedding: do not load it elsewhere."
+            message(
+                "formats.pickle_name",
+                "The file asks for {name}, which no embedding needs. It may be malicious or not an embedding at all; "
+                "nothing in it was run. Do not load it elsewhere.",
+                name=f"{module[:80]}.{name[:80]}",
+            )
         )
-    return found
+    return known
 
 
 def call(function: object, arguments: object) -> Any:
     """What `function(*arguments)` stands for; FormatError or TypeError when it is nothing we know."""
     if not isinstance(function, Symbol) or function.call is None or not isinstance(arguments, tuple):
         raise FormatError(
-            "A pickle calls something that cannot be called: the file is damaged or malicious. Nothing of it was run."
+            message(
+                "formats.pickle_call",
+                "The pickle calls something that cannot be called. The file is damaged or malicious; nothing in it "
+                "was run.",
+            )
         )
     return function.call(arguments)
 
@@ -121,10 +129,19 @@ def _tensor(arguments: tuple[Any, ...]) -> StoredTensor:
         raise TypeError
     numbers = (offset, *shape, *strides)
     if len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS or not all(_is_count(number) for number in numbers):
-        raise FormatError("A tensor in the file has an impossible shape: the file is damaged.")
+        raise FormatError(
+            message("formats.impossible_shape", "A tensor in the file has an impossible shape. The file is damaged.")
+        )
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides))
     if 0 not in shape and last >= storage.count:
-        raise FormatError(f"A tensor of shape {shape} reaches beyond its {storage.count} numbers: the file is damaged.")
+        raise FormatError(
+            message(
+                "formats.beyond_storage",
+                "A tensor of shape {shape} reaches beyond its {count:number|numbers}. The file is damaged.",
+                shape=str(shape),
+                count=storage.count,
+            )
+        )
     return StoredTensor(shape, lambda: _strided(storage, offset, shape, strides))
 
 
@@ -148,14 +165,27 @@ def persistent_value(saved: object, read: Callable[[str, int], bytes | memoryvie
     if isinstance(saved, tuple) and len(saved) == 4 and saved[0] == "module" and isinstance(saved[1], Symbol):
         return saved[1]
     if not isinstance(saved, tuple) or len(saved) not in (5, 6) or saved[0] != "storage":
-        raise FormatError("A pickle refers to something other than a tensor's storage: the file is damaged.")
-    _, kind, key, _, count = saved[:5]
-    if not isinstance(kind, Symbol) or kind.dtype is None or not isinstance(key, str) or not _is_count(count):
-        raise FormatError("A tensor's storage is described wrongly: the file is damaged.")
+        raise FormatError(
+            message(
+                "formats.no_storage",
+                "The pickle refers to something other than a tensor's storage. The file is damaged.",
+            )
+        )
+    _, storage_type, key, _, count = saved[:5]
+    known = isinstance(storage_type, Symbol) and storage_type.dtype is not None
+    if not known or not isinstance(key, str) or not _is_count(count):
+        raise FormatError(
+            message("formats.bad_storage", "The storage of a tensor is described wrongly. The file is damaged.")
+        )
     if len(saved) == 6 and saved[5] is not None:
-        raise FormatError("The file was written by a torch older than 0.4: load and save it again with a newer one.")
-    size = count * size_of(kind.dtype)
-    return Storage(kind.dtype, count, lambda: read(key, size))
+        raise FormatError(
+            message(
+                "formats.old_torch",
+                "The file was saved by torch before 0.4. Load it there and save it with a newer version.",
+            )
+        )
+    size = count * size_of(storage_type.dtype)
+    return Storage(storage_type.dtype, count, lambda: read(key, size))
 
 
 def _known() -> dict[tuple[str, str], Symbol]:

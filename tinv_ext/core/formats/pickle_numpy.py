@@ -11,6 +11,7 @@ import torch
 
 from tinv_ext.core.errors import FormatError
 from tinv_ext.core.formats.tensors import StoredTensor, tensor_of_bytes
+from tinv_ext.core.messages import message
 
 TYPES = {
     "f4": torch.float32,
@@ -32,7 +33,12 @@ class NumpyType:
     def checked(self, state: object) -> NumpyType:
         """Itself, if the state that a pickle gives it (version, byte order, …) says little-endian."""
         if not isinstance(state, tuple) or len(state) < 2 or state[1] not in ("<", "|", "="):
-            raise FormatError("The file holds numbers of numpy in an order of bytes that is not read: save it again.")
+            raise FormatError(
+                message(
+                    "formats.numpy_byte_order",
+                    "The file has numpy numbers in a byte order that cannot be read. Save it again on another machine.",
+                )
+            )
         return self
 
 
@@ -44,27 +50,34 @@ class NumpyArray:
         """The array of the state (version, shape, dtype, whether in Fortran's order, bytes)."""
         if not isinstance(state, tuple) or len(state) != 5:
             raise TypeError
-        _, shape, kind, by_columns, data = state
+        _, shape, dtype, by_columns, data = state
         counts = isinstance(shape, tuple) and all(type(size) is int and 0 <= size < 1 << 40 for size in shape)
-        if not (counts and isinstance(kind, NumpyType) and isinstance(data, bytes) and not by_columns):
-            raise FormatError("The file holds an array of numpy that is not read: it is damaged or no embedding.")
-        return StoredTensor(shape, lambda: tensor_of_bytes(data, TYPES[kind.code], shape))
+        if not (counts and isinstance(dtype, NumpyType) and isinstance(data, bytes) and not by_columns):
+            raise FormatError(
+                message(
+                    "formats.numpy_array",
+                    "The file has a numpy array that cannot be read. It is damaged or not an embedding.",
+                )
+            )
+        return StoredTensor(shape, lambda: tensor_of_bytes(data, TYPES[dtype.code], shape))
 
 
 def numpy_type(arguments: tuple[Any, ...]) -> NumpyType:
     """numpy.dtype(code, align, copy)."""
     code = arguments[0] if arguments else None
     if not isinstance(code, str) or code not in TYPES:
-        raise FormatError("The file holds numbers of a type of numpy that no embedding needs: it is damaged.")
+        raise FormatError(
+            message("formats.numpy_dtype", "The file has a numpy dtype that no embedding needs. It is damaged.")
+        )
     return NumpyType(code)
 
 
 def numpy_scalar(arguments: tuple[Any, ...]) -> int | float | bool:
     """numpy.core.multiarray.scalar(dtype, bytes) as a plain number."""
-    kind, data = arguments
-    if not isinstance(kind, NumpyType) or not isinstance(data, bytes):
+    dtype, data = arguments
+    if not isinstance(dtype, NumpyType) or not isinstance(data, bytes):
         raise TypeError
-    numbers = np.frombuffer(data, np.dtype(kind.code).newbyteorder("<"))
+    numbers = np.frombuffer(data, np.dtype(dtype.code).newbyteorder("<"))
     if len(numbers) != 1:
         raise ValueError
     number: int | float | bool = numbers[0].item()

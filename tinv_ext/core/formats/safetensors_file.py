@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from tinv_ext.core.errors import FormatError
-from tinv_ext.core.formats.json_tables import table_of
+from tinv_ext.core.formats.bounded_json import parse_json_object
 from tinv_ext.core.formats.tensors import MAX_DIMENSIONS, StoredTensor, size_of, tensor_of_bytes
+from tinv_ext.core.messages import message
 
 MAX_HEADER_BYTES = 1 << 23
-SMALL = 1 << 23  # bytes of a file that is read at once: embeddings are smaller, bundles and checkpoints larger
+READ_AT_ONCE = 1 << 23  # bytes of a file: embeddings are smaller, bundles and checkpoints larger
 DTYPES = {
     "F32": torch.float32,
     "F16": torch.float16,
@@ -47,63 +48,104 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
     program may replace it meanwhile.
     """
     with open(path, "rb") as file:
-        mark = _mark(file)
+        identity = _identity(file)
         size = file.seek(0, 2)
         file.seek(0)
         length = int.from_bytes(file.read(8), "little")
         if length > min(size - 8, MAX_HEADER_BYTES):
             raise FormatError(
-                f"The safetensors header claims {length} bytes: too large, the file is cut off or damaged."
+                message(
+                    "formats.header_too_large",
+                    "The safetensors header claims {count} bytes, too many. The file is truncated or damaged.",
+                    count=length,
+                )
             )
-        header = table_of(file.read(length), "The safetensors header")
-        rest = file.read() if size <= SMALL else None
+        header = parse_json_object(file.read(length), message("formats.json_header", "The safetensors header"))
+        rest = file.read() if size <= READ_AT_ONCE else None
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise FormatError("The metadata of the safetensors file are not texts: the file is damaged.")
+        raise FormatError(
+            message(
+                "formats.metadata_no_text", "The metadata of the safetensors file is not text. The file is damaged."
+            )
+        )
     start = 8 + length
 
-    def piece(place: int, count: int) -> bytes:
+    def piece(offset: int, count: int) -> bytes:
         if rest is not None:
-            return rest[place : place + count]
+            return rest[offset : offset + count]
         with open(path, "rb") as file:
-            if _mark(file) != mark:
-                raise FormatError("Another program has replaced the file while it was read: read it again.")
-            file.seek(start + place)
+            if _identity(file) != identity:
+                raise FormatError(
+                    message(
+                        "formats.replaced_meanwhile",
+                        "Another program replaced the file while it was being read. Read it again.",
+                    )
+                )
+            file.seek(start + offset)
             return file.read(count)
 
     return {key: _stored(key, entry, size - start, piece) for key, entry in header.items()}, metadata
 
 
-def _mark(file: BinaryIO) -> tuple[int, int, int]:
+def _identity(file: BinaryIO) -> tuple[int, int, int]:
     """What tells a file from one that has taken its place."""
     about = os.fstat(file.fileno())
     return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def _stored(key: str, entry: object, room: int, piece: Callable[[int, int], bytes]) -> StoredTensor:
-    """One tensor of the header, its place checked against the `room` behind that; `piece` gives bytes from there."""
+    """One tensor of the header, its offsets checked against the `room` behind that; `piece` gives bytes from there."""
     fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
-    shape, offsets, kind = fields.get("shape"), fields.get("data_offsets"), fields.get("dtype")
+    shape, offsets, dtype = fields.get("shape"), fields.get("data_offsets"), fields.get("dtype")
     if not (
-        _are_counts(shape, MAX_DIMENSIONS) and _are_counts(offsets, 2) and len(offsets) == 2 and isinstance(kind, str)
+        _are_counts(shape, MAX_DIMENSIONS) and _are_counts(offsets, 2) and len(offsets) == 2 and isinstance(dtype, str)
     ):
-        raise FormatError(f"The safetensors header describes '{key[:80]}' wrongly: the file is damaged.")
+        raise FormatError(
+            message(
+                "formats.header_entry",
+                'The safetensors header describes "{key}" wrongly. The file is damaged.',
+                key=key[:80],
+            )
+        )
     begin, end = offsets
     if not begin <= end <= room:
-        raise FormatError(f"The tensor '{key[:80]}' lies beyond the end of the file: it is cut off, fetch it again.")
+        raise FormatError(
+            message(
+                "formats.tensor_beyond_end",
+                'The tensor "{key}" lies beyond the end of the file. The file is truncated; download it again.',
+                key=key[:80],
+            )
+        )
 
     def read() -> Tensor:
-        if kind not in DTYPES:
-            raise FormatError(
-                f"The tensor '{key[:80]}' is of the type {kind[:20]}: embeddings are F32, F16, BF16 or F64."
-            )
-        if end - begin != math.prod(shape) * size_of(DTYPES[kind]):
-            raise FormatError(
-                f"The tensor '{key[:80]}' of shape {tuple(shape)} has {end - begin} bytes: the file is damaged."
-            )
-        return tensor_of_bytes(piece(begin, end - begin), DTYPES[kind], tuple(shape))
+        _check_entry(key, shape, dtype, end - begin)  # before any byte of it is read
+        return tensor_of_bytes(piece(begin, end - begin), DTYPES[dtype], tuple(shape))
 
     return StoredTensor(tuple(shape), read)
+
+
+def _check_entry(key: str, shape: list[int], dtype: str, count: int) -> None:
+    """Raise FormatError where a tensor's type is unknown, or its shape is not that of `count` bytes."""
+    if dtype not in DTYPES:
+        raise FormatError(
+            message(
+                "formats.tensor_dtype",
+                'The tensor "{key}" has dtype {dtype}; embeddings are F32, F16, BF16 or F64.',
+                key=key[:80],
+                dtype=dtype[:20],
+            )
+        )
+    if count != math.prod(shape) * size_of(DTYPES[dtype]):
+        raise FormatError(
+            message(
+                "formats.entry_bytes",
+                'The tensor "{key}" of shape {shape} has {count} bytes, which does not match. The file is damaged.',
+                key=key[:80],
+                shape=str(tuple(shape)),
+                count=count,
+            )
+        )
 
 
 def _are_counts(values: object, limit: int) -> TypeGuard[list[int]]:

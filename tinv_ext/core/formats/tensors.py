@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from tinv_ext.core.errors import FormatError
+from tinv_ext.core.messages import message
 
 MAX_ELEMENTS = 1 << 22
-"""The largest tensor taken for an embedding: 16 MB as float32, far above 75 vectors of any encoder."""
+"""The largest tensor taken for an embedding: 16 MB as float32, far more than MAX_VECTORS of any encoder."""
 
 MAX_DIMENSIONS = 8
 
@@ -30,11 +31,16 @@ def size_of(dtype: torch.dtype) -> int:
     return torch.empty(0, dtype=dtype).element_size()
 
 
-def load_tensor(stored: StoredTensor, where: str) -> Tensor:
+def load_tensor(stored: StoredTensor, key: str) -> Tensor:
     """The numbers as float32 of `stored.shape`; FormatError when it is too large to be part of an embedding."""
     if len(stored.shape) > MAX_DIMENSIONS or math.prod(stored.shape) > MAX_ELEMENTS:
         raise FormatError(
-            f"The tensor '{where[:80]}' has the shape {stored.shape[:MAX_DIMENSIONS]}: too large for an embedding."
+            message(
+                "formats.tensor_too_large",
+                'The tensor "{key}" has shape {shape}, too large for an embedding.',
+                key=key[:80],
+                shape=str(stored.shape[:MAX_DIMENSIONS]),
+            )
         )
     return stored.read().to(torch.float32).contiguous()
 
@@ -44,7 +50,13 @@ def tensor_of_bytes(data: bytes | memoryview, dtype: torch.dtype, shape: tuple[i
     expected = math.prod(shape) * size_of(dtype)
     if len(data) != expected:
         raise FormatError(
-            f"A tensor of shape {shape} should have {expected} bytes but {len(data)} are there: the file is damaged."
+            message(
+                "formats.tensor_bytes",
+                "A tensor of shape {shape} should have {expected} bytes but has {actual}. The file is damaged.",
+                shape=str(shape),
+                expected=expected,
+                actual=len(data),
+            )
         )
     if not data:
         return torch.zeros(shape, dtype=dtype)

@@ -12,7 +12,8 @@ from typing import Any
 
 from tinv_ext.core.errors import FormatError
 from tinv_ext.core.formats.pickle_names import Storage, Symbol, persistent_value
-from tinv_ext.core.formats.pickles import load_pickle
+from tinv_ext.core.formats.pickle_read import load_pickle
+from tinv_ext.core.messages import Message, message
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_VERSION = 1001
@@ -33,6 +34,10 @@ ZIP_ERRORS = (
 )
 """What zipfile raises for damaged archives, some of it from deep inside (NotImplementedError is a RuntimeError)."""
 
+_BIG_ENDIAN = message(
+    "formats.big_endian", "The file was written on a big-endian machine. Save it again on a little-endian one."
+)
+
 
 def read_torch(data: bytes) -> Any:
     """The saved object: plain values and StoredTensors (see `load_pickle`). Raises FormatError.
@@ -40,35 +45,71 @@ def read_torch(data: bytes) -> Any:
     `data` is the whole file, at most MAX_FILE_BYTES.
     """
     if len(data) > MAX_FILE_BYTES:
-        raise FormatError(f"The file has {len(data)} bytes: too large for an embedding, it may be a checkpoint.")
+        raise FormatError(file_too_large(len(data)))
     return _read_zip(data) if data[:2] == b"PK" else _read_legacy(memoryview(data))
+
+
+def file_too_large(count: int) -> Message:
+    """Why a torch file of `count` bytes is not read."""
+    return message(
+        "formats.file_too_large",
+        "The file has {count} bytes, too many for an embedding. It may be a checkpoint.",
+        count=count,
+    )
 
 
 def _read_zip(data: bytes) -> Any:
     """torch's zip: `<folder>/data.pkl`, `<folder>/data/<key>` for each storage, and small records of no use to us."""
     if data.count(b"PK\x01\x02") > MAX_RECORDS:
-        raise FormatError(f"The zip has more than {MAX_RECORDS} records: it is not an embedding.")
+        raise FormatError(
+            message(
+                "formats.zip_too_many",
+                "The zip has more than {limit} records, too many for an embedding.",
+                limit=MAX_RECORDS,
+            )
+        )
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         records = {info.filename: info for info in archive.infolist()}
     except ZIP_ERRORS as error:
-        raise FormatError(f"The zip cannot be read ({error}): the file is cut off or damaged.") from error
+        raise FormatError(
+            message(
+                "formats.zip_unreadable",
+                "The zip cannot be read ({error}). The file is truncated or damaged.",
+                error=str(error),
+            )
+        ) from error
     if len(records) != len(archive.infolist()):
-        raise FormatError("The zip holds a record twice: it was not written by torch.save and may be malicious.")
+        raise FormatError(
+            message(
+                "formats.zip_record_twice",
+                "The zip has the same record twice. It was not written by torch.save and may be malicious.",
+            )
+        )
     pickles = [name for name in records if re.fullmatch(r"([^/]+/)?data\.pkl", name)]
     if len(pickles) != 1:
         raise FormatError(
-            "The zip holds no single data.pkl: it was not written by torch.save, so it is not an embedding."
+            message(
+                "formats.zip_no_pickle",
+                "The zip does not have exactly one data.pkl. It was not written by torch.save, so it is not an "
+                "embedding.",
+            )
         )
     folder = pickles[0][: -len("data.pkl")]
     if f"{folder}byteorder" in records and _record(archive, records, f"{folder}byteorder", 16) != b"little":
-        raise FormatError("The file was written on a big-endian machine: save it again on another.")
+        raise FormatError(_BIG_ENDIAN)
 
     def fetch(key: str, size: int) -> bytes:
         content = _record(archive, records, f"{folder}data/{key}", MAX_FILE_BYTES)
         if len(content) != size:
             raise FormatError(
-                f"The numbers '{key}' should have {size} bytes but {len(content)} are there: the file is damaged."
+                message(
+                    "formats.record_bytes",
+                    'The record "{key}" should have {expected} bytes but has {actual}. The file is damaged.',
+                    key=key[:80],
+                    expected=size,
+                    actual=len(content),
+                )
             )
         return content
 
@@ -79,31 +120,48 @@ def _read_zip(data: bytes) -> Any:
 def _record(archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo], name: str, limit: int) -> bytes:
     """One record, checked by its CRC; never more than `limit` bytes are unpacked, whatever its header says."""
     if name not in records:
-        raise FormatError(f"The zip lacks the record '{name[:80]}': the file is damaged.")
+        raise FormatError(
+            message("formats.zip_lacks", 'The zip lacks the record "{name}". The file is damaged.', name=name[:80])
+        )
     if records[name].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise FormatError(f"The record '{name[:80]}' of the zip is packed in a way that torch never uses.")
+        raise FormatError(
+            message(
+                "formats.zip_compression",
+                'The record "{name}" in the zip is compressed in a way that torch never uses.',
+                name=name[:80],
+            )
+        )
     try:
         with archive.open(records[name]) as file:
             content = file.read(limit + 1)
     except ZIP_ERRORS as error:
         raise FormatError(
-            f"The record '{name[:80]}' of the zip cannot be read ({error}): the file is damaged."
+            message(
+                "formats.zip_record_unreadable",
+                'The record "{name}" in the zip cannot be read ({error}). The file is damaged.',
+                name=name[:80],
+                error=str(error),
+            )
         ) from error
     if len(content) > limit:
-        raise FormatError(f"The record '{name[:80]}' of the zip is too large for an embedding.")
+        raise FormatError(
+            message(
+                "formats.zip_record_too_large",
+                'The record "{name}" in the zip is too large for an embedding.',
+                name=name[:80],
+            )
+        )
     return content
 
 
 def _read_legacy(data: memoryview) -> Any:
     """torch's old container: five pickles (magic, version, machine, object, keys), then count and numbers by key."""
-    found: dict[str, memoryview] = {}
+    numbers: dict[str, memoryview] = {}
 
     def fetch(key: str, size: int) -> memoryview:
-        if key not in found or len(found[key]) != size:
-            raise FormatError(
-                f"The numbers '{key[:40]}' are missing or have a wrong size: the file is cut off or damaged."
-            )
-        return found[key]
+        if key not in numbers or len(numbers[key]) != size:
+            raise FormatError(_truncated(key))
+        return numbers[key]
 
     storages: dict[str, Storage] = {}
 
@@ -113,42 +171,61 @@ def _read_legacy(data: memoryview) -> Any:
             return storages.setdefault(saved[2], value)
         return value
 
-    place = _legacy_head(data)
-    value, place = load_pickle(data, place, persistent)
-    keys, place = load_pickle(data, place, persistent)
+    position = _legacy_head(data)
+    value, position = load_pickle(data, position, persistent)
+    keys, position = load_pickle(data, position, persistent)
     if not isinstance(keys, list) or not all(isinstance(key, str) and key in storages for key in keys):
-        raise FormatError("The list of tensors in the file is wrong: the file is damaged.")
-    found.update(_legacy_numbers(data, place, {key: storages[key] for key in keys}))
+        raise FormatError(
+            message("formats.legacy_keys", "The list of tensors in the file is wrong. The file is damaged.")
+        )
+    numbers.update(_legacy_numbers(data, position, {key: storages[key] for key in keys}))
     return value
 
 
 def _legacy_head(data: memoryview) -> int:
     """Check the first three pickles; return where the object's begins."""
-    magic, place = load_pickle(data, 0, _no_tensors)
+    magic, position = load_pickle(data, 0, _no_tensors)
     if magic != LEGACY_MAGIC:
-        raise FormatError("The file is a pickle, but not one of torch.save: it is not an embedding.")
-    version, place = load_pickle(data, place, _no_tensors)
-    machine, place = load_pickle(data, place, _no_tensors)
+        raise FormatError(
+            message(
+                "formats.legacy_magic",
+                "The file is a pickle that torch.save did not write, so it is not an embedding.",
+            )
+        )
+    version, position = load_pickle(data, position, _no_tensors)
+    machine, position = load_pickle(data, position, _no_tensors)
     if version != LEGACY_VERSION or not isinstance(machine, dict):
         raise FormatError(
-            f"The file has another version of torch's legacy format than {LEGACY_VERSION}: it is damaged."
+            message(
+                "formats.legacy_version",
+                "The file has a version of torch's legacy format other than {version}. It is damaged.",
+                version=LEGACY_VERSION,
+            )
         )
     if machine.get("little_endian") is not True:
-        raise FormatError("The file was written on a big-endian machine: save it again on another.")
-    return place
+        raise FormatError(_BIG_ENDIAN)
+    return position
 
 
-def _legacy_numbers(data: memoryview, place: int, storages: Mapping[str, Storage]) -> dict[str, memoryview]:
-    found = {}
+def _legacy_numbers(data: memoryview, position: int, storages: Mapping[str, Storage]) -> dict[str, memoryview]:
+    numbers = {}
     for key, storage in storages.items():
-        count = int.from_bytes(data[place : place + 8], "little")
-        end = place + 8 + storage.size
+        count = int.from_bytes(data[position : position + 8], "little")
+        end = position + 8 + storage.size
         if end > len(data) or count != storage.count:
-            raise FormatError(f"The numbers '{key[:40]}' are cut off or have a wrong size: the file is damaged.")
-        found[key] = data[place + 8 : end]
-        place = end
-    return found
+            raise FormatError(_truncated(key))
+        numbers[key] = data[position + 8 : end]
+        position = end
+    return numbers
+
+
+def _truncated(key: str) -> Message:
+    return message(
+        "formats.legacy_truncated",
+        'The numbers of the tensor "{key}" are missing or of the wrong size. The file is truncated or damaged.',
+        key=key[:40],
+    )
 
 
 def _no_tensors(saved: object) -> object:
-    raise FormatError("The head of the file refers to tensors: the file is damaged.")
+    raise FormatError(message("formats.legacy_head", "The head of the file refers to tensors. The file is damaged."))

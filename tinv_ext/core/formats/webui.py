@@ -8,6 +8,7 @@ from typing import Any
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats.layouts import FACTS_KEY
+from tinv_ext.core.messages import message
 
 PLACEHOLDER_TOKEN = 265
 """The token id that the WebUI writes into every file; it means nothing, but InvokeAI looks for the key."""
@@ -17,9 +18,13 @@ def webui_values(embedding: Embedding) -> dict[str, Any]:
     """The dictionary of a `.pt`, for SD1 and SD2; facts of the run go under one more key, which no loader minds."""
     if len(embedding.vectors) != 1:
         raise InputError(
-            f"The embedding '{embedding.name}' is for {len(embedding.vectors)} text encoders (SDXL): the WebUI "
-            "reads those from "
-            ".safetensors or .png only, choose one of them."
+            message(
+                "formats.webui_several_encoders",
+                'The embedding "{name}" is for {count} text encoders (SDXL), which the WebUI reads only from '
+                ".safetensors and .png. Choose one of these.",
+                name=embedding.name,
+                count=len(embedding.vectors),
+            )
         )
     values: dict[str, Any] = {
         "string_to_token": {"*": PLACEHOLDER_TOKEN},

@@ -13,12 +13,13 @@ from tinv_ext.core.atomic import atomic_write
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.formats.diffusers_folder import write_folder
+from tinv_ext.core.formats.image_write import write_png
 from tinv_ext.core.formats.metadata import metadata_of
-from tinv_ext.core.formats.png import write_png
 from tinv_ext.core.formats.reading import read_embedding
 from tinv_ext.core.formats.safetensors_file import safetensors_bytes
 from tinv_ext.core.formats.torch_write import torch_bytes
 from tinv_ext.core.formats.webui import webui_values
+from tinv_ext.core.messages import message
 
 Encode = Callable[[Embedding], bytes]
 
@@ -39,31 +40,41 @@ def write_embedding(
     chosen = format or DEFAULTS.get(path.suffix.lower())
     if chosen == FOLDER:
         write_folder(embedding, path)
-        _check(embedding, path, path)
+        _check_written(embedding, path, path)
         return
     if chosen not in FORMATS:
         raise InputError(
-            f"{path.name}: the format '{format or path.suffix}' is not one of {', '.join(FORMATS)}, {FOLDER}: "
-            "give one, "
-            "or a suffix of "
-            f"{', '.join(DEFAULTS)}."
+            message(
+                "formats.unknown_format",
+                '{file}: there is no format "{format}". Choose one of {formats:, }, or end the file name with one of '
+                "{suffixes:, }.",
+                file=path.name,
+                format=format or path.suffix,
+                formats=[*FORMATS, FOLDER],
+                suffixes=list(DEFAULTS),
+            )
         )
     data = FORMATS[chosen](embedding)
     with atomic_write(path) as file:
         file.write(data)
         file.flush()
-        _check(embedding, Path(file.name), path)
+        _check_written(embedding, Path(file.name), path)
         validate_file(Path(file.name))
 
 
-def _check(embedding: Embedding, written: Path, target: Path) -> None:
+def _check_written(embedding: Embedding, written: Path, target: Path) -> None:
     again = read_embedding(written)
     same = again.vectors.keys() == embedding.vectors.keys() and all(
         torch.equal(again.vectors[key], embedding.vectors[key]) for key in again.vectors
     )
     if not same:
         raise FormatError(
-            f"{target} did not hold what was written to it and was not kept: check the disk and its free space."
+            message(
+                "formats.written_wrong",
+                "{path} could not be read back as it was written, so it was not kept. Check the disk and its free "
+                "space.",
+                path=target,
+            )
         )
 
 
@@ -79,13 +90,13 @@ def _onetrainer(embedding: Embedding) -> bytes:
     return safetensors_bytes({"emp_params": _only_tensor(embedding, "onetrainer")}, metadata_of(embedding))
 
 
-def _pair(embedding: Embedding) -> bytes:
+def _by_encoder(embedding: Embedding) -> bytes:
     return safetensors_bytes(embedding.vectors, metadata_of(embedding))
 
 
 def _safetensors(embedding: Embedding) -> bytes:
     """The layout that every program takes: one tensor as `emb_params`, several by their encoder."""
-    return _kohya(embedding) if len(embedding.vectors) == 1 else _pair(embedding)
+    return _kohya(embedding) if len(embedding.vectors) == 1 else _by_encoder(embedding)
 
 
 def _diffusers(embedding: Embedding) -> bytes:
@@ -100,15 +111,20 @@ def _diffusers_bin(embedding: Embedding) -> bytes:
 def _only_tensor(embedding: Embedding, chosen: str) -> torch.Tensor:
     if len(embedding.vectors) != 1:
         raise InputError(
-            f"The embedding '{embedding.name}' is for {len(embedding.vectors)} text encoders (SDXL), the format "
-            f"'{chosen}' holds one: "
-            "choose 'safetensors' or 'png'."
+            message(
+                "formats.several_encoders",
+                'The embedding "{name}" is for {count} text encoders (SDXL), but the format {format} holds only one. '
+                "Choose safetensors or png.",
+                name=embedding.name,
+                count=len(embedding.vectors),
+                format=chosen,
+            )
         )
     return next(iter(embedding.vectors.values()))
 
 
 def _png(embedding: Embedding) -> bytes:
-    """A plain picture that carries the embedding, for conversions where there is no preview to put it into."""
+    """A plain image that carries the embedding, for conversions where there is no preview to put it into."""
     file = io.BytesIO()
     write_png(Image.new("RGB", (512, 512), (40, 44, 52)), embedding, file, {})
     return file.getvalue()
@@ -125,13 +141,13 @@ FORMATS: dict[str, Encode] = {
 }
 FOLDER = "diffusers-folder"
 DEFAULTS = {".pt": "a1111", ".safetensors": "safetensors", ".bin": "diffusers-bin", ".png": "png"}
-SUFFIXES = {"a1111": ".pt", "diffusers-bin": ".bin", "png": ".png", FOLDER: ""}
+_SUFFIXES = {"a1111": ".pt", "diffusers-bin": ".bin", "png": ".png", FOLDER: ""}
 """The suffix by which programs know a format, where it is not `.safetensors`."""
 
 
 def suffix_of(chosen: str) -> str:
     """The suffix that a file of this format must have for programs that go by it."""
-    return SUFFIXES.get(chosen, ".safetensors")
+    return _SUFFIXES.get(chosen, ".safetensors")
 
 
 def usual_format(embedding: Embedding) -> str:

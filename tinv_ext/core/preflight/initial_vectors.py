@@ -13,6 +13,7 @@ from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError, NumericError
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.model import TokenTable
+from tinv_ext.core.prompts.reader import MAX_VECTORS
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,10 @@ def from_text(text: str, count: int, token_table: TokenTable) -> InitialVectors:
     """
     ids = token_table.tokenizer.ids(text.strip()) if text.strip() else []
     count = count or len(ids) or 1
-    if count > 75:
-        raise InputError(f"The initialization text has {count} tokens; a word can have 75 vectors. Shorten the text.")
+    if count > MAX_VECTORS:
+        raise InputError(
+            f"The initialization text has {count} tokens; a word can have {MAX_VECTORS} vectors. Shorten the text."
+        )
     if not ids:
         return InitialVectors({encoder: torch.zeros(count, width) for encoder, width in token_table.widths.items()})
     ids = ids[:count]

@@ -15,6 +15,9 @@ from typing import Protocol
 from tinv_ext.core.prompts.emphasis import parse_emphasis
 
 CHUNK = 75
+MAX_VECTORS = CHUNK
+"""Of one word: its vectors stand in one chunk."""
+
 COMMA_BACKTRACK = 20
 
 

@@ -15,6 +15,7 @@ from tinv_ext.core.data.buckets import Size, bucket_sizes
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.names import name_problems
 from tinv_ext.core.paths import path_problems
+from tinv_ext.core.prompts.reader import MAX_VECTORS
 from tinv_ext.core.settings.checks import regex_problems, schedule_problems
 from tinv_ext.core.settings.setting import Setting, converted, kind_of, setting, value_problems
 
@@ -45,7 +46,7 @@ class TrainConfig:
         "Number of vectors per token",
         "How many token vectors the word stands for; 0 takes one for each token of the initialization text.",
         minimum=0,
-        maximum=75,
+        maximum=MAX_VECTORS,
     )
     weights: str = setting(
         "", "word", "Start from embedding", "An embedding file to go on from, with its step count.", check=path_problems

@@ -12,7 +12,7 @@ from typing import Any
 from modules import shared
 from torch import Tensor
 
-from tinv_ext.core.embedding import encoder_of_width
+from tinv_ext.core.families import encoder_of_width
 from tinv_ext.core.prompts.reader import Tokenizer
 from tinv_ext.hosts.a1111.model_type import class_name
 from tinv_ext.hosts.prompt_vectors import ClipTokenizer, ClipTokenTable, TextEncoder

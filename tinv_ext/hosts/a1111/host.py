@@ -15,6 +15,7 @@ from tinv_ext.core.errors import HostError, NotNowError
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.model import Model, Vectors, Words
 from tinv_ext.core.prompts.reader import Word
+from tinv_ext.core.suffixes import RUN_SUFFIXES
 from tinv_ext.hosts.a1111.devices import OnDemand
 from tinv_ext.hosts.a1111.encoders import token_table
 from tinv_ext.hosts.a1111.model import WebuiModel
@@ -27,7 +28,6 @@ from tinv_ext.hosts.webui.queue_lock import holding_queue, others_waiting
 from tinv_ext.hosts.webui.samplers import samplers, schedulers
 from tinv_ext.hosts.webui.txt2img import generate
 
-_SUFFIXES = (".pt", ".safetensors")  # what a run writes
 _SDXL_SIZE = 1024  # its config does not say
 _SD2_V_SIZE = 768  # all of SD2 that predict velocity; their config has the size of the others
 
@@ -172,7 +172,7 @@ class A1111Host:
             )
 
     def _written(self) -> dict[Path, int]:
-        files = (path for suffix in _SUFFIXES for path in self.embeddings_folder.glob(f"*{suffix}"))
+        files = (path for suffix in RUN_SUFFIXES for path in self.embeddings_folder.glob(f"*{suffix}"))
         return {path: path.stat().st_mtime_ns for path in files}
 
     def _model(self) -> Any:

@@ -22,6 +22,7 @@ from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.model import Model, Words
 from tinv_ext.core.preflight.initial_vectors import unfit
 from tinv_ext.core.prompts.reader import PromptReader, Word
+from tinv_ext.core.suffixes import TENSOR_SUFFIXES
 from tinv_ext.core.training.step import encode_prompts
 from tinv_ext.hosts.diffusers.model import PipelineModel
 from tinv_ext.hosts.diffusers.pipelines import (
@@ -36,7 +37,6 @@ from tinv_ext.hosts.diffusers.pipelines import (
 from tinv_ext.hosts.prompt_vectors import count
 
 log = logging.getLogger(__name__)
-_EMBEDDING_FILES = ("*.pt", "*.bin", "*.safetensors")
 
 
 class DiffusersHost:
@@ -87,7 +87,7 @@ class DiffusersHost:
     def refresh_embeddings(self) -> None:
         """Read the folder again; files that are no embedding or do not fit the model are logged and left out."""
         self._embeddings = {}
-        for path in sorted(file for pattern in _EMBEDDING_FILES for file in self.embeddings_folder.glob(pattern)):
+        for path in sorted(file for suffix in TENSOR_SUFFIXES for file in self.embeddings_folder.glob(f"*{suffix}")):
             try:
                 embedding = read_embedding(path)
             except (FormatError, OSError) as error:

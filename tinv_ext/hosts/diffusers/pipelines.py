@@ -22,8 +22,8 @@ from diffusers import (
 from PIL import Image
 from torch import Tensor
 
-from tinv_ext.core.embedding import encoder_of_width
 from tinv_ext.core.errors import HostError, InputError
+from tinv_ext.core.families import encoder_of_width
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.hosts.prompt_vectors import ClipTokenizer, ClipTokenTable, Condition, TextEncoder
 

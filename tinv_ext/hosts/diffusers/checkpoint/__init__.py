@@ -1,1 +1,1 @@
-"""Checkpoint files, with everything of a model in one: what they are, how large, and the pipeline they make."""
+"""Single-file checkpoints: which family they are, the configs of their parts, and the pipeline built of both."""

@@ -6,76 +6,119 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from tinv_ext.core import families
+from tinv_ext.core.families import FAMILIES, Family
+from tinv_ext.core.messages import Message, message
 from tinv_ext.hosts.vae import INPAINTING
 
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
-FIRST = UNET + "input_blocks.0.0.weight"  # (channels, input channels, 3, 3)
-# Beginnings of the text encoders' names; the first of these that a name has decides the family.
-TEXTS = {
-    "SDXL": ("conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."),
-    "SD2": ("cond_stage_model.model.",),
-    "SD1": ("cond_stage_model.transformer.",),
-}
+FIRST_CONV = UNET + "input_blocks.0.0.weight"  # (channels, input channels, 3, 3)
 
-_OTHERS = (
-    ("edm_mean", "is an SDXL with other noise (EDM)"),
-    ("edm_vpred.", "is an SDXL with other noise (EDM)"),
-    ("depth_model.", "is a depth checkpoint"),
-    ("embedder.model.", "is an unCLIP checkpoint"),
-    (UNET + "joint_blocks.", "is a Stable Diffusion 3 checkpoint"),
-    (UNET + "double_blocks.", "is a Flux checkpoint"),
-    ("double_blocks.", "is a Flux checkpoint"),
+# Beginnings of tensors' names. The first that one of the checkpoint's tensors has tells what it is.
+_UNSUPPORTED = (
+    ("edm_mean", families.SDXL_EDM),
+    ("edm_vpred.", families.SDXL_EDM),
+    ("depth_model.", families.DEPTH),
+    ("embedder.model.", families.UNCLIP),
+    (UNET + "joint_blocks.", families.SD3),
+    (UNET + "double_blocks.", families.FLUX),
+    ("double_blocks.", families.FLUX),
 )
-_PARTS = (
-    ("lora_", "is a LoRA, which changes a model but is none"),
-    ("control_model.", "is a ControlNet, which guides a model but is none"),
-    ("emb_params", "is an embedding, not a model"),
-    ("string_to_param", "is an embedding, not a model"),
-    ("down_blocks.", "is one part of a diffusers folder: give the folder that holds model_index.json"),
-    ("text_model.", "is a text encoder alone"),
-    ("first_stage_model.", "is a VAE alone"),
-    ("decoder.", "is a VAE alone"),
+_REFINER = "conditioner.embedders.0.model."
+_NO_MODEL = (
+    ("lora_", message("checkpoint.is_lora", "a LoRA, which changes a model but is not one itself")),
+    ("control_model.", message("checkpoint.is_controlnet", "a ControlNet, which guides a model but is not one itself")),
+    ("emb_params", message("checkpoint.is_embedding", "an embedding, not a model")),
+    ("string_to_param", message("checkpoint.is_embedding", "an embedding, not a model")),
+    (
+        "down_blocks.",
+        message("checkpoint.is_part", "one part of a diffusers model. Give the folder with model_index.json"),
+    ),
+    ("text_model.", message("checkpoint.is_text_encoder", "only a text encoder")),
+    (VAE, message("checkpoint.is_vae", "only a VAE")),
+    ("decoder.", message("checkpoint.is_vae", "only a VAE")),
 )
-_INPUTS = {INPAINTING: "is an SDXL inpainting checkpoint", 8: "is an InstructPix2Pix checkpoint"}
-_INPUTS |= {5: "is a depth checkpoint"}
-SUPPORTED = "Give a checkpoint of SD1, SD2 or SDXL (the base, not the refiner)."
+_INPUTS = {INPAINTING: families.SDXL_INPAINTING, 8: families.INSTRUCT_PIX2PIX, 5: families.DEPTH}
 
 
-def family_of(tensors: Mapping[str, Tensor]) -> str | None:
-    """ "SD1", "SD2" or "SDXL"; None if the text encoder is of none of them."""
-    if _has(tensors, "conditioner.embedders.1."):
-        return "SDXL"
-    return next((name for name in ("SD2", "SD1") if _has(tensors, TEXTS[name][0])), None)
+def family_of(tensors: Mapping[str, Tensor]) -> Family | None:
+    """The family whose text encoder the checkpoint has, the newest where there are several; None if it has none."""
+    return next(
+        (
+            family
+            for family in reversed(list(FAMILIES.values()))
+            if any(_has(tensors, prefix) for prefix in family.checkpoint_prefixes)
+        ),
+        None,
+    )
 
 
-def inputs_of(tensors: Mapping[str, Tensor]) -> int:
+def input_channels(tensors: Mapping[str, Tensor]) -> int:
     """How many channels the UNet takes."""
-    return int(tensors[FIRST].shape[1])
+    return int(tensors[FIRST_CONV].shape[1])
 
 
-def unsupported(tensors: Mapping[str, Tensor]) -> str | None:
-    """Return what the checkpoint is, as the end of a sentence that begins with its name; None if it can be trained."""
-    for initial, said in _OTHERS:
-        if _has(tensors, initial):
-            return f"{said}, which cannot be trained. {SUPPORTED}"
+def takes_inputs(family: Family, channels: int) -> bool:
+    """Whether a UNet of the family with so many input channels can be trained: a plain or an inpainting model."""
+    return channels == family.latent_channels or (channels == INPAINTING and family.inpainting)
+
+
+def why_unsupported(tensors: Mapping[str, Tensor], name: str) -> Message | None:
+    """Why the checkpoint called `name` cannot be trained; None if it can be."""
     family = family_of(tensors)
-    if family is None and _has(tensors, "conditioner.embedders.0.model."):
-        return f"is the refiner of SDXL, which cannot be trained. {SUPPORTED}"
-    if FIRST not in tensors:
-        said = next((said for initial, said in _PARTS if _has(tensors, initial)), "holds no Stable Diffusion")
-        return f"{said}. {SUPPORTED}"
-    inputs = inputs_of(tensors)
-    if inputs != 4 and not (inputs == INPAINTING and family != "SDXL"):
-        said = _INPUTS.get(inputs, f"has a UNet with {inputs} input channels")
-        return f"{said}, which cannot be trained. {SUPPORTED}"
-    texts = TEXTS[family or "SD1"]
-    absent = ["VAE"] if not _has(tensors, VAE) else []
-    absent += ["text encoder"] if not all(_has(tensors, text) for text in texts) else []
-    if absent:
-        return f"lacks the {' and the '.join(absent)}. Give a full checkpoint, with everything in one file."
+    unsupported = next((kind for start, kind in _UNSUPPORTED if _has(tensors, start)), None)
+    if unsupported is None and family is None and _has(tensors, _REFINER):
+        unsupported = families.REFINER
+    if unsupported is not None:
+        return cannot_be_trained(name, unsupported)
+    if FIRST_CONV not in tensors:
+        return _no_model(tensors, name)
+    channels = input_channels(tensors)
+    if not takes_inputs(family or families.SD1, channels):
+        other = message("checkpoint.other_inputs", "a model whose UNet has {count} input channels", count=channels)
+        return cannot_be_trained(name, _INPUTS.get(channels, other))
+    missing: list[str] = [] if _has(tensors, VAE) else ["VAE"]
+    if family is None or not all(_has(tensors, prefix) for prefix in family.checkpoint_prefixes):
+        missing.append(message("checkpoint.text_encoder", "text encoder"))
+    if missing:
+        return message(
+            "checkpoint.lacks_parts",
+            'The model "{model}" lacks these parts: {parts:, }. Give a full checkpoint, with everything in one file.',
+            model=name,
+            parts=missing,
+        )
     return None
 
 
-def _has(tensors: Mapping[str, Tensor], initial: str) -> bool:
-    return any(name.startswith(initial) for name in tensors)
+def _no_model(tensors: Mapping[str, Tensor], name: str) -> Message:
+    other = next((kind for start, kind in _NO_MODEL if _has(tensors, start)), None)
+    if other is None:
+        return message(
+            "checkpoint.no_stable_diffusion",
+            'The file "{model}" does not contain a Stable Diffusion model. {remedy}',
+            model=name,
+            remedy=families.supported(),
+        )
+    return message(
+        "checkpoint.no_model",
+        'The file "{model}" is {kind}. {remedy}',
+        model=name,
+        kind=other,
+        remedy=families.supported(),
+    )
+
+
+def cannot_be_trained(name: str, kind: Message) -> Message:
+    """The sentence for a model called `name` that is of another kind than those that can be trained."""
+    return message(
+        "checkpoint.cannot_be_trained",
+        'The model "{model}" is {kind}, which cannot be trained. {remedy}',
+        model=name,
+        kind=kind,
+        remedy=families.supported(),
+    )
+
+
+def _has(tensors: Mapping[str, Tensor], start: str) -> bool:
+    return any(name.startswith(start) for name in tensors)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import message
 
 _WHOLE = {
     "embeddings.token_embedding.weight": "token_embedding.weight",
@@ -23,27 +24,34 @@ _LAYER = {
 }
 
 
-def by_transformers_names(tensors: Mapping[str, Tensor], prefix: str, layers: int, what: str) -> dict[str, Tensor]:
+def to_transformers_names(tensors: Mapping[str, Tensor], prefix: str, layers: int, model: str) -> dict[str, Tensor]:
     """The first `layers` of the encoder whose names begin with `prefix`: SD2 never uses the last one.
 
     Queries, keys and values lie in one tensor there, and the projection is the other way round. Raises InputError where
     a weight is missing.
     """
     try:
-        found = {ours: tensors[prefix + theirs] for ours, theirs in _WHOLE.items()}
+        renamed = {ours: tensors[prefix + theirs] for ours, theirs in _WHOLE.items()}
         for index in range(layers):
-            found |= _layer(tensors, f"{prefix}transformer.resblocks.{index}.", f"encoder.layers.{index}.")
+            renamed |= _layer(tensors, f"{prefix}transformer.resblocks.{index}.", f"encoder.layers.{index}.")
     except KeyError as error:
-        raise InputError(f"{what[0].upper()}{what[1:]} lacks {error}. Bring the model anew.") from error
+        raise InputError(
+            message(
+                "checkpoint.open_clip_lacks",
+                'The text encoder of "{model}" lacks the weight {weight}. Download the model again.',
+                model=model,
+                weight=str(error),
+            )
+        ) from error
     if prefix + "text_projection" in tensors:
-        found["text_projection.weight"] = tensors[prefix + "text_projection"].T.contiguous()
-    return found
+        renamed["text_projection.weight"] = tensors[prefix + "text_projection"].T.contiguous()
+    return renamed
 
 
 def _layer(tensors: Mapping[str, Tensor], theirs: str, ours: str) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
-    for kind in ("weight", "bias"):
-        found |= {f"{ours}{name}.{kind}": tensors[f"{theirs}{other}.{kind}"] for name, other in _LAYER.items()}
-        parts = tensors[f"{theirs}attn.in_proj_{kind}"].chunk(3)
-        found |= {f"{ours}self_attn.{name}_proj.{kind}": part for name, part in zip("qkv", parts)}
-    return found
+    renamed: dict[str, Tensor] = {}
+    for end in ("weight", "bias"):
+        renamed |= {f"{ours}{name}.{end}": tensors[f"{theirs}{other}.{end}"] for name, other in _LAYER.items()}
+        parts = tensors[f"{theirs}attn.in_proj_{end}"].chunk(3)
+        renamed |= {f"{ours}self_attn.{name}_proj.{end}": part for name, part in zip("qkv", parts)}
+    return renamed

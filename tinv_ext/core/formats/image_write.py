@@ -1,4 +1,4 @@
-"""Embeddings inside pictures: in a PNG's text chunk `sd-ti-embedding` and, as a second copy, in the pixels.
+"""Embeddings inside images: in a PNG's text chunk `sd-ti-embedding` and, as a second copy, in the pixels.
 
 Both hold the same JSON (v1.10.1 `image_embedding.py`): a tensor is {"TORCHTENSOR": nested lists}. For SD1 and SD2 it
 is the dictionary of the `.pt`; for SDXL it is `clip_l` and `clip_g` and nothing else, because the WebUI takes every
@@ -19,20 +19,18 @@ from torch import Tensor
 
 from tinv_ext.core.atomic import atomic_write
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.errors import FormatError, InputError
+from tinv_ext.core.formats.image_pixels import embed_payload
+from tinv_ext.core.formats.image_read import CHUNK, TENSOR_KEY
 from tinv_ext.core.formats.layouts import FACTS_KEY
-from tinv_ext.core.formats.pictures import CHUNK, TENSOR_KEY, is_image, opened
-from tinv_ext.core.formats.pixels import payload_of, with_payload, without_payload
-from tinv_ext.core.formats.reading import read_embedding
 from tinv_ext.core.formats.webui import facts_text, webui_values
 
 
 def image_with_embedding(image: Image.Image, embedding: Embedding) -> Image.Image:
     """`image` as RGB with the embedding in the low bits of two margins; it grows wider, its height stays."""
-    payload = json.dumps(picture_values(embedding), default=_tensor_as_json).encode("ascii")
+    payload = json.dumps(image_values(embedding), default=_tensor_as_json).encode("ascii")
     first = next(iter(embedding.vectors.values()))[0, :1024].abs()
     edge = (first / first.max().clamp(min=1e-12) * 255).to(torch.uint8).numpy()
-    return with_payload(image, payload, edge)
+    return embed_payload(image, payload, edge)
 
 
 def save_png_with_embedding(
@@ -46,7 +44,7 @@ def save_png_with_embedding(
 def write_png(image: Image.Image, embedding: Embedding, file: BinaryIO, text: Mapping[str, str]) -> None:
     """As `save_png_with_embedding`, into an open file."""
     chunks = PngImagePlugin.PngInfo()
-    coded = json.dumps(picture_values(embedding), default=_tensor_as_json).encode("ascii")
+    coded = json.dumps(image_values(embedding), default=_tensor_as_json).encode("ascii")
     chunks.add_text(CHUNK, base64.b64encode(coded).decode("ascii"))
     if len(embedding.vectors) > 1:
         chunks.add_text(FACTS_KEY, facts_text(embedding))
@@ -55,43 +53,12 @@ def write_png(image: Image.Image, embedding: Embedding, file: BinaryIO, text: Ma
     image_with_embedding(image, embedding).save(file, format="PNG", pnginfo=chunks)
 
 
-def picture_values(embedding: Embedding) -> dict[str, Any]:
-    """What goes into the picture: the dictionary of the `.pt`, or the two tensors of SDXL alone."""
+def image_values(embedding: Embedding) -> dict[str, Any]:
+    """What goes into the image: the dictionary of the `.pt`, or the two tensors of SDXL alone."""
     return dict(embedding.vectors) if len(embedding.vectors) > 1 else webui_values(embedding)
 
 
 def _tensor_as_json(value: object) -> dict[str, Any]:
     if isinstance(value, Tensor):
         return {TENSOR_KEY: value.tolist()}
-    raise TypeError(f"a {type(value).__name__} has no place in a picture's text")
-
-
-def carries_embedding(path: Path) -> bool:
-    """Whether the picture `path` is an embedding's file, too, in its text or its pixels."""
-    try:
-        texts, picture = opened(path)
-        return CHUNK in texts or payload_of(picture) is not None
-    except FormatError:
-        return False
-
-
-def carried_picture(path: Path) -> tuple[Image.Image, dict[str, str]]:
-    """The picture without what it carries, and its other texts. FormatError when it is no picture that can be read."""
-    texts, picture = opened(path)
-    try:
-        bare = without_payload(picture)
-    except FormatError:  # the pixels' copy is damaged, so they are no more than decoration
-        bare = picture
-    return bare, {key: value for key, value in texts.items() if key not in (CHUNK, FACTS_KEY)}
-
-
-def read_png_embedding(path: Path) -> Embedding:
-    """The embedding in the picture `path`; FormatError when there is none, or it is damaged or no picture."""
-    if not path.is_file():
-        raise InputError(f"{path} is not there, or is not a file: give a picture that carries an embedding.")
-    with open(path, "rb") as file:
-        if not is_image(file.read(16)):
-            raise FormatError(
-                f"{path}: the file is no PNG, WebP or AVIF picture: other pictures cannot carry an embedding."
-            )
-    return read_embedding(path)
+    raise TypeError(f"a {type(value).__name__} has no place in an image's text")

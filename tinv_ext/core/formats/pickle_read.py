@@ -16,23 +16,29 @@ from typing import Any
 from tinv_ext.core.errors import FormatError
 from tinv_ext.core.formats.pickle_machine import Machine, PersistentLoad
 from tinv_ext.core.formats.pickle_names import Built, Symbol, build, call, symbol
+from tinv_ext.core.messages import message
 
 MAX_OPCODES = 100_000
 MAX_INTEGER_BYTES = 64
 
 
-def load_pickle(data: memoryview, place: int, persistent_load: PersistentLoad) -> tuple[Any, int]:
-    """The value of the pickle that begins at `place`, and where the next one begins. Raises FormatError.
+def load_pickle(data: memoryview, position: int, persistent_load: PersistentLoad) -> tuple[Any, int]:
+    """The value of the pickle that begins at `position`, and where the next one begins. Raises FormatError.
 
     Values are str, bytes, int, float, bool, None, list, tuple, dict (keys str or int), StoredTensor, Symbol and
     Built. They may refer to themselves or to each other many times: whoever walks over them must bound the walk.
     """
-    machine = Machine(data, place, persistent_load)
+    machine = Machine(data, position, persistent_load)
     try:
-        return _run(machine), machine.place
+        return _run(machine), machine.position
     except (IndexError, KeyError, TypeError, ValueError, AttributeError, RecursionError, struct.error) as error:
         raise FormatError(
-            f"A pickle cannot be read at byte {machine.place} ({type(error).__name__}): the file is damaged."
+            message(
+                "formats.pickle_unreadable",
+                "The pickle cannot be read at byte {position} ({error}). The file is damaged.",
+                position=machine.position,
+                error=type(error).__name__,
+            )
         ) from error
 
 
@@ -44,18 +50,34 @@ def _run(machine: Machine) -> Any:
         operation = OPERATIONS.get(opcode)
         if operation is None:
             raise FormatError(
-                f"A pickle holds the opcode {opcode:#04x} at byte {machine.place - 1}, which no embedding "
-                "needs: damaged or not ours to read."
+                message(
+                    "formats.pickle_opcode",
+                    "The pickle has the opcode {opcode} at byte {position}, which no embedding needs. The file is "
+                    "damaged or not an embedding.",
+                    opcode=f"{opcode:#04x}",
+                    position=machine.position - 1,
+                )
             )
         operation(machine)
-    raise FormatError(f"A pickle has more than {MAX_OPCODES} steps: too many for an embedding.")
+    raise FormatError(
+        message(
+            "formats.pickle_too_long",
+            "The pickle has more than {limit} opcodes, too many for an embedding.",
+            limit=MAX_OPCODES,
+        )
+    )
 
 
 def _proto(machine: Machine) -> None:
     protocol = machine.number("<B")
     if not 2 <= protocol <= 5:
         raise FormatError(
-            f"A pickle has protocol {protocol}: torch writes 2 to 5, the file is damaged or from another program."
+            message(
+                "formats.pickle_protocol",
+                "The pickle has protocol {protocol}, but torch writes 2 to 5. The file is damaged or from another "
+                "program.",
+                protocol=protocol,
+            )
         )
 
 
@@ -67,7 +89,13 @@ def _long(layout: str) -> Callable[[Machine], int]:
     def read(machine: Machine) -> int:
         count = machine.number(layout)
         if count > MAX_INTEGER_BYTES:
-            raise FormatError(f"A pickle holds an integer of {count} bytes: no embedding needs that.")
+            raise FormatError(
+                message(
+                    "formats.pickle_integer",
+                    "The pickle has an integer of {count} bytes, which no embedding needs.",
+                    count=count,
+                )
+            )
         return int.from_bytes(machine.take(count), "little", signed=True)
 
     return read
@@ -97,17 +125,17 @@ def _mark(machine: Machine) -> None:
 
 
 def _tuple_to_mark(machine: Machine) -> None:
-    values = machine.to_mark()
+    values = machine.pop_mark()
     machine.stack.append(tuple(values))
 
 
 def _list_to_mark(machine: Machine) -> None:
-    values = machine.to_mark()
+    values = machine.pop_mark()
     machine.stack.append(values)
 
 
 def _dict_to_mark(machine: Machine) -> None:
-    values = machine.to_mark()
+    values = machine.pop_mark()
     machine.stack.append({})
     _set_items(machine.stack[-1], values)
 
@@ -118,7 +146,7 @@ def _append(machine: Machine) -> None:
 
 
 def _appends(machine: Machine) -> None:
-    values = machine.to_mark()
+    values = machine.pop_mark()
     _list_on_top(machine).extend(values)
 
 
@@ -135,7 +163,7 @@ def _set_item(machine: Machine) -> None:
 
 
 def _set_items_to_mark(machine: Machine) -> None:
-    values = machine.to_mark()
+    values = machine.pop_mark()
     _set_items(machine.stack[-1], values)
 
 
@@ -145,7 +173,11 @@ def _set_items(target: object, values: list[Any]) -> None:
     for key, value in zip(values[::2], values[1::2]):
         if not isinstance(key, (str, int)):
             raise FormatError(
-                f"A pickle holds a dictionary with a key of type {type(key).__name__}: only text and numbers are read."
+                message(
+                    "formats.pickle_key",
+                    "The pickle has a dictionary with a key of type {type}; only text and numbers can be read.",
+                    type=type(key).__name__,
+                )
             )
         target[key] = value
 

@@ -1,9 +1,9 @@
-"""Data in the low bits of a picture's margins, as the WebUI hides embeddings in preview pictures.
+"""Data in the low bits of an image's margins, as the WebUI hides embeddings in preview images.
 
 The layout was read off v1.10.1 `modules/textual_inversion/image_embedding.py`: the zlib-compressed bytes are split
-into low and high half-bytes, each half fills a block as high as the picture (red, green, blue by columns and rows),
-exclusive-or'ed with the numbers of a linear congruential generator; the low half stands left of the picture, the high
-half right of it, a black column between each and the picture. The upper four bits of the blocks are decoration.
+into low and high half-bytes, each half fills a block as high as the image (red, green, blue by columns and rows),
+exclusive-or'ed with the numbers of a linear congruential generator; the low half stands left of the image, the high
+half right of it, a black column between each and the image. The upper four bits of the blocks are decoration.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from tinv_ext.core.errors import FormatError
+from tinv_ext.core.messages import message
 
 MAX_PAYLOAD_BYTES = 1 << 23
 MAX_PIXELS = 1 << 24
@@ -37,16 +38,16 @@ def noise_bytes(count: int) -> Bytes:
     return (seeds[:count] % np.uint64(255)).astype(np.uint8)
 
 
-def with_payload(picture: Image.Image, payload: bytes, edge: Bytes) -> Image.Image:
-    """`picture` as RGB between the two blocks that hold `payload` compressed; `edge`: the circles' greys."""
+def embed_payload(image: Image.Image, payload: bytes, edge: Bytes) -> Image.Image:
+    """`image` as RGB between the two blocks that hold `payload` compressed; `edge`: the circles' greys."""
     data = np.frombuffer(zlib.compress(payload, 9), np.uint8)
-    height = picture.height
+    height = image.height
     low = _block((data & 0x0F).astype(np.uint8), height, edge)
     high = _block((data >> 4).astype(np.uint8), height, edge[::-1])
-    width = low.width + 1 + picture.width + 1 + high.width
+    width = low.width + 1 + image.width + 1 + high.width
     canvas = Image.new("RGB", (width, height), (0, 0, 0))
     canvas.paste(low, (0, 0))
-    canvas.paste(picture.convert("RGB"), (low.width + 1, 0))
+    canvas.paste(image.convert("RGB"), (low.width + 1, 0))
     canvas.paste(high, (width - high.width, 0))
     return canvas
 
@@ -63,8 +64,8 @@ def _block(nibbles: Bytes, height: int, edge: Bytes) -> Image.Image:
 
 def _circles(width: int, height: int, edge: Bytes) -> Image.Image:
     """Rows of grey discs, every other one half a step further; decoration only."""
-    picture = Image.new("RGB", (width, height))
-    pen = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (width, height))
+    pen = ImageDraw.Draw(image)
     index = 0
     for x in range(-CIRCLE, width, PITCH):
         for row, y in enumerate(range(-CIRCLE, height, PITCH)):
@@ -72,14 +73,26 @@ def _circles(width: int, height: int, edge: Bytes) -> Image.Image:
             grey = int(edge[index % len(edge)])
             pen.ellipse((left, y, left + CIRCLE, y + CIRCLE), fill=(grey, grey, grey))
             index += 1
-    return picture
+    return image
 
 
-def payload_of(picture: Image.Image) -> bytes | None:
-    """The bytes in a picture's margins; None when it has none; FormatError when they are damaged or too large."""
-    if picture.width * picture.height > MAX_PIXELS:
-        raise FormatError(f"The picture has {picture.width}×{picture.height} pixels: too large to carry an embedding.")
-    low_bits = _without_black_border(np.asarray(picture.convert("RGB"))) & 0x0F
+def require_size(image: Image.Image) -> None:
+    """Raise FormatError for an image that is too large to be looked through."""
+    if image.width * image.height > MAX_PIXELS:
+        raise FormatError(
+            message(
+                "formats.image_too_large",
+                "The image has {width}×{height} pixels, too large to carry an embedding.",
+                width=image.width,
+                height=image.height,
+            )
+        )
+
+
+def extract_payload(image: Image.Image) -> bytes | None:
+    """The bytes in an image's margins; None when it has none; FormatError when they are damaged or too large."""
+    require_size(image)
+    low_bits = _without_black_border(np.asarray(image.convert("RGB"))) & 0x0F
     gaps = np.flatnonzero(~low_bits.any(axis=(0, 2)))
     if len(gaps) < 2:
         return None
@@ -90,11 +103,11 @@ def payload_of(picture: Image.Image) -> bytes | None:
     return _inflated((((high ^ mask) << 4) | (low ^ mask)).astype(np.uint8).tobytes())
 
 
-def without_payload(picture: Image.Image) -> Image.Image:
-    """The picture between the two blocks; the whole of it where there are none."""
-    if payload_of(picture) is None:
-        return picture.convert("RGB")
-    pixels = np.asarray(picture.convert("RGB"))
+def remove_payload(image: Image.Image) -> Image.Image:
+    """The image between the two blocks; the whole of it where there are none."""
+    if extract_payload(image) is None:
+        return image.convert("RGB")
+    pixels = np.asarray(image.convert("RGB"))
     lit = np.flatnonzero(np.all(pixels > 0, axis=2).any(axis=0))
     gaps = lit[0] + np.flatnonzero(~(pixels[:, lit[0] : lit[-1] + 1] & 0x0F).any(axis=(0, 2)))
     return Image.fromarray(pixels[:, gaps[0] + 1 : gaps[-1]])
@@ -110,7 +123,7 @@ def _without_black_border(pixels: Bytes) -> Bytes:
 
 
 def _inflated(data: bytes) -> bytes | None:
-    """Decompress, at most MAX_PAYLOAD_BYTES; None when it is no zlib stream (a picture with black columns)."""
+    """Decompress, at most MAX_PAYLOAD_BYTES; None when it is no zlib stream (an image with black columns)."""
     if data[:1] != b"\x78" or int.from_bytes(data[:2], "big") % 31:
         return None
     decoder = zlib.decompressobj()
@@ -118,8 +131,17 @@ def _inflated(data: bytes) -> bytes | None:
         payload = decoder.decompress(data, MAX_PAYLOAD_BYTES)
     except zlib.error as error:
         raise FormatError(
-            f"The embedding in the picture's pixels is damaged ({error}): the picture was changed or compressed."
+            message(
+                "formats.pixels_damaged",
+                "The embedding in the pixels of the image is damaged ({error}). The image was edited or compressed.",
+                error=str(error),
+            )
         ) from error
     if not decoder.eof:
-        raise FormatError("The embedding in the picture's pixels is cut off or too large: the picture was changed.")
+        raise FormatError(
+            message(
+                "formats.pixels_truncated",
+                "The embedding in the pixels of the image is truncated or too large. The image was edited.",
+            )
+        )
     return payload

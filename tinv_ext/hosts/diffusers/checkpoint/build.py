@@ -1,0 +1,168 @@
+"""A pipeline of Stable Diffusion from a checkpoint's tensors: its parts built empty, then filled with the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DiffusionPipeline,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.families import Family
+from tinv_ext.core.messages import Message, message
+from tinv_ext.hosts.diffusers.checkpoint.configs import ModelConfigs
+from tinv_ext.hosts.diffusers.checkpoint.family import input_channels
+from tinv_ext.hosts.diffusers.checkpoint.open_clip import to_transformers_names
+from tinv_ext.hosts.diffusers.checkpoint.weights import (
+    load_weights,
+    text_tensors,
+    unet_tensors,
+    vae_tensors,
+    without_projection,
+)
+from tinv_ext.hosts.vae import INPAINTING
+
+_PAD_TOKENS = {"quick_gelu": "<|endoftext|>", "gelu": "!"}  # OpenAI's CLIP pads with the end, OpenCLIP with 0
+
+
+def build_pipeline(
+    tensors: Mapping[str, Tensor], configs: ModelConfigs, family: Family, name: str
+) -> DiffusionPipeline:
+    """Return the pipeline of a checkpoint's tensors, in float32. `name` is for the sentences of InputError."""
+    unet_part = message("checkpoint.unet_of", 'The UNet of "{model}"', model=name)
+    vae_part = message("checkpoint.vae_of", 'The VAE of "{model}"', model=name)
+    unet = empty_unet({**configs.unet, "in_channels": input_channels(tensors)})
+    unet = load_weights(unet, unet_tensors(tensors, configs.unet), unet_part, family.name)
+    vae = load_weights(empty_vae(configs.vae), vae_tensors(tensors, configs.vae), vae_part, family.name)
+    return assemble(
+        unet=unet,
+        vae=vae,
+        text_encoders=[
+            _text_encoder(tensors, prefix, config, name, family)
+            for prefix, config in zip(family.checkpoint_prefixes, configs.text_encoders)
+        ],
+        scheduler=_scheduler_config(tensors, configs, unet),
+        tokenizer=configs.tokenizer,
+    )
+
+
+def _text_encoder(
+    tensors: Mapping[str, Tensor], prefix: str, config: Mapping[str, Any], name: str, family: Family
+) -> CLIPTextModel | CLIPTextModelWithProjection:
+    encoder = empty_text_encoder(config)
+    if prefix.endswith(".model."):
+        values = to_transformers_names(tensors, prefix, config["num_hidden_layers"], name)
+    else:
+        values = text_tensors(tensors, prefix)
+    part = message("checkpoint.text_encoder_of", 'The text encoder of "{model}"', model=name)
+    return load_weights(encoder, values if _projects(config) else without_projection(values), part, family.name)
+
+
+def _scheduler_config(tensors: Mapping[str, Tensor], configs: ModelConfigs, unet: Any) -> dict[str, Any]:
+    """The scheduler's config, where only the weights say what they predict, or marks among them do.
+
+    Checkpoints of SDXL that predict velocity hold the empty tensors `v_pred` and, with noise up to the last bit of
+    signal, `ztsnr` (ComfyUI comfy/supported_models.py, class SDXL, reads the same).
+    """
+    config = dict(configs.scheduler)
+    if "v_pred" in tensors:
+        config["prediction_type"] = "v_prediction"
+    if "ztsnr" in tensors:
+        config |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    if "prediction_type" not in config:
+        config["prediction_type"] = "v_prediction" if predicts_velocity(unet) else "epsilon"
+    return config
+
+
+@torch.no_grad()
+def predicts_velocity(unet: Any) -> bool:
+    """Whether a UNet of SD2 predicts velocity, which nothing but its answer tells.
+
+    At the last timestep a noisy latent is all noise: who predicts noise answers about that; who predicts velocity
+    answers much less (v1.10.1 modules/sd_models_config.py asks the same). A UNet without weights predicts noise.
+    """
+    weight = next(unet.parameters())
+    if weight.is_meta:
+        return False
+    noisy = torch.full((1, 4, 8, 8), 0.5)
+    context = torch.full((1, 2, unet.config.cross_attention_dim), 0.5)
+    if unet.config.in_channels == INPAINTING:
+        return False
+    return float((unet(noisy, torch.tensor([999]), context).sample - noisy).mean()) < -1
+
+
+def assemble(
+    unet: Any, vae: Any, text_encoders: Sequence[Any], scheduler: Mapping[str, Any], tokenizer: Path
+) -> DiffusionPipeline:
+    """Return a pipeline of the parts, without safety checker, ready to generate."""
+    tokenizers = [_tokenizer(tokenizer, encoder.config.hidden_act) for encoder in text_encoders]
+    parts = {"unet": unet.eval(), "vae": vae.eval(), "scheduler": ddim_scheduler(scheduler)}
+    parts |= {"text_encoder": text_encoders[0].eval(), "tokenizer": tokenizers[0]}
+    if len(text_encoders) == 2:
+        parts |= {"text_encoder_2": text_encoders[1].eval(), "tokenizer_2": tokenizers[1]}
+        return StableDiffusionXLPipeline(**parts, add_watermarker=False)
+    inpainting = unet.config.in_channels == INPAINTING
+    pipeline_class = StableDiffusionInpaintPipeline if inpainting else StableDiffusionPipeline
+    return pipeline_class(**parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+
+
+def _tokenizer(folder: Path, activation: str) -> CLIPTokenizer:
+    return CLIPTokenizer.from_pretrained(str(folder), pad_token=_PAD_TOKENS[activation], local_files_only=True)
+
+
+def empty_unet(config: Mapping[str, Any]) -> UNet2DConditionModel:
+    """Return a UNet without weights."""
+    return _empty(UNet2DConditionModel.from_config, config, message("checkpoint.unet", "UNet"))
+
+
+def empty_vae(config: Mapping[str, Any]) -> AutoencoderKL:
+    """Return a VAE without weights."""
+    return _empty(AutoencoderKL.from_config, config, message("checkpoint.vae", "VAE"))
+
+
+def empty_text_encoder(config: Mapping[str, Any]) -> CLIPTextModel | CLIPTextModelWithProjection:
+    """Return a text encoder without weights; SDXL's second has a projection."""
+    encoder_class = CLIPTextModelWithProjection if _projects(config) else CLIPTextModel
+    part = message("checkpoint.text_encoder", "text encoder")
+    return _empty(lambda values: encoder_class(CLIPTextConfig.from_dict(values)), config, part)
+
+
+def _projects(config: Mapping[str, Any]) -> bool:
+    return "CLIPTextModelWithProjection" in config.get("architectures", ())
+
+
+def _empty(build: Callable[[dict[str, Any]], Any], config: Mapping[str, Any], part: Message) -> Any:
+    try:
+        with torch.device("meta"):
+            return build(dict(config))
+    except (TypeError, ValueError, KeyError, IndexError) as error:
+        raise InputError(
+            message(
+                "checkpoint.config_wrong",
+                "No {part} can be built from its config ({error}). Download the model's configs again.",
+                part=part,
+                error=str(error),
+            )
+        ) from error
+
+
+def ddim_scheduler(config: Mapping[str, Any]) -> DDIMScheduler:
+    """Return DDIM with the noise schedule of any scheduler's config, as Stable Diffusion wants it.
+
+    It counts its steps from 1 and ends at the first alpha; its latents may go beyond 1.
+    """
+    known = DDIMScheduler.from_config({}).config
+    noise = {key: value for key, value in config.items() if not key.startswith("_") and key in known}
+    return DDIMScheduler.from_config({**noise, "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1})

@@ -1,0 +1,277 @@
+"""Opening a model as a pipeline: a diffusers folder, a single file, or a name on the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import transformers
+from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
+from torch import Tensor
+
+from tinv_ext.core import families
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.families import FAMILIES, Family
+from tinv_ext.core.messages import Message, message
+from tinv_ext.hosts.diffusers.checkpoint.build import assemble, build_pipeline, empty_text_encoder, empty_vae
+from tinv_ext.hosts.diffusers.checkpoint.configs import read_json, tokenizer_folder
+from tinv_ext.hosts.diffusers.checkpoint.family import (
+    VAE,
+    cannot_be_trained,
+    family_of,
+    takes_inputs,
+    why_unsupported,
+)
+from tinv_ext.hosts.diffusers.checkpoint.original_config import configs_for
+from tinv_ext.hosts.diffusers.checkpoint.read_tensors import SUFFIXES, read_tensors
+from tinv_ext.hosts.diffusers.checkpoint.weights import load_weights, text_tensors, vae_tensors, without_projection
+
+_BLOCK = 1 << 20
+_TEXT_FILES = ("model.safetensors", "model.fp16.safetensors", "pytorch_model.bin", "pytorch_model.fp16.bin")
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+# By the class in model_index.json; families that share one have the same parts.
+_FAMILIES: Mapping[str, Family] = {name: family for family in FAMILIES.values() for name in family.pipelines}
+_UNSUPPORTED = {
+    "StableDiffusionXLImg2ImgPipeline": families.REFINER,
+    "StableDiffusionXLInpaintPipeline": families.SDXL_INPAINTING,
+    "StableDiffusion3Pipeline": families.SD3,
+    "StableDiffusionDepth2ImgPipeline": families.DEPTH,
+    "StableDiffusionInstructPix2PixPipeline": families.INSTRUCT_PIX2PIX,
+    "FluxPipeline": families.FLUX,
+}
+_THE_MODEL = message("checkpoint.the_model", "the model")
+
+
+def open_pipeline(
+    source: str | Path, config: str | Path | None = None, vae: str | Path | None = None
+) -> DiffusionPipeline:
+    """Return the pipeline of a diffusers folder or of a .safetensors or .ckpt checkpoint, in float32 on the CPU.
+
+    `source` may also be a name on the Hugging Face hub ("owner/name"); its files are then downloaded, or taken from its
+    cache where there is no network. `config` has the configs of a single file whose sizes are not those of its family's
+    first model: a folder of config files, or a yaml; else the yaml of the same name beside the file counts, as in the
+    WebUI.
+    `vae` is the file of another VAE. Raises InputError: a sentence for what is wrong.
+    """
+    path = Path(source).expanduser()
+    with _quiet():
+        if not path.exists():
+            path = _from_hub(str(source))
+        folder = path.is_dir()
+        pipeline = _open_folder(path) if folder else _open_file(path, Path(config).expanduser() if config else None)
+        if vae is not None:
+            pipeline.register_modules(vae=_other_vae(Path(vae).expanduser(), pipeline.vae))
+        return pipeline
+
+
+def _from_hub(name: str) -> Path:
+    """The folder of a model on the hub, as diffusers keeps it."""
+    if not _HUB_NAME.fullmatch(name) or name.lower().endswith(SUFFIXES):
+        raise InputError(
+            message(
+                "checkpoint.no_model_there",
+                'There is no model "{name}". Give a diffusers folder, a .safetensors or .ckpt file, or owner/name of a '
+                "model on the Hugging Face hub.",
+                name=name,
+            )
+        )
+    try:
+        return Path(DiffusionPipeline.download(name, safety_checker=None, feature_extractor=None, image_encoder=None))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            message(
+                "checkpoint.no_download",
+                'There is no file or folder "{name}", and it could not be downloaded from the hub ({error}). Check the '
+                "name and the network, or give a folder or a file.",
+                name=name,
+                error=_first_line(error),
+            )
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def short_hash(path: Path) -> str | None:
+    """Return the first ten hex digits of a checkpoint's SHA-256, the WebUI's model hash; None for a folder."""
+    if not path.is_file():
+        return None
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()[:10]
+
+
+def _open_file(path: Path, config: Path | None) -> DiffusionPipeline:
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            message(
+                "checkpoint.wrong_suffix",
+                'The file "{path}" is not a checkpoint: its name should end in {suffixes: or }.',
+                path=path,
+                suffixes=list(SUFFIXES[:2]),
+            )
+        )
+    tensors = read_tensors(path)
+    problem, family = why_unsupported(tensors, str(path)), family_of(tensors)
+    if problem:
+        raise InputError(problem)
+    assert family is not None
+    return build_pipeline(tensors, configs_for(path, family, config), family, str(path))
+
+
+def _other_vae(path: Path, current: AutoencoderKL) -> AutoencoderKL:
+    """A VAE of the same size out of a file: alone, by diffusers' names, or in a checkpoint."""
+    if not path.is_file():
+        raise InputError(
+            message("checkpoint.no_vae", 'There is no VAE "{path}". Give a .safetensors, .pt or .ckpt file.', path=path)
+        )
+    tensors = read_tensors(path)
+    if not any(name.startswith("encoder.down_blocks.") for name in tensors):
+        bare = {name.removeprefix(VAE): value for name, value in tensors.items() if not name.startswith("model.")}
+        tensors = vae_tensors({VAE + name: value for name, value in bare.items()}, current.config)
+    wanted = {name: value for name, value in tensors.items() if not name.startswith(("loss.", "model_ema."))}
+    part = message("checkpoint.vae_file", 'The VAE "{path}"', path=path)
+    return load_weights(empty_vae(current.config), wanted, part, _THE_MODEL).eval()
+
+
+def _open_folder(folder: Path) -> DiffusionPipeline:
+    problems = _folder_problems(folder)
+    if problems:
+        raise InputError(problems)
+    encoders = _text_encoders(_FAMILIES[_pipeline_class(folder)])
+    return assemble(
+        unet=_read_part(UNet2DConditionModel, folder, "unet"),
+        vae=_read_part(AutoencoderKL, folder, "vae"),
+        text_encoders=[_read_text_encoder(folder / encoder) for encoder in encoders],
+        scheduler=read_json(folder / "scheduler" / "scheduler_config.json"),
+        tokenizer=tokenizer_folder(folder / "tokenizer"),
+    )
+
+
+def _text_encoders(family: Family) -> tuple[str, ...]:
+    """The folders of the text encoders."""
+    return ("text_encoder", "text_encoder_2")[: len(family.encoders)]
+
+
+def _pipeline_class(folder: Path) -> str:
+    return str(read_json(folder / "model_index.json").get("_class_name"))
+
+
+def _folder_problems(folder: Path) -> list[Message]:
+    """What keeps the folder from being a pipeline that can be trained, judged by its small files alone."""
+    if not (folder / "model_index.json").is_file():
+        return [
+            message(
+                "checkpoint.no_index",
+                'The folder "{folder}" has no model_index.json, so it is not a diffusers model. Give the folder that '
+                "has it.",
+                folder=folder,
+            )
+        ]
+    name = _pipeline_class(folder)
+    family = _FAMILIES.get(name)
+    if family is None:
+        other = message("checkpoint.other_pipeline", "a {pipeline}", pipeline=name)
+        return [cannot_be_trained(str(folder), _UNSUPPORTED.get(name, other))]
+    parts = ("unet", "vae", *_text_encoders(family), "scheduler")
+    missing = [part for part in parts if not (folder / part).is_dir()]
+    if missing == ["text_encoder"] and len(family.encoders) > 1:  # the refiner has the second only
+        return [cannot_be_trained(str(folder), families.REFINER)]
+    if missing:
+        return [
+            message(
+                "checkpoint.no_part",
+                'The model "{folder}" has no folder {part}. Download the model again.',
+                folder=folder,
+                part=part,
+            )
+            for part in missing
+        ]
+    channels = read_json(folder / "unet" / "config.json").get("in_channels", family.latent_channels)
+    if not takes_inputs(family, channels):
+        other = message("checkpoint.other_inputs", "a model whose UNet has {count} input channels", count=channels)
+        return [cannot_be_trained(str(folder), other)]
+    return []
+
+
+def _read_part(part_class: Any, folder: Path, name: str) -> Any:
+    """A part by diffusers' own loader, which also knows the older names of weights; none may be missing."""
+    halves = not _has_full_precision(folder / name)
+    try:
+        part, info = part_class.from_pretrained(
+            str(folder),
+            subfolder=name,
+            local_files_only=True,
+            output_loading_info=True,
+            variant="fp16" if halves else None,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise InputError(
+            message(
+                "checkpoint.part_unreadable",
+                'The {part} of the model "{folder}" cannot be read ({error}). Download the model again.',
+                part=name,
+                folder=folder,
+                error=str(error),
+            )
+        ) from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise InputError(
+            message(
+                "checkpoint.part_lacks",
+                'The {part} of the model "{folder}" lacks {count:weight|weights}, such as {weight}. Download the model '
+                "again.",
+                part=name,
+                folder=folder,
+                count=len(missing),
+                weight=missing[0],
+            )
+        )
+    return part.float()
+
+
+def _has_full_precision(folder: Path) -> bool:
+    return any(".fp16" not in file.name for file in folder.glob("diffusion_pytorch_model*"))
+
+
+def _read_text_encoder(folder: Path) -> Any:
+    """The text encoder, whichever transformers saved it."""
+    file = next((folder / name for name in _TEXT_FILES if (folder / name).is_file()), None)
+    if file is None:
+        raise InputError(
+            message(
+                "checkpoint.no_weights_file",
+                'The folder "{folder}" has no weights, such as {file}. Download the model again.',
+                folder=folder,
+                file=_TEXT_FILES[0],
+            )
+        )
+    values: Mapping[str, Tensor] = text_tensors(read_tensors(file))
+    encoder = empty_text_encoder(read_json(folder / "config.json"))
+    if not hasattr(encoder, "text_projection"):
+        values = without_projection(values)
+    part = message("checkpoint.text_encoder_file", 'The text encoder "{file}"', file=file)
+    return load_weights(encoder, values, part, _THE_MODEL)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Both libraries warn of things that are no concern of the user's; what is, is an error here."""
+    libraries = (diffusers.utils.logging, transformers.utils.logging)
+    before = [library.get_verbosity() for library in libraries]
+    try:
+        for library in libraries:
+            library.set_verbosity_error()
+        yield
+    finally:
+        for library, level in zip(libraries, before):
+            library.set_verbosity(level)
