@@ -68,7 +68,7 @@ def build(
         with gr.Column(scale=5):
             gr.HTML('<div id="tinv_live"></div>')
             with gr.Row():
-                controls = {what: gr.Button(title, elem_id=f"tinv_{what}") for what, title in BUTTONS.items()}
+                buttons = {what: gr.Button(title, elem_id=f"tinv_{what}") for what, title in BUTTONS.items()}
             reply = gr.HTML(elem_id="tinv_reply")
             history.place(jobs, controls["output"], confine)
         inputs = set(controls.values())
@@ -87,7 +87,7 @@ def build(
 
         train.click(on_train, inputs=inputs, outputs=[answer])
         check.click(on_check, inputs=inputs, outputs=[answer])
-        for what, button in controls.items():
+        for what, button in buttons.items():
             button.click(_wish(jobs, what), inputs=[], outputs=[reply])
     return blocks
 
