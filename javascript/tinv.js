@@ -4,6 +4,7 @@
 (function () {
     "use strict";
     const INTERVAL = 700; // milliseconds from an answer to the next question
+    const SPOKEN = "#tinv_live, .tinv-said, .tinv-problems, .tinv-table, #tinv_answer ol, textarea, script, style"; // already in the page's language
     let shown = null; // the run on the page: {id, place, rows, evaluations, chart, previews, notices}
     let localized = false;
 
@@ -146,7 +147,7 @@
             const walk = document.createTreeWalker(page, NodeFilter.SHOW_TEXT);
             while (walk.nextNode()) {
                 const label = labels[walk.currentNode.nodeValue.trim()];
-                if (label && !walk.currentNode.parentNode.closest("#tinv_live, textarea, script, style")) walk.currentNode.nodeValue = label;
+                if (label && !walk.currentNode.parentNode.closest(SPOKEN)) walk.currentNode.nodeValue = label;
             }
             for (const node of page.querySelectorAll("[placeholder]")) node.placeholder = labels[node.placeholder] || node.placeholder;
         };

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tinv_ext.core.messages import Message, message
-from tinv_ext.server.job_queue import OVER, Job, JobQueue
+from tinv_ext.server.job_queue import Job, JobQueue
 
 STATUS_WORDS: Mapping[str, Message] = {
     "queued": message("ui.queued", "queued"),
@@ -54,7 +54,7 @@ def title(name: str, status: str, queued: Sequence[str]) -> Message:
 def taken_on(job: Job, queue: JobQueue) -> Message:
     """That a run has started, or waits for the one that is at work."""
     current = queue.current()
-    if current is None or current is job or current.status in OVER:
+    if current is None or current is job or current.now.over:
         return message("ui.training_started", "Training started: {name}.", name=job.config.name)
     return message(
         "ui.run_queued",
@@ -75,13 +75,13 @@ def _figures(job: Job, view: Mapping[str, Any]) -> Iterator[str]:
         yield message("ui.images_encoded", "{done} of {total:image|images} encoded", done=encoded, total=total)
     else:
         yield message("ui.step_of_total", "step {step} of {total}", step=view["steps"], total=view["total"])
-    if view["status"] not in OVER and view["seconds_left"] is not None:
+    if not job.now.over and view["seconds_left"] is not None:
         yield time_left(view["seconds_left"])
     if view["loss"] is not None:
         yield message("ui.loss_of", "loss {loss:.4f}", loss=view["loss"])
-    if view["evaluations"]:
-        yield message("ui.evaluation_of", "evaluation {loss:.5f}", loss=view["evaluations"][-1][1])
-    for row in job.curve[-1:]:
+    for _, loss in job.evaluations[-1:]:
+        yield message("ui.evaluation_of", "evaluation {loss:.5f}", loss=loss)
+    for row in job.curve[-1:]:  # not the view's, which has only what is new
         yield message(
             "ui.length_and_distance",
             "length {length:.3f}, moved {distance:.3f}",

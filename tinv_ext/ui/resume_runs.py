@@ -27,8 +27,8 @@ def build(queue: JobQueue, output: gr.components.Component, context: PageContext
     """Add it to the page. `output` is the control of the log directory."""
     with gr.Accordion("Runs", open=False, elem_id="tinv_runs"):
         with gr.Row():
-            run = gr.Dropdown([], label="Run to resume", elem_id="tinv_run")
-            refresh_button = gr.Button("Refresh", elem_id="tinv_list_runs")
+            run = gr.Dropdown([], label="Run to resume", scale=4, elem_id="tinv_run")
+            refresh_button = gr.Button("Refresh", scale=1, elem_id="tinv_list_runs")
         changes = [
             gr.Textbox("", label=label, placeholder="unchanged", elem_id=f"tinv_on_{name}")
             for name, label in CHANGES.items()

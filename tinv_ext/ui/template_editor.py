@@ -18,8 +18,8 @@ def build(templates: Templates, template: gr.components.Component, context: Page
     with gr.Accordion("Edit templates", open=False, elem_id="tinv_templates"):
         info = "[name] is replaced by the embedding's name, [filewords] by the image's caption."
         lines = gr.Textbox("", label="Template lines", lines=6, info=info, elem_id="tinv_lines")
+        name = gr.Textbox("", label="Template name", elem_id="tinv_lines_name")
         with gr.Row():
-            name = gr.Textbox("", label="Template name", elem_id="tinv_lines_name")
             load_button = gr.Button("Load", elem_id="tinv_lines_open")
             save_button = gr.Button("Save", elem_id="tinv_lines_save")
             refresh_button = gr.Button("Refresh", elem_id="tinv_lines_list")

@@ -11,7 +11,7 @@ import gradio as gr
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import message
 from tinv_ext.core.settings import DEFAULTS, GROUPS, SETTINGS
-from tinv_ext.server.job_queue import OVER, JobQueue
+from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.live_texts import taken_on, title
 from tinv_ext.ui import answers_html, resume_runs, template_editor, txt2img
 from tinv_ext.ui.context import PageContext
@@ -121,7 +121,7 @@ def _send(queue: JobQueue, command: str, context: PageContext) -> Callable[[gr.R
         language = context.language_for(request)
         job = queue.current()
         try:
-            if job is None or job.status in OVER:
+            if job is None or job.now.over:
                 raise InputError(message("ui.no_active_run", "There is no active run."))
             return answers_html.sentence(title(job.config.name, queue.wish(job.id, command).status, ()), language)
         except TinvError as error:
