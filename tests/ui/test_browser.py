@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +43,25 @@ def address(host: DiffusersHost) -> Iterator[str]:
     thread.join(20)
 
 
-@pytest.fixture
-def page(address: str) -> Iterator[Any]:
+@contextmanager
+def opened(address: str, locale: str) -> Iterator[Any]:
     """A page of headless Chromium with the tab open; nothing but this machine can be reached from it."""
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        page = browser.new_page(viewport={"width": 1300, "height": 1000}, locale=locale)
         page.set_default_timeout(PATIENCE)
         page.route("**/*", lambda route: route.continue_() if "127.0.0.1" in route.request.url else route.abort())
         page.goto(address, wait_until="domcontentloaded")
         page.wait_for_selector("#tinv_train")
         yield page
         browser.close()
+
+
+@pytest.fixture
+def page(address: str) -> Iterator[Any]:
+    """The page for somebody who reads English."""
+    with opened(address, "en-US") as page:
+        yield page
 
 
 def fill(page: Any, name: str, value: str) -> None:
