@@ -1,4 +1,4 @@
-"""What the WebUI's command line learns from the extension."""
+"""The flags that the extension adds to the WebUI's command line."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ def preload(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FOLDER",
-        help="a folder open to textual inversion, beside the data folder, when others can reach the page (repeatable)",
+        help="let textual inversion use this folder too when others can reach the page (repeatable)",
     )

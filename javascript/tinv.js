@@ -1,10 +1,12 @@
-// The live side of the tab: asks /tinv/v1/status while the tab is visible, and shows what it says.
-// It builds text nodes only, so nothing that came from a file or a person can be taken for markup.
+// The live part of the page: asks /tinv/v1/status while the page is visible, and shows the answer.
+// All texts come from there, in the page's language. They become text nodes, so nothing that came from a file or a
+// person can be taken for markup.
 (function () {
     "use strict";
-    const EVERY = 700; // milliseconds between two looks
-    const OVER = ["finished", "stopped", "failed"];
-    let shown = null; // {id, rows, evaluations, chart, previews}
+    const INTERVAL = 700; // milliseconds from an answer to the next question
+    const SPOKEN = "#tinv_live, .tinv-said, .tinv-problems, .tinv-table, #tinv_answer ol, textarea, script, style"; // already in the page's language
+    let shown = null; // the run on the page: {id, place, rows, evaluations, chart, previews, notices}
+    let localized = false;
 
     const root = () => {
         const base = document.querySelector("base");
@@ -24,13 +26,6 @@
         return node;
     };
 
-    const duration = (seconds) => {
-        if (seconds === null || seconds === undefined) return "";
-        const s = Math.round(seconds);
-        const parts = [Math.floor(s / 3600), Math.floor(s / 60) % 60, s % 60];
-        return (parts[0] ? parts[0] + " h " : "") + (parts[0] || parts[1] ? parts[1] + " min " : "") + parts[2] + " s left";
-    };
-
     function begin(place, job) {
         place.replaceChildren();
         const title = make("div", "tinv-title");
@@ -41,7 +36,7 @@
         const prompts = make("div", "tinv-prompts");
         const [figures, notices, send] = ["tinv-figures", "tinv-notices", "tinv-send"].map((kind) => make("div", kind));
         place.append(title, bar, figures, send, chart, notices, previews, prompts);
-        shown = {id: job.id, place, rows: [], evaluations: new Map(), chart: null, count: 0, told: 0};
+        shown = {id: job.id, place, rows: [], evaluations: new Map(), chart: null, previews: 0, notices: 0};
     }
 
     function series(job) {
@@ -53,7 +48,7 @@
         return [steps, of("loss"), of("smoothed"), steps.map((step) => shown.evaluations.get(step) ?? null), of("rate")];
     }
 
-    function draw(job) {
+    function draw(job, texts) {
         if (typeof uPlot === "undefined") return;
         if (!job.curve.length && shown.chart && shown.drawn === job.evaluations.length) return;
         const place = shown.place.querySelector(".tinv-chart");
@@ -67,40 +62,40 @@
         const axis = {stroke: "#888", grid: {stroke: "#8883"}, ticks: {stroke: "#8883"}};
         shown.chart = new uPlot({
             width, height: 240, legend: {live: false}, scales: {x: {time: false}, rate: {}},
-            axes: [{...axis, label: "step"}, {...axis, size: 64}, {...axis, scale: "rate", side: 1, size: 64, grid: {show: false}}],
+            axes: [{...axis, label: texts.step}, {...axis, size: 64}, {...axis, scale: "rate", side: 1, size: 64, grid: {show: false}}],
             series: [
-                {label: "step"},
-                {label: "loss", stroke: "#8886", width: 1, show: false}, // single steps jump about and would flatten the rest
-                {label: "smoothed", stroke: "#3b82f6", width: 2},
-                {label: "evaluation", stroke: "#f97316", width: 2, spanGaps: true, points: {show: true}},
-                {label: "rate", stroke: "#10b98188", scale: "rate", width: 1, dash: [4, 4]},
+                {label: texts.step},
+                {label: texts.loss, stroke: "#8886", width: 1, show: false}, // the loss of single steps is so noisy that it would flatten the rest
+                {label: texts.smoothed, stroke: "#3b82f6", width: 2},
+                {label: texts.evaluation, stroke: "#f97316", width: 2, spanGaps: true, points: {show: true}},
+                {label: texts.rate, stroke: "#10b98188", scale: "rate", width: 1, dash: [4, 4]},
             ],
         }, data, place);
     }
 
-    function pictures(job) {
+    function previews(job, texts) {
         const place = shown.place.querySelector(".tinv-previews");
-        for (; shown.count < job.previews.length; shown.count++) {
-            const step = job.previews[shown.count];
+        for (; shown.previews < job.previews.length; shown.previews++) {
+            const step = job.previews[shown.previews];
             const figure = make("figure");
             const image = make("img");
-            image.alt = "preview at step " + step;
-            image.src = root() + "/tinv/v1/picture?job=" + encodeURIComponent(job.id) + "&index=" + shown.count;
-            figure.append(image, make("figcaption", "", "step " + step));
+            image.alt = texts.preview.replace("{step}", step);
+            image.src = `${root()}/tinv/v1/picture?job=${encodeURIComponent(job.id)}&index=${shown.previews}`;
+            figure.append(image, make("figcaption", "", texts.at_step.replace("{step}", step)));
             place.prepend(figure);
         }
     }
 
     function notices(job) {
         const place = shown.place.querySelector(".tinv-notices");
-        for (; shown.told < job.notices.length; shown.told++) place.prepend(make("div", "", job.notices[shown.told]));
+        for (; shown.notices < job.notices.length; shown.notices++) place.prepend(make("div", "", job.notices[shown.notices]));
     }
 
-    // The finished word goes into a prompt of txt2img, in a WebUI that has one.
-    function sending(job) {
+    // In a WebUI that has txt2img, the finished embedding can be put into a prompt there.
+    function send(job, texts) {
         const place = shown.place.querySelector(".tinv-send");
         if (place.childNodes.length || !job.file || !find("txt2img_prompt")) return;
-        for (const [label, id] of [["Send to txt2img", "txt2img_prompt"], ["Send to negative prompt", "txt2img_neg_prompt"]]) {
+        for (const [label, id] of [[texts.to_prompt, "txt2img_prompt"], [texts.to_negative_prompt, "txt2img_neg_prompt"]]) {
             const button = make("button", "lg secondary gradio-button", label);
             button.addEventListener("click", () => {
                 const area = find(id).querySelector("textarea");
@@ -112,43 +107,52 @@
         }
     }
 
-    function offer(place, runs) {
+    function interrupted(place, sentences) {
         let box = place.parentNode.querySelector(".tinv-interrupted");
         if (!box) {
             box = make("div", "tinv-interrupted");
             place.before(box);
         }
-        const said = runs.map((run) => `A run of ${run.name} was interrupted at step ${run.steps} of ${run.total}: open Runs, and go on with ${run.id}.`);
-        if (box.textContent !== said.join("")) box.replaceChildren(...said.map((text) => make("div", "", text)));
+        if (box.textContent !== sentences.join("")) box.replaceChildren(...sentences.map((text) => make("div", "", text)));
     }
 
-    function show(answer) {
-        const place = find("tinv_live");
-        if (!place) return;
-        offer(place, answer.interrupted || []);
-        const job = answer.job;
+    function show(place, answer) {
+        const {job, texts} = answer;
+        interrupted(place, texts.interrupted);
         if (!job) {
-            if (!place.childNodes.length) place.append(make("div", "tinv-title", "No run yet."));
+            if (!place.childNodes.length) place.append(make("div", "tinv-title", texts.no_run));
             return;
         }
         if (!shown || shown.id !== job.id || shown.place !== place) begin(place, job);
-        const waiting = answer.queued.length ? ` · queued: ${answer.queued.join(", ")}` : "";
-        place.querySelector(".tinv-title").textContent = `${job.name}: ${job.status}${waiting}`;
+        place.querySelector(".tinv-title").textContent = texts.title;
         place.querySelector(".tinv-fill").style.width = job.total ? (100 * job.steps) / job.total + "%" : "0";
-        const busy = !OVER.includes(job.status);
-        draw(job);
-        const preparing = job.status === "preparing" && job.encoded[1] ? `pictures encoded: ${job.encoded[0]} of ${job.encoded[1]}` : "";
-        const last = job.evaluations.length ? `evaluation ${job.evaluations[job.evaluations.length - 1][1].toFixed(5)}` : "";
-        const loss = job.loss === null ? "" : `loss ${job.loss.toFixed(4)}`;
-        const row = shown.rows[shown.rows.length - 1];
-        const norms = row ? `vectors ${row.vector_norm.toFixed(3)} long, ${row.distance.toFixed(3)} from the start` : "";
-        place.querySelector(".tinv-figures").textContent = [
-            preparing || `step ${job.steps} of ${job.total}`, busy ? duration(job.seconds_left) : "", loss, last, norms, job.reason,
-        ].filter(Boolean).join(" · ");
+        place.querySelector(".tinv-figures").textContent = texts.figures.join(" · ");
+        draw(job, texts);
         notices(job);
-        sending(job);
-        pictures(job);
+        send(job, texts);
+        previews(job, texts);
         place.querySelector(".tinv-prompts").textContent = job.prompts.slice(0, 4).join("\n");
+    }
+
+    // The WebUI translates our labels by our own file if its language has the same name. If the language has another
+    // name ("zh-Hans (Stable)"), or there is no WebUI, they are translated here.
+    async function localize(place, language) {
+        if (localized || language === "en" || (window.localization && window.localization["Stop and save"])) return;
+        localized = true;
+        const answer = await fetch(`${root()}/tinv/v1/labels?language=${language}`);
+        if (!answer.ok) return;
+        const labels = await answer.json();
+        const page = place.closest("#tab_tinv, .gradio-container");
+        const translate = () => {
+            const walk = document.createTreeWalker(page, NodeFilter.SHOW_TEXT);
+            while (walk.nextNode()) {
+                const label = labels[walk.currentNode.nodeValue.trim()];
+                if (label && !walk.currentNode.parentNode.closest(SPOKEN)) walk.currentNode.nodeValue = label;
+            }
+            for (const node of page.querySelectorAll("[placeholder]")) node.placeholder = labels[node.placeholder] || node.placeholder;
+        };
+        translate();
+        new MutationObserver(translate).observe(page, {childList: true, subtree: true});
     }
 
     async function look() {
@@ -156,15 +160,17 @@
         if (!place || place.offsetParent === null) return;
         const same = shown && shown.place === place;
         const since = same && shown.rows.length ? shown.rows[shown.rows.length - 1].step : 0;
-        const answer = await fetch(`${root()}/tinv/v1/status?since=${since}`);
-        if (!answer.ok) return;
-        const told = await answer.json();
-        const other = told.job && (!same || shown.id !== told.job.id);
+        const language = place.dataset.language;
+        const response = await fetch(`${root()}/tinv/v1/status?since=${since}${language ? "&language=" + language : ""}`);
+        if (!response.ok) return;
+        const answer = await response.json();
+        await localize(place, answer.language);
+        const other = answer.job && (!same || shown.id !== answer.job.id);
         if (other && since) { // another run than the one shown: its curve is wanted from the beginning
             shown = null;
             return;
         }
-        show(told);
+        show(place, answer);
     }
 
     async function forever() {
@@ -173,7 +179,7 @@
         } catch (error) {
             console.warn("tinv: the server does not answer", error);
         }
-        setTimeout(forever, EVERY);
+        setTimeout(forever, INTERVAL);
     }
 
     forever();

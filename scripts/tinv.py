@@ -1,4 +1,4 @@
-"""The WebUI runs this file at its start and at every reload of its UI."""
+"""The WebUI runs this file when it starts and whenever its UI is reloaded."""
 
 from modules import script_callbacks
 

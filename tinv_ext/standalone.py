@@ -1,4 +1,4 @@
-"""The tab without a WebUI: the same page and routes on a server of our own, with the diffusers host behind them."""
+"""The page without a WebUI: the same page and routes on a server of our own, with the diffusers host behind them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
+from tinv_ext.core.messages import message
 from tinv_ext.hosts.base import Host
 from tinv_ext.server import api
 from tinv_ext.server.job_queue import JobQueue
-from tinv_ext.ui import page as ui_page
-from tinv_ext.ui import tab
+from tinv_ext.ui import page
+from tinv_ext.ui.context import PageContext
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted(path.name for path in (ROOT / "javascript").glob("*.js"))  # uplot… comes after tinv: loaded in reverse
@@ -22,23 +23,24 @@ SCRIPTS = sorted(path.name for path in (ROOT / "javascript").glob("*.js"))  # up
 
 def app_for(host: Host) -> FastAPI:
     """The server's app: page at /, routes under /tinv/v1, which may also change things."""
-    jobs = JobQueue(lambda: host)
-    app = FastAPI(title=tab.TITLE)
+    queue = JobQueue(lambda: host)
+    app = FastAPI(title=page.TITLE)
     app.mount("/tinv/javascript", StaticFiles(directory=str(ROOT / "javascript")))
-    api.add_routes(app, jobs, changing=True, credentials=None, confine=None)
+    api.add_routes(app, queue, changing=True, credentials=None, allowed_paths=None)
     style = (ROOT / "style.css").read_text(encoding="utf-8")
-    with gr.Blocks(title=tab.TITLE, css=style, analytics_enabled=False) as page:
-        gr.Markdown(f"# {tab.TITLE}")
-        around = tab.Around({"preview_sampler": host.samplers})
-        ui_page.build(jobs, host.embeddings_folder, lambda: host, around=around)
-        page.load(fn=None, **{_js_name(): _loading(SCRIPTS)})
-    page.queue()
-    return gr.mount_gradio_app(app, page, path="/")
+    with gr.Blocks(title=page.TITLE, css=style, analytics_enabled=False) as blocks:
+        gr.Markdown(f"# {page.TITLE}")
+        context = PageContext(choices={"preview_sampler": host.samplers})
+        page.build(queue, host.embeddings_folder, lambda: host, context)
+        blocks.load(fn=None, **{_js_name(): _loading(SCRIPTS)})
+    blocks.queue()
+    return gr.mount_gradio_app(app, blocks, path="/")
 
 
 def serve(host: Host, port: int) -> None:
     """Answer on 127.0.0.1 until the process is stopped."""
-    print(f"The page is at http://127.0.0.1:{port}/")
+    address = f"http://127.0.0.1:{port}/"
+    print(message("webui.page_address", "Open {address} in a browser. Ctrl+C ends the program.", address=address))
     uvicorn.run(app_for(host), host="127.0.0.1", port=port, log_level="warning")
 
 

@@ -1,7 +1,7 @@
-"""The extension inside the WebUI: one set of jobs for the process, the tab, and the routes.
+"""The extension inside the WebUI: one job queue for the process, the tab, and the routes.
 
-`scripts/tinv.py` is run anew whenever the UI is reloaded; this module and its jobs stay. Nothing heavy is imported, and
-no model touched, before the WebUI asks for the tab. Names of the WebUI are those of v1.10.1.
+`scripts/tinv.py` is run again whenever the UI is reloaded; this module and its queue stay. Nothing heavy is imported,
+and no model touched, before the WebUI asks for the tab. Names of the WebUI are those of v1.10.1.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @cache
-def jobs() -> JobQueue:
-    """The jobs of this process. Runs lie in the data folder (--data-dir), as everything else that the WebUI writes."""
+def job_queue() -> JobQueue:
+    """The queue of this process. Runs lie in the data folder (--data-dir), as everything else that the WebUI writes."""
     from modules import paths
 
     from tinv_ext.server.job_queue import JobQueue
@@ -37,31 +37,42 @@ def _templates_folder() -> Path:
 def _host() -> Host:
     """The WebUI as it is now. HostError where it cannot be trained in: Forge, for one, has models of another make."""
     from tinv_ext.core.errors import HostError
+    from tinv_ext.core.messages import message
 
     try:
         from tinv_ext.hosts.a1111.host import A1111Host
     except ImportError as error:
         raise HostError(
-            f"This program lacks what training needs of AUTOMATIC1111's WebUI ({error}), so training is off here. "
-            "Train in AUTOMATIC1111's WebUI or reForge, or on the command line; the embedding works here, too."
+            message(
+                "webui.cannot_train",
+                "This WebUI lacks a part of AUTOMATIC1111's WebUI that training needs ({error}). Train in "
+                "AUTOMATIC1111's WebUI, in reForge or on the command line; finished embeddings also work here.",
+                error=error,
+            )
         ) from error
     return A1111Host()
 
 
 def tabs() -> list[tuple[Any, str, str]]:
     """For `script_callbacks.on_ui_tabs`: the page, its title and its id."""
-    from modules.shared import cmd_opts
+    from modules import shared
 
+    from tinv_ext.core.messages import language_of
     from tinv_ext.hosts.webui.samplers import samplers, schedulers
-    from tinv_ext.ui import page, tab
+    from tinv_ext.ui import page
+    from tinv_ext.ui.context import PageContext
 
-    folder = Path(cmd_opts.embeddings_dir)
-    around = tab.Around({"preview_sampler": samplers(), "preview_scheduler": ["", *schedulers()]}, _txt2img())
-    return [(page.build(jobs(), folder, _host, lambda request: confine(), around), tab.TITLE, tab.ID)]
+    context = PageContext(
+        allowed_paths=lambda request: allowed_paths(),
+        language=language_of(getattr(shared.opts, "localization", None)),
+        choices={"preview_sampler": samplers(), "preview_scheduler": ["", *schedulers()]},
+        txt2img=_txt2img(),
+    )
+    return [(page.build(job_queue(), Path(shared.cmd_opts.embeddings_dir), _host, context), page.TITLE, page.ID)]
 
 
 def _txt2img() -> dict[str, Any]:
-    """The controls of the txt2img tab by elem_id, as the WebUI keeps them for pasting parameters; none in a stranger.
+    """The controls of the txt2img tab by elem_id, as the WebUI keeps them for pasting parameters; else none.
 
     v1.10.1 modules/infotext_utils.py, `paste_fields`; before v1.8 modules/generation_parameters_copypaste.py.
     """
@@ -83,7 +94,8 @@ def add_routes(_: Any, app: Any) -> None:
 
     from tinv_ext.server import api
 
-    api.add_routes(app, jobs(), bool(cmd_opts.api or cmd_opts.nowebui), credentials(cmd_opts.api_auth), confine())
+    changing = bool(cmd_opts.api or cmd_opts.nowebui)
+    api.add_routes(app, job_queue(), changing, credentials(cmd_opts.api_auth), allowed_paths())
 
 
 def credentials(api_auth: str | None) -> Mapping[str, str] | None:
@@ -94,7 +106,7 @@ def credentials(api_auth: str | None) -> Mapping[str, str] | None:
     return {name: password for name, _, password in pairs}
 
 
-def confine() -> PathCheck | None:
+def allowed_paths() -> PathCheck | None:
     """Where others than the owner can reach the page, only the data folder and those of --tinv-folder are open.
 
     modules/shared_cmd_options.py, `disable_extension_access`: the page is not local, and the owner has not said that

@@ -35,8 +35,8 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     ),
     "ui": (
         ("tinv_ext.ui",),
-        {"gradio", "modules", "tinv_ext.core.settings", "tinv_ext.core.errors", "tinv_ext.core.preflight.prepare"}
-        | {"tinv_ext.server.job_queue", "tinv_ext.server.templates", "tinv_ext.library", "tinv_ext.ui"},
+        {"gradio", "modules", "tinv_ext.core.settings", "tinv_ext.core.errors", "tinv_ext.core.messages"}
+        | {"tinv_ext.core.preflight.prepare", "tinv_ext.server", "tinv_ext.library", "tinv_ext.ui"},
     ),
     "cli": (("tinv_ext.cli", "tinv_ext.__main__"), WHOLE),
     "progress": (("tinv_ext.cli.progress",), {"tqdm", "tinv_ext.core", "tinv_ext.run"}),
@@ -111,8 +111,8 @@ def test_each_file_imports_only_what_its_part_may() -> None:
         ("tinv_ext.hosts.a1111.model", "import gradio"),
         ("tinv_ext.hosts.a1111.model", "from tinv_ext.hosts import diffusers"),
         ("tinv_ext.hosts.diffusers.open_pipeline", "from modules import sd_models"),
-        ("tinv_ext.ui.tab", "import torch"),
-        ("tinv_ext.ui.tab", "from tinv_ext.core.trainer import train"),
+        ("tinv_ext.ui.training_tab", "import torch"),
+        ("tinv_ext.ui.training_tab", "from tinv_ext.core.training.trainer import train"),
         ("tinv_ext.cli.main", "def run():\n    import torch"),
         ("tinv_ext.cli.main", "from tinv_ext.job import run"),
         ("tinv_ext.server.api", "import gradio"),

@@ -1,7 +1,7 @@
-"""The Chinese of the page: whatever the page shows as a whole and unchanging text has an entry, and none is left over.
+"""The Chinese of the page: each fixed label has an entry, none is left over, and every sentence is a message.
 
-The WebUI replaces text nodes, titles and placeholders that equal a key (v1.10.1 javascript/localization.js), so what is
-built around a number or a name stays English.
+The WebUI replaces text nodes, titles and placeholders that equal a key (v1.10.1 javascript/localization.js); sentences
+are messages, translated where the page's server says them (tests/core/test_messages.py, tests/ui/test_chinese.py).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.paths import ROOT
+from tinv_ext.core.messages import templates
 from tinv_ext.core.settings import SETTINGS
 from tinv_ext.library.combine import FILLS
 from tinv_ext.server.job_queue import JobQueue
@@ -40,16 +41,22 @@ def settings() -> set[str]:
 
 
 def sentences() -> set[str]:
-    """Whole sentences and texts between tags in the page's sources."""
+    """Whole sentences and texts between tags in the page's sources that are not messages."""
     found = {text for path in sorted((ROOT / "tinv_ext" / "ui").glob("*.py")) for text in _said(path)}
     script = (ROOT / "javascript" / "tinv.js").read_text("utf-8")
-    shown = re.findall(r'label: "([^"]+)"|make\("\w+", "[\w-]*", "([^"]+)"\)|\["([A-Z][^"]+)"', script)
+    code = re.sub(r"^\s*//.*$", "", script, flags=re.MULTILINE)
+    shown = re.findall(
+        r'label: "([^"]+)"|make\("\w+", "[\w-]*", "([^"]+)"\)|(?<!localization\[)["`]([A-Z][a-z]+ [^"`]+)["`]', code
+    )
     return found | {text for groups in shown for text in groups if text}
 
 
 def _said(path: Path) -> Iterator[str]:
     tree = ast.parse(path.read_text("utf-8"))
     apart = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        if ast.unparse(call.func) == "message":
+            apart.update(map(id, call.args))
     for built in (node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)):
         apart.update(map(id, built.values))
         text = "".join(str(part.value) if isinstance(part, ast.Constant) else BUILT for part in built.values)
@@ -70,13 +77,14 @@ def _between_tags(text: str) -> Iterator[str]:
 def controls(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """What gradio is told to show: labels, explanations, buttons, folds, parts, and choices that are words."""
     gr = pytest.importorskip("gradio", reason="the page is made under the WebUI's versions, which have gradio 3.41.2")
-    from tinv_ext.ui import page, tab
+    from tinv_ext.ui import page
+    from tinv_ext.ui.context import PageContext
 
     folder = tmp_path_factory.mktemp("page")
     with gr.Blocks() as around:
         theirs = {"txt2img_steps": gr.Number()}
-        page.build(JobQueue(lambda: None, folder), folder, lambda: None, around=tab.Around(txt2img=theirs))
-    found = {tab.TITLE}
+        page.build(JobQueue(lambda: None, folder), folder, lambda: None, PageContext(txt2img=theirs))
+    found = {page.TITLE}
     for component in around.get_config_file()["components"]:
         found.update(_shown(component["type"], component["props"]))
     return found
@@ -111,21 +119,20 @@ def test_every_setting_has_entries() -> None:
     assert settings() - dict(pairs()).keys() == set()
 
 
-def test_every_sentence_has_an_entry() -> None:
-    """Of the page's answers and its live side."""
-    assert {"There is no run.", "Ready to train.", "No run yet.", "Send to txt2img", "smoothed"} <= sentences()
-    assert sentences() - dict(pairs()).keys() == set()
+def test_every_sentence_is_a_message() -> None:
+    """Of the page's answers and its live part: the script has no texts of its own."""
+    assert sentences() == set()
 
 
 def test_every_control_has_an_entry(controls: set[str]) -> None:
     """As the page is really built."""
-    assert {"Train", "Edit templates", "as before", "Take over from txt2img"} <= controls
+    assert {"Train", "Edit templates", "unchanged", "Copy from txt2img"} <= controls
     assert controls - dict(pairs()).keys() == set()
 
 
 def test_no_entry_is_left_over(controls: set[str]) -> None:
     """An entry for what nobody shows would translate other people's words."""
-    assert dict(pairs()).keys() - controls - settings() - sentences() == set()
+    assert dict(pairs()).keys() - controls - settings() == set()
 
 
 def test_the_chinese_readme_speaks_of_the_page_as_it_is() -> None:
@@ -133,7 +140,8 @@ def test_the_chinese_readme_speaks_of_the_page_as_it_is() -> None:
     text = (ROOT / "README.zh-CN.md").read_text("utf-8")
     named = set(re.findall(r"\*\*([^*]+)\*\*", text))
     assert "训练" in named
-    assert named - set(dict(pairs()).values()) <= {"扩展", "从网址安装"}
+    shown = {*dict(pairs()).values(), *templates("zh_CN").values()}
+    assert named - shown <= {"扩展", "从网址安装"}
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
     assert "README.md" in links
     assert [link for link in links if not (ROOT / link).is_file()] == []

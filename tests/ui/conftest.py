@@ -59,9 +59,9 @@ def values(tmp_path: Path) -> dict[str, Any]:
 def client(jobs: JobQueue) -> Callable[..., TestClient]:
     """A client of the routes; its arguments are those of `add_routes`."""
 
-    def make(changing: bool = True, credentials: Any = None, confine: Any = None) -> TestClient:
+    def make(changing: bool = True, credentials: Any = None, allowed_paths: Any = None) -> TestClient:
         app = FastAPI()
-        api.add_routes(app, jobs, changing, credentials, confine)
+        api.add_routes(app, jobs, changing, credentials, allowed_paths)
         return TestClient(app)
 
     return make

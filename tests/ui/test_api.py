@@ -129,7 +129,7 @@ def test_paths_outside_of_the_opened_folders_are_refused(
     inside, secret = tmp_path / "data", tmp_path / "secret"
     inside.mkdir(), secret.mkdir()
     (inside / "link").symlink_to(secret)
-    routes = client(confine=allow_only([inside]))
+    routes = client(allowed_paths=allow_only([inside]))
     for images in (str(secret), str(inside / ".." / "secret"), str(inside / "link"), "a\0b"):
         answer = routes.post("/tinv/v1/check", json={**values, "images": images, "output": str(inside)})
         assert answer.status_code == 422
@@ -205,7 +205,7 @@ def test_an_interrupted_run_is_offered(
 
 def test_runs_outside_of_the_open_folders_are_not_told(client: Client, values: dict[str, Any], tmp_path: Path) -> None:
     """Neither listed nor gone on with."""
-    routes = client(confine=allow_only([tmp_path / "open"]))
+    routes = client(allowed_paths=allow_only([tmp_path / "open"]))
     assert routes.get("/tinv/v1/runs", params={"output": values["output"]}).status_code == 422
     answer = routes.post("/tinv/v1/resume", params={"output": values["output"], "run": "2026-01-01/a-1"})
     assert "outside of the folders" in answer.json()["detail"]["problems"][0]

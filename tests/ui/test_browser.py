@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +43,25 @@ def address(host: DiffusersHost) -> Iterator[str]:
     thread.join(20)
 
 
-@pytest.fixture
-def page(address: str) -> Iterator[Any]:
+@contextmanager
+def opened(address: str, locale: str) -> Iterator[Any]:
     """A page of headless Chromium with the tab open; nothing but this machine can be reached from it."""
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        page = browser.new_page(viewport={"width": 1300, "height": 1000}, locale=locale)
         page.set_default_timeout(PATIENCE)
         page.route("**/*", lambda route: route.continue_() if "127.0.0.1" in route.request.url else route.abort())
         page.goto(address, wait_until="domcontentloaded")
         page.wait_for_selector("#tinv_train")
         yield page
         browser.close()
+
+
+@pytest.fixture
+def page(address: str) -> Iterator[Any]:
+    """The page for somebody who reads English."""
+    with opened(address, "en-US") as page:
+        yield page
 
 
 def fill(page: Any, name: str, value: str) -> None:
@@ -111,7 +119,7 @@ def test_what_is_wrong_is_told_and_markup_stays_text(page: Any, values: dict[str
 
 
 def test_a_stopped_run_goes_on_with_more_steps(page: Any, values: dict[str, Any], host: DiffusersHost) -> None:
-    """Runs, List runs, more steps, Go on."""
+    """Runs, Refresh, more steps, Resume."""
     fill(page, "name", "zibbo")
     fill(page, "images", values["images"])
     page.click("#tinv_group_saving")
@@ -122,7 +130,7 @@ def test_a_stopped_run_goes_on_with_more_steps(page: Any, values: dict[str, Any]
     page.wait_for_function("/zibbo: finished/.test((document.querySelector('.tinv-title') || {}).textContent)")
     page.click("#tinv_runs")
     page.click("#tinv_list_runs")
-    page.wait_for_function("/1 of them/.test(document.querySelector('#tinv_runs_answer').textContent)")
+    page.wait_for_function("/1 run can be resumed/.test(document.querySelector('#tinv_runs_answer').textContent)")
     page.fill("#tinv_on_steps textarea, #tinv_on_steps input", "6")
     page.click("#tinv_go_on")
     page.wait_for_function("/step 6 of 6/.test(document.querySelector('.tinv-figures').textContent)")
@@ -142,7 +150,7 @@ def test_a_template_is_written_and_chosen(page: Any, values: dict[str, Any], tmp
     page.fill("#tinv_lines textarea", "an etching of [name]")
     page.fill("#tinv_lines_name textarea, #tinv_lines_name input", "etching")
     page.click("#tinv_lines_save")
-    page.wait_for_function("/etching is saved/.test(document.querySelector('#tinv_lines_answer').textContent)")
+    page.wait_for_function("/etching/.test(document.querySelector('#tinv_lines_answer').textContent)")
     page.click("#tinv_check")
     page.wait_for_selector("#tinv_answer .tinv-table")
     assert "an etching of zibbo" in page.inner_text("#tinv_answer")

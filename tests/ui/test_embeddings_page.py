@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -74,11 +76,11 @@ def test_an_embedding_is_looked_into_renamed_deleted_and_brought_back(
     assert {word.name for word in host.known_words()} == {"tom", "rex"}
     opened.click("#tinv_fold_delete")
     opened.click("#tinv_do_delete")
-    said(opened, "#tinv_shelf_answer", "tom.pt is deleted")
+    said(opened, "#tinv_shelf_answer", '"tom.pt" was deleted')
     assert not (shelf / "tom.pt").exists()
     choose(opened, "tinv_gone", "tom.pt")
     opened.click("#tinv_do_restore")
-    said(opened, "#tinv_shelf_answer", "tom.pt is back")
+    said(opened, "#tinv_shelf_answer", '"tom.pt" was restored')
     assert (shelf / "tom.pt").exists()
 
 
@@ -88,7 +90,7 @@ def test_an_embedding_is_converted_extended_averaged_and_added(opened: Any, shel
     opened.click("#tinv_fold_convert")
     fill(opened, "convert_license", "CC0")
     opened.click("#tinv_do_convert")
-    said(opened, "#tinv_shelf_answer", "fetch")
+    said(opened, "#tinv_shelf_answer", "1 file converted")
     with opened.expect_download(timeout=WAIT) as download:
         opened.click("#tinv_made a >> nth=0")
     download.value.save_as(tmp_path / "fetched.safetensors")
@@ -136,14 +138,19 @@ def test_what_is_wrong_is_told_and_markup_stays_text(opened: Any, shelf: Path) -
 def test_a_client_that_lies_reaches_nothing(shelf: Path, tmp_path: Path, host: DiffusersHost) -> None:
     """A key that is a path, and an id that climbs, are refused in a sentence and change nothing."""
     from tinv_ext.library.library import Library
-    from tinv_ext.ui.embeddings import _converting, _Page
+    from tinv_ext.ui.context import PageContext
+    from tinv_ext.ui.embeddings_tab import _convert, _Lists
 
     outside = tmp_path / "outside.pt"
     write_embedding(Embedding("outside", {"clip_l": torch.ones(1, 32)}), outside)
-    own = _Page(Library(shelf, lambda: host), [None] * 6)
+    request = SimpleNamespace(headers={})
+    lists = _Lists(Library(shelf, lambda: host), PageContext(), [None] * 6)
     for lie in (str(outside), "../outside.pt", "felix.pt/../../outside.pt"):
-        assert "no embedding" in own.looked_into(lie)
-        assert "no embedding" in _converting(own.shelf)(lie, "a1111", "", "")[1]
-        answer = own.done(lie, lambda lie=lie: (None, own.shelf.delete(lie).key))  # type: ignore[misc]
-        assert "no embedding" in answer[4]
+        for answer in (
+            lists.inspect(lie, request),
+            _convert(lists.library, lists.context)(lie, "a1111", "", "", request)[1],
+            lists.do(lie, lambda lie=lie: (None, [lists.library.delete(lie).key]), request)[4],  # type: ignore[misc]
+        ):
+            assert escape(lie) in answer
+            assert "no embedding" in answer
     assert outside.is_file()

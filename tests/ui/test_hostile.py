@@ -18,7 +18,8 @@ from tests.hostile.hostile_texts import NAMES, PATHS
 from tinv_ext.core.names import name_problems
 from tinv_ext.server.allowed_paths import allow_only
 from tinv_ext.server.job_queue import JobQueue
-from tinv_ext.ui import tab
+from tinv_ext.ui import training_tab
+from tinv_ext.ui.context import PageContext
 
 REFUSED = 422
 
@@ -27,14 +28,14 @@ REFUSED = 422
 def press(jobs: JobQueue, tmp_path: Path) -> Callable[..., str]:
     """What the page answers when a stranger presses Train or Check with these settings."""
     (tmp_path / "open").mkdir()
-    blocks = tab.build(jobs, lambda request: allow_only([tmp_path / "open"]))
+    blocks = training_tab.build(jobs, PageContext(lambda request: allow_only([tmp_path / "open"])))
     fns = blocks.fns.values() if isinstance(blocks.fns, dict) else blocks.fns
-    found = {fn.fn.__name__: fn for fn in fns if fn.fn and fn.fn.__name__ in ("on_train", "on_check")}
+    found = {fn.fn.__name__: fn for fn in fns if fn.fn and fn.fn.__name__ in ("train", "check")}
     controls = {block.elem_id: block for block in blocks.blocks.values() if getattr(block, "elem_id", None)}
 
     def pressed(which: str, values: dict[str, Any]) -> str:
         given = {controls[f"tinv_{name}"]: value for name, value in values.items()}
-        answer: str = found[which].fn(given, SimpleNamespace(client=None))
+        answer: str = found[which].fn(given, SimpleNamespace(client=None, headers={}))
         return answer
 
     return pressed
@@ -52,7 +53,7 @@ def test_names(
     """422 and the sentences; in the page as text, not as markup; no job, no file."""
     images = Path(values["images"]).rename(tmp_path / "open" / "pictures")
     good = {**values, "images": str(images), "output": str(tmp_path / "open")}
-    assert "tinv-problems" not in press("on_check", good)
+    assert "tinv-problems" not in press("check", good)
     bad, sentences = {**good, "name": NAMES[kind]}, name_problems(NAMES[kind])
     before = sorted(tmp_path.rglob("*"))
     for route in ("train", "check"):
@@ -60,7 +61,7 @@ def test_names(
         assert told.status_code == REFUSED
         if kind != "half a pair":  # which no answer can hold as it is
             assert sentences[0] in str(told.json()["detail"]["problems"][0])
-        shown = press(f"on_{route}", bad)
+        shown = press(route, bad)
         assert "tinv-problems" in shown
         assert escape(sentences[0][-30:]) in shown
         assert "<img src=x" not in shown
@@ -81,14 +82,14 @@ def test_paths(
     (tmp_path / "outside").mkdir()
     (tmp_path / "open" / "link").symlink_to(tmp_path / "outside")
     given = PATHS[kind].replace("{open}", str(tmp_path / "open")).replace("{here}", str(tmp_path))
-    routes = client(confine=allow_only([tmp_path / "open"]))
+    routes = client(allowed_paths=allow_only([tmp_path / "open"]))
     inside = {**values, "images": str(tmp_path / "open"), "output": str(tmp_path / "open")}
     before = sorted(tmp_path.rglob("*"))
     for place in ("images", "weights", "template", "output"):
         told = routes.post("/tinv/v1/train", json={**inside, place: given})
         assert told.status_code == REFUSED
         assert f"({place}) lies outside" in str(told.json())
-        assert f"({place}) lies outside" in press("on_train", {**inside, place: given})
+        assert f"({place}) lies outside" in press("train", {**inside, place: given})
     if kind != "half a pair":  # which no address can hold
         assert routes.get("/tinv/v1/runs", params={"output": given}).status_code == REFUSED
         assert routes.post("/tinv/v1/resume", params={"output": given, "run": "x"}, json={}).status_code == REFUSED

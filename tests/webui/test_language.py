@@ -11,10 +11,12 @@ import pytest
 from tests.webui.browser import OURS, Tab, tab
 from tests.webui.pictures import CONCEPT
 from tests.webui.server import ROOT
+from tinv_ext.core.messages import templates
 from tinv_ext.core.settings import SETTINGS
 
 pytestmark = pytest.mark.webui
 CHINESE: dict[str, str] = json.loads((ROOT / "localizations" / "zh_CN.json").read_text("utf-8"))
+SENTENCES = templates("zh_CN")
 # what stands in our tab, folded or not: texts, titles and placeholders
 SHOWN = """() => {
     const tab = document.querySelector('#tab_tinv'), found = [];
@@ -29,7 +31,7 @@ SHOWN = """() => {
 def page(start: Any) -> Iterator[Tab]:
     """A browser with our tab open, which has a Chinese title."""
     with start(localization="zh_CN") as webui, tab(webui, title=CHINESE[OURS]) as page:
-        page.wait(f"document.querySelector('.tinv-title')?.textContent === '{CHINESE['No run yet.']}'")
+        page.wait(f"document.querySelector('.tinv-title')?.textContent === '{SENTENCES['ui.no_run_yet']}'")
         yield page
 
 
@@ -38,20 +40,20 @@ def test_nothing_that_has_a_translation_stays_english(page: Tab) -> None:
     page.keep("chinese")  # with boxes for letters where no font has them (Debian: fonts-wqy-microhei)
     shown = set(page.page.evaluate(SHOWN))
     assert {CHINESE[text] for about in SETTINGS.values() for text in (about.label, about.help)} - shown == set()
-    assert {CHINESE[text] for text in ("Embeddings", "Stop and save", "as before", "Take over from txt2img")} <= shown
+    assert {CHINESE[text] for text in ("Embeddings", "Stop and save", "unchanged", "Copy from txt2img")} <= shown
     assert shown & CHINESE.keys() == set()
 
 
 def test_the_translated_page_acts_as_the_english_one(page: Tab) -> None:
     """A choice is sent by its own name, an answer is translated when it comes."""
     page.click("tinv_stop")
-    page.wait(f"document.querySelector('#tinv_reply').textContent.includes('{CHINESE['There is no run.']}')")
+    page.wait(f"document.querySelector('#tinv_reply').textContent.includes('{SENTENCES['ui.no_active_run']}')")
     page.fill("name", "zhword")
     page.fill("images", f"~/pictures/{CONCEPT}")
     page.group("pictures")
     page.page.locator("#tinv_fit label", has_text=CHINESE["buckets"]).click()
     assert page.page.locator("#tinv_fit input:checked").get_attribute("value") == "buckets"
     page.click("tinv_check")
-    page.wait(f"document.querySelector('#tinv_answer').textContent.includes('{CHINESE['Ready to train.']}')")
+    page.wait(f"document.querySelector('#tinv_answer').textContent.includes('{SENTENCES['ui.ready']}')")
     assert set(page.page.evaluate(SHOWN)) & CHINESE.keys() == set()
     assert page.errors == []

@@ -58,12 +58,12 @@ def test_the_part_embeddings_keeps_the_webuis_folder(webui: WebUI, page: Tab, wi
     page.wait("(document.querySelector('#tinv_shelf_list') || {}).textContent?.includes('zzold.pt')")
     page.page.click("#tinv_one input")
     page.page.click("#tinv_one ul.options li:has-text('zzold.pt')")
-    page.wait("document.querySelector('#tinv_about').textContent.includes('nearest words')")
+    page.wait("document.querySelector('#tinv_about').textContent.includes('nearest tokens')")
     page.wait("document.querySelectorAll('#tinv_about tr').length > 5")
     page.page.click("#tinv_fold_rename > .label-wrap")
     page.fill("rename_name", "zznew")
     page.click("tinv_do_rename")
-    page.wait("document.querySelector('#tinv_shelf_answer').textContent.includes('called zznew')")
+    page.wait("document.querySelector('#tinv_shelf_answer').textContent.includes('Renamed to')")
     assert webui.inside("word", name="zzold") is None
     assert webui.inside("word", name="zznew")["vectors"] == vectors.tolist()
     page.keep("embeddings")
@@ -74,7 +74,7 @@ def test_the_part_embeddings_keeps_the_webuis_folder(webui: WebUI, page: Tab, wi
     page.page.click("#tinv_gone input")
     page.page.click("#tinv_gone ul.options li:has-text('zznew.pt')")
     page.click("tinv_do_restore")
-    page.wait("document.querySelector('#tinv_shelf_answer').textContent.includes('is back')")
+    page.wait("document.querySelector('#tinv_shelf_answer').textContent.includes('was restored')")
     assert webui.inside("word", name="zznew")["vectors"] == vectors.tolist()
     assert page.errors == []
 

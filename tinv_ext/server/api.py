@@ -1,7 +1,8 @@
-"""The HTTP routes under /tinv/v1: look at jobs, and, where the owner allows it, start and steer them.
+"""The HTTP routes under /tinv/v1: look at jobs, and, where the owner allows it, start and control them.
 
 Looking needs no login, as with the WebUI's own /internal/progress, and shows no paths. Routes that change anything are
-only made when `changing` is set, and ask for the owner's credentials where there are any.
+only made when `changing` is set, and ask for the owner's credentials where there are any. Sentences are English unless
+the request asks for another language.
 """
 
 from __future__ import annotations
@@ -19,185 +20,276 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse
 
 from tinv_ext.core.errors import InputError, TinvError
+from tinv_ext.core.messages import Message, language_of, message, translated
 from tinv_ext.core.settings import DEFAULTS, SETTINGS
 
 if TYPE_CHECKING:
     from tinv_ext.server.allowed_paths import PathCheck
-    from tinv_ext.server.job_queue import JobQueue
+    from tinv_ext.server.job_queue import Job, JobQueue
 
+Route = Callable[..., Any]
 ROOT = "/tinv/v1"
-BODY = 64 * 1024  # bytes of settings; a request with more is refused
+MAX_BODY = 64 * 1024  # bytes of settings; a request with more is refused
+COMMANDS = ("stop", "pause", "snapshot", "preview")  # those that have a route of their own
 
 
 def add_routes(
-    app: FastAPI, jobs: JobQueue, changing: bool, credentials: Mapping[str, str] | None, confine: PathCheck | None
+    app: FastAPI,
+    queue: JobQueue,
+    changing: bool,
+    credentials: Mapping[str, str] | None,
+    allowed_paths: PathCheck | None,
 ) -> None:
-    """Add the routes to a program's app, those of an earlier load of the extension taken out first."""
+    """Add the routes to a program's app, after removing those of an earlier load of the extension."""
     app.router.routes[:] = [route for route in app.router.routes if not getattr(route, "path", "").startswith(ROOT)]
-    for path, view in {"/status": _status(jobs), "/schema": schema, "/picture": _picture(jobs)}.items():
-        app.add_api_route(ROOT + path, view, methods=["GET"])
+    public = {"/status": status_route(queue), "/schema": schema, "/labels": labels, "/picture": picture_route(queue)}
+    for path, route in public.items():
+        app.add_api_route(ROOT + path, route, methods=["GET"])
     if not changing:
         return
-    guard = [Depends(_guard(credentials))] if credentials else []
-    for path, view in {"/jobs": _jobs(jobs), "/runs": _runs(jobs, confine)}.items():
-        app.add_api_route(ROOT + path, view, methods=["GET"], dependencies=guard)
-    changes = {"/train": _train(jobs, confine), "/check": _check(jobs, confine), "/resume": _resume(jobs, confine)}
-    changes.update({f"/{wish}": _wish(jobs, wish) for wish in ("stop", "pause", "snapshot", "preview")})
-    for path, view in changes.items():
-        app.add_api_route(ROOT + path, view, methods=["POST"], dependencies=guard)
+    guard = [Depends(_credentials_check(credentials))] if credentials else []
+    for path, route in {"/jobs": jobs_route(queue), "/runs": runs_route(queue, allowed_paths)}.items():
+        app.add_api_route(ROOT + path, route, methods=["GET"], dependencies=guard)
+    changes = {
+        "/train": train_route(queue, allowed_paths),
+        "/check": check_route(queue, allowed_paths),
+        "/resume": resume_route(queue, allowed_paths),
+        **{f"/{command}": command_route(queue, command) for command in COMMANDS},
+    }
+    for path, route in changes.items():
+        app.add_api_route(ROOT + path, route, methods=["POST"], dependencies=guard)
 
 
-def schema() -> JSONResponse:
+async def language_asked(request: Request, language: str = "") -> str:
+    """The language to answer in: the query's, else the one that the Accept-Language header prefers, else English."""
+    from tinv_ext.server.language import accepted_language
+
+    return language_of(language) if language else accepted_language(request.headers.get("accept-language"))
+
+
+Language = Depends(language_asked)
+
+
+def schema(language: str = Language) -> JSONResponse:
     """Every setting with its label, help, limits and default."""
-    said = {}
+    from tinv_ext.server.language import page_labels
+
+    texts = page_labels(language)
+    described = {}
     for name, about in SETTINGS.items():
         facts = {
-            key: value
+            key: texts.get(value, value) if key in ("label", "help") else value
             for key, value in asdict(about).items()
             if key != "check" and not (value is None or value is False or value == ())
         }
-        said[name] = {**facts, "default": DEFAULTS[name], "type": type(DEFAULTS[name]).__name__}
-    return JSONResponse(said)
+        described[name] = {**facts, "default": DEFAULTS[name], "type": type(DEFAULTS[name]).__name__}
+    return JSONResponse(described)
 
 
-def _status(jobs: JobQueue) -> Callable[..., JSONResponse]:
-    def status(job: str = "", since: int = 0) -> JSONResponse:
+def labels(language: str = Language) -> JSONResponse:
+    """The page's fixed labels by their English, for a page that nobody else translates; none in English."""
+    from tinv_ext.server.language import page_labels
+
+    return JSONResponse(dict(page_labels(language)))
+
+
+def status_route(queue: JobQueue) -> Route:
+    """GET /status."""
+    from tinv_ext.server import live_texts
+    from tinv_ext.server.language import all_translated
+
+    def status(job: str = "", since: int = 0, language: str = Language) -> JSONResponse:
         """The job of this id, or the one being carried out, else the last; the curve after step `since`."""
         try:
-            one = jobs.get(job) if job else jobs.current()
+            shown = queue.get(job) if job else queue.current()
         except InputError as error:
-            raise _refused(error, 404) from error
-        queued = [other.config.name for other in jobs.all() if other.status == "queued"]
-        found = {"job": one.view(since) if one else None, "queued": queued}
-        return JSONResponse({**found, "interrupted": jobs.interrupted()})
+            raise _refused(error, language, 404) from error
+        queued = [other.config.name for other in queue.all() if other.status == "queued"]
+        interrupted = queue.interrupted()
+        texts: dict[str, Any] = {key: translated(label, language) for key, label in live_texts.LABELS.items()}
+        texts["interrupted"] = all_translated(map(live_texts.interrupted, interrupted), language)
+        view = None
+        if shown:
+            view = _view(shown, language, since)
+            texts["title"] = translated(live_texts.title(view["name"], view["status"], queued), language)
+            texts["figures"] = all_translated(live_texts.figures(shown, view), language)
+        answer = {"job": view, "queued": queued, "interrupted": interrupted}
+        return JSONResponse({**answer, "language": language, "texts": texts})
 
     return status
 
 
-def _picture(jobs: JobQueue) -> Callable[..., FileResponse]:
-    def picture(job: str, index: int) -> FileResponse:
+def picture_route(queue: JobQueue) -> Route:
+    """GET /picture."""
+
+    def picture(job: str, index: int, language: str = Language) -> FileResponse:
         """A preview of a job, by its place in the list that the status shows."""
         try:
-            previews = jobs.get(job).previews
+            previews = queue.get(job).previews
         except InputError as error:
-            raise _refused(error, 404) from error
+            raise _refused(error, language, 404) from error
         if not 0 <= index < len(previews):
-            raise HTTPException(404, f"There is no preview {index}.")
+            missing = message("api.no_preview", "There is no preview {index}.", index=index)
+            raise HTTPException(404, translated(missing, language))
         return FileResponse(previews[index][1], media_type="image/png", headers={"Cache-Control": "max-age=3600"})
 
     return picture
 
 
-def _jobs(jobs: JobQueue) -> Callable[[], JSONResponse]:
-    def all_jobs() -> JSONResponse:
+def jobs_route(queue: JobQueue) -> Route:
+    """GET /jobs."""
+
+    def jobs(language: str = Language) -> JSONResponse:
         """The jobs since the program was started, oldest first, without their curves."""
-        return JSONResponse([{**one.view(since=one.steps), "path": one.file} for one in jobs.all()])
+        return JSONResponse([{**_view(job, language, job.steps), "path": job.file} for job in queue.all()])
 
-    return all_jobs
+    return jobs
 
 
-def _runs(jobs: JobQueue, confine: PathCheck | None) -> Callable[[str], JSONResponse]:
-    def runs(output: str = DEFAULTS["output"]) -> JSONResponse:
+def runs_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Route:
+    """GET /runs."""
+
+    def runs(output: str = DEFAULTS["output"], language: str = Language) -> JSONResponse:
         """The runs in a log directory, newest first; 422 for a directory that may not be looked into."""
-        outside = confine({"output": jobs.placed(output)}) if confine else []
-        if outside:
-            raise _refused(InputError(outside))
-        return JSONResponse(jobs.runs(output))
+        problems = allowed_paths({"output": queue.placed(output)}) if allowed_paths else []
+        if problems:
+            raise _refused(InputError(problems), language)
+        try:
+            found = queue.runs(output)
+        except InputError as error:
+            raise _refused(error, language) from error
+        return JSONResponse([{**run, "reason": translated(run["reason"], language)} for run in found])
 
     return runs
 
 
-def _resume(jobs: JobQueue, confine: PathCheck | None) -> Callable[..., Any]:
-    async def resume(request: Request, job: str = "", run: str = "", output: str = DEFAULTS["output"]) -> JSONResponse:
-        """Go on with a paused job (`job`), or with a stopped or interrupted run (`run`, settings to change as body)."""
+def resume_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Route:
+    """POST /resume."""
+
+    async def resume(
+        request: Request,
+        job: str = "",
+        run: str = "",
+        output: str = DEFAULTS["output"],
+        language: str = Language,
+    ) -> JSONResponse:
+        """Resume a paused job (`job`), or a stopped or interrupted run (`run`, with settings to change as body)."""
         if bool(job) == bool(run):
-            raise HTTPException(422, {"problems": ["Say which job or which run is to go on, one of the two."]})
-        changes = await _body(request)
+            either = message("api.job_or_run", "Name either a job (job) or a run (run) to resume.")
+            raise _refused(InputError(either), language)
+        changes = await _settings(request, language)
 
-        def act() -> JSONResponse:
+        def answer() -> JSONResponse:
             if job:
-                return JSONResponse({"status": jobs.wish(job, "resume").status})
-            return JSONResponse({"id": jobs.resume(output, run, changes, confine).id}, 202)
+                return JSONResponse({"status": queue.wish(job, "resume").status})
+            return JSONResponse({"id": queue.resume(output, run, changes, allowed_paths).id}, 202)
 
-        return await _aside(act)
+        return await _in_thread(answer, language)
 
     return resume
 
 
-def _train(jobs: JobQueue, confine: PathCheck | None) -> Callable[[Request], Any]:
-    async def train(request: Request) -> JSONResponse:
+def train_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Route:
+    """POST /train."""
+
+    async def train(request: Request, language: str = Language) -> JSONResponse:
         """Check the settings and queue a run: 202 and the job's id, or 422 and every problem."""
-        values = await _body(request)
-        return await _aside(lambda: JSONResponse({"id": jobs.submit(values, confine).id}, 202))
+        values = await _settings(request, language)
+        return await _in_thread(lambda: JSONResponse({"id": queue.submit(values, allowed_paths).id}, 202), language)
 
     return train
 
 
-def _check(jobs: JobQueue, confine: PathCheck | None) -> Callable[[Request], Any]:
-    async def check(request: Request) -> JSONResponse:
+def check_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Route:
+    """POST /check."""
+    from tinv_ext.server.language import all_translated
+
+    async def check(request: Request, language: str = Language) -> JSONResponse:
         """What a run of these settings would do, or 422 and every problem."""
-        values = await _body(request)
+        values = await _settings(request, language)
 
-        def look() -> JSONResponse:
-            found = jobs.examine(values, confine)
-            return JSONResponse({"notices": list(found.notices), "prompts": found.prompts(10)})
+        def answer() -> JSONResponse:
+            prepared = queue.examine(values, allowed_paths)
+            notices = all_translated(prepared.notices, language)
+            return JSONResponse({"notices": notices, "prompts": prepared.prompts(10)})
 
-        return await _aside(look)
+        return await _in_thread(answer, language)
 
     return check
 
 
-def _wish(jobs: JobQueue, wish: str) -> Callable[[str], JSONResponse]:
-    def ask(job: str) -> JSONResponse:
-        """Ask this of a job; 422 if it cannot be had."""
+def command_route(queue: JobQueue, command: str) -> Route:
+    """POST /stop, /pause, /snapshot or /preview."""
+
+    def send(job: str, language: str = Language) -> JSONResponse:
+        """Send the command to a job; 422 if the job cannot carry it out."""
         try:
-            return JSONResponse({"status": jobs.wish(job, wish).status})
+            return JSONResponse({"status": queue.wish(job, command).status})
         except InputError as error:
-            raise _refused(error) from error
+            raise _refused(error, language) from error
 
-    return ask
+    return send
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    """The request's JSON object. 413 if it is too large, 422 if it is none."""
+def _view(job: Job, language: str, since: int) -> dict[str, Any]:
+    """A job as JSON, its sentences in the language."""
+    from tinv_ext.server.language import all_translated
+
+    view = job.view(since)
+    return {
+        **view,
+        "reason": translated(view["reason"], language),
+        "notices": all_translated(view["notices"], language),
+    }
+
+
+async def _settings(request: Request, language: str) -> dict[str, Any]:
+    """The request's JSON object. 413 if it is too large, 422 if it is not an object."""
     data = b""
     async for part in request.stream():
         data += part
-        if len(data) > BODY:
-            raise HTTPException(413, f"The settings are larger than {BODY} bytes.")
+        if len(data) > MAX_BODY:
+            large = message("api.body_too_large", "The settings are larger than {limit} bytes.", limit=MAX_BODY)
+            raise HTTPException(413, translated(large, language))
     try:
         values = json.loads(data or b"{}")
     except (ValueError, RecursionError) as error:
-        raise HTTPException(422, {"problems": [f"The body is not JSON: {error}"]}) from error
+        problem = message("api.body_not_json", "The body is not JSON: {error}.", error=error)
+        raise _refused(InputError(problem), language) from error
     if not isinstance(values, dict):
-        raise HTTPException(422, {"problems": ["The body must be a JSON object of settings by name."]})
+        problem = message("api.body_not_an_object", "The body must be a JSON object with settings by name.")
+        raise _refused(InputError(problem), language)
     return values
 
 
-async def _aside(work: Callable[[], JSONResponse]) -> JSONResponse:
-    """Do what reads pictures in a thread of its own, so that the server goes on answering."""
+async def _in_thread(work: Callable[[], JSONResponse], language: str) -> JSONResponse:
+    """Read images in another thread, so that the server goes on answering."""
     try:
         return await run_in_threadpool(work)
     except TinvError as error:
-        raise _refused(error) from error
+        raise _refused(error, language) from error
 
 
-def _refused(error: TinvError, code: int = 422) -> HTTPException:
-    return HTTPException(code, {"problems": list(error.problems)})
+def _refused(error: TinvError, language: str, code: int = 422) -> HTTPException:
+    """Every problem as a sentence, and its id, by which a program can recognise it."""
+    problems = [translated(problem, language) for problem in error.problems]
+    ids = [problem.id if isinstance(problem, Message) else None for problem in error.problems]
+    return HTTPException(code, {"problems": problems, "ids": ids})
 
 
-def _guard(credentials: Mapping[str, str]) -> Callable[[Request], None]:
+def _credentials_check(credentials: Mapping[str, str]) -> Callable[..., None]:
     """HTTP Basic, as the WebUI's own --api-auth asks for it; compared in constant time."""
 
-    def check(request: Request) -> None:
-        kind, _, value = request.headers.get("authorization", "").partition(" ")
+    def check(request: Request, language: str = Language) -> None:
+        scheme, _, value = request.headers.get("authorization", "").partition(" ")
         try:
             name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             name, password = "", ""
         known = credentials.get(name, "")
         right = hmac.compare_digest(known.encode(), password.encode())
-        if kind.lower() != "basic" or name not in credentials or not right:
-            raise HTTPException(401, "Incorrect username or password", headers={"WWW-Authenticate": "Basic"})
+        if scheme.lower() != "basic" or name not in credentials or not right:
+            wrong = message("api.wrong_credentials", "Incorrect username or password.")
+            raise HTTPException(401, translated(wrong, language), headers={"WWW-Authenticate": "Basic"})
 
     return check

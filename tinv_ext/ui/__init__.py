@@ -1,1 +1,1 @@
-"""The page: it places, makes, acts and speaks. No default, limit or label is its own; they come from the settings."""
+"""The page. Defaults, limits, labels and help of settings come from the settings; nothing is written here twice."""

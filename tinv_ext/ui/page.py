@@ -1,4 +1,4 @@
-"""The whole page: training, and the embeddings that there are."""
+"""The whole page: training, and the finished embeddings."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ import gradio as gr
 
 from tinv_ext.library.library import Library
 from tinv_ext.server.job_queue import JobQueue
-from tinv_ext.ui import embeddings, tab
+from tinv_ext.ui import embeddings_tab, training_tab
+from tinv_ext.ui.context import PageContext
+
+TITLE, ID = "Textual Inversion", "tinv"
 
 
-def build(
-    jobs: JobQueue,
-    folder: Path,
-    host: Callable[[], Any],
-    confine: Callable[[Any], tab.Check | None] = lambda request: None,
-    around: tab.Around | None = None,
-) -> gr.Blocks:
-    """Both parts, each in a tab of its own: `folder` is that of the embeddings, the rest as for `tab.build`."""
-    shelf = Library(folder, host, jobs.logs)
+def build(queue: JobQueue, folder: Path, host: Callable[[], Any], context: PageContext | None = None) -> gr.Blocks:
+    """Both parts, each in a tab of its own; `folder` is that of the embeddings."""
+    context = context or PageContext()
+    library = Library(folder, host, queue.logs)
     with gr.Blocks(analytics_enabled=False) as blocks, gr.Tabs():
         with gr.Tab("Train", elem_id="tinv_tab_train"):
-            tab.build(jobs, confine, around)
-        with gr.Tab("Embeddings", elem_id="tinv_tab_embeddings") as opened:
-            embeddings.place(shelf, opened)
+            training_tab.build(queue, context)
+        with gr.Tab("Embeddings", elem_id="tinv_tab_embeddings") as tab:
+            embeddings_tab.build(library, tab, context)
     return blocks

@@ -1,4 +1,4 @@
-"""The values of the WebUI's txt2img tab, to be taken over for previews."""
+"""The button that copies the values of the WebUI's txt2img tab into the settings of previews."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ CONTROLS = {
 }
 
 
-def place(theirs: Mapping[str, gr.components.Component], ours: Mapping[str, gr.components.Component]) -> None:
-    """A button that copies `theirs`, by elem_id, into `ours`, by setting. Nothing is placed where there are none."""
+def build(theirs: Mapping[str, gr.components.Component], ours: Mapping[str, gr.components.Component]) -> None:
+    """Add it to the page: it copies `theirs`, by elem_id, into `ours`, by setting. Without `theirs` there is none."""
     pairs = [(component, ours[CONTROLS[key]]) for key, component in theirs.items() if key in CONTROLS]
     if not pairs:
         return
-    take = gr.Button("Take over from txt2img", elem_id="tinv_from_txt2img")
+    button = gr.Button("Copy from txt2img", elem_id="tinv_from_txt2img")
 
     def copy(*values: Any) -> list[Any]:
-        """A random seed stays what it is here: previews are compared with each other."""
+        """A seed of -1 is left out: previews are compared with each other, so they need the same seed."""
         return [gr.update() if value == -1 or value is None else value for value in values]
 
-    take.click(copy, inputs=[one for one, _ in pairs], outputs=[other for _, other in pairs])
+    button.click(copy, inputs=[source for source, _ in pairs], outputs=[target for _, target in pairs])

@@ -1,0 +1,112 @@
+"""The texts of the page's live part, built here so that the page's script has no sentences of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tinv_ext.core.messages import Message, message
+from tinv_ext.server.job_queue import Job, JobQueue
+
+STATUS_WORDS: Mapping[str, Message] = {
+    "queued": message("ui.queued", "queued"),
+    "preparing": message("ui.preparing", "preparing"),
+    "training": message("ui.training", "training"),
+    "paused": message("ui.paused", "paused"),
+    "stopping": message("ui.stopping", "stopping"),
+    "finished": message("ui.finished", "finished"),
+    "stopped": message("ui.stopped", "stopped"),
+    "failed": message("ui.failed", "failed"),
+    "interrupted": message("ui.interrupted", "interrupted"),
+}
+LABELS: Mapping[str, Message] = {  # what does not depend on the run; the script puts a number for {step}
+    "no_run": message("ui.no_run_yet", "No run yet."),
+    "step": message("ui.step", "step"),
+    "loss": message("ui.loss", "loss"),
+    "smoothed": message("ui.smoothed_loss", "smoothed"),
+    "evaluation": message("ui.evaluation", "evaluation"),
+    "rate": message("ui.learning_rate", "learning rate"),
+    "at_step": message("ui.at_step", "step {step}", step="{step}"),
+    "preview": message("ui.preview_at_step", "preview at step {step}", step="{step}"),
+    "to_prompt": message("ui.send_to_txt2img", "Send to txt2img"),
+    "to_negative_prompt": message("ui.send_to_negative_prompt", "Send to negative prompt"),
+}
+
+
+def status_word(status: str) -> str:
+    """The word that the page shows for a status of the API."""
+    return STATUS_WORDS.get(status, status)
+
+
+def title(name: str, status: str, queued: Sequence[str]) -> Message:
+    """The run's name and status, and who waits behind it."""
+    if not queued:
+        return message("ui.run_status", "{name}: {status}", name=name, status=status_word(status))
+    return message(
+        "ui.run_status_and_queue",
+        "{name}: {status} · queued: {queued:, }",
+        name=name,
+        status=status_word(status),
+        queued=list(queued),
+    )
+
+
+def taken_on(job: Job, queue: JobQueue) -> Message:
+    """That a run has started, or waits for the one that is at work."""
+    current = queue.current()
+    if current is None or current is job or current.now.over:
+        return message("ui.training_started", "Training started: {name}.", name=job.config.name)
+    return message(
+        "ui.run_queued",
+        "{name} is queued. It starts when {current} has ended.",
+        name=job.config.name,
+        current=current.config.name,
+    )
+
+
+def figures(job: Job, view: Mapping[str, Any]) -> list[str]:
+    """How far the run of a `Job.view()` is, what its losses and vectors are, and why it stopped."""
+    return [text for text in _figures(job, view) if text]
+
+
+def _figures(job: Job, view: Mapping[str, Any]) -> Iterator[str]:
+    encoded, total = view["encoded"]
+    if view["status"] == "preparing" and total:
+        yield message("ui.images_encoded", "{done} of {total:image|images} encoded", done=encoded, total=total)
+    else:
+        yield message("ui.step_of_total", "step {step} of {total}", step=view["steps"], total=view["total"])
+    if not job.now.over and view["seconds_left"] is not None:
+        yield time_left(view["seconds_left"])
+    if view["loss"] is not None:
+        yield message("ui.loss_of", "loss {loss:.4f}", loss=view["loss"])
+    for _, loss in job.evaluations[-1:]:
+        yield message("ui.evaluation_of", "evaluation {loss:.5f}", loss=loss)
+    for row in job.curve[-1:]:  # not the view's, which has only what is new
+        yield message(
+            "ui.length_and_distance",
+            "length {length:.3f}, moved {distance:.3f}",
+            length=row["vector_norm"],
+            distance=row["distance"],
+        )
+    yield view["reason"]
+
+
+def time_left(seconds: float) -> Message:
+    """How long a run will take yet, in units that suit it."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return message("ui.hours_left", "{hours} h {minutes} min left", hours=hours, minutes=minutes)
+    if minutes:
+        return message("ui.minutes_left", "{minutes} min {seconds} s left", minutes=minutes, seconds=rest)
+    return message("ui.seconds_left", "{seconds} s left", seconds=rest)
+
+
+def interrupted(run: Mapping[str, Any]) -> Message:
+    """That a run of `JobQueue.interrupted()` can go on, and how."""
+    return message(
+        "ui.run_was_interrupted",
+        'The run "{name}" was interrupted at step {steps} of {total}. To continue, open Runs, click Refresh, select '
+        "{id} and click Resume.",
+        **run,
+    )

@@ -1,0 +1,101 @@
+"""The page's answers as HTML in the language of whoever asks; what came from files and people is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from tinv_ext.core.errors import TinvError
+from tinv_ext.core.messages import message, translated
+from tinv_ext.core.preflight.prepare import PreparedRun
+
+_COUNTED = 200  # images whose prompts are counted: a page waits for it
+
+
+def not_started(error: TinvError, language: str) -> str:
+    """What keeps a run from starting."""
+    title = message("ui.not_started", "{count:problem|problems}. Nothing was started.", count=len(error.problems))
+    return _problems(title, error, language)
+
+
+def not_done(error: TinvError, language: str) -> str:
+    """What keeps anything else from being done."""
+    title = message("ui.not_done", "{count:problem|problems}. Nothing was changed.", count=len(error.problems))
+    return _problems(title, error, language)
+
+
+def sentence(text: str, language: str) -> str:
+    """One sentence."""
+    return sentences([text], language)
+
+
+def sentences(texts: Iterable[str], language: str) -> str:
+    """Sentences, one after the other."""
+    return f'<div class="tinv-said">{" ".join(_text(text, language) for text in texts)}</div>'
+
+
+def checked(prepared: PreparedRun, language: str) -> str:
+    """The notices, the images, and ten prompts in which the embedding's name is marked."""
+    ready = _text(message("ui.ready", "Ready to train."), language)
+    prompts = _text(message("ui.training_prompts", "Training prompts"), language)
+    return (
+        f'<div class="tinv-said"><b>{ready}</b>{_list(prepared.notices, language)}</div>'
+        f"{_images(prepared, language)}<h4>{prompts}</h4>{_prompts(prepared, language)}"
+    )
+
+
+def table(heads: Iterable[str], rows: Iterable[str], language: str) -> str:
+    """A table of `rows` as HTML below a row of heads."""
+    head = "".join(f"<th>{_text(text, language)}</th>" for text in heads)
+    return f'<div class="tinv-table"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
+
+
+def row(cells: Iterable[object], excluded: bool = False) -> str:
+    """A row of a table; one of something that cannot be used is marked."""
+    opening = '<tr class="tinv-out">' if excluded else "<tr>"
+    return f"{opening}{''.join(f'<td>{escape(str(cell))}</td>' for cell in cells)}</tr>"
+
+
+def _problems(title: str, error: TinvError, language: str) -> str:
+    return f'<div class="tinv-problems"><b>{_text(title, language)}</b>{_list(error.problems, language)}</div>'
+
+
+def _list(sentences: Sequence[str], language: str) -> str:
+    return "<ul>" + "".join(f"<li>{_text(sentence, language)}</li>" for sentence in sentences) + "</ul>"
+
+
+def _text(text: str, language: str) -> str:
+    return escape(translated(text, language))
+
+
+def _images(prepared: PreparedRun, language: str) -> str:
+    rows = [
+        row((image.path.name, f"{image.width}×{image.height}", caption, _length(prepared, index), remarks))
+        for index, (image, caption) in enumerate(zip(prepared.scan.pictures, prepared.captions))
+        for remarks in ["; ".join(translated(remark, language) for remark in image.remarks)]
+    ]
+    for path, reason in prepared.scan.skipped:
+        skipped = message("ui.image_left_out", "left out: {reason}", reason=reason)
+        rows.append(row((path.name, "", "", "", translated(skipped, language)), excluded=True))
+    heads = (
+        message("ui.head_image", "image"),
+        message("ui.head_size", "size"),
+        message("ui.head_caption", "caption"),
+        message("ui.head_tokens", "tokens"),
+        "",
+    )
+    return table(heads, rows, language)
+
+
+def _length(prepared: PreparedRun, index: int) -> str:
+    return str(prepared.tokens(index)) if index < _COUNTED else ""
+
+
+def _prompts(prepared: PreparedRun, language: str) -> str:
+    name = escape(prepared.config.name)
+    lines = []
+    for prompt in prepared.prompts(10):
+        marked = escape(prompt).replace(name, f"<mark>{name}</mark>")
+        tokens = message("ui.tokens", "{count:token|tokens}", count=prepared.reader.read(prompt).length)
+        lines.append(f"<li>{marked} <small>{_text(tokens, language)}</small></li>")
+    return f"<ol>{''.join(lines)}</ol>"

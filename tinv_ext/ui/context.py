@@ -1,0 +1,30 @@
+"""What surrounds the page: the program that shows it, and whoever looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import gradio as gr
+
+from tinv_ext.server.allowed_paths import PathCheck
+from tinv_ext.server.language import accepted_language
+
+
+@dataclass(frozen=True)
+class PageContext:
+    """What the page takes from the program around it.
+
+    `allowed_paths(request)` is the check of paths for whoever asks, None where every folder may be used. `language`
+    is that of the page; where it is empty, everybody is answered in the language that the browser asks for. `choices`
+    are the names to offer, by setting; `txt2img` the WebUI's own controls by elem_id.
+    """
+
+    allowed_paths: Callable[[gr.Request], PathCheck | None] = lambda request: None
+    language: str = ""
+    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    txt2img: Mapping[str, gr.components.Component] = field(default_factory=dict)
+
+    def language_for(self, request: gr.Request) -> str:
+        """The language in which to answer a request."""
+        return self.language or accepted_language(dict(request.headers).get("accept-language"))
