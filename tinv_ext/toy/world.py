@@ -56,7 +56,7 @@ class Pose:
     x: float = 0.0
     y: float = 0.0
     scale: float = 1.0
-    holding_queue: float = 0.0
+    turn: float = 0.0
 
 
 def draw_outline(rng: np.random.Generator) -> tuple[float, ...]:
@@ -99,12 +99,12 @@ def rings(scene: Scene) -> list[outlines.Points]:
 
 def mask(points_of_rings: list[outlines.Points], pose: Pose) -> NDArray[np.float32]:
     """(64, 64) coverage in 0…1 of the first ring less the others."""
-    angle = np.deg2rad(pose.holding_queue)
-    holding_queue = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    angle = np.deg2rad(pose.turn)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     canvas = Image.new("L", (SIZE * SMOOTH, SIZE * SMOOTH), 0)
     pen = ImageDraw.Draw(canvas)
     for index, points in enumerate(points_of_rings):
-        placed = points @ holding_queue.T * RADIUS * pose.scale + (SIZE / 2 + pose.x, SIZE / 2 + pose.y)
+        placed = points @ rotation.T * RADIUS * pose.scale + (SIZE / 2 + pose.x, SIZE / 2 + pose.y)
         pen.polygon([(float(x) * SMOOTH, float(y) * SMOOTH) for x, y in placed], fill=0 if index else 255)
     return np.asarray(canvas.reduce(SMOOTH), dtype=np.float32) / 255
 
