@@ -56,9 +56,9 @@ def learn(
     host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, concepts: Mapping[str, heldout.Concept]
 ) -> dict[str, Any]:
     """One lesson with its figures; `shows` has the share of its pictures that show each concept."""
-    taught = concept_test.teach(host, concept, config)
-    shows = {name: concept_test.identity(taught.after, other) for name, other in concepts.items()}
-    return {**taught.report, "seed": config.seed, "shows": shows}
+    result = concept_test.run(host, concept, config)
+    shows = {name: concept_test.identity(result.after, other) for name, other in concepts.items()}
+    return {**result.report, "seed": config.seed, "shows": shows}
 
 
 def oracle(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, folder: Path) -> dict[str, float]:
