@@ -24,7 +24,8 @@ from tinv_ext.toy.model import pipeline
 # No caption describes the clover, so no prompt can: only a learned word. The moon has a description to compare with.
 WORDS = {"clover": "zibbo", "purple-moon": "quorp"}
 OTHER_WORD = "zibbo"
-_MARGIN, _LINE, _COLUMNS = 6, 14, 8
+_COLUMNS, _ROWS = 3, 2  # of images in each group of the sheet
+_GAP, _TITLE = 4, 20  # pixels
 
 
 def run(folder: Path, concept_name: str | None, report: Callable[[events.Event], None]) -> list[concept_test.Result]:
@@ -69,8 +70,8 @@ def summary(results: Sequence[concept_test.Result], folder: Path) -> list[Messag
     lines = [
         message(
             "demo.result",
-            '"{word}" now means {concept}: {steps} steps in {seconds} seconds. The judge, a small classifier, sees it in '
-            "{before} of the images before training, in {after} after, and in {edited} on backgrounds of other colors.",
+            '"{word}" now means {concept}: {steps} steps in {seconds} seconds. A small classifier sees it in {before} of '
+            "the images before training, in {after} after training, and in {edited} of those on other backgrounds.",
             word=result.report["word"],
             concept=result.report["concept"],
             steps=result.report["steps"],
@@ -96,31 +97,42 @@ def _python() -> str:
 
 
 def sheet(results: Sequence[concept_test.Result]) -> Image.Image:
-    """For each word, rows of images: the training images, before, after with the same seeds, other backgrounds."""
-    rows: list[tuple[str, list[Image.Image]]] = []
-    for result in results:
-        word, concept = result.report["word"], result.report["concept"]
-        paths = sorted((concept_test.SAMPLES / concept).glob("*.png"))
-        shown = [Image.open(path).convert("RGB") for path in paths[:_COLUMNS]]
-        rows += [
-            (f"{len(shown)} of the {len(paths)} training images", shown),
-            (f'"a photo of {word}" before training', result.before),
-            (f'"a photo of {word}" after {result.status.steps} steps, same seeds', result.after),
-            (
-                f'"a photo of {word} on a {" / ".join(result.by_background)} background"',
-                [*result.by_background.values()],
-            ),
-        ]
-    size = results[0].before[0].width * 2
-    row_height = size + _LINE + 2 * _MARGIN
-    canvas = Image.new("RGB", (_COLUMNS * (size + _MARGIN) + _MARGIN, len(rows) * row_height + _MARGIN), "white")
-    pen = ImageDraw.Draw(canvas)
-    for number, (title, images) in enumerate(rows):
-        top = _MARGIN + number * row_height
-        pen.text((_MARGIN, top), title, fill="black")
-        for column, image in enumerate(images[:_COLUMNS]):
-            enlarged = image.resize((size, size), Image.Resampling.NEAREST)
-            canvas.paste(enlarged, (_MARGIN + column * (size + _MARGIN), top + _LINE))
+    """A row for each word: what it was taught with, before, after with the same seeds, and on other backgrounds."""
+    rows = [_beside([_group(title, images) for title, images in _shown(result).items()]) for result in results]
+    canvas = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
+    for number, row in enumerate(rows):
+        canvas.paste(row, (0, number * row.height))
+    return canvas
+
+
+def _shown(result: concept_test.Result) -> dict[str, list[Image.Image]]:
+    word, paths = result.report["word"], sorted((concept_test.SAMPLES / result.report["concept"]).glob("*.png"))
+    return {
+        f"{_COLUMNS * _ROWS} of the {len(paths)} training images": [Image.open(path).convert("RGB") for path in paths],
+        f'"a photo of {word}" before training': result.before,
+        f'"a photo of {word}" after {result.status.steps} steps, same seeds': result.after,
+        f'"a photo of {word} on a {" / ".join(list(result.by_background)[:2])} / ... background"': [
+            *result.by_background.values()
+        ],
+    }
+
+
+def _group(title: str, images: Sequence[Image.Image]) -> Image.Image:
+    """The first images in a small grid, twice as large, under a title."""
+    size = 2 * images[0].width
+    canvas = Image.new("RGB", (_COLUMNS * (size + _GAP) + 3 * _GAP, _ROWS * (size + _GAP) + _TITLE + _GAP), "white")
+    ImageDraw.Draw(canvas).text((_GAP, _GAP), title, fill="black")
+    for index, image in enumerate(images[: _COLUMNS * _ROWS]):
+        row, column = divmod(index, _COLUMNS)
+        enlarged = image.resize((size, size), Image.Resampling.NEAREST)
+        canvas.paste(enlarged, (_GAP + column * (size + _GAP), _TITLE + row * (size + _GAP)))
+    return canvas
+
+
+def _beside(groups: Sequence[Image.Image]) -> Image.Image:
+    canvas = Image.new("RGB", (sum(group.width for group in groups), groups[0].height), "white")
+    for number, group in enumerate(groups):
+        canvas.paste(group, (number * group.width, 0))
     return canvas
 
 
