@@ -26,7 +26,8 @@ HAS_WEBUI_WHEELS := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info
     lint format docs demo toy-report learn bench clean
 
 help:
-	@echo "make demo          teach a tiny model two things it has never seen (about 5 minutes); the results are in demo/"
+	@echo "make demo          teach a tiny model two things it has never seen, results in demo/ (about 2 minutes;"
+	@echo "                   the first time it also installs 1.5 GB of packages into .venv)"
 	@echo "make test          style, types and the everyday tests, under three sets of package versions (about 10 minutes;"
 	@echo "                   the first time it also downloads 5 GB of packages into .venv, .venv-webui and .venv-gradio4)"
 	@echo "make test-today    only the everyday tests, only under current versions (about 2 minutes)"

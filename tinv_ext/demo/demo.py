@@ -70,7 +70,7 @@ def summary(results: Sequence[concept_test.Result], folder: Path) -> list[Messag
     lines = [
         message(
             "demo.result",
-            '"{word}" now means {concept}: {steps} steps in {seconds} seconds. A small classifier sees it in {before} of '
+            '"{word}" now means {concept}: {steps} steps in {seconds} seconds. A classifier sees it in {before} of '
             "the images before training, in {after} after training, and in {edited} of those on other backgrounds.",
             word=result.report["word"],
             concept=result.report["concept"],
