@@ -1,4 +1,4 @@
-"""Pipelines to be timed: real shapes, random weights, since the time of a step does not depend on what was learnt."""
+"""Pipelines to be timed: real shapes, random weights, since the time of a step does not depend on what was learned."""
 
 from __future__ import annotations
 

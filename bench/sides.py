@@ -1,4 +1,4 @@
-"""The steps that are timed against each other, each over the same pictures, prompts and draws.
+"""The steps that are timed against each other, each over the same images, prompts and draws.
 
 - ours: `tinv_ext.core.training.trainer.train` on the offline host, as a run calls it.
 - built-in: the semantics of AUTOMATIC1111 v1.10.1 `modules/textual_inversion/textual_inversion.py`. Its UNet is not
@@ -63,7 +63,7 @@ class Work:
 
 
 def work(pipeline: StableDiffusionPipeline, size: int, batch_size: int) -> Work:
-    """Four pictures of `size` × `size` pixels, as latents of random numbers."""
+    """Four images of `size` × `size` pixels, as latents of random numbers."""
     host = DiffusersHost(pipeline, Path("no-embeddings"), {})
     word = Word(WORD, tuple(host.token_table.tokenizer.ids(WORD)), 1)
     rng = torch.Generator().manual_seed(1)
@@ -80,7 +80,7 @@ def work(pipeline: StableDiffusionPipeline, size: int, batch_size: int) -> Work:
     return Work(pipeline, host, dataset, batch_size, new_state({WORD: vectors}, 2, pipeline.unet.device))
 
 
-def drawn(it: Work) -> tuple[Batch, Tensor, Tensor]:
+def sampled(it: Work) -> tuple[Batch, Tensor, Tensor]:
     """The same batch, noise and timesteps on every side."""
     state = new_state({WORD: it.state.values(WORD)}, 3, torch.device("cpu"))
     batch = it.dataset.batch(it.batch_size, state.order, state.rng)
@@ -101,7 +101,7 @@ class Ours:
     def gradient(self) -> Tensor:
         """The loss's gradient on the vectors, for the draws that all sides share."""
         with self._it.host.training(1) as model:
-            batch, noise, timesteps = drawn(self._it)
+            batch, noise, timesteps = sampled(self._it)
             loss = denoising_losses(model, batch, self._it.state.vectors, noise, timesteps).mean()
             (loss * model.loss_scale).backward()
         return _taken(self._it.leaf) / model.loss_scale
@@ -132,7 +132,7 @@ class BuiltIn:
 
     def gradient(self) -> Tensor:
         """As `Ours.gradient`."""
-        scale = self._backward(*drawn(self._it))
+        scale = self._backward(*sampled(self._it))
         return _taken(self._it.leaf) / scale
 
     def steps(self, stack: ExitStack) -> Callable[[], Any]:
@@ -178,7 +178,7 @@ def _scale(dtype: torch.dtype) -> float:
 def _bare_loop(it: Work) -> Callable[[], Any]:
     """Forward and backward of the UNet alone, on a context that wants a gradient."""
     unet = it.pipeline.unet
-    batch, noise, timesteps = drawn(it)
+    batch, noise, timesteps = sampled(it)
     noisy, noise = batch.latents.to(unet.device, unet.dtype), noise.to(unet.device)
     width = it.pipeline.text_encoder.config.hidden_size
     context = torch.randn(len(noisy), 77, width, generator=torch.Generator().manual_seed(4))

@@ -36,12 +36,12 @@ def resident_peak() -> int:
 class Worker:
     """A side, and the kind of step that it is in the midst of."""
 
-    def __init__(self, asked: argparse.Namespace) -> None:
-        torch.set_num_threads(asked.threads)
-        self._device = torch.device(asked.device)
+    def __init__(self, options: argparse.Namespace) -> None:
+        torch.set_num_threads(options.threads)
+        self._device = torch.device(options.device)
         dtype = torch.float16 if self._device.type == "cuda" else torch.float32
-        made = pipeline(asked.model, self._device, dtype)
-        self._side: Any = SIDES[asked.side](work(made, asked.size, asked.batch_size))
+        made = pipeline(options.model, self._device, dtype)
+        self._side: Any = SIDES[options.side](work(made, options.size, options.batch_size))
         self._stack = ExitStack()
         self._kind = ""
         self._step: Callable[[], Any] = lambda: None
