@@ -2,8 +2,8 @@
 
     python bench/step.py [--toy] [--sd15] [--size 256] [--pairs 5] [--json FILE]
 
-Each side runs in a process of its own and takes steps on command, so that the two take turns while the machine is as
-it is; the ratio is the median over the pairs. What the sides are is told in bench/sides.py.
+Each side runs in its own process and takes steps on command, so that the two take turns on the same machine; the ratio
+is the median over the pairs. bench/sides.py describes the sides.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Result:
         return bool(self.facts["device"] == "cpu")
 
     def problems(self) -> list[str]:
-        """Why these figures should not be believed."""
+        """Why these figures should not be trusted."""
         slower = statistics.median(self.ratios("builtin", "bare", "processor" if self.on_cpu else "clock"))
         same = SAME_HALF if self.facts["precision"] == "float16" else SAME
         found = []
@@ -146,7 +146,7 @@ def table(result: Result) -> str:
         f"- built-in's way ÷ bare: {_both(result, 'builtin', 'bare')}",
         f"- gradients on the vectors differ by {result.gradients_differ:.1e} (relative)",
     ]
-    return "\n".join([*lines, *(f"- **NOT TO BE BELIEVED**: {problem}" for problem in result.problems())])
+    return "\n".join([*lines, *(f"- **NOT TO BE TRUSTED**: {problem}" for problem in result.problems())])
 
 
 def _row(name: str, taken: Sequence[Times], memory: dict[str, int] | None = None) -> str:
@@ -187,7 +187,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Measure and print; 1 if the figures cannot be believed."""
+    """Measure and print; 1 if the figures cannot be trusted."""
     options = arguments()
     chosen = [name for name in ("toy", "sd15") if getattr(options, name)] or ["toy", "sd15"]
     results = []

@@ -24,7 +24,7 @@ def tool(name: str) -> ModuleType:
 
 @pytest.mark.parametrize("shape", [(16, 48), (48, 16), (16, 16)])
 def test_muon_makes_a_matrix_about_orthogonal(shape: tuple[int, int]) -> None:
-    """All singular values come near to 1, and left and right vectors stay."""
+    """All singular values come close to 1, and the left and right vectors stay."""
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     (found,) = tool("muon").orthogonal([matrix])
     sizes = torch.linalg.svdvals(found)
@@ -36,7 +36,7 @@ def test_muon_makes_a_matrix_about_orthogonal(shape: tuple[int, int]) -> None:
 
 
 def test_muon_learns() -> None:
-    """A layer taught by Muon and AdamW together comes near to another layer."""
+    """A layer trained by Muon and AdamW together comes close to another layer."""
     torch.manual_seed(0)
     layer, wanted = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8).requires_grad_(False)
     optimizers = tool("muon").optimizers(layer, 0.05, plain=())

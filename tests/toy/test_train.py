@@ -1,4 +1,4 @@
-"""The toy's training from nothing, for two minutes and two more of the UNet: it learns, and captions matter."""
+"""The toy's training from scratch, for two minutes and two more of the UNet: it learns, and captions matter."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def trained(folder: Path, minutes: float, *more: str) -> str:
 
 @pytest.mark.slow
 def test_two_minutes_of_training_teach_something(tmp_path: Path) -> None:
-    """The UNet's loss falls to a half, the right caption beats another's, and every stage can be gone on with."""
+    """The UNet's loss falls to a half, the right caption beats another's, and a stage can be resumed."""
     printed = trained(tmp_path, 2)
     losses = [float(loss) for loss in re.findall(r"unet step \d+ minute \S+ loss (\S+)", printed)]
     assert losses[-1] < losses[0] / 2

@@ -96,7 +96,7 @@ def test_the_loss_of_velocity_is_that_of_eps_weighted() -> None:
 
 
 def test_training_begins_at_the_base(tmp_path: Path) -> None:
-    """What fits is taken over, a 1×1 convolution as a linear layer; what is wider begins anew."""
+    """Weights that fit are copied, a 1×1 convolution into a linear layer; wider ones start fresh."""
     torch.manual_seed(3)
     base, unet = parts.unet(), variants.unet("sdxl")
     torch.save({"ema": base.state_dict()}, tmp_path / "unet.pt")
@@ -141,7 +141,7 @@ def test_a_variant_without_weights_is_refused(tmp_path: Path) -> None:
 
 
 def figures_of(variant: str, folder: Path) -> dict[str, Any]:
-    """The figures of one concept taught at a reduced budget."""
+    """The figures of one concept, trained with a reduced budget."""
     command = [sys.executable, str(TOOLS / "learn.py"), "--variant", variant, "--concepts", "purple-moon"]
     command += ["--seeds", "1", "--steps", "100", "--json", str(folder / "one.json")]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -1,8 +1,8 @@
-"""What inversion learns on the toy, measured: python tools/toy/learn.py [--concepts …] [--seeds …] [--steps N].
+"""Measure what inversion learns on the toy: python tools/toy/learn.py [--concepts …] [--seeds …] [--steps N].
 
-Concepts, seeds and controls stand in learn.json, fixed before anything was tuned; settings and prompts in
+Concepts, seeds and controls are in learn.json, fixed before anything was tuned; settings and prompts are in
 tinv_ext/demo/concept_test.py.
-Controls: rate 0 (the word stays what it was), and the word learned from another concept's images.
+Controls: rate 0 (the initial word), and the word learned from another concept's images.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def learn(
 def oracle(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, folder: Path) -> dict[str, float]:
     """How far a nameless concept can be learned: ten times the steps on 200 images, measured on the run's draws.
 
-    It is taught once for all seeds.
+    It is trained once for all seeds.
     """
     name = f"{concept.name.replace('-', '')}oracle"
     if name not in [word.name for word in host.known_words()]:
@@ -103,7 +103,7 @@ def row(result: Mapping[str, Any], results: list[dict[str, Any]]) -> dict[str, f
 
 
 def share(reached: float, possible: float | None) -> float:
-    """What of the possible is reached; not a number where that is not known or nothing."""
+    """The share that is reached; not a number where the most is unknown or zero."""
     return reached / possible if possible else float("nan")
 
 

@@ -1,4 +1,4 @@
-"""How good the toy is: python tools/toy/report.py [--count 240] [--variant NAME] [--json FILE] [--docs].
+"""Measure how good the toy is: python tools/toy/report.py [--count 240] [--variant NAME] [--json FILE] [--docs].
 
 Judges samples of random captions beside the judge's ceiling (drawings) and the autoencoder's (drawings through it),
 and measures the loss with the right, another's and no caption. Of a variant, whose autoencoder is the toy's: samples.
@@ -141,7 +141,7 @@ def measure_variant(variant: str, count: int, guidance: float) -> dict[str, Any]
 
 
 def shares_of(figures: dict[str, Any]) -> list[str]:
-    """The table of what the judge finds right, as lines of Markdown."""
+    """The shares that the judge finds right, as lines of Markdown."""
     lines = [f"Samples: {figures['count']} prompts, DDIM 25 steps, guidance {figures['guidance']}.", ""]
     lines += ["| judged by | " + " | ".join(NAMED) + " |", "|---" * (len(NAMED) + 1) + "|"]
     for name, shares in figures["shares"].items():
@@ -156,7 +156,7 @@ def text_of(figures: dict[str, Any]) -> str:
 
 
 def more_of(figures: dict[str, Any]) -> list[str]:
-    """What is told of the toy alone, as lines of Markdown: its autoencoder, its losses and its judge."""
+    """What is reported for the toy alone, as lines of Markdown: autoencoder, losses, judge."""
     lines = ["", f"Autoencoder: {figures['autoencoder dB']:.1f} dB (mean over images).", ""]
     lines += ["| eps loss at t | right caption | another's | none |", "|---|---|---|---|"]
     lines += [

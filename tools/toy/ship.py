@@ -77,7 +77,7 @@ def gather_variant(folder: Path, variant: str) -> tuple[dict[str, Tensor], dict[
 
 
 def provenance_of(folder: Path, held: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """What the weights say of their making."""
+    """How the weights were made: commits, seeds, machines, minutes and steps."""
     minutes = {name: f"{one['minutes']:.1f} min, {one['step']} steps" for name, one in held.items()}
     starts = json.loads((folder / "made.json").read_text(encoding="utf-8"))
     provenance = {
@@ -87,7 +87,7 @@ def provenance_of(folder: Path, held: dict[str, dict[str, Any]]) -> dict[str, st
 
 
 def main() -> None:
-    """Write the file and say how large it is."""
+    """Write the file and print its size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--to", type=Path)

@@ -1,7 +1,7 @@
-"""Train the toy from nothing: python tools/toy/train.py --minutes 90 --folder DIR [--stage vae] [--resume].
+"""Train the toy from scratch: python tools/toy/train.py --minutes 90 --folder DIR [--stage vae] [--resume].
 
-With `--variant v_prediction` or `--variant sdxl`, a variant of the toy whose training lies in `--base DIR`: it shares
-the autoencoder and the pool of latents, and its UNet begins at the base's.
+With `--variant v_prediction` or `--variant sdxl`, a variant of the toy that was trained in `--base DIR`: it shares
+the autoencoder and the pool of latents, and its UNet starts from the base's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SHARES = {"vae": 0.24, "text": 0.05, "pool": 0.06, "unet": 0.6, "judge": 0.05}  
 
 
 def record_start(folder: Path, options: argparse.Namespace) -> None:
-    """Leave folder/made.json: every start's commit, seed, minutes, threads and machine, for the weights to name."""
+    """Add this start to folder/made.json: commit, seed, minutes, threads and machine, to be stored with the weights."""
     path = folder / "made.json"
     starts = json.loads(path.read_text(encoding="utf-8")) if options.resume and path.exists() else []
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's own choice")
     parser.add_argument("--variant", choices=[*VARIANT_SHARES])
     parser.add_argument("--base", type=Path, help="the folder of the toy's own training, for a variant")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in the folder")
+    parser.add_argument("--resume", action="store_true", help="resume from the checkpoints in the folder")
     options = parser.parse_args()
     if options.variant and not options.base:
         parser.error("a variant needs --base, the folder of the toy's own training")

@@ -1,4 +1,4 @@
-"""SDXL's two text encoders, taught together to tell what their captions say, as in the stage text; then frozen.
+"""SDXL's two text encoders, trained together to tell what their captions say, as in the stage text; then frozen.
 
 The heads read what the UNet will be given: the states before the last layer of both, side by side, and the pooled text.
 """
