@@ -1,6 +1,6 @@
 """One side in its own process: it reads commands from stdin and answers each with a line of JSON on stdout.
 
-`step KIND` takes a step (KIND: steps, bare, frozen) and reports its milliseconds; `gradient` reports the gradient on the
+`step KIND` takes a step (steps, bare or frozen) and reports its milliseconds; `gradient` reports the gradient of the
 vectors; `memory` the peak so far and that before the first step; `facts` versions and device.
 """
 
