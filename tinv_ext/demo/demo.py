@@ -24,6 +24,12 @@ from tinv_ext.toy.model import pipeline
 # No caption describes the clover, so no prompt can: only a learned word. The moon has a description to compare with.
 WORDS = {"clover": "zibbo", "purple-moon": "quorp"}
 OTHER_WORD = "zibbo"
+# More than the concept test's 300 steps: these are enough for the clover with every seed that was tried.
+SETTINGS: dict[str, Any] = {
+    **concept_test.SETTINGS,
+    "steps": 500,
+    "learn_rate": "0.01:300, 0.005:400, 0.002",
+}
 _COLUMNS, _ROWS = 3, 2  # of images in each group of the sheet
 _GAP, _TITLE = 4, 20  # pixels
 
@@ -55,7 +61,7 @@ def _teach(
     host: DiffusersHost, folder: Path, concept: str, word: str, report: Callable[[events.Event], None]
 ) -> concept_test.Result:
     changes: dict[str, Any] = {"images": str(concept_test.SAMPLES / concept), "output": str(folder / "log")}
-    config = TrainConfig.from_dict({**concept_test.SETTINGS, "name": word, **changes})
+    config = TrainConfig.from_dict({**SETTINGS, "name": word, **changes})
     teaching = message(
         "demo.teaching", 'Teaching the toy model "{word}" from images of {concept}.', word=word, concept=concept
     )

@@ -55,19 +55,43 @@ def problems(name: str, data: dict[str, Any]) -> list[Message]:
     shape, outline, corners = data.get("shape", "odd"), data.get("outline"), data.get("corners")
     for key, allowed in choices.items():
         if (value := {**data, "shape": shape}.get(key)) not in allowed:
-            text = 'Concept "{concept}" has {key} "{value}". Choose one of: {allowed:, }.'
             found.append(
-                message("toy.concept_value", text, concept=name, key=key, value=value, allowed=[*map(str, allowed)])
+                message(
+                    "toy.concept_value",
+                    'Concept "{concept}" has {key} "{value}". Choose one of: {allowed:, }.',
+                    concept=name,
+                    key=key,
+                    value=value,
+                    allowed=[*map(str, allowed)],
+                )
             )
     if shape == "odd" and not (corners or outline):
-        text = 'Concept "{concept}" has an odd shape but no outline and no corners. Give one of the two.'
-        found.append(message("toy.concept_shapeless", text, concept=name))
+        found.append(
+            message(
+                "toy.concept_shapeless",
+                'Concept "{concept}" has an odd shape but no outline and no corners. Give one of the two.',
+                concept=name,
+            )
+        )
     if outline and len(outline) != outlines.ODD_SIZE:
-        text = 'Concept "{concept}" has {count:outline weight|outline weights}. Give {size}.'
-        found.append(message("toy.concept_outline", text, concept=name, count=len(outline), size=outlines.ODD_SIZE))
+        found.append(
+            message(
+                "toy.concept_outline",
+                'Concept "{concept}" has {count:outline weight|outline weights}. Give {size}.',
+                concept=name,
+                count=len(outline),
+                size=outlines.ODD_SIZE,
+            )
+        )
     if corners and len(corners) < 3:
-        text = 'Concept "{concept}" has {count:corner|corners}. Give three or more [x, y] within -1 … 1.'
-        found.append(message("toy.concept_corners", text, concept=name, count=len(corners)))
+        found.append(
+            message(
+                "toy.concept_corners",
+                'Concept "{concept}" has {count:corner|corners}. Give three or more [x, y] within -1 … 1.',
+                concept=name,
+                count=len(corners),
+            )
+        )
     return found
 
 
@@ -76,11 +100,23 @@ def read(path: Path = FILE) -> dict[str, Concept]:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        text = 'The concept file "{path}" cannot be read ({reason}). Give a JSON file with concepts by name.'
-        raise InputError(message("toy.concepts_unreadable", text, path=path, reason=error)) from error
+        raise InputError(
+            message(
+                "toy.concepts_unreadable",
+                'The concept file "{path}" cannot be read ({reason}). Give a JSON file with concepts by name.',
+                path=path,
+                reason=error,
+            )
+        ) from error
     if not isinstance(raw, dict) or not all(isinstance(data, dict) for data in raw.values()):
-        text = 'The concept file "{path}" has no concepts by name. Write {example}.'
-        raise InputError(message("toy.concepts_unnamed", text, path=path, example='{"name": {"fill": …}, …}'))
+        raise InputError(
+            message(
+                "toy.concepts_unnamed",
+                'The concept file "{path}" has no concepts by name. Write {example}.',
+                path=path,
+                example='{"name": {"fill": …}, …}',
+            )
+        )
     found = [problem for name, data in raw.items() for problem in problems(name, data)]
     if found:
         raise InputError(found)

@@ -70,8 +70,13 @@ class Judge(nn.Module):
 def load(path: Path = FILE) -> Judge:
     """The shipped judge. Raises InputError where its file is missing."""
     if not path.is_file():
-        text = 'The judge\'s weights "{path}" are missing. Train them: tools/toy/train.py --stage judge.'
-        raise InputError(message("toy.judge_missing", text, path=path))
+        raise InputError(
+            message(
+                "toy.judge_missing",
+                'The judge\'s weights "{path}" are missing. Train them: tools/toy/train.py --stage judge.',
+                path=path,
+            )
+        )
     judge = Judge()
     judge.load_state_dict({name: value.float() for name, value in load_file(str(path)).items()})
     return judge.eval().requires_grad_(False)

@@ -28,10 +28,13 @@ def weights_file() -> Path:
     named = os.environ.get("TINV_TOY_WEIGHTS")
     path = Path(named) if named else FILE
     if not path.is_file():
-        text = (
-            'The toy model\'s weights "{path}" are missing. Unset TINV_TOY_WEIGHTS, or train them: tools/toy/train.py.'
+        raise InputError(
+            message(
+                "toy.weights_missing",
+                'The toy model\'s weights "{path}" are missing. Unset TINV_TOY_WEIGHTS or run tools/toy/train.py.',
+                path=path,
+            )
         )
-        raise InputError(message("toy.weights_missing", text, path=path))
     return path
 
 
@@ -42,8 +45,14 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a safe_open is no dict
             return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, file.metadata() or {}
     except Exception as error:  # safetensors raises its own class, which has no public name in 0.4
-        text = 'The toy model\'s weights "{path}" cannot be read ({reason}). Download the file again.'
-        raise FormatError(message("toy.weights_unreadable", text, path=path, reason=error)) from error
+        raise FormatError(
+            message(
+                "toy.weights_unreadable",
+                'The toy model\'s weights "{path}" cannot be read ({reason}). Download the file again.',
+                path=path,
+                reason=error,
+            )
+        ) from error
 
 
 def metadata() -> dict[str, str]:
@@ -71,12 +80,15 @@ def fill(module: nn.Module, values: dict[str, Tensor], name: str) -> None:
     lost = module.load_state_dict(values, strict=False)
     missing = [key for key in lost.missing_keys if not key.endswith("position_ids")]  # a buffer of transformers 4.30
     if missing or lost.unexpected_keys:
-        text = (
-            "The weights are not those of the toy model's {part} (missing: {missing:, }; unknown: {unknown:, }). "
-            "Use the file of this version."
-        )
         raise FormatError(
-            message("toy.weights_unfit", text, part=name, missing=missing[:3], unknown=lost.unexpected_keys[:3])
+            message(
+                "toy.weights_unfit",
+                "The weights are not those of the toy model's {part} (missing: {missing:, }; unknown: {unknown:, }). "
+                "Use the file of this version.",
+                part=name,
+                missing=missing[:3],
+                unknown=lost.unexpected_keys[:3],
+            )
         )
 
 

@@ -69,8 +69,15 @@ def pipeline(variant: str, file: Path | None = None) -> StableDiffusionPipeline 
     """A variant in fp32 on the CPU, ready to sample; 64×64 pixels. Raises InputError where it has no weights."""
     path = file or file_of(variant)
     if variant not in VARIANTS or not path.is_file():
-        text = 'There are no weights of the toy variant "{variant}" ({path}). Choose one of: {variants:, }.'
-        raise InputError(message("toy.variant_missing", text, variant=variant, path=path, variants=VARIANTS))
+        raise InputError(
+            message(
+                "toy.variant_missing",
+                'There are no weights of the toy variant "{variant}" ({path}). Choose one of: {variants:, }.',
+                variant=variant,
+                path=path,
+                variants=VARIANTS,
+            )
+        )
     base, (tensors, _) = model.pipeline(), model.read(path)
     made = unet(variant)
     model.fill(made, model.part(tensors, "unet."), "UNet")
