@@ -1,140 +1,153 @@
-# make demo, make test: each makes what it needs. Nothing else has to be installed by hand.
+# Everything runs in virtual environments that these targets make themselves: `make help` lists them.
+# PYTHON chooses the interpreter they are made with: make demo PYTHON=python3.11
 
 PYTHON ?= python3
-VENV := .venv
-PINS := .venv-webui
-GRADIO4 := .venv-gradio4
-PY := $(VENV)/bin/python
-PINS_PY := $(PINS)/bin/python
-GRADIO4_PY := $(GRADIO4)/bin/python
+TODAY := .venv
+WEBUI_PINS := .venv-webui
+GRADIO_4 := .venv-gradio4
+PY := $(TODAY)/bin/python
+WEBUI_PINS_PY := $(WEBUI_PINS)/bin/python
+GRADIO_4_PY := $(GRADIO_4)/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check
-REQUIREMENTS := requirements/torch.txt requirements/constraints.txt
 
-# One waiting OpenMP thread can hold a core that another process needs.
+# A waiting OpenMP thread would otherwise spin on a core that another process needs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-# Python 3.10 is what the users have. tomllib is newer: the one import of it falls back to tomli (tests/boundaries).
-PACKAGE := $(wildcard tinv_ext scripts install.py preload.py)
-STRICT := $(wildcard tinv_ext/core tinv_ext/run tinv_ext/library tinv_ext/server/job_queue.py tinv_ext/server/templates.py tinv_ext/hosts/base.py)
+# Checked for names that Python 3.10 lacks. tomllib is one: its only import falls back to tomli (tests/boundaries).
+PYTHON_310 := tinv_ext scripts install.py preload.py
+STRICT := tinv_ext
 WORKERS ?= 2
-# A file stays with one worker: its tests share what is dear to make.
+# --dist loadfile: the tests of a file share expensive fixtures, so they stay with one worker.
 EVERYDAY := -m "not slow and not webui" -n $(WORKERS) --dist loadfile
-# The wheels of the WebUI's versions exist for these.
-PINS_CAN := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] in ((3, 10), (3, 11))))')
+# The WebUI's versions have wheels for these Pythons only.
+HAS_WEBUI_WHEELS := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] in ((3, 10), (3, 11))))' 2>/dev/null)
 
-.PHONY: help venvs test test-today test-pins test-gradio4 test-slow test-webui webui-given faults soak lint format docs demo toy-report learn bench clean
+.PHONY: help python venvs test test-today test-webui-pins test-gradio-4 test-slow test-webui webui-given faults soak \
+    lint format docs demo toy-report learn bench clean
 
 help:
-	@echo "make demo         teach the toy model one concept; results in demo/"
-	@echo "make test         lint, types, and the everyday tests under today's and the WebUI's versions, the page also under gradio 4"
-	@echo "make test-slow    the learning tests, and the slow ones of what a run survives"
-	@echo "make test-webui   in a real WebUI: WEBUI=<its folder> WEBUI_PYTHON=<its python>, SCREENSHOTS=<folder> if wanted"
-	@echo "make faults       kill N=200 runs in every phase, and N/10 from outside; resumed they come out bit for bit the same"
-	@echo "make soak         STEPS=2000 steps with all that happens beside them, watched for memory and file handles"
-	@echo "make lint|format  look at the style, or mend it"
-	@echo "make docs         write the generated tables anew"
-	@echo "make toy-report   what the toy model can do;   make learn: teach it each held-out concept"
-	@echo "make bench        milliseconds per training image against the built-in trainer's way"
+	@echo "make demo          teach a tiny model two things it has never seen, results in demo/ (about 2 minutes;"
+	@echo "                   the first time it also installs 1.5 GB of packages into .venv)"
+	@echo "make test          style, types and the everyday tests, under three sets of package versions (about 10 minutes;"
+	@echo "                   the first time it also downloads 5 GB of packages into .venv, .venv-webui and .venv-gradio4)"
+	@echo "make test-today    only the everyday tests, only under current versions (about 2 minutes)"
+	@echo "make test-slow     the tests that train until something is learned, and the slow crash tests (about 30 minutes)"
+	@echo "make test-webui    the whole workflow in a real WebUI, with a browser:"
+	@echo "                   WEBUI=<its folder> WEBUI_PYTHON=<its python> [SCREENSHOTS=<folder>]"
+	@echo "make faults        kill N=200 runs at random moments; each must resume and end bit for bit the same"
+	@echo "make soak          one run of STEPS=2000 steps with previews and pauses, watched for leaks of memory and files"
+	@echo "make lint          check style and types;  make format: fix the style"
+	@echo "make docs          rewrite the generated tables in docs/"
+	@echo "make toy-report    measure how good the toy model is;  make learn: teach it every held-out concept"
+	@echo "make bench         time a training step against the WebUI's built-in trainer"
+	@echo "make clean         delete results and caches, but not the environments"
 
-# --- environments: a stamp says that the pins are in --------------------------------------------------------------
+# --- environments ----------------------------------------------------------------------------------------------------
+# The file .stamp in each says that its requirements are installed; it is older than a requirements file that changed.
 
-$(VENV)/.stamp: $(REQUIREMENTS) requirements/today.txt
-	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) $(PIP) -r requirements/torch.txt -c requirements/constraints.txt
-	$(PY) $(PIP) -r requirements/today.txt
-	touch $@
+python:
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Install Python 3.10 or newer," \
+	    "or name one: make PYTHON=/path/to/python"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(PYTHON) is" \
+	    "$$($(PYTHON) --version 2>&1), but Python 3.10 or newer is needed. Name a newer one: make PYTHON=python3.11"; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments." \
+	    "Install its venv module (Debian and Ubuntu: apt install python3-venv)."; exit 2; }
 
-$(PINS)/.stamp: requirements/torch.txt requirements/webui-constraints.txt requirements/webui.txt requirements/ldm.txt
-	test -x $(PINS_PY) || $(PYTHON) -m venv $(PINS)
-	$(PINS_PY) $(PIP) -r requirements/torch.txt numpy==1.26.2 -c requirements/webui-constraints.txt
-	$(PINS_PY) $(PIP) -r requirements/webui.txt
-	$(PINS_PY) $(PIP) --no-deps -r requirements/ldm.txt
-	touch $@
+$(TODAY)/.stamp: requirements/torch.txt requirements/today-constraints.txt requirements/today.txt | python
+	@echo "Installing current versions of torch, diffusers and the tools into $(TODAY) (1.5 GB, some minutes)."
+	@test -x $(PY) || $(PYTHON) -m venv $(TODAY)
+	@$(PY) $(PIP) -r requirements/torch.txt -c requirements/today-constraints.txt
+	@$(PY) $(PIP) -r requirements/today.txt
+	@touch $@
 
-$(GRADIO4)/.stamp: requirements/torch.txt requirements/gradio4.txt requirements/gradio4-constraints.txt
-	test -x $(GRADIO4_PY) || $(PYTHON) -m venv $(GRADIO4)
-	$(GRADIO4_PY) $(PIP) -r requirements/torch.txt numpy==1.26.4 -c requirements/gradio4-constraints.txt
-	$(GRADIO4_PY) $(PIP) -r requirements/gradio4.txt
-	touch $@
+$(WEBUI_PINS)/.stamp: requirements/torch.txt requirements/webui-1.10-constraints.txt requirements/webui-1.10.txt \
+    requirements/webui-1.10-ldm.txt | python
+	@echo "Installing the versions of WebUI v1.10.1 into $(WEBUI_PINS) (1.6 GB, some minutes)."
+	@test -x $(WEBUI_PINS_PY) || $(PYTHON) -m venv $(WEBUI_PINS)
+	@$(WEBUI_PINS_PY) $(PIP) -r requirements/torch.txt numpy==1.26.2 -c requirements/webui-1.10-constraints.txt
+	@$(WEBUI_PINS_PY) $(PIP) -r requirements/webui-1.10.txt
+	@$(WEBUI_PINS_PY) $(PIP) --no-deps -r requirements/webui-1.10-ldm.txt
+	@touch $@
 
-venvs: $(VENV)/.stamp $(PINS)/.stamp $(GRADIO4)/.stamp
+$(GRADIO_4)/.stamp: requirements/torch.txt requirements/gradio-4-constraints.txt requirements/gradio-4.txt | python
+	@echo "Installing gradio 4 and what works with it into $(GRADIO_4) (1.6 GB, some minutes)."
+	@test -x $(GRADIO_4_PY) || $(PYTHON) -m venv $(GRADIO_4)
+	@$(GRADIO_4_PY) $(PIP) -r requirements/torch.txt numpy==1.26.4 -c requirements/gradio-4-constraints.txt
+	@$(GRADIO_4_PY) $(PIP) -r requirements/gradio-4.txt
+	@touch $@
 
-# --- tests ---------------------------------------------------------------------------------------------------------
+venvs: $(TODAY)/.stamp $(WEBUI_PINS)/.stamp $(GRADIO_4)/.stamp
 
-test: lint test-today test-gradio4 test-pins
+# --- tests -----------------------------------------------------------------------------------------------------------
 
-lint: $(VENV)/.stamp
+test: lint test-today test-gradio-4 test-webui-pins
+
+lint: $(TODAY)/.stamp
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy $(STRICT)
-	$(VENV)/bin/vermin --quiet --violations --target=3.10- --exclude tomllib $(PACKAGE)
+	$(TODAY)/bin/vermin --quiet --violations --target=3.10- --exclude tomllib $(PYTHON_310)
 
-test-today: $(VENV)/.stamp
+test-today: $(TODAY)/.stamp
 	$(PY) -m pytest $(EVERYDAY)
 
-ifeq ($(PINS_CAN),1)
-test-pins: $(PINS)/.stamp
-	$(PINS_PY) -m pytest $(EVERYDAY) -p no:cacheprovider
+ifeq ($(HAS_WEBUI_WHEELS),1)
+test-webui-pins: $(WEBUI_PINS)/.stamp
+	$(WEBUI_PINS_PY) -m pytest $(EVERYDAY) -p no:cacheprovider
+
+# gradio makes a difference to the page alone.
+test-gradio-4: $(GRADIO_4)/.stamp
+	$(GRADIO_4_PY) -m pytest tests/ui tests/packaging $(EVERYDAY) -p no:cacheprovider
 else
-test-pins:
-	@echo "NOT TESTED under the WebUI's versions: their wheels exist for Python 3.10 and 3.11. Set PYTHON to one of these."
+test-webui-pins test-gradio-4:
+	@echo "$@ is SKIPPED: it needs Python 3.10 or 3.11 (make test PYTHON=python3.11)."
 	@test -z "$$CI"
 endif
 
-# The page is the only thing that gradio makes a difference to.
-ifeq ($(PINS_CAN),1)
-test-gradio4: $(GRADIO4)/.stamp
-	$(GRADIO4_PY) -m pytest tests/ui $(EVERYDAY) -p no:cacheprovider
-else
-test-gradio4:
-	@echo "NOT TESTED under gradio 4.40: the wheels of its set exist for Python 3.10 and 3.11. Set PYTHON to one of these."
-	@test -z "$$CI"
-endif
-
-test-slow: $(VENV)/.stamp
+test-slow: $(TODAY)/.stamp
 	$(PY) -m pytest -m slow -v
 
 N ?= 200
 STEPS ?= 2000
 
-faults: $(VENV)/.stamp
+faults: $(TODAY)/.stamp
 	$(PY) -m tests.faults.killing --hits $(N)
 	$(PY) -m tests.faults.outside --hits $$(( ($(N) + 9) / 10 ))
 	$(PY) -m pytest tests/faults -v
 
-soak: $(VENV)/.stamp
+soak: $(TODAY)/.stamp
 	$(PY) -m tests.faults.soaking --steps $(STEPS)
 
-# The environment with the WebUI's versions: it has gradio's own client, a browser's, and the same diffusers for both sides.
-test-webui: webui-given $(PINS)/.stamp
+# Runs in the environment with the WebUI's versions, which has gradio's client, a browser's, and the same diffusers.
+test-webui: webui-given $(WEBUI_PINS)/.stamp
 	WEBUI="$(WEBUI)" WEBUI_PYTHON="$(WEBUI_PYTHON)" SCREENSHOTS="$(SCREENSHOTS)" \
-	    $(PINS_PY) -m pytest tests/webui -m webui -v -p no:cacheprovider
+	    $(WEBUI_PINS_PY) -m pytest tests/webui -m webui -v -p no:cacheprovider
 
 webui-given:
 	@test -n "$(WEBUI)" -a -n "$(WEBUI_PYTHON)" || { \
-	    echo "NOT RUN: name a WebUI v1.10.1: make test-webui WEBUI=<its folder> WEBUI_PYTHON=<its python>"; exit 2; }
+	    echo "Name a WebUI v1.10.1: make test-webui WEBUI=<its folder> WEBUI_PYTHON=<its python>"; exit 2; }
 
-format: $(VENV)/.stamp
+format: $(TODAY)/.stamp
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-# --- the work ------------------------------------------------------------------------------------------------------
+# --- the toy, figures, documentation ---------------------------------------------------------------------------------
 
-demo: $(VENV)/.stamp
-	$(PY) -m tinv_ext toy demo --output demo
+demo: $(TODAY)/.stamp
+	@$(PY) -m tinv_ext toy demo --output demo
 
-toy-report: $(VENV)/.stamp
+toy-report: $(TODAY)/.stamp
 	$(PY) tools/toy/report.py
 
-learn: $(VENV)/.stamp
+learn: $(TODAY)/.stamp
 	$(PY) tools/toy/learn.py
 
-bench: $(VENV)/.stamp
+bench: $(TODAY)/.stamp
 	$(PY) bench/step.py
 
-docs: $(VENV)/.stamp
+docs: $(TODAY)/.stamp
 	$(PY) tools/docs.py
 	TINV_WRITE_DOCS=1 $(PY) -m pytest -q tests/core/formats/test_matrix.py -k documentation
 
 clean:
-	rm -rf demo build .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf demo build .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info

@@ -1,4 +1,4 @@
-"""Pipelines to be timed: real shapes, random weights, since the time of a step does not depend on what was learnt."""
+"""Pipelines to time: real shapes, random weights, since the time of a step does not depend on what was learned."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def pipeline(model: str, device: torch.device, dtype: torch.dtype) -> StableDiff
 
 @contextmanager
 def _unfilled() -> Iterator[None]:
-    """Layers made meanwhile leave their weights as they find them: torch's own filling takes minutes."""
+    """Layers created inside keep their weights uninitialized: torch's own initialization takes minutes."""
     nothing = {"kaiming_uniform_": lambda tensor, **_: tensor, "uniform_": lambda tensor, *_: tensor}
     with patch.multiple("torch.nn.init", **nothing):
         yield

@@ -1,13 +1,13 @@
-"""The steps that are timed against each other, each over the same pictures, prompts and draws.
+"""The steps that are timed against each other, each with the same images, prompts, noise and timesteps.
 
 - ours: `tinv_ext.core.training.trainer.train` on the offline host, as a run calls it.
 - built-in: the semantics of AUTOMATIC1111 v1.10.1 `modules/textual_inversion/textual_inversion.py`. Its UNet is not
-  frozen, so that each backward computes the gradient of every weight and adds it to those of all steps before; ldm's
+  frozen, so each backward pass computes the gradient of every weight and adds it to the sum of all steps before; ldm's
   ResBlocks and transformer blocks always recompute their activations (`use_checkpoint: True` in v1-inference.yaml);
   attention is plain (`training_xattention_optimizations` is off by default); the text encoder is frozen.
 - bare: an unmodified diffusers UNet with its own checkpointing and attention, all weights with gradients, no text
   encoder, no optimizer. The built-in's side must not be much slower than this.
-- frozen: an unmodified diffusers UNet, frozen, nothing recomputed: what one gets by freezing alone.
+- frozen: an unmodified diffusers UNet, frozen, nothing recomputed: what freezing alone gives.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Work:
 
 
 def work(pipeline: StableDiffusionPipeline, size: int, batch_size: int) -> Work:
-    """Four pictures of `size` × `size` pixels, as latents of random numbers."""
+    """Four images of `size` × `size` pixels, as latents of random numbers."""
     host = DiffusersHost(pipeline, Path("no-embeddings"), {})
     word = Word(WORD, tuple(host.token_table.tokenizer.ids(WORD)), 1)
     rng = torch.Generator().manual_seed(1)
@@ -80,8 +80,8 @@ def work(pipeline: StableDiffusionPipeline, size: int, batch_size: int) -> Work:
     return Work(pipeline, host, dataset, batch_size, new_state({WORD: vectors}, 2, pipeline.unet.device))
 
 
-def drawn(it: Work) -> tuple[Batch, Tensor, Tensor]:
-    """The same batch, noise and timesteps on every side."""
+def sampled(it: Work) -> tuple[Batch, Tensor, Tensor]:
+    """The same batch, noise and timesteps for every side."""
     state = new_state({WORD: it.state.values(WORD)}, 3, torch.device("cpu"))
     batch = it.dataset.batch(it.batch_size, state.order, state.rng)
     noise, timesteps, _ = Objective().sample(batch.latents, _schedule(it), state.rng)
@@ -99,9 +99,9 @@ class Ours:
         self._it = it
 
     def gradient(self) -> Tensor:
-        """The loss's gradient on the vectors, for the draws that all sides share."""
+        """The loss's gradient on the vectors, for the batch, noise and timesteps that all sides share."""
         with self._it.host.training(1) as model:
-            batch, noise, timesteps = drawn(self._it)
+            batch, noise, timesteps = sampled(self._it)
             loss = denoising_losses(model, batch, self._it.state.vectors, noise, timesteps).mean()
             (loss * model.loss_scale).backward()
         return _taken(self._it.leaf) / model.loss_scale
@@ -132,7 +132,7 @@ class BuiltIn:
 
     def gradient(self) -> Tensor:
         """As `Ours.gradient`."""
-        scale = self._backward(*drawn(self._it))
+        scale = self._backward(*sampled(self._it))
         return _taken(self._it.leaf) / scale
 
     def steps(self, stack: ExitStack) -> Callable[[], Any]:
@@ -145,7 +145,7 @@ class BuiltIn:
             noise, timesteps, _ = Objective().sample(batch.latents, _schedule(it), it.state.rng)
             scale = self._backward(batch, noise, timesteps)
             it.leaf.grad.div_(scale)
-            it.state.update(0.005)  # forgets the vectors' gradient; those of the UNet's weights go on being added up
+            it.state.update(0.005)  # clears the vectors' gradient; those of the UNet's weights keep adding up
 
         return step
 
@@ -178,7 +178,7 @@ def _scale(dtype: torch.dtype) -> float:
 def _bare_loop(it: Work) -> Callable[[], Any]:
     """Forward and backward of the UNet alone, on a context that wants a gradient."""
     unet = it.pipeline.unet
-    batch, noise, timesteps = drawn(it)
+    batch, noise, timesteps = sampled(it)
     noisy, noise = batch.latents.to(unet.device, unet.dtype), noise.to(unet.device)
     width = it.pipeline.text_encoder.config.hidden_size
     context = torch.randn(len(noisy), 77, width, generator=torch.Generator().manual_seed(4))

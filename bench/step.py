@@ -1,9 +1,9 @@
-"""What a training step costs, against the WebUI's built-in way: milliseconds per picture and peak memory.
+"""What a training step costs, against the WebUI's built-in way: milliseconds per image and peak memory.
 
     python bench/step.py [--toy] [--sd15] [--size 256] [--pairs 5] [--json FILE]
 
-Each side runs in a process of its own and takes steps on command, so that the two take turns while the machine is as
-it is; the ratio is the median over the pairs. What the sides are is told in bench/sides.py.
+Each side runs in its own process and takes steps on command, so that the two take turns on the same machine; the ratio
+is the median over the pairs. bench/sides.py describes the sides.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Times = dict[str, float]  # milliseconds by "clock", and of "processor" time ove
 class Side:
     """A worker process."""
 
-    def __init__(self, side: str, model: str, asked: argparse.Namespace, size: int, batch_size: int) -> None:
+    def __init__(self, side: str, model: str, options: argparse.Namespace, size: int, batch_size: int) -> None:
         command = [sys.executable, "-m", "bench.worker", "--side", side, "--model", model, "--size", str(size)]
-        command += ["--batch-size", str(batch_size), "--threads", str(asked.threads), "--device", asked.device]
+        command += ["--batch-size", str(batch_size), "--threads", str(options.threads), "--device", options.device]
         environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
         self._process = subprocess.Popen(
             command, cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -57,7 +57,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Result:
-    """Milliseconds per picture by kind of step, in the order taken; bytes by side; relative gradient difference."""
+    """Milliseconds per image by kind of step, in the order taken; bytes by side; relative gradient difference."""
 
     model: str
     size: int
@@ -77,7 +77,7 @@ class Result:
         return bool(self.facts["device"] == "cpu")
 
     def problems(self) -> list[str]:
-        """Why these figures should not be believed."""
+        """Why these figures should not be trusted."""
         slower = statistics.median(self.ratios("builtin", "bare", "processor" if self.on_cpu else "clock"))
         same = SAME_HALF if self.facts["precision"] == "float16" else SAME
         found = []
@@ -88,12 +88,12 @@ class Result:
         return found
 
 
-def measure(model: str, asked: argparse.Namespace) -> Result:
+def measure(model: str, options: argparse.Namespace) -> Result:
     """Warm up, compare gradients, then rounds in which each kind of step is taken, forwards and backwards in turn."""
-    size = asked.size if model == "sd15" else 64
-    batch_size = asked.batch_size or (1 if model == "sd15" else 4)
-    repeat = asked.repeat or (1 if model == "sd15" else 5)
-    ours, builtin = (Side(side, model, asked, size, batch_size) for side in ("ours", "builtin"))
+    size = options.size if model == "sd15" else 64
+    batch_size = options.batch_size or (1 if model == "sd15" else 4)
+    repeat = options.repeat or (1 if model == "sd15" else 5)
+    ours, builtin = (Side(side, model, options, size, batch_size) for side in ("ours", "builtin"))
     kinds = [("ours", ours, "steps"), ("builtin", builtin, "steps")]
     kinds += [("frozen", ours, "frozen"), ("bare", builtin, "bare")]
     times: dict[str, list[Times]] = {name: [] for name, _, _ in kinds}
@@ -105,7 +105,7 @@ def measure(model: str, asked: argparse.Namespace) -> Result:
         memory = {"ours": ours.ask("memory"), "builtin": builtin.ask("memory")}
         for _, side, kind in kinds:  # a kernel's first call loads it
             side.ask(f"step {kind}")
-        for pair in range(asked.pairs):
+        for pair in range(options.pairs):
             for name, side, kind in kinds if pair % 2 == 0 else reversed(kinds):
                 times[name].append(_per_picture(side, kind, repeat, batch_size))
     finally:
@@ -132,7 +132,7 @@ def table(result: Result) -> str:
         f"{facts['device']}, {facts['cores']} cores, {facts['threads']} threads, torch {facts['torch']}, "
         f"diffusers {facts['diffusers']}, Python {facts['python']}, load {_load()}",
         "",
-        "| step | ms per picture, median (least … most) | peak memory | of it before the first step |",
+        "| step | ms per image, median (least … most) | peak memory | of it before the first step |",
         "| --- | --- | --- | --- |",
         _row("ours", result.times["ours"], result.memory["ours"]),
         _row("built-in's way", result.times["builtin"], result.memory["builtin"]),
@@ -146,21 +146,21 @@ def table(result: Result) -> str:
         f"- built-in's way ÷ bare: {_both(result, 'builtin', 'bare')}",
         f"- gradients on the vectors differ by {result.gradients_differ:.1e} (relative)",
     ]
-    return "\n".join([*lines, *(f"- **NOT TO BE BELIEVED**: {problem}" for problem in result.problems())])
+    return "\n".join([*lines, *(f"- **NOT TO BE TRUSTED**: {problem}" for problem in result.problems())])
 
 
 def _row(name: str, taken: Sequence[Times], memory: dict[str, int] | None = None) -> str:
     times = [each["clock"] for each in taken]
-    said = f"{statistics.median(times):.0f} ({min(times):.0f} … {max(times):.0f})"
+    text = f"{statistics.median(times):.0f} ({min(times):.0f} … {max(times):.0f})"
     if not memory:
-        return f"| {name} | {said} | | |"
-    return f"| {name} | {said} | {memory['peak'] / 2**20:.0f} MiB | {memory['before'] / 2**20:.0f} MiB |"
+        return f"| {name} | {text} | | |"
+    return f"| {name} | {text} | {memory['peak'] / 2**20:.0f} MiB | {memory['before'] / 2**20:.0f} MiB |"
 
 
 def _both(result: Result, one: str, other: str) -> str:
     """Median and spread of the pairs' ratios by the clock and, on a CPU, of processor time."""
-    said = _spread(result.ratios(one, other))
-    return f"{said}, of processor time {_spread(result.ratios(one, other, 'processor'))}" if result.on_cpu else said
+    text = _spread(result.ratios(one, other))
+    return f"{text}, of processor time {_spread(result.ratios(one, other, 'processor'))}" if result.on_cpu else text
 
 
 def _spread(ratios: Sequence[float]) -> str:
@@ -176,10 +176,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--toy", action="store_true", help="measure the toy (both, if neither is named)")
     parser.add_argument("--sd15", action="store_true", help="measure SD1.5's shapes; needs 13 GB of memory")
-    parser.add_argument("--size", type=int, default=256, help="pixels of SD1.5's pictures (512 is usual on a GPU)")
+    parser.add_argument("--size", type=int, default=256, help="pixels of SD1.5's images (512 is usual on a GPU)")
     parser.add_argument("--pairs", type=int, default=5, help="alternating pairs")
     parser.add_argument("--repeat", type=int, default=0, help="steps of which each figure is the median")
-    parser.add_argument("--batch-size", type=int, default=0, help="pictures in a step (toy 4, SD1.5 1)")
+    parser.add_argument("--batch-size", type=int, default=0, help="images in a step (toy 4, SD1.5 1)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads of each side")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (then in float16)")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
@@ -187,15 +187,15 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Measure and print; 1 if the figures cannot be believed."""
-    asked = arguments()
-    chosen = [name for name in ("toy", "sd15") if getattr(asked, name)] or ["toy", "sd15"]
+    """Measure and print; 1 if the figures cannot be trusted."""
+    options = arguments()
+    chosen = [name for name in ("toy", "sd15") if getattr(options, name)] or ["toy", "sd15"]
     results = []
     for model in chosen:
-        results.append(measure(model, asked))
+        results.append(measure(model, options))
         print(table(results[-1]), end="\n\n", flush=True)
-    if asked.json:
-        asked.json.write_text(json.dumps([vars(result) for result in results], indent=1), encoding="utf-8")
+    if options.json:
+        options.json.write_text(json.dumps([vars(result) for result in results], indent=1), encoding="utf-8")
     return 1 if any(result.problems() for result in results) else 0
 
 

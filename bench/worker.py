@@ -1,7 +1,7 @@
-"""One side in a process of its own: it reads commands from stdin and answers each with a line of JSON on stdout.
+"""One side in its own process: it reads commands from stdin and answers each with a line of JSON on stdout.
 
-`step KIND` takes a step (KIND: steps, bare, frozen) and tells its milliseconds; `gradient` tells the gradient on the
-vectors; `memory` tells the peak so far and what there was before the first step; `facts` tells versions and device.
+`step KIND` takes a step (steps, bare or frozen) and reports its milliseconds; `gradient` reports the gradient of the
+vectors; `memory` the peak so far and that before the first step; `facts` versions and device.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def resident_peak() -> int:
 
 
 class Worker:
-    """A side, and the kind of step that it is in the midst of."""
+    """A side, and the kind of step it is prepared for."""
 
-    def __init__(self, asked: argparse.Namespace) -> None:
-        torch.set_num_threads(asked.threads)
-        self._device = torch.device(asked.device)
+    def __init__(self, options: argparse.Namespace) -> None:
+        torch.set_num_threads(options.threads)
+        self._device = torch.device(options.device)
         dtype = torch.float16 if self._device.type == "cuda" else torch.float32
-        made = pipeline(asked.model, self._device, dtype)
-        self._side: Any = SIDES[asked.side](work(made, asked.size, asked.batch_size))
+        made = pipeline(options.model, self._device, dtype)
+        self._side: Any = SIDES[options.side](work(made, options.size, options.batch_size))
         self._stack = ExitStack()
         self._kind = ""
         self._step: Callable[[], Any] = lambda: None

@@ -17,17 +17,19 @@ from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.ui import page
 from tinv_ext.ui.context import PageContext
 
-ROOT = Path(__file__).parent.parent
-SCRIPTS = sorted(path.name for path in (ROOT / "javascript").glob("*.js"))  # uplot… comes after tinv: loaded in reverse
+PACKAGE = Path(__file__).parent
+# A wheel has the page's script and style inside the package (setup.py); a clone has them where WebUIs look for them.
+ASSETS = PACKAGE / "assets" if (PACKAGE / "assets").is_dir() else PACKAGE.parent
+SCRIPTS = sorted(path.name for path in (ASSETS / "javascript").glob("*.js"))  # uplot… after tinv: loaded in reverse
 
 
 def app_for(host: Host) -> FastAPI:
     """The server's app: page at /, routes under /tinv/v1, which may also change things."""
     queue = JobQueue(lambda: host)
     app = FastAPI(title=page.TITLE)
-    app.mount("/tinv/javascript", StaticFiles(directory=str(ROOT / "javascript")))
+    app.mount("/tinv/javascript", StaticFiles(directory=str(ASSETS / "javascript")))
     api.add_routes(app, queue, changing=True, credentials=None, allowed_paths=None)
-    style = (ROOT / "style.css").read_text(encoding="utf-8")
+    style = (ASSETS / "style.css").read_text(encoding="utf-8")
     with gr.Blocks(title=page.TITLE, css=style, analytics_enabled=False) as blocks:
         gr.Markdown(f"# {page.TITLE}")
         context = PageContext(choices={"preview_sampler": host.samplers})

@@ -36,7 +36,7 @@ def test_the_checkpoint_loads_strictly_into_ldm_and_makes_the_same(
 
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(1, 4, 8, 8, generator=generator)
-    picture = torch.rand(1, 3, 64, 64, generator=generator) * 2 - 1
+    image = torch.rand(1, 3, 64, 64, generator=generator) * 2 - 1
     ids = pipe.tokenizer(TEXT, padding="max_length", max_length=77, return_tensors="pt").input_ids
     with torch.no_grad():
         hidden = ldm.cond_stage_model([TEXT])
@@ -46,8 +46,8 @@ def test_the_checkpoint_loads_strictly_into_ldm_and_makes_the_same(
                 ldm.model.diffusion_model(noise, torch.tensor([500]), context=hidden),
                 pipe.unet(noise, 500, hidden).sample,
             ),
-            "mean": (ldm.first_stage_model.encode(picture).mode(), pipe.vae.encode(picture).latent_dist.mode()),
-            "picture": (
+            "mean": (ldm.first_stage_model.encode(image).mode(), pipe.vae.encode(image).latent_dist.mode()),
+            "image": (
                 ldm.first_stage_model.decode(noise / ldm.scale_factor),
                 pipe.vae.decode(noise / pipe.vae.config.scaling_factor).sample,
             ),

@@ -17,12 +17,12 @@ TAUGHT, OTHER = "purple-moon", "striped-yellow-square"
 
 @pytest.mark.slow
 def test_a_word_learns_its_concept_and_no_other(tmp_path: Path) -> None:
-    """A hundred steps close the gap to the full description; rate 0 and another's pictures do not teach the concept."""
-    lessons = tmp_path / "lessons.json"
+    """A hundred steps close the gap to the full description; rate 0 and another's images do not teach the concept."""
+    results = tmp_path / "results.json"
     command = [sys.executable, str(LEARN), "--concepts", TAUGHT, OTHER, "--seeds", "1", "--steps", "100"]
-    done = subprocess.run([*command, "--json", str(lessons)], capture_output=True, text=True)
+    done = subprocess.run([*command, "--json", str(results)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    moon, square = json.loads(lessons.read_text())
+    moon, square = json.loads(results.read_text())
     gap = moon["evaluation_before"] - moon["evaluation_description"]
     assert gap > 0.01
     assert moon["evaluation_before"] - moon["evaluation_after"] > 0.8 * gap

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tinv_ext.core.errors import FormatError, InputError
+from tests.messages import refused
+from tinv_ext.core.errors import FormatError
 from tinv_ext.toy import captions, export, judge, ldm_names, model, parts, words
 
 MEGABYTE = 1_000_000
@@ -80,10 +81,10 @@ def test_latents_fit_sd1s_scale(pipe) -> None:  # type: ignore[no-untyped-def]
     from tinv_ext.toy import world
 
     rng = np.random.default_rng(3)
-    scenes = [world.draw_scene(rng) for _ in range(64)]
-    pictures = np.stack([world.draw(scene, world.draw_pose(scene, rng)) for scene in scenes])
+    scenes = [world.sample_scene(rng) for _ in range(64)]
+    images = np.stack([world.draw(scene, world.sample_pose(scene, rng)) for scene in scenes])
     with torch.no_grad():
-        pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
         latents = pipe.vae.encode(pixels).latent_dist.mean * parts.SCALE
     assert abs(latents.mean()) < 0.2
     assert 0.8 < latents.std() < 1.2
@@ -127,11 +128,11 @@ def test_an_unknown_weight_has_no_place() -> None:
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file that cannot be used stands in the sentence."""
+    """The message names the file that cannot be used."""
     monkeypatch.setenv("TINV_TOY_WEIGHTS", str(tmp_path / "none.safetensors"))
-    with pytest.raises(InputError, match=r"none\.safetensors"):
+    with refused("toy.weights_missing", path=tmp_path / "none.safetensors"):
         model.pipeline()
     (tmp_path / "bad.safetensors").write_bytes(b"bad")
     monkeypatch.setenv("TINV_TOY_WEIGHTS", str(tmp_path / "bad.safetensors"))
-    with pytest.raises(FormatError, match=r"bad\.safetensors"):
+    with refused("toy.weights_unreadable", FormatError, path=tmp_path / "bad.safetensors"):
         model.pipeline()

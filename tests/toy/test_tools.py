@@ -24,7 +24,7 @@ def tool(name: str) -> ModuleType:
 
 @pytest.mark.parametrize("shape", [(16, 48), (48, 16), (16, 16)])
 def test_muon_makes_a_matrix_about_orthogonal(shape: tuple[int, int]) -> None:
-    """All singular values come near to 1, and left and right vectors stay."""
+    """All singular values come close to 1, and the left and right vectors stay."""
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     (found,) = tool("muon").orthogonal([matrix])
     sizes = torch.linalg.svdvals(found)
@@ -36,7 +36,7 @@ def test_muon_makes_a_matrix_about_orthogonal(shape: tuple[int, int]) -> None:
 
 
 def test_muon_learns() -> None:
-    """A layer taught by Muon and AdamW together comes near to another layer."""
+    """A layer trained by Muon and AdamW together comes close to another layer."""
     torch.manual_seed(0)
     layer, wanted = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8).requires_grad_(False)
     optimizers = tool("muon").optimizers(layer, 0.05, plain=())
@@ -61,14 +61,14 @@ def test_the_rate_warms_up_and_ends_at_zero() -> None:
 
 
 def test_folding_changes_latents_and_no_picture() -> None:
-    """The folded autoencoder draws the same picture from latents of mean 0 and spread 1."""
+    """The folded autoencoder draws the same image from latents of mean 0 and spread 1."""
     torch.manual_seed(0)
     vae, folded = parts.vae().eval(), parts.vae().eval()
     mean, spread = torch.tensor([1.0, -2.0, 0.5, 3.0]), torch.tensor([2.0, 0.5, 1.0, 4.0])
     folded.load_state_dict(tool("ship").folded(vae.state_dict(), mean, spread))
-    picture = torch.rand(1, 3, 64, 64) * 2 - 1
+    image = torch.rand(1, 3, 64, 64) * 2 - 1
     with torch.no_grad():
-        before, after = (each.encode(picture).latent_dist for each in (vae, folded))
+        before, after = (each.encode(image).latent_dist for each in (vae, folded))
         wanted = (before.mode() - mean[:, None, None]) / spread[:, None, None]
         torch.testing.assert_close(after.mode() * parts.SCALE, wanted, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(after.std * parts.SCALE, torch.full_like(wanted, 0.02))
@@ -77,8 +77,8 @@ def test_folding_changes_latents_and_no_picture() -> None:
         )
 
 
-def test_a_lesson_is_measured_against_its_description() -> None:
-    """The gap between initial word and description, and another's lesson as control, in one row."""
+def test_a_result_is_measured_against_its_description() -> None:
+    """The gap between initial word and description, and another word's result as a control, in one row."""
     learn = tool("learn")
     one = {"concept": "purple-moon", "seed": 1, "evaluation_before": 0.3, "evaluation_after": 0.21}
     one |= {"evaluation_description": 0.2, "identity_before": 0.0, "identity_after": 0.8, "identity_description": 1.0}

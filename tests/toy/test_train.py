@@ -1,4 +1,4 @@
-"""The toy's training from nothing, for two minutes and two more of the UNet: it learns, and captions matter."""
+"""The toy's training from scratch, for two minutes and two more of the UNet: it learns, and captions matter."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def trained(folder: Path, minutes: float, *more: str) -> str:
 
 @pytest.mark.slow
 def test_two_minutes_of_training_teach_something(tmp_path: Path) -> None:
-    """The UNet's loss falls to a half, the right caption beats another's, and every stage can be gone on with."""
-    said = trained(tmp_path, 2)
-    losses = [float(found) for found in re.findall(r"unet step \d+ minute \S+ loss (\S+)", said)]
+    """The UNet's loss falls to a half, the right caption beats another's, and a stage can be resumed."""
+    printed = trained(tmp_path, 2)
+    losses = [float(loss) for loss in re.findall(r"unet step \d+ minute \S+ loss (\S+)", printed)]
     assert losses[-1] < losses[0] / 2
-    steps = int(re.findall(r"unet step (\d+)", said)[-1])
+    steps = int(re.findall(r"unet step (\d+)", printed)[-1])
     further = trained(tmp_path, 3, "--stage", "unet", "--resume")
     assert int(re.findall(r"unet step (\d+)", further)[-1]) > steps
     right, other, _ = map(float, re.findall(r"t500 ([\d.]+)/([\d.]+)/([\d.]+)", further)[-1])

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.messages import refused
 from tests.toy.test_tools import TOOLS, tool
 from tinv_ext.core.data.images import uncropped
-from tinv_ext.core.errors import InputError
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.prompts.reader import PromptReader
 from tinv_ext.core.training.step import encode_prompts
@@ -32,8 +32,8 @@ def write(folder: Path, variant: str) -> Path:
     torch.save({"ema": unet.state_dict(), "minutes": 1.0, "step": 2}, folder / "unet.pt")
     if variant == "sdxl":
         reader = tool("variant_text").Reader()
-        learnt = {f"0.{name}": value for name, value in reader.state_dict().items()}
-        torch.save({"learnt": learnt, "minutes": 1.0, "step": 2}, folder / "text.pt")
+        learned = {f"0.{name}": value for name, value in reader.state_dict().items()}
+        torch.save({"learnt": learned, "minutes": 1.0, "step": 2}, folder / "text.pt")
     (folder / "made.json").write_text(json.dumps([{"commit": "x", "seed": 1, "on": "a test"}]), encoding="utf-8")
     tensors, _ = tool("ship").gather_variant(folder, variant)
     save_file({name: value.contiguous() for name, value in tensors.items()}, str(folder / "weights.safetensors"))
@@ -69,7 +69,7 @@ def test_sdxl_is_trained_on_what_the_pipeline_tells_it(tmp_path: Path) -> None:
 
 
 def test_half_of_the_sizes_are_true() -> None:
-    """The others are anything, so that sizes cannot stand for the picture."""
+    """The others are anything, so that sizes cannot stand for the image."""
     rows = tool("variant_unet").sizes(1000, torch.Generator().manual_seed(0))
     true = rows.eq(tool("variant_unet").WHOLE).all(1).float().mean()
     assert 0.4 < float(true) < 0.6
@@ -96,7 +96,7 @@ def test_the_loss_of_velocity_is_that_of_eps_weighted() -> None:
 
 
 def test_training_begins_at_the_base(tmp_path: Path) -> None:
-    """What fits is taken over, a 1×1 convolution as a linear layer; what is wider begins anew."""
+    """Weights that fit are copied, a 1×1 convolution into a linear layer; wider ones start fresh."""
     torch.manual_seed(3)
     base, unet = parts.unet(), variants.unet("sdxl")
     torch.save({"ema": base.state_dict()}, tmp_path / "unet.pt")
@@ -129,18 +129,19 @@ def test_an_exported_variant_is_the_same_model(tmp_path: Path, variant: str) -> 
                 torch.testing.assert_close(value, wanted[name], rtol=limit, atol=limit)
 
 
-def test_a_variant_without_weights_is_told(tmp_path: Path) -> None:
+def test_a_variant_without_weights_is_refused(tmp_path: Path) -> None:
     """With the file that is missing and the variants that there are."""
-    with pytest.raises(InputError, match=r'no weights of the toy\'s variant "sdxl".*v_prediction'):
-        variants.pipeline("sdxl", tmp_path / "none.safetensors")
+    missing = tmp_path / "none.safetensors"
+    with refused("toy.variant_missing", variant="sdxl", path=missing, variants=variants.VARIANTS):
+        variants.pipeline("sdxl", missing)
     assert words.tokenizer().pad_token_id == words.END
 
 
 # --- what they learn --------------------------------------------------------------------------------------------------
 
 
-def lesson(variant: str, folder: Path) -> dict[str, Any]:
-    """The figures of one concept taught at a reduced budget."""
+def figures_of(variant: str, folder: Path) -> dict[str, Any]:
+    """The figures of one concept, trained with a reduced budget."""
     command = [sys.executable, str(TOOLS / "learn.py"), "--variant", variant, "--concepts", "purple-moon"]
     command += ["--seeds", "1", "--steps", "100", "--json", str(folder / "one.json")]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -156,7 +157,7 @@ def test_a_word_learns_its_concept(variant: str, tmp_path: Path) -> None:
 
     Measured: gap 1.00 (v_prediction) and 1.06 (sdxl), identity 0.94 and 1.00, editability that of the description.
     """
-    one = lesson(variant, tmp_path)
+    one = figures_of(variant, tmp_path)
     gap = one["evaluation_before"] - one["evaluation_description"]
     assert gap > 0.01
     assert one["evaluation_before"] - one["evaluation_after"] > 0.9 * gap

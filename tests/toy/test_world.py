@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from tinv_ext.core.errors import InputError
+from tests.messages import ids, refused
 from tinv_ext.toy import captions, heldout, world
 
 
@@ -44,16 +44,16 @@ def test_enough_concepts_of_both_kinds() -> None:
 
 
 def test_a_concept_has_twelve_different_pictures() -> None:
-    """A concept draws twelve pictures, no two alike, the same ones for the same seed."""
+    """A concept draws twelve images, no two alike, the same ones for the same seed."""
     concept = heldout.read()["purple-moon"]
-    pictures = [picture.tobytes() for picture, _ in concept.pictures(12, 0)]
-    assert len(set(pictures)) == 12
-    assert pictures == [picture.tobytes() for picture, _ in concept.pictures(12, 0)]
+    images = [image.tobytes() for image, _ in concept.images(12, 0)]
+    assert len(set(images)) == 12
+    assert images == [image.tobytes() for image, _ in concept.images(12, 0)]
 
 
 @pytest.mark.parametrize("shape", [shape for shape in world.SHAPES if shape != "odd"])
 def test_a_shape_has_its_fill_and_its_background(shape: str) -> None:
-    """The corner shows the background and a good part of the picture the fill."""
+    """The corner shows the background and a good part of the image the fill."""
     drawn = world.draw(world.Scene(shape, "red", "solid", "none", "blue"))
     assert tuple(drawn[0, 0]) == world.COLOURS["blue"]
     assert 0.1 < (drawn == world.COLOURS["red"]).all(-1).mean() < 0.6
@@ -73,9 +73,9 @@ def test_captions_say_what_they_claim() -> None:
         caption = captions.caption(scene, rng)
         words = {*caption.text.split(), *(caption.coined or ())}
         for key in ("fill", "background"):
-            assert (caption.said[key] is None) or (caption.said[key] in words)
+            assert (caption.attributes[key] is None) or (caption.attributes[key] in words)
         if scene.shape in captions.SHAPES:
-            assert (caption.said["shape"] is None) == (scene.shape not in words)
+            assert (caption.attributes["shape"] is None) == (scene.shape not in words)
 
 
 def test_a_concept_from_outside(tmp_path) -> None:  # type: ignore[no-untyped-def]
@@ -83,8 +83,8 @@ def test_a_concept_from_outside(tmp_path) -> None:  # type: ignore[no-untyped-de
     path = tmp_path / "mine.json"
     mine = {"shape": "odd", "corners": [[-1, -1], [1, -1], [0, 1]], "fill": "red", "pattern": "solid", "mark": "dot"}
     path.write_text(json.dumps({"mine": mine}))
-    (picture, scene), *_ = heldout.read(path)["mine"].pictures(1, 0)
-    assert picture.shape == (64, 64, 3)
+    (image, scene), *_ = heldout.read(path)["mine"].images(1, 0)
+    assert image.shape == (64, 64, 3)
     assert scene.background != "red"
 
 
@@ -92,6 +92,6 @@ def test_every_problem_of_a_concept_file_is_named(tmp_path) -> None:  # type: ig
     """A bad concept is refused with one sentence for each mistake."""
     path = tmp_path / "bad.json"
     path.write_text(json.dumps({"bad": {"shape": "odd", "fill": "mauve", "pattern": "dotted", "mark": "none"}}))
-    with pytest.raises(InputError) as caught:
+    with refused("toy.concept_value", key="fill", value="mauve") as caught:
         heldout.read(path)
-    assert len(caught.value.problems) == 3
+    assert ids(caught.value.problems) == ["toy.concept_value", "toy.concept_value", "toy.concept_shapeless"]

@@ -339,18 +339,13 @@ def _ui(options: dict[str, Any]) -> int:
 
 
 def _demo(options: dict[str, Any]) -> int:
+    from tinv_ext.cli.progress import Progress
     from tinv_ext.demo import demo
 
     folder: Path = options["output"]
-    said = demo.run(folder, options["concept"]).report
-    print(
-        f'The word "{said["word"]}" now means the concept {said["concept"]}, after {said["steps"]} steps and '
-        f"{said['images_seen']} pictures seen in {said['training_seconds']} seconds.\n"
-        f"The judge sees the concept in {said['identity_before']:.0%} of the pictures before and "
-        f"{said['identity_after']:.0%} after, and in {said['editability']:.0%} on other backgrounds, too.\n"
-        f"Look at {folder / 'before-after.png'} and {folder / 'curve.png'}; use the word:  "
-        f'python -m tinv_ext generate "a photo of {said["word"]}" --embedding "{folder / said["word"]}.pt"'
-    )
+    with Progress(sys.stderr) as progress:
+        results = demo.run(folder, options["concept"], progress.report)
+    print("\n".join(demo.summary(results, folder)))
     return DONE
 
 

@@ -60,7 +60,7 @@ class Progress:
 
     def _show(self, event: Event) -> None:
         if isinstance(event, Prepared):
-            self._total = event.prepared.plan.steps
+            self._total, self._loss, self._evaluation = event.prepared.plan.steps, None, ""
             for notice in event.prepared.notices:
                 self._say(notice)
             self._say(f"The run is kept in {event.folder.path}")

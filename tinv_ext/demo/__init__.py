@@ -1,1 +1,1 @@
-"""The tiny model taught one concept: the demo, and the test of what was learnt."""
+"""The toy model learns one concept: the demo, and the measured test of what was learned."""

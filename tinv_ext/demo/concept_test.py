@@ -1,7 +1,8 @@
-"""A lesson: the toy model is taught one held-out concept, and the judge says what it has learnt.
+"""Teach the toy model one held-out concept, and let the judge measure how well the word was learned.
 
-It is what `make demo` shows once and `make learn` does many times. Identity: the share of "a photo of <word>" that
-shows the concept. Editability: the share of "a photo of <word> on a … background" with background and concept right.
+`make demo` shows it for two concepts; `make learn` (tools/toy/learn.py) measures every concept with several seeds.
+Identity is the share of images of "a photo of <word>" that show the concept; editability is the share of images of
+"a photo of <word> on a … background" with both the background and the concept right.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tinv_ext.run import (events, runner, run_folder, dry_run)
 from tinv_ext.core.formats import read_embedding
-from tinv_ext.core.preflight.initial_vectors import from_text
-from tinv_ext.core.model import Words
 from tinv_ext.core.generation import ImageRequest
+from tinv_ext.core.model import Words
+from tinv_ext.core.preflight.initial_vectors import from_text
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.hosts.diffusers.host import DiffusersHost
+from tinv_ext.run import dry_run, events, run_folder, runner
 from tinv_ext.toy import heldout, judge
 from tinv_ext.toy.captions import describe
 
@@ -41,29 +42,29 @@ SETTINGS: dict[str, Any] = {
     "save_every": 0,
     "preview_every": 0,
 }
-DRAWING: dict[str, Any] = {"negative_prompt": "", "steps": 25, "cfg_scale": 3.0, "width": 64, "height": 64}
-SEEDS = range(1000, 1016)  # of the pictures that the judge sees
+GENERATION: dict[str, Any] = {"negative_prompt": "", "steps": 25, "cfg_scale": 3.0, "width": 64, "height": 64}
+SEEDS = range(1000, 1016)  # of the images that the judge sees
 
 
 @dataclass(frozen=True)
-class ConceptTest:
-    """What came of it: the figures, the run, and the pictures before and after (same seeds)."""
+class Result:
+    """The figures, the run's status and evaluation curve, and images before and after training (same seeds)."""
 
     report: dict[str, Any]
     status: run_folder.Status
-    curve: list[tuple[int, float]]
+    curve: list[tuple[int, float]]  # (step, evaluation loss)
     before: list[Image.Image] = field(repr=False)
     after: list[Image.Image] = field(repr=False)
-    edited: Mapping[str, Image.Image] = field(repr=False)
+    by_background: Mapping[str, Image.Image] = field(repr=False)
 
 
-def teach(
+def run(
     host: DiffusersHost,
     concept: heldout.Concept,
     config: TrainConfig,
     report: Callable[[events.Event], None] = lambda event: None,
-) -> ConceptTest:
-    """Train as `config` says and measure before and after. The host is a toy model's."""
+) -> Result:
+    """Train with `config` on a toy model's host, and measure before and after."""
     curve: list[tuple[int, float]] = []
 
     def listen(event: events.Event) -> None:
@@ -71,79 +72,79 @@ def teach(
             curve.append((event.step, event.loss))
         report(event)
 
-    begun = time.monotonic()
-    start = from_text(config.init_text, config.vectors, host.token_table).vectors
-    before = photos(host, config.name, {config.name: start})
-    training = time.monotonic()
+    began = time.monotonic()
+    initial = from_text(config.init_text, config.vectors, host.token_table).vectors
+    before = photos(host, config.name, {config.name: initial})
+    training_began = time.monotonic()
     status = runner.run(config, host, listen)
-    training = time.monotonic() - training
-    learnt = read_embedding(Path(str(status.file))).vectors
-    after = photos(host, config.name, {config.name: learnt})
-    edited = on_backgrounds(host, concept, config.name, {config.name: learnt})
-    said: dict[str, Any] = {
+    training_seconds = time.monotonic() - training_began
+    learned = read_embedding(Path(str(status.file))).vectors
+    after = photos(host, config.name, {config.name: learned})
+    by_background = on_backgrounds(host, concept, config.name, {config.name: learned})
+    figures: dict[str, Any] = {
         "concept": concept.name,
         "word": config.name,
         "identity_before": identity(before, concept),
         "identity_after": identity(after, concept),
-        "editability": editability(edited, concept),
+        "editability": editability(by_background, concept),
         "evaluation_before": curve[0][1],
         "evaluation_after": curve[-1][1],
     }
-    said.update(described(host, concept, config) if concept.words else {})
-    said.update(steps=status.steps, images_seen=status.steps * config.examples_per_step)
-    said.update(training_seconds=round(training, 1), seconds=round(time.monotonic() - begun, 1))
-    firsts = {background: pictures[0] for background, pictures in edited.items()}
-    return ConceptTest(said, status, curve, before, after, firsts)
+    figures.update(measure_description(host, concept, config) if concept.words else {})
+    figures.update(steps=status.steps, images_seen=status.steps * config.examples_per_step)
+    figures.update(training_seconds=round(training_seconds, 1), seconds=round(time.monotonic() - began, 1))
+    first_each = {background: images[0] for background, images in by_background.items()}
+    return Result(figures, status, curve, before, after, first_each)
 
 
-def described(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig) -> dict[str, float]:
-    """What the full description of the concept reaches in the word's place: how good the base model is at it."""
-    words = describe(concept.scene("white"))
-    edited = on_backgrounds(host, concept, f"a {words}", {})
+def measure_description(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig) -> dict[str, float]:
+    """The same figures for a full description in place of the word: what the base model can do at best."""
+    description = f"a {describe(concept.scene('white'))}"
     return {
-        "identity_description": identity(photos(host, f"a {words}", {}), concept),
-        "editability_description": editability(edited, concept),
+        "identity_description": identity(photos(host, description, {}), concept),
+        "editability_description": editability(on_backgrounds(host, concept, description, {}), concept),
         "evaluation_description": dry_run.evaluate_text(
-            config.but(name=config.name, overwrite=True), host, f"a {words}"
+            config.but(name=config.name, overwrite=True), host, description
         ),
     }
 
 
 def photos(host: DiffusersHost, subject: str, words: Words) -> list[Image.Image]:
-    """ "a photo of …" once for each of `SEEDS`."""
-    return host.generate_many([ImageRequest(prompt=f"a photo of {subject}", seed=s, **DRAWING) for s in SEEDS], words)
+    """Images of "a photo of <subject>", one for each of `SEEDS`."""
+    requests = [ImageRequest(prompt=f"a photo of {subject}", seed=seed, **GENERATION) for seed in SEEDS]
+    return host.generate_many(requests, words)
 
 
 def on_backgrounds(
     host: DiffusersHost, concept: heldout.Concept, subject: str, words: Words
 ) -> dict[str, list[Image.Image]]:
-    """Two pictures on each background that the concept's own colour allows."""
-    places = [(background, seed) for background in concept.backgrounds() for seed in SEEDS[:2]]
+    """Two images of the subject on each background that differs from the concept's own colour."""
+    pairs = [(background, seed) for background in concept.backgrounds() for seed in SEEDS[:2]]
     requests = [
-        ImageRequest(prompt=f"a photo of {subject} on a {background} background", seed=seed, **DRAWING)
-        for background, seed in places
+        ImageRequest(prompt=f"a photo of {subject} on a {background} background", seed=seed, **GENERATION)
+        for background, seed in pairs
     ]
-    drawn: dict[str, list[Image.Image]] = {}
-    for (background, _), picture in zip(places, host.generate_many(requests, words)):
-        drawn.setdefault(background, []).append(picture)
-    return drawn
+    by_background: dict[str, list[Image.Image]] = {}
+    for (background, _), image in zip(pairs, host.generate_many(requests, words)):
+        by_background.setdefault(background, []).append(image)
+    return by_background
 
 
-def identity(pictures: list[Image.Image], concept: heldout.Concept) -> float:
-    """Share of pictures that show the concept, by the judge."""
-    return float(np.mean([judge.shows(seen, concept) for seen in _look(pictures)]))
+def identity(images: list[Image.Image], concept: heldout.Concept) -> float:
+    """The share of images in which the judge sees the concept."""
+    return float(np.mean([judge.shows(seen, concept) for seen in _look(images)]))
 
 
-def editability(edited: Mapping[str, list[Image.Image]], concept: heldout.Concept) -> float:
-    """Share of pictures that show the concept on the background that was asked for."""
-    kept = [
+def editability(by_background: Mapping[str, list[Image.Image]], concept: heldout.Concept) -> float:
+    """The share of images in which the judge sees the concept on the background in the prompt."""
+    right = [
         judge.shows(seen, concept) and seen.background == background
-        for background, pictures in edited.items()
-        for seen in _look(pictures)
+        for background, images in by_background.items()
+        for seen in _look(images)
     ]
-    return float(np.mean(kept))
+    return float(np.mean(right))
 
 
-def _look(pictures: list[Image.Image]) -> list[judge.Seen]:
-    pixels = np.stack([np.asarray(picture, dtype=np.float32) / 255 for picture in pictures])
+def _look(images: list[Image.Image]) -> list[judge.Seen]:
+    pixels = np.stack([np.asarray(image, dtype=np.float32) / 255 for image in images])
     return judge.look(judge.load(), torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous())

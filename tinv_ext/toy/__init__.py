@@ -1,4 +1,4 @@
-"""The toy: a small true Stable Diffusion of our own, the world it was trained on, and its judge."""
+"""The toy: a tiny but real Stable Diffusion of our own, the world it was trained on, and its judge."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Captions of the toy world, in the usual templates, and the words that they use.
+"""Captions of the toy world, in the usual templates, and the words they use.
 
-Two words stand for what has no name: UNKNOWN for any word that training never saw, COINED for a name made up for
-the thing at hand. A coined name's vector is the sum of what it stands for, as a real vocabulary has single words
-for compound things; that is what makes one vector of inversion able to hold a thing.
+Two words stand for what has no name: UNKNOWN for any word that training never saw, COINED for a made-up name of one
+thing. A coined name's vector is the sum of what it stands for, as a real vocabulary has single words for compound
+things; that is what makes a single vector able to hold a thing.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ SPARE = (
 
 @dataclass(frozen=True)
 class Caption:
-    """The text, what it says of each attribute (None: nothing), and what its coined name stands for, if it has one."""
+    """The text, the attributes that it tells (None: it does not), and what its coined name stands for, if any."""
 
     text: str
-    said: dict[str, str | None]
-    outline: tuple[float, ...] = ()  # said by the coined name
+    attributes: dict[str, str | None]
+    outline: tuple[float, ...] = ()  # told by the coined name
     coined: tuple[str, ...] | None = None  # the words summed up in the coined name
 
 
@@ -92,24 +92,27 @@ def pick(rng: np.random.Generator, words: Sequence[str]) -> str:
 
 def caption(scene: Scene, rng: np.random.Generator) -> Caption:
     """A random caption; nine in a hundred coin one name for the whole thing, some leave something out."""
-    said: dict[str, str | None] = {"shape": scene.shape, "fill": scene.fill, "pattern": scene.pattern}
-    said |= {"mark": scene.mark, "background": scene.background}
+    attributes: dict[str, str | None] = {"shape": scene.shape, "fill": scene.fill, "pattern": scene.pattern}
+    attributes |= {"mark": scene.mark, "background": scene.background}
     dice = rng.random(6)
     if dice[0] < 0.15:
-        phrase, coined = COINED, coined_words(scene)
-        outline = scene.outline
+        phrase, coined, outline = _coined_phrase(scene)
     else:
-        phrase, coined, outline = noun_phrase(scene, rng, said)
+        phrase, coined, outline = noun_phrase(scene, rng, attributes)
     text = pick(rng, ARTICLES) + phrase
     if dice[1] < 0.85:
         look = f"{pick(rng, LOOKS)} " if dice[2] < 0.15 else ""
         text = f"{pick(rng, ARTICLES)}{look}{pick(rng, MEDIA)} of {text}"
     if dice[3] < 0.2:
-        said["background"] = None
-        return Caption(text, said, outline, coined)
+        attributes["background"] = None
+        return Caption(text, attributes, outline, coined)
     if dice[3] < 0.3:
-        return Caption(f"{scene.background} background , {text}", said, outline, coined)
-    return Caption(f"{text} {pick(rng, PLACES).format(scene.background)}", said, outline, coined)
+        return Caption(f"{scene.background} background , {text}", attributes, outline, coined)
+    return Caption(f"{text} {pick(rng, PLACES).format(scene.background)}", attributes, outline, coined)
+
+
+def _coined_phrase(scene: Scene) -> tuple[str, tuple[str, ...] | None, tuple[float, ...]]:
+    return COINED, coined_words(scene), scene.outline
 
 
 def coined_words(scene: Scene) -> tuple[str, ...]:
@@ -121,24 +124,26 @@ def coined_words(scene: Scene) -> tuple[str, ...]:
 
 
 def noun_phrase(
-    scene: Scene, rng: np.random.Generator, said: dict[str, str | None]
+    scene: Scene, rng: np.random.Generator, attributes: dict[str, str | None]
 ) -> tuple[str, tuple[str, ...] | None, tuple[float, ...]]:
-    """(phrase, words in a coined noun or None, outline said); marks in `said` what it leaves out."""
+    """(phrase, words in a coined noun or None, outline told); sets what it leaves out to None in `attributes`."""
     dice = rng.random(5)
-    noun, coined, outline = scene.shape, None, ()
+    noun = scene.shape
+    coined: tuple[str, ...] | None = None
+    outline: tuple[float, ...] = ()
     if scene.shape == "odd":
         noun = pick(rng, NOUNS)
         if dice[0] < 0.6:
             noun, coined, outline = COINED, (), scene.outline
     elif dice[0] < 0.06:
-        noun, said["shape"] = pick(rng, NOUNS), None
+        noun, attributes["shape"] = pick(rng, NOUNS), None
     elif dice[0] < 0.1:
         noun, coined = COINED, (scene.shape,)
     words = [noun]
     if dice[1] < 0.93:
         words.insert(0, scene.fill)
     else:
-        said["fill"] = None
+        attributes["fill"] = None
     if scene.pattern == "striped":
         words = ["striped", *words] if dice[2] < 0.75 else [*words, "with stripes"]
     elif dice[2] < 0.55:

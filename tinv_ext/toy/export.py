@@ -110,12 +110,12 @@ def schedule_buffers() -> dict[str, Tensor]:
 
 def ldm_tensors(pipe: StableDiffusionPipeline) -> dict[str, Tensor]:
     """Every tensor of an LDM checkpoint: UNet, autoencoder, CLIP and schedule."""
-    found = {f"model.diffusion_model.{ldm_names.unet(k)}": v for k, v in pipe.unet.state_dict().items()}
-    found |= {f"first_stage_model.{k}": v for k, v in ldm_names.vae(pipe.vae.state_dict()).items()}
+    tensors = {f"model.diffusion_model.{ldm_names.unet(k)}": v for k, v in pipe.unet.state_dict().items()}
+    tensors |= {f"first_stage_model.{k}": v for k, v in ldm_names.vae(pipe.vae.state_dict()).items()}
     text = {key.removeprefix("text_model."): value for key, value in pipe.text_encoder.state_dict().items()}
     text["embeddings.position_ids"] = torch.arange(parts.TEXT["max_position_embeddings"])[None]
-    found |= {f"cond_stage_model.transformer.text_model.{key}": value for key, value in text.items()}
-    return {**found, **schedule_buffers()}
+    tensors |= {f"cond_stage_model.transformer.text_model.{key}": value for key, value in text.items()}
+    return {**tensors, **schedule_buffers()}
 
 
 def small(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

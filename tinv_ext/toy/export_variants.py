@@ -51,7 +51,7 @@ def write(variant: str, pipe: Any, folder: Path) -> Path:
 
 
 def architecture() -> dict[str, Any]:
-    """The second text encoder as one of open_clip's model_configs; the picture's half is never used."""
+    """The second text encoder as one of open_clip's model_configs; the image's half is never used."""
     text = variants.TEXT_2
     return {
         "embed_dim": variants.POOLED,
@@ -90,22 +90,24 @@ def sdxl_yaml(clip: Path) -> str:
 
 def sgm_tensors(pipe: Any) -> dict[str, Tensor]:
     """Every tensor of a checkpoint of sgm's DiffusionEngine: UNet, autoencoder, both text encoders."""
-    found = {f"model.diffusion_model.{ldm_names.unet(k)}": v for k, v in pipe.unet.state_dict().items()}
-    found |= {f"first_stage_model.{k}": v for k, v in ldm_names.vae(pipe.vae.state_dict()).items()}
+    tensors = {f"model.diffusion_model.{ldm_names.unet(k)}": v for k, v in pipe.unet.state_dict().items()}
+    tensors |= {f"first_stage_model.{k}": v for k, v in ldm_names.vae(pipe.vae.state_dict()).items()}
     first = {key.removeprefix("text_model."): value for key, value in pipe.text_encoder.state_dict().items()}
-    found |= {f"conditioner.embedders.0.transformer.text_model.{key}": value for key, value in first.items()}
+    tensors |= {f"conditioner.embedders.0.transformer.text_model.{key}": value for key, value in first.items()}
     second = pipe.text_encoder_2.state_dict()
-    return found | {f"conditioner.embedders.1.model.{key}": value for key, value in open_clip(second).items()}
+    return tensors | {f"conditioner.embedders.1.model.{key}": value for key, value in open_clip(second).items()}
 
 
 def open_clip(values: dict[str, Tensor]) -> dict[str, Tensor]:
     """A text encoder with projection by open_clip's names: queries, keys and values in one, the projection turned."""
-    held = {key.removeprefix("text_model."): value for key, value in values.items()}
-    found = {theirs: held[mine] for mine, theirs in _WHOLE.items()}
+    values = {key.removeprefix("text_model."): value for key, value in values.items()}
+    tensors = {theirs: values[mine] for mine, theirs in _WHOLE.items()}
     for index in range(variants.TEXT_2["num_hidden_layers"]):
         mine, theirs = f"encoder.layers.{index}.", f"transformer.resblocks.{index}."
         for kind in ("weight", "bias"):
-            found |= {f"{theirs}{b}.{kind}": held[f"{mine}{a}.{kind}"] for a, b in _LAYER.items()}
-            found[f"{theirs}attn.in_proj_{kind}"] = torch.cat([held[f"{mine}self_attn.{n}_proj.{kind}"] for n in "qkv"])
-    found["text_projection"] = held["text_projection.weight"].T.contiguous()
-    return found
+            tensors |= {f"{theirs}{b}.{kind}": values[f"{mine}{a}.{kind}"] for a, b in _LAYER.items()}
+            tensors[f"{theirs}attn.in_proj_{kind}"] = torch.cat(
+                [values[f"{mine}self_attn.{n}_proj.{kind}"] for n in "qkv"]
+            )
+    tensors["text_projection"] = values["text_projection.weight"].T.contiguous()
+    return tensors

@@ -1,4 +1,4 @@
-"""The held-out concepts: things that training never sees, so that inversion has something to learn."""
+"""The held-out concepts: things that the toy's training never sees, so that inversion has something to learn."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import Message, message
 from tinv_ext.toy import outlines, world
 
 FILE = Path(__file__).with_name("concepts") / "concepts.json"
@@ -20,7 +21,7 @@ NEAR = 0.15  # an odd outline this close to a held-out one (in its weights) is h
 
 @dataclass(frozen=True)
 class Concept:
-    """One thing to be learnt. `words` describe it, or are None where nothing in the captions can."""
+    """One thing to be learned. `words` describe it, or are None where nothing in the captions can."""
 
     name: str
     words: str | None
@@ -39,29 +40,58 @@ class Concept:
         """Every background but the colour of the concept itself."""
         return [colour for colour in world.COLOURS if colour != self.fill]
 
-    def pictures(self, count: int, seed: int) -> list[tuple[NDArray[np.uint8], world.Scene]]:
-        """`count` pictures (64, 64, 3) with their scenes, on every background in turn, each in its own pose."""
+    def images(self, count: int, seed: int) -> list[tuple[NDArray[np.uint8], world.Scene]]:
+        """`count` images (64, 64, 3) with their scenes, on every background in turn, each in its own pose."""
         rng = np.random.default_rng([seed, *self.name.encode()])
         backgrounds = rng.permutation(self.backgrounds())
         scenes = [self.scene(str(backgrounds[index % len(backgrounds)])) for index in range(count)]
-        return [(world.draw(scene, world.draw_pose(scene, rng)), scene) for scene in scenes]
+        return [(world.draw(scene, world.sample_pose(scene, rng)), scene) for scene in scenes]
 
 
-def problems(name: str, data: dict[str, Any]) -> list[str]:
-    """What is wrong with one concept of a file, as sentences."""
+def problems(name: str, data: dict[str, Any]) -> list[Message]:
+    """What is wrong with one concept of a file."""
     found = []
-    choices = {"fill": world.COLOURS, "pattern": world.PATTERNS, "mark": world.EVERY_MARK}
+    choices = {"fill": world.COLOURS, "pattern": world.PATTERNS, "mark": world.EVERY_MARK, "shape": world.SHAPES}
+    shape, outline, corners = data.get("shape", "odd"), data.get("outline"), data.get("corners")
     for key, allowed in choices.items():
-        if data.get(key) not in allowed:
-            found.append(f"Concept {name!r} has {key} {data.get(key)!r}: write one of {', '.join(allowed)}.")
-    if data.get("shape", "odd") not in world.SHAPES:
-        found.append(f"Concept {name!r} has shape {data['shape']!r}: write one of {', '.join(world.SHAPES)}.")
-    if data.get("shape", "odd") == "odd" and not (data.get("corners") or data.get("outline")):
-        found.append(f"Concept {name!r} has an odd shape and neither outline nor corners: write one of the two.")
-    if data.get("outline") and len(data["outline"]) != outlines.ODD_SIZE:
-        found.append(f"Concept {name!r} has {len(data['outline'])} outline weights: write {outlines.ODD_SIZE}.")
-    if data.get("corners") and len(data["corners"]) < 3:
-        found.append(f"Concept {name!r} has {len(data['corners'])} corners: write three or more [x, y] within -1 … 1.")
+        if (value := {**data, "shape": shape}.get(key)) not in allowed:
+            found.append(
+                message(
+                    "toy.concept_value",
+                    'Concept "{concept}" has {key} "{value}". Choose one of: {allowed:, }.',
+                    concept=name,
+                    key=key,
+                    value=value,
+                    allowed=[*map(str, allowed)],
+                )
+            )
+    if shape == "odd" and not (corners or outline):
+        found.append(
+            message(
+                "toy.concept_shapeless",
+                'Concept "{concept}" has an odd shape but no outline and no corners. Give one of the two.',
+                concept=name,
+            )
+        )
+    if outline and len(outline) != outlines.ODD_SIZE:
+        found.append(
+            message(
+                "toy.concept_outline",
+                'Concept "{concept}" has {count:outline weight|outline weights}. Give {size}.',
+                concept=name,
+                count=len(outline),
+                size=outlines.ODD_SIZE,
+            )
+        )
+    if corners and len(corners) < 3:
+        found.append(
+            message(
+                "toy.concept_corners",
+                'Concept "{concept}" has {count:corner|corners}. Give three or more [x, y] within -1 … 1.',
+                concept=name,
+                count=len(corners),
+            )
+        )
     return found
 
 
@@ -71,10 +101,22 @@ def read(path: Path = FILE) -> dict[str, Concept]:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"The concept file {path} cannot be read ({error}): give a JSON file of concepts by name."
+            message(
+                "toy.concepts_unreadable",
+                'The concept file "{path}" cannot be read ({reason}). Give a JSON file with concepts by name.',
+                path=path,
+                reason=error,
+            )
         ) from error
     if not isinstance(raw, dict) or not all(isinstance(data, dict) for data in raw.values()):
-        raise InputError(f'The concept file {path} holds no concepts by name: write {{"name": {{…}}, …}}.')
+        raise InputError(
+            message(
+                "toy.concepts_unnamed",
+                'The concept file "{path}" has no concepts by name. Write {example}.',
+                path=path,
+                example='{"name": {"fill": …}, …}',
+            )
+        )
     found = [problem for name, data in raw.items() for problem in problems(name, data)]
     if found:
         raise InputError(found)

@@ -1,4 +1,4 @@
-"""The judge: a small network that names every attribute of a toy picture; taught with drawings, never with samples."""
+"""The judge: a small classifier of every attribute of a toy image, trained on drawings, never on generated images."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import message
 from tinv_ext.toy import heldout, world
 
 FILE = Path(__file__).with_name("weights") / "judge.safetensors"
@@ -34,7 +35,7 @@ def classes() -> dict[str, list[str]]:
 
 @dataclass(frozen=True)
 class Seen:
-    """The judge's word on one picture."""
+    """What the judge sees in one image."""
 
     shape: str
     fill: str
@@ -49,7 +50,7 @@ def layer(narrow: int, wide: int) -> nn.Sequential:
 
 
 class Judge(nn.Module):
-    """Pictures (n, 3, 64, 64) in -1…1 → logits by attribute. The first layers see plain colours, not normalised."""
+    """Images (n, 3, 64, 64) in -1…1 → logits by attribute. The first layers see plain colours, not normalised."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,34 +70,40 @@ class Judge(nn.Module):
 def load(path: Path = FILE) -> Judge:
     """The shipped judge. Raises InputError where its file is missing."""
     if not path.is_file():
-        raise InputError(f"The judge's weights {path} are missing: train them with tools/toy/train.py --stage judge.")
+        raise InputError(
+            message(
+                "toy.judge_missing",
+                'The judge\'s weights "{path}" are missing. Train them: tools/toy/train.py --stage judge.',
+                path=path,
+            )
+        )
     judge = Judge()
     judge.load_state_dict({name: value.float() for name, value in load_file(str(path)).items()})
     return judge.eval().requires_grad_(False)
 
 
 @torch.no_grad()
-def look(judge: Judge, pictures: Tensor) -> list[Seen]:
-    """The judge's word on pictures (n, 3, 64, 64) in 0…1."""
-    logits = judge(pictures.clamp(0, 1) * 2 - 1)
-    said = {name: [classes()[name][i] for i in logits[name].argmax(1).tolist()] for name in logits}
-    return [Seen(**{name: said[name][row] for name in said}) for row in range(len(pictures))]
+def look(judge: Judge, images: Tensor) -> list[Seen]:
+    """What the judge sees in images (n, 3, 64, 64) in 0…1."""
+    logits = judge(images.clamp(0, 1) * 2 - 1)
+    labels = {name: [classes()[name][i] for i in logits[name].argmax(1).tolist()] for name in logits}
+    return [Seen(**{name: labels[name][row] for name in labels}) for row in range(len(images))]
 
 
 def expected(scene: world.Scene, concept: heldout.Concept | None = None) -> Seen:
-    """What the judge should say of a scene; of a nameless concept, its own name for the shape."""
+    """What the judge should see in a scene; a nameless concept has a shape class of its own."""
     shape = concept.name if concept is not None and concept.words is None else scene.shape
     return Seen(shape, scene.fill, scene.pattern, scene.mark, scene.background)
 
 
 def shows(seen: Seen, concept: heldout.Concept) -> bool:
-    """Identity: shape, fill, pattern and mark are the concept's, wherever it stands."""
+    """Whether shape, fill, pattern and mark are the concept's, on any background."""
     shape = concept.name if concept.words is None else concept.shape
     return (seen.shape, seen.fill, seen.pattern, seen.mark) == (shape, concept.fill, concept.pattern, concept.mark)
 
 
 def right(seen: Sequence[Seen], wanted: Sequence[Seen]) -> dict[str, float]:
-    """The share of pictures right in each attribute, and in all at once ("all")."""
+    """The share of images right in each attribute, and in all at once ("all")."""
     names = list(classes())
     shares = {
         n: sum(getattr(s, n) == getattr(w, n) for s, w in zip(seen, wanted, strict=True)) / len(seen) for n in names

@@ -35,7 +35,7 @@ PLAIN = {
 BLOCK = re.compile(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.*)")
 
 
-def place(side: str, level: int, kind: str, index: int) -> str:
+def block_path(side: str, level: int, kind: str, index: int) -> str:
     """Where ldm keeps one module of a level: blocks are numbered through, a sampler ends its level."""
     each = parts.UNET["layers_per_block"]
     if side == "down":
@@ -58,9 +58,9 @@ def resnet(rest: str) -> str:
 
 def unet(name: str) -> str:
     """ldm's name for one weight of diffusers' UNet."""
-    if found := BLOCK.fullmatch(name):
-        side, level, kind, index, rest = found.groups()
-        at = place(side, int(level), kind, int(index))
+    if match := BLOCK.fullmatch(name):
+        side, level, kind, index, rest = match.groups()
+        at = block_path(side, int(level), kind, int(index))
         if kind == "resnets":
             return f"{at}.{resnet(rest)}"
         return f"{at}.{rest.removeprefix('conv.')}" if kind.endswith("samplers") else f"{at}.{rest}"
@@ -83,7 +83,7 @@ def vae(values: dict[str, Tensor]) -> dict[str, Tensor]:
         name = name.replace("conv_norm_out", "norm_out").replace("conv_shortcut", "nin_shortcut")
         name = re.sub(r"down_blocks\.(\d+)\.resnets\.(\d+)", r"down.\1.block.\2", name)
         name = re.sub(r"down_blocks\.(\d+)\.downsamplers\.0", r"down.\1.downsample", name)
-        name = re.sub(r"up_blocks\.(\d+)\.", lambda found: f"up.{levels - 1 - int(found[1])}.", name)
+        name = re.sub(r"up_blocks\.(\d+)\.", lambda match: f"up.{levels - 1 - int(match[1])}.", name)
         name = re.sub(r"(up\.\d+)\.resnets\.(\d+)", r"\1.block.\2", name)
         name = name.replace(".upsamplers.0", ".upsample")
         if "mid_block.attentions.0." in name:

@@ -1,7 +1,7 @@
-"""The shipped toy model: one fp16 file of weights made back into a StableDiffusionPipeline.
+"""The shipped toy model: a StableDiffusionPipeline from one fp16 file of weights.
 
-The file holds the parts under "unet.", "vae." and "text.", and of the token table only the rows that captions use;
-every other word gets the row of the unknown thing. TINV_TOY_WEIGHTS may name another file.
+The file has the parts under "unet.", "vae." and "text.", and of the token table only the rows that captions use; every
+other word gets the row of the unknown word. The environment variable TINV_TOY_WEIGHTS may name another file.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from tinv_ext.core.errors import FormatError, InputError
+from tinv_ext.core.messages import message
 from tinv_ext.toy import parts, words
 
 FILE = Path(__file__).with_name("weights") / "toy.safetensors"
@@ -28,7 +29,11 @@ def weights_file() -> Path:
     path = Path(named) if named else FILE
     if not path.is_file():
         raise InputError(
-            f"The toy model's weights {path} are missing: train them (tools/toy/train.py) or unset TINV_TOY_WEIGHTS."
+            message(
+                "toy.weights_missing",
+                'The toy model\'s weights "{path}" are missing. Unset TINV_TOY_WEIGHTS or run tools/toy/train.py.',
+                path=path,
+            )
         )
     return path
 
@@ -40,11 +45,18 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a safe_open is no dict
             return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, file.metadata() or {}
     except Exception as error:  # safetensors raises its own class, which has no public name in 0.4
-        raise FormatError(f"The toy model's weights {path} cannot be read ({error}): bring the file anew.") from error
+        raise FormatError(
+            message(
+                "toy.weights_unreadable",
+                'The toy model\'s weights "{path}" cannot be read ({reason}). Download the file again.',
+                path=path,
+                reason=error,
+            )
+        ) from error
 
 
 def metadata() -> dict[str, str]:
-    """What the weights say of their making: commit, machine, minutes, seed, figures."""
+    """How the weights were made: commit, machine, minutes, seed."""
     return read(weights_file())[1]
 
 
@@ -69,9 +81,14 @@ def fill(module: nn.Module, values: dict[str, Tensor], name: str) -> None:
     missing = [key for key in lost.missing_keys if not key.endswith("position_ids")]  # a buffer of transformers 4.30
     if missing or lost.unexpected_keys:
         raise FormatError(
-            f"The toy model's {name} does not fit its weights (missing {missing[:3]}, "
-            f"unknown {lost.unexpected_keys[:3]}): "
-            "bring the file that belongs to this version."
+            message(
+                "toy.weights_unfit",
+                "The weights are not those of the toy model's {part} (missing: {missing:, }; unknown: {unknown:, }). "
+                "Use the file of this version.",
+                part=name,
+                missing=missing[:3],
+                unknown=lost.unexpected_keys[:3],
+            )
         )
 
 
@@ -97,7 +114,7 @@ def pipeline() -> StableDiffusionPipeline:
 def sample(
     pipe: StableDiffusionPipeline, prompts: list[str], seed: int, steps: int = 25, guidance: float = 3.0
 ) -> Tensor:
-    """Pictures (n, 3, 64, 64) in 0…1, the noise of each from seed, seed + 1, …"""
+    """Images (n, 3, 64, 64) in 0…1, the noise of each from seed, seed + 1, …"""
     noise = torch.stack(
         [torch.randn((4, 8, 8), generator=torch.Generator().manual_seed(seed + i)) for i in range(len(prompts))]
     )
@@ -110,4 +127,5 @@ def sample(
         height=64,
         width=64,
     )
-    return made.images
+    images: Tensor = made.images
+    return images

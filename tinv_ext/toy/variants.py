@@ -1,4 +1,4 @@
-"""The toy's variants: one whose UNet predicts velocity, and one in SDXL's layout. They share the toy's autoencoder.
+"""The toy's variants: one that predicts v, and one in SDXL's layout. They share the toy's autoencoder.
 
 A variant's file has its UNet under "unet.", and for SDXL its text encoders under "text." and "text_2."; of their token
 tables only the rows that captions use, as in the toy's own file.
@@ -14,11 +14,12 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import message
 from tinv_ext.toy import VARIANTS, model, parts, words
 
 POOLED = 64
 PAD_2 = 0  # what the second text encoder is padded with behind the first end, as OpenCLIP is
-SIZE_WIDTH = 16  # of each of the six numbers that SDXL is told of a picture's size
+SIZE_WIDTH = 16  # of each of the six numbers of SDXL's size conditioning
 TEXT: dict[str, Any] = {**parts.TEXT, "hidden_size": 48, "intermediate_size": 192, "num_hidden_layers": 3}
 TEXT_2: dict[str, Any] = {
     **parts.TEXT,
@@ -44,7 +45,7 @@ def file_of(variant: str) -> Path:
 
 
 def metadata(variant: str) -> dict[str, str]:
-    """What its weights say of their making, as `model.metadata` does of the toy's."""
+    """How its weights were made, as `model.metadata` says of the toy's."""
     return model.read(file_of(variant))[1]
 
 
@@ -68,7 +69,15 @@ def pipeline(variant: str, file: Path | None = None) -> StableDiffusionPipeline 
     """A variant in fp32 on the CPU, ready to sample; 64×64 pixels. Raises InputError where it has no weights."""
     path = file or file_of(variant)
     if variant not in VARIANTS or not path.is_file():
-        raise InputError(f'There are no weights of the toy\'s variant "{variant}" ({path}). Variants: {VARIANTS}.')
+        raise InputError(
+            message(
+                "toy.variant_missing",
+                'There are no weights of the toy variant "{variant}" ({path}). Choose one of: {variants:, }.',
+                variant=variant,
+                path=path,
+                variants=VARIANTS,
+            )
+        )
     base, (tensors, _) = model.pipeline(), model.read(path)
     made = unet(variant)
     model.fill(made, model.part(tensors, "unet."), "UNet")

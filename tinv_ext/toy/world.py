@@ -38,7 +38,7 @@ EVERY_MARK = (*MARKS, "dot", "bar")  # the last two are drawn for concepts only 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a picture shows. `outline` holds the weights of an odd outline, `corners` those of a drawn one."""
+    """What an image shows. `outline` holds the weights of an odd outline, `corners` those of a drawn one."""
 
     shape: str
     fill: str
@@ -56,10 +56,10 @@ class Pose:
     x: float = 0.0
     y: float = 0.0
     scale: float = 1.0
-    holding_queue: float = 0.0
+    turn: float = 0.0
 
 
-def draw_outline(rng: np.random.Generator) -> tuple[float, ...]:
+def sample_outline(rng: np.random.Generator) -> tuple[float, ...]:
     """Weights of a random odd outline, norm .25 to .5; in half of them one wave stands out."""
     weights = rng.normal(size=outlines.ODD_SIZE)
     if rng.random() < 0.5:
@@ -69,7 +69,7 @@ def draw_outline(rng: np.random.Generator) -> tuple[float, ...]:
     return tuple(round(float(weight), 4) for weight in weights)
 
 
-def draw_scene(rng: np.random.Generator) -> Scene:
+def sample_scene(rng: np.random.Generator) -> Scene:
     """A random scene; every fourth shape is odd, a third is striped, an eighth has an eye."""
     odd = rng.random() < 0.25
     shape = "odd" if odd else SHAPES[int(rng.integers(len(outlines.SHAPES)))]
@@ -78,10 +78,10 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     fill, background = list(COLOURS)[first], list(COLOURS)[second]
     pattern = "striped" if rng.random() < 0.35 else "solid"
     mark = "eye" if rng.random() < 0.12 else "none"
-    return Scene(shape, fill, pattern, mark, background, draw_outline(rng) if odd else ())
+    return Scene(shape, fill, pattern, mark, background, sample_outline(rng) if odd else ())
 
 
-def draw_pose(scene: Scene, rng: np.random.Generator) -> Pose:
+def sample_pose(scene: Scene, rng: np.random.Generator) -> Pose:
     """A small random shift, scale and turn."""
     most = outlines.TURNS.get(scene.shape, 6.0)
     x, y = rng.uniform(-3, 3, size=2)
@@ -99,14 +99,14 @@ def rings(scene: Scene) -> list[outlines.Points]:
 
 def mask(points_of_rings: list[outlines.Points], pose: Pose) -> NDArray[np.float32]:
     """(64, 64) coverage in 0…1 of the first ring less the others."""
-    angle = np.deg2rad(pose.holding_queue)
-    holding_queue = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    angle = np.deg2rad(pose.turn)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     canvas = Image.new("L", (SIZE * SMOOTH, SIZE * SMOOTH), 0)
     pen = ImageDraw.Draw(canvas)
     for index, points in enumerate(points_of_rings):
-        placed = points @ holding_queue.T * RADIUS * pose.scale + (SIZE / 2 + pose.x, SIZE / 2 + pose.y)
+        placed = points @ rotation.T * RADIUS * pose.scale + (SIZE / 2 + pose.x, SIZE / 2 + pose.y)
         pen.polygon([(float(x) * SMOOTH, float(y) * SMOOTH) for x, y in placed], fill=0 if index else 255)
-    return np.asarray(canvas.reduce(SMOOTH), dtype=np.float32) / 255
+    return np.asarray(canvas.reduce(SMOOTH), dtype=np.float32) / np.float32(255)
 
 
 def paint(canvas: NDArray[np.float32], cover: NDArray[np.float32], colour: Any) -> NDArray[np.float32]:
@@ -142,17 +142,18 @@ def add_mark(canvas: NDArray[np.float32], mark: str, pose: Pose) -> NDArray[np.f
 
 
 def draw(scene: Scene, pose: Pose | None = None) -> NDArray[np.uint8]:
-    """The picture (64, 64, 3)."""
+    """The image (64, 64, 3)."""
     pose = pose or Pose()
     canvas = np.broadcast_to(np.asarray(COLOURS[scene.background], dtype=np.float32), (SIZE, SIZE, 3))
     canvas = paint(canvas, mask(rings(scene), pose), fill_of(scene, pose))
-    return np.clip(add_mark(canvas, scene.mark, pose) + 0.5, 0, 255).astype(np.uint8)
+    image: NDArray[np.uint8] = np.clip(add_mark(canvas, scene.mark, pose) + 0.5, 0, 255).astype(np.uint8)
+    return image
 
 
 def stream(rng: np.random.Generator, held_out: Any = None) -> Iterator[Scene]:
     """Scenes without end; `held_out(scene)` says which ones training must never see."""
     while True:
-        scene = draw_scene(rng)
+        scene = sample_scene(rng)
         if held_out is None or not held_out(scene):
             yield scene
 

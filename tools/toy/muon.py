@@ -25,9 +25,9 @@ def orthogonal(matrices: list[Tensor], rounds: int = 5) -> list[Tensor]:
         one = torch.eye(size).expand_as(gram)
         factor = one
         for _ in range(rounds):
-            holding_queue = torch.baddbmm(a * one + b * gram, gram, gram, alpha=c)
-            factor = holding_queue @ factor
-            gram = holding_queue @ gram @ holding_queue
+            polynomial = torch.baddbmm(a * one + b * gram, gram, gram, alpha=c)
+            factor = polynomial @ factor
+            gram = polynomial @ gram @ polynomial
         for place, of_it in zip(places, factor, strict=True):
             factors[place] = of_it
     flat = [factor @ m for factor, m in zip(factors, wide, strict=True)]

@@ -1,4 +1,4 @@
-"""How good the toy is: python tools/toy/report.py [--count 240] [--variant NAME] [--json FILE] [--docs].
+"""Measure how good the toy is: python tools/toy/report.py [--count 240] [--variant NAME] [--json FILE] [--docs].
 
 Judges samples of random captions beside the judge's ceiling (drawings) and the autoencoder's (drawings through it),
 and measures the loss with the right, another's and no caption. Of a variant, whose autoencoder is the toy's: samples.
@@ -34,21 +34,21 @@ def scenes(count: int, seed: int) -> list[world.Scene]:
 
 
 def drawn(wanted: list[world.Scene], seed: int) -> Tensor:
-    """Pictures (n, 3, 64, 64) in 0…1 of the scenes."""
+    """Images (n, 3, 64, 64) in 0…1 of the scenes."""
     rng = np.random.default_rng(seed)
-    pictures = np.stack([world.draw(scene, world.draw_pose(scene, rng)) for scene in wanted])
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    images = np.stack([world.draw(scene, world.sample_pose(scene, rng)) for scene in wanted])
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
 
 
 @torch.no_grad()
-def through(vae: Any, pictures: Tensor) -> Tensor:
-    """Pictures encoded and decoded."""
-    chunks = [vae.decode(vae.encode(some * 2 - 1).latent_dist.mode()).sample for some in pictures.split(32)]
+def through(vae: Any, images: Tensor) -> Tensor:
+    """Images encoded and decoded."""
+    chunks = [vae.decode(vae.encode(some * 2 - 1).latent_dist.mode()).sample for some in images.split(32)]
     return (torch.cat(chunks) / 2 + 0.5).clamp(0, 1)
 
 
 def samples(pipe: Any, prompts: list[str], guidance: float) -> Tensor:
-    """Pictures (n, 3, 64, 64) in 0…1, one for each prompt."""
+    """Images (n, 3, 64, 64) in 0…1, one for each prompt."""
     starts = range(0, len(prompts), SAMPLED)
     made = [model.sample(pipe, prompts[i : i + SAMPLED], 1000 + i, guidance=guidance) for i in starts]
     return torch.cat([torch.as_tensor(some) for some in made]).float()
@@ -62,17 +62,17 @@ def context(pipe: Any, texts: list[str]) -> Tensor:
 
 
 @torch.no_grad()
-def losses(pipe: Any, pictures: Tensor, texts: list[str]) -> dict[str, dict[str, float]]:
+def losses(pipe: Any, images: Tensor, texts: list[str]) -> dict[str, dict[str, float]]:
     """Eps loss by timestep with the right, the neighbour's and no caption, the same noise in all."""
-    latents = pipe.vae.encode(pictures * 2 - 1).latent_dist.mode() * parts.SCALE
+    latents = pipe.vae.encode(images * 2 - 1).latent_dist.mode() * parts.SCALE
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(3))
     asked = {"right": texts, "shuffled": texts[1:] + texts[:1], "empty": [""] * len(texts)}
     found: dict[str, dict[str, float]] = {}
     for time in (200, 500, 850):
         noisy = pipe.scheduler.add_noise(latents, noise, torch.tensor([time]))
         found[str(time)] = {
-            name: (pipe.unet(noisy, time, context(pipe, said)).sample - noise).pow(2).mean().item()
-            for name, said in asked.items()
+            name: (pipe.unet(noisy, time, context(pipe, prompts)).sample - noise).pow(2).mean().item()
+            for name, prompts in asked.items()
         }
     return found
 
@@ -81,8 +81,8 @@ def concept_ceiling(word: judge.Judge) -> dict[str, float]:
     """How often the judge names a held-out concept on its own drawings (100 of each)."""
     found = {}
     for concept in heldout.read().values():
-        pictures = np.stack([picture for picture, _ in concept.pictures(100, 77)])
-        seen = judge.look(word, torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255)
+        images = np.stack([image for image, _ in concept.images(100, 77)])
+        seen = judge.look(word, torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)
         found[concept.name] = sum(judge.shows(one, concept) for one in seen) / len(seen)
     return found
 
@@ -112,9 +112,9 @@ def measure(count: int, guidance: float) -> dict[str, Any]:
     pipe, word = model.pipeline(), judge.load()
     wanted = scenes(count, 99)
     expected = [judge.expected(scene) for scene in wanted]
-    pictures, texts = drawn(wanted, 5), [captions.full(scene) for scene in wanted]
-    seen_through = through(pipe.vae, pictures)
-    error = (seen_through - pictures).pow(2).mean((1, 2, 3))
+    images, texts = drawn(wanted, 5), [captions.full(scene) for scene in wanted]
+    seen_through = through(pipe.vae, images)
+    error = (seen_through - images).pow(2).mean((1, 2, 3))
     ceiling = drawn(scenes(1000, 98), 6)
     shares = {
         "drawings": judge.right(judge.look(word, ceiling), [judge.expected(s) for s in scenes(1000, 98)]),
@@ -127,7 +127,7 @@ def measure(count: int, guidance: float) -> dict[str, Any]:
         "shares": shares,
         "autoencoder dB": float((10 * torch.log10(1 / error)).mean()),
         "concepts": concept_ceiling(word),
-        "losses": losses(pipe, pictures, texts),
+        "losses": losses(pipe, images, texts),
         "made": model.metadata(),
     }
 
@@ -141,7 +141,7 @@ def measure_variant(variant: str, count: int, guidance: float) -> dict[str, Any]
 
 
 def shares_of(figures: dict[str, Any]) -> list[str]:
-    """The table of what the judge finds right, as lines of Markdown."""
+    """The shares that the judge finds right, as lines of Markdown."""
     lines = [f"Samples: {figures['count']} prompts, DDIM 25 steps, guidance {figures['guidance']}.", ""]
     lines += ["| judged by | " + " | ".join(NAMED) + " |", "|---" * (len(NAMED) + 1) + "|"]
     for name, shares in figures["shares"].items():
@@ -156,8 +156,8 @@ def text_of(figures: dict[str, Any]) -> str:
 
 
 def more_of(figures: dict[str, Any]) -> list[str]:
-    """What is told of the toy alone, as lines of Markdown: its autoencoder, its losses and its judge."""
-    lines = ["", f"Autoencoder: {figures['autoencoder dB']:.1f} dB (mean over pictures).", ""]
+    """What is reported for the toy alone, as lines of Markdown: autoencoder, losses, judge."""
+    lines = ["", f"Autoencoder: {figures['autoencoder dB']:.1f} dB (mean over images).", ""]
     lines += ["| eps loss at t | right caption | another's | none |", "|---|---|---|---|"]
     lines += [
         f"| {t} | {v['right']:.4f} | {v['shuffled']:.4f} | {v['empty']:.4f} |" for t, v in figures["losses"].items()
@@ -168,25 +168,25 @@ def more_of(figures: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     """Measure and print."""
-    ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument("--count", type=int, default=240)
-    ask.add_argument("--guidance", type=float, default=3.0)
-    ask.add_argument("--variant", choices=variants.VARIANTS, help="report on this variant of the toy")
-    ask.add_argument("--json", type=Path)
-    ask.add_argument("--docs", action="store_true", help="put the figures into docs/toy.md and the sheet beside it")
-    given = ask.parse_args()
-    if given.variant:
-        figures = measure_variant(given.variant, given.count, given.guidance)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=240)
+    parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--variant", choices=variants.VARIANTS, help="report on this variant of the toy")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--docs", action="store_true", help="put the figures into docs/toy.md and the sheet beside it")
+    options = parser.parse_args()
+    if options.variant:
+        figures = measure_variant(options.variant, options.count, options.guidance)
     else:
-        figures = measure(given.count, given.guidance)
+        figures = measure(options.count, options.guidance)
     print(text_of(figures))
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
-    if given.docs:
-        pages.put(f"report-{given.variant}" if given.variant else "report", text_of(figures))
-        pipe = variants.pipeline(given.variant) if given.variant else model.pipeline()
-        name = f"toy-{given.variant}.png" if given.variant else "toy.png"
-        sheet(repository.ROOT / "docs" / name, pipe, given.guidance)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    if options.docs:
+        pages.put(f"report-{options.variant}" if options.variant else "report", text_of(figures))
+        pipe = variants.pipeline(options.variant) if options.variant else model.pipeline()
+        name = f"toy-{options.variant}.png" if options.variant else "toy.png"
+        sheet(repository.ROOT / "docs" / name, pipe, options.guidance)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Imported before tinv_ext by these tools: puts the repository on the path, wherever they are started from."""
+"""Puts the repository on the path, wherever a tool is started from; import it before tinv_ext."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def gather(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     tensors = {f"vae.{k}": v for k, v in folded(vae["ema"], pool["mean"], pool["spread"]).items()}
     tensors |= {f"text.{k}": v for k, v in text_tensors(text["reader"]).items()}
     tensors |= {f"unet.{k}": v for k, v in unet["ema"].items()}
-    return tensors, said_of(folder, {"vae": vae, "text": text, "unet": unet})
+    return tensors, provenance_of(folder, {"vae": vae, "text": text, "unet": unet})
 
 
 def gather_variant(folder: Path, variant: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -73,33 +73,35 @@ def gather_variant(folder: Path, variant: str) -> tuple[dict[str, Tensor], dict[
         for prefix, index, more in (("text.", 0, ()), ("text_2.", 1, (variants.PAD_2,))):
             found = text_tensors(text["learnt"], f"0.encoders.{index}.", more)
             tensors |= {prefix + name: value for name, value in found.items()}
-    return tensors, said_of(folder, held)
+    return tensors, provenance_of(folder, held)
 
 
-def said_of(folder: Path, held: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """What the weights say of their making."""
+def provenance_of(folder: Path, held: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """How the weights were made: commits, seeds, machines, minutes and steps."""
     minutes = {name: f"{one['minutes']:.1f} min, {one['step']} steps" for name, one in held.items()}
     starts = json.loads((folder / "made.json").read_text(encoding="utf-8"))
-    said = {name: "; ".join(dict.fromkeys(str(start[name]) for start in starts)) for name in ("commit", "seed", "on")}
-    return {**said, "torch": torch.__version__, **minutes}
+    provenance = {
+        name: "; ".join(dict.fromkeys(str(start[name]) for start in starts)) for name in ("commit", "seed", "on")
+    }
+    return {**provenance, "torch": torch.__version__, **minutes}
 
 
 def main() -> None:
-    """Write the file and say how large it is."""
-    ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument("folder", type=Path)
-    ask.add_argument("--to", type=Path)
-    ask.add_argument("--variant", choices=variants.VARIANTS)
-    given = ask.parse_args()
-    tensors, said = gather_variant(given.folder, given.variant) if given.variant else gather(given.folder)
-    to: Path = given.to or (variants.file_of(given.variant) if given.variant else model.FILE)
+    """Write the file and print its size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--to", type=Path)
+    parser.add_argument("--variant", choices=variants.VARIANTS)
+    options = parser.parse_args()
+    tensors, provenance = gather_variant(options.folder, options.variant) if options.variant else gather(options.folder)
+    to: Path = options.to or (variants.file_of(options.variant) if options.variant else model.FILE)
     small = {
         name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in tensors.items()
     }
     to.parent.mkdir(parents=True, exist_ok=True)
-    save_file(small, str(to), metadata=said)
+    save_file(small, str(to), metadata=provenance)
     to.chmod(0o644)  # safetensors leaves it to the owner alone
-    print(f"{to}: {to.stat().st_size / 1e6:.2f} MB, {said}")
+    print(f"{to}: {to.stat().st_size / 1e6:.2f} MB, {provenance}")
 
 
 if __name__ == "__main__":

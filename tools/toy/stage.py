@@ -1,4 +1,4 @@
-"""What every stage of the toy's training shares: a time budget, a rate that ends at zero, checkpoints to go on from."""
+"""What every stage of the toy's training shares: a time budget, a rate that ends at zero, checkpoints."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def save(path: Path, value: dict[str, Any]) -> None:
-    """Write and then move into place, so that a kill leaves the last whole checkpoint."""
+    """Write, then move into place, so that a kill leaves the last complete checkpoint."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
     torch.save(value, fresh)
@@ -52,7 +52,7 @@ def save(path: Path, value: dict[str, Any]) -> None:
 
 
 def load(path: Path, resume: bool) -> dict[str, Any] | None:
-    """The checkpoint to go on from, or None to begin anew."""
+    """The checkpoint to resume from, or None to start."""
     if not (resume and path.exists()):
         return None
     value: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
@@ -67,7 +67,7 @@ class Average:
         self.values = {name: value.detach().clone() for name, value in module.state_dict().items()}
 
     def update(self, module: torch.nn.Module) -> None:
-        """Take in the module's weights of now."""
+        """Include the module's current weights."""
         self.count += 1
         keep = min(self.decay, (1 + self.count) / (10 + self.count))
         now = module.state_dict()

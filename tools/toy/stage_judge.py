@@ -1,4 +1,4 @@
-"""Stage five: the judge, on drawn pictures only, made a little worse (blur, noise, tint)."""
+"""Stage five: the judge, on drawn images only, made a little worse (blur, noise, tint)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEST = 1200
 
 def scene_for(rng: np.random.Generator, concepts: dict[str, heldout.Concept]) -> tuple[world.Scene, str]:
     """(scene, shape class): the whole world without a hold-out, and the nameless shapes in every paint."""
-    scene = world.draw_scene(rng)
+    scene = world.sample_scene(rng)
     mark = str(rng.choice(world.EVERY_MARK, p=[0.76, 0.14, 0.05, 0.05]))
     scene = dataclasses.replace(scene, mark=mark)
     if rng.random() < 0.35:
@@ -29,45 +29,45 @@ def scene_for(rng: np.random.Generator, concepts: dict[str, heldout.Concept]) ->
         weights = np.array(concept.outline) + rng.normal(size=len(concept.outline)) * 0.02
         return dataclasses.replace(scene, shape="odd", outline=tuple(weights)), concept.name
     while heldout.is_held_out(dataclasses.replace(scene, fill="none"), concepts):  # an odd one too near a nameless one
-        scene = dataclasses.replace(scene, outline=world.draw_outline(rng))
+        scene = dataclasses.replace(scene, outline=world.sample_outline(rng))
     return scene, scene.shape
 
 
 def drawings(count: int, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """(pictures (n, 3, 64, 64) bytes, class numbers by attribute)."""
+    """(images (n, 3, 64, 64) bytes, class numbers by attribute)."""
     rng = np.random.default_rng([seed, 13])
     concepts, options = heldout.read(), judge.classes()
-    pictures, wanted = (
+    images, wanted = (
         np.empty((count, 64, 64, 3), np.uint8),
         {name: torch.zeros(count, dtype=torch.long) for name in options},
     )
     for row in range(count):
         scene, shape = scene_for(rng, concepts)
-        pictures[row] = world.draw(scene, world.draw_pose(scene, rng))
+        images[row] = world.draw(scene, world.sample_pose(scene, rng))
         for name, choices in options.items():
             wanted[name][row] = choices.index(shape if name == "shape" else getattr(scene, name))
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(), wanted
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), wanted
 
 
-def worsen(pictures: Tensor) -> Tensor:
-    """Pictures (n, 3, 64, 64) in -1…1: half of them blurred by a smaller copy, all a little noisy and tinted."""
-    count = len(pictures)
-    coarse = functional.interpolate(functional.avg_pool2d(pictures, 2), scale_factor=2.0, mode="bilinear")
+def worsen(images: Tensor) -> Tensor:
+    """Images (n, 3, 64, 64) in -1…1: half of them blurred by a smaller copy, all a little noisy and tinted."""
+    count = len(images)
+    coarse = functional.interpolate(functional.avg_pool2d(images, 2), scale_factor=2.0, mode="bilinear")
     share = torch.rand(count, 1, 1, 1) * (torch.rand(count, 1, 1, 1) < 0.6)
-    pictures = pictures + share * (coarse - pictures)
+    images = images + share * (coarse - images)
     tint = torch.randn(count, 3, 1, 1) * 0.06
     rough = (
         functional.interpolate(torch.randn(count, 3, 16, 16), scale_factor=4.0, mode="bilinear")
         * 0.1
         * torch.rand(count, 1, 1, 1)
     )
-    return pictures + tint + rough + torch.randn_like(pictures) * 0.08 * torch.rand(count, 1, 1, 1)
+    return images + tint + rough + torch.randn_like(images) * 0.08 * torch.rand(count, 1, 1, 1)
 
 
 @torch.no_grad()
-def test(model: judge.Judge, pictures: Tensor, wanted: dict[str, Tensor]) -> dict[str, float]:
+def test(model: judge.Judge, images: Tensor, wanted: dict[str, Tensor]) -> dict[str, float]:
     """The share right by attribute."""
-    logits = model(pictures.float() / 127.5 - 1)
+    logits = model(images.float() / 127.5 - 1)
     return {name: (logits[name].argmax(1) == wanted[name]).float().mean().item() for name in wanted}
 
 
@@ -76,7 +76,7 @@ def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
     torch.manual_seed(seed + 3)
     path = folder / "judge.pt"
     count = int(min(DRAWN, max(1000, 5000 * minutes)))
-    pictures, wanted = drawings(count, seed)
+    images, wanted = drawings(count, seed)
     fresh, truth = drawings(min(TEST, count), seed + 1)
     model = judge.Judge()
     average = Average(model, 0.99)
@@ -90,7 +90,7 @@ def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
     while budget.part() < 1:
         set_rate(optimizer, rate_at(budget.part(), step, 2e-3))
         rows = torch.randint(0, count, (BATCH,))
-        logits = model(worsen(pictures[rows].float() / 127.5 - 1))
+        logits = model(worsen(images[rows].float() / 127.5 - 1))
         losses = [functional.cross_entropy(logits[name], wanted[name][rows]) for name in wanted]
         loss = torch.stack(losses).sum()
         optimizer.zero_grad(set_to_none=True)

@@ -40,7 +40,7 @@ def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
     with torch.no_grad():
         while len(kept) < COUNT and (budget.part() < 1 or len(kept) < LEAST):
             some = [scene for scene, _ in zip(scenes, range(CHUNK), strict=False)]
-            drawn = np.stack([world.draw(scene, world.draw_pose(scene, rng)) for scene in some])
+            drawn = np.stack([world.draw(scene, world.sample_pose(scene, rng)) for scene in some])
             latents.append(vae.encode(to_tensor(drawn)).latent_dist.mode())
             kept += [dataclasses.astuple(scene) for scene in some]
             if len(kept) % (CHUNK * 100) == 0:

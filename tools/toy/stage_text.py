@@ -39,19 +39,22 @@ class Batch:
     answers: dict[str, Tensor]
 
 
-def batch_of(said: list[captions.Caption], length: int = words.LENGTH) -> Batch:
+def batch_of(caption_list: list[captions.Caption], length: int = words.LENGTH) -> Batch:
     """Tensors of these captions."""
-    ids = torch.tensor([words.encode(caption.text, length) for caption in said])
-    coined = torch.full((len(said), 4), -1)
-    outline = torch.zeros(len(said), outlines.ODD_SIZE)
-    for row, caption in enumerate(said):
+    ids = torch.tensor([words.encode(caption.text, length) for caption in caption_list])
+    coined = torch.full((len(caption_list), 4), -1)
+    outline = torch.zeros(len(caption_list), outlines.ODD_SIZE)
+    for row, caption in enumerate(caption_list):
         summed = [words.ids_of(word)[0] for word in caption.coined or ()]
         coined[row, : len(summed)] = torch.tensor(summed, dtype=torch.long)
         if caption.outline:
             outline[row] = torch.tensor(caption.outline)
-    told = all(caption.said for caption in said)  # an empty caption says nothing, and needs no answers
+    told = all(caption.attributes for caption in caption_list)  # an empty caption says nothing, and needs no answers
     answers = (
-        {key: torch.tensor([options.index(c.said[key]) for c in said]) for key, options in ANSWERS.items()}
+        {
+            key: torch.tensor([options.index(c.attributes[key]) for c in caption_list])
+            for key, options in ANSWERS.items()
+        }
         if told
         else {}
     )
@@ -145,12 +148,12 @@ def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
         heads.load_state_dict(old["heads"])
         optimizer.load_state_dict(old["optimizer"])
         budget.spent, step = old["minutes"], old["step"]
-    for said in caption_batches(seed + 1000 * (step + 1), BATCH):
+    for caption_list in caption_batches(seed + 1000 * (step + 1), BATCH):
         if budget.part() >= 1:
             break
         set_rate(optimizer, rate_at(budget.part(), step, 2e-3))
         length = words.LENGTH if step % 4 == 0 else 32
-        batch = batch_of(said, length)
+        batch = batch_of(caption_list, length)
         ends = batch.ids.eq(words.END).float().argmax(1)
         some = (ends + torch.rand(len(ends)) * (length - ends)).long().clamp(max=length - 1)
         loss, right = loss_of(heads(reader(batch), torch.stack([ends, some], 1)), batch)

@@ -23,7 +23,7 @@ BATCH = 48
 RATE = 2.5e-3
 DROPPED = 0.1  # of the captions, for guidance
 CAP = 40.0
-PROBED = 192  # pictures at the pool's end, kept for the probe
+PROBED = 192  # images at the pool's end, reserved for the probe
 
 
 @dataclass
@@ -47,25 +47,25 @@ def alphas() -> Tensor:
     return parts.scheduler().alphas_cumprod
 
 
-def draw_times(count: int, generator: torch.Generator) -> Tensor:
+def sample_timesteps(count: int, generator: torch.Generator) -> Tensor:
     """Two thirds of the timesteps in 400…999, the rest anywhere."""
     low = torch.randint(0, 1000, (count,), generator=generator)
     high = torch.randint(400, 1000, (count,), generator=generator)
     return torch.where(torch.rand(count, generator=generator) < 0.67, high, low)
 
 
-def contexts(reader: Reader, said: list[captions.Caption]) -> Tensor:
+def contexts(reader: Reader, caption_list: list[captions.Caption]) -> Tensor:
     """The captions' hidden states (n, 77, 64), without gradient."""
     with torch.no_grad():
-        return reader(batch_of(said))
+        return reader(batch_of(caption_list))
 
 
 def weighted_loss(
     unet: nn.Module, latents: Tensor, times: Tensor, noise: Tensor, context: Tensor, table: Tensor
 ) -> Tensor:
     """Squared error of eps by example (n,), unweighted."""
-    kept = table[times][:, None, None, None]
-    noisy = (kept.sqrt() * latents + (1 - kept).sqrt() * noise).contiguous(memory_format=torch.channels_last)
+    alpha = table[times][:, None, None, None]
+    noisy = (alpha.sqrt() * latents + (1 - alpha).sqrt() * noise).contiguous(memory_format=torch.channels_last)
     return (unet(noisy, times, context).sample - noise).pow(2).mean((1, 2, 3))
 
 
@@ -78,8 +78,8 @@ def examples(pool: Pool, seed: int) -> Iterator[tuple[Tensor, list[captions.Capt
         order = rng.permutation(count)
         for start in range(0, count - BATCH + 1, BATCH):
             rows = order[start : start + BATCH]
-            said = [captions.caption(pool.scenes[row], rng) for row in rows]
-            told = [caption if rng.random() >= DROPPED else empty for caption in said]
+            caption_list = [captions.caption(pool.scenes[row], rng) for row in rows]
+            told = [caption if rng.random() >= DROPPED else empty for caption in caption_list]
             yield pool.latents[torch.from_numpy(rows)].float(), told
 
 
@@ -125,12 +125,12 @@ def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
         budget.spent, step = old["minutes"], old["step"]
     generator = torch.Generator().manual_seed(seed + 1000 * (step + 1))
     mean = 0.0
-    for latents, said in examples(pool, seed + 1000 * (step + 1)):
+    for latents, caption_list in examples(pool, seed + 1000 * (step + 1)):
         if budget.part() >= 1:
             break
-        times = draw_times(len(latents), generator)
+        times = sample_timesteps(len(latents), generator)
         noise = torch.randn(latents.shape, generator=generator)
-        errors = weighted_loss(unet, latents, times, noise, contexts(reader, said), table)
+        errors = weighted_loss(unet, latents, times, noise, contexts(reader, caption_list), table)
         loss = (errors * (1 / table[times]).clamp(max=CAP)).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)

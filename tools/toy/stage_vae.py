@@ -1,4 +1,4 @@
-"""Stage one: the autoencoder, on freshly drawn pictures."""
+"""Stage one: the autoencoder, on freshly drawn images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ BATCH = 8
 KL = 2e-4
 
 
-def pictures(seed: int, batch: int) -> Iterator[Tensor]:
+def images(seed: int, batch: int) -> Iterator[Tensor]:
     """Batches (batch, 3, 64, 64) in -1…1 of the training stream."""
     rng = np.random.default_rng(seed)
     concepts = heldout.read()
     scenes = world.stream(rng, lambda scene: heldout.is_held_out(scene, concepts))
     while True:
-        drawn = [world.draw(scene, world.draw_pose(scene, rng)) for scene, _ in zip(scenes, range(batch), strict=False)]
+        drawn = [
+            world.draw(scene, world.sample_pose(scene, rng)) for scene, _ in zip(scenes, range(batch), strict=False)
+        ]
         yield to_tensor(np.stack(drawn))
 
 
@@ -70,7 +72,7 @@ def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
         average.values, average.count = old["ema"], old["step"]
         budget.spent, step = old["minutes"], old["step"]
     mean = 0.0
-    for image in pictures(seed + 1000 * (step + 1), BATCH):
+    for image in images(seed + 1000 * (step + 1), BATCH):
         if budget.part() >= 1:
             break
         loss, squared = loss_of(vae, image)

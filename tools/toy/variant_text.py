@@ -1,4 +1,4 @@
-"""SDXL's two text encoders, taught together to tell what their captions say, as in the stage text; then frozen.
+"""SDXL's two text encoders, trained together to tell what their captions say, as in the stage text; then frozen.
 
 The heads read what the UNet will be given: the states before the last layer of both, side by side, and the pooled text.
 """
@@ -56,19 +56,19 @@ def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
     torch.manual_seed(seed + 1)
     path = folder / "text.pt"
     reader, heads, pooled = Reader(), Heads(variants.CONTEXT), Heads(variants.POOLED)
-    learnt = nn.ModuleList([reader, heads, pooled])
-    optimizer = torch.optim.AdamW(learnt.parameters(), lr=1e-3, weight_decay=0.0)
+    learned = nn.ModuleList([reader, heads, pooled])
+    optimizer = torch.optim.AdamW(learned.parameters(), lr=1e-3, weight_decay=0.0)
     budget, step = Budget(minutes), 0
     if (old := load(path, resume)) is not None:
-        learnt.load_state_dict(old["learnt"])
+        learned.load_state_dict(old["learnt"])
         optimizer.load_state_dict(old["optimizer"])
         budget.spent, step = old["minutes"], old["step"]
-    for said in caption_batches(seed + 1000 * (step + 1), BATCH):
+    for caption_list in caption_batches(seed + 1000 * (step + 1), BATCH):
         if budget.part() >= 1:
             break
         set_rate(optimizer, rate_at(budget.part(), step, 2e-3))
         length = words.LENGTH if step % 4 == 0 else 32
-        batch = batch_of(said, length)
+        batch = batch_of(caption_list, length)
         context, text = reader(batch)
         ends = batch.ids.eq(words.END).float().argmax(1)
         some = (ends + torch.rand(len(ends)) * (length - ends)).long().clamp(max=length - 1)
@@ -84,13 +84,13 @@ def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
             figures = " ".join(f"{key} {value:.3f}" for key, value in right.items())
             print(f"text step {step} minute {budget.used():.1f} loss {loss.item():.3f} {figures}", flush=True)
         if step % 500 == 0:
-            keep(path, learnt, optimizer, step, budget)
-    keep(path, learnt, optimizer, step, budget)
+            keep(path, learned, optimizer, step, budget)
+    keep(path, learned, optimizer, step, budget)
 
 
-def keep(path: Path, learnt: nn.Module, optimizer: torch.optim.Optimizer, step: int, budget: Budget) -> None:
-    """Write the checkpoint; the reader, which alone is shipped, is the first of what was learnt."""
-    values = {"learnt": learnt.state_dict(), "optimizer": optimizer.state_dict()}
+def keep(path: Path, learned: nn.Module, optimizer: torch.optim.Optimizer, step: int, budget: Budget) -> None:
+    """Write the checkpoint; the reader, which alone is shipped, is the first of what was learned."""
+    values = {"learnt": learned.state_dict(), "optimizer": optimizer.state_dict()}
     save(path, {**values, "step": step, "minutes": budget.used()})
 
 

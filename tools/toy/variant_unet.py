@@ -1,7 +1,7 @@
 """A variant's UNet, on the base toy's pool of latents, begun at the base's weights wherever these fit.
 
 Velocity's plain squared error is eps's weighted 1/ᾱ (Salimans & Ho 2022, arXiv 2202.00512), which is what the base is
-trained with. SDXL is told zeros for no caption, and half of the time sizes that have nothing to do with the picture.
+trained with. SDXL is told zeros for no caption, and half of the time sizes that have nothing to do with the image.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 import variant_text
 from stage import Average, Budget, load, rate_at, save, set_rate
 from stage_text import batch_of
-from stage_unet import CAP, PROBED, RATE, alphas, contexts, draw_times, examples, frozen_reader, read_pool
+from stage_unet import CAP, PROBED, RATE, alphas, contexts, examples, frozen_reader, read_pool, sample_timesteps
 from torch import Tensor, nn
 
 from tinv_ext.toy import captions, variants
@@ -28,21 +28,21 @@ def teller(variant: str, folder: Path, base: Path) -> Callable[[list[captions.Ca
     """What the UNet is told of captions, by the frozen text encoders."""
     if variant == "v_prediction":
         reader = frozen_reader(base / "text.pt")
-        return lambda said, generator: {"encoder_hidden_states": contexts(reader, said)}
+        return lambda caption_list, generator: {"encoder_hidden_states": contexts(reader, caption_list)}
     readers = variant_text.frozen(folder / "text.pt")
 
     @torch.no_grad()
-    def tell(said: list[captions.Caption], generator: torch.Generator) -> Told:
-        context, pooled = readers(batch_of(said))
-        some = torch.tensor([float(bool(caption.text)) for caption in said])[:, None]
-        added = {"text_embeds": pooled * some, "time_ids": sizes(len(said), generator)}
+    def tell(caption_list: list[captions.Caption], generator: torch.Generator) -> Told:
+        context, pooled = readers(batch_of(caption_list))
+        some = torch.tensor([float(bool(caption.text)) for caption in caption_list])[:, None]
+        added = {"text_embeds": pooled * some, "time_ids": sizes(len(caption_list), generator)}
         return {"encoder_hidden_states": context * some[..., None], "added_cond_kwargs": added}
 
     return tell
 
 
 def sizes(count: int, generator: torch.Generator) -> Tensor:
-    """What SDXL is told of pictures (n, 6): the truth, or original sizes and cuts drawn anywhere."""
+    """What SDXL is told of images (n, 6): the truth, or original sizes and cuts drawn anywhere."""
     rows = WHOLE.repeat(count, 1)
     rows[:, :2] = torch.randint(64, 512, (count, 2), generator=generator).float()
     rows[:, 2:4] = torch.randint(0, 32, (count, 2), generator=generator).float()
@@ -53,11 +53,11 @@ def error_of(
     variant: str, unet: nn.Module, latents: Tensor, times: Tensor, noise: Tensor, told: Told, table: Tensor
 ) -> Tensor:
     """The loss of each example (n,): of velocity as it is, of eps weighted."""
-    kept = table[times][:, None, None, None]
-    noisy = (kept.sqrt() * latents + (1 - kept).sqrt() * noise).contiguous(memory_format=torch.channels_last)
+    alpha = table[times][:, None, None, None]
+    noisy = (alpha.sqrt() * latents + (1 - alpha).sqrt() * noise).contiguous(memory_format=torch.channels_last)
     answer = unet(noisy, times, **told).sample
     if variant == "v_prediction":
-        return (answer - (kept.sqrt() * noise - (1 - kept).sqrt() * latents)).pow(2).mean((1, 2, 3))
+        return (answer - (alpha.sqrt() * noise - (1 - alpha).sqrt() * latents)).pow(2).mean((1, 2, 3))
     return (answer - noise).pow(2).mean((1, 2, 3)) * (1 / table[times]).clamp(max=CAP)
 
 
@@ -89,12 +89,12 @@ def train(variant: str, folder: Path, base: Path, minutes: float, seed: int, res
         budget.spent, step = old["minutes"], old["step"]
     generator = torch.Generator().manual_seed(seed + 1000 * (step + 1))
     mean = 0.0
-    for latents, said in examples(pool, seed + 1000 * (step + 1)):
+    for latents, caption_list in examples(pool, seed + 1000 * (step + 1)):
         if budget.part() >= 1:
             break
-        times = draw_times(len(latents), generator)
+        times = sample_timesteps(len(latents), generator)
         noise = torch.randn(latents.shape, generator=generator)
-        loss = error_of(variant, unet, latents, times, noise, tell(said, generator), table).mean()
+        loss = error_of(variant, unet, latents, times, noise, tell(caption_list, generator), table).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         for optimizer in optimizers:
@@ -124,8 +124,8 @@ def probe(variant: str, average: Average, pool: Any, tell: Callable[..., Told], 
     noise, found = torch.randn(latents.shape, generator=torch.Generator().manual_seed(3)), []
     for time in (500, 850):
         times = torch.full((len(latents),), time)
-        for said in (right, right[1:] + right[:1], empty):
-            told = tell(said, torch.Generator().manual_seed(4))
+        for caption_list in (right, right[1:] + right[:1], empty):
+            told = tell(caption_list, torch.Generator().manual_seed(4))
             found.append(error_of(variant, unet, latents, times, noise, told, table).mean().item())
     return "t500 {:.4f}/{:.4f}/{:.4f} t850 {:.4f}/{:.4f}/{:.4f}".format(*found)
 
