@@ -21,7 +21,7 @@ from tinv_ext.cli.main import main
 from tinv_ext.core.formats import read_embedding
 
 Tinv = Callable[..., Said]
-SHORT = ("--steps", 6, "--batch-size", 2, "--evaluate-every", 3, "--checkpoint-every", 3, "--save-every", 3)
+SHORT = ("--steps", 6, "--batch-size", 2, "--evaluate-every", 3, "--save-state-every", 3, "--save-every", 3)
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
@@ -56,10 +56,10 @@ def test_every_problem_is_told_at_once_and_nothing_is_written(tinv: Tinv, tmp_pa
     """Bad values, a missing folder, a missing template and a bad name in one answer, exit code 2."""
     said = tinv(
         *("train", "--name", "cat", "--images", "nowhere", "--steps", "many", "--width", 65, "--template", "none-such"),
-        *("--learn-rate", "0.1:10, 0.2:5", "--tag-dropout", 3),
+        *("--learning-rate", "0.1:10, 0.2:5", "--tag-dropout", 3),
     )
     assert said.code == 2
-    for part in ("steps", "width", "learn_rate", "tag_dropout", '"nowhere"', '"none-such"', '"cat" is a word'):
+    for part in ("steps", "width", "learning_rate", "tag_dropout", '"nowhere"', '"none-such"', '"cat" is a word'):
         assert part in said.err, part
     assert list(tmp_path.iterdir()) == []
 
@@ -143,7 +143,7 @@ def test_check_shows_the_plan_the_pictures_and_the_prompts(tinv: Tinv, pictures:
 
 def test_generate_draws_with_the_word_and_without_it(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:
     """Same seed, same picture; the embedding changes it; its parameters stand in the PNG."""
-    assert tinv("train", "--name", "zibbo", "--images", pictures, *SHORT, "--learn-rate", "0.5").code == 0
+    assert tinv("train", "--name", "zibbo", "--images", pictures, *SHORT, "--learning-rate", "0.5").code == 0
     file = tmp_path / "textual_inversion" / "embeddings" / "zibbo.pt"
     shared = ("generate", "a photo of zibbo", "--steps", 2, "--embeddings", "empty", "--seed", 3)
     for name in ("a.png", "b.png"):

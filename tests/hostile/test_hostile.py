@@ -15,6 +15,7 @@ from tests.run.test_runner import files
 from tinv_ext.cli import main as cli
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.names import name_problems
+from tinv_ext.core.settings import ALIASES
 from tinv_ext.run import preflight, run_folder, runner
 from tinv_ext.server.allowed_paths import PATHS as PLACES
 from tinv_ext.server.allowed_paths import allow_only
@@ -69,13 +70,13 @@ def test_no_hostile_name_is_taken(
     assert files(house) == before
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", [*PLACES, *(alias for alias, name in ALIASES.items() if name in PLACES)])
 @pytest.mark.parametrize("kind", PATHS)
 def test_no_path_leads_a_stranger_out(settings: dict[str, Any], house: Path, kind: str, place: str) -> None:
     """Refused before anything is looked at; the owner is told at least where no system can have such a path."""
     given = path(PATHS[kind], house)
     (said,) = allow_only([house / "open"])({place: given})
-    assert f"({place}) lies outside" in said
+    assert f"({ALIASES.get(place, place)}) lies outside" in said
     if kind in IMPOSSIBLE:
         with pytest.raises(InputError, match=r"too long|NUL|half a character"):
             preflight.configure({**settings, place: given}, FakeHost(house / "embeddings"))
@@ -83,7 +84,7 @@ def test_no_path_leads_a_stranger_out(settings: dict[str, Any], house: Path, kin
             run_folder.find(Path(given))
 
 
-@pytest.mark.parametrize("place", ["images", "weights", "template"])
+@pytest.mark.parametrize("place", ["images", "init_embedding", "template"])
 @pytest.mark.parametrize("kind", PATHS)
 def test_no_path_makes_the_program_stumble(settings: dict[str, Any], house: Path, kind: str, place: str) -> None:
     """The owner may name any place: it is read, or a sentence says why not."""

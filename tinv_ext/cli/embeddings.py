@@ -34,7 +34,7 @@ def add_commands(
     _add_pair(convert)
     convert.add_argument("--pick", metavar="WORD", help="which one of a file that holds several")
     convert.add_argument("--all", action="store_true", help="every one of a file that holds several; OUT is a folder")
-    extend = add("extend", _extend, "give a word more vectors, to train on with --weights")
+    extend = add("extend", _extend, "give a word more vectors, to train on with --init-embedding")
     _add_pair(extend)
     extend.add_argument("--vectors", type=int, required=True, metavar="M", help="how many it shall have")
     extend.add_argument(

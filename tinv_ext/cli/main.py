@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tinv_ext import __version__
 from tinv_ext.cli.embeddings import add_commands
 from tinv_ext.core.errors import InputError, TinvError
-from tinv_ext.core.settings import DEFAULTS, GROUPS, SETTINGS
+from tinv_ext.core.settings import ALIASES, DEFAULTS, GROUPS, SETTINGS, config_file, current_names, overridden
 
 if TYPE_CHECKING:
     from tinv_ext.core.model import TokenTable
@@ -118,6 +118,10 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         shown = f" (default: {default!r})" if default != "" else ""
         metavar = "|".join(about.choices) if about.choices else type(default).__name__.upper()
         groups[about.group].add_argument(flag, default=argparse.SUPPRESS, metavar=metavar, help=said + shown)
+    for alias, name in ALIASES.items():
+        flag = "--" + alias.replace("_", "-")
+        store = argparse.BooleanOptionalAction if isinstance(DEFAULTS[name], bool) else "store"
+        parser.add_argument(flag, action=store, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:
@@ -141,7 +145,7 @@ def _train(options: dict[str, Any]) -> int:
 
     given, run = _given(options), options["resume"]
     before, made_with = _of_run(run) if run else ({}, {})
-    host = _host(options, {**before, **given}, made_with)
+    host = _host(options, overridden(before, given), made_with)
     with Progress(sys.stderr) as progress, _stopping() as controls:
         if run:
             status = runner.resume(run, host, given, progress.report, controls)
@@ -159,7 +163,7 @@ def _train(options: dict[str, Any]) -> int:
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     """Settings from the file and, above them, from the flags."""
     flags = {name: value for name, value in options.items() if name not in _NOT_SETTINGS}
-    return {**(_read_config(options["config"]) if options["config"] else {}), **flags}
+    return overridden(_read_config(options["config"]) if options["config"] else {}, flags)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -172,7 +176,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f'The settings file "{path}" is not valid: {error}. Write TOML or JSON.') from error
     if isinstance(values, dict) and isinstance(values.get("settings"), dict):
-        values = values["settings"]
+        values = config_file.from_file(values)["settings"]
     if not isinstance(values, dict):
         raise InputError(f'The settings file "{path}" must hold names with values, such as steps = 500.')
     return values
@@ -225,7 +229,7 @@ def _host(
     from tinv_ext.hosts.diffusers.host import DiffusersHost
 
     before = {} if options["model"] else (made_with or {})
-    output = Path(str(given.get("output", DEFAULTS["output"]))).expanduser()
+    output = Path(str(current_names(given).get("output", DEFAULTS["output"]))).expanduser()
     folder = options["embeddings"] or output / "embeddings"
     vae = options["vae"] or (Path(before["vae_source"]) if before.get("vae_source") else None)
     pipeline, facts = _pipeline(options["model"] or before.get("source") or "toy", vae)

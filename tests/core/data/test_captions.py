@@ -146,7 +146,7 @@ def test_a_line_is_filled_in(line: str, caption: str, prompt: str) -> None:
 )
 def test_the_word_goes_in_front_where_the_prompt_lacks_it(caption: str, prompt: str) -> None:
     """Found as the tokenizer finds it, not by its letters ("kit" does not hold "it")."""
-    assert expand("[filewords]", caption, rules(word_in_front=True)) == prompt
+    assert expand("[filewords]", caption, rules(prepend_word=True)) == prompt
     assert expand("[filewords]", caption, rules()) == caption
 
 

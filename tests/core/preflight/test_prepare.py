@@ -61,7 +61,7 @@ def word(token_table: SmallTokenTable, name: str, count: int = 1) -> Word:
 
 def test_what_is_right_is_ready(ready: Prepare, folder: Path) -> None:
     """Pictures with their captions, prompts, vectors, and the plan; the one notice is the plan."""
-    found = ready(vectors=3, batch_size=2, accumulate=3)
+    found = ready(num_vectors=3, batch_size=2, gradient_accumulation_steps=3)
     assert found.captions == tuple(CAPTIONS.values())
     assert found.initial.count == 3
     assert (found.plan.steps, found.plan.batch_size, found.plan.accumulate) == (100, 2, 3)
@@ -88,12 +88,19 @@ def test_all_problems_are_told_at_once(ready: Prepare, folder: Path) -> None:
     """Wrong settings, folder, template, embedding and name: one sentence each, none twice, none hidden by another."""
     (folder / "a.txt").write_bytes("é".encode("cp1252"))
     problems = told(
-        ready, name="cat", template="nope", weights="gone.pt", steps=0, width=63, vectors=-1, caption_regex="("
+        ready,
+        name="cat",
+        template="nope",
+        init_embedding="gone.pt",
+        steps=0,
+        width=63,
+        num_vectors=-1,
+        caption_regex="(",
     )
     said = [
         "(steps) is 0",
         "(width) is 63",
-        "(vectors) is -1",
+        "(num_vectors) is -1",
         "(caption_regex)",
         'template "nope"',
         "gone.pt",
@@ -117,8 +124,8 @@ def test_pictures_whose_prompts_lack_the_word_are_named(ready: Prepare) -> None:
     (said,) = told(ready, template="none")
     assert said.startswith('2 of 3 pictures would have prompts without the word "zworble" (a.png, 第三.png)')
     assert 'for instance "a cat, sitting"' in said
-    assert "word_in_front" in said
-    mended = ready(template="none", word_in_front=True)
+    assert "prepend_word" in said
+    mended = ready(template="none", prepend_word=True)
     assert mended.prompts(3) == ["zworble a cat, sitting", "a cat, zworble", "zworble a (cat:1.4) [x]"]
 
 
@@ -129,11 +136,11 @@ def test_every_line_of_a_template_must_hold_the_word(ready: Prepare, tmp_path: P
 
 
 def test_the_word_is_found_by_tokens_not_by_letters(ready: Prepare, folder: Path) -> None:
-    """ "zworbles" in a caption is not the word: it is refused, and word_in_front puts it in front."""
+    """ "zworbles" in a caption is not the word: it is refused, and prepend_word puts it in front."""
     for stem in CAPTIONS:
         (folder / f"{stem}.txt").write_text("many zworbles")
     assert "3 of 3 pictures" in told(ready, template="none")[0]
-    assert ready(template="none", word_in_front=True).prompts(1) == ["zworble many zworbles"]
+    assert ready(template="none", prepend_word=True).prompts(1) == ["zworble many zworbles"]
 
 
 @pytest.mark.parametrize("name", ["cat", "Cat", "a", "7"])
@@ -206,7 +213,7 @@ def test_long_lists_of_files_are_cut(ready: Prepare, folder: Path) -> None:
 def test_notices_on_pictures(ready: Prepare, folder: Path) -> None:
     """What is left out, with the reason; alpha without transparency; more kept aside than there are."""
     (folder / "bad.png").write_bytes(b"x")
-    notices = ready(use_alpha=True, evaluation_pictures=3).notices
+    notices = ready(alpha_as_loss_weight=True, evaluation_images=3).notices
     assert "bad.png is left out: it is not a picture that Pillow can read." in notices
     assert "No picture has transparency, so the alpha channel changes nothing." in notices
     assert any(notice.startswith("3 pictures to be kept aside of 3") for notice in notices)
@@ -216,16 +223,18 @@ def test_a_text_longer_than_the_vectors_is_noticed(ready: Prepare) -> None:
     """Not where every token has a vector."""
     assert (
         "has 3 tokens and the word 2 vectors: the tokens that are more are left out"
-        in ready(init_text="a red cat", vectors=2).notices[0]
+        in ready(init_text="a red cat", num_vectors=2).notices[0]
     )
     assert all(
-        "tokens" not in notice for count in (0, 3, 5) for notice in ready(init_text="a red cat", vectors=count).notices
+        "tokens" not in notice
+        for count in (0, 3, 5)
+        for notice in ready(init_text="a red cat", num_vectors=count).notices
     )
 
 
 def test_a_schedule_that_ends_early_ends_the_run(ready: Prepare) -> None:
     """And the plan says so."""
-    found = ready(learn_rate="0.1:20, 0.01:40")
+    found = ready(learning_rate="0.1:20, 0.01:40")
     assert found.plan.steps == 40
     assert "The rates end at step 40, and so will the run (max steps is 100)." in found.notices
 
@@ -239,19 +248,19 @@ def embedding(path: Path, width: int = 4, step: int = 70) -> str:
 def test_steps_count_from_the_beginning_of_the_embedding(ready: Prepare, tmp_path: Path) -> None:
     """It has 70: 100 leaves 30; 70 is nothing to do."""
     weights = embedding(tmp_path / "old.pt")
-    found = ready(weights=f'"{weights}"')
+    found = ready(init_embedding=f'"{weights}"')
     assert (found.initial.step, found.initial.count, found.plan.steps) == (70, 2, 100)
     assert found.notices == ("30 steps, each of 1 picture: 30 pictures seen, each about 10 times.",)
     assert (
         "it has 70 steps already and the run would end at 70. Set more than 70"
-        in told(ready, weights=weights, steps=70)[0]
+        in told(ready, init_embedding=weights, steps=70)[0]
     )
-    assert "would end at 60" in told(ready, weights=weights, learn_rate="0.1:60")[0]
+    assert "would end at 60" in told(ready, init_embedding=weights, learning_rate="0.1:60")[0]
 
 
 def test_weights_of_another_width_are_refused(ready: Prepare, tmp_path: Path) -> None:
     """With both widths."""
-    (said,) = told(ready, weights=embedding(tmp_path / "old.pt", width=6))
+    (said,) = told(ready, init_embedding=embedding(tmp_path / "old.pt", width=6))
     assert "width 6" in said
     assert "4 (clip_l)" in said
 

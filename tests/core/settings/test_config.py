@@ -86,7 +86,7 @@ def test_a_choice_names_the_choices(name: str) -> None:
         ("shuffle_tags", "Yes", True),
         ("shuffle_tags", "off", False),
         ("shuffle_tags", 1, True),
-        ("learn_rate", 0.005, "0.005"),
+        ("learning_rate", 0.005, "0.005"),
         ("seed", str(2**63 - 1), 2**63 - 1),
     ],
 )
@@ -114,7 +114,7 @@ def test_numbers_come_as_text_too(name: str, text: Any, value: Any) -> None:
         ("images", None),
         ("images", True),
         ("caption_regex", "(a"),
-        ("learn_rate", "fast"),
+        ("learning_rate", "fast"),
         ("name", "a/b"),
     ],
 )
@@ -126,14 +126,16 @@ def test_what_is_no_value_is_told(name: str, value: Any) -> None:
 
 def test_unknown_names_come_with_a_suggestion() -> None:
     """A mistyped name is refused; nothing is guessed."""
-    assert problems(learning_rate="1") == ['There is no setting "learning_rate". Did you mean "learn_rate"?']
+    assert problems(learnin_rate="1") == ['There is no setting "learnin_rate". Did you mean "learning_rate"?']
     assert problems(qqq=1) == ['There is no setting "qqq".']
 
 
 def test_all_problems_are_told_at_once() -> None:
     """Each wrong value has its sentence, and what is right is taken."""
     with pytest.raises(InputError) as caught:
-        TrainConfig.from_dict({"name": "", "steps": 0, "width": 3, "fit": "x", "learn_rate": "a,b", "nmae": 1})
+        TrainConfig.from_dict(
+            {"name": "", "steps": 0, "width": 3, "resize_mode": "x", "learning_rate": "a,b", "nmae": 1}
+        )
     assert len(caught.value.problems) == 7
     config, _ = TrainConfig.read({"name": "zworble", "steps": 7, "width": 3})
     assert (config.steps, config.width) == (7, DEFAULTS["width"])

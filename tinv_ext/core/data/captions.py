@@ -91,14 +91,14 @@ class CaptionRules:
     name: str
     shuffle_tags: bool = False
     tag_dropout: float = 0.0
-    word_in_front: bool = False
+    prepend_word: bool = False
     finds: Callable[[str, str], bool] = _in_letters
 
 
 def expand(line: str, caption: str, rules: CaptionRules) -> str:
-    """Put caption and name into a template line. With `word_in_front` a prompt without the name begins with it."""
+    """Put caption and name into a template line. With `prepend_word` a prompt without the name begins with it."""
     text = " ".join(line.replace(FILEWORDS, caption).replace(NAME, rules.name).split())
-    if rules.word_in_front and not rules.finds(rules.name, text):
+    if rules.prepend_word and not rules.finds(rules.name, text):
         return f"{rules.name} {text}".strip()
     return text
 

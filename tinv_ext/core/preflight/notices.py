@@ -27,13 +27,13 @@ def on_pictures(found: ImageScan, captions: Sequence[str], lines: Sequence[str],
             f"Captions have brackets ({listed(bracketed)}); they are read as plain text, not as emphasis. Set emphasis "
             "if they are meant as weights."
         )
-    if config.use_alpha and not any(picture.transparent for picture in found.pictures):
+    if config.alpha_as_loss_weight and not any(picture.transparent for picture in found.pictures):
         notices.append("No picture has transparency, so the alpha channel changes nothing.")
-    if config.fit == "buckets":
+    if config.resize_mode == "buckets":
         notices.append(_buckets(found, config))
-    if config.evaluation_pictures >= len(found.pictures):
+    if config.evaluation_images >= len(found.pictures):
         notices.append(
-            f"{_counted(config.evaluation_pictures, 'picture')} to be kept aside of {len(found.pictures)} would leave "
+            f"{_counted(config.evaluation_images, 'picture')} to be kept aside of {len(found.pictures)} would leave "
             "none to train on; training pictures are measured instead."
         )
     return notices
@@ -49,12 +49,12 @@ def _buckets(found: ImageScan, config: TrainConfig) -> str:
 def on_initial_vectors(config: TrainConfig, token_table: TokenTable) -> list[str]:
     """An initialization text longer than its vectors can hold."""
     tokens = len(token_table.tokenizer.ids(config.init_text.strip()))
-    if config.weights or not config.vectors or tokens <= config.vectors:
+    if config.init_embedding or not config.num_vectors or tokens <= config.num_vectors:
         return []
     return [
         f'The initialization text "{config.init_text}" has {_counted(tokens, "token")} and the word '
-        f"{_counted(config.vectors, 'vector')}: the tokens that are more are left out. Set the number of vectors to 0 "
-        "to have one for each token."
+        f"{_counted(config.num_vectors, 'vector')}: the tokens that are more are left out. Set the number of vectors "
+        "to 0 to have one for each token."
     ]
 
 

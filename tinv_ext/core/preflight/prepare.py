@@ -87,7 +87,7 @@ def prepare(
         problems += _taken(word, known, files)
     others = tuple(other for other in known if other.name != word.name and other.ids != word.ids)
     reader = PromptReader(token_table.tokenizer, (word, *others) if word.ids else others, config.emphasis)
-    rules = CaptionRules(config.name, config.shuffle_tags, config.tag_dropout, config.word_in_front, reader.finds)
+    rules = CaptionRules(config.name, config.shuffle_tags, config.tag_dropout, config.prepend_word, reader.finds)
     if found and lines and captions and word.ids:
         problems += _prompts(found, captions, lines, rules, reader)
         notices += on_pictures(found, captions, lines, config)
@@ -119,10 +119,10 @@ def _captions(found: ImageScan, config: TrainConfig) -> tuple[str, ...]:
 
 
 def _initial_vectors(config: TrainConfig, token_table: TokenTable) -> InitialVectors:
-    if not config.weights:
-        return from_text(config.init_text, config.vectors, token_table)
-    count = None if config.vectors == DEFAULTS["vectors"] else config.vectors
-    return from_file(path_given(config.weights), count, token_table)
+    if not config.init_embedding:
+        return from_text(config.init_text, config.num_vectors, token_table)
+    count = None if config.num_vectors == DEFAULTS["num_vectors"] else config.num_vectors
+    return from_file(path_given(config.init_embedding), count, token_table)
 
 
 def _preview_problems(config: TrainConfig) -> list[str]:
@@ -191,7 +191,7 @@ def _prompts(
     return [
         f'{len(lacking)} of {len(found.pictures)} pictures would have prompts without the word "{rules.name}" '
         f'({listed([name for name, _ in lacking])}), for instance "{lacking[0][1]}". Use a template with [name], '
-        "write the word into the captions, or set word_in_front to put it in front."
+        "write the word into the captions, or set prepend_word to put it in front."
     ]
 
 
@@ -199,7 +199,7 @@ def _plan(config: TrainConfig, start: int, resumed: bool, problems: Sequence[str
     """A resumed run may have taken its last step already, without having written its file."""
     if problems:
         return None
-    rates = parse_schedule(config.learn_rate)
+    rates = parse_schedule(config.learning_rate)
     clip = None if config.clip_mode == "disabled" else Clip(config.clip_mode, parse_schedule(config.clip_value).at)
     steps = config.steps if rates.end is None else min(config.steps, rates.end)
     if steps < start or (steps == start and not resumed):
@@ -207,4 +207,4 @@ def _plan(config: TrainConfig, start: int, resumed: bool, problems: Sequence[str
             f"Max steps counts from the embedding's beginning: it has {start} steps already and the run would end at "
             f"{steps}. Set more than {start}."
         )
-    return Plan(steps, config.batch_size, config.accumulate, rates.at, clip)
+    return Plan(steps, config.batch_size, config.gradient_accumulation_steps, rates.at, clip)

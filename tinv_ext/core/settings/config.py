@@ -16,13 +16,14 @@ from tinv_ext.core.errors import InputError
 from tinv_ext.core.names import name_problems
 from tinv_ext.core.paths import path_problems
 from tinv_ext.core.prompts.reader import MAX_VECTORS
+from tinv_ext.core.settings.aliases import read_names
 from tinv_ext.core.settings.checks import regex_problems, schedule_problems
 from tinv_ext.core.settings.setting import Setting, converted, kind_of, setting, value_problems
 
-GROUPS = ("word", "pictures", "training", "evaluation", "previews", "saving", "model")
-FITS = ("crop", "buckets", "stretch")
+GROUPS = ("word", "images", "training", "evaluation", "previews", "saving", "model")
+RESIZE_MODES = ("crop", "buckets", "stretch")
 LATENT_SAMPLING = ("once", "deterministic", "random")
-CARD_PICTURES = ("none", "new", "replace")
+THUMBNAILS = ("none", "new", "replace")
 CLIP_MODES = ("disabled", "value", "norm")
 
 
@@ -40,7 +41,7 @@ class TrainConfig:
         "Initialization text",
         "Words near to what the pictures show, such as the class (“cat”). Empty begins with zeros.",
     )
-    vectors: int = setting(
+    num_vectors: int = setting(
         1,
         "word",
         "Number of vectors per token",
@@ -48,7 +49,7 @@ class TrainConfig:
         minimum=0,
         maximum=MAX_VECTORS,
     )
-    weights: str = setting(
+    init_embedding: str = setting(
         "", "word", "Start from embedding", "An embedding file to go on from, with its step count.", check=path_problems
     )
     overwrite: bool = setting(
@@ -58,17 +59,17 @@ class TrainConfig:
         "Replace an embedding of this name (the old file is kept as a backup).",
     )
 
-    # pictures
+    # images
     images: str = setting(
         "",
-        "pictures",
+        "images",
         "Dataset directory",
         "Folder with the pictures and, beside them, captions.",
         check=path_problems,
     )
     width: int = setting(
         0,
-        "pictures",
+        "images",
         "Width",
         "Width in pixels that pictures are brought to; 0 takes the size that the model was made for.",
         minimum=64,
@@ -78,7 +79,7 @@ class TrainConfig:
     )
     height: int = setting(
         0,
-        "pictures",
+        "images",
         "Height",
         "Height in pixels that pictures are brought to; 0 takes the size that the model was made for.",
         minimum=64,
@@ -86,17 +87,17 @@ class TrainConfig:
         multiple=8,
         zero=True,
     )
-    fit: str = setting(
+    resize_mode: str = setting(
         "crop",
-        "pictures",
+        "images",
         "Resize",
         "Scale and cut at the middle (crop), the same to the nearest of many shapes with as many pixels (buckets), or "
         "distort (stretch).",
-        choices=FITS,
+        choices=RESIZE_MODES,
     )
     bucket_step: int = setting(
         64,
-        "pictures",
+        "images",
         "Bucket resolution steps",
         "Width and height of buckets are multiples of it.",
         minimum=8,
@@ -105,50 +106,50 @@ class TrainConfig:
     )
     template: str = setting(
         "subject",
-        "pictures",
+        "images",
         "Prompt template",
         "subject, style, subject_filewords, style_filewords, none (the caption alone), or a file of your own.",
         check=path_problems,
     )
     caption_regex: str = setting(
-        "", "pictures", "Filename word regex", "Takes words out of file names for captions.", check=regex_problems
+        "", "images", "Filename word regex", "Takes words out of file names for captions.", check=regex_problems
     )
-    caption_join: str = setting(" ", "pictures", "Filename join string", "Stands between the words the regex finds.")
+    caption_join: str = setting(" ", "images", "Filename join string", "Stands between the words the regex finds.")
     shuffle_tags: bool = setting(
-        False, "pictures", "Shuffle tags by ',' when creating prompts", "Draw the order of caption tags anew each time."
+        False, "images", "Shuffle tags by ',' when creating prompts", "Draw the order of caption tags anew each time."
     )
     tag_dropout: float = setting(
         0.0,
-        "pictures",
+        "images",
         "Drop out tags when creating prompts",
         "Chance with which each tag of a caption is left out.",
         minimum=0.0,
         maximum=1.0,
     )
-    word_in_front: bool = setting(
+    prepend_word: bool = setting(
         False,
-        "pictures",
+        "images",
         "Put the word in front",
         "Begin prompts that lack the word with it, instead of refusing them.",
     )
     emphasis: bool = setting(
-        False, "pictures", "Brackets are emphasis", "Read (…) and [...] in training prompts as weights, not as text."
+        False, "images", "Brackets are emphasis", "Read (…) and [...] in training prompts as weights, not as text."
     )
-    use_alpha: bool = setting(
+    alpha_as_loss_weight: bool = setting(
         False,
-        "pictures",
+        "images",
         "Use PNG alpha channel as loss weight",
         "What is transparent in a picture is not learnt.",
     )
     latent_sampling: str = setting(
         "random",
-        "pictures",
+        "images",
         "Latent sampling method",
         "Sample the VAE's latent anew at each visit (random), once for the run, or take its mean (deterministic).",
         choices=LATENT_SAMPLING,
     )
     cache_latents: bool = setting(
-        True, "pictures", "Keep latents on disk", "Encoded pictures are kept for the next run on the same pictures."
+        True, "images", "Keep latents on disk", "Encoded pictures are kept for the next run on the same pictures."
     )
 
     # training
@@ -160,7 +161,7 @@ class TrainConfig:
         minimum=1,
         maximum=1_000_000,
     )
-    learn_rate: str = setting(
+    learning_rate: str = setting(
         "0.005",
         "training",
         "Embedding Learning rate",
@@ -168,7 +169,7 @@ class TrainConfig:
         check=schedule_problems,
     )
     batch_size: int = setting(1, "training", "Batch size", "Pictures in one forward pass.", minimum=1, maximum=1024)
-    accumulate: int = setting(
+    gradient_accumulation_steps: int = setting(
         1,
         "training",
         "Gradient accumulation steps",
@@ -196,7 +197,7 @@ class TrainConfig:
     evaluate_every: int = setting(
         50, "evaluation", "Evaluate every N steps", "0 never evaluates.", minimum=0, maximum=1_000_000
     )
-    evaluation_pictures: int = setting(
+    evaluation_images: int = setting(
         0,
         "evaluation",
         "Pictures kept aside",
@@ -204,7 +205,7 @@ class TrainConfig:
         minimum=0,
         maximum=1000,
     )
-    evaluation_draws: int = setting(
+    evaluation_timesteps: int = setting(
         1, "evaluation", "Timesteps per picture", "Fixed timesteps at which each is measured.", minimum=1, maximum=100
     )
 
@@ -280,7 +281,7 @@ class TrainConfig:
     save_image_embedding: bool = setting(
         True, "saving", "Save images with embedding in PNG chunks", "Each preview is also an embedding file."
     )
-    checkpoint_every: int = setting(
+    save_state_every: int = setting(
         100,
         "saving",
         "Save the run's state every N steps",
@@ -288,7 +289,7 @@ class TrainConfig:
         minimum=0,
         maximum=1_000_000,
     )
-    checkpoint_seconds: int = setting(
+    save_state_seconds: int = setting(
         60,
         "saving",
         "Save the run's state every N seconds",
@@ -296,7 +297,7 @@ class TrainConfig:
         minimum=0,
         maximum=86_400,
     )
-    keep_copies: int = setting(
+    keep_snapshots: int = setting(
         0,
         "saving",
         "Keep the last N copies",
@@ -304,13 +305,13 @@ class TrainConfig:
         minimum=0,
         maximum=10_000,
     )
-    card_picture: str = setting(
+    thumbnail: str = setting(
         "none",
         "saving",
         "Card picture",
         "Show the last preview on the embedding's card: never, where you have put no picture of your own (new), or in "
         "place of it, which is kept in the run's folder (replace).",
-        choices=CARD_PICTURES,
+        choices=THUMBNAILS,
     )
     author: str = setting("", "saving", "Author", "Who made it; written into the embedding.")
     license: str = setting("", "saving", "Licence", "Under which licence it may be used; written into the embedding.")
@@ -337,12 +338,12 @@ class TrainConfig:
     @property
     def examples_per_step(self) -> int:
         """Pictures that one optimizer step sees."""
-        return self.batch_size * self.accumulate
+        return self.batch_size * self.gradient_accumulation_steps
 
     @property
     def sizes(self) -> tuple[Size, ...]:
         """Width and height of training: one, or that of each bucket."""
-        if self.fit != "buckets":
+        if self.resize_mode != "buckets":
             return ((self.width, self.height),)
         return bucket_sizes(self.width, self.height, self.bucket_step)
 
@@ -367,7 +368,8 @@ class TrainConfig:
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> tuple[TrainConfig, list[str]]:
         """As `from_dict`, but what cannot be used is told and left at its default, so that more can be checked."""
-        problems: list[str] = []
+        values, twice = read_names(values)
+        problems: list[str] = [*twice]
         known: dict[str, Any] = {}
         for name, value in values.items():
             if name not in SETTINGS:
