@@ -32,7 +32,7 @@ help:
 	@echo "make faults       kill N=200 runs in every phase, and N/10 from outside; resumed they come out bit for bit the same"
 	@echo "make soak         STEPS=2000 steps with all that happens beside them, watched for memory and file handles"
 	@echo "make lint|format  look at the style, or mend it"
-	@echo "make docs         write the generated tables anew"
+	@echo "make docs         write what is generated: tables of settings and formats, the Chinese of settings"
 	@echo "make toy-report   what the toy model can do;   make learn: teach it each held-out concept"
 	@echo "make bench        milliseconds per training image against the built-in trainer's way"
 

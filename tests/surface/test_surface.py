@@ -70,7 +70,7 @@ def surface(folder: Path) -> dict[str, Any]:
     """Everything that is frozen, as JSON holds it."""
     found = {
         "settings": settings(),
-        "groups": GROUPS,
+        "groups": list(GROUPS),
         "other names of settings": ALIASES,
         "commands": dict(commands(cli._parser())),
         "exit codes": [cli.DONE, cli.BAD_INPUT, cli.STOPPED, cli.FAILED],

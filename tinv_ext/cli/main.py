@@ -301,9 +301,9 @@ def _marked(chunk: Any, prepared: PreparedRun) -> list[Any]:
 
 
 def _generate(options: dict[str, Any]) -> int:
+    from tinv_ext.core.fit import unfit
     from tinv_ext.core.formats import read_embedding
     from tinv_ext.core.generation import ImageRequest, infotext
-    from tinv_ext.core.preflight.initial_vectors import unfit
     from tinv_ext.run.run_folder import write_picture
 
     host = _host({**options, "embeddings": options["embeddings"]}, {})

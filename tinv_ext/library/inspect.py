@@ -8,10 +8,10 @@ from typing import Any
 
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError, NumericError
+from tinv_ext.core.fit import unfit
 from tinv_ext.core.formats import read_all, read_contents
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
-from tinv_ext.core.preflight.initial_vectors import unfit
 from tinv_ext.core.settings import facts_by_current_names
 from tinv_ext.library.nearest import nearest
 from tinv_ext.library.printable import printable

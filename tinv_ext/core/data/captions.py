@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import message
 from tinv_ext.core.paths import path_given
 
 NAME, FILEWORDS = "[name]", "[filewords]"
@@ -25,14 +26,30 @@ def read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f'"{path}" cannot be read: {error.strerror or error}. Check that it exists.') from error
+        raise InputError(
+            message(
+                "captions.unreadable",
+                '"{path}" cannot be read ({reason}). Check that it exists.',
+                path=path,
+                reason=error.strerror or error,
+            )
+        ) from error
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise InputError(f'"{path}" is not UTF-8 text (byte {error.start}). Save it again as UTF-8.') from error
+        raise InputError(
+            message(
+                "captions.not_utf8",
+                '"{path}" is not UTF-8 text (see byte {byte}). Save it as UTF-8.',
+                path=path,
+                byte=error.start,
+            )
+        ) from error
     if "\0" in text:
-        raise InputError(f'"{path}" is not UTF-8 text (it holds NUL). Save it again as UTF-8.')
+        raise InputError(
+            message("captions.nul", '"{path}" is not UTF-8 text (it contains NUL). Save it as UTF-8.', path=path)
+        )
     return text
 
 
@@ -69,11 +86,22 @@ def read_template(template: str) -> tuple[str, ...]:
     path = template_path(template)
     if not path.is_file():
         raise InputError(
-            f'There is no template "{template}". Give the path of a text file or one of: {", ".join(own_templates())}.'
+            message(
+                "captions.no_template",
+                'There is no template "{template}". Enter the path of a text file, or one of {names:, }.',
+                template=template,
+                names=own_templates(),
+            )
         )
     lines = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     if not lines:
-        raise InputError(f'The template "{path}" is empty. Write one prompt a line, such as "a photo of {NAME}".')
+        raise InputError(
+            message(
+                "captions.empty_template",
+                'The template "{path}" is empty. Write one prompt per line, such as "a photo of [name]".',
+                path=path,
+            )
+        )
     return lines
 
 
