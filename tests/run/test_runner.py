@@ -193,7 +193,7 @@ def test_no_path_of_this_machine_is_in_the_embedding(host: FakeHost, config: Con
     "given, says",
     [
         ({"images": "/not/there"}, "does not exist"),
-        ({"template": "none"}, "without the word"),
+        ({"template": "none"}, "would lack the word"),
         ({"name": "cat"}, "already knows"),
         ({"init_embedding": "gone.pt"}, "gone.pt"),
         ({"template": "nope"}, "no template"),
@@ -543,7 +543,7 @@ def test_what_cannot_go_on_is_told(host: FakeHost, config: Configure, tmp_path: 
     before = contents(tmp_path)
     for changes, says in (
         ({"name": "other-1"}, 'teaches "zworble"'),
-        ({"steps": 2}, "3 steps already"),
+        ({"steps": 2}, "already at step 3"),
         ({"x": 1}, '"x"'),
     ):
         with pytest.raises(InputError, match=says):
