@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tinv_ext.core.suffixes import EMBEDDING_SUFFIXES, PREVIEW
 from collections.abc import Iterator
 
 from tinv_ext.core.messages import Message, message
+from tinv_ext.core.suffixes import EMBEDDING_SUFFIXES, PREVIEW
 
 RESERVED = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"]
