@@ -95,7 +95,7 @@ class PromptReader:
         return _read(self, text)
 
     def finds(self, name: str, text: str) -> bool:
-        """Whether `text` contains `name` token for token ("cattle" does not contain "cat"), as a prompt would find it."""
+        """Whether `text` contains `name` token for token ("cat" is not in "cattle"), as a prompt would find it."""
         if any(word.name == name for word in self.words):
             return self.read(text).holds(name)
         wanted, ids = self.tokenizer.ids(name), self.tokenizer.ids(text)
