@@ -22,6 +22,7 @@ os.environ.update(
     HF_HOME=_home.name,
     OMP_WAIT_POLICY="PASSIVE",
     TOKENIZERS_PARALLELISM="false",
+    LC_ALL="C.UTF-8",  # the command line speaks English, wherever the tests run
 )
 
 import pytest  # noqa: E402  (the environment first)

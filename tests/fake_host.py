@@ -14,10 +14,10 @@ from torch import Tensor
 from tests.core.fake import WIDTH, Fake, Letters
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.errors import FormatError
+from tinv_ext.core.fit import unfit
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.model import Model, Words
-from tinv_ext.core.preflight.initial_vectors import unfit
 from tinv_ext.core.prompts.reader import Word
 
 

@@ -39,7 +39,7 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         | {"tinv_ext.core.preflight.prepare", "tinv_ext.server", "tinv_ext.library", "tinv_ext.ui"},
     ),
     "cli": (("tinv_ext.cli", "tinv_ext.__main__"), WHOLE),
-    "progress": (("tinv_ext.cli.progress",), {"tqdm", "tinv_ext.core", "tinv_ext.run"}),
+    "progress": (("tinv_ext.cli.progress",), {"tqdm", "tinv_ext.core", "tinv_ext.run", "tinv_ext.cli.language"}),
     "demo": (("tinv_ext.demo",), NUMBERS | {"matplotlib"} | WHOLE),
     "standalone": (("tinv_ext.standalone",), {"gradio", "fastapi", "uvicorn"} | WHOLE),
     "toy": (("tinv_ext.toy",), OFFLINE | {"tinv_ext.core", "tinv_ext.toy"}),
@@ -51,7 +51,10 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
 LATE = {"api", "cli", "webui"}
 LATE_TOP = {
     "tinv_ext.core",
+    "tinv_ext.cli.flags",
+    "tinv_ext.cli.language",
     "tinv_ext.cli.main",
+    "tinv_ext.cli.settings_file",
     "tinv_ext.cli.embeddings",
     "tinv_ext.server.api",
     "fastapi",

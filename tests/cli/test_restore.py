@@ -48,6 +48,6 @@ def test_another_version_can_be_chosen(replacing: Path, tmp_path: Path, capsys: 
     assert main(["restore", str(replacing), "--file", "zworble (2).pt", "--to", str(tmp_path / "else")]) == 0
     assert read_embedding(tmp_path / "else" / "zworble.pt").step == 6
     assert main(["restore", str(replacing), "--file", "x.pt"]) == 2
-    assert "has replaced no embedding x.pt: it has zworble.pt, zworble (2).pt." in capsys.readouterr().err
+    assert "has not replaced x.pt. It has replaced zworble.pt, zworble (2).pt." in capsys.readouterr().err
     assert main(["restore", str(tmp_path)]) == 2
     assert "is not the folder of a run" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What a preview draws, and the text that tells how."""
+"""What a preview shows, and the text that tells how it was made."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import re
 
 import pytest
 
+from tests.messages import ids, said
 from tinv_ext.core.generation import ImageRequest, infotext, preview_requests
 from tinv_ext.core.settings import TrainConfig
 
 REQUEST = ImageRequest("a zworble", "", 20, 7.0, 5, 512, 448)
 
 
-def test_each_line_of_the_prompt_is_a_picture() -> None:
+def test_each_line_of_the_prompt_is_an_image() -> None:
     """[name] becomes the word, blank lines are nothing, sizes are those of training unless given."""
     config = TrainConfig(
         name="zworble",
@@ -55,18 +56,23 @@ def test_without_a_negative_prompt_there_is_no_line_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "change, says",
+    ("name", "value", "id", "limit"),
     [
-        ({"width": 56}, "width is 56"),
-        ({"height": 100}, "height is 100"),
-        ({"steps": 0}, "0 sampling steps"),
-        ({"cfg_scale": 31.0}, "CFG scale is 31"),
-        ({"seed": -1}, "seed is -1"),
+        ("width", 56, "settings.too_small", {"least": 64}),
+        ("width", 0, "settings.too_small", {"least": 64}),
+        ("height", 2056, "settings.too_large", {"most": 2048}),
+        ("height", 100, "settings.not_a_multiple", {"multiple": 8, "nearest": 96}),
+        ("steps", 0, "settings.too_small", {"least": 1}),
+        ("steps", 151, "settings.too_large", {"most": 150}),
+        ("cfg_scale", 31.0, "settings.too_large", {"most": 30}),
+        ("cfg_scale", float("nan"), "settings.not_finite", {}),
+        ("seed", -1, "settings.too_small", {"least": 0}),
+        ("seed", 2**63, "settings.too_large", {"most": 2**63 - 1}),
     ],
 )
-def test_what_cannot_be_drawn_is_told(change: dict[str, float], says: str) -> None:
-    """A sentence with the value and the limits."""
-    values = {**REQUEST.__dict__, **change}
-    (said,) = ImageRequest(**values).problems()
-    assert says in said
-    assert REQUEST.problems() == []
+def test_what_cannot_be_generated_is_told(name: str, value: float, id: str, limit: dict[str, int]) -> None:  # noqa: A002
+    """A sentence with the value and the limit."""
+    problems = ImageRequest(**{**REQUEST.__dict__, name: value}).problems()
+    assert ids(problems) == [id]
+    assert said(problems, id, name=name, value=value, **limit) or value != value
+    assert ImageRequest(**{**REQUEST.__dict__, "seed": 2**63 - 1}).problems() == REQUEST.problems() == []

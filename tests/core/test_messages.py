@@ -16,6 +16,7 @@ from tests.messages import refused, said
 from tinv_ext.core import messages
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, language_of, languages, message, templates, translated
+from tinv_ext.core.settings import SETTINGS
 
 
 def test_a_message_is_its_text() -> None:
@@ -66,12 +67,21 @@ def calls() -> Iterator[tuple[str, ast.Call]]:
     for path in files():
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("message", "messages.message"):
+                if path.name == "setting.py" and isinstance(node.args[0], ast.JoinedStr):
+                    continue  # labels and help: `settings` has them
                 yield f"{path.name}:{node.lineno}", node
+
+
+def settings() -> dict[str, str]:
+    """What every setting says of itself, and the choices, whose English is the value."""
+    about = [text for one in SETTINGS.values() for text in (one.label, one.help)]
+    choices = {choice for one in SETTINGS.values() for choice in one.choices}
+    return {**{text.id: text.template for text in about}, **{f"choice.{choice}": choice for choice in choices}}
 
 
 def written() -> dict[str, str]:
     """Every id in the package with its template."""
-    found: dict[str, str] = {}
+    found = settings()
     for place, call in calls():
         id, template = (ast.literal_eval(argument) for argument in call.args)  # noqa: A001
         assert found.setdefault(id, template) == template, f"{place}: {id} has two templates"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.messages import ids, said
 from tinv_ext.core.names import name_problems
 
 
@@ -14,42 +15,51 @@ def test_legal_names_have_no_problems(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name, word",
+    ("name", "id"),
     [
-        ("", "empty"),
-        ("   ", "empty"),
-        ("a/b", "/"),
-        ("a\\b", "cannot hold"),
-        ("..", "dot"),
-        ("a:b", ":"),
-        ("<cat>", "< >"),
-        ("a\nb", r"\n"),
-        ("a\x00b", r"\x00"),
-        ("a*", "cannot hold"),
-        ("a,b", ","),
-        ("(a)", "( )"),
-        ("word.", "ends with a dot"),
-        ("word ", "space"),
-        (" word", "space"),
-        (".word", "hides"),
-        ("CON", "reserved"),
-        ("aux.v2", "reserved"),
-        ("nul .a", "reserved"),
-        ("Lpt1", "reserved"),
-        ("word.pt", "suffix"),
-        ("word.preview", "suffix"),
-        ("a" * 101, "too long"),
-        ("画" * 70, "too long"),
-        ("\ud800", "cannot hold"),
+        ("", "names.empty"),
+        ("   ", "names.empty"),
+        ("a/b", "names.bad_characters"),
+        ("a\\b", "names.bad_characters"),
+        ("..", "names.dot_at_end"),
+        ("a:b", "names.bad_characters"),
+        ("<cat>", "names.bad_characters"),
+        ("a\nb", "names.bad_characters"),
+        ("a\x00b", "names.bad_characters"),
+        ("a*", "names.bad_characters"),
+        ("a,b", "names.bad_characters"),
+        ("(a)", "names.bad_characters"),
+        ("word.", "names.dot_at_end"),
+        ("word ", "names.space_around"),
+        (" word", "names.space_around"),
+        (".word", "names.dot_in_front"),
+        ("CON", "names.reserved"),
+        ("aux.v2", "names.reserved"),
+        ("nul .a", "names.reserved"),
+        ("Lpt1", "names.reserved"),
+        ("word.pt", "names.suffix"),
+        ("word.preview", "names.suffix"),
+        ("a" * 101, "names.too_long"),
+        ("画" * 70, "names.too_long"),
+        ("\ud800", "names.bad_characters"),
     ],
 )
-def test_illegal_names_are_explained(name: str, word: str) -> None:
-    """Each rule of Windows, Linux or the WebUI that a name breaks is told in a sentence with the name."""
+def test_illegal_names_are_explained(name: str, id: str) -> None:  # noqa: A002
+    """Each rule of Windows, Linux or the WebUI that a name breaks is told in a sentence."""
     problems = name_problems(name)
-    assert any(word in problem for problem in problems), problems
+    assert id in ids(problems), problems
     assert all(problem.endswith(".") for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "characters"),
+    [("<c:at>", ": < >"), ("a\nb\x00", r"'\x00' '\n'"), ("(a)", "( )"), ("a/b", "/"), ("a,b", ",")],
+)
+def test_characters_that_cannot_be_in_a_name_are_shown(name: str, characters: str) -> None:
+    """Each once; what cannot be printed as it is written in code."""
+    assert said(name_problems(name), "names.bad_characters", name=name, characters=characters)
 
 
 def test_every_problem_is_listed_at_once() -> None:
     """A name with two faults gets two sentences."""
-    assert len(name_problems("a:b.")) == 2
+    assert ids(name_problems("a:b.")) == ["names.bad_characters", "names.dot_at_end"]

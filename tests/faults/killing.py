@@ -53,18 +53,18 @@ PHASES: dict[str, tuple[Any, str]] = {  # what is wrapped; the innermost counts
 }
 SETTINGS: dict[str, Any] = {
     "name": NAME,
-    "vectors": 2,
+    "num_vectors": 2,
     "steps": 9,
     "batch_size": 2,
     "width": 64,
     "height": 64,
-    "learn_rate": "0.02",
-    "checkpoint_every": 2,
+    "learning_rate": "0.02",
+    "save_state_every": 2,
     "save_every": 4,
     "preview_every": 4,
     "preview_steps": 2,
     "evaluate_every": 3,
-    "evaluation_draws": 1,
+    "evaluation_timesteps": 1,
 }
 LIVES = 4  # a run is killed at most so often, then left alone
 

@@ -30,7 +30,7 @@ from tinv_ext.hosts.base import Host
 from tinv_ext.run import run_folder, runner
 from tinv_ext.run.events import Event, RunControls, Wrote
 
-BESIDE = {"preview_every": 50, "save_every": 50, "checkpoint_every": 10, "evaluate_every": 50, "keep_copies": 3}
+BESIDE = {"preview_every": 50, "save_every": 50, "save_state_every": 10, "evaluate_every": 50, "keep_snapshots": 3}
 PAUSE = 100  # steps between two pauses
 
 

@@ -81,10 +81,10 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         "height": 64,
         "preview_steps": 1,
         "preview_every": 0,
-        "evaluation_draws": 1,
+        "evaluation_timesteps": 1,
     }
-    beside = {"preview_every": 2, "evaluate_every": 2, "save_every": 2, "checkpoint_every": 1, "cache_latents": False}
-    given = {"name": "zibbo", "vectors": 2, "images": str(folder / "images"), "output": str(folder / "runs")}
+    beside = {"preview_every": 2, "evaluate_every": 2, "save_every": 2, "save_state_every": 1, "cache_latents": False}
+    given = {"name": "zibbo", "num_vectors": 2, "images": str(folder / "images"), "output": str(folder / "runs")}
     config = TrainConfig.from_dict({**given, **few, **beside, "overwrite": True})
     return Bench(DiffusersHost(small_pipelines.sd1(), folder / "embeddings", {"model_name": "tiny"}), config)
 

@@ -28,10 +28,10 @@ from tinv_ext.run import run_folder, runner
 from tinv_ext.run.events import Event, Noticed, RunControls
 
 GIVEN: dict[str, Any] = {
-    "checkpoint_every": 2,
+    "save_state_every": 2,
     "save_every": 2,
     "preview_every": 3,
-    "card_picture": "new",
+    "thumbnail": "new",
     "overwrite": True,
 }
 PLACES = {  # what is written, and a part of its path, which is that of the temporary file
@@ -250,7 +250,7 @@ def test_the_whole_log_directory_deleted_at_the_end(host: FakeHost, config: Conf
     """Though no state is kept on the way."""
     watch = Listening()
     watch.at = {6: lambda: shutil.rmtree(tmp_path / "runs")}
-    assert runner.run(config(checkpoint_every=0), host, watch).status == "finished"
+    assert runner.run(config(save_state_every=0), host, watch).status == "finished"
     assert learnt(tmp_path / "embeddings") is not None
 
 
@@ -335,7 +335,7 @@ def test_a_card_whose_preview_cannot_be_drawn_spoils_no_finished_run(
 
     monkeypatch.setattr(host, "generate", fail)
     watch = Listening()
-    assert runner.run(config(card_picture="new"), host, watch).status == "finished"
+    assert runner.run(config(thumbnail="new"), host, watch).status == "finished"
     assert "no card picture was made: the sky fell" in watch.folder.log.read_text("utf-8")
 
 
@@ -371,7 +371,7 @@ def test_what_killed_writers_left_is_swept_when_a_run_goes_on(
 
 def test_a_run_that_goes_on_prunes_the_copies_of_before(host: FakeHost, config: Configure) -> None:
     """As one that was never stopped would: the last two, and the best by the evaluation known when each was saved."""
-    settings = {"save_every": 1, "keep_copies": 2, "evaluate_every": 1, "checkpoint_every": 1}
+    settings = {"save_every": 1, "keep_snapshots": 2, "evaluate_every": 1, "save_state_every": 1}
     whole = Watch()
     runner.run(config(**settings), host, whole)
     controls = RunControls()

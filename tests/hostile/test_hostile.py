@@ -11,10 +11,12 @@ from PIL import Image
 
 from tests.fake_host import FakeHost
 from tests.hostile.hostile_texts import NAMES, PATHS
+from tests.messages import ids
 from tests.run.test_runner import files
 from tinv_ext.cli import main as cli
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.names import name_problems
+from tinv_ext.core.settings import ALIASES
 from tinv_ext.run import preflight, run_folder, runner
 from tinv_ext.server.allowed_paths import PATHS as PLACES
 from tinv_ext.server.allowed_paths import allow_only
@@ -69,21 +71,23 @@ def test_no_hostile_name_is_taken(
     assert files(house) == before
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", [*PLACES, *(alias for alias, name in ALIASES.items() if name in PLACES)])
 @pytest.mark.parametrize("kind", PATHS)
 def test_no_path_leads_a_stranger_out(settings: dict[str, Any], house: Path, kind: str, place: str) -> None:
     """Refused before anything is looked at; the owner is told at least where no system can have such a path."""
     given = path(PATHS[kind], house)
     (said,) = allow_only([house / "open"])({place: given})
-    assert f"({place}) lies outside" in said
+    assert f"({ALIASES.get(place, place)}) lies outside" in said
     if kind in IMPOSSIBLE:
-        with pytest.raises(InputError, match=r"too long|NUL|half a character"):
+        with pytest.raises(InputError) as told:
             preflight.configure({**settings, place: given}, FakeHost(house / "embeddings"))
+        reasons = [text.values["problem"] for text in told.value.problems if ids([text]) == ["settings.invalid"]]
+        assert {"paths.too_long", "paths.nul", "paths.half_character"} & set(ids(reasons))
         with pytest.raises(InputError):
             run_folder.find(Path(given))
 
 
-@pytest.mark.parametrize("place", ["images", "weights", "template"])
+@pytest.mark.parametrize("place", ["images", "init_embedding", "template"])
 @pytest.mark.parametrize("kind", PATHS)
 def test_no_path_makes_the_program_stumble(settings: dict[str, Any], house: Path, kind: str, place: str) -> None:
     """The owner may name any place: it is read, or a sentence says why not."""

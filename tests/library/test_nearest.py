@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from tests.messages import refused
-from tinv_ext.core.preflight.initial_vectors import unfit_widths
 from tinv_ext.core.prompts.reader import Tokenizer
 from tinv_ext.hosts.prompt_vectors import ClipTokenizer
 from tinv_ext.library.nearest import nearest
@@ -79,5 +78,5 @@ def test_a_single_encoder_is_told_by_its_width(clip: ClipTokenizer) -> None:
 
 def test_another_models_vectors_are_refused(pair: RandomLexicon) -> None:
     """A sentence with both widths."""
-    with refused("library.unfit", problem=unfit_widths({"clip_l": 8}, pair.widths)):
+    with refused("fit.other_widths", has=["8 (clip_l)"], takes=["16 (clip_l)", "24 (clip_g)"]):
         nearest({"clip_l": torch.ones(1, 8)}, pair, 1)

@@ -35,13 +35,21 @@ def train(pipeline: StableDiffusionPipeline, tmp_path: Path) -> Train:
     images.mkdir()
     for index in range(4):
         Image.new("RGB", (64, 64), (60 * index, 200 - 60 * index, 30)).save(images / f"{index} red, blue, number.png")
-    shared = {"images": str(images), "width": 64, "height": 64, "vectors": 2, "steps": 4, "overwrite": True, "seed": 3}
+    shared = {
+        "images": str(images),
+        "width": 64,
+        "height": 64,
+        "num_vectors": 2,
+        "steps": 4,
+        "overwrite": True,
+        "seed": 3,
+    }
     shared |= {"template": "subject_filewords", "shuffle_tags": True, "tag_dropout": 0.3}
     shared |= {
-        "evaluation_draws": 1,
+        "evaluation_timesteps": 1,
         "preview_steps": 1,
         "preview_every": 0,
-        "checkpoint_every": 3,
+        "save_state_every": 3,
         "evaluate_every": 0,
     }
 
@@ -89,7 +97,7 @@ def test_looking_does_not_change_the_run(train: Train) -> None:
     """Evaluations, previews, copies and states take nothing from the run's randomness, nor from anybody else's."""
     plain = train()
     before = torch.random.get_rng_state()
-    assert torch.equal(train(evaluate_every=1, preview_every=2, save_every=3, checkpoint_every=1), plain)
+    assert torch.equal(train(evaluate_every=1, preview_every=2, save_every=3, save_state_every=1), plain)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 

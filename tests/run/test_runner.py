@@ -46,13 +46,19 @@ def config(tmp_path: Path) -> Configure:
         Image.new("RGB", (64, 64), (80 * index, 200 - 60 * index, 30)).save(images / f"{index} a thing.png")
 
     def make(**given: Any) -> TrainConfig:
-        values = {"name": "zworble", "vectors": 2, "images": str(images), "output": str(tmp_path / "runs"), "steps": 6}
+        values = {
+            "name": "zworble",
+            "num_vectors": 2,
+            "images": str(images),
+            "output": str(tmp_path / "runs"),
+            "steps": 6,
+        }
         few = {
             "width": 64,
             "height": 64,
             "preview_steps": 1,
             "preview_every": 0,
-            "evaluation_draws": 1,
+            "evaluation_timesteps": 1,
             "evaluate_every": 0,
         }
         return TrainConfig.from_dict({**values, **few, **given})
@@ -107,7 +113,7 @@ def fail() -> None:
 def test_a_run_writes_these_files_and_no_others(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """The embedding, the run folder, and the latents; files named N hold step N."""
     watch = Watch()
-    given = {"save_every": 4, "preview_every": 3, "evaluate_every": 5, "checkpoint_every": 2}
+    given = {"save_every": 4, "preview_every": 3, "evaluate_every": 5, "save_state_every": 2}
     status = runner.run(config(preview_prompt="a [name]\n[name] too", **given), host, watch)
     name = watch.folder.path.relative_to(tmp_path).as_posix()
     previews = [f"zworble-{step}{number}.png" for step in (0, 3, 6) for number in ("", "-2")]
@@ -135,7 +141,7 @@ def test_a_run_writes_these_files_and_no_others(host: FakeHost, config: Configur
 def test_the_least_that_a_run_writes(host: FakeHost, config: Configure) -> None:
     """With nothing on the way there are five files, and no state to go on from."""
     watch = Watch()
-    runner.run(config(checkpoint_every=0, cache_latents=False), host, watch)
+    runner.run(config(save_state_every=0, cache_latents=False), host, watch)
     assert files(watch.folder.path) == {"config.json", "status.json", "log.txt", "loss.csv"}
     assert not (watch.folder.path.parents[1] / "latents").exists()
 
@@ -143,7 +149,7 @@ def test_the_least_that_a_run_writes(host: FakeHost, config: Configure) -> None:
 def test_the_curve_has_a_row_for_each_step(host: FakeHost, config: Configure) -> None:
     """Step 0 with the evaluation before; epochs by pictures seen; rates as scheduled; the last step is evaluated."""
     watch = Watch()
-    runner.run(config(learn_rate="0.1:4, 0.01", batch_size=2, evaluate_every=4), host, watch)
+    runner.run(config(learning_rate="0.1:4, 0.01", batch_size=2, evaluate_every=4), host, watch)
     table = rows(watch.folder)
     assert list(table[0]) == list(run_folder.COLUMNS)
     assert [row["step"] for row in table] == [str(step) for step in range(7)]
@@ -168,7 +174,7 @@ def test_no_path_of_this_machine_is_in_the_embedding(host: FakeHost, config: Con
     """Neither the folders nor the file of a template nor that of the vectors begun with, in any file that is shared."""
     (tmp_path / "my template.txt").write_text("a [name]")
     write_embedding(Embedding("begun", {"clip_l": torch.zeros(2, WIDTH)}, step=1), tmp_path / "begun.pt")
-    given = {"template": str(tmp_path / "my template.txt"), "weights": str(tmp_path / "begun.pt")}
+    given = {"template": str(tmp_path / "my template.txt"), "init_embedding": str(tmp_path / "begun.pt")}
     watch = Watch()
     runner.run(config(save_every=5, preview_every=5, **given), host, watch)
     shared = [tmp_path / "embeddings" / "zworble.pt", *watch.folder.path.glob("*/*.*")]
@@ -187,9 +193,9 @@ def test_no_path_of_this_machine_is_in_the_embedding(host: FakeHost, config: Con
     "given, says",
     [
         ({"images": "/not/there"}, "does not exist"),
-        ({"template": "none"}, "without the word"),
+        ({"template": "none"}, "would lack the word"),
         ({"name": "cat"}, "already knows"),
-        ({"weights": "gone.pt"}, "gone.pt"),
+        ({"init_embedding": "gone.pt"}, "gone.pt"),
         ({"template": "nope"}, "no template"),
     ],
 )
@@ -396,7 +402,7 @@ def test_a_full_disk_pauses_the_run_until_there_is_room(
                 controls.pause.clear()
 
     watch = Freed()
-    assert runner.run(config(overwrite=True, checkpoint_every=2), host, watch, controls).status == "finished"
+    assert runner.run(config(overwrite=True, save_state_every=2), host, watch, controls).status == "finished"
     assert [event.steps for event in said] == [2, 6]
     assert all("the disk is full: free 16 MB" in event.reason for event in said)
     assert torch.equal(learnt(tmp_path / "embeddings"), right)
@@ -411,11 +417,11 @@ def test_what_has_changed_is_told_when_a_run_goes_on(host: FakeHost, config: Con
     Image.new("RGB", (64, 64), "white").save(images / "1 a thing.png")
     Image.new("RGB", (64, 64), "black").save(images / "9 a thing.png")
     more = Watch()
-    changes = {"steps": 6, "learn_rate": "0.01", "save_every": 2}
+    changes = {"steps": 6, "learning_rate": "0.01", "save_every": 2}
     assert runner.resume(watch.folder.path, host, changes, more).status == "finished"
     (said,) = [event.text for event in more.events if isinstance(event, Noticed)]
     assert said == (
-        "From step 3 the run is not the one it was: learn_rate was '0.005' and is '0.01'; pictures added: "
+        "From step 3 the run is not the one it was: learning_rate was '0.005' and is '0.01'; pictures added: "
         "9 a thing.png; pictures removed: 0 a thing.png; pictures changed: 1 a thing.png."
     )
 
@@ -427,7 +433,7 @@ def test_only_the_last_copies_and_the_best_are_kept(
     losses = iter([9.0, 5.0, 1.0, 4.0, 3.0, 2.0, 6.0])  # steps 0 to 6
     monkeypatch.setattr(recorder, "evaluate", lambda *given: next(losses))
     watch = Watch()
-    runner.run(config(save_every=1, evaluate_every=1, keep_copies=2), host, watch)
+    runner.run(config(save_every=1, evaluate_every=1, keep_snapshots=2), host, watch)
     copies = {path.stem for path in (watch.folder.path / "embeddings").iterdir()}
     assert copies == {"zworble-2", "zworble-5", "zworble-6"}
 
@@ -436,7 +442,7 @@ def test_a_failure_keeps_what_was_learnt(host: FakeHost, config: Configure, tmp_
     """Status failed with the reason, vectors and state of the last step, no embedding in use; then it can go on."""
     watch = Watch({4: fail})
     with pytest.raises(ZeroDivisionError):
-        runner.run(config(checkpoint_every=100), host, watch)
+        runner.run(config(save_state_every=100), host, watch)
     assert watch.folder.status() == run_folder.Status("failed", 4, None, "ZeroDivisionError: the sky fell", 6)
     assert not (tmp_path / "embeddings").exists()
     state, _ = load_state(watch.folder.state, torch.device("cpu"))
@@ -461,7 +467,7 @@ def test_vectors_that_are_no_numbers_never_replace_good_ones(
     monkeypatch.setattr(State, "update", overflow)
     watch = Watch()
     with pytest.raises(NumericError, match=r"Step 4 at the learning rate 0\.005"):
-        runner.run(config(checkpoint_every=2, save_every=2), host, watch)
+        runner.run(config(save_state_every=2, save_every=2), host, watch)
     copies = {file for file in files(watch.folder.path) if file.startswith("embeddings")}
     assert copies == {"embeddings/zworble-2.pt", "embeddings/zworble-3.pt"}
     state, _ = load_state(watch.folder.state, torch.device("cpu"))
@@ -502,9 +508,9 @@ def test_a_run_that_could_not_write_its_file_writes_it_later(host: FakeHost, con
         ({}, {}),
         ({}, {"steps": 6}),
         ({}, {"steps": "5", "seed": 9}),
-        ({"checkpoint_every": 0}, {}),
-        ({"learn_rate": "0.1:4"}, {}),
-        ({"learn_rate": "0.1:4"}, {"seed": 9}),  # a setting has changed, but the rates still end there
+        ({"save_state_every": 0}, {}),
+        ({"learning_rate": "0.1:4"}, {}),
+        ({"learning_rate": "0.1:4"}, {"seed": 9}),  # a setting has changed, but the rates still end there
     ],
 )
 def test_a_finished_run_is_left_as_it_is(
@@ -537,7 +543,7 @@ def test_what_cannot_go_on_is_told(host: FakeHost, config: Configure, tmp_path: 
     before = contents(tmp_path)
     for changes, says in (
         ({"name": "other-1"}, 'teaches "zworble"'),
-        ({"steps": 2}, "3 steps already"),
+        ({"steps": 2}, "already at step 3"),
         ({"x": 1}, '"x"'),
     ):
         with pytest.raises(InputError, match=says):
@@ -554,11 +560,11 @@ def test_what_cannot_go_on_is_told(host: FakeHost, config: Configure, tmp_path: 
 
 
 def test_transparent_parts_are_not_learnt(host: FakeHost, config: Configure, tmp_path: Path) -> None:
-    """With use_alpha a run on half-transparent pictures goes another way than without; both end well."""
+    """With alpha_as_loss_weight a run on half-transparent pictures goes another way than without; both end well."""
     image = Image.new("RGBA", (64, 64), (200, 30, 30, 255))
     image.paste((0, 0, 0, 0), (32, 0, 64, 64))
     image.save(tmp_path / "images" / "0 a thing.png")
     for name, use in (("zworble", False), ("zworble-b", True)):
-        runner.run(config(name=name, use_alpha=use), host)
+        runner.run(config(name=name, alpha_as_loss_weight=use), host)
     one, other = (read_embedding(tmp_path / "embeddings" / f"{name}.pt") for name in ("zworble", "zworble-b"))
     assert not torch.equal(one.vectors["clip_l"], other.vectors["clip_l"])

@@ -56,7 +56,7 @@ def test_no_card_is_made_unasked(run: Run, host: FakeHost) -> None:
 @pytest.mark.parametrize("given", [{"preview_every": 2}, {"preview_every": 0}])
 def test_the_card_is_the_last_preview(given: dict[str, Any], run: Run, host: FakeHost) -> None:
     """Of a run with previews or without, where one is drawn for it; its parameters stay with it."""
-    folder = run(card_picture="new", **given)
+    folder = run(thumbnail="new", **given)
     card = host.embeddings_folder / "zworble.preview.png"
     last = folder.last_preview("zworble")
     assert last is not None
@@ -69,11 +69,11 @@ def test_the_card_is_the_last_preview(given: dict[str, Any], run: Run, host: Fak
 
 def test_a_card_of_an_earlier_run_is_drawn_anew(run: Run, host: FakeHost) -> None:
     """It is known by its mark."""
-    run(card_picture="new")
+    run(thumbnail="new")
     card = host.embeddings_folder / "zworble.preview.png"
     with Image.open(card) as image:
         before = image.text["tinv card"]
-    run(card_picture="new", steps=4)
+    run(thumbnail="new", steps=4)
     with Image.open(card) as image:
         assert (before, image.text["tinv card"]) == ("zworble-3.png", "zworble-4.png")
 
@@ -84,10 +84,10 @@ def test_a_persons_own_card_stays_unless_told(name: str, run: Run, host: FakeHos
     own = host.embeddings_folder / name
     Image.new("RGB", (9, 9), (1, 2, 3)).save(own)
     before = own.read_bytes()
-    folder = run(card_picture="new")
+    folder = run(thumbnail="new")
     assert own.read_bytes() == before
     assert "left as it was" in folder.log.read_text("utf-8")
-    folder = run(card_picture="replace")
+    folder = run(thumbnail="replace")
     assert sorted(path.name for path in host.embeddings_folder.iterdir()) == ["zworble.preview.png", "zworble.pt"]
     assert (folder.path / "replaced" / name).read_bytes() == before
 
@@ -108,7 +108,7 @@ def test_a_card_that_cannot_be_drawn_stops_nothing(run: Run, host: FakeHost, mon
         raise HostError("The model is gone.")
 
     monkeypatch.setattr(host, "generate", draw)
-    folder = run(card_picture="new")
+    folder = run(thumbnail="new")
     assert folder.status().status == "finished"
     assert "no card picture was made: The model is gone." in folder.log.read_text("utf-8")
 

@@ -182,7 +182,7 @@ def test_a_log_directory_lies_in_the_programs_home(host: DiffusersHost, values: 
     """One that is not absolute, for a run, for the list, for going on, and for what a client may name."""
     home = tmp_path / "home"
     jobs, confine = JobQueue(lambda: host, home), allow_only([home, Path(values["images"])])
-    values = {**values, "checkpoint_every": 5, "output": "mine"}
+    values = {**values, "save_state_every": 5, "output": "mine"}
     one = jobs.submit(values, confine)
     assert jobs.wait(one, 120)
     assert (home / "mine").is_dir()

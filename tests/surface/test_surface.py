@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tinv_ext.cli import main as cli
-from tinv_ext.core.settings import DEFAULTS, GROUPS, SETTINGS
+from tinv_ext.core.settings import ALIASES, DEFAULTS, GROUPS, SETTINGS
 from tinv_ext.run import run_folder
 
 SNAPSHOT = Path(__file__).with_name("surface.json")
@@ -70,7 +70,8 @@ def surface(folder: Path) -> dict[str, Any]:
     """Everything that is frozen, as JSON holds it."""
     found = {
         "settings": settings(),
-        "groups": GROUPS,
+        "groups": list(GROUPS),
+        "other names of settings": ALIASES,
         "commands": dict(commands(cli._parser())),
         "exit codes": [cli.DONE, cli.BAD_INPUT, cli.STOPPED, cli.FAILED],
         "files of a run": run_files(folder),

@@ -134,7 +134,7 @@ def test_paths_outside_of_the_opened_folders_are_refused(
         answer = routes.post("/tinv/v1/check", json={**values, "images": images, "output": str(inside)})
         assert answer.status_code == 422
         assert "outside" in answer.json()["detail"]["problems"][0], images
-    for name in ("weights", "template", "output"):
+    for name in ("init_embedding", "template", "output"):
         answer = routes.post("/tinv/v1/check", json={**values, "images": str(inside), name: "/etc/passwd"})
         assert f"({name})" in "".join(answer.json()["detail"]["problems"])
     Path(values["images"]).rename(inside / "pictures")
@@ -146,10 +146,10 @@ def test_the_schema_says_all_that_the_page_knows(client: Client) -> None:
     """Every setting with its label, group and default."""
     said = client().get("/tinv/v1/schema").json()
     assert set(said) == set(SETTINGS)
-    assert said["vectors"] == {
+    assert said["num_vectors"] == {
         "group": "word",
         "label": "Number of vectors per token",
-        "help": SETTINGS["vectors"].help,
+        "help": SETTINGS["num_vectors"].help,
         "minimum": 0,
         "maximum": 75,
         "default": 1,
@@ -177,7 +177,7 @@ def test_runs_are_listed_and_can_go_on(client: Client, jobs: JobQueue, values: d
     assert str(tmp_path) not in str(run)
     go_on = {**output, "run": run["id"]}
     assert "more steps" in routes.post("/tinv/v1/resume", params=go_on).json()["detail"]["problems"][0]
-    assert routes.post("/tinv/v1/resume", params=go_on, json={"learn_rate": "x"}).status_code == 422
+    assert routes.post("/tinv/v1/resume", params=go_on, json={"learning_rate": "x"}).status_code == 422
     assert routes.post("/tinv/v1/resume", params={**go_on, "run": "../x"}).status_code == 422
     assert routes.post("/tinv/v1/resume").status_code == 422
     answer = routes.post("/tinv/v1/resume", params=go_on, json={"steps": 7})

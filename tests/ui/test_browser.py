@@ -143,7 +143,7 @@ def test_a_template_is_written_and_chosen(page: Any, values: dict[str, Any], tmp
     monkeypatch.chdir(tmp_path)
     fill(page, "name", "zibbo")
     fill(page, "images", values["images"])
-    page.click("#tinv_group_pictures")
+    page.click("#tinv_group_images")
     page.click("#tinv_templates")
     page.click("#tinv_lines_open")
     page.wait_for_function("/\\[name\\]/.test(document.querySelector('#tinv_lines textarea').value)")

@@ -85,7 +85,7 @@ def test_paths(
     routes = client(allowed_paths=allow_only([tmp_path / "open"]))
     inside = {**values, "images": str(tmp_path / "open"), "output": str(tmp_path / "open")}
     before = sorted(tmp_path.rglob("*"))
-    for place in ("images", "weights", "template", "output"):
+    for place in ("images", "init_embedding", "template", "output"):
         told = routes.post("/tinv/v1/train", json={**inside, place: given})
         assert told.status_code == REFUSED
         assert f"({place}) lies outside" in str(told.json())

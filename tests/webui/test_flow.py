@@ -50,7 +50,7 @@ def test_a_run_is_watched_to_its_end(webui: WebUI, page: Tab) -> None:
     """Train: a curve while it runs, previews as they come; at the end the WebUI knows the word without a restart."""
     page.group("training")
     page.fill("steps", STEPS)
-    page.fill("learn_rate", RATE)
+    page.fill("learning_rate", RATE)
     page.fill("batch_size", 4)
     page.group("training")
     page.group("previews")

@@ -50,9 +50,9 @@ def test_the_translated_page_acts_as_the_english_one(page: Tab) -> None:
     page.wait(f"document.querySelector('#tinv_reply').textContent.includes('{SENTENCES['ui.no_active_run']}')")
     page.fill("name", "zhword")
     page.fill("images", f"~/pictures/{CONCEPT}")
-    page.group("pictures")
-    page.page.locator("#tinv_fit label", has_text=CHINESE["buckets"]).click()
-    assert page.page.locator("#tinv_fit input:checked").get_attribute("value") == "buckets"
+    page.group("images")
+    page.page.locator("#tinv_resize_mode label", has_text=CHINESE["buckets"]).click()
+    assert page.page.locator("#tinv_resize_mode input:checked").get_attribute("value") == "buckets"
     page.click("tinv_check")
     page.wait(f"document.querySelector('#tinv_answer').textContent.includes('{SENTENCES['ui.ready']}')")
     assert set(page.page.evaluate(SHOWN)) & CHINESE.keys() == set()

@@ -87,7 +87,7 @@ def test_the_picture_names_the_new_files_hash(webui: WebUI, folder: Path) -> Non
     prompt = f"a photo of {NAME}"
     before, said = draw(webui, prompt, count=1)
     assert named(said) == digest(webui)
-    train(webui, steps=200, batch_size=2, learn_rate="0.02", seed=7, overwrite=True, evaluate_every=0)
+    train(webui, steps=200, batch_size=2, learning_rate="0.02", seed=7, overwrite=True, evaluate_every=0)
     after, said_after = draw(webui, prompt, count=1)
     assert named(said_after) == digest(webui)
     assert named(said_after) != named(said)

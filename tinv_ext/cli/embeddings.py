@@ -9,71 +9,136 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinv_ext.cli.language import say
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import message
 
 if TYPE_CHECKING:
     from tinv_ext.core.model import TokenTable
     from tinv_ext.library.convert import ConvertOptions, Written
 
-# Known here so that `--help` does not wait for torch; a test holds them to `core.files.FORMATS` and `core.combining`.
+# Known here so that `--help` does not wait for torch; a test holds them to `core.formats` and `library.combine`.
 FORMATS = ("a1111", "safetensors", "kohya", "diffusers", "diffusers-bin", "diffusers-folder", "onetrainer", "png")
 FILLS = ("repeat", "zeros")
-Carry = Callable[[dict[str, Any]], int]
+ANY_FILE = message("cli.any_file", "a file of any format, or a diffusers folder")
+Add = Callable[[str, Callable[[dict[str, Any]], int], str], argparse.ArgumentParser]
 
 
-def add_commands(
-    add: Callable[[str, Carry, str], argparse.ArgumentParser], token_table: Callable[[str], TokenTable]
-) -> None:
-    """Add the commands by `add(name, carry out, what it does)`; `token_table(model)` opens a model's tokens."""
-    inspect = add("inspect", lambda options: _inspect(options, token_table), "say what an embedding's file holds")
-    inspect.add_argument("file", type=Path, help="a file of any format, or a folder of diffusers")
-    inspect.add_argument("--model", help="also show the words of this model that are nearest to each vector")
-    inspect.add_argument("--nearest", type=int, default=5, metavar="N", help="how many (default: 5)")
-    inspect.add_argument("--json", action="store_true", help="as JSON")
-    convert = add("convert", _convert, "write an embedding in the format of another program")
-    _add_pair(convert)
-    convert.add_argument("--pick", metavar="WORD", help="which one of a file that holds several")
-    convert.add_argument("--all", action="store_true", help="every one of a file that holds several; OUT is a folder")
-    extend = add("extend", _extend, "give a word more vectors, to train on with --weights")
-    _add_pair(extend)
-    extend.add_argument("--vectors", type=int, required=True, metavar="M", help="how many it shall have")
-    extend.add_argument(
-        "--fill", choices=FILLS, default=FILLS[0], help="repeat: as a text is stretched (default); zeros: at the end"
+def add_commands(add: Add, token_table: Callable[[str], TokenTable]) -> None:
+    """Add the commands with `add(name, carry_out, about)`; `token_table(model)` opens a model's tokens."""
+    _add_inspect(add, token_table)
+    _add_convert(add)
+    _add_extend(add)
+    _add_average(add)
+    _add_restore(add)
+
+
+def _add_inspect(add: Add, token_table: Callable[[str], TokenTable]) -> None:
+    about = message("cli.inspect", "show what an embedding file contains")
+    inspect = add("inspect", lambda options: _inspect(options, token_table), about)
+    inspect.add_argument("file", type=Path, help=say(ANY_FILE))
+    inspect.add_argument(
+        "--model", help=say(message("cli.inspect_model", "also show this model's tokens nearest to each vector"))
     )
-    average = add("average", _average, "write the mean of several embeddings, such as the last snapshots of a run")
+    inspect.add_argument(
+        "--nearest", type=int, default=5, metavar="N", help=say(message("cli.nearest", "how many tokens (default: 5)"))
+    )
+    inspect.add_argument("--json", action="store_true", help=say(message("cli.json", "as JSON")))
+
+
+def _add_convert(add: Add) -> None:
+    convert = add("convert", _convert, message("cli.convert", "write an embedding in another program's format"))
+    _add_pair(convert)
+    convert.add_argument(
+        "--pick", metavar="WORD", help=say(message("cli.pick", "which embedding of a file with several"))
+    )
+    every = message("cli.all", "all embeddings of a file with several; OUT is a folder")
+    convert.add_argument("--all", action="store_true", help=say(every))
+
+
+def _add_extend(add: Add) -> None:
+    about = message("cli.extend", "give an embedding more vectors, to continue training it with --init-embedding")
+    extend = add("extend", _extend, about)
+    _add_pair(extend)
+    extend.add_argument(
+        "--vectors", type=int, required=True, metavar="M", help=say(message("cli.vectors", "how many vectors it gets"))
+    )
+    fill = message(
+        "cli.fill", "repeat: stretch the vectors as a text is stretched (default); zeros: add zeros at the end"
+    )
+    extend.add_argument("--fill", choices=FILLS, default=FILLS[0], help=say(fill))
+
+
+def _add_average(add: Add) -> None:
+    about = message("cli.average", "average several embeddings, such as the last snapshots of a run")
+    average = add("average", _average, about)
     average.add_argument("files", type=Path, nargs="+", metavar="IN")
-    average.add_argument("--output", type=Path, required=True, metavar="OUT", help="file to write, or a folder")
-    restore = add("restore", _restore, "bring back the embedding that a run has replaced")
-    restore.add_argument("run", type=Path, metavar="RUN", help="the folder of the run")
-    restore.add_argument("--file", default="", help="which one, where the run has replaced several times")
-    restore.add_argument("--to", type=Path, metavar="DIR", help="folder of embeddings (default: where the run wrote)")
-    average.add_argument("--shares", help="a weight for each, such as 1,1,2", metavar="W,W…", default="")
-    _add_wish(average)
+    average.add_argument(
+        "--output", type=Path, required=True, metavar="OUT", help=say(message("cli.out", "file or folder to write"))
+    )
+    shares = message("cli.shares", "a weight for each, such as 1,1,2")
+    average.add_argument("--shares", help=say(shares), metavar="W,W…", default="")
+    _add_options(average)
+
+
+def _add_restore(add: Add) -> None:
+    restore = add("restore", _restore, message("cli.restore", "restore the embedding that a run replaced"))
+    restore.add_argument("run", type=Path, metavar="RUN", help=say(message("cli.restore_run", "folder of the run")))
+    restore.add_argument(
+        "--file", default="", help=say(message("cli.restore_file", "which file, where the run replaced several"))
+    )
+    folder = message("cli.restore_to", "folder of embeddings (default: where the run wrote its own)")
+    restore.add_argument("--to", type=Path, metavar="DIR", help=say(folder))
 
 
 def _add_pair(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, metavar="IN", help="a file of any format, or a folder of diffusers")
-    parser.add_argument("target", type=Path, metavar="OUT", help="file to write, or a folder; its name is the word")
-    _add_wish(parser)
+    parser.add_argument("source", type=Path, metavar="IN", help=say(ANY_FILE))
+    parser.add_argument(
+        "target",
+        type=Path,
+        metavar="OUT",
+        help=say(message("cli.target", "file or folder to write; its name becomes the word")),
+    )
+    _add_options(parser)
 
 
-def _add_wish(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--to", choices=FORMATS, default="", help="format (default: by the suffix of OUT)")
-    parser.add_argument("--name", default="", metavar="WORD", help="the word, where OUT does not tell it")
-    parser.add_argument("--picture", dest="image", type=Path, metavar="FILE", help="the image that a png shows")
-    parser.add_argument("--author", default="", help="written into the file")
-    parser.add_argument("--license", default="", help="name or text, written into the file")
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--to", choices=FORMATS, default="", help=say(message("cli.to", "format (default: from the suffix of OUT)"))
+    )
+    parser.add_argument(
+        "--name", default="", metavar="WORD", help=say(message("cli.name", "the word, if it is not the name of OUT"))
+    )
+    parser.add_argument(
+        "--picture",
+        dest="image",
+        type=Path,
+        metavar="FILE",
+        help=say(message("cli.shown", "the image that a png shows")),
+    )
+    parser.add_argument("--author", default="", help=say(message("cli.author", "written into the file")))
+    parser.add_argument(
+        "--license", default="", help=say(message("cli.license", "name or text, written into the file"))
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help=say(message("cli.overwrite", "replace an existing file"))
+    )
 
 
 def _inspect(options: dict[str, Any], token_table: Callable[[str], TokenTable]) -> int:
     from tinv_ext.library import inspect
 
     if not 0 <= options["nearest"] <= 100:
-        raise InputError(f"{options['nearest']} nearest words cannot be shown; give 0 to 100.")
+        raise InputError(
+            message("cli.nearest_range", "--nearest must be from 0 to 100, not {count}.", count=options["nearest"])
+        )
     opened = token_table(options["model"]) if options["model"] else None
-    said = inspect.inspect(options["file"], opened, options["nearest"])
-    print(json.dumps(said, ensure_ascii=False, indent=2) if options["json"] else "\n".join(inspect.lines(said)))
+    found = inspect.inspect(options["file"], opened, options["nearest"])
+    if options["json"]:
+        print(json.dumps(found, ensure_ascii=False, indent=2))
+    else:
+        for line in inspect.lines(found):
+            print(say(line))
     return 0
 
 
@@ -82,7 +147,7 @@ def _convert(options: dict[str, Any]) -> int:
 
     if options["all"]:
         return _convert_all(options)
-    return _told(convert.convert(options["source"], options["target"], _wish(options), options["pick"]))
+    return _written(convert.convert(options["source"], options["target"], _options(options), options["pick"]))
 
 
 def _convert_all(options: dict[str, Any]) -> int:
@@ -91,15 +156,18 @@ def _convert_all(options: dict[str, Any]) -> int:
     from tinv_ext.library.inspect import inspect
 
     if options["pick"] or options["name"]:
-        raise InputError("All embeddings keep their words: leave --pick and --name out, or leave out --all.")
+        raise InputError(
+            message("cli.all_names", "With --all every embedding keeps its word. Remove --pick and --name, or --all.")
+        )
     names = [one["name"] for one in inspect(options["source"])["embeddings"]]
     problems = [problem for name in names for problem in name_problems(name)]
     if problems:
-        raise InputError([*problems, "Convert those with other names one by one, with --pick and a file as OUT."])
+        one_by_one = message("cli.one_by_one", "Convert these one at a time, with --pick and a file as OUT.")
+        raise InputError([*problems, one_by_one])
     options["target"].mkdir(parents=True, exist_ok=True)
     for name in names:
         folder = options["target"] / name if options["to"] == "diffusers-folder" else options["target"]
-        _told(convert.convert(options["source"], folder, _wish(options), name if len(names) > 1 else None))
+        _written(convert.convert(options["source"], folder, _options(options), name if len(names) > 1 else None))
     return 0
 
 
@@ -109,7 +177,7 @@ def _extend(options: dict[str, Any]) -> int:
 
     embedding, notices = convert.open_embedding(options["source"])
     longer = extended(embedding, options["vectors"], options["fill"])
-    return _told(convert.write_new(longer, options["target"], _wish(options)), notices)
+    return _written(convert.write_new(longer, options["target"], _options(options)), notices)
 
 
 def _average(options: dict[str, Any]) -> int:
@@ -120,7 +188,7 @@ def _average(options: dict[str, Any]) -> int:
     embeddings = [embedding for embedding, _ in opened]
     mean = averaged(embeddings, embeddings[-1].name, weights_of(options["shares"]))
     notices = [notice for _, some in opened for notice in some]
-    return _told(convert.write_new(mean, options["output"], _wish(options)), notices)
+    return _written(convert.write_new(mean, options["output"], _options(options)), notices)
 
 
 def _restore(options: dict[str, Any]) -> int:
@@ -129,39 +197,64 @@ def _restore(options: dict[str, Any]) -> int:
 
     run = RunFolder(options["run"])
     run.config()  # says so if this is no run
-    kept = run.replaced()
-    chosen = [one for one in kept if options["file"] in ("", one[0].name)]
+    replaced = run.replaced()
+    chosen = [backup for backup in replaced if options["file"] in ("", backup[0].name)]
     if not chosen:
-        there = f": it has {', '.join(path.name for path, _ in kept)}" if kept else ""
-        raise InputError(f'The run in "{run.path}" has replaced no embedding {options["file"]}'.rstrip() + f"{there}.")
+        raise InputError(_nothing_replaced(run.path, options["file"], [path.name for path, _ in replaced]))
     written = run.last_status().file
     folder = options["to"] or (Path(written).parent if written else None)
     if folder is None:
-        raise InputError("The run has written no embedding: say with --to into which folder the old one shall go.")
-    shelf = Library(folder)
-    before = {one.id for one in shelf.deleted()}
-    print(shelf.restore_replaced(*chosen[0]))
-    for gone in [one for one in shelf.deleted() if one.id not in before]:
-        print(f"tinv: {gone.key} was there; it lies in {shelf.trash.path / gone.id} now.", file=sys.stderr)
+        raise InputError(
+            message("cli.restore_where", "The run has written no embedding. Name the folder to restore to with --to.")
+        )
+    library = Library(folder)
+    before = {item.id for item in library.deleted()}
+    print(library.restore_replaced(*chosen[0]))
+    for item in [item for item in library.deleted() if item.id not in before]:
+        moved = message(
+            "cli.moved",
+            "tinv: the {name} that was there is now in {folder}.",
+            name=item.key,
+            folder=library.trash.path / item.id,
+        )
+        print(say(moved), file=sys.stderr)
     return 0
 
 
+def _nothing_replaced(run: Path, file: str, there: list[str]) -> str:
+    if not there:
+        return message("cli.nothing_replaced", 'The run in "{run}" has replaced no embedding.', run=run)
+    return message(
+        "cli.not_replaced",
+        'The run in "{run}" has not replaced {file}. It has replaced {there:, }.',
+        run=run,
+        file=file,
+        there=there,
+    )
+
+
 def weights_of(text: str) -> list[float]:
-    """Numbers between commas. InputError if one is none."""
+    """Numbers separated by commas. `InputError` if one is not a number."""
     try:
         return [float(part) for part in text.split(",")] if text.strip() else []
     except ValueError as error:
-        raise InputError(f'The weights "{text}" are not numbers between commas, such as 1,1,2.') from error
+        raise InputError(
+            message(
+                "cli.not_weights",
+                'The weights must be numbers separated by commas, such as 1,1,2, not "{text}".',
+                text=text,
+            )
+        ) from error
 
 
-def _wish(options: dict[str, Any]) -> ConvertOptions:
+def _options(options: dict[str, Any]) -> ConvertOptions:
     from tinv_ext.library.convert import ConvertOptions
 
     return ConvertOptions(**{key: options[key] for key in ("to", "name", "image", "author", "license", "overwrite")})
 
 
-def _told(written: Written, notices: list[str] | None = None) -> int:
+def _written(written: Written, notices: list[str] | None = None) -> int:
     for notice in (*(notices or ()), *written.notices):
-        print(f"tinv: {notice}", file=sys.stderr)
+        print(f"tinv: {say(notice)}", file=sys.stderr)
     print(written.path)
     return 0

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
+from tinv_ext.cli.language import say
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.run.events import Encoded, Evaluated, Event, Noticed, Prepared, Wrote
 from tinv_ext.run.run_folder import Status
@@ -90,7 +91,7 @@ class Progress:
         self._bar.update(done - self._bar.n)
 
     def _say(self, text: str) -> None:
-        tqdm.write(text, file=self._stream)
+        tqdm.write(say(text), file=self._stream)
 
     def _close(self) -> None:
         if self._bar is not None and not self._stream.closed:

@@ -1,17 +1,28 @@
-"""Pictures on the way: what to draw, and the text that tells afterwards how it was drawn."""
+"""Images to generate: what is asked for, and the text that says afterwards how an image was made."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tinv_ext.core.data.captions import NAME
-from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.messages import Message, message
+from tinv_ext.core.settings import SETTINGS, TrainConfig
+from tinv_ext.core.settings.setting import value_problems
+
+# The limits are those of previews, but for the seed: the WebUI counts it up beyond what it lets people enter.
+LIMITS = {
+    "width": replace(SETTINGS["preview_width"], label=message("generation.width", "Width"), zero=False),
+    "height": replace(SETTINGS["preview_height"], label=message("generation.height", "Height"), zero=False),
+    "steps": replace(SETTINGS["preview_steps"], label=message("generation.steps", "Sampling steps")),
+    "cfg_scale": replace(SETTINGS["preview_cfg_scale"], label=message("generation.cfg_scale", "CFG scale")),
+    "seed": replace(SETTINGS["preview_seed"], label=message("generation.seed", "Seed"), maximum=2**63 - 1),
+}
 
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """One picture to draw: the values of txt2img that matter, sizes in pixels."""
+    """One image to generate: the values of txt2img that matter, sizes in pixels."""
 
     prompt: str
     negative_prompt: str
@@ -23,24 +34,15 @@ class ImageRequest:
     sampler: str = "DDIM"
     scheduler: str = ""  # of the sampler's noise levels; empty leaves it to the sampler
 
-    def problems(self) -> list[str]:
-        """A sentence for each value with which no picture can be drawn."""
-        problems = [
-            f"The {side} is {size} pixels; it must be a multiple of 8 from 64 to 2048."
-            for side, size in (("width", self.width), ("height", self.height))
-            if size % 8 or not 64 <= size <= 2048
+    def problems(self) -> list[Message]:
+        """A sentence for each value with which no image can be generated."""
+        return [
+            problem for name, limits in LIMITS.items() for problem in value_problems(limits, name, getattr(self, name))
         ]
-        if not 1 <= self.steps <= 150:
-            problems.append(f"{self.steps} sampling steps cannot be done; give 1 to 150.")
-        if not 1 <= self.cfg_scale <= 30:
-            problems.append(f"The CFG scale is {self.cfg_scale:g}; give 1 to 30.")
-        if not 0 <= self.seed < 2**63:
-            problems.append(f"The seed is {self.seed}; give a whole number from 0.")
-        return problems
 
 
 def preview_requests(config: TrainConfig) -> list[ImageRequest]:
-    """What a preview of this run draws: one picture for each line of its preview prompt, [name] filled in."""
+    """What a preview of this run shows: one image for each line of its preview prompt, with [name] filled in."""
     lines = [line.strip() for line in config.preview_prompt.splitlines() if line.strip()]
     return [
         ImageRequest(

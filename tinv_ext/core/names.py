@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tinv_ext.core.messages import Message, message
 from tinv_ext.core.suffixes import EMBEDDING_SUFFIXES, PREVIEW
 
 RESERVED = frozenset(
@@ -18,42 +21,66 @@ SUFFIXES = (*EMBEDDING_SUFFIXES, PREVIEW)
 
 
 def name_problems(name: str) -> list[str]:
-    """Everything that keeps `name` from being an embedding's name, as sentences; empty when it is good.
+    """Everything that keeps `name` from being the name of an embedding; empty when it is good.
 
     The characters are those that the WebUI keeps when it creates an embedding (v1.10.1 `create_embedding`: letters and
     digits of any script, and "._- "), so a legal name means the same word here, there and in the file's stem.
     """
     if not name.strip():
-        return ["The name is empty: give the embedding a name, which will be the word that calls it up."]
+        return [message("names.empty", "The name is empty. Enter one.")]
     return [*_character_problems(name), *_shape_problems(name)]
 
 
-def _character_problems(name: str) -> list[str]:
+def _character_problems(name: str) -> list[Message]:
     bad = sorted({character for character in name if not (character.isalnum() or character in "._- ")})
     if not bad:
         return []
     shown = " ".join(repr(character) if not character.isprintable() else character for character in bad)
     return [
-        f"The name {name!r} has characters that file names or prompts cannot hold ({shown}): use letters, "
-        "digits, '.', '_', '-' or spaces."
+        message(
+            "names.bad_characters",
+            "The name {name!r} contains characters that a file name or a prompt cannot hold ({characters}). Use "
+            'letters, digits, ".", "_", "-" and spaces.',
+            name=name,
+            characters=shown,
+        )
     ]
 
 
-def _shape_problems(name: str) -> list[str]:
-    problems = []
+def _shape_problems(name: str) -> Iterator[Message]:
     if name != name.strip():
-        problems.append(f"The name {name!r} begins or ends with a space: leave it away.")
+        yield message("names.space_around", "The name {name!r} starts or ends with a space. Remove it.", name=name)
     if name.endswith("."):
-        problems.append(f"The name {name!r} ends with a dot, which Windows drops from file names: leave it away.")
-    if name.startswith("."):
-        problems.append(f"The name {name!r} begins with a dot, which hides the file: begin with a letter or a digit.")
-    if name.split(".")[0].strip().lower() in RESERVED:
-        problems.append(f"The name {name!r} is reserved by Windows for a device: choose another, such as 'my-{name}'.")
-    if name.lower().endswith(SUFFIXES):
-        problems.append(f"The name {name!r} ends like a file's suffix: give the name only, the suffix is added.")
-    if len(name) > MAX_CHARACTERS or len(name.encode("utf-8", "replace")) > MAX_BYTES:
-        problems.append(
-            f"The name {name[:20]!r}… is too long ({len(name)} characters): use at most {MAX_CHARACTERS} characters, "
-            f"{MAX_BYTES} bytes as UTF-8."
+        yield message(
+            "names.dot_at_end",
+            "The name {name!r} ends with a dot, which Windows drops from file names. Remove it.",
+            name=name,
         )
-    return problems
+    if name.startswith("."):
+        yield message(
+            "names.dot_in_front",
+            "The name {name!r} starts with a dot, which hides the file. Start with a letter or a digit.",
+            name=name,
+        )
+    if name.split(".")[0].strip().lower() in RESERVED:
+        yield message(
+            "names.reserved",
+            'The name {name!r} is reserved by Windows for a device. Choose another, such as "my-{name}".',
+            name=name,
+        )
+    if name.lower().endswith(SUFFIXES):
+        yield message(
+            "names.suffix",
+            "The name {name!r} ends like a file name. Enter the name alone; the suffix is added.",
+            name=name,
+        )
+    if len(name) > MAX_CHARACTERS or len(name.encode("utf-8", "replace")) > MAX_BYTES:
+        yield message(
+            "names.too_long",
+            "The name {name!r}… is too long ({length} characters). Use at most {most} characters, or {bytes} bytes in "
+            "UTF-8.",
+            name=name[:20],
+            length=len(name),
+            most=MAX_CHARACTERS,
+            bytes=MAX_BYTES,
+        )

@@ -1,15 +1,17 @@
-"""Paths as people give them."""
+"""Paths as people enter them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from tinv_ext.core.messages import message
 
 MAX_PATH, MAX_PART = 4000, 255
 """Bytes (UTF-8) of a path and of each name in it that file systems take."""
 
 
 def path_given(text: str) -> Path:
-    """The path meant by a text: blanks and quotes around it are left away, a ~ in front is the user's own folder."""
+    """The path that a text means: without blanks and quotes around it, and with ~ as the user's own folder."""
     path = Path(text.strip().strip("\"'"))
     try:
         return path.expanduser()
@@ -18,15 +20,25 @@ def path_given(text: str) -> Path:
 
 
 def path_problems(text: str) -> list[str]:
-    """Why no system can have such a path, as sentences; none where it is only not there."""
+    """Why no system can have such a path; nothing where it only does not exist."""
     shown = text if len(text) <= 60 else f"{text[:60]}…"
     try:
         coded = text.encode("utf-8")
     except UnicodeEncodeError:
-        return [f"The path {shown!r} has half a character in it: type or copy it anew."]
+        return [
+            message("paths.half_character", "The path {path!r} contains half a character. Type it again.", path=shown)
+        ]
     if "\0" in text:
-        return [f"The path {shown!r} has a NUL in it: type or copy it anew."]
+        return [message("paths.nul", "The path {path!r} contains a NUL character. Type it again.", path=shown)]
     parts = coded.replace(b"\\", b"/").split(b"/")
     if len(coded) > MAX_PATH or max(map(len, parts)) > MAX_PART:
-        return [f'The path "{shown}" is too long: {MAX_PATH} bytes at most, {MAX_PART} for each name in it.']
+        return [
+            message(
+                "paths.too_long",
+                'The path "{path}" is too long. It can have at most {most} bytes, and each name in it {part}.',
+                path=shown,
+                most=MAX_PATH,
+                part=MAX_PART,
+            )
+        ]
     return []

@@ -30,15 +30,15 @@ from tinv_ext.toy.captions import describe
 SAMPLES = Path(__file__).parents[1] / "toy" / "samples"
 SETTINGS: dict[str, Any] = {
     "init_text": "thing",
-    "vectors": 1,
+    "num_vectors": 1,
     "batch_size": 4,
     "steps": 300,
-    "learn_rate": "0.01:100, 0.005:200, 0.002",
+    "learning_rate": "0.01:100, 0.005:200, 0.002",
     "template": "subject",
     "width": 64,
     "height": 64,
     "evaluate_every": 25,
-    "evaluation_draws": 4,
+    "evaluation_timesteps": 4,
     "save_every": 0,
     "preview_every": 0,
 }
@@ -73,7 +73,7 @@ def run(
         report(event)
 
     began = time.monotonic()
-    initial = from_text(config.init_text, config.vectors, host.token_table).vectors
+    initial = from_text(config.init_text, config.num_vectors, host.token_table).vectors
     before = photos(host, config.name, {config.name: initial})
     training_began = time.monotonic()
     status = runner.run(config, host, listen)

@@ -28,7 +28,7 @@ OTHER_WORD = "zibbo"
 SETTINGS: dict[str, Any] = {
     **concept_test.SETTINGS,
     "steps": 500,
-    "learn_rate": "0.01:300, 0.005:400, 0.002",
+    "learning_rate": "0.01:300, 0.005:400, 0.002",
 }
 _COLUMNS, _ROWS = 3, 2  # of images in each group of the sheet
 _GAP, _TITLE = 4, 20  # pixels

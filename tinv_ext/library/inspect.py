@@ -8,10 +8,11 @@ from typing import Any
 
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError, NumericError
+from tinv_ext.core.fit import unfit
 from tinv_ext.core.formats import read_all, read_contents
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
-from tinv_ext.core.preflight.initial_vectors import unfit
+from tinv_ext.core.settings import facts_by_current_names
 from tinv_ext.library.nearest import nearest
 from tinv_ext.library.printable import printable
 
@@ -44,7 +45,7 @@ def _described(embedding: Embedding, token_table: TokenTable | None, near: int) 
         "step": embedding.step,
         "model_name": embedding.model_name,
         "model_hash": embedding.model_hash,
-        "facts": dict(embedding.facts),
+        "facts": facts_by_current_names(embedding.facts),
         "norms": {key: value.norm(dim=1).tolist() for key, value in embedding.vectors.items()},
     }
     if token_table is None:

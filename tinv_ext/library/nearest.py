@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.messages import message
+from tinv_ext.core.fit import unfit_widths
 from tinv_ext.core.model import TokenTable
-from tinv_ext.core.preflight.initial_vectors import unfit_widths
 
 _SLICE = 4096  # tokens looked at together: the tables of SDXL are 400 MB and are never copied as a whole
 
@@ -34,7 +33,7 @@ def nearest(vectors: Mapping[str, Tensor], token_table: TokenTable, count: int =
     """
     problem = unfit_widths({key: value.shape[1] for key, value in vectors.items()}, token_table.widths)
     if problem:
-        raise InputError(message("library.unfit", "The embedding {problem}", problem=problem))
+        raise InputError(problem)
     skipped = {token_table.tokenizer.start, token_table.tokenizer.end}
     ids = [token for token in range(token_table.tokenizer.end) if token not in skipped]
     names = _names(vectors, token_table.widths)

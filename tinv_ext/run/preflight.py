@@ -12,7 +12,7 @@ import torch
 from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.preflight.initial_vectors import InitialVectors
 from tinv_ext.core.preflight.prepare import PreparedRun, prepare
-from tinv_ext.core.settings import SETTINGS, TrainConfig
+from tinv_ext.core.settings import SETTINGS, TrainConfig, overridden
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES
 from tinv_ext.core.training.state import State, load_state
 from tinv_ext.hosts.base import Host
@@ -82,7 +82,7 @@ def prepare_resume(path: Path, host: Host, changes: Mapping[str, Any] | None = N
     """What going on with a run would do, or its status where nothing is left to do. `InputError` with all problems."""
     folder = run_folder.RunFolder(path)
     before = folder.config()
-    config = filled_in(TrainConfig.from_dict({**before.to_dict(), **(changes or {})}), host)
+    config = filled_in(TrainConfig.from_dict(overridden(before.to_dict(), changes or {})), host)
     if config.name != before.name:
         raise InputError(
             f'The run teaches "{before.name}" and cannot go on as "{config.name}". Begin a new run of that name, with '
@@ -104,7 +104,7 @@ def prepare_resume(path: Path, host: Host, changes: Mapping[str, Any] | None = N
 def _kept_state(folder: run_folder.RunFolder, word: str) -> State:
     if not folder.state.is_file():
         raise InputError(
-            f'The run in "{folder.path}" cannot go on: it kept no state (checkpoint_every was 0, or it ended too '
+            f'The run in "{folder.path}" cannot go on: it kept no state (save_state_every was 0, or it ended too '
             f"early). {_BEGIN_ANEW}"
         )
     try:

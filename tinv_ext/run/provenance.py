@@ -12,14 +12,23 @@ import torch
 from tinv_ext import __version__
 from tinv_ext.core.preflight.notices import listed
 from tinv_ext.core.preflight.prepare import PreparedRun
-from tinv_ext.core.settings import SETTINGS
+from tinv_ext.core.settings import SETTINGS, facts_by_current_names
 from tinv_ext.hosts.base import Host
 
 # what names places of this machine stays out of the embedding
-_PRIVATE = ("images", "output", "weights", "source", "vae_source")
+_PRIVATE = ("images", "output", "init_embedding", "source", "vae_source")
 # settings that do not touch the vectors
 _BESIDE = {name for name, about in SETTINGS.items() if about.group in ("previews", "saving")}
-_BESIDE |= {"name", "images", "weights", "overwrite", "cache_latents", "evaluate_every", "evaluation_draws", "steps"}
+_BESIDE |= {
+    "name",
+    "images",
+    "init_embedding",
+    "overwrite",
+    "cache_latents",
+    "evaluate_every",
+    "evaluation_timesteps",
+    "steps",
+}
 
 
 def folder_facts(prepared: PreparedRun, host: Host) -> dict[str, Any]:
@@ -63,13 +72,13 @@ def state_facts(prepared: PreparedRun, host: Host, device: torch.device) -> dict
 
 def order_facts(facts: Mapping[str, Any]) -> tuple[Any, ...]:
     """Of `state_facts`, what decides which picture a number in the data order means."""
-    settings = facts.get("settings", {})
-    return facts.get("pictures"), settings.get("evaluation_pictures"), settings.get("seed")
+    settings = facts_by_current_names(facts).get("settings", {})
+    return facts.get("pictures"), settings.get("evaluation_images"), settings.get("seed")
 
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Where two `state_facts` differ, as clauses for people; nothing for facts that the older one does not have."""
-    said = []
+    said, before = [], facts_by_current_names(before)
     for key in ("torch", "threads", "device"):
         if key in before and before[key] != now[key]:
             said.append(f"{key} was {before[key]} and is {now[key]}")

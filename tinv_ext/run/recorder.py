@@ -100,8 +100,8 @@ class Recorder:
         config, step = self.prepared.config, self.state.step
         if _due(step, config.save_every) or controls.taken(controls.snapshot):
             self._owed.append(self._snapshot)
-        waited = config.checkpoint_seconds and time.monotonic() - self._kept_at >= config.checkpoint_seconds
-        if config.checkpoint_every and (_due(step, config.checkpoint_every) or waited):
+        waited = config.save_state_seconds and time.monotonic() - self._kept_at >= config.save_state_seconds
+        if config.save_state_every and (_due(step, config.save_state_every) or waited):
             self._owed.append(self._keep_state)
         self.make_good()
         asked = controls.taken(controls.preview)
@@ -146,7 +146,7 @@ class Recorder:
         NotNowError if the disk is full, HostError if the host does not take the file.
         """
         self.make_good()
-        if self.prepared.config.checkpoint_every:
+        if self.prepared.config.save_state_every:
             self._isolated(self._keep_state)
         file = self.host.embeddings_folder / f"{self.prepared.config.name}{self._suffix}"
         replaced = self._kept_aside(file)
@@ -172,7 +172,7 @@ class Recorder:
             self.reporter.log(f"the vectors of step {self.state.step} are not numbers any more and were not kept")
             return
         for keep in (self._keep_state, self._snapshot):
-            if keep == self._keep_state and not self.prepared.config.checkpoint_every:
+            if keep == self._keep_state and not self.prepared.config.save_state_every:
                 continue
             try:
                 keep()
@@ -209,9 +209,9 @@ class Recorder:
         name, step = self.prepared.config.name, self.state.step
         self._write_embedding("snapshot", self.folder.snapshot(name, step, self._suffix))
         self._copies.append((self._evaluated, step))
-        if self.prepared.config.keep_copies:
+        if self.prepared.config.keep_snapshots:
             best = min(self._copies)
-            for copy in self._copies[: -self.prepared.config.keep_copies]:
+            for copy in self._copies[: -self.prepared.config.keep_snapshots]:
                 if copy != best or copy[0] == math.inf:
                     self.folder.snapshot(name, copy[1], self._suffix).unlink(missing_ok=True)
                     self._copies.remove(copy)
@@ -276,14 +276,14 @@ class Recorder:
     def _put_thumbnail(self, file: Path) -> None:
         """The last preview as the embedding's card, if that is wished; what hinders it is noted and stops nothing."""
         config = self.prepared.config
-        if config.card_picture == "none":
+        if config.thumbnail == "none":
             return
         try:
             if self.folder.last_preview(config.name) is None:
                 self._draw_preview()
             own = thumbnail.own_thumbnails(file)
             source = self.folder.last_preview(config.name)
-            if own and config.card_picture == "new":
+            if own and config.thumbnail == "new":
                 self.reporter.log(f"{own[0].name} is there already, so the card picture was left as it was")
             elif source:
                 for old in own:

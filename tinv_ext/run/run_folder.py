@@ -21,7 +21,7 @@ from PIL import Image, PngImagePlugin
 from tinv_ext.core.atomic import atomic_write, make_folder
 from tinv_ext.core.errors import FormatError, HostError, InputError
 from tinv_ext.core.paths import path_given, path_problems
-from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.settings import TrainConfig, config_file
 from tinv_ext.core.suffixes import may_be_embedding
 
 log = logging.getLogger(__name__)
@@ -125,22 +125,24 @@ class RunFolder:
     def write_config(self, config: TrainConfig, facts: Mapping[str, Any]) -> None:
         """Keep the settings and what was known when the run began; the folder is made where it is gone."""
         make_folder(self.path)
-        write_json(self.path / "config.json", {"settings": config.to_dict(), "facts": dict(facts)})
+        write_json(self.path / "config.json", config_file.to_file(config, facts))
 
     def config(self) -> TrainConfig:
         """The settings of the run."""
+        return TrainConfig.from_dict(self._config_file()["settings"])
+
+    def _config_file(self) -> dict[str, Any]:
         try:
-            return TrainConfig.from_dict(dict(json.loads((self.path / "config.json").read_text("utf-8"))["settings"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return config_file.from_file(json.loads((self.path / "config.json").read_text("utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f'"{self.path}" is not the folder of a run: config.json cannot be read ({error}).'
             ) from error
 
     def facts(self) -> dict[str, Any]:
         """What was known when the run began: model, dataset digest, versions."""
-        self.config()  # says so if this is no run
-        found = json.loads((self.path / "config.json").read_text("utf-8")).get("facts")
-        return found if isinstance(found, dict) else {}
+        facts: dict[str, Any] = self._config_file()["facts"]
+        return facts
 
     def status(self) -> Status:
         """How the run stands, as it was last written."""

@@ -29,7 +29,7 @@ def examples(
 ) -> tuple[list[Example], list[Example]]:
     """The examples to train on and those to measure on, chosen by the seed."""
     config = prepared.config
-    rules = EncodeRules(config.sizes, config.fit == "stretch", model.vae_digest)
+    rules = EncodeRules(config.sizes, config.resize_mode == "stretch", model.vae_digest)
     cache = path_given(config.output) / "latents" if config.cache_latents else None
     pictures = encode_pictures(
         prepared.scan.pictures,
@@ -42,13 +42,13 @@ def examples(
     subset = Subset(prepared.lines, prepared.rules)
     every = [_example(picture, text, subset, config) for picture, text in zip(pictures, prepared.captions)]
     order = torch.randperm(len(every), generator=torch.Generator().manual_seed(config.seed)).tolist()
-    aside = config.evaluation_pictures if config.evaluation_pictures < len(every) else 0
+    aside = config.evaluation_images if config.evaluation_images < len(every) else 0
     shuffled = [every[index] for index in order]
     return shuffled[aside:], shuffled[: aside or MEASURED]
 
 
 def _example(picture: EncodedImage, caption: str, subset: Subset, config: TrainConfig) -> Example:
-    weights = opacity_weights(picture.opacity) if config.use_alpha and picture.opacity is not None else None
+    weights = opacity_weights(picture.opacity) if config.alpha_as_loss_weight and picture.opacity is not None else None
     return Example(picture.picture.path.name, picture.latent, caption, picture.size_cond, subset, weights)
 
 
@@ -60,7 +60,9 @@ def dataset(prepared: PreparedRun, examples: list[Example]) -> Dataset:
 
 def probe(examples: list[Example], prepared: PreparedRun, model: Model) -> EvalSet:
     """The fixed draws of the evaluation, in prompts of the template's first line."""
-    return make_eval_set(examples, prepared.reader, model.noise, prepared.config.evaluation_draws, prepared.config.seed)
+    return make_eval_set(
+        examples, prepared.reader, model.noise, prepared.config.evaluation_timesteps, prepared.config.seed
+    )
 
 
 def state(prepared: PreparedRun, reporter: RunReporter, model: Model, facts: Mapping[str, Any]) -> State:

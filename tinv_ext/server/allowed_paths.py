@@ -9,10 +9,10 @@ from typing import Any
 
 from tinv_ext.core.data.captions import own_templates
 from tinv_ext.core.paths import path_problems
-from tinv_ext.core.settings import SETTINGS
+from tinv_ext.core.settings import SETTINGS, current_names
 
 PathCheck = Callable[[Mapping[str, Any]], list[str]]
-PATHS = ("images", "weights", "template", "output")  # the settings that name a place
+PATHS = ("images", "init_embedding", "template", "output")  # the settings that name a place
 
 
 def allow_only(roots: Sequence[Path]) -> PathCheck:
@@ -20,6 +20,7 @@ def allow_only(roots: Sequence[Path]) -> PathCheck:
     real = [Path(os.path.realpath(root)) for root in roots]
 
     def problems(values: Mapping[str, Any]) -> list[str]:
+        values = current_names(values)  # the first of two names counts, as it does for the run
         given = {name: str(values.get(name) or "") for name in PATHS}
         if given["template"].removesuffix(".txt") in own_templates():
             given["template"] = ""

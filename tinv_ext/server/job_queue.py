@@ -19,7 +19,7 @@ from typing import Any
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.prepare import PreparedRun
-from tinv_ext.core.settings import DEFAULTS, TrainConfig
+from tinv_ext.core.settings import DEFAULTS, TrainConfig, current_names, overridden
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.base import Host
 from tinv_ext.run import dry_run, preflight, run_folder, runner
@@ -151,9 +151,11 @@ class JobQueue:
 
     def check(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> PreparedRun:
         """What a run of these settings would do. Forbidden places are told before anything is opened."""
-        values = {**values, "output": self.placed(str(values.get("output") or ""))}
-        if isinstance(values.get("template"), str):
-            values["template"] = self.templates.place(values["template"])
+        current = current_names(values)
+        places = {"output": self.placed(str(current.get("output") or ""))}
+        if isinstance(current.get("template"), str):
+            places["template"] = self.templates.place(current["template"])
+        values = overridden(values, places)
         outside = confine(values) if confine else []
         if outside:
             raise InputError(outside)

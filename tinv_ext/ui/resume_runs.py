@@ -16,7 +16,7 @@ from tinv_ext.ui.context import PageContext
 
 CHANGES = {  # settings that may be changed for the rest of a run, with their labels here; the others stay
     "steps": "Total steps",
-    "learn_rate": "Learning rate from now on",
+    "learning_rate": "Learning rate from now on",
     "images": "Dataset directory from now on",
 }
 _LISTED = 30

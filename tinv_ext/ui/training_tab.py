@@ -20,7 +20,7 @@ from tinv_ext.ui.widgets import widget
 FIRST = ("name", "images", "template", "init_text")  # what a person decides; the rest has good defaults
 FOLDS = {  # groups that open on demand, in order, with what the page calls them
     "word": "Embedding",
-    "pictures": "Images and prompts",
+    "images": "Images and prompts",
     "training": "Training",
     "previews": "Previews",
     "evaluation": "Evaluation",
@@ -72,7 +72,7 @@ def _fold(
         for names in _rows(rest):
             with gr.Row():
                 controls.update({name: widget(name, choices=choices.get(name, ())) for name in names})
-        if group == "pictures":
+        if group == "images":
             template_editor.build(queue.templates, controls["template"], context)
         if group == "previews":
             txt2img.build(context.txt2img, controls)

@@ -72,7 +72,7 @@ def oracle(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, f
         samples.write(concept, images, PLAN["oracle"]["images"], 1000)
         steps = config.steps * PLAN["oracle"]["times"]
         rates = f"0.01:{steps // 10}, 0.005:{steps // 2}, 0.002"
-        longer = {"steps": steps, "learn_rate": rates, "images": str(images), "evaluate_every": 0}
+        longer = {"steps": steps, "learning_rate": rates, "images": str(images), "evaluate_every": 0}
         runner.run(config.but(name=name, **longer), host)
     edited = concept_test.on_backgrounds(host, concept, name, {})
     return {

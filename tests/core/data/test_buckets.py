@@ -66,8 +66,8 @@ def test_a_picture_comes_to_the_nearest_shape(picture: tuple[int, int], size: tu
 def test_without_buckets_there_is_one_size() -> None:
     """Whatever the shape of a picture."""
     assert TrainConfig(width=64, height=96).sizes == ((64, 96),)
-    assert len(TrainConfig(width=512, height=512, fit="buckets").sizes) > 10
-    assert TrainConfig(width=512, height=512, fit="buckets", bucket_step=512).sizes == ((512, 512),)
+    assert len(TrainConfig(width=512, height=512, resize_mode="buckets").sizes) > 10
+    assert TrainConfig(width=512, height=512, resize_mode="buckets", bucket_step=512).sizes == ((512, 512),)
     assert nearest(10, 1000, ((64, 96),)) == (64, 96)
 
 

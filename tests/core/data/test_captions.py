@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.fake import Letters
+from tests.messages import refused
 from tinv_ext.core.data.captions import (
     CaptionRules,
     draw_line,
@@ -21,7 +22,6 @@ from tinv_ext.core.data.captions import (
     read_text,
     vary,
 )
-from tinv_ext.core.errors import InputError
 from tinv_ext.core.prompts.reader import PromptReader, Word
 
 READER = PromptReader(Letters(), (Word("it", tuple(Letters().ids("it")), 2),))
@@ -42,21 +42,27 @@ def test_text_is_read_in_every_unicode_encoding(tmp_path: Path, encoding: str) -
 
 
 @pytest.mark.parametrize(
-    "data",
-    ["café".encode("cp1252"), "红色的汽车".encode("gbk"), b"a\0b\0", "ab".encode("utf-32"), b"\xff\xfea"],
+    ("data", "id"),
+    [
+        ("café".encode("cp1252"), "captions.not_utf8"),
+        ("红色的汽车".encode("gbk"), "captions.not_utf8"),
+        (b"a\0b\0", "captions.nul"),
+        ("ab".encode("utf-32"), "captions.nul"),
+        (b"\xff\xfea", "captions.not_utf8"),
+    ],
     ids=["cp1252", "gbk", "utf-16 without BOM", "utf-32", "half a letter"],
 )
-def test_any_other_encoding_names_the_file(tmp_path: Path, data: bytes) -> None:
+def test_any_other_encoding_names_the_file(tmp_path: Path, data: bytes, id: str) -> None:  # noqa: A002
     """Nothing is guessed: the sentence says which file, and what to do."""
     path = tmp_path / "第一.txt"
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"第一\.txt.*is not UTF-8 text.*Save it again as UTF-8"):
+    with refused(id, path=path):
         read_text(path)
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     """With its path and the reason."""
-    with pytest.raises(InputError, match=r"gone\.txt.*cannot be read: No such file"):
+    with refused("captions.unreadable", path=tmp_path / "gone.txt", reason="No such file or directory"):
         read_text(tmp_path / "gone.txt")
 
 
@@ -118,9 +124,9 @@ def test_a_template_that_is_no_use_is_told(tmp_path: Path) -> None:
     """Missing: what there is; a folder is no template; empty: what to write."""
     (tmp_path / "empty.txt").write_text(" \n\n")
     for template in (str(tmp_path / "gone.txt"), str(tmp_path), "", "subjekt", "~nobody-here/x.txt"):
-        with pytest.raises(InputError, match=r"There is no template.*subject_filewords"):
+        with refused("captions.no_template", template=template, names=own_templates()):
             read_template(template)
-    with pytest.raises(InputError, match=r"empty\.txt.*is empty\. Write one prompt a line"):
+    with refused("captions.empty_template", path=tmp_path / "empty.txt"):
         read_template(str(tmp_path / "empty.txt"))
 
 
@@ -146,7 +152,7 @@ def test_a_line_is_filled_in(line: str, caption: str, prompt: str) -> None:
 )
 def test_the_word_goes_in_front_where_the_prompt_lacks_it(caption: str, prompt: str) -> None:
     """Found as the tokenizer finds it, not by its letters ("kit" does not hold "it")."""
-    assert expand("[filewords]", caption, rules(word_in_front=True)) == prompt
+    assert expand("[filewords]", caption, rules(prepend_word=True)) == prompt
     assert expand("[filewords]", caption, rules()) == caption
 
 

@@ -20,7 +20,7 @@ DOCS = ROOT / "docs" / "formats.md"
 BEGIN, END = "<!-- matrix: written by `make docs` -->\n", "<!-- end of matrix -->"
 YES, BY_HAND_ONLY, NO = "✓", "(✓)", "–"
 
-FACTS = {"made_by": "tinv_ext", "settings": {"steps": 5, "learn_rate": "0.005"}, "license": "CC0"}
+FACTS = {"made_by": "tinv_ext", "settings": {"steps": 5, "learning_rate": "0.005"}, "license": "CC0"}
 NUMBERS = {width: torch.linspace(-1, 1, 2 * width).reshape(2, width) for width in (768, 1024, 1280)}
 FAMILIES = {
     "SD1": {"clip_l": NUMBERS[768]},

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from tests.conftest import SmallTokenTable
+from tests.messages import refused
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import write_embedding
-from tinv_ext.core.preflight.initial_vectors import from_file, from_text, unfit
+from tinv_ext.core.preflight.initial_vectors import from_file, from_text
 
 FIVE = "a photo of a cat"
 
@@ -42,7 +42,7 @@ def test_zero_vectors_means_one_for_each_token(token_table: SmallTokenTable) -> 
     """At most 75; a longer text is refused with its length."""
     assert tokens(token_table, f"  {FIVE} ", 0) == token_table.tokenizer.ids(FIVE)
     assert from_text("cat " * 75, 0, token_table).count == 75
-    with pytest.raises(InputError, match="has 76 tokens; a word can have 75"):
+    with refused("preflight.text_too_long", tokens=76, most=75):
         from_text("cat " * 76, 0, token_table)
 
 
@@ -80,22 +80,15 @@ def test_an_embedding_goes_on_with_its_step(token_table: SmallTokenTable, file: 
 
 def test_an_embedding_that_does_not_fit_is_told(token_table: SmallTokenTable, file: Path, tmp_path: Path) -> None:
     """Another number of vectors, another width, no embedding at all, no file, numbers that are none."""
-    with pytest.raises(InputError, match="has 3 vectors, not 5"):
+    with refused("preflight.other_count", has=3, count=5):
         from_file(file, 5, token_table)
-    with pytest.raises(InputError, match=r'"old" has vectors of width 4 \(clip_l\); the model takes 768 \(clip_l\)'):
+    with refused("fit.other_model", name="old", has=["4 (clip_l)"], takes=["768 (clip_l)"]):
         from_file(file, None, SmallTokenTable(token_table.tokenizer, {"clip_l": 768}))
     (tmp_path / "text.pt").write_bytes(b"no embedding")
     broken = torch.load(file, weights_only=True)
     broken["string_to_param"]["*"][0, 0] = float("nan")
     torch.save(broken, tmp_path / "nan.pt", _use_new_zipfile_serialization=False)
     for name in ("text.pt", "gone.pt", "nan.pt"):
-        with pytest.raises(InputError, match=f"embedding to start from cannot be used: .*{name}|'nan' holds NaN"):
+        with refused("preflight.unusable_start") as caught:
             from_file(tmp_path / name, None, token_table)
-
-
-def test_widths_decide_what_fits() -> None:
-    """Not the names: the WebUI's file of one tensor does not say its encoder."""
-    sdxl = Embedding("a", {"clip_l": torch.zeros(1, 4), "clip_g": torch.zeros(1, 6)})
-    assert unfit(sdxl, {"clip_g": 6, "clip_l": 4}) == ""
-    assert "width 4 (clip_l) and 6 (clip_g); the model takes 4 (clip_l)" in unfit(sdxl, {"clip_l": 4})
-    assert unfit(Embedding("a", {"clip_h": torch.zeros(1, 4)}), {"clip_l": 4}) == ""
+        assert name.removesuffix(".pt") in str(caught.value.problems[0])

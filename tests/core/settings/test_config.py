@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.messages import said
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.settings import DEFAULTS, GROUPS, SETTINGS, TrainConfig
 
@@ -45,6 +46,13 @@ def problems(**values: Any) -> list[str]:
     return TrainConfig.read({"name": "zworble", **values})[1]
 
 
+def only(id: str, wanted: dict[str, Any], **values: Any) -> None:  # noqa: A002
+    """That exactly one thing is wrong with the settings `values`: the message `id` with the values `wanted`."""
+    told = problems(**values)
+    assert len(told) == 1
+    assert said(told, id, **wanted), told
+
+
 @pytest.mark.parametrize("name", NUMBERS)
 def test_every_number_has_both_limits(name: str) -> None:
     """At its limits a value is taken, one beyond is refused with the limit in plain digits."""
@@ -52,27 +60,29 @@ def test_every_number_has_both_limits(name: str) -> None:
     assert about.minimum is not None
     assert about.maximum is not None
     step = about.multiple or 1
-    for limit, beyond in ((about.minimum, about.minimum - step), (about.maximum, about.maximum + step)):
+    for limit, beyond, id, key in (  # noqa: A001
+        (about.minimum, about.minimum - step, "settings.too_small", "least"),
+        (about.maximum, about.maximum + step, "settings.too_large", "most"),
+    ):
         assert problems(**{name: limit}) == []
         if about.zero and beyond == 0:
             continue  # means that somebody else decides
-        (said,) = problems(**{name: beyond})
-        assert f"({name})" in said
-        assert (str(limit) if isinstance(limit, int) else f"{limit:g}") in said
+        digits = str(limit) if isinstance(limit, int) else f"{limit:g}"
+        only(id, {"name": name, key: digits, "value": beyond}, **{name: beyond})
+        assert digits in problems(**{name: beyond})[0]
 
 
 @pytest.mark.parametrize("name", [name for name, about in SETTINGS.items() if about.multiple])
 def test_sizes_are_multiples_and_one_is_offered(name: str) -> None:
     """A size between two steps is refused, with a size that is taken."""
-    (said,) = problems(**{name: 516})
-    assert "multiple of 8, such as 512" in said
+    only("settings.not_a_multiple", {"name": name, "multiple": 8, "nearest": 512}, **{name: 516})
 
 
 @pytest.mark.parametrize("name", [name for name, about in SETTINGS.items() if about.choices])
 def test_a_choice_names_the_choices(name: str) -> None:
     """Anything else is refused with the list."""
-    (said,) = problems(**{name: "purple"})
-    assert all(choice in said for choice in SETTINGS[name].choices)
+    only("settings.not_a_choice", {"name": name, "choices": SETTINGS[name].choices}, **{name: "purple"})
+    assert all(choice in problems(**{name: "purple"})[0] for choice in SETTINGS[name].choices)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +96,7 @@ def test_a_choice_names_the_choices(name: str) -> None:
         ("shuffle_tags", "Yes", True),
         ("shuffle_tags", "off", False),
         ("shuffle_tags", 1, True),
-        ("learn_rate", 0.005, "0.005"),
+        ("learning_rate", 0.005, "0.005"),
         ("seed", str(2**63 - 1), 2**63 - 1),
     ],
 )
@@ -114,26 +124,29 @@ def test_numbers_come_as_text_too(name: str, text: Any, value: Any) -> None:
         ("images", None),
         ("images", True),
         ("caption_regex", "(a"),
-        ("learn_rate", "fast"),
+        ("learning_rate", "fast"),
         ("name", "a/b"),
     ],
 )
 def test_what_is_no_value_is_told(name: str, value: Any) -> None:
     """One sentence that names the setting by its label and its name; no exception of Python's."""
-    (said,) = problems(**{name: value})
-    assert said.startswith(f"{SETTINGS[name].label} ({name})")
+    (told,) = problems(**{name: value})
+    assert told.startswith(f"{SETTINGS[name].label} ({name})")
 
 
 def test_unknown_names_come_with_a_suggestion() -> None:
     """A mistyped name is refused; nothing is guessed."""
-    assert problems(learning_rate="1") == ['There is no setting "learning_rate". Did you mean "learn_rate"?']
-    assert problems(qqq=1) == ['There is no setting "qqq".']
+    only("settings.unknown_near", {"name": "learnin_rate", "near": "learning_rate"}, learnin_rate="1")
+    only("settings.unknown_near", {"name": "keep_copy", "near": "keep_snapshots"}, keep_copy=1)
+    only("settings.unknown", {"name": "qqq"}, qqq=1)
 
 
 def test_all_problems_are_told_at_once() -> None:
     """Each wrong value has its sentence, and what is right is taken."""
     with pytest.raises(InputError) as caught:
-        TrainConfig.from_dict({"name": "", "steps": 0, "width": 3, "fit": "x", "learn_rate": "a,b", "nmae": 1})
+        TrainConfig.from_dict(
+            {"name": "", "steps": 0, "width": 3, "resize_mode": "x", "learning_rate": "a,b", "nmae": 1}
+        )
     assert len(caught.value.problems) == 7
     config, _ = TrainConfig.read({"name": "zworble", "steps": 7, "width": 3})
     assert (config.steps, config.width) == (7, DEFAULTS["width"])

@@ -273,8 +273,8 @@ def trained(pipeline: Any, folder: Path, **changes: Any) -> DiffusersHost:
     for index, (colour, size) in enumerate((("red", (64, 64)), ("green", (90, 70)), ("blue", (64, 100)))):
         Image.new("RGB", size, colour).save(pictures / f"{index}.png")
     host = host_of(pipeline, folder / "embeddings")
-    values = {"name": WORD, "images": str(pictures), "output": str(folder / "out"), "steps": 3, "vectors": 2}
-    sizes = {"width": 64, "height": 64, "init_text": "circle", "learn_rate": "2", "evaluate_every": 2}
+    values = {"name": WORD, "images": str(pictures), "output": str(folder / "out"), "steps": 3, "num_vectors": 2}
+    sizes = {"width": 64, "height": 64, "init_text": "circle", "learning_rate": "2", "evaluate_every": 2}
     runner.run(TrainConfig.from_dict({**values, **sizes, **changes}), host)
     return host
 
@@ -345,7 +345,7 @@ def test_a_run_in_buckets_tells_sdxl_the_truth(tmp_path: Path, monkeypatch: pyte
         return plain(model, noisy, timesteps, condition)
 
     monkeypatch.setattr(PipelineModel, "denoise", denoise)
-    host = trained(sdxl(), tmp_path, fit="buckets", bucket_step=16, batch_size=2, steps=6)
+    host = trained(sdxl(), tmp_path, resize_mode="buckets", bucket_step=16, batch_size=2, steps=6)
     assert [word.name for word in host.known_words()] == [WORD]
     seen = {(shape, tuple(row)) for shape, rows in told for row in rows}
     assert seen == {

@@ -93,7 +93,7 @@ def pictures(tmp_path: Path) -> Path:
 def config(pictures: Path, **changes: Any) -> TrainConfig:
     """A run of three steps."""
     values = {"name": WORD, "images": str(pictures), "output": str(pictures.parent / "out"), "steps": 3}
-    sizes = {"width": 64, "height": 64, "vectors": 2, "init_text": "circle", "learn_rate": "2"}
+    sizes = {"width": 64, "height": 64, "num_vectors": 2, "init_text": "circle", "learning_rate": "2"}
     return TrainConfig.from_dict({**values, **sizes, **changes})
 
 

@@ -208,7 +208,7 @@ def test_a_run_ends_with_a_word_that_prompts_know(host: A1111Host, tmp_path: Pat
     for index, size in enumerate(((64, 64), (90, 70))):
         Image.new("RGB", size, ("red", "blue")[index]).save(pictures / f"{index}.png")
     settings = {"name": WORD, "images": str(pictures), "output": str(tmp_path / "out"), "width": 64, "height": 64}
-    settings |= {"steps": 3, "vectors": 2, "learn_rate": "1", "preview_every": 3, "preview_steps": 2, "seed": 3}
+    settings |= {"steps": 3, "num_vectors": 2, "learning_rate": "1", "preview_every": 3, "preview_steps": 2, "seed": 3}
     before = snapshot()
     status = runner.run(TrainConfig.from_dict(settings), host)
     database = sd_hijack.model_hijack.embedding_db

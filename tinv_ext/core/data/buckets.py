@@ -1,4 +1,4 @@
-"""Sizes for pictures of many shapes: each is brought to the nearest of several sizes with about as many pixels.
+"""Buckets: sizes of many shapes with about as many pixels. Each image is brought to the one nearest to its shape.
 
 As kohya's trainers do it (sd-scripts library/model_util.py, make_bucket_resolutions), which took it from NovelAI.
 """
@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 Size = tuple[int, int]  # width, height in pixels
-_LONGEST = 2.0  # how many times the root of the area a side of a bucket may be, and its inverse the least
+_LONGEST = 2.0  # a side is at most this many times the square root of the area, and at least its inverse
 
 
 def bucket_sizes(width: int, height: int, step: int) -> tuple[Size, ...]:
@@ -29,7 +29,7 @@ def bucket_sizes(width: int, height: int, step: int) -> tuple[Size, ...]:
 
 
 def nearest(width: int, height: int, sizes: Sequence[Size]) -> Size:
-    """The size of the shape nearest to a picture's; of equal shapes, the largest."""
+    """The size whose shape is nearest to the image's; of equal shapes, the largest."""
     if len(sizes) == 1:
         return sizes[0]
     shape = math.log(width / height)

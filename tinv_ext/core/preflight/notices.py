@@ -1,4 +1,4 @@
-"""Notices: what a person should know of a run before it starts, though nothing of it hinders the run."""
+"""Notices: what people should know about a run before it starts, although nothing of it prevents the run."""
 
 from __future__ import annotations
 
@@ -8,73 +8,110 @@ from collections.abc import Sequence
 from tinv_ext.core.data.buckets import nearest
 from tinv_ext.core.data.captions import FILEWORDS, NAME
 from tinv_ext.core.data.images import ImageScan
+from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
 from tinv_ext.core.prompts.emphasis import BRACKETS
-from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.core.training.trainer import Plan
 
 _NAMED = 5  # files named in one sentence
 
 
-def on_pictures(found: ImageScan, captions: Sequence[str], lines: Sequence[str], config: TrainConfig) -> list[str]:
-    """Pictures left out or remarkable, captions with brackets, settings that change nothing here."""
-    notices = [f"{path.name} is left out: it {reason}." for path, reason in found.skipped]
-    notices += [f"{picture.path.name} {remark}." for picture in found.pictures for remark in picture.remarks]
-    used = captions if any(FILEWORDS in line for line in lines) else ()
-    bracketed = [p.path.name for p, text in zip(found.pictures, used) if BRACKETS.search(text.replace(NAME, ""))]
-    if bracketed and not config.emphasis:
+def on_images(scan: ImageScan, captions: Sequence[str], lines: Sequence[str], config: TrainConfig) -> list[Message]:
+    """Images that are skipped or remarkable, captions with brackets, settings that make no difference here."""
+    notices = [
+        message("preflight.image_skipped", "{file} is skipped: it {reason}.", file=path.name, reason=reason)
+        for path, reason in scan.skipped
+    ]
+    notices += [
+        message("preflight.image_remark", "{file} {remark}.", file=image.path.name, remark=remark)
+        for image in scan.pictures
+        for remark in image.remarks
+    ]
+    if not config.emphasis and any(FILEWORDS in line for line in lines):
+        notices += _brackets(scan, captions)
+    if config.alpha_as_loss_weight and not any(image.transparent for image in scan.pictures):
         notices.append(
-            f"Captions have brackets ({listed(bracketed)}); they are read as plain text, not as emphasis. Set emphasis "
-            "if they are meant as weights."
+            message("preflight.no_transparency", "No image has transparent parts, so the alpha channel has no effect.")
         )
-    if config.use_alpha and not any(picture.transparent for picture in found.pictures):
-        notices.append("No picture has transparency, so the alpha channel changes nothing.")
-    if config.fit == "buckets":
-        notices.append(_buckets(found, config))
-    if config.evaluation_pictures >= len(found.pictures):
+    if config.resize_mode == "buckets":
+        notices.append(_buckets(scan, config))
+    if config.evaluation_images >= len(scan.pictures):
         notices.append(
-            f"{_counted(config.evaluation_pictures, 'picture')} to be kept aside of {len(found.pictures)} would leave "
-            "none to train on; training pictures are measured instead."
+            message(
+                "preflight.too_many_held_out",
+                "{count:image|images} cannot be held out of {total}, as none would be left to train on. Training "
+                "images are measured instead.",
+                count=config.evaluation_images,
+                total=len(scan.pictures),
+            )
         )
     return notices
 
 
-def _buckets(found: ImageScan, config: TrainConfig) -> str:
-    """How many pictures come to which size."""
-    counts = Counter(nearest(picture.width, picture.height, config.sizes) for picture in found.pictures)
-    said = ", ".join(f"{width}×{height} ({count})" for (width, height), count in sorted(counts.items()))
-    return f"Buckets: {said}."
-
-
-def on_initial_vectors(config: TrainConfig, token_table: TokenTable) -> list[str]:
-    """An initialization text longer than its vectors can hold."""
-    tokens = len(token_table.tokenizer.ids(config.init_text.strip()))
-    if config.weights or not config.vectors or tokens <= config.vectors:
+def _brackets(scan: ImageScan, captions: Sequence[str]) -> list[Message]:
+    files = [image.path.name for image, text in zip(scan.pictures, captions) if BRACKETS.search(text.replace(NAME, ""))]
+    if not files:
         return []
     return [
-        f'The initialization text "{config.init_text}" has {_counted(tokens, "token")} and the word '
-        f"{_counted(config.vectors, 'vector')}: the tokens that are more are left out. Set the number of vectors to 0 "
-        "to have one for each token."
+        message(
+            "preflight.brackets",
+            'Captions contain brackets ({files}). They are read as plain text; turn on "{label}" (emphasis) if they '
+            "are meant as weights.",
+            files=listed(files),
+            label=SETTINGS["emphasis"].label,
+        )
     ]
 
 
-def on_plan(plan: Plan, config: TrainConfig, start: int, pictures: int) -> list[str]:
-    """How often each of so many `pictures` will be seen from step `start` on; where the rates end the run early."""
+def _buckets(scan: ImageScan, config: TrainConfig) -> Message:
+    """How many images come to which size."""
+    counts = Counter(nearest(image.width, image.height, config.sizes) for image in scan.pictures)
+    sizes = [f"{width}×{height} ({count})" for (width, height), count in sorted(counts.items())]
+    return message("preflight.buckets", "Buckets: {sizes:, }.", sizes=sizes)
+
+
+def on_initial_vectors(config: TrainConfig, token_table: TokenTable) -> list[Message]:
+    """An initialization text with more tokens than the word has vectors."""
+    tokens = len(token_table.tokenizer.ids(config.init_text.strip()))
+    if config.init_embedding or not config.num_vectors or tokens <= config.num_vectors:
+        return []
+    return [
+        message(
+            "preflight.tokens_ignored",
+            'The initialization text "{text}" has {tokens:token|tokens}, but the word has only {vectors:vector|vectors}'
+            ": the extra tokens are ignored. Set the number of vectors to 0 to have one for each token.",
+            text=config.init_text,
+            tokens=tokens,
+            vectors=config.num_vectors,
+        )
+    ]
+
+
+def on_plan(plan: Plan, config: TrainConfig, start: int, images: int) -> list[Message]:
+    """How often each of so many `images` is seen from step `start` on, and rates that end the run early."""
     seen = (plan.steps - start) * config.examples_per_step
-    each = f"{seen / pictures:.0f}" if seen >= 10 * pictures else f"{seen / pictures:.1f}"
     notices = [
-        f"{plan.steps - start} steps, each of {_counted(config.examples_per_step, 'picture')}: {seen} pictures seen, "
-        f"each about {each} times."
+        message(
+            "preflight.plan",
+            "{steps:step|steps} of {batch:image|images}: each image is seen about {times} times.",
+            steps=plan.steps - start,
+            batch=config.examples_per_step,
+            times=f"{seen / images:.0f}" if seen >= 10 * images else f"{seen / images:.1f}",
+        )
     ]
     if plan.steps < config.steps:
-        notices.append(f"The rates end at step {plan.steps}, and so will the run (max steps is {config.steps}).")
+        notices.append(
+            message(
+                "preflight.rates_end",
+                "The learning rates end at step {end}, so the run ends there, too (max steps is {steps}).",
+                end=plan.steps,
+                steps=config.steps,
+            )
+        )
     return notices
 
 
 def listed(names: Sequence[str]) -> str:
     """The first of the names."""
     return ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}" + ("" if number == 1 else "s")

@@ -1,35 +1,37 @@
 """Everything that is found out before a run starts: all problems at once, or all that the run needs.
 
-Nothing is written here and no gradient computed; the same function is the check of the page and of the command line.
+Nothing is written and no gradient computed, so this is also the check of the page and of the command line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from tinv_ext.core.data.captions import CaptionRules, expand, read_caption, read_template
 from tinv_ext.core.data.images import ImageScan, scan_images
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.generation import preview_requests
+from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.initial_vectors import InitialVectors, from_file, from_text
-from tinv_ext.core.preflight.notices import listed, on_initial_vectors, on_pictures, on_plan
+from tinv_ext.core.preflight.notices import listed, on_images, on_initial_vectors, on_plan
 from tinv_ext.core.prompts.reader import PromptReader, Word
-from tinv_ext.core.settings import DEFAULTS, TrainConfig
+from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
 from tinv_ext.core.training.gradients import Clip
 from tinv_ext.core.training.schedules import parse_schedule
 from tinv_ext.core.training.trainer import Plan
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """What a run needs, checked: the pictures with their captions, template lines, word, beginning and plan."""
+    """What a run needs, checked: images with their captions, template lines, the word, where it starts, the plan."""
 
     config: TrainConfig
     scan: ImageScan
@@ -42,13 +44,28 @@ class PreparedRun:
     notices: tuple[str, ...]
 
     def prompts(self, count: int) -> list[str]:
-        """`count` training prompts as they will be read, going through pictures and lines in turn."""
+        """`count` training prompts as they will be read, going through images and lines in turn."""
         pairs = ((self.lines[i % len(self.lines)], self.captions[i % len(self.captions)]) for i in range(count))
         return [expand(line, caption, self.rules) for line, caption in pairs]
 
     def tokens(self, index: int) -> int:
-        """How many tokens the prompt of a picture has with the first template line, the word's vectors counted in."""
+        """Number of tokens of an image's prompt with the first template line, the word's vectors included."""
         return self.reader.read(expand(self.lines[0], self.captions[index], self.rules)).length
+
+
+@dataclass
+class _Problems:
+    """The problems found so far, so that one does not hide the next."""
+
+    found: list[str]
+
+    def attempt(self, check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """What `check` gives, or None, with its problems kept."""
+        try:
+            return check(*args, **kwargs)
+        except InputError as error:
+            self.found += error.problems
+            return None
 
 
 def prepare(
@@ -58,153 +75,205 @@ def prepare(
     resumed: InitialVectors | None = None,
     files: Sequence[str] = (),
 ) -> PreparedRun:
-    """Check settings, files, names and prompts. `InputError` holds a sentence for each problem found.
+    """Check settings, files, names and prompts. `InputError` has every problem found.
 
-    `known` are the words that the model's user already has, `files` the names of all files that lie where embeddings
-    do; `resumed` is where a run that is resumed stands.
+    `known` are the words of the embeddings that the model can use, `files` the names of all files in their folder, and
+    `resumed` the vectors of a run that is to be resumed.
     """
-    config, problems = TrainConfig.read(config.to_dict())  # what is wrong is told, and does not hinder the other checks
+    config, wrong_values = TrainConfig.read(
+        config.to_dict()
+    )  # those at their defaults, so that the rest can be checked
+    problems = _Problems(wrong_values)
+    scan = problems.attempt(_scan, config)
+    captions = problems.attempt(_captions, scan, config) if scan else None
+    lines = problems.attempt(read_template, config.template)
+    initial = resumed or problems.attempt(_initial_vectors, config, token_table)
 
-    def attempt(make: Callable[[], T]) -> T | None:
-        try:
-            return make()
-        except InputError as error:
-            problems.extend(error.problems)
-            return None
-
-    if not config.images.strip():
-        problems.append("No picture folder is given. Set the dataset directory (images).")
-        found = None
-    else:
-        found = attempt(lambda: scan_images(path_given(config.images), config.sizes))
-    lines = attempt(lambda: read_template(config.template))
-    captions = attempt(lambda: _captions(found, config)) if found else None
-    initial = resumed or attempt(lambda: _initial_vectors(config, token_table))
     word = Word(config.name, tuple(token_table.tokenizer.ids(config.name)), initial.count if initial else 1)
-    replace = config.overwrite or resumed is not None
-    notices = _name(word, known, replace, problems) if config.name else []
-    if config.name and not replace:
-        problems += _taken(word, known, files)
+    if config.name:
+        problems.found += _name_problems(word, known, files, replace=config.overwrite or resumed is not None)
     others = tuple(other for other in known if other.name != word.name and other.ids != word.ids)
     reader = PromptReader(token_table.tokenizer, (word, *others) if word.ids else others, config.emphasis)
-    rules = CaptionRules(config.name, config.shuffle_tags, config.tag_dropout, config.word_in_front, reader.finds)
-    if found and lines and captions and word.ids:
-        problems += _prompts(found, captions, lines, rules, reader)
-        notices += on_pictures(found, captions, lines, config)
-    problems += _preview_problems(config)
-    notices += on_initial_vectors(config, token_table) if resumed is None else []
-    plan = attempt(lambda: _plan(config, initial.step if initial else 0, resumed is not None, problems))
-    if problems:
-        raise InputError(dict.fromkeys(problems))
-    assert found is not None  # these are None only with a problem
-    assert lines is not None
-    assert captions is not None
-    assert initial is not None
-    assert plan is not None
-    notices += on_plan(plan, config, initial.step, len(found.pictures))
-    return PreparedRun(config, found, captions, lines, rules, reader, initial, plan, tuple(notices))
+    rules = CaptionRules(config.name, config.shuffle_tags, config.tag_dropout, config.prepend_word, reader.finds)
+    if scan and captions and lines and word.ids:
+        problems.found += _prompt_problems(scan, captions, lines, rules, reader)
+    problems.found += _preview_problems(config)
+
+    start = initial.step if initial else 0
+    plan = None if problems.found else problems.attempt(_plan, config, start, resumed is not None)
+    if not (scan and captions and lines and initial and plan):  # something is missing only where there is a problem
+        raise InputError(dict.fromkeys(problems.found))
+    notices = (
+        *_shared_tokens(word, known),
+        *on_images(scan, captions, lines, config),
+        *(on_initial_vectors(config, token_table) if resumed is None else ()),
+        *on_plan(plan, config, start, len(scan.pictures)),
+    )
+    return PreparedRun(config, scan, captions, lines, rules, reader, initial, plan, notices)
 
 
-def _captions(found: ImageScan, config: TrainConfig) -> tuple[str, ...]:
-    captions: list[str] = []
-    problems: list[str] = []
-    for picture in found.pictures:
-        try:
-            captions.append(read_caption(picture.path, regex=config.caption_regex, join=config.caption_join))
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
-    return tuple(captions)
+def _scan(config: TrainConfig) -> ImageScan:
+    if not config.images.strip():
+        raise InputError(
+            message(
+                "preflight.no_image_folder",
+                "{label} (images) is empty. Enter the folder of your training images.",
+                label=SETTINGS["images"].label,
+            )
+        )
+    return scan_images(path_given(config.images), config.sizes)
+
+
+def _captions(scan: ImageScan, config: TrainConfig) -> tuple[str, ...]:
+    problems = _Problems([])
+    captions = [
+        problems.attempt(read_caption, image.path, regex=config.caption_regex, join=config.caption_join)
+        for image in scan.pictures
+    ]
+    if problems.found:
+        raise InputError(problems.found)
+    return tuple(caption or "" for caption in captions)
 
 
 def _initial_vectors(config: TrainConfig, token_table: TokenTable) -> InitialVectors:
-    if not config.weights:
-        return from_text(config.init_text, config.vectors, token_table)
-    count = None if config.vectors == DEFAULTS["vectors"] else config.vectors
-    return from_file(path_given(config.weights), count, token_table)
+    if not config.init_embedding:
+        return from_text(config.init_text, config.num_vectors, token_table)
+    count = None if config.num_vectors == DEFAULTS["num_vectors"] else config.num_vectors
+    return from_file(path_given(config.init_embedding), count, token_table)
 
 
-def _preview_problems(config: TrainConfig) -> list[str]:
-    if not config.preview_every or preview_requests(config):
-        return []
-    return [
-        f"Previews every {config.preview_every} steps are asked for, but there is no preview prompt (preview_prompt). "
-        "Write one, or make no previews (0)."
-    ]
+# --- the name ----------------------------------------------------------------------------------------------------
 
 
-def _taken(word: Word, known: Sequence[Word], files: Sequence[str]) -> list[str]:
-    """A sentence where a file of this name lies among the embeddings although the model cannot use it."""
-    if any(other.name.lower() == word.name.lower() for other in known):
-        return []
-    return [
-        f'There is already a file "{file}" among the embeddings, though this model cannot use it. Choose another name, '
-        "or set overwrite (the old file is kept as a backup)."
-        for file in files
-        if Path(file).stem.lower() == word.name.lower()
-    ]
-
-
-def _name(word: Word, known: Sequence[Word], replace: bool, problems: list[str]) -> list[str]:
-    """Problems of the name among the words there are, and the notices on it."""
+def _name_problems(word: Word, known: Sequence[Word], files: Iterable[str], *, replace: bool) -> Iterator[Message]:
+    """What is wrong with the name beside the embeddings there are, which it may `replace`."""
     if not word.ids:
-        problems.append(f'The name "{word.name}" has no token of its own. Use letters or digits.')
-        return []
-    if len(word.ids) == 1:
-        problems.append(
-            f'"{word.name}" is a word that the model already knows (token {word.ids[0]}). '
-            f'Choose a name that is not, such as "{word.name}-1".'
+        yield message(
+            "preflight.name_without_tokens",
+            'The name "{name}" contains nothing that the model can read. Use letters or digits.',
+            name=word.name,
         )
-    notices = []
+        return
+    if len(word.ids) == 1:
+        yield message(
+            "preflight.name_is_a_token",
+            '"{name}" is a word that the model already knows (token {token}). Choose one that it does not know, such '
+            'as "{name}-1".',
+            name=word.name,
+            token=word.ids[0],
+        )
     for other in known:
-        if other.name.lower() == word.name.lower():
-            if not replace:
-                problems.append(
-                    f'There is already an embedding "{other.name}". Choose another name, or set overwrite '
-                    "(the old file is kept as a backup)."
-                )
-        elif other.ids == word.ids:
-            problems.append(
-                f'"{word.name}" has the same token ids as the embedding "{other.name}", so a prompt could not tell '
-                "them apart. Choose another name."
+        if other.ids == word.ids and not _same_name(other.name, word.name):
+            yield message(
+                "preflight.same_tokens",
+                '"{name}" has the same tokens as the embedding "{other}", so no prompt could tell them apart. Choose '
+                "another name.",
+                name=word.name,
+                other=other.name,
             )
-        elif other.ids == word.ids[: len(other.ids)] or word.ids == other.ids[: len(word.ids)]:
-            notices.append(
-                f'"{word.name}" and the embedding "{other.name}" begin alike; where both fit in a prompt, '
-                "the longer one wins."
-            )
-    return notices
+    if not replace:
+        yield from _taken(word, known, files)
 
 
-def _prompts(
-    found: ImageScan, captions: Sequence[str], lines: Sequence[str], rules: CaptionRules, reader: PromptReader
-) -> list[str]:
-    """A sentence naming the pictures whose prompts lack the word after expansion."""
+def _taken(word: Word, known: Sequence[Word], files: Iterable[str]) -> Iterator[Message]:
+    """Embeddings of this name, or, where the model can use none, files of it."""
+    label = SETTINGS["overwrite"].label
+    names = [other.name for other in known if _same_name(other.name, word.name)]
+    for name in names:
+        yield message(
+            "preflight.embedding_exists",
+            'There is already an embedding "{name}". Choose another name, or turn on "{label}" (overwrite); the old '
+            "file is kept as a backup.",
+            name=name,
+            label=label,
+        )
+    for file in files:
+        if not names and _same_name(Path(file).stem, word.name):
+            yield message(
+                "preflight.file_exists",
+                'There is already a file "{file}" among the embeddings, although this model cannot use it. Choose '
+                'another name, or turn on "{label}" (overwrite); the old file is kept as a backup.',
+                file=file,
+                label=label,
+            )
+
+
+def _shared_tokens(word: Word, known: Sequence[Word]) -> list[Message]:
+    """Notices on embeddings whose tokens are the first of the word's, or the other way round."""
+    return [
+        message(
+            "preflight.shared_tokens",
+            '"{name}" shares its first tokens with the embedding "{other}". Where a prompt fits both, the longer name '
+            "wins.",
+            name=word.name,
+            other=other.name,
+        )
+        for other in known
+        if not _same_name(other.name, word.name)
+        and (other.ids == word.ids[: len(other.ids)] or word.ids == other.ids[: len(word.ids)])
+    ]
+
+
+def _same_name(one: str, other: str) -> bool:
+    return one.lower() == other.lower()
+
+
+# --- prompts and plan ----------------------------------------------------------------------------------------------
+
+
+def _prompt_problems(
+    scan: ImageScan, captions: Sequence[str], lines: Sequence[str], rules: CaptionRules, reader: PromptReader
+) -> list[Message]:
+    """The images of which some prompt would lack the word."""
     lacking = []
-    for picture, caption in zip(found.pictures, captions):
-        bad = next((t for line in lines if not reader.read(t := expand(line, caption, rules)).holds(rules.name)), None)
-        if bad is not None:
-            lacking.append((picture.path.name, bad))
+    for image, caption in zip(scan.pictures, captions):
+        prompts = (expand(line, caption, rules) for line in lines)
+        without = next((prompt for prompt in prompts if not reader.read(prompt).holds(rules.name)), None)
+        if without is not None:
+            lacking.append((image.path.name, without))
     if not lacking:
         return []
     return [
-        f'{len(lacking)} of {len(found.pictures)} pictures would have prompts without the word "{rules.name}" '
-        f'({listed([name for name, _ in lacking])}), for instance "{lacking[0][1]}". Use a template with [name], '
-        "write the word into the captions, or set word_in_front to put it in front."
+        message(
+            "preflight.word_missing",
+            'The prompts of {count} of {total:image|images} would lack the word "{word}" ({files}), such as "{prompt}"'
+            '. Use a template with [name], write the word in the captions, or turn on "{label}" (prepend_word).',
+            count=len(lacking),
+            total=len(scan.pictures),
+            word=rules.name,
+            files=listed([name for name, _ in lacking]),
+            prompt=lacking[0][1],
+            label=SETTINGS["prepend_word"].label,
+        )
     ]
 
 
-def _plan(config: TrainConfig, start: int, resumed: bool, problems: Sequence[str]) -> Plan | None:
-    """A resumed run may have taken its last step already, without having written its file."""
-    if problems:
-        return None
-    rates = parse_schedule(config.learn_rate)
+def _preview_problems(config: TrainConfig) -> list[Message]:
+    if not config.preview_every or preview_requests(config):
+        return []
+    return [
+        message(
+            "preflight.no_preview_prompt",
+            "There is no preview prompt (preview_prompt), although there is to be a preview every "
+            "{steps:step|steps}. Enter a prompt, or set that to 0.",
+            steps=config.preview_every,
+        )
+    ]
+
+
+def _plan(config: TrainConfig, start: int, resumed: bool) -> Plan:
+    """The plan from step `start` on. A resumed run may be at its last step: then only its file is missing."""
+    rates = parse_schedule(config.learning_rate)
     clip = None if config.clip_mode == "disabled" else Clip(config.clip_mode, parse_schedule(config.clip_value).at)
     steps = config.steps if rates.end is None else min(config.steps, rates.end)
     if steps < start or (steps == start and not resumed):
         raise InputError(
-            f"Max steps counts from the embedding's beginning: it has {start} steps already and the run would end at "
-            f"{steps}. Set more than {start}."
+            message(
+                "preflight.no_steps_left",
+                "Max steps counts from the embedding's own step 0. The embedding is already at step {start}, and the "
+                "run would end at step {end}. Set more than {start}.",
+                start=start,
+                end=steps,
+            )
         )
-    return Plan(steps, config.batch_size, config.accumulate, rates.at, clip)
+    return Plan(steps, config.batch_size, config.gradient_accumulation_steps, rates.at, clip)

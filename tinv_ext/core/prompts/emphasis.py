@@ -1,4 +1,4 @@
-"""Brackets as emphasis, for prompts in which a setting asks for it: `(more)`, `[less]`, `(exactly:1.3)`, `BREAK`.
+"""Emphasis in brackets, where the setting `emphasis` is on: `(more)`, `[less]`, `(exactly:1.3)`, `BREAK`.
 
 The notation is that of AUTOMATIC1111 v1.10.1 `modules/prompt_parser.py` (`parse_prompt_attention`): a round bracket
 multiplies by 1.1, a square one divides by it, `\\(` is a plain bracket, an unclosed bracket counts to the end, a
@@ -16,7 +16,7 @@ BRACKETS = re.compile(r"(?<!\\)[()\[\]]")
 
 
 def parse_emphasis(text: str) -> list[tuple[str, float]]:
-    """Pieces of `text` with their weights, in order; ("BREAK", -1) where a new chunk is asked for."""
+    """The pieces of `text` with their weights, in order; ("BREAK", -1) where a new chunk starts."""
     pieces: list[list[object]] = []
     weights: list[float] = []
     round_open: list[int] = []
@@ -68,7 +68,7 @@ def _number(text: str) -> float:
 
 
 def _merge(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Join neighbours of equal weight, so that a token is not cut where no weight changes; a break stays alone."""
+    """Join neighbours of equal weight, so that no token is cut where the weight does not change. BREAK stays alone."""
     merged: list[tuple[str, float]] = []
     for text, weight in pieces:
         if merged and merged[-1][1] == weight and "BREAK" not in (text, merged[-1][0]):

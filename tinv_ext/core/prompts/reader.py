@@ -1,8 +1,8 @@
-"""From text to what the text encoder sees: token ids in chunks of 75, with the places where a trained word stands.
+"""From text to what the text encoder sees: token ids in chunks of 75, with the positions of trained words.
 
-The cut is that of AUTOMATIC1111 v1.10.1 `modules/sd_hijack_clip.py` (`tokenize_line`): chunks of 75 tokens between
-start and end, a chunk broken after a comma at most 20 tokens back, words matched by their token ids, a word of several
-vectors never split. One difference: a word that moves to the next chunk with such a break keeps its vectors there.
+Chunks are those of AUTOMATIC1111 v1.10.1 `modules/sd_hijack_clip.py` (`tokenize_line`): chunks of 75 tokens between
+start and end, broken after a comma at most 20 tokens back, words matched by their token ids, a word of several vectors
+never split. One difference: a word that moves to the next chunk at such a comma keeps its vectors.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COMMA_BACKTRACK = 20
 
 
 class Tokenizer(Protocol):
-    """What is needed of CLIP's byte-pair encoding: the ids of a text, and those with a meaning of their own."""
+    """What is needed of CLIP's byte-pair encoding: the ids of a text, and those with a special meaning."""
 
     @property
     def start(self) -> int: ...
@@ -34,17 +34,17 @@ class Tokenizer(Protocol):
     def comma(self) -> int: ...
 
     def ids(self, text: str) -> list[int]:
-        """Token ids of `text`, without start and end, never truncated."""
+        """Token ids of `text`, without start and end, not truncated."""
         ...
 
     def spellings(self, ids: Sequence[int]) -> list[str]:
-        """How each token is written, for showing to a person."""
+        """How each token is written, for people."""
         ...
 
 
 @dataclass(frozen=True)
 class Word:
-    """A name in a prompt that stands for `count` vectors: wherever `ids` come up in a text, the vectors go in."""
+    """A name in a prompt that has `count` vectors, which go in wherever `ids` occur in a text."""
 
     name: str
     ids: tuple[int, ...]
@@ -53,7 +53,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Chunk:
-    """77 places: start, 75 tokens, end (and padding with end). `words` are (place of the first vector, name)."""
+    """77 positions: start, 75 tokens, end (and padding with end). `words` are (position of the first vector, name)."""
 
     ids: tuple[int, ...]
     weights: tuple[float, ...]
@@ -63,18 +63,18 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A text cut into chunks; at least one."""
+    """A text in chunks; at least one."""
 
     text: str
     chunks: tuple[Chunk, ...]
 
     def holds(self, name: str) -> bool:
-        """Whether the word stands in it, with all of its vectors (a word is never split)."""
+        """Whether it contains the word, with all of its vectors (a word is never split)."""
         return any(name == found for chunk in self.chunks for _, found in chunk.words)
 
     @property
     def length(self) -> int:
-        """Tokens used, vectors counted, start, end and padding not."""
+        """Number of tokens, counting vectors, but not start, end and padding."""
         return sum(chunk.used for chunk in self.chunks)
 
 
@@ -95,7 +95,7 @@ class PromptReader:
         return _read(self, text)
 
     def finds(self, name: str, text: str) -> bool:
-        """Whether `name` stands in `text` token for token ("cat" not in "cattle"), as a prompt would find it."""
+        """Whether `text` contains `name` token for token ("cat" is not in "cattle"), as a prompt would find it."""
         if any(word.name == name for word in self.words):
             return self.read(text).holds(name)
         wanted, ids = self.tokenizer.ids(name), self.tokenizer.ids(text)
@@ -103,7 +103,7 @@ class PromptReader:
 
 
 def equal_chunks(prompts: Sequence[Prompt], tokenizer: Tokenizer) -> list[list[Chunk]]:
-    """Chunks of each prompt, filled up with empty ones so that all have as many."""
+    """The chunks of each prompt, with empty ones added so that all have the same number."""
     most = max(len(prompt.chunks) for prompt in prompts)
     empty = _chunk(tokenizer, [])
     return [[*prompt.chunks, *[empty] * (most - len(prompt.chunks))] for prompt in prompts]

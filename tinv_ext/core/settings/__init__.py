@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from tinv_ext.core.settings.aliases import ALIASES, current_names, facts_by_current_names, overridden
 from tinv_ext.core.settings.config import DEFAULTS, GROUPS, SETTINGS, TrainConfig
 
-__all__ = ["DEFAULTS", "GROUPS", "SETTINGS", "TrainConfig"]
+__all__ = [
+    "ALIASES",
+    "DEFAULTS",
+    "GROUPS",
+    "SETTINGS",
+    "TrainConfig",
+    "current_names",
+    "facts_by_current_names",
+    "overridden",
+]

@@ -1,15 +1,16 @@
-"""What some settings have to be, as sentences about those that are not."""
+"""Checks of settings that are more than a range, as problems of a text."""
 
 from __future__ import annotations
 
 import re
 
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import message
 from tinv_ext.core.training.schedules import parse_schedule
 
 
 def schedule_problems(text: str) -> list[str]:
-    """Why a text is no schedule of rates."""
+    """Why a text is not a schedule of rates."""
     try:
         parse_schedule(text)
     except InputError as error:
@@ -18,9 +19,16 @@ def schedule_problems(text: str) -> list[str]:
 
 
 def regex_problems(text: str) -> list[str]:
-    """Why a text is no regular expression."""
+    """Why a text is not a regular expression."""
     try:
         re.compile(text)
     except re.error as error:
-        return [f'"{text}" is not a regular expression ({error}). Leave it empty if you need none.']
+        return [
+            message(
+                "settings.not_a_regex",
+                '"{text}" is not a regular expression ({error}). Leave it empty if you do not need one.',
+                text=text,
+                error=error,
+            )
+        ]
     return []

@@ -1,7 +1,7 @@
-"""The settings of a run: one frozen dataclass, from which come validation, flags, the page and config.json.
+"""The settings of a run: values by name, from which come flags, page, API and config.json.
 
-Each field carries its label, help, limits, choices and group; a default or a limit stands nowhere else. The labels are
-those of the WebUI's own Train tab where it has the setting.
+`TrainConfig` has the names, types and defaults. What people are told of a setting, and which values it takes, is an
+entry in the file of its group. A new setting is a line here and an entry there.
 """
 
 from __future__ import annotations
@@ -13,340 +13,109 @@ from typing import Any
 
 from tinv_ext.core.data.buckets import Size, bucket_sizes
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.names import name_problems
-from tinv_ext.core.paths import path_problems
-from tinv_ext.core.prompts.reader import MAX_VECTORS
-from tinv_ext.core.settings.checks import regex_problems, schedule_problems
-from tinv_ext.core.settings.setting import Setting, converted, kind_of, setting, value_problems
+from tinv_ext.core.messages import Message, message
+from tinv_ext.core.settings.aliases import ALIASES, read_names
+from tinv_ext.core.settings.evaluation import EVALUATION
+from tinv_ext.core.settings.images import IMAGES
+from tinv_ext.core.settings.model import MODEL
+from tinv_ext.core.settings.previews import PREVIEWS
+from tinv_ext.core.settings.saving import SAVING
+from tinv_ext.core.settings.setting import Setting, converted, type_problem, value_problems
+from tinv_ext.core.settings.training import TRAINING
+from tinv_ext.core.settings.word import WORD
 
-GROUPS = ("word", "pictures", "training", "evaluation", "previews", "saving", "model")
-FITS = ("crop", "buckets", "stretch")
-LATENT_SAMPLING = ("once", "deterministic", "random")
-CARD_PICTURES = ("none", "new", "replace")
-CLIP_MODES = ("disabled", "value", "norm")
+_ENTRIES: Mapping[str, Mapping[str, Setting]] = {
+    "word": WORD,
+    "images": IMAGES,
+    "training": TRAINING,
+    "evaluation": EVALUATION,
+    "previews": PREVIEWS,
+    "saving": SAVING,
+    "model": MODEL,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """All settings of one training run. Values travel by name; `problems()` says what is wrong with them."""
+    """All settings of one training run."""
 
     # word
-    name: str = setting(
-        "", "word", "Name", "The new word: what you type in a prompt, and the file's name.", check=name_problems
-    )
-    init_text: str = setting(
-        "*",
-        "word",
-        "Initialization text",
-        "Words near to what the pictures show, such as the class (“cat”). Empty begins with zeros.",
-    )
-    vectors: int = setting(
-        1,
-        "word",
-        "Number of vectors per token",
-        "How many token vectors the word stands for; 0 takes one for each token of the initialization text.",
-        minimum=0,
-        maximum=MAX_VECTORS,
-    )
-    weights: str = setting(
-        "", "word", "Start from embedding", "An embedding file to go on from, with its step count.", check=path_problems
-    )
-    overwrite: bool = setting(
-        False,
-        "word",
-        "Overwrite old embedding",
-        "Replace an embedding of this name (the old file is kept as a backup).",
-    )
+    name: str = ""
+    init_text: str = "*"
+    num_vectors: int = 1
+    init_embedding: str = ""
+    overwrite: bool = False
 
-    # pictures
-    images: str = setting(
-        "",
-        "pictures",
-        "Dataset directory",
-        "Folder with the pictures and, beside them, captions.",
-        check=path_problems,
-    )
-    width: int = setting(
-        0,
-        "pictures",
-        "Width",
-        "Width in pixels that pictures are brought to; 0 takes the size that the model was made for.",
-        minimum=64,
-        maximum=2048,
-        multiple=8,
-        zero=True,
-    )
-    height: int = setting(
-        0,
-        "pictures",
-        "Height",
-        "Height in pixels that pictures are brought to; 0 takes the size that the model was made for.",
-        minimum=64,
-        maximum=2048,
-        multiple=8,
-        zero=True,
-    )
-    fit: str = setting(
-        "crop",
-        "pictures",
-        "Resize",
-        "Scale and cut at the middle (crop), the same to the nearest of many shapes with as many pixels (buckets), or "
-        "distort (stretch).",
-        choices=FITS,
-    )
-    bucket_step: int = setting(
-        64,
-        "pictures",
-        "Bucket resolution steps",
-        "Width and height of buckets are multiples of it.",
-        minimum=8,
-        maximum=1024,
-        multiple=8,
-    )
-    template: str = setting(
-        "subject",
-        "pictures",
-        "Prompt template",
-        "subject, style, subject_filewords, style_filewords, none (the caption alone), or a file of your own.",
-        check=path_problems,
-    )
-    caption_regex: str = setting(
-        "", "pictures", "Filename word regex", "Takes words out of file names for captions.", check=regex_problems
-    )
-    caption_join: str = setting(" ", "pictures", "Filename join string", "Stands between the words the regex finds.")
-    shuffle_tags: bool = setting(
-        False, "pictures", "Shuffle tags by ',' when creating prompts", "Draw the order of caption tags anew each time."
-    )
-    tag_dropout: float = setting(
-        0.0,
-        "pictures",
-        "Drop out tags when creating prompts",
-        "Chance with which each tag of a caption is left out.",
-        minimum=0.0,
-        maximum=1.0,
-    )
-    word_in_front: bool = setting(
-        False,
-        "pictures",
-        "Put the word in front",
-        "Begin prompts that lack the word with it, instead of refusing them.",
-    )
-    emphasis: bool = setting(
-        False, "pictures", "Brackets are emphasis", "Read (…) and [...] in training prompts as weights, not as text."
-    )
-    use_alpha: bool = setting(
-        False,
-        "pictures",
-        "Use PNG alpha channel as loss weight",
-        "What is transparent in a picture is not learnt.",
-    )
-    latent_sampling: str = setting(
-        "random",
-        "pictures",
-        "Latent sampling method",
-        "Sample the VAE's latent anew at each visit (random), once for the run, or take its mean (deterministic).",
-        choices=LATENT_SAMPLING,
-    )
-    cache_latents: bool = setting(
-        True, "pictures", "Keep latents on disk", "Encoded pictures are kept for the next run on the same pictures."
-    )
+    # images
+    images: str = ""
+    width: int = 0
+    height: int = 0
+    resize_mode: str = "crop"
+    bucket_step: int = 64
+    template: str = "subject"
+    caption_regex: str = ""
+    caption_join: str = " "
+    shuffle_tags: bool = False
+    tag_dropout: float = 0.0
+    prepend_word: bool = False
+    emphasis: bool = False
+    alpha_as_loss_weight: bool = False
+    latent_sampling: str = "random"
+    cache_latents: bool = True
 
     # training
-    steps: int = setting(
-        1000,
-        "training",
-        "Max steps",
-        "The run ends at this step, counted from the embedding's beginning.",
-        minimum=1,
-        maximum=1_000_000,
-    )
-    learn_rate: str = setting(
-        "0.005",
-        "training",
-        "Embedding Learning rate",
-        "A rate, or rates with the step each holds to: 0.005:100, 1e-3:1000, 1e-5.",
-        check=schedule_problems,
-    )
-    batch_size: int = setting(1, "training", "Batch size", "Pictures in one forward pass.", minimum=1, maximum=1024)
-    accumulate: int = setting(
-        1,
-        "training",
-        "Gradient accumulation steps",
-        "Forward passes whose gradients make up one step.",
-        minimum=1,
-        maximum=1024,
-    )
-    clip_mode: str = setting(
-        "disabled",
-        "training",
-        "Gradient Clipping",
-        "Limit each component (value) or the length (norm) of the gradient.",
-        choices=CLIP_MODES,
-    )
-    clip_value: str = setting(
-        "0.1",
-        "training",
-        "Gradient clip value",
-        "The limit; it may change by step like a rate.",
-        check=schedule_problems,
-    )
-    seed: int = setting(0, "training", "Seed", "Same seed, same run.", minimum=0, maximum=2**63 - 1)
+    steps: int = 1000
+    learning_rate: str = "0.005"
+    batch_size: int = 1
+    gradient_accumulation_steps: int = 1
+    clip_mode: str = "disabled"
+    clip_value: str = "0.1"
+    seed: int = 0
 
     # evaluation
-    evaluate_every: int = setting(
-        50, "evaluation", "Evaluate every N steps", "0 never evaluates.", minimum=0, maximum=1_000_000
-    )
-    evaluation_pictures: int = setting(
-        0,
-        "evaluation",
-        "Pictures kept aside",
-        "This many pictures are not trained on but measured; 0 measures on training pictures.",
-        minimum=0,
-        maximum=1000,
-    )
-    evaluation_draws: int = setting(
-        1, "evaluation", "Timesteps per picture", "Fixed timesteps at which each is measured.", minimum=1, maximum=100
-    )
+    evaluate_every: int = 50
+    evaluation_images: int = 0
+    evaluation_timesteps: int = 1
 
     # previews
-    preview_every: int = setting(
-        100,
-        "previews",
-        "Save an image to log directory every N steps",
-        "Also one before the first step and one after the last; 0 makes none.",
-        minimum=0,
-        maximum=1_000_000,
-    )
-    preview_prompt: str = setting(
-        "a photo of [name]", "previews", "Preview prompt", "One prompt a line; [name] becomes the word."
-    )
-    preview_negative_prompt: str = setting("", "previews", "Preview negative prompt", "What previews should not show.")
-    preview_steps: int = setting(
-        20, "previews", "Preview sampling steps", "Denoising steps of a preview.", minimum=1, maximum=150
-    )
-    preview_sampler: str = setting(
-        "DDIM",
-        "previews",
-        "Preview sampling method",
-        "By its name in the WebUI; offline DDIM, Euler, Euler a, DPM++ 2M.",
-    )
-    preview_scheduler: str = setting(
-        "",
-        "previews",
-        "Preview schedule type",
-        "By its name in the WebUI (since 1.9); empty leaves it to the sampling method.",
-    )
-    preview_cfg_scale: float = setting(
-        7.0, "previews", "Preview CFG Scale", "How strictly a preview follows its prompt.", minimum=1.0, maximum=30.0
-    )
-    preview_seed: int = setting(
-        1,
-        "previews",
-        "Preview seed",
-        "The same for all previews, so that they can be compared.",
-        minimum=0,
-        maximum=2**32 - 1,
-    )
-    preview_width: int = setting(
-        0,
-        "previews",
-        "Preview width",
-        "0 takes the width of training.",
-        minimum=64,
-        maximum=2048,
-        multiple=8,
-        zero=True,
-    )
-    preview_height: int = setting(
-        0,
-        "previews",
-        "Preview height",
-        "0 takes the height of training.",
-        minimum=64,
-        maximum=2048,
-        multiple=8,
-        zero=True,
-    )
+    preview_every: int = 100
+    preview_prompt: str = "a photo of [name]"
+    preview_negative_prompt: str = ""
+    preview_steps: int = 20
+    preview_sampler: str = "DDIM"
+    preview_scheduler: str = ""
+    preview_cfg_scale: float = 7.0
+    preview_seed: int = 1
+    preview_width: int = 0
+    preview_height: int = 0
 
     # saving
-    save_every: int = setting(
-        0,
-        "saving",
-        "Save a copy of embedding to log directory every N steps",
-        "0 saves only at the end.",
-        minimum=0,
-        maximum=1_000_000,
-    )
-    save_image_embedding: bool = setting(
-        True, "saving", "Save images with embedding in PNG chunks", "Each preview is also an embedding file."
-    )
-    checkpoint_every: int = setting(
-        100,
-        "saving",
-        "Save the run's state every N steps",
-        "From it a run goes on; 0 saves none.",
-        minimum=0,
-        maximum=1_000_000,
-    )
-    checkpoint_seconds: int = setting(
-        60,
-        "saving",
-        "Save the run's state every N seconds",
-        "Whichever comes first; 0 goes by steps alone.",
-        minimum=0,
-        maximum=86_400,
-    )
-    keep_copies: int = setting(
-        0,
-        "saving",
-        "Keep the last N copies",
-        "Older ones are deleted, except the one with the lowest evaluation loss; 0 keeps all.",
-        minimum=0,
-        maximum=10_000,
-    )
-    card_picture: str = setting(
-        "none",
-        "saving",
-        "Card picture",
-        "Show the last preview on the embedding's card: never, where you have put no picture of your own (new), or in "
-        "place of it, which is kept in the run's folder (replace).",
-        choices=CARD_PICTURES,
-    )
-    author: str = setting("", "saving", "Author", "Who made it; written into the embedding.")
-    license: str = setting("", "saving", "Licence", "Under which licence it may be used; written into the embedding.")
-    output: str = setting(
-        "textual_inversion",
-        "saving",
-        "Log directory",
-        "Folder for runs, their previews and copies.",
-        check=path_problems,
-    )
+    save_every: int = 0
+    save_image_embedding: bool = True
+    save_state_every: int = 100
+    save_state_seconds: int = 60
+    keep_snapshots: int = 0
+    thumbnail: str = "none"
+    author: str = ""
+    license: str = ""
+    output: str = "textual_inversion"
 
     # model
-    clip_skip: int = setting(
-        0,
-        "model",
-        "Clip skip",
-        "At which of SD1's last text layers to stop, counted as in the WebUI; 0 takes what is set there. SD2 and SDXL "
-        "have theirs by config.",
-        minimum=1,
-        maximum=12,
-        zero=True,
-    )
+    clip_skip: int = 0
 
     @property
     def examples_per_step(self) -> int:
-        """Pictures that one optimizer step sees."""
-        return self.batch_size * self.accumulate
+        """Images that one optimizer step sees."""
+        return self.batch_size * self.gradient_accumulation_steps
 
     @property
     def sizes(self) -> tuple[Size, ...]:
         """Width and height of training: one, or that of each bucket."""
-        if self.fit != "buckets":
+        if self.resize_mode != "buckets":
             return ((self.width, self.height),)
         return bucket_sizes(self.width, self.height, self.bucket_step)
 
-    def problems(self) -> list[str]:
+    def problems(self) -> list[Message]:
         """A sentence for each value that cannot be used."""
         return [
             problem for name, about in SETTINGS.items() for problem in value_problems(about, name, getattr(self, name))
@@ -367,32 +136,51 @@ class TrainConfig:
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> tuple[TrainConfig, list[str]]:
         """As `from_dict`, but what cannot be used is told and left at its default, so that more can be checked."""
-        problems: list[str] = []
-        known: dict[str, Any] = {}
+        values, twice = read_names(values)
+        problems: list[str] = [*twice]
+        usable: dict[str, Any] = {}
         for name, value in values.items():
             if name not in SETTINGS:
-                problems.append(f'There is no setting "{name}".{_nearest(name)}')
+                problems.append(_unknown(name))
                 continue
             try:
-                meant = converted(DEFAULTS[name], value)
+                typed = converted(DEFAULTS[name], value)
             except (ValueError, OverflowError):
-                problems.append(f"{SETTINGS[name].label} ({name}) must be {kind_of(DEFAULTS[name])}, not {value!r}.")
+                problems.append(type_problem(SETTINGS[name], name, DEFAULTS[name], value))
                 continue
-            wrong = value_problems(SETTINGS[name], name, meant)
+            wrong = value_problems(SETTINGS[name], name, typed)
             problems += wrong
             if not wrong:
-                known[name] = meant
-        return cls(**known), problems
+                usable[name] = typed
+        return cls(**usable), problems
 
     def but(self, **changes: Any) -> TrainConfig:
         """The same settings with some changed."""
         return replace(self, **changes)
 
 
-SETTINGS: dict[str, Setting] = {item.name: item.metadata["about"] for item in fields(TrainConfig)}
-DEFAULTS: dict[str, Any] = {item.name: item.default for item in fields(TrainConfig)}
+GROUPS: Mapping[str, Message] = {
+    "word": message("settings.group_word", "Word"),
+    "images": message("settings.group_images", "Images and prompts"),
+    "training": message("settings.group_training", "Training"),
+    "evaluation": message("settings.group_evaluation", "Evaluation"),
+    "previews": message("settings.group_previews", "Previews"),
+    "saving": message("settings.group_saving", "Saving"),
+    "model": message("settings.group_model", "Model"),
+}
+"""Groups by name, with their titles."""
+SETTINGS: Mapping[str, Setting] = {
+    name: setting.named(name, group) for group, entries in _ENTRIES.items() for name, setting in entries.items()
+}
+DEFAULTS: Mapping[str, Any] = {item.name: item.default for item in fields(TrainConfig)}
+assert list(SETTINGS) == list(DEFAULTS), "each setting is a line of TrainConfig and, in the same order, an entry"
 
 
-def _nearest(name: str) -> str:
-    near = get_close_matches(name, SETTINGS, 1)
-    return f' Did you mean "{near[0]}"?' if near else ""
+def _unknown(name: str) -> Message:
+    near = get_close_matches(name, [*SETTINGS, *ALIASES], 1)
+    if not near:
+        return message("settings.unknown", 'There is no setting "{name}".', name=name)
+    near_name = ALIASES.get(near[0], near[0])
+    return message(
+        "settings.unknown_near", 'There is no setting "{name}". Did you mean "{near}"?', name=name, near=near_name
+    )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
+
+from tinv_ext.core.messages import Message, message
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a person must know of a setting, and which values it takes."""
+    """Label and help for people, and the values that the setting takes."""
 
-    group: str
     label: str
     help: str
     minimum: float | None = None
@@ -21,45 +22,92 @@ class Setting:
     zero: bool = False  # 0 is allowed below the minimum, and means what the help says
     choices: tuple[str, ...] = ()
     check: Callable[[str], list[str]] | None = None
+    group: str = ""
+
+    def named(self, name: str, group: str) -> Setting:
+        """The setting `name` of a group, its label and help as messages "setting.<name>.label" and ".help"."""
+        label = message(f"setting.{name}.label", self.label)
+        return replace(self, label=label, help=message(f"setting.{name}.help", self.help), group=group)
 
 
-def setting(default: Any, group: str, label: str, said: str, **limits: Any) -> Any:
-    """A field of `TrainConfig` with its `Setting`."""
-    return field(default=default, metadata={"about": Setting(group, label, said, **limits)})
-
-
-def value_problems(about: Setting, name: str, value: Any) -> list[str]:
-    """A sentence if the setting `name` cannot have this value."""
-    said = f"{about.label} ({name})"
+def value_problems(about: Setting, name: str, value: Any) -> list[Message]:
+    """What is wrong with a value of the setting `name`."""
+    control = {"label": about.label, "name": name, "value": value}
     if about.choices and value not in about.choices:
-        return [f'{said} is "{value}"; choose one of: {", ".join(about.choices)}.']
+        return [
+            message(
+                "settings.not_a_choice",
+                '{label} ({name}) must be one of {choices:, }, not "{value}".',
+                **control,
+                choices=about.choices,
+            )
+        ]
     if isinstance(value, float) and not math.isfinite(value):
-        return [f"{said} is {value}; give a finite number."]
+        return [message("settings.not_finite", "{label} ({name}) must be a finite number, not {value}.", **control)]
     if about.zero and value == 0:
         return []
     if about.minimum is not None and value < about.minimum:
-        return [f"{said} is {value}; the least is {_number(about.minimum)}."]
+        return [
+            message(
+                "settings.too_small",
+                "{label} ({name}) must be at least {least}, not {value}.",
+                **control,
+                least=_number(about.minimum),
+            )
+        ]
     if about.maximum is not None and value > about.maximum:
-        return [f"{said} is {value}; the most is {_number(about.maximum)}."]
+        return [
+            message(
+                "settings.too_large",
+                "{label} ({name}) must be at most {most}, not {value}.",
+                **control,
+                most=_number(about.maximum),
+            )
+        ]
     if about.multiple and value % about.multiple:
         return [
-            f"{said} is {value}; it must be a multiple of {about.multiple}, such as {_round(value, about.multiple)}."
+            message(
+                "settings.not_a_multiple",
+                "{label} ({name}) must be a multiple of {multiple}, such as {nearest}, not {value}.",
+                **control,
+                multiple=about.multiple,
+                nearest=max(about.multiple, round(value / about.multiple) * about.multiple),
+            )
         ]
-    return [f"{said}: {problem}" for problem in about.check(value)] if about.check else []
+    return [
+        message("settings.invalid", "{label} ({name}): {problem}", **control, problem=problem)
+        for problem in (about.check(value) if about.check else ())
+    ]
+
+
+def type_problem(about: Setting, name: str, default: Any, value: Any) -> Message:
+    """That a value is of another type than the default of the setting `name`."""
+    return message(
+        "settings.wrong_type",
+        "{label} ({name}) must be {type}, not {value!r}.",
+        label=about.label,
+        name=name,
+        type=_TYPES[type(default)],
+        value=value,
+    )
+
+
+_TYPES = {
+    bool: message("settings.type_bool", "true or false"),
+    int: message("settings.type_int", "a whole number"),
+    float: message("settings.type_float", "a number"),
+    str: message("settings.type_str", "text"),
+}
 
 
 def _number(limit: float) -> str:
     return f"{limit:g}" if isinstance(limit, float) else str(limit)
 
 
-def _round(value: int, multiple: int) -> int:
-    return max(multiple, round(value / multiple) * multiple)
-
-
 def converted(default: Any, value: Any) -> Any:
     """`value` as the type of `default`; `ValueError` or `OverflowError` if it is something else."""
     if isinstance(value, str) and not isinstance(default, str):
-        value = _spoken(value)
+        value = _parsed(value)
     if isinstance(default, bool):
         if value in (True, False):
             return bool(value)
@@ -77,19 +125,14 @@ def _fits(default: Any, value: float) -> bool:
     return isinstance(default, float) or (math.isfinite(value) and value == int(value))
 
 
-def _spoken(text: str) -> Any:
+def _parsed(text: str) -> Any:
     """The boolean or number that a text means, or the text itself."""
     words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
     if text.strip().lower() in words:
         return words[text.strip().lower()]
-    for kind in (int, float):
+    for number in (int, float):
         try:
-            return kind(text)
+            return number(text)
         except ValueError:
             continue
     return text
-
-
-def kind_of(default: Any) -> str:
-    """What a value must be to take the place of `default`, in words."""
-    return {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[type(default)]

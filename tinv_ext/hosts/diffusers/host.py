@@ -17,10 +17,10 @@ from PIL import Image
 from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError
+from tinv_ext.core.fit import unfit
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.model import Model, Words
-from tinv_ext.core.preflight.initial_vectors import unfit
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES
 from tinv_ext.core.training.step import encode_prompts

@@ -1,0 +1,88 @@
+"""The flags of commands that need a model, settings or a prompt, with their help."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tinv_ext.cli.language import say
+from tinv_ext.core.messages import message
+from tinv_ext.core.settings import ALIASES, DEFAULTS, GROUPS, SETTINGS
+
+# Known here so that `--help` does not wait for torch; a test holds them to those of the diffusers host.
+SAMPLERS = ("DDIM", "Euler", "Euler a", "DPM++ 2M")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The flags that say which model is used, and where it runs."""
+    from tinv_ext.toy import VARIANTS
+
+    group = parser.add_argument_group(say(message("cli.group_model", "model and device")))
+    model = message(
+        "cli.model",
+        "toy (the default), {variants:, }, a diffusers folder, a checkpoint file, or owner/name on Hugging Face",
+        variants=[f"toy-{name}" for name in VARIANTS],
+    )
+    group.add_argument("--model", default=None, help=say(model))
+    group.add_argument("--vae", type=Path, metavar="FILE", help=say(message("cli.vae", "use this VAE instead")))
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps …")
+    group.add_argument("--precision", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
+    embeddings = message("cli.embeddings", "folder of embeddings (default: in the log directory)")
+    group.add_argument("--embeddings", type=Path, metavar="DIR", help=say(embeddings))
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """A flag for each setting and alias; those given are passed on as text, so that all problems are told at once."""
+    groups = {name: parser.add_argument_group(say(title)) for name, title in GROUPS.items()}
+    for name, about in SETTINGS.items():
+        flag, default = "--" + name.replace("_", "-"), DEFAULTS[name]
+        text = _help(name).replace("%", "%%")
+        if isinstance(default, bool):
+            action: Any = argparse.BooleanOptionalAction
+            groups[about.group].add_argument(flag, action=action, default=argparse.SUPPRESS, help=text)
+            continue
+        metavar = "|".join(about.choices) if about.choices else type(default).__name__.upper()
+        groups[about.group].add_argument(flag, default=argparse.SUPPRESS, metavar=metavar, help=text)
+    for alias, name in ALIASES.items():
+        flag = "--" + alias.replace("_", "-")
+        store = argparse.BooleanOptionalAction if isinstance(DEFAULTS[name], bool) else "store"
+        parser.add_argument(flag, action=store, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+def _help(name: str) -> str:
+    about, default = SETTINGS[name], DEFAULTS[name]
+    text = say(message("cli.setting", "{label}. {help}", label=about.label, help=about.help))
+    if name == "preview_sampler":
+        text += " " + say(message("cli.samplers", "One of {names:, }.", names=SAMPLERS))
+    if isinstance(default, bool) or default == "":
+        return text
+    return text + " " + say(message("cli.default", "(default: {value!r})", value=default))
+
+
+def add_generate(parser: argparse.ArgumentParser) -> None:
+    """The flags of an image to generate."""
+    parser.add_argument("prompt")
+    parser.add_argument(
+        "--embedding",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help=say(message("cli.embedding", "use this embedding; may be given several times")),
+    )
+    parser.add_argument("--negative-prompt", default="")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--cfg-scale", type=float, default=7.0)
+    parser.add_argument(
+        "--width", type=int, default=0, help=say(message("cli.width", "in pixels; 0 = the model's native size"))
+    )
+    parser.add_argument("--height", type=int, default=0)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("picture.png"),
+        metavar="FILE",
+        help=say(message("cli.image", "PNG file to write")),
+    )

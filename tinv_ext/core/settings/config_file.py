@@ -1,0 +1,43 @@
+"""What config.json in the folder of a run holds, and how one that an older version wrote is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import message
+from tinv_ext.core.settings.aliases import current_names, facts_by_current_names
+
+if TYPE_CHECKING:
+    from tinv_ext.core.settings.config import TrainConfig
+
+VERSION = 2
+
+
+def to_file(config: TrainConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of config.json: version, settings, and what was known when the run began."""
+    return {"version": VERSION, "settings": config.to_dict(), "facts": dict(facts)}
+
+
+def from_file(content: Any) -> dict[str, Any]:
+    """The content of a config.json of any version as `to_file` would write it now.
+
+    `InputError` if a newer version wrote it; KeyError, TypeError or ValueError if it is something else.
+    """
+    version = int(content.get("version", 1))
+    if version > VERSION:
+        raise InputError(
+            message(
+                "settings.config_too_new",
+                "This config.json is of version {version}, which a newer tinv wrote; this one reads up to version "
+                "{known}. Update tinv.",
+                version=version,
+                known=VERSION,
+            )
+        )
+    settings, facts = dict(content["settings"]), content.get("facts")
+    facts = dict(facts) if isinstance(facts, Mapping) else {}
+    if version == 1:
+        settings, facts = current_names(settings), facts_by_current_names(facts)
+    return {**content, "version": VERSION, "settings": settings, "facts": facts}

@@ -1,0 +1,29 @@
+"""The loss that is measured on fixed images, noise and timesteps while a run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tinv_ext.core.settings.limits import MAX_STEPS
+from tinv_ext.core.settings.setting import Setting
+
+EVALUATION: Mapping[str, Setting] = {
+    "evaluate_every": Setting(
+        "Evaluate every N steps",
+        "Measures the loss on fixed images, noise and timesteps; 0 = never.",
+        minimum=0,
+        maximum=MAX_STEPS,
+    ),
+    "evaluation_images": Setting(
+        "Held-out images",
+        "Number of images that are measured but not trained on; 0 = measure on training images.",
+        minimum=0,
+        maximum=1000,
+    ),
+    "evaluation_timesteps": Setting(
+        "Timesteps per image",
+        "Number of fixed timesteps at which each image is measured.",
+        minimum=1,
+        maximum=100,
+    ),
+}

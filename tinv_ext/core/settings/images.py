@@ -1,0 +1,96 @@
+"""Training images, their captions and the prompts made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tinv_ext.core.paths import path_problems
+from tinv_ext.core.settings.checks import regex_problems
+from tinv_ext.core.settings.limits import MAX_SIZE, MIN_SIZE, SIZE_STEP
+from tinv_ext.core.settings.setting import Setting
+
+RESIZE_MODES = ("crop", "buckets", "stretch")
+LATENT_SAMPLING = ("once", "deterministic", "random")
+
+IMAGES: Mapping[str, Setting] = {
+    "images": Setting(
+        "Dataset directory",
+        "Folder of training images; captions go in .txt files next to them.",
+        check=path_problems,
+    ),
+    "width": Setting(
+        "Width",
+        "Training width in pixels; 0 = the model's native size.",
+        minimum=MIN_SIZE,
+        maximum=MAX_SIZE,
+        multiple=SIZE_STEP,
+        zero=True,
+    ),
+    "height": Setting(
+        "Height",
+        "Training height in pixels; 0 = the model's native size.",
+        minimum=MIN_SIZE,
+        maximum=MAX_SIZE,
+        multiple=SIZE_STEP,
+        zero=True,
+    ),
+    "resize_mode": Setting(
+        "Resize",
+        "crop: scale, then crop at the center. buckets: the same, to the shape closest to the image's out of many with "
+        "as many pixels. stretch: ignore the proportions.",
+        choices=RESIZE_MODES,
+    ),
+    "bucket_step": Setting(
+        "Bucket resolution steps",
+        "Widths and heights of buckets are multiples of this.",
+        minimum=8,
+        maximum=1024,
+        multiple=SIZE_STEP,
+    ),
+    "template": Setting(
+        "Prompt template",
+        "subject, style, subject_filewords, style_filewords, none (the caption alone), or a text file of your own.",
+        check=path_problems,
+    ),
+    "caption_regex": Setting(
+        "Filename word regex",
+        "For images without a caption file: picks the words of the caption out of the file name.",
+        check=regex_problems,
+    ),
+    "caption_join": Setting(
+        "Filename join string",
+        "Goes between the words that the regex finds.",
+    ),
+    "shuffle_tags": Setting(
+        "Shuffle tags by ',' when creating prompts",
+        "Shuffle the tags at every step.",
+    ),
+    "tag_dropout": Setting(
+        "Drop out tags when creating prompts",
+        "Probability of dropping each tag.",
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    "prepend_word": Setting(
+        "Put the word in front",
+        "Add the word to the front of prompts that lack it, instead of refusing them.",
+    ),
+    "emphasis": Setting(
+        "Brackets are emphasis",
+        "Read (…) and [...] in training prompts as weights, not as plain text.",
+    ),
+    "alpha_as_loss_weight": Setting(
+        "Use PNG alpha channel as loss weight",
+        "Transparent parts of an image are not learned.",
+    ),
+    "latent_sampling": Setting(
+        "Latent sampling method",
+        "random: sample the VAE's latent each time an image is used. once: sample it once per run. deterministic: use "
+        "its mean.",
+        choices=LATENT_SAMPLING,
+    ),
+    "cache_latents": Setting(
+        "Cache latents on disk",
+        "Keep the encoded images for the next run on the same images.",
+    ),
+}

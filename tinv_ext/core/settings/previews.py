@@ -1,0 +1,67 @@
+"""Images generated with the word while it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tinv_ext.core.settings.limits import MAX_SIZE, MAX_STEPS, MIN_SIZE, SIZE_STEP
+from tinv_ext.core.settings.setting import Setting
+
+PREVIEWS: Mapping[str, Setting] = {
+    "preview_every": Setting(
+        "Save an image to log directory every N steps",
+        "Also one before the first step and one after the last; 0 = no previews.",
+        minimum=0,
+        maximum=MAX_STEPS,
+    ),
+    "preview_prompt": Setting(
+        "Preview prompt",
+        "One prompt per line; [name] becomes the word.",
+    ),
+    "preview_negative_prompt": Setting(
+        "Preview negative prompt",
+        "What previews should not show.",
+    ),
+    "preview_steps": Setting(
+        "Preview sampling steps",
+        "Denoising steps per preview.",
+        minimum=1,
+        maximum=150,
+    ),
+    "preview_sampler": Setting(
+        "Preview sampling method",
+        "The sampler of the previews.",
+    ),
+    "preview_scheduler": Setting(
+        "Preview schedule type",
+        "Leave empty for the sampler's own. Needs WebUI 1.9 or newer.",
+    ),
+    "preview_cfg_scale": Setting(
+        "Preview CFG Scale",
+        "How closely previews follow their prompt.",
+        minimum=1.0,
+        maximum=30.0,
+    ),
+    "preview_seed": Setting(
+        "Preview seed",
+        "The same for all previews, so that they can be compared.",
+        minimum=0,
+        maximum=2**32 - 1,
+    ),
+    "preview_width": Setting(
+        "Preview width",
+        "0 = the training width.",
+        minimum=MIN_SIZE,
+        maximum=MAX_SIZE,
+        multiple=SIZE_STEP,
+        zero=True,
+    ),
+    "preview_height": Setting(
+        "Preview height",
+        "0 = the training height.",
+        minimum=MIN_SIZE,
+        maximum=MAX_SIZE,
+        multiple=SIZE_STEP,
+        zero=True,
+    ),
+}

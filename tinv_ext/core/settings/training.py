@@ -1,0 +1,53 @@
+"""Steps, rates and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tinv_ext.core.settings.checks import schedule_problems
+from tinv_ext.core.settings.limits import MAX_STEPS
+from tinv_ext.core.settings.setting import Setting
+
+CLIP_MODES = ("disabled", "value", "norm")
+
+TRAINING: Mapping[str, Setting] = {
+    "steps": Setting(
+        "Max steps",
+        "Training ends at this step, counted from the embedding's own step 0.",
+        minimum=1,
+        maximum=MAX_STEPS,
+    ),
+    "learning_rate": Setting(
+        "Embedding Learning rate",
+        "One rate, or several with the step that each lasts to: 0.005:100, 1e-3:1000, 1e-5.",
+        check=schedule_problems,
+    ),
+    "batch_size": Setting(
+        "Batch size",
+        "Images per forward pass.",
+        minimum=1,
+        maximum=1024,
+    ),
+    "gradient_accumulation_steps": Setting(
+        "Gradient accumulation steps",
+        "Forward passes whose gradients make up one step.",
+        minimum=1,
+        maximum=1024,
+    ),
+    "clip_mode": Setting(
+        "Gradient Clipping",
+        "Limit each component (value) or the length (norm) of the gradient.",
+        choices=CLIP_MODES,
+    ),
+    "clip_value": Setting(
+        "Gradient clip value",
+        "The limit; like the learning rate, it can change with the step.",
+        check=schedule_problems,
+    ),
+    "seed": Setting(
+        "Seed",
+        "The same seed gives the same run.",
+        minimum=0,
+        maximum=2**63 - 1,
+    ),
+}

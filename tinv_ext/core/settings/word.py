@@ -1,0 +1,37 @@
+"""The word that is taught, and where its vectors start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tinv_ext.core.names import name_problems
+from tinv_ext.core.paths import path_problems
+from tinv_ext.core.prompts.reader import MAX_VECTORS
+from tinv_ext.core.settings.setting import Setting
+
+WORD: Mapping[str, Setting] = {
+    "name": Setting(
+        "Name",
+        "The word you will type in prompts, and the name of the file.",
+        check=name_problems,
+    ),
+    "init_text": Setting(
+        "Initialization text",
+        'A word close to what the images show ("cat"). Leave empty to start from zero.',
+    ),
+    "num_vectors": Setting(
+        "Number of vectors per token",
+        "How many vectors the word gets; 0 = one for each token of the initialization text.",
+        minimum=0,
+        maximum=MAX_VECTORS,
+    ),
+    "init_embedding": Setting(
+        "Start from embedding",
+        "Continue training this embedding, keeping its step count.",
+        check=path_problems,
+    ),
+    "overwrite": Setting(
+        "Overwrite old embedding",
+        "Replace an embedding of the same name; the old file is kept as a backup.",
+    ),
+}
