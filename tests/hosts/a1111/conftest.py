@@ -21,7 +21,7 @@ from tests.hosts.a1111.webui_names import names
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.toy import model
 
-OURS = "tinv_ext.hosts.a1111"
+OURS = ("tinv_ext.hosts.a1111", "tinv_ext.hosts.webui")  # what imports the WebUI's modules
 SNAPSHOT = Path(__file__).with_name("snapshot.py")
 
 
@@ -83,8 +83,7 @@ def stand_in_webui(made_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     folder = tmp_path / "embeddings"
     folder.mkdir()
     modules = stand_in(names(sd_model, folder), monkeypatch)
-    importlib.import_module(OURS)
-    host = importlib.import_module(f"{OURS}.host")
+    host = importlib.import_module("tinv_ext.hosts.a1111.host")
     snapshot = _fresh(SNAPSHOT)
     yield SimpleNamespace(
         host=host.A1111Host(),
@@ -96,7 +95,7 @@ def stand_in_webui(made_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         difference=snapshot.difference,
         patch=monkeypatch,
     )
-    for name in [name for name in sys.modules if name == OURS or name.startswith(f"{OURS}.")]:
+    for name in [name for name in sys.modules if name.startswith(OURS)]:
         del sys.modules[name]  # they hold the names of this test's stand-in
 
 

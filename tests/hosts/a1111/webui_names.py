@@ -52,7 +52,7 @@ class FifoLock:
         woken.wait()
         return self._lock.acquire()
 
-    def release_memory(self) -> None:
+    def release(self) -> None:
         with self._inner_lock:
             if self._pending_threads:
                 self._pending_threads.popleft().set()
