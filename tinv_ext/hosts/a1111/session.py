@@ -11,6 +11,7 @@ from modules import devices
 from tinv_ext.hosts.a1111.attention import differentiable
 from tinv_ext.hosts.a1111.devices import OnDemand, on_device, vae_on_demand, without_lowvram
 from tinv_ext.hosts.a1111.patches import native_unet, without_hypernetworks, without_loras, without_tiling
+from tinv_ext.hosts.freezing import frozen
 
 
 @contextmanager
@@ -31,24 +32,3 @@ def session(sd_model: Any) -> Iterator[OnDemand]:
             yield movable
     finally:
         devices.torch_gc()
-
-
-@contextmanager
-def frozen(sd_model: Any) -> Iterator[None]:
-    """No weight wants a gradient and every module is in evaluation mode.
-
-    The flag is set by hand: ldm makes `train()` of the text encoder and the VAE do nothing (`disabled_train`).
-    """
-    flags = [(weight, weight.requires_grad) for weight in sd_model.parameters()]
-    modes = [(module, module.training) for module in sd_model.modules()]
-    try:
-        for weight, _ in flags:
-            weight.requires_grad_(False)
-        for module, _ in modes:
-            module.training = False
-        yield
-    finally:
-        for weight, flag in flags:
-            weight.requires_grad_(flag)
-        for module, mode in modes:
-            module.training = mode

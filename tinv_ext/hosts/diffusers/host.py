@@ -34,6 +34,7 @@ from tinv_ext.hosts.diffusers.pipelines import (
     token_table_of,
     without_empty,
 )
+from tinv_ext.hosts.freezing import frozen
 from tinv_ext.hosts.prompt_vectors import count
 
 log = logging.getLogger(__name__)
@@ -140,19 +141,8 @@ class DiffusersHost:
     @contextmanager
     def training(self, clip_skip: int) -> Iterator[Model]:
         """All weights frozen and in evaluation mode; gradient flags and modes are put back on any exit."""
-        parts = parts_of(self._pipeline)
-        flags = [(weight, weight.requires_grad) for part in parts for weight in part.parameters()]
-        modes = [(module, module.training) for part in parts for module in part.modules()]
-        try:
-            for part in parts:
-                part.requires_grad_(False).eval()
-            with ExitStack() as undo:
-                yield PipelineModel(self._pipeline, self.token_table, clip_skip, self._known_vectors(), undo)
-        finally:
-            for weight, flag in flags:
-                weight.requires_grad_(flag)
-            for module, mode in modes:
-                module.training = mode
+        with frozen(*parts_of(self._pipeline)), ExitStack() as undo:
+            yield PipelineModel(self._pipeline, self.token_table, clip_skip, self._known_vectors(), undo)
 
     def generate(self, request: ImageRequest, words: Words) -> Image.Image:
         return self.generate_many([request], words)[0]
