@@ -64,15 +64,15 @@ def drawn(webui: Any) -> Any:
 
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
     """In the running WebUI, without the tests of what only a stand-in can tell."""
-    only = [item for item in items if running.HERE and {"drawn", "refused"} & set(getattr(item, "fixturenames", ()))]
+    only = [item for item in items if running.HERE and {"drawn", "rejected"} & set(getattr(item, "fixturenames", ()))]
     items[:] = [item for item in items if item not in only]
     config.hook.pytest_deselected(items=only)
 
 
 @pytest.fixture
-def refused(webui: Any) -> Any:
-    """Names of files that the stand-in's loader refuses."""
-    return webui.modules["modules.sd_hijack"].model_hijack.embedding_db.refused
+def rejected(webui: Any) -> Any:
+    """Names of files that the stand-in's loader rejects."""
+    return webui.modules["modules.sd_hijack"].model_hijack.embedding_db.rejected
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import torch
 
 from tests.hosts.a1111.ldm_model import needs_ldm
 from tests.hosts.a1111.test_queue_lock import PATIENCE, guest, wait_until
+from tests.messages import refused, said
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import HostError, NotNowError
 from tinv_ext.core.formats import write_embedding
@@ -59,8 +60,12 @@ def test_what_a_guest_has_switched_can_be_switched_back(webui: Any, change: str)
         info.model_name = "another"
     else:
         webui.shared.opts.CLIP_stop_at_last_layers = 2
-    with pytest.raises(NotNowError, match=rf"{name} .* clip skip {skip}.*, but the WebUI has .*Resume"):
+    with refused("hosts.another_model_loaded", NotNowError) as caught:
         webui.host.training(1).__enter__()
+    (problem,) = caught.value.problems
+    assert said([problem.values["wanted"]], "hosts.model", model_name=name, clip_skip=skip)
+    now = {"model_name": info.model_name, "clip_skip": webui.shared.opts.CLIP_stop_at_last_layers}
+    assert said([problem.values["loaded"]], "hosts.model", **now)
     info.model_name, webui.shared.opts.CLIP_stop_at_last_layers = name, skip
     with webui.host.training(1):
         pass
@@ -76,7 +81,7 @@ def test_a_file_that_the_webui_would_refuse_takes_no_place(webui: Any, tmp_path:
         raise ValueError("bad file inside")
 
     webui.patch.setattr(webui.modules["modules.safe"], "check_pt", refuse)
-    with pytest.raises(HostError, match=r"would refuse the embedding \(bad file inside\)"):
+    with refused("hosts.file_fails_the_safety_check", HostError, reason="bad file inside"):
         write_embedding(embedding, path, validate_file=webui.host.validate_file)
     assert path.read_bytes() == before
     write_embedding(embedding, tmp_path / "zibbo.safetensors", validate_file=webui.host.validate_file)

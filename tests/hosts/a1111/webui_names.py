@@ -125,7 +125,7 @@ class Database:
         self.shared = shared
         self.word_embeddings: dict[str, Embedding] = {}
         self.ids_lookup: dict[int, list[tuple[list[int], Embedding]]] = {}
-        self.refused: set[str] = set()
+        self.rejected: set[str] = set()
 
     def register_embedding(self, embedding: Embedding, model: Any) -> None:
         (ids,) = model.cond_stage_model.tokenize([embedding.name])
@@ -138,7 +138,7 @@ class Database:
         self.word_embeddings.clear()
         self.ids_lookup.clear()
         for path in sorted(Path(self.shared.cmd_opts.embeddings_dir).glob("*.pt")):
-            if path.stem not in self.refused:
+            if path.stem not in self.rejected:
                 (vector,) = read_embedding(path).vectors.values()
                 self.register_embedding(Embedding(vector, path.stem), self.shared.sd_model)
 

@@ -14,11 +14,12 @@ from torch import Tensor
 from tinv_ext.core.data.images import SizeConditioning
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.errors import HostError
+from tinv_ext.core.messages import message
 from tinv_ext.core.model import Words
 from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.prompts.inputs import PromptInputs
 from tinv_ext.core.prompts.reader import Prompt
-from tinv_ext.hosts.a1111.devices import OnDemand, full_precision
+from tinv_ext.hosts.a1111.devices import OffloadedModule, full_precision
 from tinv_ext.hosts.a1111.encoders import text_encoders
 from tinv_ext.hosts.checkpointing import gradient_checkpointing
 from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, assemble_prompts, encode_prompts
@@ -38,7 +39,13 @@ class WebuiModel:
     """
 
     def __init__(
-        self, sd_model: Any, token_table: ClipTokenTable, clip_skip: int, known: Words, vae: OnDemand, undo: ExitStack
+        self,
+        sd_model: Any,
+        token_table: ClipTokenTable,
+        clip_skip: int,
+        known: Words,
+        vae: OffloadedModule,
+        undo: ExitStack,
     ) -> None:
         self._undo = undo  # closed when the training is left
         self._sd_model = sd_model
@@ -62,7 +69,7 @@ class WebuiModel:
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> LatentDistribution:
-        self._vae.bring()
+        self._vae.load()
         return encode(self._sd_model.first_stage_model, pixels.to(self.device), float(self._sd_model.scale_factor))
 
     def assemble_prompts(
@@ -78,7 +85,7 @@ class WebuiModel:
 
     def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         given = self._given(noisy, condition)
-        self._vae.send_away()
+        self._vae.offload()
         # v1.10.1 modules/sd_hijack_unet.py wraps apply_model: it brings a dict's tensors to the UNet's type and enters
         # the WebUI's autocast, so that training goes the way of a generation.
         return self._sd_model.apply_model(noisy, timesteps, given)
@@ -135,7 +142,11 @@ def noise_schedule(sd_model: Any) -> NoiseSchedule:
         kept = sd_models.rescale_zero_terminal_snr_abar(kept)
     if sd_model.parameterization not in _PREDICTIONS:
         raise HostError(
-            f'The loaded model predicts "{sd_model.parameterization}"; only models that predict noise (eps) or '
-            "velocity (v) can be trained. Load another."
+            message(
+                "hosts.prediction_cannot_be_trained",
+                'The loaded model predicts "{prediction}"; only models that predict noise (eps) or velocity (v) can be '
+                "trained. Load another.",
+                prediction=sd_model.parameterization,
+            )
         )
     return NoiseSchedule(kept, _PREDICTIONS[sd_model.parameterization])
