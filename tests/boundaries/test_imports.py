@@ -15,7 +15,8 @@ WEBUI = {"modules", "ldm", "sgm", "open_clip", "torch"}
 WHOLE = {"tinv_ext"}
 # What hosts share, on the ground floor of hosts/.
 HOSTS = tuple(
-    f"tinv_ext.hosts.{name}" for name in ("base", "prompt_vectors", "vae", "checkpointing", "freezing", "loss_scale")
+    f"tinv_ext.hosts.{name}"
+    for name in ("base", "prompt_vectors", "vae", "checkpointing", "freezing", "loss_scale", "dtypes")
 )
 ENGINE = {"tinv_ext.core", "tinv_ext.hosts.base"}
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.hosts.a1111.ldm_model import needs_ldm
-from tests.messages import refused, said
+from tests.messages import ids, refused, said
 from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.errors import HostError, NotNowError, NumericError
 from tinv_ext.core.model import Model
@@ -226,3 +226,19 @@ def test_no_model_is_refused(webui: Any) -> None:
     webui.patch.setattr(webui.shared, "sd_model", None)
     with refused("hosts.no_model_loaded", HostError):
         webui.new_host()
+
+
+def test_it_tells_what_is_trained_on_and_what_the_run_suspends(webui: Any) -> None:
+    """The model; a LoRA or --medvram only where there is one."""
+    webui.patch.setattr(webui.modules["modules.devices"], "dtype_vae", torch.float32, raising=False)
+    (note,) = webui.host.model_notes
+    assert said([note], "hosts.loaded_model", family="SD1", unet_dtype="fp32", vae_dtype="fp32")
+    assert said([note.values["model"]], "hosts.model", model_name=webui.host.facts["model_name"])
+    medvram(webui)
+    lora(webui)
+    assert ids(webui.host.model_notes) == [
+        "hosts.loaded_model",
+        "hosts.loras_are_removed",
+        "hosts.lowvram_is_suspended",
+    ]
+    assert said(webui.host.model_notes, "hosts.loras_are_removed", loras=["style"])

@@ -14,6 +14,7 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from PIL import Image
 
+from tests.messages import refused, said
 from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.errors import HostError, MemoryShortError
 from tinv_ext.core.formats import read_embedding
@@ -267,5 +268,24 @@ def test_each_sampler_draws_its_own_picture(
 
 def test_a_sampler_that_is_not_there_is_told(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
     """With those that are."""
-    with pytest.raises(HostError, match=r'no sampler "Heun" here\. Choose one of DDIM, Euler'):
+    with refused("hosts.no_such_sampler", HostError, sampler="Heun", samplers=list(SAMPLERS)):
         host_of(tiny_pipeline, tmp_path).generate(ImageRequest("a cat", "", 4, 5.0, 1, 64, 64, "Heun"), {})
+
+
+def test_a_device_that_is_not_there_is_told(
+    make_pipeline: Callable[[], StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    """With what torch says."""
+    with refused("hosts.device_cannot_be_used", device="hal:9000") as caught:
+        DiffusersHost.placed(make_pipeline(), tmp_path, {}, "hal:9000")
+    assert "hal" in caught.value.problems[0].values["reason"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_it_tells_what_is_trained_on(
+    make_pipeline: Callable[[], StableDiffusionPipeline], tmp_path: Path, precision: str
+) -> None:
+    """The model, the device, the precisions."""
+    host = DiffusersHost.placed(make_pipeline(), tmp_path, {"model_name": "tiny"}, "cpu", precision)
+    values = {"model": "tiny", "family": "SD1", "device": "cpu", "unet_dtype": precision, "vae_dtype": "fp32"}
+    assert said(host.model_notes, "hosts.loaded_pipeline", **values)

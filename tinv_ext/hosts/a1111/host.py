@@ -24,6 +24,7 @@ from tinv_ext.hosts.a1111.model import WebuiModel
 from tinv_ext.hosts.a1111.model_type import family, loaded_model
 from tinv_ext.hosts.a1111.patches import active_loras, tiling_restored
 from tinv_ext.hosts.a1111.session import session
+from tinv_ext.hosts.dtypes import dtype_name
 from tinv_ext.hosts.prompt_vectors import ClipTokenTable, count
 from tinv_ext.hosts.webui.interrupt import Interrupt
 from tinv_ext.hosts.webui.queue_lock import holding_queue, others_waiting
@@ -97,11 +98,11 @@ class A1111Host:
         notes = [
             message(
                 "hosts.loaded_model",
-                "Model: {model} ({family}), UNet in {unet_dtype}, VAE in {vae_dtype}, attention: {attention}.",
+                "Model: {model} ({family}), UNet in {unet_dtype}, VAE in {vae_dtype}, cross-attention: {attention}.",
                 model=_description(self._identity),
                 family=self._family,
-                unet_dtype=_dtype_name(devices.dtype_unet),
-                vae_dtype=_dtype_name(devices.dtype_vae),
+                unet_dtype=dtype_name(devices.dtype_unet),
+                vae_dtype=dtype_name(devices.dtype_vae),
                 attention=attention.chosen(),
             )
         ]
@@ -244,7 +245,3 @@ def _description(identity: Mapping[str, str | None]) -> Message:
         "{model_name} [{model_hash}] at clip skip {clip_skip}",
         **identity,
     )
-
-
-def _dtype_name(dtype: Any) -> str:
-    return str(dtype).removeprefix("torch.")
