@@ -103,14 +103,14 @@ def test_interrupt_is_neither_lost_nor_stops_the_next_picture(webui: Any) -> Non
         return draw(p)
 
     webui.patch.setattr(processing, "process_images", and_the_user_interrupts)
-    with refused("webui.image_was_interrupted", HostError):
+    with refused("hosts.image_was_interrupted", HostError):
         webui.host.generate(REQUEST, {})
     assert webui.shared.state.interrupted
 
 
 def test_an_unknown_sampler_is_refused(webui: Any) -> None:
     """The WebUI would quietly take another."""
-    with refused("webui.no_such_sampler", HostError, sampler="Magic") as caught:
+    with refused("hosts.no_such_sampler", HostError, sampler="Magic") as caught:
         webui.host.generate(ImageRequest("x", "", 5, 3.0, 1, 64, 64, sampler="Magic"), {})
     assert "DDIM" in caught.value.problems[0].values["samplers"]
 

@@ -209,7 +209,7 @@ def test_a_prompt_cache_keeps_its_length(modules: dict[str, ModuleType]) -> None
 def test_an_unknown_sampler_is_refused(modules: dict[str, ModuleType]) -> None:
     """The program would quietly take another."""
     request = ImageRequest("x", "", 5, 3.0, 1, 64, 64, sampler="Magic")
-    with refused("webui.no_such_sampler", HostError, sampler="Magic", samplers=["DDIM", "Euler a"]):
+    with refused("hosts.no_such_sampler", HostError, sampler="Magic", samplers=["DDIM", "Euler a"]):
         ours("txt2img").generate(request, {})
 
 

@@ -28,8 +28,8 @@ def generate(request: ImageRequest, settings: Mapping[str, Any]) -> Image.Image:
     if request.sampler not in sd_samplers.all_samplers_map:
         raise HostError(
             message(
-                "webui.no_such_sampler",
-                'The WebUI has no sampling method "{sampler}". Choose one of: {samplers:, }.',
+                "hosts.no_such_sampler",
+                'There is no sampling method "{sampler}" here. Choose one of: {samplers:, }.',
                 sampler=request.sampler,
                 samplers=list(sd_samplers.all_samplers_map),
             )
@@ -44,7 +44,7 @@ def generate(request: ImageRequest, settings: Mapping[str, Any]) -> Image.Image:
     if not images:
         raise HostError(
             message(
-                "webui.image_was_interrupted",
+                "hosts.image_was_interrupted",
                 "The WebUI returned no image, because it was interrupted. Ask for the preview again.",
             )
         )
