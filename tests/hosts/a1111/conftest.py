@@ -57,14 +57,16 @@ def running_webui(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.fixture
-def drawn(webui: Any) -> Any:
+def generated(webui: Any) -> Any:
     """What the stand-in's generations found; a test that asks for it is not for the running WebUI."""
-    return webui.drawn
+    return webui.generated
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
     """In the running WebUI, without the tests of what only a stand-in can tell."""
-    only = [item for item in items if running.HERE and {"drawn", "rejected"} & set(getattr(item, "fixturenames", ()))]
+    only = [
+        item for item in items if running.HERE and {"generated", "rejected"} & set(getattr(item, "fixturenames", ()))
+    ]
     items[:] = [item for item in items if item not in only]
     config.hook.pytest_deselected(items=only)
 
@@ -77,7 +79,7 @@ def rejected(webui: Any) -> Any:
 
 @pytest.fixture
 def stand_in_webui(made_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A stand-in for the WebUI's own names around the real model; also `drawn`."""
+    """A stand-in for the WebUI's own names around the real model; also `generated`."""
     tokenizer = made_model.cond_stage_model.tokenizer
     sd_model = copy.deepcopy(made_model, {id(tokenizer): tokenizer})  # the vocabulary is large and does not change
     folder = tmp_path / "embeddings"
@@ -90,7 +92,7 @@ def stand_in_webui(made_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         new_host=host.A1111Host,
         shared=modules["modules.shared"],
         modules=modules,
-        drawn=modules["modules.processing"].drawn,
+        generated=modules["modules.processing"].generated,
         snapshot=snapshot.snapshot,
         difference=snapshot.difference,
         patch=monkeypatch,

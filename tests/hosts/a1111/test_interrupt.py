@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.hosts.a1111.ldm_model import needs_ldm
-from tests.hosts.a1111.test_queue_lock import PATIENCE, guest, wait_until
+from tests.hosts.a1111.test_queue_lock import PATIENCE, generation, wait_until
 from tests.messages import refused, said
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import HostError, NotNowError
@@ -21,7 +21,7 @@ pytestmark = needs_ldm
 def test_interrupt_is_seen_while_the_run_has_the_model(webui: Any) -> None:
     """Pressed before or after, it is not the run's; pressed within, it is, and leaves nothing behind."""
     state = webui.shared.state
-    state.interrupt()  # of an earlier picture
+    state.interrupt()  # of an earlier image
     before = webui.snapshot()
     with webui.host.training(1):
         assert not webui.host.interrupted()
@@ -40,10 +40,10 @@ def test_reloading_the_ui_interrupts_no_run(webui: Any) -> None:
         assert not webui.host.interrupted()
 
 
-def test_a_guests_interrupt_is_the_guests(webui: Any) -> None:
+def test_an_interrupt_while_a_generation_waits_is_meant_for_it(webui: Any) -> None:
     """While a request waits for the queue, Interrupt is pressed for it."""
     with webui.host.training(1):
-        thread = guest(webui.modules["modules.call_queue"].queue_lock, [], "guest")
+        thread = generation(webui.modules["modules.call_queue"].queue_lock, [], "generation")
         wait_until(webui.host.wanted)
         webui.shared.state.interrupt()
         assert not webui.host.interrupted()
@@ -52,7 +52,7 @@ def test_a_guests_interrupt_is_the_guests(webui: Any) -> None:
 
 
 @pytest.mark.parametrize("change", ["model", "clip skip"])
-def test_what_a_guest_has_switched_can_be_switched_back(webui: Any, change: str) -> None:
+def test_what_somebody_has_switched_can_be_switched_back(webui: Any, change: str) -> None:
     """Another checkpoint or clip skip: no training until it is as it was; with a sentence that names both."""
     info = webui.shared.sd_model.sd_checkpoint_info
     name, skip = info.model_name, webui.shared.opts.CLIP_stop_at_last_layers

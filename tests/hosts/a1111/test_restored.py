@@ -23,7 +23,7 @@ OTHER = f"{__name__}.Other"
 
 
 def one_step(model: Model) -> torch.Tensor:
-    """Encode a picture, go forward and backward once; the gradient of the word's vector."""
+    """Encode an image, go forward and backward once; the gradient of the word's vector."""
     model.encode_images(torch.zeros(1, 3, 64, 64))
     vector = torch.ones(1, model.widths["clip_l"]).mul(0.1).requires_grad_()
     reader = PromptReader(model.tokenizer, (Word("qzx", tuple(model.tokenizer.ids("qzx")), 1),))
@@ -52,7 +52,7 @@ def medvram(webui: Any) -> None:
 
 
 def tiling(webui: Any) -> None:
-    """A tiling picture was the last one."""
+    """A tiling image was the last one."""
     webui.modules["modules.sd_hijack"].model_hijack.apply_circular(True)
 
 

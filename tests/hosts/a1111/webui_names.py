@@ -221,24 +221,24 @@ def _go_round(hijack: Any, sd_model: Any, enable: bool) -> None:
 
 
 def _processing(shared: dict[str, Any], hijack: Any) -> dict[str, Any]:
-    drawn: list[dict[str, Any]] = []
+    generated: list[dict[str, Any]] = []
 
     def process_images(p: Any) -> Any:
         """Notes what it found and leaves changed what a real generation leaves changed."""
         words = {name: item.vec.clone() for name, item in hijack.embedding_db.word_embeddings.items()}
         settings, history = dict(shared["opts"].data), shared["cmd_opts"].no_prompt_history
-        drawn.append({"p": p, "words": words, "settings": settings, "no history": history})
+        generated.append({"p": p, "words": words, "settings": settings, "no history": history})
         torch.manual_seed(p.seed)
         np.random.seed(1)  # noqa: NPY002 (the global one is meant)
         random.seed(1)
         hijack.apply_circular(not hijack.circular_enabled)
         state = shared["state"]
-        state.job, state.sampling_step, state.new = "drawing", 20, 1
+        state.job, state.sampling_step, state.new = "txt2img", 20, 1
         return SimpleNamespace(images=[] if state.interrupted else [Image.new("RGB", (p.width, p.height))])
 
     return {
         "StableDiffusionProcessing": Processing,
         "StableDiffusionProcessingTxt2Img": Processing,
         "process_images": process_images,
-        "drawn": drawn,
+        "generated": generated,
     }

@@ -183,11 +183,11 @@ def test_what_only_some_of_them_have_is_restored_there(modules: dict[str, Module
     shared, devices = modules["modules.shared"], modules["modules.devices"]
     generator = object()
     shared.cmd_opts.no_prompt_history, devices.nv_rng = False, generator
-    draw = modules["modules.processing"].process_images
+    generate = modules["modules.processing"].process_images
 
     def and_use_it(p: Any) -> Any:
         devices.nv_rng = None
-        return draw(p)
+        return generate(p)
 
     modules["modules.processing"].process_images = and_use_it
     ours("txt2img").generate(REQUEST, {})
