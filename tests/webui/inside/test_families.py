@@ -101,7 +101,7 @@ def test_a_condition_is_the_webuis(host: A1111Host, known: Any, vectors: dict[st
         expected = by_webui(text, 96, 64)
         with host.training(1) as model:
             found = encode_prompts(model, [reader(host).read(text)], {WORD: vectors}, [uncropped(96, 64)])
-            given = model._given(torch.zeros(1, 4, 8, 12), found)  # type: ignore[attr-defined]
+            given = model._conditioning(torch.zeros(1, 4, 8, 12), found)  # type: ignore[attr-defined]
     if is_sdxl():
         same(given["crossattn"], expected["crossattn"])
         same(given["vector"], expected["vector"])
@@ -180,7 +180,7 @@ def test_sdxl_is_told_how_an_image_was_cut(host: A1111Host) -> None:
             expected = by_webui(TEXTS[0], 96, 64)["vector"]
             size_cond = SizeConditioning((64, 96), (5, 11), (64, 96))
             found = encode_prompts(model, [reader(host).read(TEXTS[0])], {}, [size_cond])
-            same(model._given(torch.zeros(1, 4, 8, 12), found)["vector"], expected)  # type: ignore[attr-defined]
+            same(model._conditioning(torch.zeros(1, 4, 8, 12), found)["vector"], expected)  # type: ignore[attr-defined]
     finally:
         shared.opts.data.update(sdxl_crop_top=kept[0], sdxl_crop_left=kept[1])
 
