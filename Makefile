@@ -15,7 +15,9 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 # Python 3.10 is what the users have. tomllib is newer: the one import of it falls back to tomli (tests/boundaries).
 PACKAGE := $(wildcard tinv_ext scripts install.py preload.py)
-STRICT := $(wildcard tinv_ext/core tinv_ext/run tinv_ext/library tinv_ext/server/job_queue.py tinv_ext/server/templates.py tinv_ext/hosts/base.py)
+STRICT := $(wildcard tinv_ext/core tinv_ext/run tinv_ext/library tinv_ext/server/job_queue.py tinv_ext/server/templates.py \
+    tinv_ext/hosts/*.py tinv_ext/hosts/webui tinv_ext/hosts/a1111 \
+    tinv_ext/hosts/diffusers/host.py tinv_ext/hosts/diffusers/model.py tinv_ext/hosts/diffusers/pipelines.py)
 WORKERS ?= 2
 # A file stays with one worker: its tests share what is dear to make.
 EVERYDAY := -m "not slow and not webui" -n $(WORKERS) --dist loadfile
