@@ -196,9 +196,9 @@ def test_another_model_is_refused(webui: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "type_id", "values"),
     [
-        (lambda model: setattr(model, "is_sdxl", True), "unknown", {"model_class": OTHER}),
-        (lambda model: setattr(model, "is_sd3", True), "sd3", {}),
-        (lambda model: None, "unknown", {"model_class": OTHER}),
+        (lambda model: setattr(model, "is_sdxl", True), "hosts.type_unknown", {"model_class": OTHER}),
+        (lambda model: setattr(model, "is_sd3", True), "families.sd3", {}),
+        (lambda model: None, "hosts.type_unknown", {"model_class": OTHER}),
     ],
 )
 def test_another_kind_of_model_is_refused(
@@ -210,7 +210,7 @@ def test_another_kind_of_model_is_refused(
     change(webui.shared.sd_model)
     with refused("hosts.model_cannot_be_trained", HostError) as caught:
         webui.new_host()
-    assert said([caught.value.problems[0].values["type"]], f"hosts.type_{type_id}", **values)
+    assert said([caught.value.problems[0].values["type"]], type_id, **values)
 
 
 def test_a_model_that_wants_more_than_a_prompt_is_refused(webui: Any) -> None:

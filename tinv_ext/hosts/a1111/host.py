@@ -21,7 +21,7 @@ from tinv_ext.hosts.a1111 import attention, embedding_db
 from tinv_ext.hosts.a1111.devices import OffloadedModule
 from tinv_ext.hosts.a1111.encoders import token_table
 from tinv_ext.hosts.a1111.model import WebuiModel
-from tinv_ext.hosts.a1111.model_type import family, loaded_model
+from tinv_ext.hosts.a1111.model_type import family_of, loaded_model
 from tinv_ext.hosts.a1111.patches import active_loras, tiling_restored
 from tinv_ext.hosts.a1111.session import session
 from tinv_ext.hosts.dtypes import dtype_name
@@ -30,9 +30,6 @@ from tinv_ext.hosts.webui.interrupt import Interrupt
 from tinv_ext.hosts.webui.queue_lock import holding_queue, others_waiting
 from tinv_ext.hosts.webui.samplers import samplers, schedulers
 from tinv_ext.hosts.webui.txt2img import forget_prompts, generate
-
-_SDXL_SIZE = 1024  # its config does not say
-_SD2_V_SIZE = 768  # every SD2 that predicts velocity; its config has the size of the others
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class A1111Host:
 
     def __init__(self) -> None:
         sd_model = loaded_model()
-        self._family = family(sd_model)
+        self._family = family_of(sd_model)
         self._identity = _identity(sd_model)
         self._training: _Training | None = None
         self._interrupt = Interrupt()
@@ -64,17 +61,17 @@ class A1111Host:
     @property
     def facts(self) -> Mapping[str, str | None]:
         """What was loaded and set when the host was made."""
-        return {**self._identity, "family": self._family}
+        return {**self._identity, "family": self._family.name}
 
     @property
     def native_size(self) -> int:
         """Width and height in pixels that the model was made for."""
-        sd_model = self._model()
-        if self._family == "SDXL":
-            return _SDXL_SIZE
-        if self._family == "SD2" and sd_model.parameterization == "v":
-            return _SD2_V_SIZE
-        return int(sd_model.image_size) * 8  # ldm/models/diffusion/ddpm.py: latents have an eighth of the size
+        sd_model, family = self._model(), self._family
+        if family.codebase == "sgm":  # whose config does not say
+            return family.native_size
+        if family.native_size_v and sd_model.parameterization == "v":  # the config has the size of the others
+            return family.native_size_v
+        return int(sd_model.image_size) * family.vae_factor  # ldm/models/diffusion/ddpm.py: the latent's size
 
     @property
     def clip_skip(self) -> int:
@@ -100,7 +97,7 @@ class A1111Host:
                 "hosts.loaded_model",
                 "Model: {model} ({family}), UNet in {unet_dtype}, VAE in {vae_dtype}, cross-attention: {attention}.",
                 model=_description(self._identity),
-                family=self._family,
+                family=self._family.name,
                 unet_dtype=dtype_name(devices.dtype_unet),
                 vae_dtype=dtype_name(devices.dtype_vae),
                 attention=attention.chosen(),

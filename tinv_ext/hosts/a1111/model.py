@@ -81,7 +81,7 @@ class WebuiModel:
         return assemble_prompts(prompts, words, size_conds, self._encoders, self.tokenizer, self._known)
 
     def encode(self, inputs: PromptInputs, words: Words) -> Condition:
-        # modules/sd_hijack.py, EmbeddingsWithFixes: vectors that an interrupted encoding left behind would be inserted here
+        # modules/sd_hijack.py, EmbeddingsWithFixes would insert the vectors that an interrupted encoding left here
         sd_hijack.model_hijack.fixes = None
         with devices.autocast():
             return encode_prompts(inputs, words, self._encoders)

@@ -6,42 +6,40 @@ from typing import Any
 
 from modules import shared
 
+from tinv_ext.core import families
 from tinv_ext.core.errors import HostError
+from tinv_ext.core.families import SD1, SD2, SDXL, Family
 from tinv_ext.core.messages import Message, message
 
 # v1.10.1: the model's class and that of its text encoder, which modules/sd_hijack.py has wrapped
 _LDM = "ldm.models.diffusion.ddpm."
 _CLIP = "modules.sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords"
 _OPEN_CLIP = "modules.sd_hijack_open_clip.FrozenOpenCLIPEmbedderWithCustomWords"
-_SDXL = ("sgm.models.diffusion.DiffusionEngine", "sgm.modules.encoders.modules.GeneralConditioner")
+_SGM = ("sgm.models.diffusion.DiffusionEngine", "sgm.modules.encoders.modules.GeneralConditioner")
 _FAMILIES = {
-    (_LDM + "LatentDiffusion", _CLIP): "SD1",
-    (_LDM + "LatentDiffusion", _OPEN_CLIP): "SD2",
-    (_LDM + "LatentInpaintDiffusion", _CLIP): "SD1",
-    (_LDM + "LatentInpaintDiffusion", _OPEN_CLIP): "SD2",
-    _SDXL: "SDXL",
+    (_LDM + "LatentDiffusion", _CLIP): SD1,
+    (_LDM + "LatentDiffusion", _OPEN_CLIP): SD2,
+    (_LDM + "LatentInpaintDiffusion", _CLIP): SD1,
+    (_LDM + "LatentInpaintDiffusion", _OPEN_CLIP): SD2,
+    _SGM: SDXL,
 }
 # conditioning_key of ldm's DiffusionWrapper, by class: what the UNet is given beside the noisy latent
-_KEYS = {_LDM + "LatentDiffusion": "crossattn", _LDM + "LatentInpaintDiffusion": "hybrid", _SDXL[0]: "crossattn"}
+_KEYS = {_LDM + "LatentDiffusion": "crossattn", _LDM + "LatentInpaintDiffusion": "hybrid", _SGM[0]: "crossattn"}
 _SCALINGS = ("EpsScaling", "VScaling")  # sgm/modules/diffusionmodules/denoiser_scaling.py
-_SD3 = message("hosts.type_sd3", "Stable Diffusion 3")
-_UPSCALER = message("hosts.type_upscaler", "an upscaler")
 _OTHERS = {
-    "modules.models.diffusion.ddpm_edit.LatentDiffusion": message(
-        "hosts.type_instruct_pix2pix", "an InstructPix2Pix model"
-    ),
-    "modules.models.sd3.sd3_model.SD3Inferencer": _SD3,
-    _LDM + "LatentDepth2ImageDiffusion": message("hosts.type_depth", "a depth model"),
-    _LDM + "LatentUpscaleDiffusion": _UPSCALER,
-    _LDM + "LatentUpscaleFinetuneDiffusion": _UPSCALER,
-    _LDM + "ImageEmbeddingConditionedLatentDiffusion": message("hosts.type_unclip", "an unCLIP model"),
+    "modules.models.diffusion.ddpm_edit.LatentDiffusion": families.INSTRUCT_PIX2PIX,
+    "modules.models.sd3.sd3_model.SD3Inferencer": families.SD3,
+    _LDM + "LatentDepth2ImageDiffusion": families.DEPTH,
+    _LDM + "LatentUpscaleDiffusion": families.UPSCALER,
+    _LDM + "LatentUpscaleFinetuneDiffusion": families.UPSCALER,
+    _LDM + "ImageEmbeddingConditionedLatentDiffusion": families.UNCLIP,
 }
-_REFINER = (_SDXL[0], "modules.sd_hijack_open_clip.FrozenOpenCLIPEmbedder2WithCustomWords")
+_REFINER = (_SGM[0], "modules.sd_hijack_open_clip.FrozenOpenCLIPEmbedder2WithCustomWords")
 # flags that v1.10.1 modules/sd_models.py (set_model_type, load_model_weights) sets on models of the classes above
 _FLAGS = {
-    "is_sd3": _SD3,
-    "is_ssd": message("hosts.type_ssd", "SSD-1B"),
-    "is_sdxl_inpaint": message("hosts.type_sdxl_inpainting", "an SDXL inpainting model"),
+    "is_sd3": families.SD3,
+    "is_ssd": families.SSD_1B,
+    "is_sdxl_inpaint": families.SDXL_INPAINTING,
 }
 
 
@@ -58,19 +56,19 @@ def loaded_model() -> Any:
     return sd_model
 
 
-def family(sd_model: Any) -> str:
-    """ "SD1", "SD2" or "SDXL" for a model that can be trained. Raises HostError for any other, saying what it is."""
-    name, other = _FAMILIES.get(_classes(sd_model)), _other_type(sd_model)
-    if name is None or other is not None:
+def family_of(sd_model: Any) -> Family:
+    """The family of a model that can be trained. Raises HostError for any other, saying what it is."""
+    family, other = _FAMILIES.get(_classes(sd_model)), _other_type(sd_model)
+    if family is None or other is not None:
         raise HostError(
             message(
                 "hosts.model_cannot_be_trained",
-                "The loaded model is {type}, which cannot be trained. Load an SD1, SD2 or SDXL model (base, not "
-                "refiner).",
+                "The loaded model is {type}, which cannot be trained. {remedy}",
                 type=other or _by_classes(sd_model),
+                remedy=families.supported(),
             )
         )
-    return name
+    return family
 
 
 def _other_type(sd_model: Any) -> Message | None:
@@ -79,18 +77,14 @@ def _other_type(sd_model: Any) -> Message | None:
         if getattr(sd_model, flag, False):
             return model_type
     if _classes(sd_model) == _REFINER:
-        return message("hosts.type_refiner", "the SDXL refiner")
+        return families.REFINER
     if _classes(sd_model) not in _FAMILIES:
         return _OTHERS.get(class_name(sd_model))
     key = sd_model.model.conditioning_key
     if key != _KEYS[class_name(sd_model)]:
         return message("hosts.type_more_inputs", 'one that needs more than a prompt ("{key}")', key=key)
-    scaling = type(sd_model.denoiser.scaling).__name__ if _classes(sd_model) == _SDXL else _SCALINGS[0]
-    if scaling in _SCALINGS:
-        return None
-    return message(
-        "hosts.type_other_noise", "an SDXL model with a different noise formula ({scaling})", scaling=scaling
-    )
+    scaling = type(sd_model.denoiser.scaling).__name__ if _classes(sd_model) == _SGM else _SCALINGS[0]
+    return None if scaling in _SCALINGS else families.SDXL_EDM
 
 
 def class_name(thing: Any) -> str:

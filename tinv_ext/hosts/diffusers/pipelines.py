@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from tinv_ext.core.errors import HostError, InputError
-from tinv_ext.core.families import encoder_of_width
+from tinv_ext.core.families import FAMILIES, encoder_of_width, supported
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.messages import message
 from tinv_ext.hosts.prompt_vectors import ClipTokenizer, ClipTokenTable, Condition, TextEncoder
@@ -48,8 +48,9 @@ def family_of(pipeline: DiffusionPipeline) -> str:
     raise InputError(
         message(
             "hosts.pipeline_cannot_be_trained",
-            "A {pipeline} cannot be trained. Use an SD1, SD2 or SDXL model (base, not refiner).",
+            "A {pipeline} cannot be trained. {remedy}",
             pipeline=type(pipeline).__name__,
+            remedy=supported(),
         )
     )
 
@@ -72,7 +73,7 @@ def texts_of(pipeline: DiffusionPipeline) -> list[torch.nn.Module]:
 
 
 def text_encoders(pipeline: DiffusionPipeline, clip_skip: int) -> list[TextEncoder]:
-    """The text encoders, each with the layer that the WebUI takes: clip skip is for SD1 alone.
+    """The text encoders, each with the layer that the WebUI takes; clip skip counts where the family says so.
 
     v1.10.1 modules/sd_hijack_clip.py and sd_hijack_open_clip.py: SD2's and SDXL's layer is fixed by their config.
     """
@@ -85,7 +86,7 @@ def text_encoders(pipeline: DiffusionPipeline, clip_skip: int) -> list[TextEncod
             TextEncoder("clip_g", second.get_input_embeddings(), pad_2, partial(_penultimate_and_pooled, second)),
         ]
     table = first.get_input_embeddings()
-    encode: Encode = partial(_last, first, clip_skip if family == "SD1" else 1)
+    encode: Encode = partial(_last, first, clip_skip if FAMILIES[family].clip_skip else 1)
     return [TextEncoder(encoder_of_width(table.embedding_dim), table, pad, encode)]
 
 
