@@ -14,7 +14,10 @@ OFFLINE = NUMBERS | {"diffusers", "transformers", "yaml"}
 WEBUI = {"modules", "ldm", "sgm", "open_clip", "torch"}
 WHOLE = {"tinv_ext"}
 # What hosts share, on the ground floor of hosts/.
-HOSTS = ("tinv_ext.hosts.base", "tinv_ext.hosts.prompt_vectors", "tinv_ext.hosts.vae", "tinv_ext.hosts.checkpointing")
+HOSTS = tuple(
+    f"tinv_ext.hosts.{name}"
+    for name in ("base", "prompt_vectors", "vae", "checkpointing", "freezing", "loss_scale", "dtypes")
+)
 ENGINE = {"tinv_ext.core", "tinv_ext.hosts.base"}
 
 # part: (its modules, what it may import beside the standard library). The longest prefix decides the part.

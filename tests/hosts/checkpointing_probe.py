@@ -15,7 +15,7 @@ BLOCKS = ("TimestepEmbedSequential", "ResnetBlock2D", "Transformer2DModel")
 def kept_bytes(unet: torch.nn.Module, act: Callable[[], Any]) -> tuple[int, Any]:
     """Bytes of the tensors that autograd keeps while `act` runs, and what it gives.
 
-    What enters a block counts as kept, too, since recomputing begins there; the weights do not.
+    What enters a block counts as kept, too, since it is computed again from there; the weights do not.
     """
     weights = {weight.untyped_storage().data_ptr() for weight in unet.parameters()}
     kept: dict[int, Tensor] = {}  # the tensors, so that no other gets their place meanwhile

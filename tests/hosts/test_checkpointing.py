@@ -42,7 +42,7 @@ def gradients(model: Model) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("make", [small_pipelines.sd1, small_pipelines.sd2, small_pipelines.sdxl])
-def test_recomputing_keeps_less_and_gives_the_same_gradient(make: Callable[[], Any], tmp_path: Path) -> None:
+def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradient(make: Callable[[], Any], tmp_path: Path) -> None:
     """Bit for bit the same; less than half of the memory; the functions of the UNet are its own again afterwards."""
     pipeline = make()
     host, unet = DiffusersHost(pipeline, tmp_path, {}), pipeline.unet
@@ -51,9 +51,9 @@ def test_recomputing_keeps_less_and_gives_the_same_gradient(make: Callable[[], A
         plain, (loss, vectors) = kept_bytes(unet, lambda: loss_of(model))
         right = torch.autograd.grad(loss, vectors)
         model.enable_gradient_checkpointing()
-        frugal, (loss, vectors) = kept_bytes(unet, lambda: loss_of(model))
+        checkpointed, (loss, vectors) = kept_bytes(unet, lambda: loss_of(model))
         found = torch.autograd.grad(loss, vectors)
-    assert frugal < plain / 2, f"{frugal} of {plain} bytes"
+    assert checkpointed < plain / 2, f"{checkpointed} of {plain} bytes"
     assert all(torch.equal(mine, other) for mine, other in zip(found, right))
     assert own_forwards(unet) == before
 

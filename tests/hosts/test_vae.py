@@ -11,7 +11,7 @@ from tinv_ext.hosts.vae import encode, encoder_digest
 
 @pytest.fixture
 def overflowing() -> torch.nn.Module:
-    """A VAE in float16 whose first layer makes bright pictures too large for it: 300·200 is, 0.3·200 is not."""
+    """A VAE in float16 whose first layer makes bright images too large for it: 300·200 is, 0.3·200 is not."""
     vae = sd1().vae
     with torch.no_grad():
         vae.encoder.conv_in.weight.fill_(3000.0)
@@ -19,7 +19,7 @@ def overflowing() -> torch.nn.Module:
     return vae.half()
 
 
-def test_a_picture_that_overflows_is_encoded_in_full_precision(overflowing: torch.nn.Module) -> None:
+def test_an_image_that_overflows_is_encoded_in_full_precision(overflowing: torch.nn.Module) -> None:
     """It alone; the others stay as they are, and the VAE is in half precision again."""
     pixels = torch.stack([torch.full((3, 16, 16), value) for value in (0.01, 1.0, -0.02)])
     assert not bool(torch.isfinite(overflowing.quant_conv(overflowing.encoder(pixels.half())))[1].all())
@@ -37,7 +37,7 @@ def test_a_picture_that_overflows_is_encoded_in_full_precision(overflowing: torc
 
 
 def test_what_is_no_number_in_full_precision_either_is_given_as_it_is(overflowing: torch.nn.Module) -> None:
-    """The caller tells which picture it was."""
+    """The caller tells which image it was."""
     found = encode(overflowing, torch.tensor([0.01, float("nan")]).view(2, 1, 1, 1).expand(2, 3, 16, 16), 1.0)
     assert torch.isfinite(found.mean).flatten(1).all(1).tolist() == [True, False]
 

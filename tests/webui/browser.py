@@ -79,7 +79,7 @@ class Tab:
         self.wait(f"Number((/step ([0-9]+)/.exec({shown}) || [0, -1])[1]) >= {step}")
 
     def generate(self, prompt: str, **fields: Any) -> list[Image.Image]:
-        """Pictures from the txt2img tab, the grid left out."""
+        """Images from the txt2img tab, the grid left out."""
         self.show("txt2img")
         values = {"steps": 25, "width": 64, "height": 64, "cfg_scale": 3, "seed": 1000, "batch_size": 4} | fields
         self.type("txt2img_prompt", prompt)
@@ -91,9 +91,9 @@ class Tab:
         self.page.wait_for_function(f"before => {said} !== before && {said}.includes('TI hashes')", arg=before)
         self.page.wait_for_selector("#txt2img_gallery .thumbnails img, #txt2img_gallery .grid-wrap img")
         sources = [image.get_attribute("src") for image in self.page.locator("#txt2img_gallery .thumbnails img").all()]
-        return [self._picture(source) for source in sources[-values["batch_size"] :]]
+        return [self._image(source) for source in sources[-values["batch_size"] :]]
 
-    def _picture(self, source: str) -> Image.Image:
+    def _image(self, source: str) -> Image.Image:
         return Image.open(io.BytesIO(self.page.request.get(source).body())).convert("RGB")
 
     def keep(self, name: str) -> None:

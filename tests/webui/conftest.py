@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.webui import server
 from tests.webui.browser import Tab, tab
-from tests.webui.pictures import CONCEPT
+from tests.webui.images import CONCEPT
 from tinv_ext.demo.concept_test import SAMPLES
 from tinv_ext.toy import export
 
@@ -42,11 +42,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(
     checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., AbstractContextManager[server.WebUI]]:
-    """Starts the WebUI with flags and settings in a fresh data folder, its home, which has pictures in it."""
+    """Starts the WebUI with flags and settings in a fresh data folder, its home, which has images in it."""
 
     def begin(*flags: str, checkpoint: Path = checkpoint, **settings: Any) -> AbstractContextManager[server.WebUI]:
         data = tmp_path_factory.mktemp("data")
-        shutil.copytree(SAMPLES / CONCEPT, data / "pictures" / CONCEPT)
+        shutil.copytree(SAMPLES / CONCEPT, data / "images" / CONCEPT)
         other = data / "models" / "Stable-diffusion" / server.OTHER
         other.parent.mkdir(parents=True)
         save_file(load_file(checkpoint), other, {"format": "pt", "of": "other"})  # so its hash is another

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.webui.browser import OURS, Tab, tab
-from tests.webui.pictures import CONCEPT
+from tests.webui.images import CONCEPT
 from tests.webui.server import ROOT
 from tinv_ext.core.messages import templates
 from tinv_ext.core.settings import SETTINGS
@@ -49,7 +49,7 @@ def test_the_translated_page_acts_as_the_english_one(page: Tab) -> None:
     page.click("tinv_stop")
     page.wait(f"document.querySelector('#tinv_reply').textContent.includes('{SENTENCES['ui.no_active_run']}')")
     page.fill("name", "zhword")
-    page.fill("images", f"~/pictures/{CONCEPT}")
+    page.fill("images", f"~/images/{CONCEPT}")
     page.group("images")
     page.page.locator("#tinv_resize_mode label", has_text=CHINESE["buckets"]).click()
     assert page.page.locator("#tinv_resize_mode input:checked").get_attribute("value") == "buckets"

@@ -11,7 +11,7 @@ import pytest
 from tests.webui.server import WebUI
 
 pytestmark = pytest.mark.webui
-LAWS = ["test_exact.py", "test_restored.py", "test_draw.py", "test_turns.py"]
+LAWS = ["test_exact.py", "test_restored.py", "test_txt2img.py", "test_queue_lock.py"]
 CHANGING = ("train", "check", "stop", "pause", "resume", "snapshot", "preview")
 
 

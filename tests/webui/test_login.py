@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.webui.browser import tab
-from tests.webui.pictures import CONCEPT
+from tests.webui.images import CONCEPT
 from tests.webui.server import WebUI
 
 pytestmark = pytest.mark.webui
@@ -43,7 +43,7 @@ def test_the_tab_works_behind_the_pages_own_login(start: Any) -> None:
     """Whoever is logged in checks and trains by the page, although there is no API."""
     with start("--gradio-auth", "ann:secret") as webui, tab(webui, "ann:secret") as page:
         page.fill("name", "zibbo")
-        page.fill("images", f"~/pictures/{CONCEPT}")
+        page.fill("images", f"~/images/{CONCEPT}")
         page.group("training")
         page.fill("steps", 20)
         page.click("tinv_train")

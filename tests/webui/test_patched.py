@@ -1,4 +1,4 @@
-"""What an earlier picture has patched into the model is out of it for a run, and in it again for the next picture."""
+"""What an earlier image has patched into the model is out of it for a run, and in it again for the next image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.webui.pictures import CONCEPT, draw
+from tests.webui.images import CONCEPT, txt2img
 from tests.webui.server import PATIENCE, WebUI
 from tinv_ext.core.formats import read_embedding
 
@@ -40,7 +40,7 @@ def lora(webui: WebUI, checkpoint: Any) -> None:
 
 def train(webui: WebUI, name: str) -> torch.Tensor:
     """The vectors of a short run."""
-    given = {"name": name, "images": f"~/pictures/{CONCEPT}", "steps": 60, "batch_size": 4, "seed": 5}
+    given = {"name": name, "images": f"~/images/{CONCEPT}", "steps": 60, "batch_size": 4, "seed": 5}
     job = webui.post("/tinv/v1/train", given)["id"]
     end = time.monotonic() + PATIENCE
     while (found := webui.get(f"/tinv/v1/status?job={job}")["job"])["status"] != "finished":
@@ -52,13 +52,13 @@ def train(webui: WebUI, name: str) -> torch.Tensor:
 
 
 def test_a_lora_is_unloaded_for_the_run(webui: WebUI, lora: None) -> None:
-    """The same vectors whether or not the last picture wore it; and the next picture wears it as before."""
-    plain = draw(webui, PLAIN, count=1)[0]
+    """The same vectors whether or not the last image wore it; and the next image wears it as before."""
+    plain = txt2img(webui, PLAIN, count=1)[0]
     right = train(webui, "barezub")
-    worn = draw(webui, WORN, count=1)[0]
+    worn = txt2img(webui, WORN, count=1)[0]
     assert not torch.equal(worn, plain)
     assert webui.inside("wearing") == ["strong"]
     assert torch.equal(train(webui, "wornzub"), right)
     assert webui.inside("wearing") == ["strong"]
-    assert torch.equal(draw(webui, WORN, count=1)[0], worn)
-    assert torch.equal(draw(webui, PLAIN, count=1)[0], plain)
+    assert torch.equal(txt2img(webui, WORN, count=1)[0], worn)
+    assert torch.equal(txt2img(webui, PLAIN, count=1)[0], plain)

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from tests.webui.browser import Tab, tab
-from tests.webui.pictures import CONCEPT, draw, share
+from tests.webui.images import CONCEPT, share, txt2img
 from tests.webui.server import WebUI
 from tinv_ext.toy import export_variants, pipeline
 
@@ -36,7 +36,7 @@ def page(webui: WebUI) -> Iterator[Tab]:
 def test_sdxl_is_taught_and_its_word_used(webui: WebUI, page: Tab) -> None:
     """Check names the family and both encoders; the file is loaded, none is skipped; txt2img draws the concept."""
     page.fill("name", "zibbo")
-    page.fill("images", f"~/pictures/{CONCEPT}")
+    page.fill("images", f"~/images/{CONCEPT}")
     page.fill("init_text", "thing")
     page.group("images")
     page.fill("width", 64)
@@ -52,7 +52,7 @@ def test_sdxl_is_taught_and_its_word_used(webui: WebUI, page: Tab) -> None:
     said = page.page.inner_text("#tinv_answer")
     assert "(SDXL)" in said
     assert "A gradient reaches the vectors (clip_l, clip_g)" in said
-    assert share(draw(webui, "a photo of a thing")[0]) <= 0.2
+    assert share(txt2img(webui, "a photo of a thing")[0]) <= 0.2
     page.click("tinv_train")
     page.wait_status("finished")
     assert page.errors == []
@@ -60,6 +60,6 @@ def test_sdxl_is_taught_and_its_word_used(webui: WebUI, page: Tab) -> None:
     known = webui.get("/sdapi/v1/embeddings")
     assert "zibbo" in known["loaded"]
     assert known["skipped"] == {}
-    pictures, infotext = draw(webui, "a photo of zibbo")
-    assert share(pictures) >= 0.6
+    images, infotext = txt2img(webui, "a photo of zibbo")
+    assert share(images) >= 0.6
     assert "zibbo: " in infotext.partition("TI hashes")[2]

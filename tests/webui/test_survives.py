@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.webui.pictures import CONCEPT, draw
+from tests.webui.images import CONCEPT, txt2img
 from tests.webui.server import PATIENCE, WebUI
 from tinv_ext.core.formats import read_embedding
 
@@ -30,7 +30,7 @@ def folder(webui: WebUI) -> Path:
 
 def train(webui: WebUI, **given: Any) -> None:
     """A run by the API, to its end."""
-    job = webui.post("/tinv/v1/train", {"name": NAME, "images": f"~/pictures/{CONCEPT}", **given})["id"]
+    job = webui.post("/tinv/v1/train", {"name": NAME, "images": f"~/images/{CONCEPT}", **given})["id"]
     end = time.monotonic() + PATIENCE
     while (found := webui.get(f"/tinv/v1/status?job={job}")["job"])["status"] != "finished":
         assert found["status"] not in ("failed", "stopped"), found["reason"]
@@ -58,9 +58,9 @@ def test_the_file_is_safe_to_unpickle_and_known(webui: WebUI, folder: Path) -> N
 
 def test_previews_carry_the_embedding(webui: WebUI, folder: Path, tmp_path: Path) -> None:
     """The WebUI reads the vectors of that step from the text chunk, and with that taken away from the pixels."""
-    pictures = sorted((folder / "image_embeddings").glob("*.png"))
-    assert len(pictures) >= 2
-    for path in pictures:
+    images = sorted((folder / "image_embeddings").glob("*.png"))
+    assert len(images) >= 2
+    for path in images:
         assert webui.inside("loaded", path=str(path)) == own(path)
         bare = tmp_path / path.name
         Image.open(path).convert("RGB").save(bare)
@@ -68,7 +68,7 @@ def test_previews_carry_the_embedding(webui: WebUI, folder: Path, tmp_path: Path
         (found,) = webui.inside("loaded", path=str(bare))
         # the pixels hold each number in fewer bits (modules/textual_inversion/image_embedding.py)
         assert torch.allclose(torch.tensor(found), torch.tensor(own(path)[0]), atol=1e-2)
-    assert webui.inside("loaded", path=str(pictures[0])) != webui.inside("loaded", path=str(pictures[-1]))
+    assert webui.inside("loaded", path=str(images[0])) != webui.inside("loaded", path=str(images[-1]))
 
 
 def test_previews_tell_how_they_were_made(webui: WebUI, folder: Path) -> None:
@@ -82,20 +82,20 @@ def test_previews_tell_how_they_were_made(webui: WebUI, folder: Path) -> None:
     assert NAME in said["parameters"]["Prompt"]
 
 
-def test_the_picture_names_the_new_files_hash(webui: WebUI, folder: Path) -> None:
-    """TI hashes are of the file that lies there now, also after it was replaced, and so is the picture."""
+def test_the_image_names_the_new_files_hash(webui: WebUI, folder: Path) -> None:
+    """TI hashes are of the file that lies there now, also after it was replaced, and so is the image."""
     prompt = f"a photo of {NAME}"
-    before, said = draw(webui, prompt, count=1)
+    before, said = txt2img(webui, prompt, count=1)
     assert named(said) == digest(webui)
     train(webui, steps=200, batch_size=2, learning_rate="0.02", seed=7, overwrite=True, evaluate_every=0)
-    after, said_after = draw(webui, prompt, count=1)
+    after, said_after = txt2img(webui, prompt, count=1)
     assert named(said_after) == digest(webui)
     assert named(said_after) != named(said)
     assert not torch.equal(after, before)
 
 
 def named(parameters: str) -> str:
-    """The hash that a picture's parameters name."""
+    """The hash that an image's parameters name."""
     found = re.search(rf'TI hashes: "{NAME}: ([0-9a-f]+)"', parameters)
     assert found, parameters
     return found.group(1)

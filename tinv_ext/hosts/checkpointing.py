@@ -1,4 +1,4 @@
-"""Trading time for memory in a UNet, whichever library it comes from."""
+"""Gradient checkpointing of a UNet from any library: less memory for a second forward pass, the same gradients."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _BLOCKS = ("TimestepEmbedSequential", "ResnetBlock2D", "Transformer2DModel")
 
 @contextmanager
 def gradient_checkpointing(unet: torch.nn.Module) -> Iterator[None]:
-    """While open, the UNet keeps only what enters its blocks, and backward computes them again.
+    """While open, forward keeps only the inputs of the UNet's blocks, and backward computes the blocks again.
 
-    The libraries' own switches are not used: ldm's wants gradients of the frozen weights, and that of diffusers works,
-    in some versions, in training mode only.
+    The libraries' own switches are not used: ldm's asks for gradients of the frozen weights, and diffusers' works, in
+    some versions, in training mode only.
     """
     blocks = [module for module in unet.modules() if type(module).__name__ in _BLOCKS]
-    before = [module.__dict__.get("forward") for module in blocks]
+    own_forwards = [module.__dict__.get("forward") for module in blocks]
     try:
         for module in blocks:
-            module.forward = _twice(module.forward)
+            module.forward = _checkpointed(module.forward)
         yield
     finally:
-        for module, own in zip(blocks, before):
+        for module, own_forward in zip(blocks, own_forwards):
             del module.__dict__["forward"]
-            if own is not None:
-                module.__dict__["forward"] = own
+            if own_forward is not None:
+                module.__dict__["forward"] = own_forward
 
 
-def _twice(forward: Callable[..., object]) -> Callable[..., object]:
+def _checkpointed(forward: Callable[..., object]) -> Callable[..., object]:
     return partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=False)

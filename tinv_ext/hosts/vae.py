@@ -1,4 +1,4 @@
-"""What hosts do alike with a VAE: encode, say which one it is, fill the extra channels of inpainting models."""
+"""What all hosts do with a VAE: encode images, identify its weights, fill the extra channels of inpainting models."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ from torch import Tensor
 
 from tinv_ext.core.data.latents import LatentDistribution
 
-INPAINTING = 9  # channels that such a UNet takes: the latent's 4, the mask, the masked picture's 4
+INPAINTING = 9  # input channels of such a UNet: the latent's 4, the mask, the masked image's 4
 
 
 @torch.no_grad()
 def encode(vae: Any, pixels: Tensor, scale: float) -> LatentDistribution:
     """Latents of pixels (B, 3, H, W) on the VAE's device: float32, times the model's `scale`.
 
-    In half precision the VAE of SDXL overflows on some pictures; these are encoded again in float32. What is still not
-    a number is given as it is. diffusers', ldm's and sgm's AutoencoderKL all have `encoder` and `quant_conv`.
+    In half precision SDXL's VAE overflows on some images; those are encoded again in float32. Values that are still not
+    finite are returned as they are. diffusers', ldm's and sgm's AutoencoderKL all have `encoder` and `quant_conv`.
     """
     weight = next(vae.parameters())
     moments = _moments(vae, pixels.to(weight.dtype))
-    broken = ~torch.isfinite(moments).flatten(1).all(1)
-    if bool(broken.any()) and weight.dtype != torch.float32:
-        kind = weight.dtype
+    overflowed = ~torch.isfinite(moments).flatten(1).all(1)
+    if bool(overflowed.any()) and weight.dtype != torch.float32:
+        dtype = weight.dtype
         try:
             vae.float()
-            moments[broken] = _moments(vae, pixels[broken].float())
+            moments[overflowed] = _moments(vae, pixels[overflowed].float())
         finally:
-            vae.to(kind)
+            vae.to(dtype)
     mean, logvar = moments.chunk(2, dim=1)
     return LatentDistribution(mean * scale, torch.exp(0.5 * logvar.clamp(-30.0, 20.0)) * scale)
 
 
 def _moments(vae: Any, pixels: Tensor) -> Tensor:
-    """Means and logarithms of variances, (B, 8, h, w) float32."""
-    return vae.quant_conv(vae.encoder(pixels)).float()
+    """Means and log variances, (B, 8, h, w) float32."""
+    moments: Tensor = vae.quant_conv(vae.encoder(pixels)).float()
+    return moments
 
 
 def encoder_digest(vae: Any, scale: float) -> str:
-    """SHA-256 over the weights of a VAE's encoding half, their type and the scale factor: the key of its latents."""
+    """SHA-256 of the VAE's encoder weights, their dtype and the scale factor: the key of its cached latents."""
     digest = hashlib.sha256(f"{next(vae.parameters()).dtype} {float(scale)}".encode())
     for part in (vae.encoder, vae.quant_conv):
         for name, value in part.state_dict().items():
@@ -51,10 +52,10 @@ def encoder_digest(vae: Any, scale: float) -> str:
 
 
 def all_masked(encode: Callable[[Tensor], LatentDistribution], height: int, width: int) -> Tensor:
-    """The channels (1, 5, h, w) that tell an inpainting model to paint everything: a mask of ones, a grey picture.
+    """The channels (1, 5, h, w) that make an inpainting model paint everything: a mask of ones and a gray image.
 
     As the WebUI fills them for txt2img (v1.10.1 modules/processing.py, txt2img_image_conditioning). `height` and
     `width` are the latent's.
     """
-    grey = encode(torch.zeros(1, 3, height * 8, width * 8)).mean
-    return torch.cat([torch.ones_like(grey[:, :1]), grey], 1)
+    gray = encode(torch.zeros(1, 3, height * 8, width * 8)).mean
+    return torch.cat([torch.ones_like(gray[:, :1]), gray], 1)

@@ -21,7 +21,7 @@ from tests.hosts.a1111.webui_names import names
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.toy import model
 
-OURS = "tinv_ext.hosts.a1111"
+OURS = ("tinv_ext.hosts.a1111", "tinv_ext.hosts.webui")  # what imports the WebUI's modules
 SNAPSHOT = Path(__file__).with_name("snapshot.py")
 
 
@@ -57,46 +57,47 @@ def running_webui(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.fixture
-def drawn(webui: Any) -> Any:
+def generated(webui: Any) -> Any:
     """What the stand-in's generations found; a test that asks for it is not for the running WebUI."""
-    return webui.drawn
+    return webui.generated
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
     """In the running WebUI, without the tests of what only a stand-in can tell."""
-    only = [item for item in items if running.HERE and {"drawn", "refused"} & set(getattr(item, "fixturenames", ()))]
+    only = [
+        item for item in items if running.HERE and {"generated", "rejected"} & set(getattr(item, "fixturenames", ()))
+    ]
     items[:] = [item for item in items if item not in only]
     config.hook.pytest_deselected(items=only)
 
 
 @pytest.fixture
-def refused(webui: Any) -> Any:
-    """Names of files that the stand-in's loader refuses."""
-    return webui.modules["modules.sd_hijack"].model_hijack.embedding_db.refused
+def rejected(webui: Any) -> Any:
+    """Names of files that the stand-in's loader rejects."""
+    return webui.modules["modules.sd_hijack"].model_hijack.embedding_db.rejected
 
 
 @pytest.fixture
 def stand_in_webui(made_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A stand-in for the WebUI's own names around the real model; also `drawn`."""
+    """A stand-in for the WebUI's own names around the real model; also `generated`."""
     tokenizer = made_model.cond_stage_model.tokenizer
     sd_model = copy.deepcopy(made_model, {id(tokenizer): tokenizer})  # the vocabulary is large and does not change
     folder = tmp_path / "embeddings"
     folder.mkdir()
     modules = stand_in(names(sd_model, folder), monkeypatch)
-    importlib.import_module(OURS)
-    host = importlib.import_module(f"{OURS}.host")
+    host = importlib.import_module("tinv_ext.hosts.a1111.host")
     snapshot = _fresh(SNAPSHOT)
     yield SimpleNamespace(
         host=host.A1111Host(),
         new_host=host.A1111Host,
         shared=modules["modules.shared"],
         modules=modules,
-        drawn=modules["modules.processing"].drawn,
+        generated=modules["modules.processing"].generated,
         snapshot=snapshot.snapshot,
         difference=snapshot.difference,
         patch=monkeypatch,
     )
-    for name in [name for name in sys.modules if name == OURS or name.startswith(f"{OURS}.")]:
+    for name in [name for name in sys.modules if name.startswith(OURS)]:
         del sys.modules[name]  # they hold the names of this test's stand-in
 
 

@@ -19,7 +19,7 @@ pytestmark = needs_ldm
 TEXT = TEXTS[:1]
 
 
-def test_recomputing_keeps_less_and_gives_the_same_gradient(webui: Any) -> None:
+def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradient(webui: Any) -> None:
     """Bit for bit the same; less than half of the memory; nothing of the model is changed afterwards."""
     unet = webui.shared.sd_model.model
     before = own_forwards(unet)
@@ -32,9 +32,9 @@ def test_recomputing_keeps_less_and_gives_the_same_gradient(webui: Any) -> None:
         plain, _ = kept_bytes(unet, lambda: model.denoise(noisy, timesteps, condition))
         right = measure(model)
         model.enable_gradient_checkpointing()
-        frugal, _ = kept_bytes(unet, lambda: model.denoise(noisy, timesteps, condition))
+        checkpointed, _ = kept_bytes(unet, lambda: model.denoise(noisy, timesteps, condition))
         found = measure(model)
-    assert frugal < plain / 2, f"{frugal} of {plain} bytes"
+    assert checkpointed < plain / 2, f"{checkpointed} of {plain} bytes"
     assert all(torch.equal(mine, other) for mine, other in zip(found, right))
     assert own_forwards(unet) == before
 
@@ -60,7 +60,7 @@ def half(webui: Any) -> Callable[[], torch.dtype]:
 
 
 def test_full_precision_is_that_of_the_same_weights_in_float32(
-    webui: Any, half: Callable[[], torch.dtype], drawn: Any
+    webui: Any, half: Callable[[], torch.dtype], generated: Any
 ) -> None:
     """Its gradient is that of the model cast beforehand; afterwards all is bit for bit what it was."""
     before = webui.snapshot()

@@ -102,7 +102,7 @@ def test_the_noise_is_the_models_own(webui: Any) -> None:
 
 
 def test_tokens_and_their_vectors_are_those_of_diffusers(webui: Any, reference: Any) -> None:
-    """The lexicon reads the same table by the same ids."""
+    """The same tables, by the same ids."""
     mine, right = webui.host.token_table, reference.token_table
     ids = mine.tokenizer.ids("a purple moon")
     assert ids == right.tokenizer.ids("a purple moon")

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests.hosts.a1111.ldm_model import needs_ldm
-from tests.hosts.a1111.test_queue_lock import PATIENCE, guest, wait_until
+from tests.hosts.a1111.test_queue_lock import PATIENCE, generation, wait_until
+from tests.messages import refused, said
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import HostError, NotNowError
 from tinv_ext.core.formats import write_embedding
@@ -20,7 +21,7 @@ pytestmark = needs_ldm
 def test_interrupt_is_seen_while_the_run_has_the_model(webui: Any) -> None:
     """Pressed before or after, it is not the run's; pressed within, it is, and leaves nothing behind."""
     state = webui.shared.state
-    state.interrupt()  # of an earlier picture
+    state.interrupt()  # of an earlier image
     before = webui.snapshot()
     with webui.host.training(1):
         assert not webui.host.interrupted()
@@ -39,10 +40,10 @@ def test_reloading_the_ui_interrupts_no_run(webui: Any) -> None:
         assert not webui.host.interrupted()
 
 
-def test_a_guests_interrupt_is_the_guests(webui: Any) -> None:
+def test_an_interrupt_while_a_generation_waits_is_meant_for_it(webui: Any) -> None:
     """While a request waits for the queue, Interrupt is pressed for it."""
     with webui.host.training(1):
-        thread = guest(webui.modules["modules.call_queue"].queue_lock, [], "guest")
+        thread = generation(webui.modules["modules.call_queue"].queue_lock, [], "generation")
         wait_until(webui.host.wanted)
         webui.shared.state.interrupt()
         assert not webui.host.interrupted()
@@ -51,7 +52,7 @@ def test_a_guests_interrupt_is_the_guests(webui: Any) -> None:
 
 
 @pytest.mark.parametrize("change", ["model", "clip skip"])
-def test_what_a_guest_has_switched_can_be_switched_back(webui: Any, change: str) -> None:
+def test_what_somebody_has_switched_can_be_switched_back(webui: Any, change: str) -> None:
     """Another checkpoint or clip skip: no training until it is as it was; with a sentence that names both."""
     info = webui.shared.sd_model.sd_checkpoint_info
     name, skip = info.model_name, webui.shared.opts.CLIP_stop_at_last_layers
@@ -59,8 +60,12 @@ def test_what_a_guest_has_switched_can_be_switched_back(webui: Any, change: str)
         info.model_name = "another"
     else:
         webui.shared.opts.CLIP_stop_at_last_layers = 2
-    with pytest.raises(NotNowError, match=rf"{name} .* clip skip {skip}.*, but the WebUI has .*Resume"):
+    with refused("hosts.another_model_loaded", NotNowError) as caught:
         webui.host.training(1).__enter__()
+    (problem,) = caught.value.problems
+    assert said([problem.values["wanted"]], "hosts.model", model_name=name, clip_skip=skip)
+    now = {"model_name": info.model_name, "clip_skip": webui.shared.opts.CLIP_stop_at_last_layers}
+    assert said([problem.values["loaded"]], "hosts.model", **now)
     info.model_name, webui.shared.opts.CLIP_stop_at_last_layers = name, skip
     with webui.host.training(1):
         pass
@@ -76,7 +81,7 @@ def test_a_file_that_the_webui_would_refuse_takes_no_place(webui: Any, tmp_path:
         raise ValueError("bad file inside")
 
     webui.patch.setattr(webui.modules["modules.safe"], "check_pt", refuse)
-    with pytest.raises(HostError, match=r"would refuse the embedding \(bad file inside\)"):
+    with refused("hosts.file_fails_the_safety_check", HostError, reason="bad file inside"):
         write_embedding(embedding, path, validate_file=webui.host.validate_file)
     assert path.read_bytes() == before
     write_embedding(embedding, tmp_path / "zibbo.safetensors", validate_file=webui.host.validate_file)

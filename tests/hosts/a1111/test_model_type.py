@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.hosts.a1111.ldm_model import needs_ldm
+from tests.messages import refused, said
 from tinv_ext.core.errors import HostError
 
 pytestmark = needs_ldm
@@ -36,13 +37,13 @@ def model(name: str, text: str, key: str = "crossattn", scaling: str = "EpsScali
 @pytest.fixture
 def family(webui: Any) -> Any:
     """The function, beside the stand-in."""
-    from tinv_ext.hosts.a1111.model_type import family
+    from tinv_ext.hosts.a1111.model_type import family_of
 
-    return family
+    return family_of
 
 
 @pytest.mark.parametrize(
-    ("loaded", "said"),
+    ("loaded", "name"),
     [
         (model(DDPM + "LatentDiffusion", CLIP), "SD1"),
         (model(DDPM + "LatentDiffusion", OPEN_CLIP), "SD2"),
@@ -53,29 +54,38 @@ def family(webui: Any) -> Any:
     ],
     ids=["SD1", "SD2", "SD1 inpainting", "SD2 inpainting", "SDXL", "SDXL v"],
 )
-def test_the_families_are_let_in(family: Any, loaded: Any, said: str) -> None:
+def test_the_families_are_let_in(family: Any, loaded: Any, name: str) -> None:
     """By the classes that v1.10.1 gives them."""
-    assert family(loaded) == said
+    assert family(loaded).name == name
 
 
 @pytest.mark.parametrize(
-    ("loaded", "said"),
+    ("loaded", "type_id", "values"),
     [
-        (model(ENGINE, OPEN_CLIP_2, is_sdxl=True), "the refiner of SDXL"),
-        (model(ENGINE, CONDITIONER, is_sdxl=True, is_sdxl_inpaint=True), "SDXL for inpainting"),
-        (model(ENGINE, CONDITIONER, is_sdxl=True, is_ssd=True), "SSD-1B"),
-        (model(ENGINE, CONDITIONER, scaling="EDMScaling", is_sdxl=True), r"other noise than SDXL's \(EDMScaling\)"),
-        (model(ENGINE, OPEN_CLIP, is_sdxl=True), "a sgm.models.diffusion.DiffusionEngine with a modules"),
-        (model(DDPM + "LatentDepth2ImageDiffusion", OPEN_CLIP, "hybrid"), "a depth model"),
-        (model("modules.models.diffusion.ddpm_edit.LatentDiffusion", CLIP, "hybrid"), "an InstructPix2Pix model"),
-        (model(DDPM + "ImageEmbeddingConditionedLatentDiffusion", OPEN_CLIP, "crossattn-adm"), "an unCLIP model"),
-        (model("modules.models.sd3.sd3_model.SD3Inferencer", "modules.models.sd3.x"), "Stable Diffusion 3"),
-        (model(DDPM + "LatentDiffusion", "modules.sd_hijack_xlmr.X"), "a ldm.*LatentDiffusion with a modules"),
-        (model(DDPM + "LatentDiffusion", CLIP, "hybrid"), r'more than a prompt \("hybrid"\)'),
+        (model(ENGINE, OPEN_CLIP_2, is_sdxl=True), "families.refiner", {}),
+        (model(ENGINE, CONDITIONER, is_sdxl=True, is_sdxl_inpaint=True), "families.sdxl_inpainting", {}),
+        (model(ENGINE, CONDITIONER, is_sdxl=True, is_ssd=True), "families.ssd_1b", {}),
+        (model(ENGINE, CONDITIONER, scaling="EDMScaling", is_sdxl=True), "families.sdxl_edm", {}),
+        (
+            model(ENGINE, OPEN_CLIP, is_sdxl=True),
+            "hosts.type_unknown",
+            {"model_class": ENGINE, "text_class": OPEN_CLIP},
+        ),
+        (model(DDPM + "LatentDepth2ImageDiffusion", OPEN_CLIP, "hybrid"), "families.depth", {}),
+        (model("modules.models.diffusion.ddpm_edit.LatentDiffusion", CLIP, "hybrid"), "families.instruct_pix2pix", {}),
+        (model(DDPM + "ImageEmbeddingConditionedLatentDiffusion", OPEN_CLIP, "crossattn-adm"), "families.unclip", {}),
+        (model("modules.models.sd3.sd3_model.SD3Inferencer", "modules.models.sd3.x"), "families.sd3", {}),
+        (
+            model(DDPM + "LatentDiffusion", "modules.sd_hijack_xlmr.X"),
+            "hosts.type_unknown",
+            {"model_class": DDPM + "LatentDiffusion", "text_class": "modules.sd_hijack_xlmr.X"},
+        ),
+        (model(DDPM + "LatentDiffusion", CLIP, "hybrid"), "hosts.type_more_inputs", {"key": "hybrid"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_others_are_called_by_their_names(family: Any, loaded: Any, said: str) -> None:
+def test_others_are_called_by_their_names(family: Any, loaded: Any, type_id: str, values: dict[str, str]) -> None:
     """With what to load instead."""
-    with pytest.raises(HostError, match=f"The loaded model is .*{said}.*Load a model of SD1, SD2 or SDXL"):
+    with refused("hosts.model_cannot_be_trained", HostError) as caught:
         family(loaded)
+    assert said([caught.value.problems[0].values["type"]], type_id, **values)

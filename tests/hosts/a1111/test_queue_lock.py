@@ -12,7 +12,7 @@ pytestmark = needs_ldm
 PATIENCE = 20.0  # seconds after which a test has failed rather than hang
 
 
-def guest(lock: Any, served: list[str], name: str) -> threading.Thread:
+def generation(lock: Any, served: list[str], name: str) -> threading.Thread:
     """A generation: waits for the queue, works a little, and is gone."""
 
     def work() -> None:
@@ -40,11 +40,11 @@ def test_nobody_is_passed_over(webui: Any) -> None:
     for number in range(20):
         with webui.host.training(1):
             assert not webui.host.wanted()
-            thread = guest(lock, served, f"guest {number}")
+            thread = generation(lock, served, f"generation {number}")
             wait_until(webui.host.wanted)
             served.append("step")
         webui.host.let_others_in()
-        assert served[-1] == f"guest {number}"
+        assert served[-1] == f"generation {number}"
         thread.join(PATIENCE)
     assert served.count("step") == 20
 
@@ -55,7 +55,7 @@ def test_all_who_wait_are_served_in_order(webui: Any) -> None:
     served: list[str] = []
     with webui.host.training(1):
         for number in range(5):
-            guest(lock, served, str(number))
+            generation(lock, served, str(number))
             wait_until(lambda number=number: len(lock._pending_threads) == number + 1)
     assert served == ["0", "1", "2", "3", "4"]
 
@@ -66,16 +66,16 @@ def test_the_queue_is_free_outside_of_training(webui: Any) -> None:
     served: list[str] = []
     try:
         with webui.host.training(1):
-            guest(lock, served, "guest")
+            generation(lock, served, "generation")
             wait_until(webui.host.wanted)
             raise MemoryError
     except MemoryError:
-        assert served == ["guest"]
+        assert served == ["generation"]
     assert not lock._lock.locked()
     assert not lock._pending_threads
 
 
-def test_a_guest_finds_the_webui_as_it_was(webui: Any) -> None:
+def test_a_generation_finds_the_webui_as_it_was(webui: Any) -> None:
     """When its turn comes, all of the run's changes are undone."""
     lock = webui.modules["modules.call_queue"].queue_lock
     sd_model = webui.shared.sd_model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
@@ -12,17 +11,19 @@ import pytest
 import torch
 
 from tests.hosts.a1111.ldm_model import needs_ldm
+from tests.messages import ids, refused, said
 from tinv_ext.core.data.images import uncropped
-from tinv_ext.core.errors import HostError, NumericError
+from tinv_ext.core.errors import HostError, NotNowError, NumericError
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.training.step import encode_prompts
 
 pytestmark = needs_ldm
+OTHER = f"{__name__}.Other"
 
 
 def one_step(model: Model) -> torch.Tensor:
-    """Encode a picture, go forward and backward once; the gradient of the word's vector."""
+    """Encode an image, go forward and backward once; the gradient of the word's vector."""
     model.encode_images(torch.zeros(1, 3, 64, 64))
     vector = torch.ones(1, model.widths["clip_l"]).mul(0.1).requires_grad_()
     reader = PromptReader(model.tokenizer, (Word("qzx", tuple(model.tokenizer.ids("qzx")), 1),))
@@ -51,7 +52,7 @@ def medvram(webui: Any) -> None:
 
 
 def tiling(webui: Any) -> None:
-    """A tiling picture was the last one."""
+    """A tiling image was the last one."""
     webui.modules["modules.sd_hijack"].model_hijack.apply_circular(True)
 
 
@@ -181,40 +182,63 @@ def test_nothing_but_the_vectors_gets_a_gradient(webui: Any) -> None:
 
 def test_another_model_is_refused(webui: Any) -> None:
     """A host keeps to the model it was made for, and says which one is loaded instead."""
-    first = re.escape(f"{webui.host.facts['model_name']} [{webui.host.facts['model_hash']}]")
+    first = webui.host.facts
     webui.shared.sd_model.sd_checkpoint_info = SimpleNamespace(title="x", model_name="other", shorthash="9876543210")
     before = webui.snapshot()
-    with pytest.raises(HostError, match=rf"{first}.*other \[9876543210\]"), webui.host.training(1):
+    with refused("hosts.another_model_loaded", NotNowError) as caught, webui.host.training(1):
         raise AssertionError("it began")
+    wanted, loaded = (caught.value.problems[0].values[name] for name in ("wanted", "loaded"))
+    assert said([wanted], "hosts.model", model_name=first["model_name"], model_hash=first["model_hash"])
+    assert said([loaded], "hosts.model", model_name="other", model_hash="9876543210")
     assert webui.difference(before, webui.snapshot()) == []
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "type_id", "values"),
     [
-        (lambda model: setattr(model, "is_sdxl", True), "SDXL"),
-        (lambda model: setattr(model, "is_sd3", True), "Stable Diffusion 3"),
-        (lambda model: None, "Other"),
+        (lambda model: setattr(model, "is_sdxl", True), "hosts.type_unknown", {"model_class": OTHER}),
+        (lambda model: setattr(model, "is_sd3", True), "families.sd3", {}),
+        (lambda model: None, "hosts.type_unknown", {"model_class": OTHER}),
     ],
 )
-def test_another_kind_of_model_is_refused(webui: Any, change: Callable[[Any], None], said: str) -> None:
+def test_another_kind_of_model_is_refused(
+    webui: Any, change: Callable[[Any], None], type_id: str, values: dict[str, str]
+) -> None:
     """Only classes on the list are trained; the sentence names what is loaded."""
     sd_model = webui.shared.sd_model
     webui.patch.setattr(webui.shared, "sd_model", type("Other", (), {"cond_stage_model": sd_model.cond_stage_model})())
     change(webui.shared.sd_model)
-    with pytest.raises(HostError, match=said):
+    with refused("hosts.model_cannot_be_trained", HostError) as caught:
         webui.new_host()
+    assert said([caught.value.problems[0].values["type"]], type_id, **values)
 
 
 def test_a_model_that_wants_more_than_a_prompt_is_refused(webui: Any) -> None:
     """It has SD1's classes, but is given something else beside the noisy latent."""
     webui.shared.sd_model.model.conditioning_key = "adm"
-    with pytest.raises(HostError, match=r'more than a prompt \("adm"\)'):
+    with refused("hosts.model_cannot_be_trained", HostError) as caught:
         webui.new_host()
+    assert said([caught.value.problems[0].values["type"]], "hosts.type_more_inputs", key="adm")
 
 
 def test_no_model_is_refused(webui: Any) -> None:
     """The sentence says where to choose one."""
     webui.patch.setattr(webui.shared, "sd_model", None)
-    with pytest.raises(HostError, match="No checkpoint is loaded"):
+    with refused("hosts.no_model_loaded", HostError):
         webui.new_host()
+
+
+def test_it_tells_what_is_trained_on_and_what_the_run_suspends(webui: Any) -> None:
+    """The model; a LoRA or --medvram only where there is one."""
+    webui.patch.setattr(webui.modules["modules.devices"], "dtype_vae", torch.float32, raising=False)
+    (note,) = webui.host.model_notes
+    assert said([note], "hosts.loaded_model", family="SD1", unet_dtype="fp32", vae_dtype="fp32")
+    assert said([note.values["model"]], "hosts.model", model_name=webui.host.facts["model_name"])
+    medvram(webui)
+    lora(webui)
+    assert ids(webui.host.model_notes) == [
+        "hosts.loaded_model",
+        "hosts.loras_are_removed",
+        "hosts.lowvram_is_suspended",
+    ]
+    assert said(webui.host.model_notes, "hosts.loras_are_removed", loras=["style"])

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.hosts.a1111.ldm_model import needs_ldm
+from tests.messages import refused
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import HostError
 from tinv_ext.core.formats import write_embedding
@@ -31,7 +32,7 @@ def write(webui: Any, name: str, value: float) -> Path:
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_a_picture_leaves_nothing_behind(webui: Any, inside: bool) -> None:
+def test_an_image_leaves_nothing_behind(webui: Any, inside: bool) -> None:
     """Database, random generators, progress, settings, history and tiling are as they were."""
     write(webui, "qzx", 1.0)
     webui.host.refresh_embeddings()
@@ -44,13 +45,13 @@ def test_a_picture_leaves_nothing_behind(webui: Any, inside: bool) -> None:
     assert webui.difference(before, webui.snapshot()) == []
 
 
-def test_the_picture_is_the_one_that_was_asked_for(webui: Any, drawn: list[Any]) -> None:
+def test_the_image_is_the_one_that_was_asked_for(webui: Any, generated: list[Any]) -> None:
     """Values, the live vectors in place of the file's, a cache of its own, no file, no LoRA, the run's clip skip."""
     write(webui, "qzx", 1.0)
     webui.host.refresh_embeddings()
     with webui.host.training(2):
         image = webui.host.generate(REQUEST, {"qzx": vectors(2.0)})
-    (found,) = drawn
+    (found,) = generated
     p = found["p"]
     assert image.size == (64, 96)
     assert (p.prompt, p.negative_prompt, p.steps, p.cfg_scale, p.seed) == ("a photo of qzx", "blurry", 7, 3.5, 42)
@@ -65,52 +66,53 @@ def test_the_picture_is_the_one_that_was_asked_for(webui: Any, drawn: list[Any])
     assert found["settings"]["CLIP_stop_at_last_layers"] == 2
 
 
-def test_a_checkpoint_that_waits_for_its_turn_is_not_loaded_by_a_preview(webui: Any, drawn: list[Any]) -> None:
+def test_a_checkpoint_that_waits_for_its_turn_is_not_loaded_by_a_preview(webui: Any, generated: list[Any]) -> None:
     """The user has chosen another one: the preview is of the run's, and the choice stands afterwards."""
     webui.shared.opts.data["sd_model_checkpoint"] = "another"
     with webui.host.training(1):
         webui.host.generate(REQUEST, {})
-    assert drawn[0]["settings"]["sd_model_checkpoint"] == "toy [0123456789]"
+    assert generated[0]["settings"]["sd_model_checkpoint"] == "toy [0123456789]"
     assert webui.shared.opts.data["sd_model_checkpoint"] == "another"
 
 
 def test_a_setting_changed_during_a_preview_stands(webui: Any) -> None:
     """Putting back must not undo what the user did meanwhile."""
     processing = webui.modules["modules.processing"]
-    draw = processing.process_images
+    generate = processing.process_images
 
     def and_the_user_chooses(p: Any) -> Any:
         webui.shared.opts.data["sd_model_checkpoint"] = "chosen meanwhile"
-        return draw(p)
+        return generate(p)
 
     webui.patch.setattr(processing, "process_images", and_the_user_chooses)
     webui.host.generate(REQUEST, {})
     assert webui.shared.opts.data["sd_model_checkpoint"] == "chosen meanwhile"
 
 
-def test_interrupt_is_neither_lost_nor_stops_the_next_picture(webui: Any) -> None:
-    """Pressed before: the picture is drawn and the flag stands. Pressed in the midst: it stands."""
+def test_interrupt_is_neither_lost_nor_stops_the_next_image(webui: Any) -> None:
+    """Pressed before: the image is made and the flag stands. Pressed in the midst: it stands."""
     webui.shared.state.interrupted = True
     assert webui.host.generate(REQUEST, {}).size == (64, 96)
     assert webui.shared.state.interrupted
     webui.shared.state.interrupted = False
     processing = webui.modules["modules.processing"]
-    draw = processing.process_images
+    generate = processing.process_images
 
     def and_the_user_interrupts(p: Any) -> Any:
         webui.shared.state.interrupted = True
-        return draw(p)
+        return generate(p)
 
     webui.patch.setattr(processing, "process_images", and_the_user_interrupts)
-    with pytest.raises(HostError, match="interrupted"):
+    with refused("hosts.image_was_interrupted", HostError):
         webui.host.generate(REQUEST, {})
     assert webui.shared.state.interrupted
 
 
 def test_an_unknown_sampler_is_refused(webui: Any) -> None:
     """The WebUI would quietly take another."""
-    with pytest.raises(HostError, match=r'no sampler "Magic".*Choose one of .*DDIM'):
+    with refused("hosts.no_such_sampler", HostError, sampler="Magic") as caught:
         webui.host.generate(ImageRequest("x", "", 5, 3.0, 1, 64, 64, sampler="Magic"), {})
+    assert "DDIM" in caught.value.problems[0].values["samplers"]
 
 
 def test_a_written_word_is_known_after_a_refresh(webui: Any) -> None:
@@ -128,12 +130,12 @@ def test_a_written_word_is_known_after_a_refresh(webui: Any) -> None:
     assert Processing.cached_c == [None, None]
 
 
-def test_a_file_that_the_webui_refuses_is_told(webui: Any, refused: set[str]) -> None:
-    """The run must not end with a word that no prompt knows; older files that it refuses are none of our business."""
-    refused |= {"old", "mine"}
+def test_a_file_that_the_webui_rejects_is_told(webui: Any, rejected: set[str]) -> None:
+    """The run must not end with a word that no prompt knows; older files that it rejects are none of our business."""
+    rejected |= {"old", "mine"}
     write(webui, "old", 1.0)
     host = webui.new_host()
     host.refresh_embeddings()
     write(webui, "mine", 1.0)
-    with pytest.raises(HostError, match="does not take the embedding mine"):
+    with refused("hosts.embedding_rejected", HostError, names=["mine"]):
         host.refresh_embeddings()

@@ -52,7 +52,7 @@ class FifoLock:
         woken.wait()
         return self._lock.acquire()
 
-    def release_memory(self) -> None:
+    def release(self) -> None:
         with self._inner_lock:
             if self._pending_threads:
                 self._pending_threads.popleft().set()
@@ -125,7 +125,7 @@ class Database:
         self.shared = shared
         self.word_embeddings: dict[str, Embedding] = {}
         self.ids_lookup: dict[int, list[tuple[list[int], Embedding]]] = {}
-        self.refused: set[str] = set()
+        self.rejected: set[str] = set()
 
     def register_embedding(self, embedding: Embedding, model: Any) -> None:
         (ids,) = model.cond_stage_model.tokenize([embedding.name])
@@ -138,7 +138,7 @@ class Database:
         self.word_embeddings.clear()
         self.ids_lookup.clear()
         for path in sorted(Path(self.shared.cmd_opts.embeddings_dir).glob("*.pt")):
-            if path.stem not in self.refused:
+            if path.stem not in self.rejected:
                 (vector,) = read_embedding(path).vectors.values()
                 self.register_embedding(Embedding(vector, path.stem), self.shared.sd_model)
 
@@ -221,24 +221,24 @@ def _go_round(hijack: Any, sd_model: Any, enable: bool) -> None:
 
 
 def _processing(shared: dict[str, Any], hijack: Any) -> dict[str, Any]:
-    drawn: list[dict[str, Any]] = []
+    generated: list[dict[str, Any]] = []
 
     def process_images(p: Any) -> Any:
         """Notes what it found and leaves changed what a real generation leaves changed."""
         words = {name: item.vec.clone() for name, item in hijack.embedding_db.word_embeddings.items()}
         settings, history = dict(shared["opts"].data), shared["cmd_opts"].no_prompt_history
-        drawn.append({"p": p, "words": words, "settings": settings, "no history": history})
+        generated.append({"p": p, "words": words, "settings": settings, "no history": history})
         torch.manual_seed(p.seed)
         np.random.seed(1)  # noqa: NPY002 (the global one is meant)
         random.seed(1)
         hijack.apply_circular(not hijack.circular_enabled)
         state = shared["state"]
-        state.job, state.sampling_step, state.new = "drawing", 20, 1
+        state.job, state.sampling_step, state.new = "txt2img", 20, 1
         return SimpleNamespace(images=[] if state.interrupted else [Image.new("RGB", (p.width, p.height))])
 
     return {
         "StableDiffusionProcessing": Processing,
         "StableDiffusionProcessingTxt2Img": Processing,
         "process_images": process_images,
-        "drawn": drawn,
+        "generated": generated,
     }

@@ -38,7 +38,7 @@ def sd2(seed: int = 0, **noise: Any) -> StableDiffusionPipeline:
 
 
 def inpainting(seed: int = 0, **noise: Any) -> StableDiffusionInpaintPipeline:
-    """A Stable Diffusion 1 whose UNet takes a mask and a masked picture."""
+    """A Stable Diffusion 1 whose UNet takes a mask and a masked image."""
     return _quiet(_made(seed, StableDiffusionInpaintPipeline, noise, {"in_channels": 9}, {}, **_no_checker()))
 
 

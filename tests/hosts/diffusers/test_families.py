@@ -114,7 +114,7 @@ def test_clip_skip_counts_where_it_does_in_the_webui(pipelines: dict[str, Any], 
     assert torch.equal(*outputs) != counts
 
 
-def test_sdxl_is_told_each_pictures_size_and_cut(pipelines: dict[str, Any]) -> None:
+def test_sdxl_is_told_each_images_size_and_cut(pipelines: dict[str, Any]) -> None:
     """Six numbers each, heights first, and they change what the UNet answers."""
     host = host_of(pipelines["SDXL"])
     prompt = host_reader(host).read("a cat")
@@ -222,7 +222,7 @@ def grown_ids(tokenizer: Any, count: int) -> Tensor:
 
 
 def test_noise_without_signal_at_the_end_is_the_schedulers(pipelines: dict[str, Any]) -> None:
-    """At the last timestep nothing of the picture is left, and velocity is the picture's negative."""
+    """At the last timestep nothing of the image is left, and velocity is the image's negative."""
     pipeline = sd1(prediction_type="v_prediction", rescale_betas_zero_snr=True)
     with host_of(pipeline).training(1) as model:
         assert float(model.noise.alphas_cumprod[-1]) == 0.0
@@ -235,7 +235,7 @@ def test_noise_without_signal_at_the_end_is_the_schedulers(pipelines: dict[str, 
 
 
 def test_an_inpainting_model_is_to_paint_everything(pipelines: dict[str, Any]) -> None:
-    """Its UNet gets the noisy latent, a mask of ones and a grey picture; the gradient is that of just that."""
+    """Its UNet gets the noisy latent, a mask of ones and a grey image; the gradient is that of just that."""
     pipeline = pipelines["inpainting"]
     host = host_of(pipeline)
     vectors = vectors_for(host)["clip_l"].requires_grad_()
@@ -253,27 +253,27 @@ def test_an_inpainting_model_is_to_paint_everything(pipelines: dict[str, Any]) -
     assert bool((gradient.norm(dim=1) > 0).all())
 
 
-# --- runs, files and pictures ---------------------------------------------------------------------------------------
+# --- runs, files and images ---------------------------------------------------------------------------------------
 
 
 def request(prompt: str, negative: str = "", seed: int = 5) -> ImageRequest:
-    """A small picture of few steps."""
+    """A small image of few steps."""
     return ImageRequest(prompt, negative, steps=3, cfg_scale=15.0, seed=seed, width=64, height=64)
 
 
 def apart(one: Image.Image, other: Image.Image) -> int:
-    """The largest difference of two pictures, in steps of 1/255."""
+    """The largest difference of two images, in steps of 1/255."""
     return int(np.abs(np.asarray(one, np.int16) - np.asarray(other, np.int16)).max())
 
 
 def trained(pipeline: Any, folder: Path, **changes: Any) -> DiffusersHost:
-    """A host after a run of three steps on pictures of several sizes."""
-    pictures = folder / "pictures"
-    pictures.mkdir()
+    """A host after a run of three steps on images of several sizes."""
+    images = folder / "images"
+    images.mkdir()
     for index, (colour, size) in enumerate((("red", (64, 64)), ("green", (90, 70)), ("blue", (64, 100)))):
-        Image.new("RGB", size, colour).save(pictures / f"{index}.png")
+        Image.new("RGB", size, colour).save(images / f"{index}.png")
     host = host_of(pipeline, folder / "embeddings")
-    values = {"name": WORD, "images": str(pictures), "output": str(folder / "out"), "steps": 3, "num_vectors": 2}
+    values = {"name": WORD, "images": str(images), "output": str(folder / "out"), "steps": 3, "num_vectors": 2}
     sizes = {"width": 64, "height": 64, "init_text": "circle", "learning_rate": "2", "evaluate_every": 2}
     runner.run(TrainConfig.from_dict({**values, **sizes, **changes}), host)
     return host
@@ -296,10 +296,10 @@ def test_the_file_of_an_sdxl_run_draws_the_same_in_diffusers(tmp_path: Path) -> 
     }
     assert apart(ours[0], host.generate(request("a photo of circle on grass"), {})) > 2
     if not POOLS_AT_THE_END:
-        pytest.skip("this transformers pools a grown vocabulary at the word: only the pictures cannot be compared")
+        pytest.skip("this transformers pools a grown vocabulary at the word: only the images cannot be compared")
     load_pair(pipeline, tensors)
-    for one, picture in zip(asked, ours):
-        assert apart(picture, by_diffusers(pipeline, one)) <= 1
+    for one, image in zip(asked, ours):
+        assert apart(image, by_diffusers(pipeline, one)) <= 1
 
 
 def load_pair(pipeline: StableDiffusionXLPipeline, tensors: dict[str, Tensor]) -> None:
@@ -327,7 +327,7 @@ def by_diffusers(pipeline: Any, asked: ImageRequest) -> Image.Image:
 
 @pytest.mark.parametrize("name", ["SD2", "inpainting"])
 def test_other_families_train_and_draw_the_word(name: str, tmp_path: Path) -> None:
-    """A run of each writes a file that its prompts know, and the word changes the picture."""
+    """A run of each writes a file that its prompts know, and the word changes the image."""
     host = trained(MAKERS[name](), tmp_path)
     assert [word.name for word in host.known_words()] == [WORD]
     with_word, without = (host.generate(request(f"a photo of {text}"), {}) for text in (WORD, "circle"))
@@ -336,7 +336,7 @@ def test_other_families_train_and_draw_the_word(name: str, tmp_path: Path) -> No
 
 
 def test_a_run_in_buckets_tells_sdxl_the_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each picture at the nearest shape; the numbers that SDXL is told are those of the latents that it gets."""
+    """Each image at the nearest shape; the numbers that SDXL is told are those of the latents that it gets."""
     told: list[tuple[tuple[int, ...], list[list[float]]]] = []
     plain = PipelineModel.denoise
 
@@ -356,23 +356,23 @@ def test_a_run_in_buckets_tells_sdxl_the_truth(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_v_model_draws_what_diffusers_draws(tmp_path: Path) -> None:
-    """The pipeline's own picture with its own prediction type and rescaled noise."""
+    """The pipeline's own image with its own prediction type and rescaled noise."""
     pipeline = sd2(prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing")
-    picture = host_of(pipeline, tmp_path).generate(request("a cat", "ugly"), {})
-    assert apart(picture, by_diffusers(pipeline, request("a cat", "ugly"))) <= 1
+    image = host_of(pipeline, tmp_path).generate(request("a cat", "ugly"), {})
+    assert apart(image, by_diffusers(pipeline, request("a cat", "ugly"))) <= 1
 
 
 @pytest.mark.parametrize("name", list(MAKERS))
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_half_precision_trains_and_draws(name: str, precision: str, tmp_path: Path) -> None:
-    """As on a graphics card: UNet and text encoders in half, the VAE not; the picture is about the one of float32."""
+    """As on a graphics card: UNet and text encoders in half, the VAE not; the image is about the one of float32."""
     asked = request("a cat", "ugly")
     right = host_of(MAKERS[name]()).generate(asked, {})
     pipeline = MAKERS[name]()
     host = DiffusersHost.placed(pipeline, tmp_path / "embeddings", {"model_name": "tiny"}, "cpu", precision)
-    picture = host.generate(asked, {})
-    assert picture.size == right.size
-    assert np.abs(np.asarray(picture, np.int16) - np.asarray(right, np.int16)).mean() < 8
+    image = host.generate(asked, {})
+    assert image.size == right.size
+    assert np.abs(np.asarray(image, np.int16) - np.asarray(right, np.int16)).mean() < 8
     vectors = {key: vector.requires_grad_() for key, vector in vectors_for(host).items()}
     batch = Batch(torch.zeros(2, 4, 8, 8), tuple(reader_of(host).read(text) for text in TEXTS), FRAMINGS, None)
     noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))

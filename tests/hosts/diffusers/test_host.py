@@ -14,6 +14,7 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from PIL import Image
 
+from tests.messages import refused, said
 from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.errors import HostError, MemoryShortError
 from tinv_ext.core.formats import read_embedding
@@ -30,7 +31,7 @@ VECTORS = {"clip_l": torch.randn(2, 32, generator=torch.Generator().manual_seed(
 
 
 def request(prompt: str, negative: str = "", seed: int = 5) -> ImageRequest:
-    """A small picture of few steps."""
+    """A small image of few steps."""
     return ImageRequest(prompt, negative, steps=3, cfg_scale=15.0, seed=seed, width=64, height=64)
 
 
@@ -50,7 +51,7 @@ def by_diffusers(pipeline: StableDiffusionPipeline, asked: ImageRequest, **given
 
 
 def apart(one: Image.Image, other: Image.Image) -> int:
-    """The largest difference of two pictures, in steps of 1/255."""
+    """The largest difference of two images, in steps of 1/255."""
     return int(np.abs(np.asarray(one, np.int16) - np.asarray(other, np.int16)).max())
 
 
@@ -81,18 +82,18 @@ def snapshot(pipeline: StableDiffusionPipeline) -> dict[str, Any]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """A folder with three pictures."""
-    folder = tmp_path / "pictures"
+def images(tmp_path: Path) -> Path:
+    """A folder with three images."""
+    folder = tmp_path / "images"
     folder.mkdir()
     for index, colour in enumerate(("red", "green", "blue")):
         Image.new("RGB", (64, 64), colour).save(folder / f"{index}.png")
     return folder
 
 
-def config(pictures: Path, **changes: Any) -> TrainConfig:
+def config(images: Path, **changes: Any) -> TrainConfig:
     """A run of three steps."""
-    values = {"name": WORD, "images": str(pictures), "output": str(pictures.parent / "out"), "steps": 3}
+    values = {"name": WORD, "images": str(images), "output": str(images.parent / "out"), "steps": 3}
     sizes = {"width": 64, "height": 64, "num_vectors": 2, "init_text": "circle", "learning_rate": "2"}
     return TrainConfig.from_dict({**values, **sizes, **changes})
 
@@ -125,7 +126,7 @@ def test_inside_training_everything_is_frozen(tiny_pipeline: StableDiffusionPipe
 
 @pytest.mark.parametrize("where", ["unet", "text_encoder"])
 def test_a_crash_inside_a_step_leaves_the_pipeline_as_it_was(
-    tiny_pipeline: StableDiffusionPipeline, tmp_path: Path, pictures: Path, where: str
+    tiny_pipeline: StableDiffusionPipeline, tmp_path: Path, images: Path, where: str
 ) -> None:
     """Memory that never suffices deep inside a module ends the run; nothing of the host stays, nor of the remedies."""
 
@@ -138,7 +139,7 @@ def test_a_crash_inside_a_step_leaves_the_pipeline_as_it_was(
     try:
         before = snapshot(tiny_pipeline)
         with pytest.raises(MemoryShortError):
-            runner.run(config(pictures), host_of(tiny_pipeline, tmp_path))
+            runner.run(config(images), host_of(tiny_pipeline, tmp_path))
         assert snapshot(tiny_pipeline) == before
     finally:
         handle.remove()
@@ -149,14 +150,14 @@ def _last_layer(encoder: torch.nn.Module) -> str:
 
 
 def test_previews_and_measures_change_neither_pipeline_nor_run(
-    tiny_pipeline: StableDiffusionPipeline, tmp_path: Path, pictures: Path
+    tiny_pipeline: StableDiffusionPipeline, tmp_path: Path, images: Path
 ) -> None:
     """After evaluation, previews and copies the pipeline is as before, the vectors are those of a run without them."""
     before = snapshot(tiny_pipeline)
     every = {"evaluate_every": 1, "preview_every": 1, "preview_steps": 2, "save_every": 2}
     busy, quiet = (host_of(tiny_pipeline, tmp_path / name) for name in ("busy", "quiet"))
-    runner.run(config(pictures, **every), busy)
-    runner.run(config(pictures, evaluate_every=0, preview_every=0, save_every=0), quiet)
+    runner.run(config(images, **every), busy)
+    runner.run(config(images, evaluate_every=0, preview_every=0, save_every=0), quiet)
     assert snapshot(tiny_pipeline) == before
     values = [read_embedding(tmp_path / name / f"{WORD}.pt").vectors["clip_l"] for name in ("busy", "quiet")]
     assert torch.equal(*values)
@@ -177,26 +178,26 @@ def test_a_broken_model_forgets_the_word(tiny_pipeline: StableDiffusionPipeline,
     assert torch.equal(after.context, before.context)
 
 
-# --- the same pictures as diffusers ---------------------------------------------------------------------------------
+# --- the same images as diffusers ---------------------------------------------------------------------------------
 
 
 def test_the_file_of_a_run_draws_the_same_in_diffusers(
-    make_pipeline: Callable[[], StableDiffusionPipeline], tmp_path: Path, pictures: Path
+    make_pipeline: Callable[[], StableDiffusionPipeline], tmp_path: Path, images: Path
 ) -> None:
-    """`load_textual_inversion` takes the .pt, and the picture is `generate`'s, the word in either prompt."""
+    """`load_textual_inversion` takes the .pt, and the image is `generate`'s, the word in either prompt."""
     pipeline = make_pipeline()
     host = host_of(pipeline, tmp_path / "embeddings")
-    runner.run(config(pictures), host)
+    runner.run(config(images), host)
     asked = [request(f"a photo of {WORD} on grass"), request("a cat", f"{WORD}, ugly", seed=6)]
     ours = [host.generate(one, {}) for one in asked]
     pipeline.load_textual_inversion(str(tmp_path / "embeddings" / f"{WORD}.pt"))
-    for one, picture in zip(asked, ours):
-        assert apart(picture, by_diffusers(pipeline, one)) <= 1
+    for one, image in zip(asked, ours):
+        assert apart(image, by_diffusers(pipeline, one)) <= 1
     assert apart(ours[0], host.generate(request("a photo of circle on grass"), {})) > 2
 
 
 def test_words_count_in_negative_prompts(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
-    """A word in the negative prompt changes the picture, and another value of it changes it again."""
+    """A word in the negative prompt changes the image, and another value of it changes it again."""
     host = host_of(tiny_pipeline, tmp_path)
     asked = request("a cat", f"a {WORD}")
     without = host.generate(asked, {})
@@ -231,7 +232,7 @@ def test_long_prompts_are_drawn_whole(tiny_pipeline: StableDiffusionPipeline, tm
 
 
 def test_drawing_leaves_all_random_generators_alone(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
-    """torch's, numpy's and Python's global generators go on as if no picture had been drawn; a seed fixes a picture."""
+    """torch's, numpy's and Python's global generators go on as if no image had been drawn; a seed fixes an image."""
     host = host_of(tiny_pipeline, tmp_path)
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002 (the global generator is what is tested)
@@ -244,28 +245,45 @@ def test_drawing_leaves_all_random_generators_alone(tiny_pipeline: StableDiffusi
     assert apart(first, host.generate(request("a cat"), {})) == 0
 
 
-def test_pictures_drawn_together_are_those_drawn_alone(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
-    """Requests drawn in one batch, prompts of other lengths among them, give each its own picture."""
+def test_images_drawn_together_are_those_drawn_alone(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
+    """Requests drawn in one batch, prompts of other lengths among them, give each its own image."""
     host = host_of(tiny_pipeline, tmp_path)
     asked = [request("a cat", seed=1), request("a dog on grass", "ugly", seed=2)]
     together = host.generate_many(asked, {})
-    assert all(apart(picture, host.generate(one, {})) <= 1 for picture, one in zip(together, asked))
+    assert all(apart(image, host.generate(one, {})) <= 1 for image, one in zip(together, asked))
 
 
 @pytest.mark.parametrize("sampler", list(SAMPLERS))
-def test_each_sampler_draws_its_own_picture(
-    tiny_pipeline: StableDiffusionPipeline, tmp_path: Path, sampler: str
-) -> None:
+def test_each_sampler_draws_its_own_image(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path, sampler: str) -> None:
     """Another than DDIM's, the same each time; the pipeline keeps its own scheduler."""
     host, before = host_of(tiny_pipeline, tmp_path), tiny_pipeline.scheduler
     request = ImageRequest("a cat", "", 4, 5.0, 1, 64, 64)
-    pictures = [host.generate(replace(request, sampler=name), {}).tobytes() for name in (sampler, sampler, "DDIM")]
-    assert pictures[0] == pictures[1]
-    assert (pictures[1] == pictures[2]) == (sampler == "DDIM")
+    images = [host.generate(replace(request, sampler=name), {}).tobytes() for name in (sampler, sampler, "DDIM")]
+    assert images[0] == images[1]
+    assert (images[1] == images[2]) == (sampler == "DDIM")
     assert tiny_pipeline.scheduler is before
 
 
 def test_a_sampler_that_is_not_there_is_told(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
     """With those that are."""
-    with pytest.raises(HostError, match=r'no sampler "Heun" here\. Choose one of DDIM, Euler'):
+    with refused("hosts.no_such_sampler", HostError, sampler="Heun", samplers=list(SAMPLERS)):
         host_of(tiny_pipeline, tmp_path).generate(ImageRequest("a cat", "", 4, 5.0, 1, 64, 64, "Heun"), {})
+
+
+def test_a_device_that_is_not_there_is_told(
+    make_pipeline: Callable[[], StableDiffusionPipeline], tmp_path: Path
+) -> None:
+    """With what torch says."""
+    with refused("hosts.device_cannot_be_used", device="hal:9000") as caught:
+        DiffusersHost.placed(make_pipeline(), tmp_path, {}, "hal:9000")
+    assert "hal" in caught.value.problems[0].values["reason"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_it_tells_what_is_trained_on(
+    make_pipeline: Callable[[], StableDiffusionPipeline], tmp_path: Path, precision: str
+) -> None:
+    """The model, the device, the precisions."""
+    host = DiffusersHost.placed(make_pipeline(), tmp_path, {"model_name": "tiny"}, "cpu", precision)
+    values = {"model": "tiny", "family": "SD1", "device": "cpu", "unet_dtype": precision, "vae_dtype": "fp32"}
+    assert said(host.model_notes, "hosts.loaded_pipeline", **values)

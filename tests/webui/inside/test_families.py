@@ -101,7 +101,7 @@ def test_a_condition_is_the_webuis(host: A1111Host, known: Any, vectors: dict[st
         expected = by_webui(text, 96, 64)
         with host.training(1) as model:
             found = encode_prompts(model, [reader(host).read(text)], {WORD: vectors}, [uncropped(96, 64)])
-            given = model._given(torch.zeros(1, 4, 8, 12), found)  # type: ignore[attr-defined]
+            given = model._conditioning(torch.zeros(1, 4, 8, 12), found)  # type: ignore[attr-defined]
     if is_sdxl():
         same(given["crossattn"], expected["crossattn"])
         same(given["vector"], expected["vector"])
@@ -140,7 +140,7 @@ def webuis_condition(text: str, noisy: Tensor) -> dict[str, Any]:
 
 
 def masked(noisy: Tensor, make: Any) -> Tensor:
-    """The WebUI's own extra channels, the mean in place of its sample of the grey picture."""
+    """The WebUI's own extra channels, the mean in place of its sample of the grey image."""
     vae = shared.sd_model.first_stage_model
     plain = vae.encode
 
@@ -169,8 +169,8 @@ def test_latents_are_the_webuis(host: A1111Host) -> None:
     same(found.sample(drawn), expected)
 
 
-def test_sdxl_is_told_how_a_picture_was_cut(host: A1111Host) -> None:
-    """The numbers of its framing go into the vector as the conditioner's own settings for the cut do."""
+def test_sdxl_is_told_how_an_image_was_cut(host: A1111Host) -> None:
+    """The numbers of its SizeConditioning go into the vector as the conditioner's own settings for the cut do."""
     if not is_sdxl():
         pytest.skip("only SDXL is told")
     kept = shared.opts.data.get("sdxl_crop_top", 0), shared.opts.data.get("sdxl_crop_left", 0)
@@ -180,7 +180,7 @@ def test_sdxl_is_told_how_a_picture_was_cut(host: A1111Host) -> None:
             expected = by_webui(TEXTS[0], 96, 64)["vector"]
             size_cond = SizeConditioning((64, 96), (5, 11), (64, 96))
             found = encode_prompts(model, [reader(host).read(TEXTS[0])], {}, [size_cond])
-            same(model._given(torch.zeros(1, 4, 8, 12), found)["vector"], expected)  # type: ignore[attr-defined]
+            same(model._conditioning(torch.zeros(1, 4, 8, 12), found)["vector"], expected)  # type: ignore[attr-defined]
     finally:
         shared.opts.data.update(sdxl_crop_top=kept[0], sdxl_crop_left=kept[1])
 
@@ -202,12 +202,12 @@ def test_clip_skip_is_the_webuis(inside_setting: bool) -> None:
 
 
 def test_a_run_ends_with_a_word_that_prompts_know(host: A1111Host, tmp_path: Path) -> None:
-    """Created, trained, previewed, written, read by the WebUI without a restart; it changes the picture."""
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
+    """Created, trained, previewed, written, read by the WebUI without a restart; it changes the image."""
+    images = tmp_path / "images"
+    images.mkdir()
     for index, size in enumerate(((64, 64), (90, 70))):
-        Image.new("RGB", size, ("red", "blue")[index]).save(pictures / f"{index}.png")
-    settings = {"name": WORD, "images": str(pictures), "output": str(tmp_path / "out"), "width": 64, "height": 64}
+        Image.new("RGB", size, ("red", "blue")[index]).save(images / f"{index}.png")
+    settings = {"name": WORD, "images": str(images), "output": str(tmp_path / "out"), "width": 64, "height": 64}
     settings |= {"steps": 3, "num_vectors": 2, "learning_rate": "1", "preview_every": 3, "preview_steps": 2, "seed": 3}
     before = snapshot()
     status = runner.run(TrainConfig.from_dict(settings), host)

@@ -1,5 +1,5 @@
-"""The running WebUI as a host: its loaded model is trained in place and left as it was found.
+"""AUTOMATIC1111's WebUI as a host: its loaded model is trained in place and left as it was found.
 
-Everything that is private to the WebUI, or bound to its version, is touched in this folder and nowhere else, with the
-upstream file beside it. The facts were read from and tried in AUTOMATIC1111 v1.10.1.
+Whatever is private to the WebUI, or bound to its version, is touched here and in hosts/webui only, with the upstream
+file beside it. The facts were read in and tried with AUTOMATIC1111 v1.10.1.
 """

@@ -1,4 +1,4 @@
-"""Where the parts of the model lie: on the device for the run, and back where they were."""
+"""On which device and in which precision the model's parts are during a run; restored afterwards."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ import torch
 from modules import devices, lowvram
 
 _CPU = torch.device("cpu")
-_HOOK = ("modules.lowvram", "send_me_to_gpu")  # v1.10.1 modules/lowvram.py, setup_for_low_vram
-_METHODS = ("encode", "decode")  # of the VAE, which that function replaces on the object
+_LOWVRAM_HOOK = ("modules.lowvram", "send_me_to_gpu")  # v1.10.1 modules/lowvram.py, setup_for_low_vram
+_WRAPPED_METHODS = ("encode", "decode")  # of the VAE, which that function replaces on the object
 _PRECISION = ("dtype", "dtype_unet", "dtype_inference", "unet_needs_upcast")  # of v1.10.1 modules/devices.py
 
 
-class OnDemand:
-    """A module that is brought to the device when needed and sent away when not."""
+class OffloadedModule:
+    """A module that waits on the CPU and is loaded onto the device when it is needed."""
 
     def __init__(self, module: torch.nn.Module, device: torch.device) -> None:
         self._module = module
         self._device = device
-        self._here = False
+        self._loaded = False
 
-    def bring(self) -> None:
-        """Onto the device; does nothing if it is there."""
-        if not self._here:
+    def load(self) -> None:
+        """Move it onto the device, unless it is there."""
+        if not self._loaded:
             self._module.to(self._device)
-            self._here = True
+            self._loaded = True
 
-    def send_away(self) -> None:
-        """Off the device; does nothing if it is away."""
-        if self._here:
+    def offload(self) -> None:
+        """Move it to the CPU, unless it is there."""
+        if self._loaded:
             self._module.to(_CPU)
-            self._here = False
+            self._loaded = False
 
 
 @contextmanager
 def on_device(*modules: torch.nn.Module) -> Iterator[None]:
-    """The modules on the WebUI's device, and afterwards where each of them was."""
-    homes = [(module, _device(module)) for module in modules]
+    """The modules on the WebUI's device; each returns to its own on exit."""
+    homes = [(module, _device_of(module)) for module in modules]
     try:
         for module, _ in homes:
             module.to(devices.device)
@@ -50,18 +50,18 @@ def on_device(*modules: torch.nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def vae_on_demand(vae: torch.nn.Module) -> Iterator[OnDemand]:
-    """The VAE away from the device until it is brought, and afterwards where it was."""
-    home = _device(vae)
-    movable = OnDemand(vae, torch.device(devices.device))
+def offloaded(module: torch.nn.Module) -> Iterator[OffloadedModule]:
+    """The module off the device until it is loaded; it returns to where it was on exit."""
+    home = _device_of(module)
+    offloaded_module = OffloadedModule(module, torch.device(devices.device))
     try:
-        vae.to(_CPU)
-        yield movable
+        module.to(_CPU)
+        yield offloaded_module
     finally:
-        vae.to(home)
+        module.to(home)
 
 
-def _device(module: torch.nn.Module) -> torch.device:
+def _device_of(module: torch.nn.Module) -> torch.device:
     return next(module.parameters()).device
 
 
@@ -69,23 +69,23 @@ def _device(module: torch.nn.Module) -> torch.device:
 def full_precision(*modules: torch.nn.Module) -> Iterator[None]:
     """The modules in float32 and the WebUI's autocast off.
 
-    v1.10.1 modules/devices.py: `autocast()` does nothing where `dtype` is float32, and modules/sd_hijack_unet.py brings
+    v1.10.1 modules/devices.py: `autocast()` does nothing where `dtype` is float32, and modules/sd_hijack_unet.py casts
     what enters the UNet to `dtype_unet`.
     """
-    kept = {name: getattr(devices, name) for name in _PRECISION if hasattr(devices, name)}
-    weights = [(weight, weight.dtype) for module in modules for weight in (*module.parameters(), *module.buffers())]
+    before = {name: getattr(devices, name) for name in _PRECISION if hasattr(devices, name)}
+    dtypes = [(weight, weight.dtype) for module in modules for weight in (*module.parameters(), *module.buffers())]
     try:
-        for weight, kind in weights:
-            if kind.is_floating_point:
+        for weight, dtype in dtypes:
+            if dtype.is_floating_point:
                 weight.data = weight.data.float()
-        for name in kept:
+        for name in before:
             setattr(devices, name, False if name == "unet_needs_upcast" else torch.float32)
         yield
     finally:
-        for name, value in kept.items():
+        for name, value in before.items():
             setattr(devices, name, value)
-        for weight, kind in weights:
-            weight.data = weight.data.to(kind)  # frozen in between: the very numbers from before
+        for weight, dtype in dtypes:
+            weight.data = weight.data.to(dtype)  # frozen meanwhile: exactly the values from before
 
 
 @contextmanager
@@ -94,13 +94,13 @@ def without_lowvram(sd_model: Any) -> Iterator[None]:
     if not getattr(sd_model, "lowvram", False):
         yield
         return
-    hooks = [(module, dict(module._forward_pre_hooks)) for module in sd_model.modules() if _hooked(module)]
+    hooks = [(module, dict(module._forward_pre_hooks)) for module in sd_model.modules() if _has_lowvram_hook(module)]
     vae = sd_model.first_stage_model
-    methods = {name: vae.__dict__[name] for name in _METHODS if name in vae.__dict__}
+    methods = {name: vae.__dict__[name] for name in _WRAPPED_METHODS if name in vae.__dict__}
     try:
         lowvram.send_everything_to_cpu()
-        for module, kept in hooks:
-            for key in [key for key, hook in kept.items() if _is_theirs(hook)]:
+        for module, module_hooks in hooks:
+            for key in [key for key, hook in module_hooks.items() if _is_lowvram_hook(hook)]:
                 del module._forward_pre_hooks[key]
         for name in methods:
             delattr(vae, name)
@@ -110,14 +110,14 @@ def without_lowvram(sd_model: Any) -> Iterator[None]:
         sd_model.lowvram = True
         for name, method in methods.items():
             setattr(vae, name, method)
-        for module, kept in hooks:
+        for module, module_hooks in hooks:
             module._forward_pre_hooks.clear()
-            module._forward_pre_hooks.update(kept)
+            module._forward_pre_hooks.update(module_hooks)
 
 
-def _hooked(module: torch.nn.Module) -> bool:
-    return any(_is_theirs(hook) for hook in module._forward_pre_hooks.values())
+def _has_lowvram_hook(module: torch.nn.Module) -> bool:
+    return any(_is_lowvram_hook(hook) for hook in module._forward_pre_hooks.values())
 
 
-def _is_theirs(hook: Any) -> bool:
-    return (getattr(hook, "__module__", ""), getattr(hook, "__name__", "")) == _HOOK
+def _is_lowvram_hook(hook: Any) -> bool:
+    return (getattr(hook, "__module__", ""), getattr(hook, "__name__", "")) == _LOWVRAM_HOOK

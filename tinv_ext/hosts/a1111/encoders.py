@@ -1,7 +1,7 @@
-"""The text encoders of the loaded model: the WebUI's own around CLIP and OpenCLIP, with words standing in beneath.
+"""The text encoders of the loaded model: the WebUI's wrappers of CLIP and OpenCLIP.
 
-They are called one by one and not through `sgm`'s GeneralConditioner, which encodes without gradients unless it is told
-otherwise; what it puts together is put together here.
+They are called one by one, not through sgm's GeneralConditioner, which encodes without gradients unless it is told
+otherwise; what it concatenates is concatenated here.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ class OpenClipTokenizer:
 
 
 def token_table(sd_model: Any) -> ClipTokenTable:
-    """The lexicon of the loaded model: the tables are CLIP's own, beneath the WebUI's."""
+    """Tokens and token vectors of the loaded model: CLIP's own tables, inside the WebUI's wrappers."""
     tables = {encoder.key: encoder.table for encoder in text_encoders(sd_model, 1)}
     return ClipTokenTable(_tokenizer(_text_embedders(sd_model)[0].wrapped), tables)
 
 
 def text_encoders(sd_model: Any, clip_skip: int) -> list[TextEncoder]:
-    """The model's text encoders, with the layers that the WebUI takes."""
+    """The model's text encoders, each with the layer that the WebUI takes."""
     return [_MAKERS[class_name(embedder)](embedder, clip_skip) for embedder in _text_embedders(sd_model)]
 
 
 def _text_embedders(sd_model: Any) -> list[Any]:
-    """v1.10.1 modules/sd_hijack.py, hijack: those of SDXL stand in its conditioner, others are the model's only one."""
+    """v1.10.1 modules/sd_hijack.py, hijack: SDXL has them in its conditioner, other models have one alone."""
     conditioner = getattr(sd_model, "conditioner", None)
     embedders = [sd_model.cond_stage_model] if conditioner is None else conditioner.embedders
     return [embedder for embedder in embedders if class_name(embedder) in _MAKERS]
@@ -62,7 +62,7 @@ def _tokenizer(wrapped: Any) -> Tokenizer:
     return OpenClipTokenizer(open_clip.tokenizer._tokenizer)
 
 
-# --- one for each class; `embedder` is the WebUI's, `embedder.wrapped` ldm's or sgm's ---------------------------------
+# --- one function per class; `embedder` is the WebUI's wrapper, `embedder.wrapped` ldm's or sgm's --------------------
 
 
 def _clip(embedder: Any, clip_skip: int) -> TextEncoder:
@@ -93,7 +93,7 @@ def _open_clip(embedder: Any, clip_skip: int) -> TextEncoder:
 
 
 def _clip_of_sdxl(embedder: Any, clip_skip: int) -> TextEncoder:
-    """SDXL's first: the layer of its config without LayerNorm; clip skip counts if the WebUI's settings say so.
+    """SDXL's first: the layer of its config without LayerNorm, or by clip skip if the WebUI's settings say so.
 
     As FrozenCLIPEmbedderForSDXLWithCustomWords there ("Clip skip SDXL", `sdxl_clip_l_skip`).
     """
@@ -110,7 +110,7 @@ def _clip_of_sdxl(embedder: Any, clip_skip: int) -> TextEncoder:
 
 
 def _open_clip_of_sdxl(embedder: Any, clip_skip: int) -> TextEncoder:
-    """SDXL's second: the layer of its config, and the state at the end of the text, projected."""
+    """SDXL's second: the layer of its config, and the projected state of the end token."""
     wrapped = embedder.wrapped
     table = wrapped.model.token_embedding.wrapped
 

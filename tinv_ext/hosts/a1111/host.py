@@ -8,51 +8,51 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modules import devices, processing, safe, sd_hijack, sd_vae, shared
+from modules import devices, safe, sd_vae, shared
 from PIL import Image
 
 from tinv_ext.core.errors import HostError, NotNowError
 from tinv_ext.core.generation import ImageRequest
-from tinv_ext.core.model import Model, Vectors, Words
+from tinv_ext.core.messages import Message, message
+from tinv_ext.core.model import Model, Words
 from tinv_ext.core.prompts.reader import Word
 from tinv_ext.core.suffixes import RUN_SUFFIXES
-from tinv_ext.hosts.a1111.devices import OnDemand
+from tinv_ext.hosts.a1111 import attention, embedding_db
+from tinv_ext.hosts.a1111.devices import OffloadedModule
 from tinv_ext.hosts.a1111.encoders import token_table
 from tinv_ext.hosts.a1111.model import WebuiModel
-from tinv_ext.hosts.a1111.model_type import family, loaded_model
-from tinv_ext.hosts.a1111.patches import active_loras
+from tinv_ext.hosts.a1111.model_type import family_of, loaded_model
+from tinv_ext.hosts.a1111.patches import active_loras, tiling_restored
 from tinv_ext.hosts.a1111.session import session
+from tinv_ext.hosts.dtypes import dtype_name
 from tinv_ext.hosts.prompt_vectors import ClipTokenTable, count
 from tinv_ext.hosts.webui.interrupt import Interrupt
 from tinv_ext.hosts.webui.queue_lock import holding_queue, others_waiting
 from tinv_ext.hosts.webui.samplers import samplers, schedulers
-from tinv_ext.hosts.webui.txt2img import generate
-
-_SDXL_SIZE = 1024  # its config does not say
-_SD2_V_SIZE = 768  # all of SD2 that predict velocity; their config has the size of the others
+from tinv_ext.hosts.webui.txt2img import forget_prompts, generate
 
 
 @dataclass(frozen=True)
-class _Inside:
-    """What a picture drawn in the midst of training needs of it."""
+class _Training:
+    """What a preview in the middle of training needs of it."""
 
     clip_skip: int
-    vae: OnDemand
+    vae: OffloadedModule
 
 
 class A1111Host:
-    """The model that the WebUI has loaded now. It keeps to that one: while another is loaded, there is no training.
+    """The model that the WebUI has loaded now. While another one is loaded, this host does not train.
 
     It takes the WebUI's queue by itself, in `training` and wherever else it needs it: call it without holding it.
     """
 
     def __init__(self) -> None:
         sd_model = loaded_model()
-        self._family = family(sd_model)
+        self._family = family_of(sd_model)
         self._identity = _identity(sd_model)
-        self._inside: _Inside | None = None
+        self._training: _Training | None = None
         self._interrupt = Interrupt()
-        self._files = self._written()
+        self._files = self._modification_times()
 
     @property
     def token_table(self) -> ClipTokenTable:
@@ -61,17 +61,17 @@ class A1111Host:
     @property
     def facts(self) -> Mapping[str, str | None]:
         """What was loaded and set when the host was made."""
-        return {**self._identity, "family": self._family}
+        return {**self._identity, "family": self._family.name}
 
     @property
     def native_size(self) -> int:
         """Width and height in pixels that the model was made for."""
-        sd_model = self._model()
-        if self._family == "SDXL":
-            return _SDXL_SIZE
-        if self._family == "SD2" and sd_model.parameterization == "v":
-            return _SD2_V_SIZE
-        return int(sd_model.image_size) * 8  # ldm/models/diffusion/ddpm.py: latents have an eighth of the size
+        sd_model, family = self._model(), self._family
+        if family.codebase == "sgm":  # whose config does not say
+            return family.native_size
+        if family.native_size_v and sd_model.parameterization == "v":  # the config has the size of the others
+            return family.native_size_v
+        return int(sd_model.image_size) * family.vae_factor  # ldm/models/diffusion/ddpm.py: the latent's size
 
     @property
     def clip_skip(self) -> int:
@@ -79,7 +79,7 @@ class A1111Host:
 
     @property
     def embeddings_folder(self) -> Path:
-        """Where embeddings lie that prompts can use (--embeddings-dir)."""
+        """The folder of embeddings that prompts can use (--embeddings-dir)."""
         return Path(shared.cmd_opts.embeddings_dir)
 
     @property
@@ -92,86 +92,117 @@ class A1111Host:
 
     @property
     def model_notes(self) -> Sequence[str]:
-        attention = getattr(sd_hijack.current_optimizer, "name", None) or "plain"
-        said = [
-            f"The model is {_said(self._identity)} ({self._family}), its UNet in {_kind(devices.dtype_unet)}, its VAE "
-            f"in {_kind(devices.dtype_vae)}; attention {attention}."
+        notes = [
+            message(
+                "hosts.loaded_model",
+                "Model: {model} ({family}), UNet in {unet_dtype}, VAE in {vae_dtype}, cross-attention: {attention}.",
+                model=_description(self._identity),
+                family=self._family.name,
+                unet_dtype=dtype_name(devices.dtype_unet),
+                vae_dtype=dtype_name(devices.dtype_vae),
+                attention=attention.chosen(),
+            )
         ]
         loras = active_loras()
         if loras:
-            said.append(f"LoRA {', '.join(loras)} is in the model from the last picture; it is taken out for the run.")
+            notes.append(
+                message(
+                    "hosts.loras_are_removed",
+                    "The last image left LoRA {loras:, } in the model; the run removes it and puts it back afterwards.",
+                    loras=loras,
+                )
+            )
         if getattr(self._model(), "lowvram", False):
-            said.append("--medvram or --lowvram is suspended for the run: UNet and text encoder stay on the device.")
-        return said
+            notes.append(
+                message(
+                    "hosts.lowvram_is_suspended",
+                    "--medvram or --lowvram is suspended for the run: UNet and text encoder stay on the device.",
+                )
+            )
+        return notes
 
     def known_words(self) -> Sequence[Word]:
         tokenizer = self.token_table.tokenizer
-        return [Word(name, tuple(tokenizer.ids(name)), count(vectors)) for name, vectors in _known().items()]
+        known = embedding_db.known_vectors()
+        return [Word(name, tuple(tokenizer.ids(name)), count(vectors)) for name, vectors in known.items()]
 
     @contextmanager
     def training(self, clip_skip: int) -> Iterator[Model]:
-        """The loaded model frozen and ready, the queue held. On any exit all is put back and who waited let in."""
+        """The loaded model frozen and ready, the queue held. Any exit restores everything and lets others in."""
         with holding_queue():
             sd_model = self._model()
             with session(sd_model) as vae, self._interrupt.watched(), ExitStack() as undo:
-                self._inside = _Inside(clip_skip, vae)
+                self._training = _Training(clip_skip, vae)
                 try:
-                    yield WebuiModel(sd_model, token_table(sd_model), clip_skip, _known(), vae, undo)
+                    known = embedding_db.known_vectors()
+                    yield WebuiModel(sd_model, token_table(sd_model), clip_skip, known, vae, undo)
                 finally:
-                    self._inside = None
+                    self._training = None
 
     def generate(self, request: ImageRequest, words: Words) -> Image.Image:
-        """One picture by txt2img. During training it has the run's clip skip, else the one that is set."""
-        if self._inside is None:
+        """One image by txt2img. During training it has the run's clip skip, otherwise the WebUI's."""
+        if self._training is None:
             with holding_queue():
-                return generate(self._model(), request, words, None)
-        self._inside.vae.bring()  # the next training step sends it away again
-        return generate(self._model(), request, words, self._inside.clip_skip)
+                return self._txt2img(request, words, {})
+        self._training.vae.load()  # the next training step offloads it again
+        return self._txt2img(request, words, {"CLIP_stop_at_last_layers": self._training.clip_skip})
+
+    def _txt2img(self, request: ImageRequest, words: Words, settings: Mapping[str, Any]) -> Image.Image:
+        sd_model = self._model()
+        # The user may have chosen another checkpoint, which waits for the queue: a generation would load it now.
+        own_checkpoint = {"sd_model_checkpoint": sd_model.sd_checkpoint_info.title}
+        with tiling_restored(), embedding_db.registered(words, sd_model):
+            return generate(request, {**own_checkpoint, **settings})
 
     def wanted(self) -> bool:
         """Whether somebody waits for the WebUI's queue."""
         return others_waiting()
 
     def let_others_in(self) -> None:
-        """Nothing is left to do: leaving `training` has let those through who waited."""
+        """Nothing is left to do: on leaving `training`, everybody who waited went first."""
 
     def interrupted(self) -> bool:
         """Whether the WebUI's Interrupt was pressed while nobody else's request ran or waited."""
         return self._interrupt.pressed
 
     def validate_file(self, file: Path) -> None:
-        """The WebUI's own safe unpickler looks at a file that is no safetensors, as it will when it loads it.
+        """Have the WebUI's own safe unpickler check a file that is not safetensors, as it will when it loads it.
 
-        v1.10.1 modules/safe.py, check_pt: raises whatever it stumbles over, and ends well for a file that is good.
+        v1.10.1 modules/safe.py, check_pt: raises whatever error it meets, and returns for a good file.
         """
         if file.read_bytes()[8:9] == b"{":  # safetensors: the length of the header, then JSON
             return
         try:
             safe.check_pt(str(file), None)
         except Exception as error:
-            raise HostError(f"The WebUI's safe unpickler would refuse the embedding ({error}).") from error
+            raise HostError(
+                message(
+                    "hosts.file_fails_the_safety_check",
+                    "The embedding would not pass the WebUI's safety check for pickle files ({reason}).",
+                    reason=str(error),
+                )
+            ) from error
 
     def refresh_embeddings(self) -> None:
-        """Have the WebUI read its folder again, and forget what it encoded. `HostError` if it refuses a new file."""
+        """Have the WebUI read its folder again and forget encoded prompts. HostError if it rejects a new file."""
         with holding_queue():
-            # v1.10.1 modules/textual_inversion/textual_inversion.py: unforced, it overlooks an overwritten file
-            database = sd_hijack.model_hijack.embedding_db
-            database.load_textual_inversion_embeddings(force_reload=True)
-            # modules/processing.py keeps the last prompts' conditions by text alone: they hold the word as it was
-            processing.StableDiffusionProcessing.cached_c = [None, None]
-            processing.StableDiffusionProcessing.cached_uc = [None, None]
-            processing.StableDiffusionProcessingTxt2Img.cached_hr_c = [None, None]
-            processing.StableDiffusionProcessingTxt2Img.cached_hr_uc = [None, None]
-        before, self._files = self._files, self._written()
-        new = [path.stem for path, when in self._files.items() if before.get(path) != when]
-        refused = [name for name in new if name not in database.word_embeddings]
-        if refused:
+            accepted = embedding_db.reload()
+            forget_prompts()
+        before, self._files = self._files, self._modification_times()
+        new = [path.stem for path, modified in self._files.items() if before.get(path) != modified]
+        rejected = [name for name in new if name not in accepted]
+        if rejected:
             raise HostError(
-                f"The WebUI does not take the embedding {', '.join(refused)}: see its console. The file lies in "
-                f'"{self.embeddings_folder}" nevertheless.'
+                message(
+                    "hosts.embedding_rejected",
+                    "The WebUI could not load the embedding {names:, }; its console says why. The file is saved in "
+                    '"{folder}".',
+                    names=rejected,
+                    folder=self.embeddings_folder,
+                )
             )
 
-    def _written(self) -> dict[Path, int]:
+    def _modification_times(self) -> dict[Path, int]:
         files = (path for suffix in RUN_SUFFIXES for path in self.embeddings_folder.glob(f"*{suffix}"))
         return {path: path.stat().st_mtime_ns for path in files}
 
@@ -181,8 +212,12 @@ class A1111Host:
         now = _identity(sd_model)
         if now != self._identity:
             raise NotNowError(
-                f"The run belongs to {_said(self._identity)}, but the WebUI has {_said(now)} now. Set it as it was and "
-                "press Resume."
+                message(
+                    "hosts.another_model_loaded",
+                    "This run needs {wanted}, but the WebUI now has {loaded}. Switch back, then press Resume.",
+                    wanted=_description(self._identity),
+                    loaded=_description(now),
+                )
             )
         return sd_model
 
@@ -195,19 +230,15 @@ def _identity(sd_model: Any) -> dict[str, str | None]:
     return {**loaded, "clip_skip": clip_skip}
 
 
-def _said(identity: Mapping[str, str | None]) -> str:
-    vae = f" with the VAE {identity['vae']}" if identity["vae"] else ""
-    return f"{identity['model_name']} [{identity['model_hash']}]{vae} at clip skip {identity['clip_skip']}"
-
-
-def _known() -> dict[str, Vectors]:
-    """The vectors of the embeddings that fit the loaded model, by name and encoder.
-
-    v1.10.1 modules/textual_inversion/textual_inversion.py: `vec` is a tensor, for SDXL a dict of two.
-    """
-    found = sd_hijack.model_hijack.embedding_db.word_embeddings
-    return {name: item.vec if isinstance(item.vec, dict) else {"": item.vec} for name, item in found.items()}
-
-
-def _kind(kind: Any) -> str:
-    return str(kind).removeprefix("torch.")
+def _description(identity: Mapping[str, str | None]) -> Message:
+    if identity["vae"]:
+        return message(
+            "hosts.model_with_vae",
+            "{model_name} [{model_hash}] with VAE {vae} at clip skip {clip_skip}",
+            **identity,
+        )
+    return message(
+        "hosts.model",
+        "{model_name} [{model_hash}] at clip skip {clip_skip}",
+        **identity,
+    )

@@ -14,20 +14,20 @@ from torch import Tensor
 from tinv_ext.core.data.images import SizeConditioning
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.errors import HostError
+from tinv_ext.core.messages import message
 from tinv_ext.core.model import Words
 from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.prompts.inputs import PromptInputs
 from tinv_ext.core.prompts.reader import Prompt
-from tinv_ext.hosts.a1111.devices import OnDemand, full_precision
+from tinv_ext.hosts.a1111.devices import OffloadedModule, full_precision
 from tinv_ext.hosts.a1111.encoders import text_encoders
 from tinv_ext.hosts.checkpointing import gradient_checkpointing
+from tinv_ext.hosts.loss_scale import LossScale
 from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, assemble_prompts, encode_prompts
 from tinv_ext.hosts.vae import INPAINTING, all_masked, encode, encoder_digest
 
 _PREDICTIONS = {"eps": "epsilon", "v": "v_prediction"}  # ldm/models/diffusion/ddpm.py, DDPM.parameterization
-_HALF_SCALE = 1024.0  # gradients of the loss in float16 would fall below its smallest number
-_LEAST_SCALE = 16.0  # what is tried where a gradient times that is above its largest
-# What SDXL's conditioner calls the numbers of a framing, in their order (sgm's configs, modules/sd_models_xl.py).
+# SDXL's size conditioning as its conditioner names it, in order (sgm's configs, modules/sd_models_xl.py).
 _SIZES = ("original_size_as_tuple", "crop_coords_top_left", "target_size_as_tuple")
 
 
@@ -38,7 +38,13 @@ class WebuiModel:
     """
 
     def __init__(
-        self, sd_model: Any, token_table: ClipTokenTable, clip_skip: int, known: Words, vae: OnDemand, undo: ExitStack
+        self,
+        sd_model: Any,
+        token_table: ClipTokenTable,
+        clip_skip: int,
+        known: Words,
+        vae: OffloadedModule,
+        undo: ExitStack,
     ) -> None:
         self._undo = undo  # closed when the training is left
         self._sd_model = sd_model
@@ -51,7 +57,11 @@ class WebuiModel:
         self.tokenizer = token_table.tokenizer
         self.device = torch.device(devices.device)
         self.noise = noise_schedule(sd_model).on(self.device)
-        self.loss_scale = _HALF_SCALE if devices.dtype_unet == torch.float16 else 1.0
+        self._loss_scale = LossScale(devices.dtype_unet)
+
+    @property
+    def loss_scale(self) -> float:
+        return self._loss_scale.value
 
     @cached_property
     def vae_digest(self) -> str:
@@ -62,7 +72,7 @@ class WebuiModel:
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> LatentDistribution:
-        self._vae.bring()
+        self._vae.load()
         return encode(self._sd_model.first_stage_model, pixels.to(self.device), float(self._sd_model.scale_factor))
 
     def assemble_prompts(
@@ -71,20 +81,21 @@ class WebuiModel:
         return assemble_prompts(prompts, words, size_conds, self._encoders, self.tokenizer, self._known)
 
     def encode(self, inputs: PromptInputs, words: Words) -> Condition:
-        # modules/sd_hijack.py, EmbeddingsWithFixes: vectors that a broken-off encoding left behind would be put in here
+        # modules/sd_hijack.py, EmbeddingsWithFixes would insert the vectors that an interrupted encoding left here
         sd_hijack.model_hijack.fixes = None
         with devices.autocast():
             return encode_prompts(inputs, words, self._encoders)
 
     def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
-        given = self._given(noisy, condition)
-        self._vae.send_away()
-        # v1.10.1 modules/sd_hijack_unet.py wraps apply_model: it brings a dict's tensors to the UNet's type and enters
+        conditioning = self._conditioning(noisy, condition)
+        self._vae.offload()
+        # v1.10.1 modules/sd_hijack_unet.py wraps apply_model: it casts a dict's tensors to the UNet's dtype and enters
         # the WebUI's autocast, so that training goes the way of a generation.
-        return self._sd_model.apply_model(noisy, timesteps, given)
+        prediction: Tensor = self._sd_model.apply_model(noisy, timesteps, conditioning)
+        return prediction
 
-    def _given(self, noisy: Tensor, condition: Condition) -> dict[str, Any]:
-        """What `apply_model` wants beside the noisy latent: ldm lists by kind, sgm context and vector."""
+    def _conditioning(self, noisy: Tensor, condition: Condition) -> dict[str, Any]:
+        """What `apply_model` takes beside the noisy latent: lists for ldm, context and vector for sgm."""
         if condition.pooled is not None:
             return {"crossattn": condition.context, "vector": self._vector(condition)}
         if self._sd_model.model.diffusion_model.in_channels == INPAINTING:
@@ -92,14 +103,14 @@ class WebuiModel:
         return {"c_crossattn": [condition.context]}
 
     def _vector(self, condition: Condition) -> Tensor:
-        """Pooled text and framing as one vector (B, adm), as sgm's GeneralConditioner puts it together."""
+        """Pooled text and size conditioning as one vector (B, adm), as sgm's GeneralConditioner concatenates it."""
         assert condition.pooled is not None
         assert condition.sizes is not None
         embedders = {embedder.input_key: embedder for embedder in self._sd_model.conditioner.embedders}
-        sizes = condition.sizes.to(devices.dtype).split(2, dim=1)
+        sizes = torch.split(condition.sizes.to(devices.dtype), 2, dim=1)
         with devices.autocast():
-            said = [embedders[name](size) for name, size in zip(_SIZES, sizes)]
-        return torch.cat([condition.pooled, *said], 1)
+            embedded = [embedders[name](size) for name, size in zip(_SIZES, sizes)]
+        return torch.cat([condition.pooled, *embedded], 1)
 
     def _all_masked(self, noisy: Tensor) -> Tensor:
         height, width = noisy.shape[-2:]
@@ -114,28 +125,26 @@ class WebuiModel:
         self._undo.enter_context(gradient_checkpointing(self._sd_model.model))
 
     def upcast(self) -> str | None:
-        if self.loss_scale > _LEAST_SCALE:
-            self.loss_scale = _LEAST_SCALE
-            return "a smaller loss scale"
-        if devices.dtype_unet == torch.float32:
-            return None
-        self.loss_scale = 1.0
-        self._undo.enter_context(full_precision(self._sd_model.model, self._sd_model.cond_stage_model))
-        return "full precision"
+        parts = self._sd_model.model, self._sd_model.cond_stage_model
+        return self._loss_scale.upcast(lambda: self._undo.enter_context(full_precision(*parts)))
 
 
 def noise_schedule(sd_model: Any) -> NoiseSchedule:
-    """The model's own noise, whatever the last generation has put in its place.
+    """The model's own noise schedule, whatever the last generation has left in its place.
 
-    v1.10.1 modules/sd_models.py, apply_alpha_schedule_override: a generation may leave a coarser copy of it in
-    `alphas_cumprod`; only the zero terminal SNR is a property of the model, and is followed.
+    v1.10.1 modules/sd_models.py, apply_alpha_schedule_override: a generation may leave a less precise copy in
+    `alphas_cumprod`; of its settings only the zero terminal SNR belongs to the model, and is applied.
     """
-    kept = getattr(sd_model, "alphas_cumprod_original", sd_model.alphas_cumprod).detach().float()
+    alphas_cumprod = getattr(sd_model, "alphas_cumprod_original", sd_model.alphas_cumprod).detach().float()
     if shared.opts.sd_noise_schedule == "Zero Terminal SNR":
-        kept = sd_models.rescale_zero_terminal_snr_abar(kept)
+        alphas_cumprod = sd_models.rescale_zero_terminal_snr_abar(alphas_cumprod)
     if sd_model.parameterization not in _PREDICTIONS:
         raise HostError(
-            f'The loaded model predicts "{sd_model.parameterization}"; only models that predict noise (eps) or '
-            "velocity (v) can be trained. Load another."
+            message(
+                "hosts.prediction_cannot_be_trained",
+                'The loaded model predicts "{prediction}"; only models that predict noise (eps) or velocity (v) can be '
+                "trained. Load another.",
+                prediction=sd_model.parameterization,
+            )
         )
-    return NoiseSchedule(kept, _PREDICTIONS[sd_model.parameterization])
+    return NoiseSchedule(alphas_cumprod, _PREDICTIONS[sd_model.parameterization])

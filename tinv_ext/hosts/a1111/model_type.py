@@ -6,69 +6,85 @@ from typing import Any
 
 from modules import shared
 
+from tinv_ext.core import families
 from tinv_ext.core.errors import HostError
+from tinv_ext.core.families import SD1, SD2, SDXL, Family
+from tinv_ext.core.messages import Message, message
 
 # v1.10.1: the model's class and that of its text encoder, which modules/sd_hijack.py has wrapped
 _LDM = "ldm.models.diffusion.ddpm."
 _CLIP = "modules.sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords"
 _OPEN_CLIP = "modules.sd_hijack_open_clip.FrozenOpenCLIPEmbedderWithCustomWords"
-_SDXL = ("sgm.models.diffusion.DiffusionEngine", "sgm.modules.encoders.modules.GeneralConditioner")
+_SGM = ("sgm.models.diffusion.DiffusionEngine", "sgm.modules.encoders.modules.GeneralConditioner")
 _FAMILIES = {
-    (_LDM + "LatentDiffusion", _CLIP): "SD1",
-    (_LDM + "LatentDiffusion", _OPEN_CLIP): "SD2",
-    (_LDM + "LatentInpaintDiffusion", _CLIP): "SD1",
-    (_LDM + "LatentInpaintDiffusion", _OPEN_CLIP): "SD2",
-    _SDXL: "SDXL",
+    (_LDM + "LatentDiffusion", _CLIP): SD1,
+    (_LDM + "LatentDiffusion", _OPEN_CLIP): SD2,
+    (_LDM + "LatentInpaintDiffusion", _CLIP): SD1,
+    (_LDM + "LatentInpaintDiffusion", _OPEN_CLIP): SD2,
+    _SGM: SDXL,
 }
 # conditioning_key of ldm's DiffusionWrapper, by class: what the UNet is given beside the noisy latent
-_KEYS = {_LDM + "LatentDiffusion": "crossattn", _LDM + "LatentInpaintDiffusion": "hybrid", _SDXL[0]: "crossattn"}
+_KEYS = {_LDM + "LatentDiffusion": "crossattn", _LDM + "LatentInpaintDiffusion": "hybrid", _SGM[0]: "crossattn"}
 _SCALINGS = ("EpsScaling", "VScaling")  # sgm/modules/diffusionmodules/denoiser_scaling.py
 _OTHERS = {
-    "modules.models.diffusion.ddpm_edit.LatentDiffusion": "an InstructPix2Pix model",
-    "modules.models.sd3.sd3_model.SD3Inferencer": "Stable Diffusion 3",
-    _LDM + "LatentDepth2ImageDiffusion": "a depth model",
-    _LDM + "LatentUpscaleDiffusion": "an upscaler",
-    _LDM + "LatentUpscaleFinetuneDiffusion": "an upscaler",
-    _LDM + "ImageEmbeddingConditionedLatentDiffusion": "an unCLIP model",
+    "modules.models.diffusion.ddpm_edit.LatentDiffusion": families.INSTRUCT_PIX2PIX,
+    "modules.models.sd3.sd3_model.SD3Inferencer": families.SD3,
+    _LDM + "LatentDepth2ImageDiffusion": families.DEPTH,
+    _LDM + "LatentUpscaleDiffusion": families.UPSCALER,
+    _LDM + "LatentUpscaleFinetuneDiffusion": families.UPSCALER,
+    _LDM + "ImageEmbeddingConditionedLatentDiffusion": families.UNCLIP,
 }
-_REFINER = (_SDXL[0], "modules.sd_hijack_open_clip.FrozenOpenCLIPEmbedder2WithCustomWords")
-# flags that v1.10.1 modules/sd_models.py (set_model_type, load_model_weights) gives models of the classes above
-_FLAGS = {"is_sd3": "Stable Diffusion 3", "is_ssd": "SSD-1B", "is_sdxl_inpaint": "SDXL for inpainting"}
+_REFINER = (_SGM[0], "modules.sd_hijack_open_clip.FrozenOpenCLIPEmbedder2WithCustomWords")
+# flags that v1.10.1 modules/sd_models.py (set_model_type, load_model_weights) sets on models of the classes above
+_FLAGS = {
+    "is_sd3": families.SD3,
+    "is_ssd": families.SSD_1B,
+    "is_sdxl_inpaint": families.SDXL_INPAINTING,
+}
 
 
 def loaded_model() -> Any:
     """The model that the WebUI has loaded; loads it if the WebUI has not yet. Raises HostError."""
     sd_model = shared.sd_model  # v1.10.1 modules/shared_items.py: a property that loads on first use
     if sd_model is None:
-        raise HostError("No checkpoint is loaded. Choose one at the top of the page and wait until it is loaded.")
+        raise HostError(
+            message(
+                "hosts.no_model_loaded",
+                "No checkpoint is loaded. Choose one at the top of the page and wait until it is loaded.",
+            )
+        )
     return sd_model
 
 
-def family(sd_model: Any) -> str:
-    """ "SD1", "SD2" or "SDXL" for a model that can be trained. Raises HostError for any other, saying what it is."""
-    found, other = _FAMILIES.get(_classes(sd_model)), _other(sd_model)
-    if found is None or other is not None:
+def family_of(sd_model: Any) -> Family:
+    """The family of a model that can be trained. Raises HostError for any other, saying what it is."""
+    family, other = _FAMILIES.get(_classes(sd_model)), _other_type(sd_model)
+    if family is None or other is not None:
         raise HostError(
-            f"The loaded model is {other or _by_classes(sd_model)}, which cannot be trained. Load a model of SD1, SD2 "
-            "or SDXL (the base, not the refiner)."
+            message(
+                "hosts.model_cannot_be_trained",
+                "The loaded model is {type}, which cannot be trained. {remedy}",
+                type=other or _by_classes(sd_model),
+                remedy=families.supported(),
+            )
         )
-    return found
+    return family
 
 
-def _other(sd_model: Any) -> str | None:
-    """What a model is that cannot be trained though its classes may be those of one that can; None if it can."""
-    for flag, said in _FLAGS.items():
+def _other_type(sd_model: Any) -> Message | None:
+    """What a model is that cannot be trained, though its classes may be those of one that can; None if it can."""
+    for flag, model_type in _FLAGS.items():
         if getattr(sd_model, flag, False):
-            return said
+            return model_type
     if _classes(sd_model) == _REFINER:
-        return "the refiner of SDXL"
+        return families.REFINER
     if _classes(sd_model) not in _FAMILIES:
         return _OTHERS.get(class_name(sd_model))
     key = sd_model.model.conditioning_key
     if key != _KEYS[class_name(sd_model)]:
-        return f'one that wants more than a prompt ("{key}")'
-    scaling = type(sd_model.denoiser.scaling).__name__ if _classes(sd_model) == _SDXL else _SCALINGS[0]
-    return None if scaling in _SCALINGS else f"SDXL with other noise than SDXL's ({scaling})"
+        return message("hosts.type_more_inputs", 'one that needs more than a prompt ("{key}")', key=key)
+    scaling = type(sd_model.denoiser.scaling).__name__ if _classes(sd_model) == _SGM else _SCALINGS[0]
+    return None if scaling in _SCALINGS else families.SDXL_EDM
 
 
 def class_name(thing: Any) -> str:
@@ -80,5 +96,11 @@ def _classes(sd_model: Any) -> tuple[str, str]:
     return class_name(sd_model), class_name(sd_model.cond_stage_model)
 
 
-def _by_classes(sd_model: Any) -> str:
-    return "a {} with a {}".format(*_classes(sd_model))
+def _by_classes(sd_model: Any) -> Message:
+    model_class, text_class = _classes(sd_model)
+    return message(
+        "hosts.type_unknown",
+        "of an unknown type ({model_class} with {text_class})",
+        model_class=model_class,
+        text_class=text_class,
+    )

@@ -23,34 +23,34 @@ _LORA_LAYERS = (
 
 @contextmanager
 def without_loras(sd_model: Any) -> Iterator[None]:
-    """LoRA weights taken out of the layers, and put in again.
+    """LoRA weights taken out of the layers, and put back on exit.
 
-    v1.10.1 extensions-builtin/Lora/networks.py, network_apply_weights: the layers' forward patches `loaded_networks`
-    into the weights in place, with a backup, and takes them out when the list no longer has them. It writes into
-    weights that may want gradients, hence no_grad.
+    v1.10.1 extensions-builtin/Lora/networks.py, network_apply_weights: the layers' forward merges `loaded_networks`
+    into the weights in place, with a backup, and restores them when the list no longer has them. It writes into
+    weights that may require gradients, hence no_grad.
     """
     networks = sys.modules.get(_LORA_MODULE)
-    apply = getattr(networks, "network_apply_weights", None)
-    layers = [module for module in sd_model.modules() if isinstance(module, _LORA_LAYERS)] if apply else []
-    if networks is None or apply is None or not (networks.loaded_networks or any(map(_patched, layers))):
+    apply_weights = getattr(networks, "network_apply_weights", None)
+    layers = [module for module in sd_model.modules() if isinstance(module, _LORA_LAYERS)] if apply_weights else []
+    if networks is None or apply_weights is None or not (networks.loaded_networks or any(map(_patched, layers))):
         yield
         return
-    kept = list(networks.loaded_networks)
+    loaded = list(networks.loaded_networks)
 
     @torch.no_grad()
-    def wear(names: list[Any]) -> None:
-        networks.loaded_networks[:] = names
+    def apply_all(loras: list[Any]) -> None:
+        networks.loaded_networks[:] = loras
         for layer in layers:
-            apply(layer)
+            apply_weights(layer)
 
-    worn = any(map(_patched, layers))
+    patched = any(map(_patched, layers))
     try:
-        wear([])
+        apply_all([])
         yield
     finally:
-        if worn:
-            wear(kept)
-        networks.loaded_networks[:] = kept
+        if patched:
+            apply_all(loaded)
+        networks.loaded_networks[:] = loaded
 
 
 def active_loras() -> list[str]:
@@ -66,32 +66,39 @@ def _patched(layer: torch.nn.Module) -> bool:
 @contextmanager
 def without_hypernetworks() -> Iterator[None]:
     """v1.10.1 modules/hypernetworks/hypernetwork.py: attention reads this list; a generation leaves its own in it."""
-    kept = list(shared.loaded_hypernetworks)
+    before = list(shared.loaded_hypernetworks)
     try:
         shared.loaded_hypernetworks.clear()
         yield
     finally:
-        shared.loaded_hypernetworks[:] = kept
+        shared.loaded_hypernetworks[:] = before
 
 
 @contextmanager
 def without_tiling() -> Iterator[None]:
-    """v1.10.1 modules/sd_hijack.py, apply_circular: after a tiling picture all convolutions go round the edge."""
+    """v1.10.1 modules/sd_hijack.py, apply_circular: after a tiling image, all convolutions wrap around the edges."""
+    with tiling_restored():
+        sd_hijack.model_hijack.apply_circular(False)
+        yield
+
+
+@contextmanager
+def tiling_restored() -> Iterator[None]:
+    """v1.10.1 modules/processing.py turns tiling on or off as an image asks for it, and leaves it so."""
     hijack = sd_hijack.model_hijack
-    kept = hijack.circular_enabled
+    before = hijack.circular_enabled
     try:
-        hijack.apply_circular(False)
         yield
     finally:
-        hijack.apply_circular(kept)
+        hijack.apply_circular(before)
 
 
 @contextmanager
 def native_unet() -> Iterator[None]:
     """v1.10.1 modules/sd_unet.py: a UNet compiled by an extension answers in the model's place, without gradients."""
-    kept = sd_unet.current_unet
+    before = sd_unet.current_unet
     try:
         sd_unet.current_unet = None
         yield
     finally:
-        sd_unet.current_unet = kept
+        sd_unet.current_unet = before

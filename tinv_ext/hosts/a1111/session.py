@@ -1,4 +1,4 @@
-"""The loaded model made ready for training, and everything undone on any exit."""
+"""The loaded model made ready for training, and everything restored on any exit."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from modules import devices
 
 from tinv_ext.hosts.a1111.attention import differentiable
-from tinv_ext.hosts.a1111.devices import OnDemand, on_device, vae_on_demand, without_lowvram
+from tinv_ext.hosts.a1111.devices import OffloadedModule, offloaded, on_device, without_lowvram
 from tinv_ext.hosts.a1111.patches import native_unet, without_hypernetworks, without_loras, without_tiling
+from tinv_ext.hosts.freezing import frozen
 
 
 @contextmanager
-def session(sd_model: Any) -> Iterator[OnDemand]:
-    """UNet and text encoder alone on the device, frozen, as the checkpoint has them. Gives the VAE, to be brought."""
-    vae = sd_model.first_stage_model
+def session(sd_model: Any) -> Iterator[OffloadedModule]:
+    """UNet and text encoder on the device, frozen, with the checkpoint's own weights. Yields the VAE, offloaded."""
     try:
         with ExitStack() as stack:
             stack.enter_context(without_loras(sd_model))
@@ -24,31 +24,10 @@ def session(sd_model: Any) -> Iterator[OnDemand]:
             stack.enter_context(without_tiling())
             stack.enter_context(native_unet())
             stack.enter_context(without_lowvram(sd_model))
-            movable = stack.enter_context(vae_on_demand(vae))
+            vae = stack.enter_context(offloaded(sd_model.first_stage_model))
             stack.enter_context(on_device(sd_model.model, sd_model.cond_stage_model))
             stack.enter_context(frozen(sd_model))
             stack.enter_context(differentiable(sd_model.model))
-            yield movable
+            yield vae
     finally:
         devices.torch_gc()
-
-
-@contextmanager
-def frozen(sd_model: Any) -> Iterator[None]:
-    """No weight wants a gradient and every module is in evaluation mode.
-
-    The flag is set by hand: ldm makes `train()` of the text encoder and the VAE do nothing (`disabled_train`).
-    """
-    flags = [(weight, weight.requires_grad) for weight in sd_model.parameters()]
-    modes = [(module, module.training) for module in sd_model.modules()]
-    try:
-        for weight, _ in flags:
-            weight.requires_grad_(False)
-        for module, _ in modes:
-            module.training = False
-        yield
-    finally:
-        for weight, flag in flags:
-            weight.requires_grad_(flag)
-        for module, mode in modes:
-            module.training = mode

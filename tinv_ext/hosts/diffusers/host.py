@@ -20,6 +20,7 @@ from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.fit import unfit
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.generation import ImageRequest
+from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model, Words
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES
@@ -34,6 +35,8 @@ from tinv_ext.hosts.diffusers.pipelines import (
     token_table_of,
     without_empty,
 )
+from tinv_ext.hosts.dtypes import DTYPES, dtype_name
+from tinv_ext.hosts.freezing import frozen
 from tinv_ext.hosts.prompt_vectors import count
 
 log = logging.getLogger(__name__)
@@ -64,15 +67,23 @@ class DiffusersHost:
         The VAE stays in float32: in float16 that of SDXL overflows, and encoding happens once.
         """
         try:
-            place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-            half = "fp16" if place.type == "cuda" else "fp32"
-            kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+            torch_device = torch.device(
+                ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+            )
+            best = "fp16" if torch_device.type == "cuda" else "fp32"
             for part in (pipeline.unet, *texts_of(pipeline)):  # before it moves: a card need not hold it in float32
-                part.to(kind[half if precision == "auto" else precision])
+                part.to(DTYPES[best if precision == "auto" else precision])
             pipeline.vae.to(torch.float32)
-            pipeline.to(place)
+            pipeline.to(torch_device)
         except (RuntimeError, AssertionError) as error:
-            raise InputError(f'The device "{device}" cannot be used: {error}. Use auto or cpu.') from error
+            raise InputError(
+                message(
+                    "hosts.device_cannot_be_used",
+                    'The device "{device}" cannot be used: {reason}. Use auto or cpu.',
+                    device=device,
+                    reason=str(error),
+                )
+            ) from error
         return cls(pipeline, embeddings_folder, facts)
 
     @property
@@ -85,7 +96,7 @@ class DiffusersHost:
         return 1
 
     def refresh_embeddings(self) -> None:
-        """Read the folder again; files that are no embedding or do not fit the model are logged and left out."""
+        """Read the folder again; files that are not embeddings or do not fit the model are logged and skipped."""
         self._embeddings = {}
         for path in sorted(file for suffix in TENSOR_SUFFIXES for file in self.embeddings_folder.glob(f"*{suffix}")):
             try:
@@ -109,11 +120,17 @@ class DiffusersHost:
 
     @property
     def model_notes(self) -> Sequence[str]:
-        unet, facts = self._pipeline.unet, self.facts
-        attention = sorted({type(processor).__name__ for processor in unet.attn_processors.values()})
+        unet, vae = self._pipeline.unet, self._pipeline.vae
         return [
-            f"The model is {facts.get('model_name')} ({facts['family']}) on {unet.device}, its UNet in "
-            f"{_kind(unet)}, its VAE in {_kind(self._pipeline.vae)}, attention {', '.join(attention)}."
+            message(
+                "hosts.loaded_pipeline",
+                "Model: {model} ({family}) on {device}, UNet in {unet_dtype}, VAE in {vae_dtype}.",
+                model=self.facts.get("model_name"),
+                family=self.facts["family"],
+                device=str(unet.device),
+                unet_dtype=dtype_name(unet.dtype),
+                vae_dtype=dtype_name(vae.dtype),
+            )
         ]
 
     def known_words(self) -> Sequence[Word]:
@@ -139,28 +156,17 @@ class DiffusersHost:
 
     @contextmanager
     def training(self, clip_skip: int) -> Iterator[Model]:
-        """All weights frozen and in evaluation mode; gradient flags and modes are put back on any exit."""
-        parts = parts_of(self._pipeline)
-        flags = [(weight, weight.requires_grad) for part in parts for weight in part.parameters()]
-        modes = [(module, module.training) for part in parts for module in part.modules()]
-        try:
-            for part in parts:
-                part.requires_grad_(False).eval()
-            with ExitStack() as undo:
-                yield PipelineModel(self._pipeline, self.token_table, clip_skip, self._known_vectors(), undo)
-        finally:
-            for weight, flag in flags:
-                weight.requires_grad_(flag)
-            for module, mode in modes:
-                module.training = mode
+        """All weights frozen and in evaluation mode; restored on any exit."""
+        with frozen(*parts_of(self._pipeline)), ExitStack() as undo:
+            yield PipelineModel(self._pipeline, self.token_table, clip_skip, self._known_vectors(), undo)
 
     def generate(self, request: ImageRequest, words: Words) -> Image.Image:
         return self.generate_many([request], words)[0]
 
     def generate_many(self, requests: Sequence[ImageRequest], words: Words, clip_skip: int = 1) -> list[Image.Image]:
-        """Pictures by the pipeline itself, their prompts encoded as in training (any length, brackets as emphasis).
+        """One image per request by the pipeline itself, prompts encoded as in training (any length, emphasis).
 
-        They may differ in prompts and seed only; each is the picture that it would be alone, but for rounding.
+        The requests differ in prompts and seed only; each image is what it would be alone, except for rounding.
         """
         known = {**self._known_vectors(), **words}
         vocabulary = tuple(self._word(name, count(vectors)) for name, vectors in known.items())
@@ -171,7 +177,3 @@ class DiffusersHost:
         with torch.no_grad():
             condition = encode_prompts(model, [reader.read(text) for text in texts], {}, size_conds)
         return generate(self._pipeline, requests, without_empty(condition, texts))
-
-
-def _kind(module: torch.nn.Module) -> str:
-    return str(module.dtype).removeprefix("torch.")

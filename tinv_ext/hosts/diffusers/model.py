@@ -18,11 +18,9 @@ from tinv_ext.core.prompts.inputs import PromptInputs
 from tinv_ext.core.prompts.reader import Prompt
 from tinv_ext.hosts.checkpointing import gradient_checkpointing
 from tinv_ext.hosts.diffusers.pipelines import added_to_unet, parts_of, text_encoders
+from tinv_ext.hosts.loss_scale import LossScale
 from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, assemble_prompts, encode_prompts
 from tinv_ext.hosts.vae import INPAINTING, all_masked, encode, encoder_digest
-
-_HALF_SCALE = 1024.0  # gradients of the loss in float16 would fall below its smallest number
-_LEAST_SCALE = 16.0  # what is tried where a gradient times that is above its largest
 
 
 class PipelineModel:
@@ -52,7 +50,11 @@ class PipelineModel:
         self.device = pipeline.unet.device
         self._dtype = pipeline.unet.dtype  # diffusers walks through all modules whenever it is asked
         self.noise = schedule.on(self.device)
-        self.loss_scale = _HALF_SCALE if self._dtype == torch.float16 else 1.0
+        self._loss_scale = LossScale(self._dtype)
+
+    @property
+    def loss_scale(self) -> float:
+        return self._loss_scale.value
 
     @cached_property
     def vae_digest(self) -> str:
@@ -79,7 +81,9 @@ class PipelineModel:
         if unet.config.in_channels == INPAINTING:
             noisy = torch.cat([noisy, self._all_masked(noisy)], 1)
         context, added = condition.context.to(self._dtype), added_to_unet(condition)
-        return unet(noisy.to(self._dtype), timesteps, context, added_cond_kwargs=added, return_dict=False)[0]
+        answer = unet(noisy.to(self._dtype), timesteps, context, added_cond_kwargs=added, return_dict=False)
+        prediction: Tensor = answer[0]
+        return prediction
 
     def _all_masked(self, noisy: Tensor) -> Tensor:
         height, width = noisy.shape[-2:]
@@ -95,13 +99,10 @@ class PipelineModel:
         self._undo.enter_context(gradient_checkpointing(self._pipeline.unet))
 
     def upcast(self) -> str | None:
-        if self.loss_scale > _LEAST_SCALE:
-            self.loss_scale = _LEAST_SCALE
-            return "a smaller loss scale"
-        if self._dtype == torch.float32:
-            return None
-        self.loss_scale, self._dtype = 1.0, torch.float32
+        return self._loss_scale.upcast(self._to_float32)
+
+    def _to_float32(self) -> None:
+        self._dtype = torch.float32
         for part in parts_of(self._pipeline):
-            self._undo.callback(part.to, part.dtype)
+            self._undo.callback(part.to, next(part.parameters()).dtype)
             part.to(torch.float32)
-        return "full precision"

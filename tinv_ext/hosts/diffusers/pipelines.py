@@ -1,4 +1,4 @@
-"""The kinds of diffusers pipelines that can be trained: how their texts are encoded, and how they draw."""
+"""The diffusers pipelines that can be trained: how they encode text, and how they generate images."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from PIL import Image
 from torch import Tensor
 
 from tinv_ext.core.errors import HostError, InputError
-from tinv_ext.core.families import encoder_of_width
+from tinv_ext.core.families import FAMILIES, encoder_of_width, supported
 from tinv_ext.core.generation import ImageRequest
+from tinv_ext.core.messages import message
 from tinv_ext.hosts.prompt_vectors import ClipTokenizer, ClipTokenTable, Condition, TextEncoder
 
 Encode = Callable[[Tensor], tuple[Tensor, "Tensor | None"]]
@@ -34,7 +35,7 @@ SAMPLERS: dict[str, type[SchedulerMixin]] = {  # by the WebUI's names
     "Euler a": EulerAncestralDiscreteScheduler,
     "DPM++ 2M": DPMSolverMultistepScheduler,
 }
-_GREY = (127, 127, 127)
+_GRAY = (127, 127, 127)
 
 
 def family_of(pipeline: DiffusionPipeline) -> str:
@@ -45,18 +46,23 @@ def family_of(pipeline: DiffusionPipeline) -> str:
         # OpenAI's CLIP has quick_gelu in its text encoder, OpenCLIP's ViT-H of SD2 the exact one
         return "SD2" if pipeline.text_encoder.config.hidden_act == "gelu" else "SD1"
     raise InputError(
-        f"A {type(pipeline).__name__} cannot be trained. Give a model of SD1, SD2 or SDXL (the base, not the refiner)."
+        message(
+            "hosts.pipeline_cannot_be_trained",
+            "A {pipeline} cannot be trained. {remedy}",
+            pipeline=type(pipeline).__name__,
+            remedy=supported(),
+        )
     )
 
 
 def token_table_of(pipeline: DiffusionPipeline) -> ClipTokenTable:
-    """Tokens, which are the same for all encoders, and token tables."""
+    """The tokens, which all encoders share, and each encoder's token vectors."""
     tables = {encoder.key: encoder.table for encoder in text_encoders(pipeline, 1)}
     return ClipTokenTable(ClipTokenizer(pipeline.tokenizer), tables)
 
 
 def parts_of(pipeline: DiffusionPipeline) -> list[torch.nn.Module]:
-    """Everything that has weights: UNet, text encoders, VAE."""
+    """All models of the pipeline: UNet, text encoders, VAE."""
     return [pipeline.unet, *texts_of(pipeline), pipeline.vae]
 
 
@@ -67,9 +73,9 @@ def texts_of(pipeline: DiffusionPipeline) -> list[torch.nn.Module]:
 
 
 def text_encoders(pipeline: DiffusionPipeline, clip_skip: int) -> list[TextEncoder]:
-    """The text encoders, with the layers that the WebUI takes: clip skip counts for SD1 alone.
+    """The text encoders, each with the layer that the WebUI takes; clip skip counts where the family says so.
 
-    v1.10.1 modules/sd_hijack_clip.py and sd_hijack_open_clip.py: SD2 and SDXL have their layer by their config.
+    v1.10.1 modules/sd_hijack_clip.py and sd_hijack_open_clip.py: SD2's and SDXL's layer is fixed by their config.
     """
     family = family_of(pipeline)
     first, pad = pipeline.text_encoder, int(pipeline.tokenizer.pad_token_id)
@@ -80,7 +86,7 @@ def text_encoders(pipeline: DiffusionPipeline, clip_skip: int) -> list[TextEncod
             TextEncoder("clip_g", second.get_input_embeddings(), pad_2, partial(_penultimate_and_pooled, second)),
         ]
     table = first.get_input_embeddings()
-    encode: Encode = partial(_last, first, clip_skip if family == "SD1" else 1)
+    encode: Encode = partial(_last, first, clip_skip if FAMILIES[family].clip_skip else 1)
     return [TextEncoder(encoder_of_width(table.embedding_dim), table, pad, encode)]
 
 
@@ -98,36 +104,46 @@ def _penultimate(encoder: Any, ids: Tensor) -> tuple[Tensor, None]:
 
 
 def _penultimate_and_pooled(encoder: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """And the last layer's state at the end of the text, projected."""
+    """Also the projected last state of the end token."""
     output = encoder(input_ids=ids, output_hidden_states=True)
     return output.hidden_states[-2], output.text_embeds
 
 
 def added_to_unet(condition: Condition) -> dict[str, Tensor] | None:
-    """What SDXL's UNet is told beside the context: `added_cond_kwargs`."""
+    """What SDXL's UNet takes beside the context: `added_cond_kwargs`."""
     if condition.pooled is None or condition.sizes is None:
         return None
     return {"text_embeds": condition.pooled, "time_ids": condition.sizes}
 
 
 def generate(pipeline: DiffusionPipeline, requests: Sequence[ImageRequest], condition: Condition) -> list[Image.Image]:
-    """Pictures by the pipeline; `condition` has all negative prompts and then all prompts. HostError for a sampler."""
+    """One image per request; `condition` has all negative prompts, then all prompts. Raises HostError for the sampler.
+
+    The requests differ in prompts and seed only.
+    """
     first = requests[0]
     if first.sampler not in SAMPLERS:
-        raise HostError(f'There is no sampler "{first.sampler}" here. Choose one of {", ".join(SAMPLERS)}.')
+        raise HostError(
+            message(
+                "hosts.no_such_sampler",
+                'There is no sampling method "{sampler}" here. Choose one of: {samplers:, }.',
+                sampler=first.sampler,
+                samplers=list(SAMPLERS),
+            )
+        )
     negative, positive = condition.context.chunk(2)
-    given: dict[str, Any] = {"prompt_embeds": positive, "negative_prompt_embeds": negative}
+    arguments: dict[str, Any] = {"prompt_embeds": positive, "negative_prompt_embeds": negative}
     if condition.pooled is not None:
         pooled = condition.pooled.chunk(2)
-        given |= {"pooled_prompt_embeds": pooled[1], "negative_pooled_prompt_embeds": pooled[0]}
-    if isinstance(pipeline, StableDiffusionInpaintPipeline):  # the whole picture is to be painted
+        arguments |= {"pooled_prompt_embeds": pooled[1], "negative_pooled_prompt_embeds": pooled[0]}
+    if isinstance(pipeline, StableDiffusionInpaintPipeline):  # everything is to be painted
         size = (first.width, first.height)
-        images, masks = [Image.new("RGB", size, _GREY)], [Image.new("L", size, 255)]
-        given |= {"image": images * len(requests), "mask_image": masks * len(requests), "strength": 1.0}
+        images, masks = [Image.new("RGB", size, _GRAY)], [Image.new("L", size, 255)]
+        arguments |= {"image": images * len(requests), "mask_image": masks * len(requests), "strength": 1.0}
     generators = [torch.Generator().manual_seed(request.seed) for request in requests]
-    with taking_any_type(pipeline.vae):
-        return _drawing(pipeline, SAMPLERS[first.sampler])(
-            **given,
+    with casting_inputs(pipeline.vae):
+        generated: list[Image.Image] = _with_scheduler(pipeline, SAMPLERS[first.sampler])(
+            **arguments,
             num_inference_steps=first.steps,
             guidance_scale=first.cfg_scale,
             width=first.width,
@@ -135,6 +151,7 @@ def generate(pipeline: DiffusionPipeline, requests: Sequence[ImageRequest], cond
             generator=generators,
             latents=_initial_noise(pipeline, first, generators).to(positive),
         ).images
+    return generated
 
 
 def _initial_noise(pipeline: DiffusionPipeline, size: ImageRequest, generators: Sequence[torch.Generator]) -> Tensor:
@@ -148,14 +165,14 @@ def _initial_noise(pipeline: DiffusionPipeline, size: ImageRequest, generators: 
 
 
 @contextmanager
-def taking_any_type(vae: Any) -> Iterator[None]:
-    """While open, a VAE in full precision takes what a UNet in half precision hands it; diffusers only hands it on."""
-    kind = next(vae.parameters()).dtype
+def casting_inputs(vae: Any) -> Iterator[None]:
+    """While open, a float32 VAE casts what a half-precision UNet gives it; diffusers passes it on uncast."""
+    dtype = next(vae.parameters()).dtype
 
-    def bring(module: torch.nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(value.to(kind) for value in given)
+    def cast(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(value.to(dtype) for value in inputs)
 
-    handles = [first.register_forward_pre_hook(bring) for first in (vae.encoder, vae.post_quant_conv)]
+    handles = [first.register_forward_pre_hook(cast) for first in (vae.encoder, vae.post_quant_conv)]
     try:
         yield
     finally:
@@ -164,18 +181,19 @@ def taking_any_type(vae: Any) -> Iterator[None]:
 
 
 def without_empty(condition: Condition, texts: Sequence[str]) -> Condition:
-    """SDXL is told zeros for an empty negative prompt, in the WebUI as in diffusers; the first half is negative."""
+    """Zeros for empty negative prompts of SDXL, as in the WebUI and in diffusers; the first half is negative."""
     if condition.pooled is None:
         return condition
     negative = len(texts) // 2
-    kept = torch.tensor([bool(text) or index >= negative for index, text in enumerate(texts)])
-    kept = kept.to(condition.context.device, condition.context.dtype).unsqueeze(1)
-    return Condition(condition.context * kept.unsqueeze(2), condition.pooled * kept, condition.sizes)
+    mask = torch.tensor([bool(text) or index >= negative for index, text in enumerate(texts)])
+    mask = mask.to(condition.context.device, condition.context.dtype).unsqueeze(1)
+    return Condition(condition.context * mask.unsqueeze(2), condition.pooled * mask, condition.sizes)
 
 
-def _drawing(pipeline: DiffusionPipeline, sampler: type[SchedulerMixin]) -> DiffusionPipeline:
-    parts = {**pipeline.components, "scheduler": sampler.from_config(pipeline.scheduler.config)}
+def _with_scheduler(pipeline: DiffusionPipeline, scheduler: type[SchedulerMixin]) -> DiffusionPipeline:
+    """The same models in another pipeline, silent and without watermark."""
+    parts = {**pipeline.components, "scheduler": scheduler.from_config(pipeline.scheduler.config)}
     quiet = {"add_watermarker": False} if family_of(pipeline) == "SDXL" else {"requires_safety_checker": False}
-    drawing = type(pipeline)(**parts, **quiet)
-    drawing.set_progress_bar_config(disable=True)
-    return drawing
+    other = type(pipeline)(**parts, **quiet)
+    other.set_progress_bar_config(disable=True)
+    return other

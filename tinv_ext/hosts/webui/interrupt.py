@@ -1,4 +1,4 @@
-"""The WebUI's own Interrupt, which stops a run as it stops a generation."""
+"""The program's own Interrupt button, which stops a run as it stops a generation."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from modules import shared
 
 from tinv_ext.hosts.webui.queue_lock import others_waiting
 
-_OF_THE_SERVER = ("request_restart", "request_stop")
+_SERVER_REQUESTS = ("request_restart", "request_stop")
 
 
 class Interrupt:
-    """Whether Interrupt was pressed since the run took the model; not while a guest waits, whose it then is.
+    """Whether Interrupt was pressed since the run took the model. While somebody waits for the queue, it is theirs.
 
     v1.10.1 modules/shared_state.py: page and API call `shared.state.interrupt()`, and so do `request_restart` ("Reload
-    UI") and `request_stop`, by which nobody means a run. That is why who calls has to be looked at.
+    UI") and `request_stop`, which are not meant for a run. That is why the caller is looked at.
     """
 
     def __init__(self) -> None:
@@ -25,16 +25,16 @@ class Interrupt:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """While open, presses are seen. An Interrupt of before stays as it was afterwards."""
+        """While open, `pressed` follows the button. The program's own flag is restored on exit."""
         state = shared.state
-        kept = {name: state.__dict__[name] for name in ("interrupted", "interrupt") if name in state.__dict__}
+        before = {name: state.__dict__[name] for name in ("interrupted", "interrupt") if name in state.__dict__}
         original = state.interrupt
-        methods = (getattr(type(state), name, None) for name in _OF_THE_SERVER)
-        servers = [method.__code__ for method in methods if method is not None]
+        methods = (getattr(type(state), name, None) for name in _SERVER_REQUESTS)
+        server_requests = [method.__code__ for method in methods if method is not None]
         self.pressed = False
 
         def interrupt() -> None:
-            if sys._getframe(1).f_code not in servers and not others_waiting():
+            if sys._getframe(1).f_code not in server_requests and not others_waiting():
                 self.pressed = True
             original()
 
@@ -44,4 +44,4 @@ class Interrupt:
             yield
         finally:
             del state.interrupt, state.interrupted
-            state.__dict__.update(kept)
+            state.__dict__.update(before)

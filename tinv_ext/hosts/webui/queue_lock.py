@@ -1,4 +1,4 @@
-"""Taking turns with the WebUI's own generations at its queue."""
+"""Taking turns with the program's own generations at its queue."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from modules.call_queue import queue_lock
 
 @contextmanager
 def holding_queue() -> Iterator[None]:
-    """Holding the WebUI's queue. Not re-entrant: who holds it already waits for ever.
+    """Hold the program's queue. Not re-entrant: a thread that already holds it waits forever.
 
-    On leaving, all who waited at that moment are let through first, so that coming back at once takes nobody's turn.
+    On leaving, everybody who waited at that moment goes first, so that coming back at once takes nobody's turn.
     """
     queue_lock.acquire()
     try:
         yield
     finally:
-        _let_through()
+        _serve_waiting()
         queue_lock.release()
 
 
@@ -31,13 +31,13 @@ def others_waiting() -> bool:
     return bool(queue_lock._pending_threads)
 
 
-def _let_through() -> None:
-    """Queue up behind those who wait, leave, and come back when it is our turn. The queue is held before and after."""
-    mine = threading.Event()
+def _serve_waiting() -> None:
+    """Line up behind everybody who waits, leave, and return when it is our turn. The queue is held before and after."""
+    our_turn = threading.Event()
     with queue_lock._inner_lock:
         if not queue_lock._pending_threads:
             return
-        queue_lock._pending_threads.append(mine)
+        queue_lock._pending_threads.append(our_turn)
     queue_lock.release()
-    mine.wait()
+    our_turn.wait()
     queue_lock._lock.acquire()

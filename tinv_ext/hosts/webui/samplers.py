@@ -1,4 +1,4 @@
-"""What previews can be drawn with, by the names that the WebUI's page shows. Imports no model code."""
+"""Sampling methods and schedule types for previews, by the names on the program's page. Imports no model code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def samplers() -> list[str]:
 
 
 def schedulers() -> list[str]:
-    """The schedule types; none in a WebUI older than v1.9."""
+    """The schedule types; none before v1.9 and in Classic."""
     try:
         from modules import sd_schedulers
     except ImportError:

@@ -1,4 +1,4 @@
-"""A picture by the WebUI's own txt2img, which leaves no trace in the WebUI."""
+"""One image by the program's own txt2img, which leaves no trace in the program."""
 
 from __future__ import annotations
 
@@ -9,47 +9,54 @@ from typing import Any
 
 import numpy as np
 import torch
-from modules import devices, processing, sd_hijack, sd_samplers, shared
-from modules.textual_inversion.textual_inversion import Embedding
+from modules import devices, processing, sd_samplers, shared
 from PIL import Image
 
 from tinv_ext.core.errors import HostError
 from tinv_ext.core.generation import ImageRequest
-from tinv_ext.core.model import Vectors, Words
-from tinv_ext.hosts.prompt_vectors import count
+from tinv_ext.core.messages import message
 
 _ABSENT = object()
 _FLAGS = ("interrupted", "skipped", "stopping_generation")  # v1.10.1 modules/shared_state.py
 
 
-def generate(sd_model: Any, request: ImageRequest, words: Words, clip_skip: int | None) -> Image.Image:
-    """One picture with `words` in its prompts. `clip_skip` None takes the WebUI's setting. The queue must be held."""
+def generate(request: ImageRequest, settings: Mapping[str, Any]) -> Image.Image:
+    """The image, made under `settings` (options of the program by name). The queue must be held. Raises HostError.
+
+    What else of the program changes for an image, such as the words its prompts know, is the caller's to put back.
+    """
     if request.sampler not in sd_samplers.all_samplers_map:
-        known = ", ".join(sd_samplers.all_samplers_map)
-        raise HostError(f'The WebUI has no sampler "{request.sampler}". Choose one of {known}.')
-    # The user may have chosen another checkpoint that waits for its turn: a generation would load it in the midst.
-    settings: dict[str, Any] = {
-        "sd_model_checkpoint": sd_model.sd_checkpoint_info.title,
-        "live_previews_enable": False,
-    }
-    if clip_skip is not None:
-        settings["CLIP_stop_at_last_layers"] = clip_skip
+        raise HostError(
+            message(
+                "hosts.no_such_sampler",
+                'There is no sampling method "{sampler}" here. Choose one of: {samplers:, }.',
+                sampler=request.sampler,
+                samplers=list(sd_samplers.all_samplers_map),
+            )
+        )
     with ExitStack() as stack:
-        for kept in (random_kept(), state_kept(), settings_kept(settings), no_history(), tiling_kept()):
-            stack.enter_context(kept)
-        stack.enter_context(known_for_now(sd_model, words))
-        p = stack.enter_context(closing(_request(request)))
-        pictures = processing.process_images(p).images
-    if not pictures:
-        raise HostError("The WebUI drew no picture, because it was interrupted. Ask for the preview again.")
-    return pictures[0]
+        stack.enter_context(random_state_restored())
+        stack.enter_context(progress_restored())
+        stack.enter_context(settings_overridden({**settings, "live_previews_enable": False}))
+        stack.enter_context(no_prompt_history())
+        p = stack.enter_context(closing(_processing_of(request)))
+        images = processing.process_images(p).images
+    if not images:
+        raise HostError(
+            message(
+                "hosts.image_was_interrupted",
+                "The WebUI returned no image, because it was interrupted. Ask for the preview again.",
+            )
+        )
+    image: Image.Image = images[0]
+    return image
 
 
-def _request(request: ImageRequest) -> Any:
-    """The processing object, with a cache of its own: the WebUI's goes by the prompt's text and knows no vectors."""
+def _processing_of(request: ImageRequest) -> Any:
+    """The processing object, with a prompt cache of its own: the shared one goes by text and cannot tell vectors."""
     # since v1.9 the schedule type is a choice of its own
     fields = getattr(processing.StableDiffusionProcessingTxt2Img, "__dataclass_fields__", {})
-    chosen = {"scheduler": request.scheduler} if request.scheduler and "scheduler" in fields else {}
+    scheduler = {"scheduler": request.scheduler} if request.scheduler and "scheduler" in fields else {}
     p = processing.StableDiffusionProcessingTxt2Img(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
@@ -63,67 +70,55 @@ def _request(request: ImageRequest) -> Any:
         do_not_save_grid=True,
         do_not_reload_embeddings=True,
         disable_extra_networks=True,
-        **chosen,
+        **scheduler,
     )
-    p.cached_c, p.cached_uc = [None, None], [None, None]
+    p.cached_c, p.cached_uc = _emptied(p.cached_c), _emptied(p.cached_uc)
     return p
 
 
-@contextmanager
-def known_for_now(sd_model: Any, words: Words) -> Iterator[None]:
-    """The words in the embedding database, in front of what stood there under their names.
+def forget_prompts() -> None:
+    """Clear the program's prompt caches: they go by text alone and hold embeddings as they were before a refresh.
 
-    v1.10.1 modules/textual_inversion/textual_inversion.py, EmbeddingDatabase: `word_embeddings` by name, `ids_lookup`
-    by first token id.
+    v1.10.1 modules/processing.py; attributes of the classes.
     """
-    database = sd_hijack.model_hijack.embedding_db
-    by_name = dict(database.word_embeddings)
-    by_id = {first: list(found) for first, found in database.ids_lookup.items()}
-    try:
-        for name, vectors in words.items():
-            database.register_embedding(_embedding(name, vectors), sd_model)
-        yield
-    finally:
-        _refill(database.word_embeddings, by_name)
-        _refill(database.ids_lookup, by_id)
+    base, txt2img = processing.StableDiffusionProcessing, processing.StableDiffusionProcessingTxt2Img
+    for owner, name in (
+        (base, "cached_c"),
+        (base, "cached_uc"),
+        (txt2img, "cached_hr_c"),
+        (txt2img, "cached_hr_uc"),
+    ):
+        setattr(owner, name, _emptied(getattr(owner, name)))
 
 
-def _refill(mapping: dict[Any, Any], content: Mapping[Any, Any]) -> None:
-    mapping.clear()
-    mapping.update(content)
-
-
-def _embedding(name: str, vectors: Vectors) -> Any:
-    """As v1.10.1 modules/textual_inversion/textual_inversion.py makes them: a tensor, or for SDXL a dict of two."""
-    moved = {key: vector.detach().to(devices.device, torch.float32) for key, vector in vectors.items()}
-    embedding = Embedding(moved if len(moved) > 1 else next(iter(moved.values())), name)
-    embedding.vectors = count(moved)
-    embedding.shape = sum(vector.shape[1] for vector in moved.values())
-    return embedding
+def _emptied(cache: list[Any]) -> list[Any]:
+    """A cache has two entries in A1111, and three in Forge, where the third is what the infotext says of embeddings."""
+    return [None] * len(cache)
 
 
 @contextmanager
-def random_kept() -> Iterator[None]:
-    """All global random generators as they were; a generation seeds torch's."""
-    kept = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 (the global one is meant)
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
-    nv = devices.nv_rng  # v1.10.1 modules/rng.py: the generator behind "NV"
+def random_state_restored() -> Iterator[None]:
+    """Restore the state of every global random generator on exit; txt2img seeds them."""
+    torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
+    nv_rng = getattr(devices, "nv_rng", _ABSENT)  # v1.10.1 modules/rng.py: the generator of "NV"; gone in Forge Neo
     try:
         yield
     finally:
-        torch.set_rng_state(kept[0])
-        np.random.set_state(kept[1])  # noqa: NPY002
-        random.setstate(kept[2])
-        devices.nv_rng = nv
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
+        torch.set_rng_state(torch_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)
+        if nv_rng is not _ABSENT:
+            devices.nv_rng = nv_rng
+        if cuda_states is not None:
+            torch.cuda.set_rng_state_all(cuda_states)
 
 
 @contextmanager
-def state_kept() -> Iterator[None]:
-    """The WebUI's progress as it was. An Interrupt from before does not stop the picture, one during it is kept."""
+def progress_restored() -> Iterator[None]:
+    """Restore `shared.state` on exit. An earlier Interrupt does not stop the image; one pressed meanwhile remains."""
     state = shared.state
-    kept = {name: value for name, value in vars(state).items() if not name.startswith("_")}  # not a wish to restart
+    before = {name: value for name, value in vars(state).items() if not name.startswith("_")}  # not a restart request
     pressed = {flag for flag in _FLAGS if getattr(state, flag)}
     try:
         for flag in _FLAGS:
@@ -131,52 +126,47 @@ def state_kept() -> Iterator[None]:
         yield
     finally:
         pressed |= {flag for flag in _FLAGS if getattr(state, flag)}
-        for name in [name for name in vars(state) if name not in kept and not name.startswith("_")]:
+        for name in [name for name in vars(state) if name not in before and not name.startswith("_")]:
             delattr(state, name)  # its class has the value from before
-        for name, value in kept.items():
+        for name, value in before.items():
             setattr(state, name, value)
         for flag in pressed:
             setattr(state, flag, True)
 
 
 @contextmanager
-def settings_kept(settings: Mapping[str, Any]) -> Iterator[None]:
-    """Settings for the picture, put back unless the user has changed them meanwhile.
+def settings_overridden(settings: Mapping[str, Any]) -> Iterator[None]:
+    """Set options of the program, and restore those that the user has not changed meanwhile.
 
-    v1.10.1 modules/options.py: `data` holds the values; set here without callbacks and whatever is frozen.
+    v1.10.1 modules/options.py: `data` holds the values; set here without callbacks, and even where they are frozen.
     """
     data = shared.opts.data
-    kept = {name: data.get(name, _ABSENT) for name in settings}
+    before = {name: data.get(name, _ABSENT) for name in settings}
     try:
         data.update(settings)
         yield
     finally:
-        for name, old in kept.items():
+        for name, value in before.items():
             if data.get(name, _ABSENT) != settings[name]:
                 continue
-            if old is _ABSENT:
+            if value is _ABSENT:
                 del data[name]
             else:
-                data[name] = old
+                data[name] = value
 
 
 @contextmanager
-def no_history() -> Iterator[None]:
-    """v1.10.1 modules/processing.py writes each prompt to params.txt, from where the page fetches "the last one"."""
-    kept = shared.cmd_opts.no_prompt_history
+def no_prompt_history() -> Iterator[None]:
+    """Keep the prompt out of params.txt, from which the page takes "the last prompt" (v1.10.1 modules/processing.py).
+
+    Classic has no such option and writes the file.
+    """
+    before = getattr(shared.cmd_opts, "no_prompt_history", _ABSENT)
+    if before is _ABSENT:
+        yield
+        return
     try:
         shared.cmd_opts.no_prompt_history = True
         yield
     finally:
-        shared.cmd_opts.no_prompt_history = kept
-
-
-@contextmanager
-def tiling_kept() -> Iterator[None]:
-    """v1.10.1 modules/processing.py turns tiling on or off as the picture wants it, and leaves it so."""
-    hijack = sd_hijack.model_hijack
-    kept = hijack.circular_enabled
-    try:
-        yield
-    finally:
-        hijack.apply_circular(kept)
+        shared.cmd_opts.no_prompt_history = before

@@ -1,4 +1,4 @@
-"""A run and the others: pictures in mid-run, reloads of page and UI, pause, stop, going on. It stays the same run."""
+"""A run and the others: images in mid-run, reloads of page and UI, pause, stop, going on. It stays the same run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 from tests.webui import server
 from tests.webui.browser import OURS, Tab
-from tests.webui.pictures import CONCEPT, draw
+from tests.webui.images import CONCEPT, txt2img
 from tests.webui.server import PATIENCE, WebUI
 from tinv_ext.core.formats import read_embedding
 
@@ -27,7 +27,7 @@ PROMPT = "a photo of a red circle"
 
 def begin(webui: WebUI, **changes: Any) -> str:
     """A run by the API; its id."""
-    given = {"name": "qizzo", "images": f"~/pictures/{CONCEPT}", "batch_size": 4, "seed": 3, "steps": FAR, **changes}
+    given = {"name": "qizzo", "images": f"~/images/{CONCEPT}", "batch_size": 4, "seed": 3, "steps": FAR, **changes}
     found: str = webui.post("/tinv/v1/train", given)["id"]
     return found
 
@@ -63,8 +63,8 @@ def vectors(webui: WebUI, name: str = "qizzo") -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def plain(webui: WebUI) -> torch.Tensor:
-    """The picture of `PROMPT` while nothing trains."""
-    return draw(webui, PROMPT, count=1)[0]
+    """The image of `PROMPT` while nothing trains."""
+    return txt2img(webui, PROMPT, count=1)[0]
 
 
 def test_a_run_starts(webui: WebUI, page: Tab, plain: torch.Tensor) -> None:
@@ -75,20 +75,20 @@ def test_a_run_starts(webui: WebUI, page: Tab, plain: torch.Tensor) -> None:
     until_step(webui, 5)
 
 
-def test_pictures_in_mid_run_are_served_and_are_the_same(
+def test_images_in_mid_run_are_served_and_are_the_same(
     webui: WebUI, plain: torch.Tensor, tell: Callable[[str], None]
 ) -> None:
     """Twenty requests in a row; the run goes on between them."""
     before, begun = job(webui)["steps"], time.monotonic()
     for _ in range(REQUESTS):
-        assert torch.equal(draw(webui, PROMPT, count=1)[0], plain)
+        assert torch.equal(txt2img(webui, PROMPT, count=1)[0], plain)
     seconds, steps = time.monotonic() - begun, job(webui)["steps"] - before
     assert steps >= REQUESTS - 1  # never kept from working either
-    tell(f"{REQUESTS} pictures in mid-run: {seconds:.1f} s, {steps} steps beside them")
+    tell(f"{REQUESTS} images in mid-run: {seconds:.1f} s, {steps} steps beside them")
 
 
 def test_the_page_in_mid_run(webui: WebUI, page: Tab) -> None:
-    """Loading the page anew finds the run as it is, its curve from the beginning."""
+    """Loading the page again finds the run as it is, its curve from the beginning."""
     page.open()
     page.wait_status("training")
     page.page.wait_for_selector(".tinv-chart canvas")
@@ -116,7 +116,7 @@ def test_reload_ui_in_mid_run(webui: WebUI, page: Tab) -> None:
 
 
 def until_up(webui: WebUI, starts: int) -> None:
-    """Until its log says that it is up for the so-manieth time."""
+    """Until its log says that it is up for the given number of times."""
     end = time.monotonic() + RELOADING
     while webui.starts() < starts:
         assert time.monotonic() < end, "Reload UI does not end"
@@ -124,11 +124,11 @@ def until_up(webui: WebUI, starts: int) -> None:
 
 
 def test_pause_and_resume(webui: WebUI, page: Tab, plain: torch.Tensor) -> None:
-    """Paused it stands still and lets pictures through; Resume goes on from there."""
+    """Paused it stands still and lets images through; Resume goes on from there."""
     page.click("tinv_pause")
     page.wait_status("paused")
     step = job(webui)["steps"]
-    assert torch.equal(draw(webui, PROMPT, count=1)[0], plain)
+    assert torch.equal(txt2img(webui, PROMPT, count=1)[0], plain)
     assert job(webui)["steps"] == step
     page.click("tinv_resume")
     page.wait_status("training")
@@ -202,13 +202,13 @@ def test_a_run_waits_for_its_model(webui: WebUI) -> None:
     same_as_undisturbed(webui, "gizzoy", steps)
 
 
-def test_interrupt_is_the_guests_or_the_runs(webui: WebUI) -> None:
-    """While a picture is drawn it ends the picture; else it stops the run, whose word is saved."""
+def test_interrupt_is_the_images_or_the_runs(webui: WebUI) -> None:
+    """While an image is made it ends the image; otherwise it stops the run, whose word is saved."""
     begin(webui, name="gizzov")
     until_step(webui, 5, "gizzov")
     with ThreadPoolExecutor(1) as aside:
-        long = aside.submit(draw, webui, PROMPT, count=8, steps=150)
-        until_drawing(webui)
+        long = aside.submit(txt2img, webui, PROMPT, count=8, steps=150)
+        until_generating(webui)
         webui.post("/sdapi/v1/interrupt", {})
         assert len(long.result()[0]) == 8
     step = job(webui)["steps"]
@@ -218,8 +218,8 @@ def test_interrupt_is_the_guests_or_the_runs(webui: WebUI) -> None:
     assert webui.inside("word", name="gizzov")["step"] == found["steps"]
 
 
-def until_drawing(webui: WebUI) -> None:
-    """Until the WebUI says that it draws a picture."""
+def until_generating(webui: WebUI) -> None:
+    """Until the WebUI says that it draws an image."""
     end = time.monotonic() + PATIENCE
     while not (webui.get("/sdapi/v1/progress?skip_current_image=true")["state"]["sampling_step"] > 3):
         assert time.monotonic() < end

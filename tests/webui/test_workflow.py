@@ -1,4 +1,4 @@
-"""The main job in the real WebUI: a person points at pictures, trains, watches, and uses the word in prompts."""
+"""The main job in the real WebUI: a person points at images, trains, watches, and uses the word in prompts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.webui.browser import OURS, Tab
-from tests.webui.pictures import CONCEPT, draw, pixels, share
+from tests.webui.images import CONCEPT, pixels, share, txt2img
 from tests.webui.server import WebUI
 
 pytestmark = pytest.mark.webui
@@ -35,9 +35,9 @@ def test_the_tab_is_there_once_and_costs_little(webui: WebUI, page: Tab, tell: C
 
 
 def test_check_reports_and_starts_nothing(webui: WebUI, page: Tab) -> None:
-    """Pictures, prompts with the word marked; no job."""
+    """Images, prompts with the word marked; no job."""
     page.fill("name", "zibbo")
-    page.fill("images", f"~/pictures/{CONCEPT}")
+    page.fill("images", f"~/images/{CONCEPT}")
     page.fill("init_text", "thing")
     page.click("tinv_check")
     page.page.wait_for_selector("#tinv_answer .tinv-table")
@@ -101,7 +101,7 @@ def test_previews_take_over_the_values_of_txt2img(page: Tab) -> None:
 
 
 def test_the_word_is_used_in_the_txt2img_tab(webui: WebUI, page: Tab) -> None:
-    """Typed into the prompt, it draws the thing that the pictures showed."""
+    """Typed into the prompt, it draws the thing that the images showed."""
     images = page.generate("a photo of zibbo on a yellow background")
     page.keep("5-txt2img")
     assert share(pixels(images)) >= 0.5
@@ -110,34 +110,34 @@ def test_the_word_is_used_in_the_txt2img_tab(webui: WebUI, page: Tab) -> None:
 
 def test_the_word_means_the_concept(webui: WebUI) -> None:
     """By the judge; what it was begun with does not."""
-    assert share(draw(webui, "a photo of a thing")[0]) <= 0.2
-    assert share(draw(webui, "a photo of zibbo")[0]) >= 0.6
+    assert share(txt2img(webui, "a photo of a thing")[0]) <= 0.2
+    assert share(txt2img(webui, "a photo of zibbo")[0]) >= 0.6
 
 
 def test_the_word_in_a_negative_prompt(webui: WebUI) -> None:
     """It keeps away what it means, as the description of it does."""
     prompt = "a photo of a purple shape"
-    plain, _ = draw(webui, prompt)
-    word, said = draw(webui, prompt, "a photo of zibbo")
-    described, _ = draw(webui, prompt, "a photo of a purple moon")
+    plain, _ = txt2img(webui, prompt)
+    word, said = txt2img(webui, prompt, "a photo of zibbo")
+    described, _ = txt2img(webui, prompt, "a photo of a purple moon")
     assert share(plain, fill="purple") >= 0.8
     assert share(word, fill="purple") <= 0.3
     assert share(described, fill="purple") <= 0.3
     assert "TI hashes" in said
 
 
-def test_the_word_comes_and_goes_in_mid_picture(webui: WebUI) -> None:
+def test_the_word_comes_and_goes_in_mid_image(webui: WebUI) -> None:
     """[a:b:0.2] in both directions."""
-    assert share(draw(webui, "a photo of [a red circle:zibbo:0.2]")[0]) >= 0.6
-    away, said = draw(webui, "a photo of [zibbo:a red circle:0.2]")
+    assert share(txt2img(webui, "a photo of [a red circle:zibbo:0.2]")[0]) >= 0.6
+    away, said = txt2img(webui, "a photo of [zibbo:a red circle:0.2]")
     assert share(away, shape="circle", fill="red") >= 0.6
     assert "TI hashes" in said
 
 
 def test_the_word_is_weighed(webui: WebUI) -> None:
-    """(word:1.0) is the word; another weight draws another picture of the same thing."""
-    plain, _ = draw(webui, "a photo of zibbo")
-    assert torch.equal(draw(webui, "a photo of (zibbo:1.0)")[0], plain)
-    heavy, _ = draw(webui, "a photo of (zibbo:1.3)")
+    """(word:1.0) is the word; another weight draws another image of the same thing."""
+    plain, _ = txt2img(webui, "a photo of zibbo")
+    assert torch.equal(txt2img(webui, "a photo of (zibbo:1.0)")[0], plain)
+    heavy, _ = txt2img(webui, "a photo of (zibbo:1.3)")
     assert not torch.equal(heavy, plain)
     assert share(heavy) >= 0.6
