@@ -146,7 +146,7 @@ def _train(options: dict[str, Any]) -> int:
         if run:
             status = runner.resume(run, host, given, progress.report, controls)
         else:
-            status = runner.run(preflight.configure(given, host), host, progress.report, controls)
+            status = runner.run(preflight.parse_settings(given, host), host, progress.report, controls)
     print(f"{status.status.capitalize()} at step {status.steps}.")
     if status.file:
         print(f"The embedding: {status.file}")
@@ -263,7 +263,7 @@ def _check(options: dict[str, Any]) -> int:
 
     given = _given(options)
     host = _host(options, given)
-    print("\n".join(_said(dry_run.examine(preflight.configure(given, host), host))))
+    print("\n".join(_said(dry_run.examine(preflight.prepare_run(preflight.parse_settings(given, host), host), host))))
     return DONE
 
 
@@ -300,7 +300,7 @@ def _generate(options: dict[str, Any]) -> int:
     from tinv_ext.core.formats import read_embedding
     from tinv_ext.core.generation import ImageRequest, infotext
     from tinv_ext.core.preflight.initial_vectors import unfit
-    from tinv_ext.run.run_folder import write_picture
+    from tinv_ext.run.run_folder import write_image
 
     host = _host({**options, "embeddings": options["embeddings"]}, {})
     words, problems = {}, []
@@ -326,7 +326,7 @@ def _generate(options: dict[str, Any]) -> int:
     output: Path = options["output"]
     output.parent.mkdir(parents=True, exist_ok=True)
     facts = {"Model hash": host.facts.get("model_hash"), "Model": host.facts.get("model_name")}
-    write_picture(host.generate(request, words), output, {"parameters": infotext(request, facts)})
+    write_image(host.generate(request, words), output, {"parameters": infotext(request, facts)})
     print(output)
     return DONE
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from tinv_ext.run.status import Status
 from tinv_ext.run import (events, runner, run_folder, dry_run)
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.preflight.initial_vectors import from_text
@@ -50,7 +51,7 @@ class ConceptTest:
     """What came of it: the figures, the run, and the pictures before and after (same seeds)."""
 
     report: dict[str, Any]
-    status: run_folder.Status
+    status: Status
     curve: list[tuple[int, float]]
     before: list[Image.Image] = field(repr=False)
     after: list[Image.Image] = field(repr=False)

@@ -207,7 +207,7 @@ def test_notices_on_pictures(ready: Prepare, folder: Path) -> None:
     """What is left out, with the reason; alpha without transparency; more kept aside than there are."""
     (folder / "bad.png").write_bytes(b"x")
     notices = ready(use_alpha=True, evaluation_pictures=3).notices
-    assert "bad.png is left out: it is not a picture that Pillow can read." in notices
+    assert "bad.png is left out: it is not an image that Pillow can read." in notices
     assert "No picture has transparency, so the alpha channel changes nothing." in notices
     assert any(notice.startswith("3 pictures to be kept aside of 3") for notice in notices)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from tinv_ext.core.data.buckets import Size
 from tinv_ext.core.data.captions import CaptionRules, expand, read_caption, read_template
 from tinv_ext.core.data.images import ImageScan, scan_images
 from tinv_ext.core.errors import InputError
@@ -57,11 +58,12 @@ def prepare(
     known: Sequence[Word],
     resumed: InitialVectors | None = None,
     files: Sequence[str] = (),
+    scan: Callable[[Path, Sequence[Size]], ImageScan] = scan_images,
 ) -> PreparedRun:
     """Check settings, files, names and prompts. `InputError` holds a sentence for each problem found.
 
     `known` are the words that the model's user already has, `files` the names of all files that lie where embeddings
-    do; `resumed` is where a run that is resumed stands.
+    do; `resumed` is where a run that is resumed stands; `scan` looks at a folder for the sizes that may be trained.
     """
     config, problems = TrainConfig.read(config.to_dict())  # what is wrong is told, and does not hinder the other checks
 
@@ -76,7 +78,7 @@ def prepare(
         problems.append("No picture folder is given. Set the dataset directory (images).")
         found = None
     else:
-        found = attempt(lambda: scan_images(path_given(config.images), config.sizes))
+        found = attempt(lambda: scan(path_given(config.images), config.sizes))
     lines = attempt(lambda: read_template(config.template))
     captions = attempt(lambda: _captions(found, config)) if found else None
     initial = resumed or attempt(lambda: _initial_vectors(config, token_table))
