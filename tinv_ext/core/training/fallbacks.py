@@ -66,7 +66,7 @@ class Fallbacks:
                 backup = state.backup()
                 return act(self.pieces)
             except NumericError as error:
-                trouble, numeric = str(error), True
+                trouble, numeric = error.problems[0], True
             except BaseException as error:
                 if not is_out_of_memory(error):
                     if backup is not None:
