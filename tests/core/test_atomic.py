@@ -11,6 +11,7 @@ import torch
 
 import tinv_ext.core.atomic as atomic
 from tests.boundaries.sources import files, tree
+from tests.messages import refused
 from tinv_ext.core.atomic import atomic_copy, atomic_write, replace_file
 from tinv_ext.core.errors import HostError, NotNowError
 from tinv_ext.core.training.state import load_state, new_state, save_state
@@ -71,13 +72,14 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     """The sentence names the file."""
-    with pytest.raises(HostError, match=r"file\.pt could not be made"), atomic_write(tmp_path / "no" / "file.pt"):
+    path = tmp_path / "no" / "file.pt"
+    with refused("files.not_created", HostError, path=path), atomic_write(path):
         pass
 
 
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
     """With what to do, and whether there is room again."""
-    with pytest.raises(NotNowError, match=r"the disk is full: free 16 MB") as told, atomic_write(tmp_path / "file.pt"):
+    with refused("files.disk_full", NotNowError, megabytes=16) as told, atomic_write(tmp_path / "file.pt"):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
     assert told.value.mended()
@@ -113,7 +115,7 @@ def test_waiting_ends_after_two_seconds_with_a_sentence(tmp_path: Path, monkeypa
     pauses: list[float] = []
     monkeypatch.setattr(atomic.os, "replace", Busy(1000))
     monkeypatch.setattr(atomic.time, "sleep", pauses.append)
-    with pytest.raises(HostError, match="another program"), atomic_write(tmp_path / "file") as file:
+    with refused("files.not_replaced", HostError), atomic_write(tmp_path / "file") as file:
         file.write(b"x")
     assert 1.9 <= sum(pauses) <= 2.1
     assert list(tmp_path.iterdir()) == []

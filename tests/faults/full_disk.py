@@ -18,8 +18,9 @@ import torch
 from tests.faults.killing import NAME, fake_place
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.training.trainer import Step
-from tinv_ext.run import run_folder, runner
+from tinv_ext.run import runner
 from tinv_ext.run.events import Event
+from tinv_ext.run.status import Status
 
 
 def fill(path: Path) -> None:
@@ -36,7 +37,7 @@ def fill(path: Path) -> None:
 def main() -> int:
     """Carry out the run."""
     torch.set_num_threads(1)
-    runner._LOOK = 0.0  # seconds between two looks at whether there is room
+    runner._RECHECK = 0.0  # seconds between two looks at whether there is room
     folder = Path(sys.argv[1])
     small = shutil.disk_usage(folder).total < 64 * 2**20  # nobody's own disk
     place, filler, paused = fake_place(folder / "place"), folder / "filler", []
@@ -44,7 +45,7 @@ def main() -> int:
     def report(event: Event) -> None:
         if small and isinstance(event, Step) and event.number == 3:
             fill(filler)
-        if isinstance(event, run_folder.Status) and event.status == "paused":
+        if isinstance(event, Status) and event.status == "paused":
             paused.append(event.reason)
             filler.unlink()
 

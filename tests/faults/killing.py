@@ -36,20 +36,29 @@ from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training import trainer
 from tinv_ext.core.training.state import load_state
 from tinv_ext.hosts.base import Host
-from tinv_ext.run import recorder, run_folder, runner, setup
+from tinv_ext.run import (
+    evaluations,
+    final_embedding,
+    previews,
+    run_folder,
+    runner,
+    snapshots,
+    state_saver,
+)
+from tinv_ext.run.curve import read_curve
 
 NAME = "zworble-k"
 PHASES: dict[str, tuple[Any, str]] = {  # what is wrapped; the innermost counts
-    "check": (runner, "check"),
-    "encode": (setup, "examples"),
+    "check": (runner, "prepare_run"),
+    "encode": (runner, "encoded_examples"),
     "step": (trainer, "take"),
-    "evaluation": (recorder, "evaluate"),
-    "state write": (recorder, "save_state"),
-    "snapshot": (recorder.Recorder, "_snapshot"),
-    "preview": (recorder.Recorder, "_draw_preview"),
+    "evaluation": (evaluations, "evaluate"),
+    "state write": (state_saver, "save_state"),
+    "snapshot": (snapshots.Snapshots, "save"),
+    "preview": (previews.Previews, "generate"),
     "replacing a file": (atomic, "replace_file"),
-    "curve": (recorder.Recorder, "_row"),
-    "final save": (recorder.Recorder, "end"),
+    "curve": (evaluations.CurveRows, "add"),
+    "final save": (final_embedding.FinalEmbedding, "write"),
 }
 SETTINGS: dict[str, Any] = {
     "name": NAME,
@@ -172,7 +181,7 @@ class Place:
 
     def run_folder(self) -> run_folder.RunFolder | None:
         """The run's, if it has begun."""
-        found = run_folder.find(self.folder / "runs")
+        found = run_folder.find_runs(self.folder / "runs")
         assert len(found) <= 1
         return found[0] if found else None
 
@@ -197,7 +206,7 @@ class Place:
         there = self.run_folder()
         assert there is not None
         assert there.status().status == "finished", there.status()
-        return read_embedding(self.folder / "embeddings" / f"{NAME}.pt").vectors, run_folder.read_curve(there)
+        return read_embedding(self.folder / "embeddings" / f"{NAME}.pt").vectors, read_curve(there.curve)
 
 
 def fake_place(folder: Path) -> Place:

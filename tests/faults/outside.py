@@ -25,7 +25,7 @@ import torch
 
 from tests.faults.killing import SETTINGS, Place, toy_place
 from tests.paths import ROOT
-from tinv_ext.run import run_folder
+from tinv_ext.run.status import Status
 
 LIVES = 4  # the last of a run is left alone
 
@@ -89,7 +89,7 @@ def kill(hits: int, seed: int, folder: Path, tell: Callable[[Mapping[str, Any]],
             place.check()
             done += 1
             there = place.run_folder()
-            stood = there.last_status() if there else run_folder.Status("not begun", 0)
+            stood = there.last_status() if there else Status("not begun", 0)
             tell(
                 {
                     "run": number,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tinv_ext.run import run_folder
+from tinv_ext.run import curve
 
 
 class Refusing:
@@ -18,7 +18,7 @@ class Refusing:
 
     def __init__(self, patch: pytest.MonkeyPatch, part: str, code: int) -> None:
         self.part, self.code, self.refused = part, code, 0
-        real, files = builtins.open, run_folder.FileIO
+        real, files = builtins.open, curve.FileIO
 
         def opened(path: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
             self.look(path, mode)
@@ -30,7 +30,7 @@ class Refusing:
 
         patch.setattr(builtins, "open", opened)
         patch.setattr(io, "open", opened)  # which Path.open calls
-        patch.setattr(run_folder, "FileIO", file_io)
+        patch.setattr(curve, "FileIO", file_io)
 
     def look(self, path: Any, mode: str) -> None:
         """Raise if this is what is refused."""

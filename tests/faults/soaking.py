@@ -27,8 +27,9 @@ from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.base import Host
-from tinv_ext.run import run_folder, runner
+from tinv_ext.run import runner
 from tinv_ext.run.events import Event, RunControls, Wrote
+from tinv_ext.run.status import Status
 
 BESIDE = {"preview_every": 50, "save_every": 50, "save_state_every": 10, "evaluate_every": 50, "keep_snapshots": 3}
 PAUSE = 100  # steps between two pauses
@@ -58,7 +59,7 @@ class Soak:
             self.measured.append((event.number, resident(), len(os.listdir("/proc/self/fd"))))
             if event.number % PAUSE == 0:
                 self.controls.pause.set()
-        elif isinstance(event, run_folder.Status) and event.status == "paused":
+        elif isinstance(event, Status) and event.status == "paused":
             self.pauses += 1
             self._generate()
             self.controls.pause.clear()

@@ -19,7 +19,7 @@ from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training import trainer
 from tinv_ext.core.training.state import State
 from tinv_ext.hosts.diffusers.host import DiffusersHost, PipelineModel
-from tinv_ext.run import recorder, run_folder, runner
+from tinv_ext.run import evaluations, run_folder, runner
 from tinv_ext.run.events import Event, Noticed
 
 PARTS: dict[str, tuple[Any, str]] = {
@@ -27,7 +27,7 @@ PARTS: dict[str, tuple[Any, str]] = {
     "forward": (trainer, "compute"),
     "backward": (torch.Tensor, "backward"),
     "optimizer": (State, "update"),
-    "evaluation": (recorder, "evaluate"),
+    "evaluation": (evaluations, "evaluate"),
     "preview": (DiffusersHost, "generate"),
 }
 
@@ -142,4 +142,4 @@ def test_memory_that_runs_out_once_ends_no_run(
         vectors, noticed = bench.run(Scarce(number))
         assert torch.equal(vectors, right), f"operation {number}"
         assert noticed == [], f"operation {number}"
-    assert run_folder.find(Path(bench.config.output))
+    assert run_folder.find_runs(Path(bench.config.output))

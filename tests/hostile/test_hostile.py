@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.fake_host import FakeHost
 from tests.hostile.hostile_texts import NAMES, PATHS
-from tests.messages import ids
+from tests.messages import ids, said
 from tests.run.test_runner import files
 from tinv_ext.cli import main as cli
 from tinv_ext.core.errors import InputError, TinvError
@@ -60,14 +60,14 @@ def test_no_hostile_name_is_taken(
     sentences = name_problems(name)
     assert sentences
     with pytest.raises(InputError) as told:
-        runner.run(preflight.configure({**settings, "name": name}, host), host)
+        runner.run(preflight.parse_settings({**settings, "name": name}, host), host)
     assert [problem for problem in told.value.problems if problem.endswith(tuple(sentences))]
     monkeypatch.setattr(cli, "_host", lambda *given: host)
     monkeypatch.chdir(house)
     flags = [f"--{key.replace('_', '-')}={value}" for key, value in {**settings, "name": name}.items()]
     assert cli.main(["train", *flags]) == cli.BAD_INPUT
-    said = capsys.readouterr().err
-    assert sentences[0].encode("ascii", "replace")[:30] in said.encode("ascii", "replace")
+    printed = capsys.readouterr().err
+    assert sentences[0].encode("ascii", "replace")[:30] in printed.encode("ascii", "replace")
     assert files(house) == before
 
 
@@ -76,15 +76,16 @@ def test_no_hostile_name_is_taken(
 def test_no_path_leads_a_stranger_out(settings: dict[str, Any], house: Path, kind: str, place: str) -> None:
     """Refused before anything is looked at; the owner is told at least where no system can have such a path."""
     given = path(PATHS[kind], house)
-    (said,) = allow_only([house / "open"])({place: given})
-    assert f"({ALIASES.get(place, place)}) lies outside" in said
+    problems = allow_only([house / "open"])({place: given})
+    assert len(problems) == 1
+    assert said(problems, "server.path_not_allowed", name=ALIASES.get(place, place))
     if kind in IMPOSSIBLE:
         with pytest.raises(InputError) as told:
-            preflight.configure({**settings, place: given}, FakeHost(house / "embeddings"))
+            preflight.parse_settings({**settings, place: given}, FakeHost(house / "embeddings"))
         reasons = [text.values["problem"] for text in told.value.problems if ids([text]) == ["settings.invalid"]]
         assert {"paths.too_long", "paths.nul", "paths.half_character"} & set(ids(reasons))
         with pytest.raises(InputError):
-            run_folder.find(Path(given))
+            run_folder.find_runs(Path(given))
 
 
 @pytest.mark.parametrize("place", ["images", "init_embedding", "template"])
@@ -94,7 +95,7 @@ def test_no_path_makes_the_program_stumble(settings: dict[str, Any], house: Path
     host = FakeHost(house / "embeddings")
     before = files(house)
     with suppress(TinvError):
-        preflight.check(preflight.configure({**settings, place: path(PATHS[kind], house)}, host), host)
+        preflight.prepare_run(preflight.parse_settings({**settings, place: path(PATHS[kind], house)}, host), host)
     assert files(house) == before
 
 

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.messages import refused
 from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.run import run_folder
+from tinv_ext.run.curve import open_curve, read_curve
+from tinv_ext.run.status import Status
 
 CONFIG = TrainConfig(name="画风-2", images="some where", steps=7)
 
@@ -19,7 +22,7 @@ CONFIG = TrainConfig(name="画风-2", images="some where", steps=7)
 @pytest.fixture
 def folder(tmp_path: Path) -> run_folder.RunFolder:
     """A fresh run."""
-    return run_folder.create(CONFIG.but(output=str(tmp_path / "log")), {"model": {"source": "toy"}})
+    return run_folder.create_run(CONFIG.but(output=str(tmp_path / "log")), {"model": {"source": "toy"}})
 
 
 def test_a_run_has_a_folder_of_its_own(folder: run_folder.RunFolder, tmp_path: Path) -> None:
@@ -29,12 +32,12 @@ def test_a_run_has_a_folder_of_its_own(folder: run_folder.RunFolder, tmp_path: P
     assert re.fullmatch(r"\d{4}-\d\d-\d\d/画风-2-\d\d-\d\d-\d\d", place)
     assert config == CONFIG.but(output=str(tmp_path / "log"))
     assert folder.facts() == {"model": {"source": "toy"}}
-    assert len({run_folder.create(config, {}).path for _ in range(4)} | {folder.path}) == 5
+    assert len({run_folder.create_run(config, {}).path for _ in range(4)} | {folder.path}) == 5
 
 
 def test_a_pasted_log_directory_is_the_folder_that_is_meant(tmp_path: Path) -> None:
     """Quotes and blanks around it are not part of it."""
-    made = run_folder.create(CONFIG.but(output=f' "{tmp_path / "a b"}" '), {})
+    made = run_folder.create_run(CONFIG.but(output=f' "{tmp_path / "a b"}" '), {})
     assert made.path.parents[1] == tmp_path / "a b"
 
 
@@ -43,7 +46,7 @@ def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
     for data in (None, b"{", b"[]", b"{}", b'{"settings": 1}', b"\xff"):
         if data is not None:
             (tmp_path / "config.json").write_bytes(data)
-        with pytest.raises(InputError, match="is not the folder of a run"):
+        with refused("run.not_a_run", path=tmp_path):
             run_folder.RunFolder(tmp_path).config()
 
 
@@ -55,12 +58,10 @@ def test_settings_of_a_run_that_are_wrong_are_told(folder: run_folder.RunFolder)
     assert len(caught.value.problems) == 2
 
 
-@pytest.mark.parametrize(
-    "status", [run_folder.Status("training", 3), run_folder.Status("failed", 3, "/a/画.pt", "a\nreason")]
-)
-def test_the_status_is_what_was_last_written(folder: run_folder.RunFolder, status: run_folder.Status) -> None:
+@pytest.mark.parametrize("status", [Status("training", 3), Status("failed", 3, "/a/画.pt", "a\nreason")])
+def test_the_status_is_what_was_last_written(folder: run_folder.RunFolder, status: Status) -> None:
     """Whole, and legible for people."""
-    folder.write_status(run_folder.Status("training", 0))
+    folder.write_status(Status("training", 0))
     folder.write_status(status)
     assert folder.status() == status
     assert '"steps": 3' in (folder.path / "status.json").read_text("utf-8")
@@ -71,7 +72,7 @@ def test_a_status_that_cannot_be_read_is_told(folder: run_folder.RunFolder) -> N
     for data in (None, b"{", b'{"x": 1}', b"3"):
         if data is not None:
             (folder.path / "status.json").write_bytes(data)
-        with pytest.raises(FormatError, match="no status that can be read"):
+        with refused("run.no_status", FormatError):
             folder.status()
 
 
@@ -103,10 +104,10 @@ def test_each_backup_has_a_name_of_its_own(folder: run_folder.RunFolder) -> None
 
 def curve(folder: run_folder.RunFolder, step: int, *numbers: int) -> list[str]:
     """Go on with the curve at `step`, add rows, and tell the steps in it."""
-    with run_folder.open_curve(folder, step) as rows:
+    with open_curve(folder.curve, step) as rows:
         for number in numbers:
             rows.add(number, 0, 0.123456789123, 1e-05, 2.0, 3.0, 4.0, "")
-    return [row["step"] for row in run_folder.read_curve(folder)]
+    return [row["step"] for row in read_curve(folder.curve)]
 
 
 def test_the_curve_goes_on_where_the_state_stands(folder: run_folder.RunFolder) -> None:
@@ -124,21 +125,21 @@ def test_a_row_that_was_cut_short_is_left_out(folder: run_folder.RunFolder) -> N
     curve(folder, 0, 0, 1)
     with folder.curve.open("a") as file:
         file.write("2,0,0.1")
-    assert [row["step"] for row in run_folder.read_curve(folder)] == ["0", "1"]
+    assert [row["step"] for row in read_curve(folder.curve)] == ["0", "1"]
     assert curve(folder, 1, 2) == ["0", "1", "2"]
 
 
 def test_rows_are_on_disk_when_they_are_added(folder: run_folder.RunFolder) -> None:
     """Somebody who looks at the file while the run goes on sees all of it."""
-    with run_folder.open_curve(folder, 0) as rows:
+    with open_curve(folder.curve, 0) as rows:
         rows.add(0, 0, 0.5, 1.0, 1.0, 1.0, 1.0, "")
-        assert len(run_folder.read_curve(folder)) == 1
+        assert len(read_curve(folder.curve)) == 1
 
 
 def test_notes_have_their_time(folder: run_folder.RunFolder) -> None:
     """One line each, in UTF-8."""
-    folder.note("begins")
-    folder.note("画")
+    folder.add_to_log("begins")
+    folder.add_to_log("画")
     lines = folder.log.read_text("utf-8").splitlines()
     assert [line[20:] for line in lines] == ["begins", "画"]
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", lines[0])
@@ -147,5 +148,5 @@ def test_notes_have_their_time(folder: run_folder.RunFolder) -> None:
 @pytest.mark.parametrize("text", ["plain, with: all\nsorts", "画风 – ü"])
 def test_texts_of_a_picture_come_back(tmp_path: Path, text: str) -> None:
     """Whatever the letters."""
-    run_folder.write_picture(Image.new("RGB", (8, 8)), tmp_path / "a.png", {"parameters": text})
+    run_folder.write_image(Image.new("RGB", (8, 8)), tmp_path / "a.png", {"parameters": text})
     assert Image.open(tmp_path / "a.png").text["parameters"] == text

@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.core.fake import WIDTH
 from tests.fake_host import FakeHost, FakeModel
+from tests.messages import ids, refused, said
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import InputError, NotNowError, NumericError
 from tinv_ext.core.formats import read_embedding, write_embedding
@@ -24,9 +25,11 @@ from tinv_ext.core.model import Model
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.state import State, load_state
 from tinv_ext.core.training.trainer import Step
-from tinv_ext.run import preflight, recorder, run_folder, runner
+from tinv_ext.run import evaluations, preflight, run_folder, runner
+from tinv_ext.run.curve import COLUMNS
 from tinv_ext.run.events import Event, Noticed, Prepared, RunControls
 from tinv_ext.run.provenance import run_facts
+from tinv_ext.run.status import Status
 
 Configure = Callable[..., TrainConfig]
 
@@ -111,7 +114,7 @@ def fail() -> None:
 
 
 def test_a_run_writes_these_files_and_no_others(host: FakeHost, config: Configure, tmp_path: Path) -> None:
-    """The embedding, the run folder, and the latents; files named N hold step N."""
+    """The embedding, the run folder, and the cache of latents; files named N hold step N."""
     watch = Watch()
     given = {"save_every": 4, "preview_every": 3, "evaluate_every": 5, "save_state_every": 2}
     status = runner.run(config(preview_prompt="a [name]\n[name] too", **given), host, watch)
@@ -122,8 +125,8 @@ def test_a_run_writes_these_files_and_no_others(host: FakeHost, config: Configur
     expected = {"embeddings/zworble.pt", *(f"{name}/{file}" for file in inside)}
     written = {file for file in files(tmp_path) if not file.startswith(("images/", "runs/latents/"))}
     assert written == expected
-    assert len(files(tmp_path / "runs" / "latents")) == 3
-    assert status == run_folder.Status("finished", 6, str(tmp_path / "embeddings" / "zworble.pt"), total=6)
+    assert len([name for name in files(tmp_path / "runs" / "latents") if name.endswith(".safetensors")]) == 3
+    assert status == Status("finished", 6, str(tmp_path / "embeddings" / "zworble.pt"), total=6)
     assert watch.folder.status() == status
     for path in [*watch.folder.path.glob("embeddings/*.pt"), *watch.folder.path.glob("image_embeddings/*.png")]:
         number = int(path.stem.split("-")[1])
@@ -132,7 +135,7 @@ def test_a_run_writes_these_files_and_no_others(host: FakeHost, config: Configur
     last = read_embedding(tmp_path / "embeddings" / "zworble.pt")
     assert (last.step, last.name, last.model_hash, last.model_name) == (6, "zworble", "0123456789", "fake")
     state, _ = load_state(watch.folder.state, torch.device("cpu"))
-    assert torch.equal(state.values()["clip_l"], last.vectors["clip_l"])
+    assert torch.equal(state.values("zworble")["clip_l"], last.vectors["clip_l"])
     infotext = Image.open(watch.folder.path / "images" / "zworble-3-2.png").text["parameters"]
     assert infotext.startswith("zworble too\nSteps: 1")
     assert "Model: fake" in infotext
@@ -151,7 +154,7 @@ def test_the_curve_has_a_row_for_each_step(host: FakeHost, config: Configure) ->
     watch = Watch()
     runner.run(config(learning_rate="0.1:4, 0.01", batch_size=2, evaluate_every=4), host, watch)
     table = rows(watch.folder)
-    assert list(table[0]) == list(run_folder.COLUMNS)
+    assert list(table[0]) == list(COLUMNS)
     assert [row["step"] for row in table] == [str(step) for step in range(7)]
     assert [row["epoch"] for row in table] == ["0", "0", "0", "1", "2", "2", "3"]
     assert [row["learn_rate"] for row in table[1:]] == ["0.1"] * 4 + ["0.01"] * 2
@@ -184,27 +187,27 @@ def test_no_path_of_this_machine_is_in_the_embedding(host: FakeHost, config: Con
     for path in (path for path in shared if path.parent.name != "images"):
         assert str(tmp_path) not in json.dumps(dict(read_embedding(path).facts))
     assert (
-        run_facts(preflight.check(config(overwrite=True, **given), host), host)["settings"]["template"]
+        run_facts(preflight.prepare_run(config(overwrite=True, **given), host), host)["settings"]["template"]
         == "my template.txt"
     )
 
 
 @pytest.mark.parametrize(
-    "given, says",
+    "given",
     [
-        ({"images": "/not/there"}, "does not exist"),
-        ({"template": "none"}, "would lack the word"),
-        ({"name": "cat"}, "already knows"),
-        ({"init_embedding": "gone.pt"}, "gone.pt"),
-        ({"template": "nope"}, "no template"),
+        {"images": "/not/there"},
+        {"template": "none"},
+        {"name": "cat"},
+        {"init_embedding": "gone.pt"},
+        {"template": "nope"},
     ],
 )
 def test_nothing_is_written_when_something_is_wrong(
-    host: FakeHost, config: Configure, tmp_path: Path, given: dict[str, Any], says: str
+    host: FakeHost, config: Configure, tmp_path: Path, given: dict[str, Any]
 ) -> None:
     """Not a folder."""
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError):
         runner.run(config(**given), host)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -212,14 +215,14 @@ def test_nothing_is_written_when_something_is_wrong(
 def test_values_and_what_they_name_are_told_together(host: FakeHost, tmp_path: Path) -> None:
     """A wrong number, an unknown name and a missing folder: three sentences."""
     with pytest.raises(InputError) as caught:
-        preflight.configure({"name": "zworble", "steps": "0", "stepps": 1, "images": str(tmp_path / "gone")}, host)
+        preflight.parse_settings({"name": "zworble", "steps": "0", "stepps": 1, "images": str(tmp_path / "gone")}, host)
     assert len(caught.value.problems) == 3
 
 
 def test_a_place_that_cannot_be_written_is_told(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """A file stands where the log directory should be."""
     (tmp_path / "taken").write_text("")
-    with pytest.raises(InputError, match=r"log directory .*taken.* cannot be written"):
+    with refused("run.log_directory_not_writable"):
         runner.run(config(output=str(tmp_path / "taken")), host)
 
 
@@ -255,7 +258,7 @@ def test_a_run_is_finished_when_prompts_know_its_word(host: FakeHost, config: Co
     known: list[list[str]] = []
 
     def look(event: Event) -> None:
-        if isinstance(event, run_folder.Status) and event.status == "finished":
+        if isinstance(event, Status) and event.status == "finished":
             known.append([word.name for word in host.known_words()])
 
     runner.run(config(), host, look)
@@ -276,8 +279,8 @@ def test_stopping_writes_the_file(host: FakeHost, config: Configure, tmp_path: P
     assert [row["step"] for row in rows(watch.folder)] == [str(step) for step in range(7)]
 
 
-def test_wishes_for_a_copy_and_a_picture_are_done_once(host: FakeHost, config: Configure) -> None:
-    """At the step at which they were made."""
+def test_a_snapshot_and_a_preview_are_made_once_when_asked_for(host: FakeHost, config: Configure) -> None:
+    """At the step at which they were asked for."""
     controls = RunControls()
     watch = Watch({2: controls.snapshot.set, 4: controls.preview.set})
     runner.run(config(), host, watch, controls)
@@ -295,12 +298,12 @@ def test_a_paused_run_waits_outside_of_training(host: FakeHost, config: Configur
 
     def report(event: Event) -> None:
         watch(event)
-        if isinstance(event, run_folder.Status) and event.status == "paused":
+        if isinstance(event, Status) and event.status == "paused":
             assert watch.folder.status() == event
             controls.pause.clear()
 
     assert runner.run(config(), host, report, controls).status == "finished"
-    told = [(event.status, event.steps) for event in watch.events if isinstance(event, run_folder.Status)]
+    told = [(event.status, event.steps) for event in watch.events if isinstance(event, Status)]
     assert told[:4] == [("preparing", 0), ("training", 0), ("paused", 2), ("training", 2)]
     assert told[-2:] == [("stopping", 6), ("finished", 6)]
     assert watch.steps == [1, 2, 3, 4, 5, 6]
@@ -336,7 +339,7 @@ def test_a_run_whose_model_is_gone_pauses_and_can_be_resumed(config: Configure, 
     controls, paused = RunControls(), []
 
     def report(event: Event) -> None:
-        if isinstance(event, run_folder.Status) and event.status == "paused":
+        if isinstance(event, Status) and event.status == "paused":
             paused.append((event.steps, event.reason))
             controls.pause.clear()  # somebody presses Resume
 
@@ -350,7 +353,7 @@ def test_a_run_goes_on_by_itself_when_the_trouble_is_over(
     config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where that can be known."""
-    monkeypatch.setattr(runner, "_LOOK", 0.0)
+    monkeypatch.setattr(runner, "_RECHECK", 0.0)
     assert runner.run(config(), Away(tmp_path / "embeddings", 3, comes_back=True)).status == "finished"
 
 
@@ -360,7 +363,7 @@ def test_a_run_that_waits_can_be_stopped(config: Configure, tmp_path: Path) -> N
         controls = RunControls()
 
         def report(event: Event, controls: RunControls = controls) -> None:
-            if isinstance(event, run_folder.Status) and event.status == "paused":
+            if isinstance(event, Status) and event.status == "paused":
                 controls.stop.set()
 
         folder = tmp_path / str(visit)
@@ -373,7 +376,8 @@ def test_the_hosts_interrupt_stops_the_run(host: FakeHost, config: Configure, mo
     """Saved, and said by whom."""
     watch = Watch({3: lambda: monkeypatch.setattr(host, "interrupted", lambda: True)})
     status = runner.run(config(), host, watch)
-    assert (status.status, status.steps, status.reason) == ("stopped", 3, "It was interrupted in the WebUI.")
+    assert (status.status, status.steps) == ("stopped", 3)
+    assert said([status.reason], "run.interrupted")
 
 
 def test_a_full_disk_pauses_the_run_until_there_is_room(
@@ -389,22 +393,22 @@ def test_a_full_disk_pauses_the_run_until_there_is_room(
         real(number)
 
     monkeypatch.setattr(os, "fsync", sync)
-    controls, said = RunControls(), []
+    controls, paused = RunControls(), []
 
     class Freed(Watch):
         """Somebody makes room when the run says that it waits."""
 
         def __call__(self, event: Event) -> None:
             super().__call__(event)
-            if isinstance(event, run_folder.Status) and event.status == "paused":
-                said.append(event)
+            if isinstance(event, Status) and event.status == "paused":
+                paused.append(event)
                 full.remove(event.steps)
                 controls.pause.clear()
 
     watch = Freed()
     assert runner.run(config(overwrite=True, save_state_every=2), host, watch, controls).status == "finished"
-    assert [event.steps for event in said] == [2, 6]
-    assert all("the disk is full: free 16 MB" in event.reason for event in said)
+    assert [event.steps for event in paused] == [2, 6]
+    assert ids(event.reason for event in paused) == ["files.disk_full"] * 2
     assert torch.equal(learnt(tmp_path / "embeddings"), right)
 
 
@@ -419,19 +423,21 @@ def test_what_has_changed_is_told_when_a_run_goes_on(host: FakeHost, config: Con
     more = Watch()
     changes = {"steps": 6, "learning_rate": "0.01", "save_every": 2}
     assert runner.resume(watch.folder.path, host, changes, more).status == "finished"
-    (said,) = [event.text for event in more.events if isinstance(event, Noticed)]
-    assert said == (
-        "From step 3 the run is not the one it was: learning_rate was '0.005' and is '0.01'; pictures added: "
-        "9 a thing.png; pictures removed: 0 a thing.png; pictures changed: 1 a thing.png."
-    )
+    (notice,) = [event.text for event in more.events if isinstance(event, Noticed)]
+    assert said([notice], "run.differs", step=3)
+    changes = notice.values["changes"]
+    assert len(changes) == 4
+    assert said(changes, "run.was_and_is", key="learning_rate", before="0.005", now="0.01")
+    for what, name in (("added", "9 a thing.png"), ("removed", "0 a thing.png"), ("changed", "1 a thing.png")):
+        assert said(changes, f"run.images_{what}", files=name)
 
 
-def test_only_the_last_copies_and_the_best_are_kept(
+def test_only_the_last_snapshots_and_the_best_are_kept(
     host: FakeHost, config: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the evaluation loss measured last before each."""
     losses = iter([9.0, 5.0, 1.0, 4.0, 3.0, 2.0, 6.0])  # steps 0 to 6
-    monkeypatch.setattr(recorder, "evaluate", lambda *given: next(losses))
+    monkeypatch.setattr(evaluations, "evaluate", lambda *given: next(losses))
     watch = Watch()
     runner.run(config(save_every=1, evaluate_every=1, keep_snapshots=2), host, watch)
     copies = {path.stem for path in (watch.folder.path / "embeddings").iterdir()}
@@ -443,12 +449,12 @@ def test_a_failure_keeps_what_was_learnt(host: FakeHost, config: Configure, tmp_
     watch = Watch({4: fail})
     with pytest.raises(ZeroDivisionError):
         runner.run(config(save_state_every=100), host, watch)
-    assert watch.folder.status() == run_folder.Status("failed", 4, None, "ZeroDivisionError: the sky fell", 6)
+    assert watch.folder.status() == Status("failed", 4, None, "ZeroDivisionError: the sky fell", 6)
     assert not (tmp_path / "embeddings").exists()
     state, _ = load_state(watch.folder.state, torch.device("cpu"))
     kept = read_embedding(watch.folder.path / "embeddings" / "zworble-4.pt")
     assert (state.step, kept.step) == (4, 4)
-    assert torch.equal(state.values()["clip_l"], kept.vectors["clip_l"])
+    assert torch.equal(state.values("zworble")["clip_l"], kept.vectors["clip_l"])
     assert "failed at step 4" in watch.folder.log.read_text("utf-8")
     assert runner.resume(watch.folder.path, host).steps == 6
 
@@ -466,13 +472,13 @@ def test_vectors_that_are_no_numbers_never_replace_good_ones(
 
     monkeypatch.setattr(State, "update", overflow)
     watch = Watch()
-    with pytest.raises(NumericError, match=r"Step 4 at the learning rate 0\.005"):
+    with refused("training.vectors_not_finite", NumericError, step=4):
         runner.run(config(save_state_every=2, save_every=2), host, watch)
     copies = {file for file in files(watch.folder.path) if file.startswith("embeddings")}
     assert copies == {"embeddings/zworble-2.pt", "embeddings/zworble-3.pt"}
     state, _ = load_state(watch.folder.state, torch.device("cpu"))
     assert state.step == 3
-    assert torch.isfinite(state.values()["clip_l"]).all()
+    assert torch.isfinite(state.values("zworble")["clip_l"]).all()
     assert (watch.folder.status().status, watch.folder.status().reason[:9]) == ("failed", "numeric: ")
 
 
@@ -483,10 +489,10 @@ def test_previews_that_fail_end_no_run(host: FakeHost, config: Configure, monkey
     controls = RunControls()
     watch = Watch({5: controls.preview.set})
     assert runner.run(config(preview_every=1), host, watch, controls).status == "finished"
-    said = [event.text for event in watch.events if isinstance(event, Noticed)]
-    assert len(said) == len(drawn) == 4
-    assert ["no more are drawn" in text for text in said] == [False, False, True, False]
-    assert all("ZeroDivisionError: the sky fell" in text for text in said)
+    notices = [event.text for event in watch.events if isinstance(event, Noticed)]
+    assert len(drawn) == 4
+    assert ids(notices) == ["run.no_preview", "run.no_preview", "run.previews_off", "run.no_preview"]
+    assert all("ZeroDivisionError: the sky fell" in text for text in notices)
 
 
 def test_a_run_that_could_not_write_its_file_writes_it_later(host: FakeHost, config: Configure, tmp_path: Path) -> None:
@@ -541,21 +547,19 @@ def test_what_cannot_go_on_is_told(host: FakeHost, config: Configure, tmp_path: 
     runner.run(config(), host, watch, controls)
     folder = watch.folder
     before = contents(tmp_path)
-    for changes, says in (
-        ({"name": "other-1"}, 'teaches "zworble"'),
-        ({"steps": 2}, "already at step 3"),
-        ({"x": 1}, '"x"'),
-    ):
-        with pytest.raises(InputError, match=says):
+    with refused("run.other_name", before="zworble", name="other-1"):
+        runner.resume(folder.path, host, {"name": "other-1"})
+    for changes in ({"steps": 2}, {"x": 1}):
+        with pytest.raises(InputError):
             runner.resume(folder.path, host, changes)
-    with pytest.raises(InputError, match="is not the folder of a run"):
+    with refused("run.not_a_run", path=tmp_path):
         runner.resume(tmp_path, host)
     assert contents(tmp_path) == before
     folder.state.write_bytes(b"nonsense")
-    with pytest.raises(InputError, match=r"cannot go on: The state .* is damaged"):
+    with refused("run.state_unreadable"):
         runner.resume(folder.path, host)
     folder.state.unlink()
-    with pytest.raises(InputError, match="kept no state"):
+    with refused("run.no_state"):
         runner.resume(folder.path, host)
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
+from tests.messages import said
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.run.slowdown import SlowdownWatch
 
 
-def told(seconds: Sequence[float], device: str = "cpu") -> list[str]:
+def told(seconds: Sequence[float], device: str = "cpu") -> list[Any]:
     """What is said of steps that take so long."""
-    found: list[str] = []
+    found: list[Any] = []
     slowdown = SlowdownWatch(found.append, device)
     for one in seconds:
         slowdown.took(one)
@@ -21,9 +23,9 @@ def told(seconds: Sequence[float], device: str = "cpu") -> list[str]:
 
 def test_steps_that_slow_down_are_told_once() -> None:
     """More than three times the median of the first twenty; with both figures."""
-    assert told([0.5] * 20 + [1.6] * 30) == [
-        "A step takes 1.6 seconds now; the first took 0.5. Another program may be using the machine."
-    ]
+    (notice,) = told([0.5] * 20 + [1.6] * 30)
+    assert said([notice], "run.slow", now=1.6, usual=0.5)
+    assert said([notice.values["cause"]], "run.slow_machine")
     assert told([0.5] * 20 + [1.4] * 30) == []
 
 
@@ -36,8 +38,8 @@ def test_a_slow_beginning_and_single_slow_steps_are_no_news() -> None:
 
 def test_on_a_gpu_the_drivers_spilling_is_named() -> None:
     """The usual cause there."""
-    (said,) = told([0.5] * 20 + [50.0] * 5, "cuda")
-    assert "Sysmem Fallback Policy" in said
+    (notice,) = told([0.5] * 20 + [50.0] * 5, "cuda")
+    assert said([notice.values["cause"]], "run.slow_gpu")
 
 
 @pytest.mark.parametrize("between", [0.0, 100.0])
@@ -57,4 +59,5 @@ def test_only_the_steps_are_timed(between: float) -> None:
         came.append(step)
         now[0] += between
     assert came == steps
-    assert found == ["A step takes 4 seconds now; the first took 1. Another program may be using the machine."]
+    assert said(found, "run.slow", now=4, usual=1)
+    assert len(found) == 1

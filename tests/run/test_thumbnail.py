@@ -110,7 +110,7 @@ def test_a_card_that_cannot_be_drawn_stops_nothing(run: Run, host: FakeHost, mon
     monkeypatch.setattr(host, "generate", draw)
     folder = run(thumbnail="new")
     assert folder.status().status == "finished"
-    assert "no card picture was made: The model is gone." in folder.log.read_text("utf-8")
+    assert "no thumbnail was made: The model is gone." in folder.log.read_text("utf-8")
 
 
 def test_author_and_licence_of_the_settings_are_facts(run: Run, host: FakeHost) -> None:

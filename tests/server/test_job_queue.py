@@ -14,6 +14,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from tests.hosts.conftest import make_pipeline  # noqa: F401  (a fixture)
+from tests.messages import refused
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.hosts.diffusers.host import DiffusersHost, PipelineModel
@@ -34,7 +35,7 @@ def jobs(host: DiffusersHost) -> Iterator[JobQueue]:
     yield jobs
     for one in jobs.all():
         if one.status not in ("finished", "stopped", "failed"):
-            jobs.wish(one.id, "stop")
+            jobs.command(one.id, "stop")
             assert jobs.wait(one, 120)
 
 
@@ -84,7 +85,7 @@ def test_what_cannot_run_is_not_queued(jobs: JobQueue, values: dict[str, Any]) -
         jobs.submit({**values, "name": "cat", "steps": "many", "images": "nowhere"})
     assert len(told.value.problems) == 3
     jobs.submit(endless(values))
-    with pytest.raises(InputError, match="under way"):
+    with refused("server.name_in_use", name="zibbo"):
         jobs.submit(values)
     assert len(jobs.all()) == 1
 
@@ -95,13 +96,13 @@ def test_a_paused_job_has_let_go_of_the_model_and_goes_on(
     """Paused means outside of training: the weights want gradients again. The result is that of an unbroken run."""
     weight = next(host._pipeline.unet.parameters())
     one = jobs.submit({**values, "steps": 40})
-    jobs.wish(one.id, "pause")
+    jobs.command(one.id, "pause")
     until(lambda: one.status == "paused")
     assert weight.requires_grad
     stood = one.steps
     time.sleep(0.3)
     assert one.steps == stood < 40
-    jobs.wish(one.id, "resume")
+    jobs.command(one.id, "resume")
     assert jobs.wait(one, 120)
     straight = jobs.submit({**values, "steps": 40, "name": "zibbo-2"})
     assert jobs.wait(straight, 120)
@@ -114,20 +115,20 @@ def test_stop_saves_and_says_stopped(jobs: JobQueue, values: dict[str, Any]) -> 
     """Stop and save: the file holds the step that the status says."""
     one = jobs.submit(endless(values))
     until(lambda: one.steps > 2)
-    jobs.wish(one.id, "stop")
+    jobs.command(one.id, "stop")
     assert jobs.wait(one, 120)
     assert one.status == "stopped"
     assert read_embedding(Path(str(one.file))).step == one.steps < 100_000
-    with pytest.raises(InputError, match="is over"):
-        jobs.wish(one.id, "pause")
+    with refused("server.job_over", status="stopped", what="pause"):
+        jobs.command(one.id, "pause")
 
 
 def test_a_queued_job_can_be_stopped(jobs: JobQueue, values: dict[str, Any], tmp_path: Path) -> None:
     """It never starts and leaves nothing."""
     first = jobs.submit(endless(values))
     second = jobs.submit({**values, "name": "zibbo-2"})
-    jobs.wish(second.id, "stop")
-    jobs.wish(first.id, "stop")
+    jobs.command(second.id, "stop")
+    jobs.command(first.id, "stop")
     assert jobs.wait(first, 120)
     assert second.status == "stopped"
     assert not (tmp_path / "embeddings" / "zibbo-2.pt").exists()
@@ -137,8 +138,8 @@ def test_pictures_and_copies_come_when_asked_for(jobs: JobQueue, values: dict[st
     """Preview now and Snapshot now, in the middle of a run that makes none by itself."""
     one = jobs.submit({**endless(values), "preview_steps": 2})
     until(lambda: one.steps > 1)
-    jobs.wish(one.id, "preview")
-    jobs.wish(one.id, "snapshot")
+    jobs.command(one.id, "preview")
+    jobs.command(one.id, "snapshot")
     until(lambda: bool(one.previews))
     _, path = one.previews[0]
     assert Image.open(path).info["parameters"].startswith("a photo of zibbo")
@@ -169,12 +170,12 @@ def test_a_run_that_breaks_is_failed_and_nothing_else(
 
 
 def test_asking_for_the_impossible_is_told(jobs: JobQueue) -> None:
-    """An unknown id, an unknown wish."""
-    with pytest.raises(InputError, match="no job"):
-        jobs.wish("none", "stop")
+    """An unknown id, an unknown command."""
+    with refused("server.no_job", job="none"):
+        jobs.command("none", "stop")
     jobs._jobs["x"] = Job("x", None)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="fly"):
-        jobs.wish("x", "fly")
+    with refused("server.no_command", what="fly"):
+        jobs.command("x", "fly")
     jobs._jobs.clear()
 
 
@@ -192,7 +193,7 @@ def test_a_log_directory_lies_in_the_programs_home(host: DiffusersHost, values: 
     two = jobs.resume("mine", found["id"], {"steps": 8}, confine)
     assert jobs.wait(two, 120)
     assert jobs.runs("mine")[0]["steps"] == 8
-    with pytest.raises(InputError, match="outside"):
+    with refused("server.path_not_allowed", name="output"):
         jobs.resume("mine", found["id"], {"steps": 9, "output": str(tmp_path)}, confine)
-    with pytest.raises(InputError, match="outside"):
+    with refused("server.path_not_allowed", name="output"):
         jobs.submit({**values, "output": "../elsewhere"}, confine)

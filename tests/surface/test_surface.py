@@ -15,6 +15,8 @@ from typing import Any
 from tinv_ext.cli import main as cli
 from tinv_ext.core.settings import ALIASES, DEFAULTS, GROUPS, SETTINGS
 from tinv_ext.run import run_folder
+from tinv_ext.run.curve import COLUMNS
+from tinv_ext.run.status import STATUSES, Status
 
 SNAPSHOT = Path(__file__).with_name("surface.json")
 
@@ -75,9 +77,9 @@ def surface(folder: Path) -> dict[str, Any]:
         "commands": dict(commands(cli._parser())),
         "exit codes": [cli.DONE, cli.BAD_INPUT, cli.STOPPED, cli.FAILED],
         "files of a run": run_files(folder),
-        "columns of loss.csv": run_folder.COLUMNS,
-        "statuses": run_folder.STATUSES,
-        "fields of status.json": list(run_folder.Status.__dataclass_fields__),
+        "columns of loss.csv": COLUMNS,
+        "statuses": STATUSES,
+        "fields of status.json": list(Status.__dataclass_fields__),
     }
     return json.loads(json.dumps(found))
 

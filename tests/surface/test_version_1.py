@@ -95,8 +95,8 @@ def test_a_new_name_is_no_change(old: Path) -> None:
     state, before = load_state(folder.state, torch.device("cpu"))
     assert set(before["settings"]) & set(ALIASES)
     here = {key: now[key] for key in ("torch", "threads", "device")}
-    assert not provenance.changed({**before, **here}, now)
-    assert provenance.changed({**before, **here, "settings": {**before["settings"], "learn_rate": "9"}}, now)
+    assert not provenance.differences({**before, **here}, now)
+    assert provenance.differences({**before, **here, "settings": {**before["settings"], "learn_rate": "9"}}, now)
     assert provenance.order_facts(before) == provenance.order_facts(now)
     assert state.order
 

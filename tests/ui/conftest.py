@@ -17,8 +17,9 @@ from fastapi.testclient import TestClient
 
 from tests.hosts.conftest import make_pipeline  # noqa: F401  (a fixture)
 from tinv_ext.hosts.diffusers.host import DiffusersHost
+from tinv_ext.run.status import OVER
 from tinv_ext.server import api
-from tinv_ext.server.job_queue import OVER, JobQueue
+from tinv_ext.server.job_queue import JobQueue
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def jobs(host: DiffusersHost) -> Iterator[JobQueue]:
     yield jobs
     for one in jobs.all():
         if one.status not in OVER:
-            jobs.wish(one.id, "stop")
+            jobs.command(one.id, "stop")
             assert jobs.wait(one, 120)
 
 

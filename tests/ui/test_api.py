@@ -15,7 +15,8 @@ from PIL import Image
 
 from tinv_ext.core.errors import HostError
 from tinv_ext.core.settings import SETTINGS
-from tinv_ext.run.run_folder import RunFolder, Status
+from tinv_ext.run.run_folder import RunFolder
+from tinv_ext.run.status import Status
 from tinv_ext.server import api
 from tinv_ext.server.allowed_paths import allow_only
 from tinv_ext.server.job_queue import JobQueue

@@ -88,8 +88,8 @@ def test_paths(
     for place in ("images", "init_embedding", "template", "output"):
         told = routes.post("/tinv/v1/train", json={**inside, place: given})
         assert told.status_code == REFUSED
-        assert f"({place}) lies outside" in str(told.json())
-        assert f"({place}) lies outside" in press("train", {**inside, place: given})
+        assert f"({place}) is outside" in str(told.json())
+        assert f"({place}) is outside" in press("train", {**inside, place: given})
     if kind != "half a pair":  # which no address can hold
         assert routes.get("/tinv/v1/runs", params={"output": given}).status_code == REFUSED
         assert routes.post("/tinv/v1/resume", params={"output": given, "run": "x"}, json={}).status_code == REFUSED

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tinv_ext.core.preflight.prepare import PreparedRun
     from tinv_ext.core.prompts.reader import Chunk
     from tinv_ext.hosts.diffusers.host import DiffusersHost
-    from tinv_ext.run.run_folder import Status
+    from tinv_ext.run.status import Status
 
 DONE, BAD_INPUT, STOPPED, FAILED = 0, 2, 3, 4
 _NOT_SETTINGS = {"command", "config", "model", "vae", "device", "precision", "embeddings", "resume"}
@@ -130,7 +130,7 @@ def _train(options: dict[str, Any]) -> int:
         if run:
             status = runner.resume(run, host, given, progress.report, controls)
         else:
-            status = runner.run(preflight.configure(given, host), host, progress.report, controls)
+            status = runner.run(preflight.parse_settings(given, host), host, progress.report, controls)
     for line in _outcome(status, host):
         print(say(line))
     return {"finished": DONE, "stopped": STOPPED}.get(status.status, FAILED)
@@ -232,7 +232,7 @@ def _check(options: dict[str, Any]) -> int:
 
     given = _given(options)
     host = _host(options, given)
-    print("\n".join(_report(dry_run.examine(preflight.configure(given, host), host))))
+    print("\n".join(_report(dry_run.examine(preflight.prepare_run(preflight.parse_settings(given, host), host), host))))
     return DONE
 
 
@@ -274,7 +274,7 @@ def _generate(options: dict[str, Any]) -> int:
     from tinv_ext.core.fit import unfit
     from tinv_ext.core.formats import read_embedding
     from tinv_ext.core.generation import ImageRequest, infotext
-    from tinv_ext.run.run_folder import write_picture
+    from tinv_ext.run.run_folder import write_image
 
     host = _host({**options, "embeddings": options["embeddings"]}, {})
     words: dict[str, Any] = {}
@@ -304,7 +304,7 @@ def _generate(options: dict[str, Any]) -> int:
     output: Path = options["output"]
     output.parent.mkdir(parents=True, exist_ok=True)
     facts = {"Model hash": host.facts.get("model_hash"), "Model": host.facts.get("model_name")}
-    write_picture(host.generate(request, words), output, {"parameters": infotext(request, facts)})
+    write_image(host.generate(request, words), output, {"parameters": infotext(request, facts)})
     print(output)
     return DONE
 

@@ -1,4 +1,4 @@
-"""What the command line shows of a run: a bar with the smoothed loss and the time left, and a line for what matters."""
+"""What the command line shows of a run: a bar with the smoothed loss and the time left, and a line for each event."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from tinv_ext.cli.language import say
+from tinv_ext.core.messages import Message, message
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.run.events import Encoded, Evaluated, Event, Noticed, Prepared, Wrote
-from tinv_ext.run.run_folder import Status
+from tinv_ext.run.smoothing import smoothed
+from tinv_ext.run.status import Status
 
-SMOOTHING = 0.98  # of the loss shown: about the last fifty steps
 log = logging.getLogger(__name__)
+_ENCODING = message("run.encoding", "encoding images")
+_TRAINING = message("run.training", "training")
+_SNAPSHOT = message("run.snapshot", "snapshot")
+_PREVIEW = message("run.preview", "preview")
 
 
 class Progress:
-    """A listener for `job.run`, used as a context so that the bar is closed on any exit."""
+    """A listener for `runner.run`, used as a context so that the bar is closed on any exit."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -30,7 +35,9 @@ class Progress:
         self._loss: float | None = None
         self._evaluation = ""
         self._total = 0
-        self._pause = 0.1 if stream.isatty() else 10.0  # seconds between two drawings of the bar: a log is no screen
+        self._pause = (
+            0.1 if stream.isatty() else 10.0
+        )  # seconds between two updates of the bar: a log file is not a screen
 
     def __enter__(self) -> Progress:
         return self
@@ -64,23 +71,28 @@ class Progress:
             self._total, self._loss, self._evaluation = event.prepared.plan.steps, None, ""
             for notice in event.prepared.notices:
                 self._say(notice)
-            self._say(f"The run is kept in {event.folder.path}")
+            self._say(message("run.folder_is", "The run's folder: {path}", path=event.folder.path))
         elif isinstance(event, Noticed):
             self._say(event.text)
         elif isinstance(event, Status):
             if event.status == "paused":
-                self._say(f"Paused at step {event.steps}. {event.reason}")
+                self._say(
+                    message("run.paused", "Paused at step {step}. {reason}", step=event.steps, reason=event.reason)
+                )
         elif isinstance(event, Encoded):
-            self._advance("encoding pictures", event.done, event.total)
+            self._advance(_ENCODING, event.done, event.total)
         elif isinstance(event, Evaluated):
             self._evaluation = f"{event.loss:.5f}"
         elif isinstance(event, Wrote) and event.kind in ("snapshot", "preview"):
-            self._say(f"step {event.step}: {event.kind} {event.path.name}")
+            what = _SNAPSHOT if event.kind == "snapshot" else _PREVIEW
+            self._say(
+                message("run.wrote", "step {step}: {what} {file}", step=event.step, what=what, file=event.path.name)
+            )
         elif isinstance(event, Step):
-            self._loss = event.loss if self._loss is None else SMOOTHING * self._loss + (1 - SMOOTHING) * event.loss
-            self._advance("training", event.number, self._total, loss=f"{self._loss:.4f}", evaluation=self._evaluation)
+            self._loss = smoothed(self._loss, event.loss)
+            self._advance(_TRAINING, event.number, self._total, loss=f"{self._loss:.4f}", evaluation=self._evaluation)
 
-    def _advance(self, what: str, done: int, total: int, **numbers: str) -> None:
+    def _advance(self, what: Message, done: int, total: int, **numbers: str) -> None:
         if self._bar is None or self._what != what:
             self._close()
             self._what = what

@@ -52,7 +52,7 @@ def _toml(text: str) -> Any:
         import tomllib
     except ImportError:  # Python 3.10
         try:
-            import tomli as tomllib
+            import tomli as tomllib  # type: ignore[no-redef]
         except ImportError:
             raise InputError(
                 message(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tinv_ext.core.errors import HostError, NotNowError
+from tinv_ext.core.messages import Message, message
 
 ROOM = 16 * 2**20
 """Bytes that should be free before a write to a full disk is tried again."""
@@ -38,8 +39,13 @@ def replace_file(temp: Path, target: Path) -> None:
         except OSError as error:
             if pause is None or not isinstance(error, PermissionError):
                 raise HostError(
-                    f"{target} could not be replaced ({error.strerror}): another program may hold it open, or it is "
-                    "write-protected. Close that program or choose another place, then save again."
+                    message(
+                        "files.not_replaced",
+                        "{path} could not be replaced ({reason}): another program may have it open, or it is "
+                        "write-protected. Close that program or choose another folder, then save again.",
+                        path=target,
+                        reason=error.strerror or str(error),
+                    )
                 ) from error
             time.sleep(pause)
 
@@ -52,20 +58,26 @@ def atomic_write(target: Path) -> Iterator[BinaryIO]:
     it points to is replaced. The folder must exist. Raises HostError where the system
     refuses, NotNowError where the disk is full.
     """
-    place = Path(os.path.realpath(target))
-    temp = place.with_name(f".{place.name[:100]}.{secrets.token_hex(4)}.tmp")
+    real = Path(os.path.realpath(target))
+    temp = real.with_name(f".{real.name[:100]}.{secrets.token_hex(4)}.tmp")
     try:
         file = open(temp, "xb")  # noqa: SIM115 (closed below, before the file is moved)
     except OSError as error:
-        raise _refused(target, error, "could not be made", "check the folder and its rights") from error
+        raise _refused(target, error, _not_created(target, error)) from error
     try:
         with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        replace_file(temp, place)
+        replace_file(temp, real)
     except OSError as error:
-        raise _refused(target, error, "could not be written", "check the disk's free space and the rights") from error
+        not_written = message(
+            "files.not_written",
+            "{path} could not be written ({reason}): check the free disk space and the permissions.",
+            path=target,
+            reason=error.strerror or str(error),
+        )
+        raise _refused(target, error, not_written) from error
     finally:
         with suppress(OSError):  # held by a virus scanner, say: `sweep` takes it later
             temp.unlink(missing_ok=True)
@@ -79,11 +91,11 @@ def atomic_copy(source: Path, target: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it where they are not there. Raises as `atomic_write`."""
+    """Create a folder, and those above it, if need be. Raises as `atomic_write`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _refused(folder, error, "could not be made", "check what is in its place and the rights") from error
+        raise _refused(folder, error, _not_created(folder, error)) from error
 
 
 def sweep(folder: Path, stem: str = "") -> None:
@@ -94,12 +106,26 @@ def sweep(folder: Path, stem: str = "") -> None:
                 left.unlink()
 
 
-def _refused(target: Path, error: OSError, what: str, remedy: str) -> HostError:
-    if error.errno not in _FULL:
-        return HostError(f"{target} {what} ({error.strerror or error}): {remedy}.")
-    return NotNowError(
-        f"{target} {what}, because the disk is full: free {ROOM // 2**20} MB there.", lambda: _has_room(target.parent)
+def _not_created(path: Path, error: OSError) -> Message:
+    return message(
+        "files.not_created",
+        "{path} could not be created ({reason}): check the folder and its permissions.",
+        path=path,
+        reason=error.strerror or str(error),
     )
+
+
+def _refused(target: Path, error: OSError, otherwise: Message) -> HostError:
+    """What a refusal of the system is to us: `NotNowError` where the disk is full, with `otherwise` a HostError."""
+    if error.errno not in _FULL:
+        return HostError(otherwise)
+    full = message(
+        "files.disk_full",
+        "{path} could not be written because the disk is full: free {megabytes} MB there.",
+        path=target,
+        megabytes=ROOM // 2**20,
+    )
+    return NotNowError(full, lambda: _has_room(target.parent))
 
 
 def _has_room(folder: Path) -> bool:

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from tinv_ext.run.status import Status
+from tinv_ext.run import (events, runner, run_folder, dry_run)
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.model import Words
@@ -51,8 +53,8 @@ class Result:
     """The figures, the run's status and evaluation curve, and images before and after training (same seeds)."""
 
     report: dict[str, Any]
-    status: run_folder.Status
-    curve: list[tuple[int, float]]  # (step, evaluation loss)
+    status: Status
+    curve: list[tuple[int, float]]
     before: list[Image.Image] = field(repr=False)
     after: list[Image.Image] = field(repr=False)
     by_background: Mapping[str, Image.Image] = field(repr=False)

@@ -56,7 +56,7 @@ class Library:
 
     def snapshots(self) -> dict[str, Path]:
         """Embeddings that runs saved on the way, of the last runs, the latest run first, by what to call them."""
-        runs = {run.path.resolve(): run.path for log in self._logs() for run in run_folder.find(log)}
+        runs = {run.path.resolve(): run.path for log in self._logs() for run in run_folder.find_runs(log)}
         latest = sorted(runs.values(), key=lambda run: (run / "config.json").stat().st_mtime, reverse=True)[:_RUNS]
         return {
             f"{run.parent.name}/{run.name}/{path.name}": path

@@ -1,25 +1,137 @@
-"""What the loaded model can tell before a run: a step tried out, and how well a text does in the word's place."""
+"""What the loaded model can tell before a run: a few steps tried out and undone, and how well a text does as the word.
+
+How long a step takes is measured over several: a single one is far off on a machine that also does something else.
+"""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from statistics import median
 
+import torch
+
+from tinv_ext.core.data.dataset import Dataset
+from tinv_ext.core.messages import Message, message
+from tinv_ext.core.model import Trainable
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.evaluation import evaluate
-from tinv_ext.core.training.state import new_state
-from tinv_ext.core.training.trial import try_out
+from tinv_ext.core.training.fallbacks import Fallbacks
+from tinv_ext.core.training.state import State, new_state
+from tinv_ext.core.training.trainer import Plan, take
 from tinv_ext.hosts.base import Host
-from tinv_ext.run.preflight import check
-from tinv_ext.run.setup import dataset, examples, probe
+from tinv_ext.run.preflight import prepare_run
+from tinv_ext.run.setup import dataset_of, encoded_examples, eval_set_of
 
 log = logging.getLogger(__name__)
+STEPS = 7  # timed at most; a first one, which compiles and fills caches, does not count
+SECONDS = 15.0  # after which no further step is begun
+_GIGA = 2**30
 
 
-def examine(config: TrainConfig, host: Host) -> PreparedRun:
-    """As `check`, and one step tried out on the loaded model with the first picture, and undone. Writes nothing."""
-    prepared = check(config, host)
+@dataclass(frozen=True)
+class DryRun:
+    """What the steps were like.
+
+    How far each encoder's vectors moved in one, its loss, the seconds of each, the peak of memory in bytes if known,
+    and what had to be given up.
+    """
+
+    moved: Mapping[str, float]
+    loss: float
+    seconds: tuple[float, ...]
+    memory: int | None
+    given_up: tuple[str, ...]
+
+    def notices(self, steps: int) -> Iterator[str]:
+        """For people, before a run of so many steps."""
+        yield message(
+            "run.gradient_arrives",
+            "The gradient reaches the vectors ({encoders:, }); the loss of one step is {loss:.4f}.",
+            encoders=list(self.moved),
+            loss=self.loss,
+        )
+        yield self._duration(steps)
+        if self.memory is not None:
+            yield message(
+                "run.memory_needed", "It needs {gigabytes:.1f} GB of the GPU's memory.", gigabytes=self.memory / _GIGA
+            )
+        yield from self.given_up
+
+    def _duration(self, steps: int) -> Message:
+        """The least, as on a machine that does nothing else, and the middle one, where that says something else."""
+        least, middle = min(self.seconds), median(self.seconds)
+        texts = [(f"{one:.2g}", duration(one * steps)) for one in (least, middle)]
+        if texts[0] == texts[1]:
+            return message(
+                "run.step_takes",
+                "A step takes {seconds} s here: {time} for {steps:step|steps}.",
+                seconds=texts[0][0],
+                steps=steps,
+                time=texts[0][1],
+            )
+        return message(
+            "run.step_takes_range",
+            "A step takes {least} to {middle} s here: {shortest} to {usual} for {steps:step|steps}.",
+            least=texts[0][0],
+            middle=texts[1][0],
+            steps=steps,
+            shortest=texts[0][1],
+            usual=texts[1][1],
+        )
+
+
+def duration(seconds: float) -> Message:
+    """As "2 h 10 min", "3 min" or "20 s"."""
+    if seconds < 90:
+        return message("run.seconds", "{seconds:.0f} s", seconds=seconds)
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return message("run.minutes", "{minutes} min", minutes=minutes)
+    return message("run.hours", "{hours} h {minutes} min", hours=minutes // 60, minutes=minutes % 60)
+
+
+def try_out(
+    state: State,
+    plan: Plan,
+    model: Trainable,
+    dataset: Dataset,
+    clock: Callable[[], float] = time.perf_counter,
+) -> DryRun:
+    """Take the first step several times, undoing it each time. The errors are those of training.
+
+    At least two: one that does not count, and one that does however long it takes.
+    """
+    given_up: list[str] = []
+    fallbacks = Fallbacks(given_up.append)
+    before = state.backup()
+    on_gpu = model.device.type == "cuda"
+    seconds: list[float] = []
+    begun = clock()
+    try:
+        while len(seconds) < 2 or (len(seconds) <= STEPS and clock() - begun < SECONDS):
+            state.restore(before)
+            if on_gpu:
+                torch.cuda.synchronize(model.device)
+                torch.cuda.reset_peak_memory_stats(model.device)
+            started = clock()
+            step = fallbacks.attempt(state, model, plan.batch_size, partial(take, state, plan, model, dataset))
+            seconds.append(clock() - started)  # the loss was read: the device is done
+        encoders = [encoder for word in state.vectors.values() for encoder in word]
+        now = zip(encoders, state.leaves(), before.vectors)
+        moved = {encoder: float((vector.detach() - old).abs().max()) for encoder, vector, old in now}
+        memory = torch.cuda.max_memory_allocated(model.device) if on_gpu else None
+        return DryRun(moved, step.loss, tuple(seconds[1:]), memory, tuple(given_up))
+    finally:
+        state.restore(before)
+
+
+def examine(prepared: PreparedRun, host: Host) -> PreparedRun:
+    """Try out a run's first step with its first image; what it tells is added to the notices. Writes nothing."""
     few = replace(
         prepared,
         config=prepared.config.but(cache_latents=False),
@@ -27,22 +139,22 @@ def examine(config: TrainConfig, host: Host) -> PreparedRun:
         captions=prepared.captions[:1],
     )
     with host.training(prepared.config.clip_skip) as model:
-        trained, measured = examples(few, model, lambda done, total: None, log.warning)
-        drawn = dataset(few, trained or measured)
+        trained, evaluated = encoded_examples(few, model, tell=log.warning)
+        dataset = dataset_of(few, trained or evaluated)
         initial = prepared.initial
         state = new_state({prepared.config.name: initial.vectors}, prepared.config.seed, model.device, initial.step)
-        found = try_out(state, prepared.plan, model, drawn)
-    said = found.said(prepared.plan.steps - initial.step)
-    return replace(prepared, notices=(*prepared.notices, *said))
+        result = try_out(state, prepared.plan, model, dataset)
+    notices = result.notices(prepared.plan.steps - initial.step)
+    return replace(prepared, notices=(*prepared.notices, *notices))
 
 
 def evaluate_text(config: TrainConfig, host: Host, text: str) -> float:
-    """The evaluation loss that `text` reaches in place of the word, on the very draws that measure a run of `config`.
+    """The evaluation loss that `text` reaches in place of the word, on the very set that a run of `config` has.
 
-    It tells how good a run could get where words can describe the pictures. Writes nothing but the latent cache.
+    It tells how good a run could get where words can describe the images. Writes nothing but the latent cache.
     """
-    prepared = check(config, host)
-    named = replace(prepared, rules=replace(prepared.rules, name=text))
+    prepared = prepare_run(config, host)
+    with_text = replace(prepared, rules=replace(prepared.rules, name=text))
     with host.training(prepared.config.clip_skip) as model:
-        _, measured = examples(named, model, lambda done, total: None, log.warning)
-        return evaluate(model, probe(measured, named, model), {})
+        _, evaluated = encoded_examples(with_text, model, tell=log.warning)
+        return evaluate(model, eval_set_of(with_text, evaluated, model.noise), {})

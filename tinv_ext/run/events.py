@@ -1,4 +1,4 @@
-"""The two directions of a run: what it tells the world, and what the world asks of it."""
+"""The two directions of a run: the events that it reports, and the controls that others set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.training.trainer import Step
-from tinv_ext.run.run_folder import RunFolder, Status
+from tinv_ext.run.run_folder import RunFolder
+from tinv_ext.run.status import Status
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Pictures encoded so far, of those that were not in the cache."""
+    """Images encoded so far, of those that were not in the cache."""
 
     done: int
     total: int
@@ -47,7 +48,7 @@ class Wrote:
 
 @dataclass(frozen=True)
 class Noticed:
-    """Something that happened on the way and that its owner should know, as a sentence."""
+    """Something that the owner of the run should know, as a sentence."""
 
     step: int
     text: str
@@ -59,15 +60,17 @@ Report = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class RunControls:
-    """What the world asks of a run; looked at after every step. `snapshot` and `preview` are cleared when done."""
+    """What others ask of a run, looked at after every step."""
 
     stop: threading.Event = field(default_factory=threading.Event)
     pause: threading.Event = field(default_factory=threading.Event)
     snapshot: threading.Event = field(default_factory=threading.Event)
     preview: threading.Event = field(default_factory=threading.Event)
 
-    def taken(self, wish: threading.Event) -> bool:
-        """Whether `wish` was made; it is cleared."""
-        made = wish.is_set()
-        wish.clear()
-        return made
+    def take(self) -> set[str]:
+        """Which of "snapshot" and "preview" have been asked for since the last call."""
+        asked = {"snapshot": self.snapshot, "preview": self.preview}
+        taken = {name for name, event in asked.items() if event.is_set()}
+        for name in taken:
+            asked[name].clear()
+        return taken

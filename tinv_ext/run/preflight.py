@@ -1,27 +1,33 @@
-"""What can be said of a run before it starts or goes on: nothing is written, and no gradient computed."""
+"""What can be said of a run before it starts or resumes: nothing is written, and no gradient computed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tinv_ext.core.data.buckets import Size
+from tinv_ext.core.data.image_index import read_index
+from tinv_ext.core.data.images import ImageScan, TrainingImage, refuse_changed, scan_images
 from tinv_ext.core.errors import FormatError, InputError
+from tinv_ext.core.messages import Message, message
 from tinv_ext.core.preflight.initial_vectors import InitialVectors
 from tinv_ext.core.preflight.prepare import PreparedRun, prepare
 from tinv_ext.core.settings import SETTINGS, TrainConfig, overridden
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES
 from tinv_ext.core.training.state import State, load_state
 from tinv_ext.hosts.base import Host
-from tinv_ext.run import run_folder
+from tinv_ext.run.run_folder import RunFolder, latents_folder
+from tinv_ext.run.status import Status
 
-_BEGIN_ANEW = "Begin a new one, with weights set to the last copy in its folder embeddings if there is one."
+Known = Mapping[Path, TrainingImage]
+_NOTHING: Known = {}
 
 
-def configure(values: Mapping[str, Any], host: Host) -> TrainConfig:
+def parse_settings(values: Mapping[str, Any], host: Host) -> TrainConfig:
     """Settings from values by name.
 
     `InputError` has the problems of the values and of all that they name: folder, template, captions, word.
@@ -29,7 +35,7 @@ def configure(values: Mapping[str, Any], host: Host) -> TrainConfig:
     config, problems = TrainConfig.read(values)
     if problems:
         try:
-            check(config, host)
+            prepare_run(config, host)
         except InputError as error:
             told = {name for name in values if any(f"({name})" in problem for problem in problems)}
             problems += [more for more in error.problems if not any(f"({name})" in more for name in told)]
@@ -37,18 +43,19 @@ def configure(values: Mapping[str, Any], host: Host) -> TrainConfig:
     return config
 
 
-def check(config: TrainConfig, host: Host) -> PreparedRun:
-    """Everything that can be said before a run; `InputError` with all problems. Writes nothing.
+def prepare_run(config: TrainConfig, host: Host, known: Known = _NOTHING, room: int = 0) -> PreparedRun:
+    """Check everything that can be checked before a run; `InputError` has all problems. Writes nothing.
 
-    A size of 0 becomes the one that the model was made for, a clip skip of 0 the one that is set.
+    A size of 0 becomes the model's native one, a clip skip of 0 the one that is set. Images that are `known`, or that
+    the index beside the cached latents knows, are not opened again; of the others, up to `room` bytes stay in memory.
     """
     config = filled_in(config, host)
     problems = _sampling_problems(config, host)
-    folder = host.embeddings_folder
-    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    files = [name for name in there if name.lower().endswith(TENSOR_SUFFIXES)]
+    files = [path.name for path in _embedding_files(host.embeddings_folder)]
     try:
-        prepared = prepare(config, host.token_table, host.known_words(), files=files)
+        prepared = prepare(
+            config, host.token_table, host.known_words(), files=files, look=_Scanner(config, known, room)
+        )
     except InputError as error:
         raise InputError([*error.problems, *problems]) from error
     if problems:
@@ -56,18 +63,75 @@ def check(config: TrainConfig, host: Host) -> PreparedRun:
     return replace(prepared, notices=(*host.model_notes, *prepared.notices))
 
 
-def _sampling_problems(config: TrainConfig, host: Host) -> list[str]:
+class _Scanner:
+    """Scans a folder as a run's settings say."""
+
+    def __init__(self, config: TrainConfig, known: Known, room: int) -> None:
+        latents = latents_folder(config)
+        self._known = {**(read_index(latents) if latents else {}), **known}
+        self._stretch = config.resize_mode == "stretch"
+        self._room = room
+
+    def __call__(self, folder: Path, sizes: Sequence[Size]) -> ImageScan:
+        return scan_images(folder, sizes, self._known, self._stretch, self._room)
+
+
+def _embedding_files(folder: Path) -> list[Path]:
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in there if path.name.lower().endswith(TENSOR_SUFFIXES)]
+
+
+def refuse_outdated(prepared: PreparedRun, host: Host, resumes: bool) -> None:
+    """`InputError` where a run that was prepared a while ago cannot start as it was checked.
+
+    Its images must be the same files still, and nobody may have taken its name meanwhile. (Captions and templates are
+    in memory; the host sees to it that the model is the one that was checked.)
+    """
+    refuse_changed(prepared.scan.pictures)
+    config = prepared.config
+    if resumes or config.overwrite:
+        return
+    words = {word.name.lower() for word in host.known_words()}
+    stems = {path.stem.lower() for path in _embedding_files(host.embeddings_folder)}
+    if config.name.lower() in words | stems:
+        raise InputError(
+            message(
+                "run.name_taken_meanwhile",
+                'An embedding "{name}" has appeared since the run was checked. Choose another name, or set overwrite '
+                "(the old file is kept as a backup).",
+                name=config.name,
+            )
+        )
+
+
+def _sampling_problems(config: TrainConfig, host: Host) -> list[Message]:
     if not config.preview_every:
         return []
-    return [
-        f'There is no {SETTINGS[name].label.lower()} "{chosen}" ({name}) here. '
-        f"Choose one of {', '.join(known) or 'none'}."
-        for name, chosen, known in (
-            ("preview_sampler", config.preview_sampler, host.samplers),
-            ("preview_scheduler", config.preview_scheduler, ["", *host.schedulers]),
+    settings = (
+        ("preview_sampler", config.preview_sampler, host.samplers),
+        ("preview_scheduler", config.preview_scheduler, ["", *host.schedulers]),
+    )
+    return [_no_such_choice(name, value, choices) for name, value, choices in settings if value not in choices]
+
+
+def _no_such_choice(name: str, value: str, choices: Sequence[str]) -> Message:
+    label, names = SETTINGS[name].label, [choice for choice in choices if choice]
+    if not names:
+        return message(
+            "run.no_choice",
+            '{label} ({name}) is "{value}", but there is nothing to choose here. Leave it empty.',
+            label=label,
+            name=name,
+            value=value,
         )
-        if chosen not in known
-    ]
+    return message(
+        "run.no_such_choice",
+        '{label} ({name}) is "{value}", which does not exist here. Choose one of {choices:, }.',
+        label=label,
+        name=name,
+        value=value,
+        choices=names,
+    )
 
 
 def filled_in(config: TrainConfig, host: Host) -> TrainConfig:
@@ -78,36 +142,60 @@ def filled_in(config: TrainConfig, host: Host) -> TrainConfig:
     )
 
 
-def prepare_resume(path: Path, host: Host, changes: Mapping[str, Any] | None = None) -> PreparedRun | run_folder.Status:
-    """What going on with a run would do, or its status where nothing is left to do. `InputError` with all problems."""
-    folder = run_folder.RunFolder(path)
+def prepare_resume(
+    path: Path, host: Host, changes: Mapping[str, Any] | None = None, known: Known = _NOTHING, room: int = 0
+) -> PreparedRun | Status:
+    """What resuming a run would do, or its status where nothing is left to do. `InputError` with all problems."""
+    folder = RunFolder(path)
     before = folder.config()
     config = filled_in(TrainConfig.from_dict(overridden(before.to_dict(), changes or {})), host)
     if config.name != before.name:
         raise InputError(
-            f'The run teaches "{before.name}" and cannot go on as "{config.name}". Begin a new run of that name, with '
-            "weights set to what this one made."
+            message(
+                "run.other_name",
+                'This run trains "{before}" and cannot be resumed as "{name}". Start a new run with that name and '
+                "this one's embedding as the initial one (init_embedding).",
+                before=before.name,
+                name=config.name,
+            )
         )
     status = folder.last_status()
     finished = status.status == "finished"
     if finished and (not changes or status.steps >= config.steps):
         return status
-    if folder.begins_again:
-        return check(config, host)
-    state = _kept_state(folder, config.name)
-    prepared = prepare(
-        config, host.token_table, host.known_words(), InitialVectors(state.values(config.name), state.step)
-    )
+    if folder.restarts:
+        return prepare_run(config, host, known, room)
+    state = _saved_state(folder, config.name)
+    initial = InitialVectors(state.values(config.name), state.step)
+    prepared = prepare(config, host.token_table, host.known_words(), initial, look=_Scanner(config, known, room))
     return status if finished and prepared.plan.steps <= state.step else prepared
 
 
-def _kept_state(folder: run_folder.RunFolder, word: str) -> State:
+def _saved_state(folder: RunFolder, word: str) -> State:
     if not folder.state.is_file():
         raise InputError(
-            f'The run in "{folder.path}" cannot go on: it kept no state (save_state_every was 0, or it ended too '
-            f"early). {_BEGIN_ANEW}"
+            message(
+                "run.no_state",
+                'The run in "{folder}" cannot be resumed: it saved no state (save_state_every was 0, or it ended too '
+                "early). {remedy}",
+                folder=folder.path,
+                remedy=_START_NEW,
+            )
         )
     try:
         return load_state(folder.state, torch.device("cpu"), word)[0]
     except FormatError as error:
-        raise InputError(f"The run cannot go on: {error} {_BEGIN_ANEW}") from error
+        raise InputError(
+            message(
+                "run.state_unreadable",
+                "The run cannot be resumed: {reason} {remedy}",
+                reason=error.problems[0],
+                remedy=_START_NEW,
+            )
+        ) from error
+
+
+_START_NEW = message(
+    "run.start_new",
+    "Start a new run from the last snapshot in its folder embeddings, if there is one (weights).",
+)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from tinv_ext import __version__
+from tinv_ext.core.messages import Message, message
 from tinv_ext.core.preflight.notices import listed
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import SETTINGS, facts_by_current_names
@@ -41,16 +42,16 @@ def run_facts(prepared: PreparedRun, host: Host) -> dict[str, Any]:
     """What is worth knowing of a run afterwards, without any path of this machine."""
     settings = {key: value for key, value in prepared.config.to_dict().items() if key not in _PRIVATE}
     settings["template"] = PureWindowsPath(prepared.config.template).name  # whose \\ and / both part folders
-    said = {key: str(settings.pop(key)).strip() for key in ("author", "license")}
+    authorship = {key: str(settings.pop(key)).strip() for key in ("author", "license")}
     contents = zip(prepared.scan.pictures, prepared.captions)
-    seen = "\n".join(sorted(f"{picture.digest} {caption}" for picture, caption in contents))
+    seen = "\n".join(sorted(f"{image.digest} {caption}" for image, caption in contents))
     return {
         "made_by": f"tinv_ext {__version__}",
         "model": {key: value for key, value in host.facts.items() if key not in _PRIVATE},
         "pictures": len(prepared.scan.pictures),
         "dataset": hashlib.sha256(seen.encode()).hexdigest(),
         "settings": settings,
-        **{key: value for key, value in said.items() if value},
+        **{key: value for key, value in authorship.items() if value},
     }
 
 
@@ -62,8 +63,8 @@ def state_facts(prepared: PreparedRun, host: Host, device: torch.device) -> dict
     return {
         "settings": settings,
         "pictures": {
-            picture.path.name: hashlib.sha256(f"{picture.digest} {caption}".encode()).hexdigest()[:16]
-            for picture, caption in contents
+            image.path.name: hashlib.sha256(f"{image.digest} {caption}".encode()).hexdigest()[:16]
+            for image, caption in contents
         },
         "model": {key: value for key, value in host.facts.items() if key not in _PRIVATE},
         **here,
@@ -71,24 +72,30 @@ def state_facts(prepared: PreparedRun, host: Host, device: torch.device) -> dict
 
 
 def order_facts(facts: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Of `state_facts`, what decides which picture a number in the data order means."""
+    """Of `state_facts`, what decides which image a number in the data order means."""
     settings = facts_by_current_names(facts).get("settings", {})
     return facts.get("pictures"), settings.get("evaluation_images"), settings.get("seed")
 
 
-def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Where two `state_facts` differ, as clauses for people; nothing for facts that the older one does not have."""
-    said, before = [], facts_by_current_names(before)
-    for key in ("torch", "threads", "device"):
-        if key in before and before[key] != now[key]:
-            said.append(f"{key} was {before[key]} and is {now[key]}")
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Message]:
+    """Where two `state_facts` differ, as clauses; none for facts that the older one does not have."""
+    before = facts_by_current_names(before)
+    compared = [(key, before, now) for key in ("torch", "threads", "device")]
     for part in ("settings", "model"):
-        old, new = before.get(part, {}), now[part]
-        said += [f"{key} was {old[key]!r} and is {new[key]!r}" for key in new if key in old and old[key] != new[key]]
+        compared += [(key, before.get(part, {}), now[part]) for key in now[part]]
+    clauses = [
+        message("run.was_and_is", "{key} was {before} and is {now}", key=key, before=old[key], now=new[key])
+        for key, old, new in compared
+        if key in old and old[key] != new[key]
+    ]
     old, new = before.get("pictures", now["pictures"]), now["pictures"]
-    changes = {
-        "added": [name for name in new if name not in old],
-        "removed": [name for name in old if name not in new],
-        "changed": [name for name in new if name in old and old[name] != new[name]],
-    }
-    return said + [f"pictures {what}: {listed(names)}" for what, names in changes.items() if names]
+    added = [name for name in new if name not in old]
+    removed = [name for name in old if name not in new]
+    changed = [name for name in new if name in old and old[name] != new[name]]
+    if added:
+        clauses.append(message("run.images_added", "images added: {files}", files=listed(added)))
+    if removed:
+        clauses.append(message("run.images_removed", "images removed: {files}", files=listed(removed)))
+    if changed:
+        clauses.append(message("run.images_changed", "images or captions changed: {files}", files=listed(changed)))
+    return clauses

@@ -1,4 +1,4 @@
-"""How a run stands, told in one place: to its folder's status.json and log, and to whoever listens."""
+"""Reports how a run stands, in one place: to its folder's status.json and log, and to whoever listens."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from dataclasses import dataclass, field, replace
 
 from tinv_ext.core.errors import TinvError
 from tinv_ext.run.events import Noticed, Report
-from tinv_ext.run.run_folder import RunFolder, Status
+from tinv_ext.run.run_folder import RunFolder
+from tinv_ext.run.status import Status
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class RunReporter:
-    """The run's status as it was last told. What cannot be written is still reported: no run ends for its log."""
+    """Holds the run's status. What cannot be written is still reported: no run ends for its log."""
 
     folder: RunFolder
     report: Report
@@ -23,7 +24,7 @@ class RunReporter:
     _failing: set[str] = field(default_factory=set)
 
     def update(self, status: str, steps: int, file: str | None = None, reason: str = "") -> Status:
-        """The run is now at this."""
+        """The run has this status now: written, logged where it is new, and reported."""
         now = Status(status, steps, file, reason, self.status.total)
         changed = (now.status, now.reason) != (self.status.status, self.status.reason)
         self.status = now
@@ -34,11 +35,11 @@ class RunReporter:
         return now
 
     def advance(self, step: int) -> None:
-        """The run has taken this step: so much is known, though not yet told."""
+        """The run has taken this step; it is written with the next status."""
         self.status = replace(self.status, steps=step)
 
     def save(self) -> None:
-        """Write the status as it is known."""
+        """Write the status."""
         self._write("status.json", lambda: self.folder.write_status(self.status))
 
     def notify(self, text: str) -> None:
@@ -47,22 +48,22 @@ class RunReporter:
         self.report(Noticed(self.status.steps, text))
 
     def warn_once(self, what: str, text: str) -> None:
-        """A notice that something cannot be done, once until it is `unhindered`: a disk may stay as it is for long."""
+        """A notice that something cannot be done, once until it has `recovered`: a disk may stay as it is for long."""
         if what not in self._failing:
             self._failing.add(what)
             self.notify(text)
 
     def recovered(self, what: str) -> None:
-        """It could be done."""
+        """It could be done again."""
         self._failing.discard(what)
 
     def log(self, text: str) -> None:
-        """A line for the log alone."""
-        self._write("log.txt", lambda: self.folder.note(text))
+        """Add a line to the log alone."""
+        self._write("log.txt", lambda: self.folder.add_to_log(text))
 
-    def _write(self, what: str, act: Callable[[], None]) -> None:
+    def _write(self, what: str, write: Callable[[], None]) -> None:
         try:
-            act()
+            write()
         except (OSError, TinvError) as error:
             if what not in self._failing:
                 self._failing.add(what)

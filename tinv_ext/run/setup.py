@@ -1,79 +1,112 @@
-"""What a run works on: its pictures as examples, the fixed draws that it is measured on, and its state."""
+"""What a run trains on: its images as examples, the fixed set that it is evaluated on, and its state."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from tinv_ext.core.data.dataset import Dataset, Example, opacity_weights
-from tinv_ext.core.data.latents import EncodedImage, EncodeRules, encode_pictures
+from tinv_ext.core.data.latents import EncodedImage, EncodeRules, encode_images
 from tinv_ext.core.data.order import Order
 from tinv_ext.core.data.subsets import Subset
+from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model
-from tinv_ext.core.paths import path_given
+from tinv_ext.core.noise import Noise
+from tinv_ext.core.preflight.initial_vectors import InitialVectors
 from tinv_ext.core.preflight.prepare import PreparedRun
-from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.evaluation import EvalSet, make_eval_set
 from tinv_ext.core.training.fallbacks import encode_with_retry
 from tinv_ext.core.training.state import State, load_state, new_state
-from tinv_ext.run.provenance import changed, order_facts
-from tinv_ext.run.reporter import RunReporter
+from tinv_ext.run.provenance import differences, order_facts
+from tinv_ext.run.run_folder import latents_folder
 
-MEASURED = 8  # training pictures in the evaluation, where none are kept aside
+EVALUATED = 8  # training images in the evaluation, where none are held out
 
 
-def examples(
-    prepared: PreparedRun, model: Model, encoded: Callable[[int, int], None], tell: Callable[[str], None]
+@dataclass(frozen=True)
+class Training:
+    """What the loop and its recorder need. `eval_set` is None where nothing is evaluated.
+
+    `facts` are what the steps depend on; they are saved with the state.
+    """
+
+    dataset: Dataset
+    eval_set: EvalSet | None
+    state: State
+    facts: Mapping[str, Any]
+
+
+def encoded_examples(
+    prepared: PreparedRun,
+    model: Model,
+    report: Callable[[int, int], None] = lambda done, total: None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[Example], list[Example]]:
-    """The examples to train on and those to measure on, chosen by the seed."""
-    config = prepared.config
+    """The examples to train on and those to evaluate on, chosen by the seed."""
+    config, scan = prepared.config, prepared.scan
     rules = EncodeRules(config.sizes, config.resize_mode == "stretch", model.vae_digest)
-    cache = path_given(config.output) / "latents" if config.cache_latents else None
-    pictures = encode_pictures(
-        prepared.scan.pictures,
+    images = encode_images(
+        scan.pictures,
         rules,
         lambda pixels: encode_with_retry(model, pixels),
-        cache,
-        report=encoded,
-        tell=tell,
+        latents_folder(config),
+        report,
+        tell,
+        scan.fitted,
     )
     subset = Subset(prepared.lines, prepared.rules)
-    every = [_example(picture, text, subset, config) for picture, text in zip(pictures, prepared.captions)]
-    order = torch.randperm(len(every), generator=torch.Generator().manual_seed(config.seed)).tolist()
-    aside = config.evaluation_images if config.evaluation_images < len(every) else 0
-    shuffled = [every[index] for index in order]
-    return shuffled[aside:], shuffled[: aside or MEASURED]
+    by_alpha = config.alpha_as_loss_weight
+    examples = [_example(image, text, subset, by_alpha) for image, text in zip(images, prepared.captions)]
+    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(config.seed)).tolist()
+    held_out = config.evaluation_images if config.evaluation_images < len(examples) else 0
+    shuffled = [examples[index] for index in order]
+    return shuffled[held_out:], shuffled[: held_out or EVALUATED]
 
 
-def _example(picture: EncodedImage, caption: str, subset: Subset, config: TrainConfig) -> Example:
-    weights = opacity_weights(picture.opacity) if config.alpha_as_loss_weight and picture.opacity is not None else None
-    return Example(picture.picture.path.name, picture.latent, caption, picture.size_cond, subset, weights)
+def _example(image: EncodedImage, caption: str, subset: Subset, weigh_by_alpha: bool) -> Example:
+    weights = opacity_weights(image.opacity) if weigh_by_alpha and image.opacity is not None else None
+    return Example(image.picture.path.name, image.latent, caption, image.size_cond, subset, weights)
 
 
-def dataset(prepared: PreparedRun, examples: list[Example]) -> Dataset:
+def dataset_of(prepared: PreparedRun, examples: Sequence[Example]) -> Dataset:
     """The examples with the run's way of sampling."""
     config = prepared.config
     return Dataset(examples, prepared.reader, config.latent_sampling, config.seed)
 
 
-def probe(examples: list[Example], prepared: PreparedRun, model: Model) -> EvalSet:
-    """The fixed draws of the evaluation, in prompts of the template's first line."""
-    return make_eval_set(
-        examples, prepared.reader, model.noise, prepared.config.evaluation_timesteps, prepared.config.seed
-    )
+def eval_set_of(prepared: PreparedRun, examples: Sequence[Example], noise: Noise) -> EvalSet:
+    """The fixed set of the evaluation, in prompts of the template's first line."""
+    config = prepared.config
+    return make_eval_set(examples, prepared.reader, noise, config.evaluation_timesteps, config.seed)
 
 
-def state(prepared: PreparedRun, reporter: RunReporter, model: Model, facts: Mapping[str, Any]) -> State:
-    """As the run stood, telling what has changed since; or fresh."""
-    if reporter.folder.state.is_file():
-        kept, before = load_state(reporter.folder.state, model.device, prepared.config.name)
-        changes = changed(before, facts)
-        if changes:
-            reporter.notify(f"From step {kept.step} the run is not the one it was: {'; '.join(changes)}.")
-        if order_facts(before) != order_facts(facts):
-            kept.order = Order()  # its numbers mean other pictures now
-        return kept
-    initial = prepared.initial
-    return new_state({prepared.config.name: initial.vectors}, prepared.config.seed, model.device, initial.step)
+def load_or_new_state(
+    path: Path,
+    word: str,
+    initial: InitialVectors,
+    seed: int,
+    facts: Mapping[str, Any],
+    device: torch.device,
+    tell: Callable[[str], None],
+) -> State:
+    """The state of a word saved at `path`, telling what has changed since; a new one where there is none."""
+    if not path.is_file():
+        return new_state({word: initial.vectors}, seed, device, initial.step)
+    state, before = load_state(path, device, word)
+    changes = differences(before, facts)
+    if changes:
+        tell(
+            message(
+                "run.differs",
+                "From step {step} on, this run differs from the original: {changes:; }.",
+                step=state.step,
+                changes=changes,
+            )
+        )
+    if order_facts(before) != order_facts(facts):
+        state.order = Order()  # its numbers mean other images now
+    return state

@@ -181,7 +181,7 @@ def resume_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Route:
 
         def answer() -> JSONResponse:
             if job:
-                return JSONResponse({"status": queue.wish(job, "resume").status})
+                return JSONResponse({"status": queue.command(job, "resume").status})
             return JSONResponse({"id": queue.resume(output, run, changes, allowed_paths).id}, 202)
 
         return await _in_thread(answer, language)
@@ -224,7 +224,7 @@ def command_route(queue: JobQueue, command: str) -> Route:
     def send(job: str, language: str = Language) -> JSONResponse:
         """Send the command to a job; 422 if the job cannot carry it out."""
         try:
-            return JSONResponse({"status": queue.wish(job, command).status})
+            return JSONResponse({"status": queue.command(job, command).status})
         except InputError as error:
             raise _refused(error, language) from error
 

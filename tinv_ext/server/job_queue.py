@@ -1,6 +1,10 @@
-"""Runs as jobs of the server: queued, carried out one at a time, watched and steered by whoever knows their id.
+"""Runs as jobs of the server: queued, carried out one at a time, watched and controlled by whoever knows their id.
 
 A job lives in this process, not in a browser's request; page and API look at the same one. Nothing here touches torch.
+
+A run is checked when it is submitted, and trained as it was checked: the job keeps what was prepared, and the host that
+belongs to the model of then. When its turn comes, `runner` refuses it where its images have changed or its name was
+taken meanwhile; where another model is loaded, it pauses until the right one is back.
 """
 
 from __future__ import annotations
@@ -16,32 +20,48 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tinv_ext.core.data.image_index import known_images
+from tinv_ext.core.data.images import FITTED_BYTES, TrainingImage
 from tinv_ext.core.errors import InputError, TinvError
+from tinv_ext.core.messages import message
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import DEFAULTS, TrainConfig, current_names, overridden
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.base import Host
-from tinv_ext.run import dry_run, preflight, run_folder, runner
+from tinv_ext.run import dry_run, preflight, runner
 from tinv_ext.run.events import Encoded, Evaluated, Event, Noticed, Prepared, RunControls, Wrote
-from tinv_ext.run.run_folder import OVER, Status
+from tinv_ext.run.run_folder import find_runs
+from tinv_ext.run.smoothing import smoothed
+from tinv_ext.run.status import OVER, Status
 from tinv_ext.server.allowed_paths import PathCheck
 from tinv_ext.server.templates import Templates
 
 log = logging.getLogger(__name__)
-WISHES = ("stop", "pause", "resume", "snapshot", "preview")
-SMOOTHING = 0.98  # of the loss shown: about the last fifty steps
+COMMANDS = ("stop", "pause", "resume", "snapshot", "preview")
 _LOOK = 10.0  # seconds between two looks for interrupted runs
 _KEPT = 50  # jobs that are over and still remembered
 
 
+@dataclass(frozen=True)
+class Order:
+    """What a job is to do: a run as it was prepared, on the host that it was prepared for; where it resumes, if so."""
+
+    prepared: PreparedRun
+    host: Host
+    resumes: Path | None = None
+
+
 @dataclass
 class Job:
-    """One job as others see it. Its lock guards every field; `view()` is a consistent copy."""
+    """One job as others see it. Its lock guards every field; `view()` is a consistent copy.
+
+    `order` is None once it is carried out: images and prompts of runs that are over would fill the memory.
+    """
 
     id: str
     config: TrainConfig
-    resumes: Path | None = None
+    order: Order | None = None
     now: Status = field(default_factory=lambda: Status("queued", 0))
     folder: str | None = None
     encoded: tuple[int, int] = (0, 0)
@@ -54,11 +74,11 @@ class Job:
     previews: list[tuple[int, str]] = field(default_factory=list)
     controls: RunControls = field(default_factory=RunControls)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    _paces: list[tuple[float, int]] = field(default_factory=list)
+    _step_times: list[tuple[float, int]] = field(default_factory=list)
 
     @property
     def status(self) -> str:
-        """The word for how it stands; a stop that was wished is on its way."""
+        """One of `STATUSES`; "stopping" as soon as a stop was requested."""
         return "stopping" if self.controls.stop.is_set() and not self.now.over else self.now.status
 
     @property
@@ -93,19 +113,19 @@ class Job:
                 "prompts": list(self.prompts),
                 "notices": list(self.notices),
                 "curve": [row for row in self.curve if row["step"] > since],
-                "evaluations": [list(one) for one in self.evaluations if one[0] >= since],
+                "evaluations": [[step, loss] for step, loss in self.evaluations if step >= since],
                 "previews": [step for step, _ in self.previews],
             }
 
-    def hear(self, event: Event) -> None:
-        """Take in what the run tells."""
+    def on_event(self, event: Event) -> None:
+        """Take in what the run reports."""
         with self.lock:
             if isinstance(event, Prepared):
                 self.notices += event.prepared.notices
                 self.folder = str(event.folder.path)
             elif isinstance(event, Status):
                 if event.status != self.now.status:
-                    self._paces.clear()
+                    self._step_times.clear()
                 self.now = event
             elif isinstance(event, Noticed):
                 self.notices.append(event.text)
@@ -116,17 +136,17 @@ class Job:
             elif isinstance(event, Wrote) and event.kind == "preview":
                 self.previews.append((event.step, str(event.path)))
             elif isinstance(event, Step):
-                self._step(event)
+                self._on_step(event)
 
-    def _step(self, step: Step) -> None:
+    def _on_step(self, step: Step) -> None:
         self.now, self.prompts = replace(self.now, steps=step.number), step.prompts
-        self.loss = step.loss if self.loss is None else SMOOTHING * self.loss + (1 - SMOOTHING) * step.loss
+        self.loss = smoothed(self.loss, step.loss)
         row = {"step": step.number, "loss": step.loss, "smoothed": self.loss, "rate": step.rate}
         norms = {"gradient_norm": step.gradient_norm, "vector_norm": step.vector_norm, "distance": step.distance}
         self.curve.append({**row, **norms})
-        self._paces = [*self._paces[-200:], (time.monotonic(), step.number)]
-        (begun, first), (now, last) = self._paces[0], self._paces[-1]
-        self.seconds_left = (now - begun) / (last - first) * (self.now.total - last) if last > first else None
+        self._step_times = [*self._step_times[-200:], (time.monotonic(), step.number)]
+        (started, first), (now, last) = self._step_times[0], self._step_times[-1]
+        self.seconds_left = (now - started) / (last - first) * (self.now.total - last) if last > first else None
 
 
 class JobQueue:
@@ -144,6 +164,7 @@ class JobQueue:
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
         self._looked, self._interrupted = -math.inf, list[dict[str, Any]]()
+        self._known_images: Mapping[Path, TrainingImage] = {}  # those of the last check: Train comes after Check
 
     def placed(self, output: str) -> str:
         """The log directory that is meant by `output`, the usual one if it is empty."""
@@ -151,6 +172,9 @@ class JobQueue:
 
     def check(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> PreparedRun:
         """What a run of these settings would do. Forbidden places are told before anything is opened."""
+        return self._order(values, confine).prepared
+
+    def _order(self, values: Mapping[str, Any], confine: PathCheck | None, room: int = 0) -> Order:
         current = current_names(values)
         places = {"output": self.placed(str(current.get("output") or ""))}
         if isinstance(current.get("template"), str):
@@ -160,86 +184,123 @@ class JobQueue:
         if outside:
             raise InputError(outside)
         host = self._host()
-        return preflight.check(preflight.configure(values, host), host)
+        config = preflight.parse_settings(values, host)
+        prepared = preflight.prepare_run(config, host, self._known_images, room)
+        self._known_images = known_images(prepared.scan.pictures)
+        return Order(prepared, host)
 
     def examine(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> PreparedRun:
-        """As `check`, with a step tried out on the model, unless a run has it."""
-        found = self.check(values, confine)
-        if any(one.status not in OVER for one in self.all()):
-            return replace(found, notices=(*found.notices, "No step was tried out, because a run is at work."))
-        return dry_run.examine(found.config, self._host())
+        """As `check`, with some steps tried out on the model, unless a run has it."""
+        order = self._order(values, confine)
+        if self._active():
+            notice = message("server.not_tried_out", "No step was tried out, because a run is in progress.")
+            return replace(order.prepared, notices=(*order.prepared.notices, notice))
+        return dry_run.examine(order.prepared, order.host)
 
     def submit(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> Job:
         """Check the settings and queue a run of them. `InputError` has every problem, and nothing is queued."""
-        config = self.check(values, confine).config
-        taken = [one.config.name for one in self.all() if one.status not in OVER and one.config.name == config.name]
-        if taken:
+        order = self._order(values, confine, self._room())
+        name = order.prepared.config.name
+        if any(job.config.name == name for job in self._active()):
             raise InputError(
-                f'A run of "{config.name}" is under way or queued. Wait for it, stop it, or choose a name.'
+                message(
+                    "server.name_in_use",
+                    'A run of "{name}" is in progress or queued. Wait for it, stop it, or choose another name.',
+                    name=name,
+                )
             )
-        return self._add(Job(uuid.uuid4().hex, config))
+        return self._add(Job(uuid.uuid4().hex, order.prepared.config, order))
+
+    def _active(self) -> list[Job]:
+        """Jobs that are not over."""
+        return [job for job in self.all() if job.status not in OVER]
+
+    def _room(self) -> int:
+        """Bytes of decoded images that a new job may keep: none where it has to wait."""
+        return 0 if self._active() else FITTED_BYTES
 
     def logs(self) -> set[Path]:
         """The usual log directory, and those of the jobs."""
-        return {self._home / DEFAULTS["output"], *(Path(one.config.output) for one in self.all())}
+        return {self._home / DEFAULTS["output"], *(Path(job.config.output) for job in self.all())}
 
     def runs(self, output: str) -> list[dict[str, Any]]:
         """The runs in a log directory, newest first: id, name, status and steps. No paths.
 
-        One that says that it is at work, but is no job here, was interrupted: by a crash, or the program's end.
+        One whose status says that it is in progress, but which is no job here, was interrupted: by a crash, or because
+        the program ended.
         """
-        here = {one.folder for one in self.all() if one.status not in OVER}
-        found = []
-        for folder in run_folder.find(Path(self.placed(output))):
+        here = {job.folder for job in self._active()}
+        entries = []
+        for folder in find_runs(Path(self.placed(output))):
             try:
                 name, status = folder.config().name, folder.last_status()
             except TinvError as error:
                 log.warning("%s", error)
                 continue
-            at_work = str(folder.path) in here
-            said = status.status if at_work or status.over else "interrupted"
-            entry = {"id": folder.id, "name": name, "status": said, "steps": status.steps, "total": status.total}
-            found.append({**entry, "can_resume": folder.can_resume and not at_work, "reason": status.reason})
-        return found
+            active = str(folder.path) in here
+            shown = status.status if active or status.over else "interrupted"
+            entry = {"id": folder.id, "name": name, "status": shown, "steps": status.steps, "total": status.total}
+            entries.append({**entry, "can_resume": folder.can_resume and not active, "reason": status.reason})
+        return entries
 
     def resume(self, output: str, id: str, changes: Mapping[str, Any], confine: PathCheck | None = None) -> Job:  # noqa: A002
-        """Queue the going on of a run of a log directory. `InputError` has every problem, and nothing is queued."""
-        place = self.placed(output)
-        outside = [*confine({"output": place}), *confine(changes)] if confine else []
+        """Queue the resuming of a run of a log directory. `InputError` has every problem, and nothing is queued."""
+        log_directory = self.placed(output)
+        outside = [*confine({"output": log_directory}), *confine(changes)] if confine else []
         if outside:
             raise InputError(outside)
-        folder = next((one for one in run_folder.find(Path(place)) if one.id == id), None)
+        folder = next((folder for folder in find_runs(Path(log_directory)) if folder.id == id), None)
         if folder is None:
-            raise InputError(f'There is no run "{id}" in the log directory "{output}". Look at the list of runs again.')
-        if str(folder.path) in {one.folder for one in self.all() if one.status not in OVER}:
-            raise InputError(f'The run "{id}" is at work. If it is paused, resume its job.')
-        found = preflight.prepare_resume(folder.path, self._host(), changes)
-        if isinstance(found, Status):
-            raise InputError(f'The run "{id}" is {found.status}. Give it more steps (steps) to go on.')
-        return self._add(Job(uuid.uuid4().hex, found.config, resumes=folder.path, folder=str(folder.path)))
+            raise InputError(
+                message(
+                    "server.no_run",
+                    'There is no run "{run}" in the log directory "{output}". Refresh the list of runs.',
+                    run=id,
+                    output=output,
+                )
+            )
+        if str(folder.path) in {job.folder for job in self._active()}:
+            raise InputError(
+                message(
+                    "server.run_in_progress", 'The run "{run}" is in progress. If it is paused, resume its job.', run=id
+                )
+            )
+        host = self._host()
+        prepared = preflight.prepare_resume(folder.path, host, changes, self._known_images, self._room())
+        if isinstance(prepared, Status):
+            raise InputError(
+                message(
+                    "server.run_over",
+                    'The run "{run}" is {status}. Give it more steps (steps) to resume it.',
+                    run=id,
+                    status=prepared.status,
+                )
+            )
+        order = Order(prepared, host, folder.path)
+        return self._add(Job(uuid.uuid4().hex, prepared.config, order, folder=str(folder.path)))
 
     def interrupted(self) -> list[dict[str, Any]]:
-        """The runs of the usual log directory that could go on after a crash; looked for once in a while."""
-        if time.monotonic() - self._looked > _LOOK and not any(one.status not in OVER for one in self.all()):
+        """The runs of the usual log directory that can be resumed after a crash; looked for once in a while."""
+        if time.monotonic() - self._looked > _LOOK and not self._active():
             self._looked = time.monotonic()
             self._interrupted = [
-                {key: one[key] for key in ("id", "name", "steps", "total")}
-                for one in self.runs(DEFAULTS["output"])
-                if one["status"] == "interrupted" and one["can_resume"]
+                {key: run[key] for key in ("id", "name", "steps", "total")}
+                for run in self.runs(DEFAULTS["output"])
+                if run["status"] == "interrupted" and run["can_resume"]
             ]
         return self._interrupted
 
-    def _add(self, one: Job) -> Job:
+    def _add(self, job: Job) -> Job:
         with self._changed:
             over = [key for key, other in self._jobs.items() if other.status in OVER]
             for key in over[: max(0, len(over) - _KEPT)]:
                 del self._jobs[key]
-            self._jobs[one.id] = one
+            self._jobs[job.id] = job
             if self._worker is None or not self._worker.is_alive():
                 self._worker = threading.Thread(target=self._work, name="tinv-jobs", daemon=True)
                 self._worker.start()
             self._changed.notify_all()
-        return one
+        return job
 
     def all(self) -> list[Job]:
         """Every job that is remembered, oldest first."""
@@ -250,57 +311,86 @@ class JobQueue:
         """The job of an id. `InputError` if there is none."""
         with self._changed:
             if id not in self._jobs:
-                raise InputError(f'There is no job "{id}". It may be from before the program was started anew.')
+                raise InputError(
+                    message(
+                        "server.no_job",
+                        'There is no job "{job}". It may be from before the program was restarted.',
+                        job=id,
+                    )
+                )
             return self._jobs[id]
 
     def current(self) -> Job | None:
         """The job being carried out, else the last that was."""
-        busy = [one for one in self.all() if one.status not in OVER and one.status != "queued"]
-        return busy[0] if busy else next((one for one in reversed(self.all()) if one.status in OVER), None)
+        jobs = self.all()
+        running = [job for job in jobs if job.status not in OVER and job.status != "queued"]
+        return running[0] if running else next((job for job in reversed(jobs) if job.status in OVER), None)
 
-    def wish(self, id: str, what: str) -> Job:  # noqa: A002
-        """Ask something of a job: one of `WISHES`. `InputError` if it cannot be had."""
-        one = self.get(id)
-        if what not in WISHES:
-            raise InputError(f'A job cannot be asked to "{what}". Ask for one of: {", ".join(WISHES)}.')
-        with one.lock:
-            if one.status in OVER:
-                raise InputError(f"The run is over ({one.status}); it cannot {what}.")
+    def command(self, id: str, what: str) -> Job:  # noqa: A002
+        """Ask something of a job: one of `COMMANDS`. `InputError` if it is too late for it."""
+        job = self.get(id)
+        if what not in COMMANDS:
+            raise InputError(
+                message(
+                    "server.no_command",
+                    'There is no command "{what}" for a job. Use one of {commands:, }.',
+                    what=what,
+                    commands=COMMANDS,
+                )
+            )
+        with job.lock:
+            if job.status in OVER:
+                raise InputError(
+                    message(
+                        "server.job_over",
+                        "The run is {status}; it cannot {what} any more.",
+                        status=job.status,
+                        what=what,
+                    )
+                )
             if what == "resume":
-                one.controls.pause.clear()
+                job.controls.pause.clear()
             else:
-                getattr(one.controls, what).set()
-            if what == "stop" and one.now.status == "queued":
-                one.now = Status("stopped", one.now.steps, reason="It was stopped before it began.")
-        return one
+                getattr(job.controls, what).set()
+            if what == "stop" and job.now.status == "queued":
+                reason = message("server.stopped_in_queue", "It was stopped before it started.")
+                job.now, job.order = Status("stopped", job.now.steps, reason=reason), None
+        return job
 
-    def wait(self, one: Job, seconds: float) -> bool:
+    def wait(self, job: Job, seconds: float) -> bool:
         """Whether the job is over within so many seconds."""
         with self._changed:
-            return self._changed.wait_for(lambda: one.status in OVER, seconds)
+            return self._changed.wait_for(lambda: job.status in OVER, seconds)
 
     def _work(self) -> None:
         while True:
             with self._changed:
-                waiting = [one for one in self._jobs.values() if one.status == "queued"]
-                if not waiting:
+                job = next((job for job in self._jobs.values() if job.status == "queued"), None)
+                if job is None:
                     self._worker = None
                     return
-                one = waiting[0]
-                one.now = replace(one.now, status="preparing")
-            status = self._execute(one)
-            with self._changed, one.lock:
-                one.now = status
+                with job.lock:
+                    if job.order is None:  # stopped in this moment
+                        continue
+                    order, job.now = job.order, replace(job.now, status="preparing")
+            status = self._execute(job, order)
+            with self._changed, job.lock:
+                job.now, job.order = status, None
                 self._changed.notify_all()
 
-    def _execute(self, one: Job) -> Status:
+    def _execute(self, job: Job, order: Order) -> Status:
         """The run to its end, however that comes; a failure is a status, and a bug of ours is also printed."""
         try:
-            if one.resumes:
-                changes = one.config.to_dict()
-                return runner.resume(one.resumes, self._host(), changes, one.hear, one.controls)
-            return runner.run(one.config, self._host(), one.hear, one.controls)
+            host = self._current(order.host)
+            if order.resumes:
+                return runner.resume_prepared(order.resumes, order.prepared, host, job.on_event, job.controls)
+            return runner.start(order.prepared, host, job.on_event, job.controls)
         except Exception as error:  # noqa: BLE001 (the end of the thread: nobody above would hear it)
             if not isinstance(error, TinvError):
                 traceback.print_exc()
-            return replace(one.now, status="failed", file=None, reason=runner.failure(error))
+            return replace(job.now, status="failed", file=None, reason=runner.failure(error))
+
+    def _current(self, host: Host) -> Host:
+        """The host as it is now, where the model is the one that `host` was made for; else that one, which waits."""
+        now = self._host()
+        return now if dict(now.facts) == dict(host.facts) else host

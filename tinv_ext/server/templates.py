@@ -8,6 +8,7 @@ from pathlib import Path
 from tinv_ext.core.atomic import atomic_write
 from tinv_ext.core.data.captions import NAME, own_templates, read_text, template_path
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import message
 from tinv_ext.core.names import name_problems
 
 
@@ -19,8 +20,8 @@ class Templates:
 
     def names(self) -> list[str]:
         """Every name, without ".txt"."""
-        there = [path.stem for path in self.folder.glob("*.txt")] if self.folder.is_dir() else []
-        return sorted({*own_templates(), *there})
+        own = [path.stem for path in self.folder.glob("*.txt")] if self.folder.is_dir() else []
+        return sorted({*own_templates(), *own})
 
     def place(self, given: str) -> str:
         """What a setting means: the user's own file of that name, else the text as it was given."""
@@ -31,15 +32,28 @@ class Templates:
     def text(self, name: str) -> str:
         """The lines of a template of `names()`. `InputError` if there is none."""
         if name not in self.names():
-            raise InputError(f'There is no template "{name}". Choose one of {", ".join(self.names())}.')
+            raise InputError(
+                message(
+                    "server.no_template",
+                    'There is no template "{name}". Choose one of {names:, }.',
+                    name=name,
+                    names=self.names(),
+                )
+            )
         return read_text(template_path(self.place(name)))
 
     def save(self, name: str, text: str) -> Path:
-        """Keep the lines under a name, in place of what was there. `InputError` says what is wrong with either."""
-        problems = [problem.replace("embedding", "template") for problem in name_problems(name)]
+        """Save the lines under a name, replacing what was there. `InputError` says what is wrong with either."""
+        problems = list(name_problems(name))
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         if not lines:
-            problems.append(f'The template is empty. Write one prompt a line, such as "a photo of {NAME}".')
+            problems.append(
+                message(
+                    "server.empty_template",
+                    'The template is empty. Write one prompt per line, such as "a photo of {name}".',
+                    name=NAME,
+                )
+            )
         if problems:
             raise InputError(problems)
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -123,7 +123,7 @@ def _send(queue: JobQueue, command: str, context: PageContext) -> Callable[[gr.R
         try:
             if job is None or job.now.over:
                 raise InputError(message("ui.no_active_run", "There is no active run."))
-            return answers_html.sentence(title(job.config.name, queue.wish(job.id, command).status, ()), language)
+            return answers_html.sentence(title(job.config.name, queue.command(job.id, command).status, ()), language)
         except TinvError as error:
             return answers_html.sentence(error.problems[0], language)
 

@@ -19,7 +19,7 @@ from tests.core.fake import SUBSET, Fake, dataset, examples, initial
 from tinv_ext.core.data.buckets import bucket_sizes, nearest
 from tinv_ext.core.data.dataset import Example
 from tinv_ext.core.data.images import scan_images, size_conditioning_of, uncropped
-from tinv_ext.core.data.latents import EncodeRules, LatentDistribution, encode_pictures
+from tinv_ext.core.data.latents import EncodeRules, LatentDistribution, encode_images
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.evaluation import evaluate, make_eval_set
 from tinv_ext.core.training.step import denoising_losses
@@ -91,14 +91,14 @@ def test_each_picture_is_encoded_at_its_own_size(tmp_path: Path) -> None:
         return LatentDistribution(mean, torch.ones_like(mean))
 
     rules = EncodeRules(sizes, False, "vae")
-    found = encode_pictures(pictures, rules, encode, tmp_path / "cache")
+    found = encode_images(pictures, rules, encode, tmp_path / "cache")
     assert sorted(asked) == [*[(1, 3, 32, 128)] * 2, *[(1, 3, 64, 64)] * 2, (1, 3, 128, 32)]
     assert [tuple(item.latent.mean.shape[1:]) for item in found] == [(8, 8), (4, 16), (8, 8), (16, 4), (4, 16)]
     for item, picture, (width, height) in zip(found, pictures, shapes):
         assert item.size_cond == size_conditioning_of(picture, *rules.size_of(picture))
         assert item.size_cond.original == (height, width)
         assert item.size_cond.target == (item.latent.mean.shape[1] * 8, item.latent.mean.shape[2] * 8)
-    encode_pictures(pictures, rules, encode, tmp_path / "cache")
+    encode_images(pictures, rules, encode, tmp_path / "cache")
     assert len(asked) == 5
 
 

@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from tests.messages import refused
 from tinv_ext.core.data.dataset import opacity_weights
 from tinv_ext.core.data.images import TrainingImage, scan_images
-from tinv_ext.core.data.latents import EncodedImage, EncodeRules, LatentDistribution, encode_pictures
+from tinv_ext.core.data.latents import EncodedImage, EncodeRules, LatentDistribution, encode_images
 from tinv_ext.core.errors import NumericError
 
 RULES = EncodeRules(((64, 64),), False, "vae one")
@@ -61,11 +62,11 @@ def same(one: list[EncodedImage], other: list[EncodedImage]) -> bool:
 def test_a_second_run_encodes_nothing(pictures: tuple[TrainingImage, ...], tmp_path: Path) -> None:
     """What was kept is bit for bit what was encoded; equal files are encoded once, each by itself."""
     encoder, reports = Encoder(), []
-    first = encode_pictures(pictures, RULES, encoder, tmp_path / "cache", lambda *done: reports.append(done))
+    first = encode_images(pictures, RULES, encoder, tmp_path / "cache", lambda *done: reports.append(done))
     assert encoder.calls == [1] * 5
     assert reports == [(done, 5) for done in range(1, 6)]
     again = Encoder()
-    assert same(encode_pictures(pictures, RULES, again, tmp_path / "cache"), first)
+    assert same(encode_images(pictures, RULES, again, tmp_path / "cache"), first)
     assert again.calls == []
     assert [picture.picture.path.name for picture in first] == ["0.png", "1.png", "2.png", "3.png", "4.png", "copy.png"]
     assert torch.equal(first[0].latent.mean, first[5].latent.mean)
@@ -74,9 +75,9 @@ def test_a_second_run_encodes_nothing(pictures: tuple[TrainingImage, ...], tmp_p
 
 def test_without_a_cache_nothing_is_written(pictures: tuple[TrainingImage, ...], tmp_path: Path) -> None:
     """And the latents are the same."""
-    kept = encode_pictures(pictures, RULES, Encoder(), tmp_path / "cache")
+    kept = encode_images(pictures, RULES, Encoder(), tmp_path / "cache")
     before = sorted(tmp_path.rglob("*"))
-    assert same(encode_pictures(pictures, RULES, Encoder(), None), kept)
+    assert same(encode_images(pictures, RULES, Encoder(), None), kept)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -89,21 +90,21 @@ def test_other_rules_encode_again(
     pictures: tuple[TrainingImage, ...], tmp_path: Path, change: dict[str, object]
 ) -> None:
     """Another size, another fit, another VAE; the old latents stay for the next run with the old rules."""
-    encode_pictures(pictures, RULES, Encoder(), tmp_path)
+    encode_images(pictures, RULES, Encoder(), tmp_path)
     other, old = Encoder(), Encoder()
-    encode_pictures(pictures, replace(RULES, **change), other, tmp_path)
-    encode_pictures(pictures, RULES, old, tmp_path)
+    encode_images(pictures, replace(RULES, **change), other, tmp_path)
+    encode_images(pictures, RULES, old, tmp_path)
     assert (sum(other.calls), sum(old.calls)) == (5, 0)
 
 
 def test_latents_go_by_content_not_by_name(pictures: tuple[TrainingImage, ...], tmp_path: Path) -> None:
     """A renamed picture is known, a changed one is encoded again."""
-    encode_pictures(pictures, RULES, Encoder(), tmp_path)
+    encode_images(pictures, RULES, Encoder(), tmp_path)
     folder = pictures[0].path.parent
     (folder / "0.png").rename(folder / "renamed.png")
     Image.new("RGB", (64, 64)).save(folder / "1.png")
     encoder = Encoder()
-    encode_pictures(scan_images(folder, [(64, 64)]).pictures, RULES, encoder, tmp_path)
+    encode_images(scan_images(folder, [(64, 64)]).pictures, RULES, encoder, tmp_path)
     assert encoder.calls == [1]
 
 
@@ -112,12 +113,12 @@ def test_a_damaged_file_is_made_again(
     pictures: tuple[TrainingImage, ...], tmp_path: Path, damage: bytes | None
 ) -> None:
     """Nobody has to know; afterwards it is whole."""
-    first = encode_pictures(pictures, RULES, Encoder(), tmp_path / "cache")
+    first = encode_images(pictures, RULES, Encoder(), tmp_path / "cache")
     for path in (tmp_path / "cache").rglob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:-40] if damage is None else damage)
     mended, after = Encoder(), Encoder()
-    assert same(encode_pictures(pictures, RULES, mended, tmp_path / "cache"), first)
-    encode_pictures(pictures, RULES, after, tmp_path / "cache")
+    assert same(encode_images(pictures, RULES, mended, tmp_path / "cache"), first)
+    encode_images(pictures, RULES, after, tmp_path / "cache")
     assert (sum(mended.calls), sum(after.calls)) == (5, 0)
 
 
@@ -130,8 +131,8 @@ def test_a_vae_that_breaks_is_told_with_the_picture(pictures: tuple[TrainingImag
         found = encoder(pixels)
         return found if len(encoder.calls) == 1 else LatentDistribution(found.mean * float("nan"), found.std)
 
-    with pytest.raises(NumericError, match=r"1\.png.*full precision"):
-        encode_pictures(pictures, RULES, broken, tmp_path / "cache")
+    with refused("latents.not_finite", NumericError, path=pictures[1].path):
+        encode_images(pictures, RULES, broken, tmp_path / "cache")
     assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 1
 
 
@@ -143,7 +144,7 @@ def test_a_sample_is_mean_and_noise() -> None:
 
 def test_weights_of_an_opacity_average_one(pictures: tuple[TrainingImage, ...]) -> None:
     """By hand: half clear is 2 and 0; opaque is 1 exactly; wholly clear counts everywhere. Columns stay columns."""
-    half = encode_pictures(pictures, RULES, Encoder(), None)[4].opacity
+    half = encode_images(pictures, RULES, Encoder(), None)[4].opacity
     assert half is not None
     assert opacity_weights(half)[0].tolist() == [[2.0] * 4 + [0.0] * 4] * 8
     assert opacity_weights(torch.ones(1, 8, 16)).tolist() == torch.ones(1, 8, 16).tolist()

@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.core.fake import Fake, dataset, initial
+from tests.messages import ids, refused, said
 from tinv_ext.core.errors import HostError, MemoryShortError, NumericError
 from tinv_ext.core.training.fallbacks import Fallbacks, is_out_of_memory
 from tinv_ext.core.training.schedules import parse_schedule
@@ -93,15 +94,12 @@ def test_any_error_leaves_the_state_of_the_last_good_step(error: BaseException, 
 
 def test_each_rung_is_climbed_and_told_once() -> None:
     """Released, then recomputed, then in pieces of one; the gradient is the same but for rounding."""
-    model, told = Fake(), []
+    model, told = Fake(), list[Any]()
     model.most = 1  # the model has room for one picture at a time
     assert torch.allclose(run(model, told), run(), atol=1e-6)
     assert model.recomputes == 1
-    assert [text.partition(": from here ")[2] for text in told] == [
-        "intermediate results are computed twice instead of kept.",
-        "each batch is computed in 2 pieces, which gives the same gradient.",
-        "each batch is computed in 3 pieces, which gives the same gradient.",
-    ]
+    assert ids(told) == ["training.checkpointing", "training.pieces", "training.pieces"]
+    assert [text.values["pieces"] for text in told[1:]] == [2, 3]
 
 
 def test_what_was_given_up_stays_so_on_a_fresh_model() -> None:
@@ -117,8 +115,9 @@ def test_memory_that_never_suffices_is_told() -> None:
     model = Fake()
     model.most = 0
     state = initial()
-    with pytest.raises(MemoryShortError, match=r"at step 1 \(.*out of memory.*\).*smaller pictures"):
+    with refused("training.no_memory", MemoryShortError, step=1) as error:
         list(train(state, PLAN, model, dataset(), Fallbacks()))
+    assert "out of memory" in str(error.value)
     assert torch.equal(state.values("it")["clip_l"], initial().values("it")["clip_l"])
     assert (state.step, state.order.numbers()) == (0, [])
 
@@ -127,7 +126,8 @@ def test_numbers_that_are_not_finite_are_tried_more_precisely() -> None:
     """The same draws on a more precise model; without one, the error names the step."""
     told: list[str] = []
     assert torch.equal(run(Fake(poison_at=3, remedies=["full precision"]), told), run())
-    assert told == ["Step 2 gave numbers that are not finite; it is taken again with full precision."]
+    assert len(told) == 1
+    assert said(told, "training.more_precise", step=2, what="full precision")
     with pytest.raises(NumericError, match="Step 2 "):
         run(Fake(poison_at=3))
 

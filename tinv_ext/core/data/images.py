@@ -1,14 +1,16 @@
-"""Pictures of a folder: which can be used, why others cannot, and how one becomes the tensor a VAE encodes."""
+"""Training images of a folder: which can be used, why others cannot, and how one becomes the tensor a VAE encodes."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+import time
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -17,31 +19,44 @@ from torch import Tensor
 
 from tinv_ext.core.data.buckets import Size, nearest
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import Message, message
 
-LARGEST_ENLARGEMENT = 8.0  # a picture that would have to grow more than this teaches blur, not the concept
+LARGEST_ENLARGEMENT = 8.0  # an image that would have to grow more than this teaches blur, not the concept
 NOTED_ENLARGEMENT = 1.5
-_NOT_PICTURES = {".txt", ".caption", ".json", ".jsonl", ".csv", ".toml", ".yaml", ".yml", ".md", ".npz", ".npy", ".db"}
-_NOT_PICTURES |= {".ini", ".safetensors", ".pt", ".zip", ".html", ".log"}
+FITTED_BYTES = 256 * 2**20
+"""How many bytes of images may wait between scan and encoding, so that none of them is decoded twice."""
+_NOT_IMAGES = {".txt", ".caption", ".json", ".jsonl", ".csv", ".toml", ".yaml", ".yml", ".md", ".npz", ".npy", ".db"}
+_NOT_IMAGES |= {".ini", ".safetensors", ".pt", ".zip", ".html", ".log"}
 _BACKGROUND = (255, 255, 255, 255)
+_BLOCK = 1 << 20  # bytes hashed at a time
+_SETTLED = 2 * 10**9  # nanoseconds: the coarsest clock of a file system (FAT)
 
 
 @dataclass(frozen=True)
 class TrainingImage:
-    """One usable picture: where it lies, its upright size in pixels, the SHA-256 of its file, and remarks on it."""
+    """A usable image file: its upright size in pixels, the SHA-256 of its bytes, and remarks on how it will be used.
+
+    `length` (bytes) and `modified` (nanoseconds) are those of the file when it was read: while they stay the same, so
+    does the rest. A file written only a moment before may change again without showing it: it is not `settled`.
+    """
 
     path: Path
     width: int
     height: int
     digest: str
     transparent: bool
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Message, ...] = ()
+    frames: int = 1
+    length: int = 0
+    modified: int = 0
+    settled: bool = False
 
 
 @dataclass(frozen=True)
 class SizeConditioning:
-    """How a picture was brought to its size, in pixels, heights before widths: what SDXL is told of each.
+    """How an image was brought to its size, in pixels, heights before widths: what SDXL is told of each.
 
-    `original` is the upright picture's size, `crop` how much was cut off at the top and left after scaling, `target`
+    `original` is the upright image's size, `crop` how much was cut off at the top and left after scaling, `target`
     the size it came to (Podell et al. 2023, arXiv 2307.01952, section 2.2).
     """
 
@@ -56,125 +71,279 @@ class SizeConditioning:
 
 
 def uncropped(width: int, height: int) -> SizeConditioning:
-    """The framing of a picture that has its size by itself: what pictures are asked for with when they are drawn."""
+    """The size conditioning of an image that was never scaled or cropped: what images are generated with."""
     return SizeConditioning((height, width), (0, 0), (height, width))
 
 
 @dataclass(frozen=True)
+class FittedImage:
+    """An image at its training size: RGB on white and, if it has transparency, its alpha channel; 8 bits each."""
+
+    rgb: Image.Image
+    alpha: Image.Image | None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory taken."""
+        return self.rgb.width * self.rgb.height * (3 if self.alpha is None else 4)
+
+    def tensors(self) -> tuple[Tensor, Tensor | None]:
+        """Pixels (3, H, W) float32 in [-1, 1] and, if it has transparency, its opacity (1, H/8, W/8) in [0, 1]."""
+        pixels = torch.from_numpy(np.asarray(self.rgb, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1).contiguous()
+        if self.alpha is None:
+            return pixels, None
+        opacity = np.asarray(self.alpha, dtype=np.float32) / 255
+        height, width = opacity.shape[0] // 8, opacity.shape[1] // 8
+        return pixels, torch.from_numpy(opacity.reshape(1, height, 8, width, 8).mean((2, 4)))
+
+
+@dataclass(frozen=True)
 class ImageScan:
-    """What was found in a folder: pictures to use, and files left out with the reason."""
+    """What was found in a folder: images to use, and files left out with the reason.
+
+    `fitted` has images by digest that the scan had to decode, for the encoding, which takes them out.
+    """
 
     folder: Path
     pictures: tuple[TrainingImage, ...]
-    skipped: tuple[tuple[Path, str], ...]
+    skipped: tuple[tuple[Path, Message], ...]
+    fitted: dict[str, FittedImage] = field(default_factory=dict, repr=False, compare=False)
 
 
-def scan_images(folder: Path, sizes: Sequence[Size]) -> ImageScan:
-    """Look at every file of `folder` (not below it), opening each picture whole. `InputError` if none can be used.
+def scan_images(
+    folder: Path,
+    sizes: Sequence[Size],
+    known: Mapping[Path, TrainingImage] | None = None,
+    stretch: bool = False,
+    room: int = 0,
+) -> ImageScan:
+    """Look at every file of `folder` (not below it). `InputError` if none can be used.
 
-    `sizes` are those that pictures may be brought to.
+    `sizes` are those that images may be brought to. A file that is `known` and has not changed since is not opened;
+    any other is opened once, hashed in blocks and decoded whole, so that a damaged one is told before a run starts.
+    Up to `room` bytes of what was decoded are kept as `fitted`.
     """
-    files = sorted(_files(folder), key=lambda path: (path.name.lower(), path.name))
-    pictures: list[TrainingImage] = []
-    skipped: list[tuple[Path, str]] = []
+    images: list[TrainingImage] = []
+    skipped: list[tuple[Path, Message]] = []
+    fitted: dict[str, FittedImage] = {}
     seen: dict[str, str] = {}
-    for path in files:
+    for path in sorted(_files(folder), key=lambda path: (path.name.lower(), path.name)):
         try:
-            picture = _look(path, sizes, seen)
-        except _Unusable as reason:
-            skipped.append((path, str(reason)))
+            image, upright = _look(path, known or {})
+            remarks = _remarks(image, nearest(image.width, image.height, sizes), seen.get(image.digest))
+        except _Unusable as unusable:
+            skipped.append((path, unusable.reason))
             continue
-        seen.setdefault(picture.digest, path.name)
-        pictures.append(picture)
-    if not pictures:
-        reasons = "".join(f" {path.name}: {reason}." for path, reason in skipped[:5])
-        raise InputError(f'No picture in "{folder}" can be used.{reasons} Put pictures (PNG, JPEG, WebP, …) into it.')
-    return ImageScan(folder, tuple(pictures), tuple(skipped))
+        if upright and image.digest not in seen and room > 0:
+            fit = fit_image(upright, *nearest(image.width, image.height, sizes), stretch)
+            room -= fit.nbytes
+            fitted[image.digest] = fit
+        seen.setdefault(image.digest, path.name)
+        images.append(replace(image, remarks=remarks))
+    if not images:
+        raise InputError(_none_usable(folder, skipped))
+    return ImageScan(folder, tuple(images), tuple(skipped), fitted)
+
+
+def _none_usable(folder: Path, skipped: Sequence[tuple[Path, Message]]) -> Message:
+    if not skipped:
+        return message(
+            "images.none", 'There is no image in "{folder}". Put images (PNG, JPEG, WebP …) into it.', folder=folder
+        )
+    reasons = [message("images.file_reason", "{file} {reason}.", file=path.name, reason=r) for path, r in skipped[:5]]
+    return message(
+        "images.none_usable",
+        'No image in "{folder}" can be used. {reasons: } Put images (PNG, JPEG, WebP …) into it.',
+        folder=folder,
+        reasons=reasons,
+    )
 
 
 class _Unusable(Exception):
-    """Why a picture cannot be used; stays in this file."""
+    """Why an image cannot be used; stays in this file."""
+
+    def __init__(self, reason: Message) -> None:
+        self.reason = reason
+        super().__init__(reason)
 
 
 def _files(folder: Path) -> Iterator[Path]:
     if not folder.exists():
-        raise InputError(f'The picture folder "{folder}" does not exist. Check the path.')
+        raise InputError(
+            message(
+                "images.folder_missing", 'The image folder "{folder}" does not exist. Check the path.', folder=folder
+            )
+        )
     if not folder.is_dir():
-        raise InputError(f'"{folder}" is a file, not a folder. Give the folder that holds the pictures.')
+        raise InputError(
+            message(
+                "images.folder_is_file",
+                '"{folder}" is a file, not a folder. Give the folder that holds the images.',
+                folder=folder,
+            )
+        )
     try:
         entries = list(folder.iterdir())
     except OSError as error:
-        raise InputError(f'The folder "{folder}" cannot be read: {error.strerror}. Check its permissions.') from error
+        raise InputError(
+            message(
+                "images.folder_unreadable",
+                'The image folder "{folder}" cannot be read ({reason}). Check its permissions.',
+                folder=folder,
+                reason=error.strerror,
+            )
+        ) from error
     for path in entries:
-        if path.is_file() and not path.name.startswith(".") and path.suffix.lower() not in _NOT_PICTURES:
+        if path.is_file() and not path.name.startswith(".") and path.suffix.lower() not in _NOT_IMAGES:
             yield path
 
 
-def _look(path: Path, sizes: Sequence[Size], seen: dict[str, str]) -> TrainingImage:
-    digest = _digest(path)
-    upright, frames = _open(path)
-    width, height = nearest(upright.width, upright.height, sizes)
-    enlargement = max(width / upright.width, height / upright.height)
-    size = f"{upright.width}×{upright.height}"
+def _look(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImage, Image.Image | None]:
+    """What is known of a file; where that is nothing, what opening it told, and the image upright."""
+    try:
+        status = path.stat()
+        before = known.get(path.absolute())
+        if before and before.settled and (before.length, before.modified) == (status.st_size, status.st_mtime_ns):
+            return replace(before, path=path), None
+        with path.open("rb") as file:
+            digest = _digest(file)
+            file.seek(0)
+            upright, frames = _decode(file)
+    except OSError as error:
+        raise _Unusable(_unreadable(error)) from error
+    settled = time.time_ns() - status.st_mtime_ns > _SETTLED
+    image = TrainingImage(
+        path,
+        upright.width,
+        upright.height,
+        digest,
+        _has_alpha(upright),
+        frames=frames,
+        length=status.st_size,
+        modified=status.st_mtime_ns,
+        settled=settled,
+    )
+    return image, upright
+
+
+def _unreadable(error: OSError) -> Message:
+    return message("images.unreadable", "cannot be read ({reason})", reason=error.strerror or str(error))
+
+
+def _remarks(image: TrainingImage, target: Size, twin: str | None) -> tuple[Message, ...]:
+    """What is worth knowing of an image that comes to the size `target`; `twin` is a file with the same bytes."""
+    width, height = target
+    enlargement = max(width / image.width, height / image.height)
     if enlargement > LARGEST_ENLARGEMENT:
-        raise _Unusable(f"is only {size} pixels, too small for {width}×{height}")
+        raise _Unusable(
+            message(
+                "images.too_small",
+                "is only {width}×{height} pixels, too small for {target_width}×{target_height}",
+                width=image.width,
+                height=image.height,
+                target_width=width,
+                target_height=height,
+            )
+        )
     remarks = []
     if enlargement > NOTED_ENLARGEMENT:
-        remarks.append(f"{size} is enlarged {enlargement:.1f} times")
-    if frames > 1:
-        remarks.append(f"has {frames} frames, the first is used")
-    if digest in seen:
-        remarks.append(f"is the same picture as {seen[digest]}")
-    return TrainingImage(path, upright.width, upright.height, digest, _has_alpha(upright), tuple(remarks))
+        remarks.append(
+            message(
+                "images.enlarged",
+                "has {width}×{height} pixels and is enlarged {times:.1f} times",
+                width=image.width,
+                height=image.height,
+                times=enlargement,
+            )
+        )
+    if image.frames > 1:
+        remarks.append(message("images.frames", "has {frames} frames; the first is used", frames=image.frames))
+    if twin:
+        remarks.append(message("images.duplicate", "is the same image as {file}", file=twin))
+    return tuple(remarks)
 
 
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise _Unusable(f"cannot be read ({error.strerror or error})") from error
+def _digest(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(_BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
 
 
-def _open(path: Path) -> tuple[Image.Image, int]:
+def _decode(file: BinaryIO) -> tuple[Image.Image, int]:
     """The first frame, upright, and how many frames there are."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(file) as image:
                 frames = int(getattr(image, "n_frames", 1))
                 image.getexif()  # before the load, after which Pillow 9.5 has closed a TIFF of several pages
                 image.load()
                 return ImageOps.exif_transpose(image), frames
     except UnidentifiedImageError:
-        raise _Unusable("is not a picture that Pillow can read") from None
+        raise _Unusable(message("images.not_an_image", "is not an image that Pillow can read")) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         most = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
-        raise _Unusable(f"has more than {most} million pixels; save it again at a smaller size") from None
+        raise _Unusable(
+            message("images.too_large", "has more than {most} million pixels; save it at a smaller size", most=most)
+        ) from None
     except Exception as error:  # of a damaged file Pillow's decoders raise whatever their parsers do
-        raise _Unusable(f"is damaged or cut short ({error})") from error
+        raise _Unusable(message("images.damaged", "is damaged or cut short ({reason})", reason=str(error))) from error
 
 
 def _has_alpha(image: Image.Image) -> bool:
     return image.getbands()[-1] in ("A", "a") or "transparency" in image.info
 
 
-def load(picture: TrainingImage, width: int, height: int, stretch: bool = False) -> tuple[Tensor, Tensor | None]:
-    """Pixels (3, H, W) float32 in [-1, 1] and, if it has transparency, its opacity (1, H/8, W/8) in [0, 1].
+def refuse_changed(images: Sequence[TrainingImage]) -> None:
+    """`InputError` naming each file that is gone, or another, since it was scanned: what was checked is trained on."""
+    problems = [problem for image in images if (problem := _changed(image))]
+    if problems:
+        raise InputError(problems)
 
-    The picture is scaled to cover W×H and cut at its middle, or stretched if asked; what is transparent becomes white.
-    """
+
+def _changed(image: TrainingImage) -> Message | None:
     try:
-        image, _ = _open(picture.path)
-    except _Unusable as reason:
-        raise InputError(f'"{picture.path}" {reason}. It was fine a moment ago; put it back or remove it.') from reason
+        status = image.path.stat()
+    except OSError as error:
+        return message(
+            "images.gone",
+            '"{path}" {reason}. It was there when the run was checked: put it back, or start the run again.',
+            path=image.path,
+            reason=_unreadable(error),
+        )
+    if (status.st_size, status.st_mtime_ns) == (image.length, image.modified):
+        return None
+    return message(
+        "images.changed", '"{path}" has changed since the run was checked. Start the run again.', path=image.path
+    )
+
+
+def load(image: TrainingImage, width: int, height: int, stretch: bool = False) -> FittedImage:
+    """Decode a scanned image and bring it to its size. `InputError` if it has changed since."""
+    refuse_changed([image])
+    try:
+        with image.path.open("rb") as file:
+            return fit_image(_decode(file)[0], width, height, stretch)
+    except OSError as error:
+        reason = _unreadable(error)
+    except _Unusable as unusable:
+        reason = unusable.reason
+    raise InputError(
+        message(
+            "images.no_longer_usable",
+            '"{path}" {reason}. It was fine when the run was checked: put it back, or remove it and start again.',
+            path=image.path,
+            reason=reason,
+        )
+    )
+
+
+def fit_image(image: Image.Image, width: int, height: int, stretch: bool = False) -> FittedImage:
+    """Scale an image to cover W×H and crop it at the center, or stretch it; what is transparent becomes white."""
     alpha = image.convert("RGBA").getchannel("A") if _has_alpha(image) else None
-    colour = _fit(_rgb(image, alpha), width, height, stretch)
-    pixels = torch.from_numpy(np.asarray(colour, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1).contiguous()
-    if alpha is None:
-        return pixels, None
-    shape = (height // 8, width // 8)
-    opacity = np.asarray(_fit(alpha, width, height, stretch), dtype=np.float32) / 255
-    return pixels, torch.from_numpy(opacity.reshape(1, shape[0], 8, shape[1], 8).mean((2, 4)))
+    rgb = _fit(_rgb(image, alpha), width, height, stretch)
+    return FittedImage(rgb, None if alpha is None else _fit(alpha, width, height, stretch))
 
 
 def _rgb(image: Image.Image, alpha: Image.Image | None) -> Image.Image:
@@ -194,10 +363,10 @@ def _from_deep_grey(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey).convert("RGB")
 
 
-def size_conditioning_of(picture: TrainingImage, width: int, height: int, stretch: bool = False) -> SizeConditioning:
-    """How `load` brings the picture to W×H. A stretched picture has lost nothing at its edges."""
-    _, left, top = (None, 0, 0) if stretch else _covering(picture.width, picture.height, width, height)
-    return SizeConditioning((picture.height, picture.width), (top, left), (height, width))
+def size_conditioning_of(image: TrainingImage, width: int, height: int, stretch: bool = False) -> SizeConditioning:
+    """How `load` brings the image to W×H. A stretched image has lost nothing at its edges."""
+    _, left, top = (None, 0, 0) if stretch else _covering(image.width, image.height, width, height)
+    return SizeConditioning((image.height, image.width), (top, left), (height, width))
 
 
 def _fit(image: Image.Image, width: int, height: int, stretch: bool) -> Image.Image:

@@ -1,4 +1,4 @@
-"""What the VAE makes of pictures, encoded once and kept on disk by content, so that the next run need not.
+"""Latents of the training images, encoded once and cached on disk by content, so that the next run need not.
 
 A latent is kept as the mean and standard deviation of the VAE's Gaussian, already scaled by the model's scale factor.
 """
@@ -6,7 +6,7 @@ A latent is kept as the mean and standard deviation of the VAE's Gaussian, alrea
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,9 +17,11 @@ from torch import Tensor
 
 from tinv_ext.core.atomic import atomic_write, make_folder
 from tinv_ext.core.data.buckets import Size, nearest
-from tinv_ext.core.data.images import SizeConditioning, TrainingImage, size_conditioning_of
-from tinv_ext.core.data.images import load as load_picture
+from tinv_ext.core.data.image_index import write_index
+from tinv_ext.core.data.images import FittedImage, SizeConditioning, TrainingImage, refuse_changed, size_conditioning_of
+from tinv_ext.core.data.images import load as load_image
 from tinv_ext.core.errors import HostError, NumericError
+from tinv_ext.core.messages import message
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class LatentDistribution:
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """A picture as the trainer sees it: latent, framing, and its opacity (1, h, w) if it has transparency."""
+    """An image as training needs it: latent, size conditioning, and its opacity (1, h, w) if it has transparency."""
 
     picture: TrainingImage
     latent: LatentDistribution
@@ -46,91 +48,112 @@ class EncodedImage:
 
 @dataclass(frozen=True)
 class EncodeRules:
-    """What decides a latent beside the picture: target sizes in pixels, stretching, and the digest of the VAE."""
+    """What decides a latent beside the image: target sizes in pixels, stretching, and the digest of the VAE."""
 
     sizes: Sequence[Size]
     stretch: bool
     vae_digest: str
 
-    def size_of(self, picture: TrainingImage) -> Size:
-        """The size that a picture is brought to."""
-        return nearest(picture.width, picture.height, self.sizes)
+    def size_of(self, image: TrainingImage) -> Size:
+        """The size that an image is brought to."""
+        return nearest(image.width, image.height, self.sizes)
 
 
-def encode_pictures(
-    pictures: Sequence[TrainingImage],
+def encode_images(
+    images: Sequence[TrainingImage],
     rules: EncodeRules,
     encode: Callable[[Tensor], LatentDistribution],
     cache: Path | None,
     report: Callable[[int, int], None] = lambda done, total: None,
     tell: Callable[[str], None] = lambda text: None,
+    fitted: MutableMapping[str, FittedImage] | None = None,
 ) -> list[EncodedImage]:
-    """Latents of all pictures, from the cache where it has them; `encode` gets (1, 3, H, W) in [-1, 1].
+    """Latents of all images, from the cache where it has them; `encode` gets (1, 3, H, W) in [-1, 1].
 
-    One by one: a latent then depends on its picture alone, and not, in its last digits, on which others were missing.
-    A cache that cannot be written is told once, and done without.
+    One by one: a latent then depends on its image alone, and not, in its last digits, on which others were missing.
+    `fitted` has images by digest that are decoded already, and is emptied. A cache that cannot be written is told
+    once, and done without. `InputError` if a file has changed since it was scanned.
     """
-    found = {picture.digest: _cached(picture, rules, cache) for picture in pictures}
-    missing = [picture for picture in _unique(pictures) if found[picture.digest] is None]
-    for done, picture in enumerate(missing, 1):
-        pixels, opacity = load_picture(picture, *rules.size_of(picture), rules.stretch)
+    refuse_changed(images)
+    fitted = {} if fitted is None else fitted
+    encoded = {image.digest: _cached(image, rules, cache) for image in images}
+    missing = [image for image in _unique(images) if encoded[image.digest] is None]
+    for done, image in enumerate(missing, 1):
+        fit = fitted.pop(image.digest, None) or load_image(image, *rules.size_of(image), rules.stretch)
+        pixels, opacity = fit.tensors()
         latents = encode(pixels[None])
         latent = LatentDistribution(latents.mean[0].float().cpu(), latents.std[0].float().cpu())
-        found[picture.digest] = entry = _entry(picture, rules, latent, opacity)
-        try:
-            if cache is not None:
-                _keep(entry, rules, cache)
-        except HostError as error:
-            cache = None
-            tell(f"Latents are not kept for the next run: {error}")
+        encoded[image.digest] = entry = _entry(image, rules, latent, opacity)
+        cache = _keep(cache, lambda folder, entry=entry: _write(entry, rules, folder), tell)  # type: ignore[misc]
         report(done, len(missing))
-    return [_of(found[picture.digest], picture) for picture in pictures]
+    fitted.clear()
+    _keep(cache, lambda folder: write_index(folder, images), tell)
+    return [_of(encoded[image.digest], image) for image in images]
 
 
-def _unique(pictures: Sequence[TrainingImage]) -> list[TrainingImage]:
-    return list({picture.digest: picture for picture in pictures}.values())
+def _keep(cache: Path | None, write: Callable[[Path], None], tell: Callable[[str], None]) -> Path | None:
+    """Write into the cache; the cache if it can be written to."""
+    try:
+        if cache is not None:
+            write(cache)
+    except HostError as error:
+        tell(message("latents.not_cached", "Latents are not cached for the next run: {reason}", reason=_said(error)))
+        return None
+    return cache
 
 
-def _of(entry: EncodedImage | None, picture: TrainingImage) -> EncodedImage:
+def _said(error: HostError) -> str:
+    return error.problems[0]
+
+
+def _unique(images: Sequence[TrainingImage]) -> list[TrainingImage]:
+    return list({image.digest: image for image in images}.values())
+
+
+def _of(entry: EncodedImage | None, image: TrainingImage) -> EncodedImage:
     assert entry is not None  # every digest was found or encoded above
-    return replace(entry, picture=picture)
+    return replace(entry, picture=image)
 
 
 def _entry(
-    picture: TrainingImage, rules: EncodeRules, latent: LatentDistribution, opacity: Tensor | None
+    image: TrainingImage, rules: EncodeRules, latent: LatentDistribution, opacity: Tensor | None
 ) -> EncodedImage:
-    how = size_conditioning_of(picture, *rules.size_of(picture), rules.stretch)
-    return EncodedImage(picture, _finite(latent, picture), opacity, how)
+    size_cond = size_conditioning_of(image, *rules.size_of(image), rules.stretch)
+    return EncodedImage(image, _finite(latent, image), opacity, size_cond)
 
 
-def _finite(latent: LatentDistribution, picture: TrainingImage) -> LatentDistribution:
+def _finite(latent: LatentDistribution, image: TrainingImage) -> LatentDistribution:
     if not (torch.isfinite(latent.mean).all() and torch.isfinite(latent.std).all()):
         raise NumericError(
-            f'The VAE gives values that are not numbers for "{picture.path}". '
-            "It does so in full precision, too: remove the picture, or load another VAE."
+            message(
+                "latents.not_finite",
+                'The VAE gives values that are not finite for "{path}", in full precision too: remove the image, or '
+                "use another VAE.",
+                path=image.path,
+            )
         )
     return latent
 
 
-def _cache_file(picture: TrainingImage, rules: EncodeRules, cache: Path) -> Path:
-    width, height = rules.size_of(picture)
-    said = f"1 {picture.digest} {width}x{height} {rules.stretch} {rules.vae_digest}"
-    key = hashlib.sha256(said.encode()).hexdigest()
+def _cache_file(image: TrainingImage, rules: EncodeRules, cache: Path) -> Path:
+    width, height = rules.size_of(image)
+    text = f"1 {image.digest} {width}x{height} {rules.stretch} {rules.vae_digest}"
+    key = hashlib.sha256(text.encode()).hexdigest()
     return cache / key[:2] / f"{key}.safetensors"
 
 
-def _cached(picture: TrainingImage, rules: EncodeRules, cache: Path | None) -> EncodedImage | None:
-    """The kept latent, or None if there is none that can be read whole (it is then made again)."""
-    if cache is None or not (path := _cache_file(picture, rules, cache)).is_file():
+def _cached(image: TrainingImage, rules: EncodeRules, cache: Path | None) -> EncodedImage | None:
+    """The cached latent, or None if there is none that can be read whole (it is then made again)."""
+    if cache is None or not (path := _cache_file(image, rules, cache)).is_file():
         return None
     try:
-        kept = load(path.read_bytes())  # not mapped into memory: then nobody could remove the file on Windows
-        return _entry(picture, rules, LatentDistribution(kept["mean"], kept["std"]), kept.get("opacity"))
+        tensors = load(path.read_bytes())  # not mapped into memory: then nobody could remove the file on Windows
+        return _entry(image, rules, LatentDistribution(tensors["mean"], tensors["std"]), tensors.get("opacity"))
     except (SafetensorError, OSError, KeyError, NumericError):
         return None
 
 
-def _keep(entry: EncodedImage, rules: EncodeRules, cache: Path) -> None:
+def _write(entry: EncodedImage, rules: EncodeRules, cache: Path) -> None:
     tensors = {"mean": entry.latent.mean.contiguous(), "std": entry.latent.std.contiguous()}
     if entry.opacity is not None:
         tensors["opacity"] = entry.opacity.contiguous()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from tinv_ext.core.data.buckets import Size
 from tinv_ext.core.data.captions import CaptionRules, expand, read_caption, read_template
 from tinv_ext.core.data.images import ImageScan, scan_images
 from tinv_ext.core.errors import InputError
@@ -27,6 +28,7 @@ from tinv_ext.core.training.trainer import Plan
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Scanner = Callable[[Path, Sequence[Size]], ImageScan]
 
 
 @dataclass(frozen=True)
@@ -74,17 +76,16 @@ def prepare(
     known: Sequence[Word],
     resumed: InitialVectors | None = None,
     files: Sequence[str] = (),
+    look: Scanner = scan_images,
 ) -> PreparedRun:
     """Check settings, files, names and prompts. `InputError` has every problem found.
 
-    `known` are the words of the embeddings that the model can use, `files` the names of all files in their folder, and
-    `resumed` the vectors of a run that is to be resumed.
+    `known` are the words of the embeddings that the model can use, `files` the names of all files in their folder,
+    `resumed` the vectors of a run that is to be resumed; `look` scans a folder for the sizes that may be trained.
     """
-    config, wrong_values = TrainConfig.read(
-        config.to_dict()
-    )  # those at their defaults, so that the rest can be checked
+    config, wrong_values = TrainConfig.read(config.to_dict())  # these at their defaults, so that the rest is checked
     problems = _Problems(wrong_values)
-    scan = problems.attempt(_scan, config)
+    scan = problems.attempt(_scan, config, look)
     captions = problems.attempt(_captions, scan, config) if scan else None
     lines = problems.attempt(read_template, config.template)
     initial = resumed or problems.attempt(_initial_vectors, config, token_table)
@@ -112,7 +113,7 @@ def prepare(
     return PreparedRun(config, scan, captions, lines, rules, reader, initial, plan, notices)
 
 
-def _scan(config: TrainConfig) -> ImageScan:
+def _scan(config: TrainConfig, look: Scanner) -> ImageScan:
     if not config.images.strip():
         raise InputError(
             message(
@@ -121,7 +122,7 @@ def _scan(config: TrainConfig) -> ImageScan:
                 label=SETTINGS["images"].label,
             )
         )
-    return scan_images(path_given(config.images), config.sizes)
+    return look(path_given(config.images), config.sizes)
 
 
 def _captions(scan: ImageScan, config: TrainConfig) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""What a step does where memory or precision does not suffice: it gives way by one rung and is taken again.
+"""Fallbacks for a step that runs out of memory or precision: it gives up one thing more, and is taken again.
 
-No rung changes what is learnt, but for rounding: the draws of the step are the same, a batch in pieces has the same
-gradient, and what is recomputed comes out as before. What a run had to give up it goes on without.
+For memory, in this order: free it, gradient checkpointing, the batch in pieces. For infinite numbers: more precision.
+No fallback changes what is learned, but for rounding: the random numbers of the step are the same, a batch in pieces
+has the same gradient, and what is recomputed comes out as before. A fallback stays for the rest of the run.
 """
 
 from __future__ import annotations
@@ -16,46 +17,47 @@ from torch import Tensor
 
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.errors import MemoryShortError, NumericError
+from tinv_ext.core.messages import message
 from tinv_ext.core.model import MemoryControl, Model
 from tinv_ext.core.training.state import State
 
 T = TypeVar("T")
 # What allocators say: CUDA, the CPU (Linux, Windows), DirectML and MPS. torch.OutOfMemoryError is not in torch 2.1.
-_SAYINGS = ("out of memory", "can't allocate memory", "not enough memory", "could not allocate tensor")
+_PHRASES = ("out of memory", "can't allocate memory", "not enough memory", "could not allocate tensor")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, in any version of torch and on any device."""
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(saying in str(error).lower() for saying in _SAYINGS)
+    return isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in _PHRASES)
 
 
-def _silence(text: str) -> None:
-    """Nobody wants to know."""
+def _no_listener(text: str) -> None:
+    """For callers that need no notices."""
 
 
 @dataclass
 class Fallbacks:
-    """What a run has given up so far; lives as long as the run. `tell` hears each rung as a sentence."""
+    """What a run has given up so far; lives as long as the run. `tell` hears each fallback as a sentence."""
 
-    tell: Callable[[str], None] = _silence
-    gradient_checkpointing: bool = False  # intermediate results are made anew for backward instead of kept
+    tell: Callable[[str], None] = _no_listener
+    gradient_checkpointing: bool = False  # intermediate results are recomputed in backward instead of kept
     pieces: int = 1  # that a batch is cut into
     precise: int = 0  # steps that the model was made more precise by
 
     def begin(self, model: MemoryControl) -> None:
-        """Make a model that was just taken as frugal and as precise as the run has needed so far."""
+        """Apply to a model that was just taken what the run has needed so far."""
         if self.gradient_checkpointing:
             model.enable_gradient_checkpointing()
         for _ in range(self.precise):
             model.upcast()
 
     def attempt(self, state: State, model: MemoryControl, largest: int, act: Callable[[int], T]) -> T:
-        """What `act` gives, told in how many pieces to compute a batch; if need be after giving way.
+        """What `act` returns, told in how many pieces to compute a batch; if need be after a fallback.
 
         `largest` is the batch size. The state is restored before each new try and on every error that leaves here.
-        Raises MemoryShortError or NumericError when no rung is left.
+        Raises MemoryShortError or NumericError when no fallback is left.
         """
         released = False
         while True:
@@ -64,7 +66,7 @@ class Fallbacks:
                 backup = state.backup()
                 return act(self.pieces)
             except NumericError as error:
-                trouble, numeric = str(error), True
+                trouble, numeric = error.problems[0], True
             except BaseException as error:
                 if not is_out_of_memory(error):
                     if backup is not None:
@@ -77,7 +79,7 @@ class Fallbacks:
             if numeric:
                 self._upcast(state, model, trouble)
             elif released:
-                self._more_frugal(state, model, largest, trouble)
+                self._save_memory(state, model, largest, trouble)
             released = True
 
     def _upcast(self, state: State, model: MemoryControl, trouble: str) -> None:
@@ -85,7 +87,14 @@ class Fallbacks:
         if done is None:
             raise NumericError(trouble)
         self.precise += 1
-        self.tell(f"Step {state.step + 1} gave numbers that are not finite; it is taken again with {done}.")
+        self.tell(
+            message(
+                "training.more_precise",
+                "Step {step} gave numbers that are not finite; it is taken again with {what}.",
+                step=state.step + 1,
+                what=done,
+            )
+        )
 
     def _try_precision(self, model: MemoryControl) -> str | None:
         try:
@@ -95,32 +104,46 @@ class Fallbacks:
                 raise
             return None
 
-    def _more_frugal(self, state: State, model: MemoryControl, largest: int, trouble: str) -> None:
+    def _save_memory(self, state: State, model: MemoryControl, largest: int, trouble: str) -> None:
         if not self.gradient_checkpointing:
             self.gradient_checkpointing = True
             model.enable_gradient_checkpointing()
-            done = "intermediate results are computed twice instead of kept"
+            done = message(
+                "training.checkpointing",
+                "Memory ran out at step {step}: gradient checkpointing is on from here (slower, same gradient).",
+                step=state.step + 1,
+            )
         elif self.pieces < largest:
             self.pieces = min(2 * self.pieces, largest)
-            done = f"each batch is computed in {self.pieces} pieces, which gives the same gradient"
+            done = message(
+                "training.pieces",
+                "Memory ran out at step {step}: each batch is computed in {pieces} pieces from here (same gradient).",
+                step=state.step + 1,
+                pieces=self.pieces,
+            )
         else:
             raise MemoryShortError(
-                f"Memory ran out at step {state.step + 1} ({trouble.splitlines()[0] if trouble else 'out of memory'}), "
-                "though the batch is computed picture by picture and nothing is kept that can be computed again. "
-                "Choose smaller pictures (width, height), or close other programs that use the device; then resume."
+                message(
+                    "training.no_memory",
+                    "Memory ran out at step {step} ({reason}), even with gradient checkpointing and one image at a "
+                    "time. Choose a smaller size (width, height), or close other programs that use the device; then "
+                    "resume.",
+                    step=state.step + 1,
+                    reason=trouble.splitlines()[0] if trouble else "out of memory",
+                )
             )
-        self.tell(f"Memory ran out at step {state.step + 1}: from here {done}.")
+        self.tell(done)
 
 
 def free_memory(model: MemoryControl | None) -> None:
-    """Free what is garbage and, where a model is at hand, what its allocator keeps for later."""
+    """Free garbage and, where a model is given, what its allocator keeps for later."""
     gc.collect()
     if model is not None:
         model.release_memory()
 
 
 def retry_after_freeing(model: MemoryControl | None, act: Callable[[], T]) -> T:
-    """What `act` gives, tried a second time with all memory released if it ran out in the first."""
+    """What `act` returns, tried a second time with all memory released if it ran out in the first."""
     try:
         return act()
     except Exception as error:
@@ -131,13 +154,18 @@ def retry_after_freeing(model: MemoryControl | None, act: Callable[[], T]) -> T:
 
 
 def encode_with_retry(model: Model, pixels: Tensor) -> LatentDistribution:
-    """Latents of one picture's pixels (1, 3, H, W). Raises MemoryShortError where memory does not suffice."""
+    """Latents of one image's pixels (1, 3, H, W). Raises MemoryShortError where memory does not suffice."""
     try:
         return retry_after_freeing(model, lambda: model.encode_images(pixels))
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         raise MemoryShortError(
-            f"Memory does not suffice to encode one picture of {pixels.shape[3]}×{pixels.shape[2]} pixels. "
-            "Choose smaller pictures (width, height), or close other programs that use the device; then resume."
+            message(
+                "training.no_memory_to_encode",
+                "There is not enough memory to encode one image of {width}×{height} pixels. Choose a smaller size "
+                "(width, height), or close other programs that use the device; then resume.",
+                width=pixels.shape[3],
+                height=pixels.shape[2],
+            )
         ) from error

@@ -1,0 +1,51 @@
+"""Where a run writes its embedding files: the snapshots, the final one, and images that carry it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinv_ext.core.atomic import make_folder
+from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.formats import write_embedding
+from tinv_ext.core.preflight.prepare import PreparedRun
+from tinv_ext.core.training.fallbacks import retry_after_freeing
+from tinv_ext.core.training.state import State
+from tinv_ext.hosts.base import Host
+from tinv_ext.run.events import Report, Wrote
+from tinv_ext.run.provenance import run_facts
+
+
+@dataclass(frozen=True)
+class EmbeddingWriter:
+    """Writes the vectors of a run as they are now."""
+
+    prepared: PreparedRun
+    host: Host
+    state: State
+    report: Report
+
+    @property
+    def suffix(self) -> str:
+        """Of the file that most programs read: SDXL's two tensors go into .safetensors."""
+        return ".pt" if len(self.state.vectors[self.prepared.config.name]) == 1 else ".safetensors"
+
+    def embedding(self, name: str) -> Embedding:
+        """The vectors of this step under a name, with what is worth knowing of the run."""
+        facts = self.host.facts
+        return Embedding(
+            name=name,
+            vectors=self.state.values(self.prepared.config.name),
+            step=self.state.step,
+            model_hash=facts.get("model_hash"),
+            model_name=facts.get("model_name"),
+            facts=run_facts(self.prepared, self.host),
+        )
+
+    def write(self, kind: str, path: Path) -> None:
+        """Write a file, whole or not at all, which prompts can use; `kind` is that of `Wrote`."""
+        make_folder(path.parent)
+        retry_after_freeing(
+            None, lambda: write_embedding(self.embedding(path.stem), path, validate_file=self.host.validate_file)
+        )
+        self.report(Wrote(kind, self.state.step, path))

@@ -1,0 +1,73 @@
+"""Measuring a run on its way: the evaluation loss, and the row of the curve that it stands in."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tinv_ext.core.messages import message
+from tinv_ext.core.model import Model
+from tinv_ext.core.training.evaluation import EvalSet, evaluate
+from tinv_ext.core.training.fallbacks import free_memory, is_out_of_memory, retry_after_freeing
+from tinv_ext.core.training.state import State
+from tinv_ext.run.curve import Curve
+from tinv_ext.run.events import Evaluated
+from tinv_ext.run.reporter import RunReporter
+from tinv_ext.run.tasks import Moment
+
+_BATCH_SIZES = (8, 1)  # the second where memory does not suffice for the first
+
+
+@dataclass
+class Evaluations:
+    """The evaluation loss on the fixed set; `last` is the latest, infinite before the first."""
+
+    state: State
+    eval_set: EvalSet | None
+    reporter: RunReporter
+    last: float = math.inf
+
+    def measure(self, moment: Moment, model: Model | None) -> None:
+        """Put the loss into `moment`; it stays None, which is told, where memory runs out even for single images."""
+        assert self.eval_set is not None
+        assert model is not None
+        for size in _BATCH_SIZES:
+            try:
+                loss = evaluate(model, self.eval_set, self.state.vectors, size)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+            else:
+                moment.evaluation = self.last = loss
+                self.reporter.report(Evaluated(moment.number, loss))
+                return
+            free_memory(model)
+        self.reporter.notify(
+            message(
+                "run.not_evaluated",
+                "Memory ran out during the evaluation at step {step}; the run goes on without it.",
+                step=moment.number,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class CurveRows:
+    """Rows of loss.csv. `images` are those trained on; a step sees `per_step` of them."""
+
+    curve: Curve
+    state: State
+    images: int
+    per_step: int
+
+    def add(self, moment: Moment, model: Model | None) -> None:
+        """The row of a step; before the first one, where the vectors begin."""
+        evaluation = "" if moment.evaluation is None else moment.evaluation
+        step = moment.step
+        if step is None:
+            length, distance = retry_after_freeing(model, lambda: self.state.lengths().tolist())
+            self.curve.add(moment.number, 0, "", "", "", length, distance, evaluation)
+            return
+        epoch = (step.number - 1) * self.per_step // self.images
+        numbers = (step.loss, step.rate, step.gradient_norm, step.vector_norm, step.distance)
+        self.curve.add(step.number, epoch, *numbers, evaluation)

@@ -1,0 +1,94 @@
+"""The end of a run: the embedding where prompts find it, what it replaces kept aside, and its thumbnail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinv_ext.core.atomic import atomic_copy
+from tinv_ext.core.formats.image_read import carries_embedding
+from tinv_ext.core.messages import message
+from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.suffixes import EMBEDDING_SUFFIXES, TENSOR_SUFFIXES
+from tinv_ext.hosts.base import Host
+from tinv_ext.run import thumbnail
+from tinv_ext.run.embedding_file import EmbeddingWriter
+from tinv_ext.run.previews import Previews
+from tinv_ext.run.reporter import RunReporter
+
+
+@dataclass(frozen=True)
+class FinalEmbedding:
+    """The file in the host's folder of embeddings."""
+
+    config: TrainConfig
+    host: Host
+    reporter: RunReporter
+    writer: EmbeddingWriter
+    previews: Previews
+
+    def write(self) -> Path:
+        """Write it and have the host know it. NotNowError if the disk is full, HostError if it cannot be written."""
+        file = self.host.embeddings_folder / f"{self.config.name}{self.writer.suffix}"
+        replaced = self._back_up(file)
+        self.writer.write("embedding", file)
+        for old in replaced:
+            self._remove(old)
+        self._put_thumbnail(file)
+        self.host.refresh_embeddings()
+        return file
+
+    def _back_up(self, file: Path) -> list[Path]:
+        """Copy the files of this name that a prompt would find into the run folder.
+
+        Those that writing `file` will not replace are returned.
+        """
+        others = []
+        there = sorted(file.parent.iterdir()) if file.parent.is_dir() else []
+        for old in there:
+            if old.stem.lower() != file.stem.lower() or old.suffix.lower() not in EMBEDDING_SUFFIXES:
+                continue
+            if old.suffix.lower() not in TENSOR_SUFFIXES and not carries_embedding(old):
+                continue  # an image of the person's own, such as the thumbnail
+            self._back_up_one(old)
+            if old != file and not (file.exists() and old.samefile(file)):  # other capitals, one file
+                others.append(old)
+        return others
+
+    def _back_up_one(self, old: Path) -> None:
+        backup = self.reporter.folder.backup(old)
+        atomic_copy(old, backup)
+        self.reporter.log(f"{old.name} was there before; it is kept as {backup}")
+
+    def _remove(self, old: Path) -> None:
+        try:
+            old.unlink(missing_ok=True)
+        except OSError as error:
+            self.reporter.notify(
+                message(
+                    "run.replaced_file_not_removed",
+                    "{path} was replaced but could not be removed ({reason}): remove it, or prompts may find it.",
+                    path=old,
+                    reason=error.strerror,
+                )
+            )
+
+    def _put_thumbnail(self, file: Path) -> None:
+        """The last preview as the embedding's thumbnail, if wanted; what hinders it is logged and stops nothing."""
+        if self.config.thumbnail == "none":
+            return
+        folder = self.reporter.folder
+        try:
+            if folder.last_preview(self.config.name) is None:
+                self.previews.generate()
+            own = thumbnail.own_thumbnails(file)
+            source = folder.last_preview(self.config.name)
+            if own and self.config.thumbnail == "new":
+                self.reporter.log(f"{own[0].name} is there already, so the thumbnail was left as it was")
+            elif source:
+                for old in own:
+                    self._back_up_one(old)
+                    old.unlink()
+                self.reporter.log(f"the thumbnail is {thumbnail.write_thumbnail(source, file)}")
+        except Exception as error:  # noqa: BLE001 (a sampler may raise anything, and the embedding is written)
+            self.reporter.log(f"no thumbnail was made: {error}")
