@@ -106,7 +106,6 @@ def test_a_run_is_told_in_chinese(page: Any, values: dict[str, Any]) -> None:
     assert english(page) == []
 
 
-@engine_is_english
 def test_embeddings_are_told_in_chinese(page: Any, host: DiffusersHost) -> None:
     """The list, one that cannot be read, what is known of one, and what cannot be done."""
     folder = host.embeddings_folder
