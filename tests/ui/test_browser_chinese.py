@@ -31,9 +31,6 @@ SHOWN = """() => {
     for (const node of page.querySelectorAll('[placeholder]')) found.push(node.placeholder);
     return found.filter(Boolean);
 }"""
-engine_is_english = pytest.mark.xfail(
-    strict=True, reason="not all sentences of the engine are messages yet: take this mark away when they are"
-)
 ENGLISH = re.compile(r"[A-Za-z']+ [a-z']+ [a-z']+")  # three words in a row: names and values have fewer
 
 
@@ -70,7 +67,6 @@ def test_labels_are_chinese_without_a_webui(page: Any) -> None:
     assert norm.locator("input").get_attribute("value") == "norm"
 
 
-@engine_is_english
 def test_a_run_is_told_in_chinese(page: Any, values: dict[str, Any]) -> None:
     """From Train to Resume: title, figures, chart, notices, answers."""
     folder = Path(values["images"])
@@ -106,7 +102,6 @@ def test_a_run_is_told_in_chinese(page: Any, values: dict[str, Any]) -> None:
     assert english(page) == []
 
 
-@engine_is_english
 def test_embeddings_are_told_in_chinese(page: Any, host: DiffusersHost) -> None:
     """The list, one that cannot be read, what is known of one, and what cannot be done."""
     folder = host.embeddings_folder
