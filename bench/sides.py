@@ -32,10 +32,10 @@ from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.prompts.inputs import word_slots
 from tinv_ext.core.prompts.reader import PromptReader, Word
+from tinv_ext.core.training.forward import denoising_losses
 from tinv_ext.core.training.objective import Objective
 from tinv_ext.core.training.schedules import parse_schedule
 from tinv_ext.core.training.state import State, new_state
-from tinv_ext.core.training.step import denoising_losses
 from tinv_ext.core.training.trainer import Plan, train
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.hosts.diffusers.pipelines import text_encoders

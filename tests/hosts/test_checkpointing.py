@@ -17,7 +17,7 @@ from tinv_ext.core.data.dataset import Batch
 from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word
-from tinv_ext.core.training.step import denoising_losses
+from tinv_ext.core.training.forward import denoising_losses
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 
 

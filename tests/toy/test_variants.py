@@ -17,7 +17,7 @@ from tests.toy.test_tools import TOOLS, tool
 from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.prompts.reader import PromptReader
-from tinv_ext.core.training.step import encode_prompts
+from tinv_ext.core.training.forward import encode_prompts
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.hosts.diffusers.open_pipeline import open_pipeline
 from tinv_ext.toy import captions, export_variants, parts, variants, words

@@ -1,6 +1,6 @@
-"""How a word's vectors get into a prompt: the token table answers with them at the places where the word stands.
+"""How a word's vectors get into a prompt: the token table returns them at the positions of the word.
 
-What every host does alike with prompts, beneath that: CLIP's tokens, emphasis, several text encoders.
+Shared by all hosts, with the rest of encoding a prompt: CLIP's tokens, emphasis, several text encoders.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from tinv_ext.core.data.images import SizeConditioning
+from tinv_ext.core.errors import HostError
+from tinv_ext.core.messages import message
 from tinv_ext.core.model import Vectors, Words
 from tinv_ext.core.prompts.inputs import PromptInputs, emphasis_weights, padded_ids, word_slots
 from tinv_ext.core.prompts.reader import Prompt, Tokenizer, equal_chunks
@@ -90,10 +92,19 @@ def assemble_prompts(
     tokenizer: Tokenizer,
     known: Words,
 ) -> PromptInputs:
-    """Prompts as tensors on the CPU, for `encode_prompts`. `words` are trained; of `known` those are put in that
-    stand in these prompts."""
+    """Prompts as tensors on the CPU, for `encode_prompts`. `words` are trained; `known` are the other embeddings."""
     rows = [chunk for chunks in equal_chunks(prompts, tokenizer) for chunk in chunks]
     names = dict.fromkeys(name for row in rows for _, name in row.words)
+    gone = [name for name in names if name not in words and name not in known]
+    if gone:
+        raise HostError(
+            message(
+                "hosts.embedding_gone",
+                'The prompts use the embedding "{name}", which was there when the run was checked and is gone now. Put '
+                "it back and resume the run.",
+                name=gone[0],
+            )
+        )
     others = {name: known[name] for name in names if name not in words}
     counts = {name: count(vectors) for name, vectors in (*words.items(), *others.items())}
     return PromptInputs(

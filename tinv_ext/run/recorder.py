@@ -63,7 +63,8 @@ class Recorder:
     def record(self, step: Step, model: Model) -> None:
         """Carry out what is due after a step. NotNowError if the disk is full."""
         self.reporter.advance(step.number)
-        self._carry_out(Moment(step.number, step, self.finished), model)
+        # what is asked for from here on is done after the next step
+        self._carry_out(Moment(step.number, step, self.finished, self.controls.take()), model)
 
     def _carry_out(self, moment: Moment, model: Model) -> None:
         self._moment, self._pending = moment, list(self.tasks)
@@ -72,8 +73,6 @@ class Recorder:
     def catch_up(self, model: Model | None) -> None:
         """Carry out what is left to do since a full disk had no room for it. NotNowError if it still has none."""
         while self._pending:
-            if self._moment.step:
-                self._moment.asked |= self.controls.take()
             task = self._pending[0]
             if task.due(self._moment):
                 self._try(task, model)

@@ -22,7 +22,7 @@ from tinv_ext.core.data.images import scan_images, size_conditioning_of, uncropp
 from tinv_ext.core.data.latents import EncodeRules, LatentDistribution, encode_images
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.evaluation import evaluate, make_eval_set
-from tinv_ext.core.training.step import denoising_losses
+from tinv_ext.core.training.forward import denoising_losses
 
 SIDES = st.integers(8, 256).map(lambda units: units * 8)
 

@@ -12,8 +12,8 @@ from tests.core.fake import WIDTH, Fake, dataset, examples, initial
 from tinv_ext.core.data.dataset import Batch, opacity_weights
 from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.noise import NoiseSchedule, scaled_linear
+from tinv_ext.core.training.forward import denoising_losses
 from tinv_ext.core.training.objective import Objective
-from tinv_ext.core.training.step import denoising_losses
 
 DIFFUSERS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.core.fake import WIDTH, Fake, dataset, examples, initial
 from tinv_ext.core.noise import Noise
-from tinv_ext.core.training import objective
+from tinv_ext.core.training import objective, timesteps
 from tinv_ext.core.training.constraints import fixed_norm
 from tinv_ext.core.training.evaluation import evaluate, make_eval_set
 from tinv_ext.core.training.objective import Objective
@@ -50,10 +50,10 @@ def test_a_weighting_is_one_function_and_one_row(monkeypatch: pytest.MonkeyPatch
 def test_an_error_and_a_law_of_timesteps_are_rows_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Absolute error at the last timestep alone, with its importance: what a step computes is that."""
 
-    def last(timesteps: int, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        return torch.full((count,), timesteps - 1), torch.full((count,), 0.25)
+    def last(known: int, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        return torch.full((count,), known - 1), torch.full((count,), 0.25)
 
-    monkeypatch.setattr(objective, "TIMESTEPS", {"last": last})
+    monkeypatch.setattr(timesteps, "TIMESTEPS", {"last": last})
     monkeypatch.setattr(objective, "ERRORS", {"l1": lambda prediction, target: (prediction - target).abs()})
     seen: list[Tensor] = []
 
@@ -66,7 +66,7 @@ def test_an_error_and_a_law_of_timesteps_are_rows_too(monkeypatch: pytest.Monkey
     (step,) = train(initial(), plan, Watched(), dataset())
     assert seen[0].tolist() == [999, 999]
     whole = replace(plan, objective=Objective("ones", "l1"))
-    monkeypatch.setattr(objective, "TIMESTEPS", {"ones": lambda *asked: (last(*asked)[0], None)})
+    monkeypatch.setattr(timesteps, "TIMESTEPS", {"ones": lambda *asked: (last(*asked)[0], None)})
     (other,) = train(initial(), whole, Fake(), dataset())
     assert step.loss == pytest.approx(other.loss / 4)
 

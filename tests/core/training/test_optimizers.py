@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tests.core.fake import WIDTH, Fake, dataset
 from tests.messages import refused
-from tinv_ext.core.errors import HostError
-from tinv_ext.core.training.optimizers import OPTIMIZERS, UNFIT, get_state, make_optimizer, set_state
+from tinv_ext.core.errors import FormatError, HostError
+from tinv_ext.core.training.optimizers import OPTIMIZERS, UNSUPPORTED, get_state, make_optimizer, set_state
 from tinv_ext.core.training.state import State, load_state, new_state, save_state
 from tinv_ext.core.training.trainer import Plan, Step, train
 
@@ -24,7 +24,7 @@ CLASSES = {
     for name, value in vars(torch.optim).items()
     if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
 }
-EVERY = [*OPTIMIZERS, *sorted(CLASSES - set(UNFIT))]
+EVERY = [*OPTIMIZERS, *sorted(CLASSES - set(UNSUPPORTED))]
 if find_spec("prodigyopt"):  # in today's set; the WebUI's versions are tested without it
     EVERY.append("prodigyopt.Prodigy")
 OPTIONS: dict[str, dict[str, Any]] = {"torch.optim.SGD": {"momentum": 0.9}, "prodigyopt.Prodigy": {"d_coef": 2.0}}
@@ -69,7 +69,7 @@ def test_every_optimizer_resumes_bit_for_bit(name: str, tmp_path: Path) -> None:
     before = steps(first, Plan(4, 2, 1, PLAN.rate))
     assert not same(vectors(first), vectors(begun(name)))
     save_state(first, tmp_path / "state", {})
-    second, _ = load_state(tmp_path / "state", CPU)
+    second, _ = load_state(tmp_path / "state", CPU, optimizer=name)
     assert type(second.optimizer) is type(first.optimizer)
     assert before + steps(second) == expected
     assert same(vectors(second), vectors(whole))
@@ -106,6 +106,29 @@ def test_a_backup_shares_nothing() -> None:
     assert state.step == 2
 
 
+@pytest.mark.parametrize("name", ["adamw", "torch.optim.NAdam", "torch.optim.Adagrad"])
+def test_a_run_may_resume_on_another_device(name: str, tmp_path: Path) -> None:
+    """What lay beside the vectors lies beside them again; step counts stay on the CPU, where torch looks for them."""
+    state = begun(name)
+    steps(state, Plan(3, 2, 1, PLAN.rate))
+    save_state(state, tmp_path / "state", {})
+    moved, _ = load_state(tmp_path / "state", torch.device("meta"), optimizer=name)
+    for leaf in moved.leaves():
+        places = {key: value.device.type for key, value in moved.optimizer.state[leaf].items()}
+        assert places.pop("step") == "cpu"
+        assert places.pop("mu_product", "cpu") == "cpu"
+        assert set(places.values()) == {"meta"}
+
+
+def test_a_file_does_not_decide_which_code_runs(tmp_path: Path) -> None:
+    """A state that names another optimizer than the run's is refused before anything is imported."""
+    state = begun("adamw")
+    state.optimizer_name = "os.system"
+    save_state(state, tmp_path / "state", {})
+    with refused("state.damaged", FormatError):
+        load_state(tmp_path / "state", CPU)
+
+
 def test_options_and_groups_are_saved(tmp_path: Path) -> None:
     """A file says with which options its optimizer was made; nothing falls back to a default."""
     state = new_state(
@@ -117,17 +140,20 @@ def test_options_and_groups_are_saved(tmp_path: Path) -> None:
     assert (group["betas"], group["weight_decay"]) == ((0.8, 0.95), 0.1)
 
 
-@pytest.mark.parametrize("name", ["torch.optim.NoSuch", "nosuchpackage.Adam", "adam w", "torch.optim.lr_scheduler"])
+@pytest.mark.parametrize(
+    "name",
+    ["torch.optim.NoSuch", "nosuchpackage.Adam", "adam w", "torch.optim.lr_scheduler", "builtins.list", "os.system"],
+)
 def test_an_optimizer_that_is_not_there_is_told(name: str) -> None:
     """By name, with those that are."""
     with refused("training.optimizer_missing", name=name):
         make_optimizer(name, [torch.ones(1, 2, requires_grad=True)])
 
 
-@pytest.mark.parametrize("name", sorted(UNFIT))
+@pytest.mark.parametrize("name", sorted(UNSUPPORTED))
 def test_an_optimizer_that_cannot_train_vectors_is_told(name: str) -> None:
     """With the reason."""
-    with refused("training.optimizer_unfit", name=name, reason=UNFIT[name]):
+    with refused("training.optimizer_unfit", name=name, reason=UNSUPPORTED[name]):
         make_optimizer(name, [torch.ones(1, 2, requires_grad=True)])
 
 

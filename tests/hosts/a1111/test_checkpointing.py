@@ -13,7 +13,7 @@ from tests.hosts.a1111.test_exact import TEXTS, measure
 from tests.hosts.checkpointing_probe import kept_bytes, own_forwards
 from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.prompts.reader import PromptReader, Word
-from tinv_ext.core.training.step import encode_prompts
+from tinv_ext.core.training.forward import encode_prompts
 
 pytestmark = needs_ldm
 TEXT = TEXTS[:1]

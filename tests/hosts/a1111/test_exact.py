@@ -14,7 +14,7 @@ from tinv_ext.core.data.dataset import Batch
 from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word
-from tinv_ext.core.training.step import denoising_losses, encode_prompts
+from tinv_ext.core.training.forward import denoising_losses, encode_prompts
 
 pytestmark = needs_ldm
 CLOSE = 1e-4  # relative, in float32: the two do the same sums in another order (4e-7 was seen)

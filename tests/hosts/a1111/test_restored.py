@@ -16,7 +16,7 @@ from tinv_ext.core.data.images import uncropped
 from tinv_ext.core.errors import HostError, NotNowError, NumericError
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word
-from tinv_ext.core.training.step import encode_prompts
+from tinv_ext.core.training.forward import encode_prompts
 
 pytestmark = needs_ldm
 OTHER = f"{__name__}.Other"

@@ -13,12 +13,17 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.hosts.diffusers import small_pipelines
-from tinv_ext.core.data.dataset import Batch
+from tinv_ext.core.data.captions import CaptionRules
+from tinv_ext.core.data.dataset import Batch, Dataset, Example
 from tinv_ext.core.data.images import uncropped
+from tinv_ext.core.data.latents import LatentDistribution
+from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word
+from tinv_ext.core.training.forward import StepInputs, assemble, compute
 from tinv_ext.core.training.objective import Objective
-from tinv_ext.core.training.step import StepInputs, assemble, compute
+from tinv_ext.core.training.state import new_state
+from tinv_ext.core.training.trainer import Plan, take
 from tinv_ext.core.training.transfer import _map
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 
@@ -109,3 +114,28 @@ def test_shapes_depend_on_the_batch_alone(make: Callable[[], Any], tmp_path: Pat
             shapes.append([tuple(tensor.shape) for tensor in tensors])
     assert shapes[0] == shapes[1]
     assert len(shapes[0]) >= 6
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_batch_in_pieces_has_the_same_gradient(make: Callable[[], Any], tmp_path: Path) -> None:
+    """Also where its prompts are of different lengths: a piece is padded as the whole batch is."""
+    texts = ("[name]", "a photo of [name], " + "a red ball on the table beside a blue one, " * 9, "[name] in the snow")
+    gradients = []
+    with DiffusersHost(make(), tmp_path, {}).training(1) as model:
+        reader = PromptReader(model.tokenizer, (Word("qzx", tuple(model.tokenizer.ids("qzx")), 2),))
+        subset = Subset(("[filewords]",), CaptionRules("qzx"))
+        rng = torch.Generator().manual_seed(1)
+        latents = [LatentDistribution(torch.randn(4, 8, 8, generator=rng), torch.zeros(4, 8, 8)) for _ in texts]
+        examples = [Example(text, one, text, uncropped(64, 64), subset) for text, one in zip(texts, latents)]
+        vectors = {name: torch.randn(2, width, generator=rng) * 0.1 for name, width in model.widths.items()}
+        for pieces in (1, 3):
+            state = new_state({"qzx": vectors}, 3, torch.device("cpu"))
+            seen: list[Tensor] = []
+            state.optimizer.register_step_pre_hook(
+                lambda *_, state=state, seen=seen: seen.extend(one.clone() for one in state.gradients())
+            )
+            take(state, Plan(1, 3, 1, lambda step: 0.1), model, Dataset(examples, reader, "once", 0), pieces)
+            gradients.append(torch.cat([one.flatten() for one in seen]))
+    whole, parts = gradients
+    assert torch.allclose(parts, whole, rtol=0, atol=1e-6 * float(whole.abs().max()) + 1e-9)
+    assert (parts - whole).norm() <= 1e-5 * whole.norm()

@@ -24,7 +24,7 @@ from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.core.training.step import denoising_losses, encode_prompts
+from tinv_ext.core.training.forward import denoising_losses, encode_prompts
 from tinv_ext.hosts.diffusers.host import DiffusersHost, PipelineModel
 from tinv_ext.hosts.prompt_vectors import Condition
 from tinv_ext.run import runner

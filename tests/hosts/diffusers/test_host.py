@@ -21,7 +21,7 @@ from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.core.training.step import encode_prompts
+from tinv_ext.core.training.forward import encode_prompts
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.hosts.diffusers.pipelines import SAMPLERS
 from tinv_ext.run import runner

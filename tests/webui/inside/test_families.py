@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tinv_ext.core.training.step import encode_prompts
+from tinv_ext.core.training.forward import encode_prompts
 
 if "modules.shared" not in sys.modules:
     pytest.skip("needs the process of the real WebUI: make test-webui", allow_module_level=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tinv_ext.core.prompts.reader import Prompt, PromptReader
+from tinv_ext.core.prompts.reader import Prompt, PromptReader, padded
 
 from .images import SizeConditioning
 from .latents import LatentDistribution
@@ -93,7 +93,13 @@ class Dataset:
         prompts = tuple(self.reader.read(example.subset.sample_prompt(example.caption, rng)) for example in chosen)
         latents = torch.stack([self._latent(example, rng) for example in chosen])
         size_conds = tuple(example.size_cond for example in chosen)
-        return Batch(latents, prompts, size_conds, _pixel_weights(chosen), _example_weights(chosen))
+        return Batch(
+            latents,
+            padded(prompts, self.reader.tokenizer),
+            size_conds,
+            _pixel_weights(chosen),
+            _example_weights(chosen),
+        )
 
     def _latent(self, example: Example, rng: torch.Generator) -> Tensor:
         if self.latent_sampling == "deterministic":

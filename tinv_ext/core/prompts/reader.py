@@ -102,6 +102,15 @@ class PromptReader:
         return any(ids[place : place + len(wanted)] == wanted for place in range(len(ids)))
 
 
+def padded(prompts: Sequence[Prompt], tokenizer: Tokenizer) -> tuple[Prompt, ...]:
+    """The prompts with empty chunks added, so that all have as many as the longest.
+
+    A batch is padded before it is cut into pieces: each piece then has the gradient that it has in the whole.
+    """
+    rows = equal_chunks(prompts, tokenizer)
+    return tuple(Prompt(prompt.text, tuple(chunks)) for prompt, chunks in zip(prompts, rows))
+
+
 def equal_chunks(prompts: Sequence[Prompt], tokenizer: Tokenizer) -> list[list[Chunk]]:
     """The chunks of each prompt, with empty ones added so that all have the same number."""
     most = max(len(prompt.chunks) for prompt in prompts)

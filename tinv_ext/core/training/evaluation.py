@@ -15,9 +15,9 @@ from torch import Tensor
 from tinv_ext.core.data.dataset import Batch, Example, slices
 from tinv_ext.core.model import Denoiser, Words
 from tinv_ext.core.noise import Noise
-from tinv_ext.core.prompts.reader import PromptReader
+from tinv_ext.core.prompts.reader import PromptReader, padded
 
-from .step import denoising_losses
+from .forward import denoising_losses
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def make_eval_set(examples: Sequence[Example], reader: PromptReader, noise: Nois
 
 
 def _batch(examples: Sequence[Example], reader: PromptReader) -> Batch:
-    prompts = tuple(reader.read(example.subset.fixed_prompt(example.caption)) for example in examples)
+    prompts = padded([reader.read(one.subset.fixed_prompt(one.caption)) for one in examples], reader.tokenizer)
     latents = torch.stack([example.latent.mean for example in examples])
     return Batch(latents, prompts, tuple(example.size_cond for example in examples))
 

@@ -1,8 +1,7 @@
 """What is minimised: at which timesteps, with which error, weighted how. Each is a pure function, known by name.
 
-A loss weighting, an error or a law of timesteps is added as one function and one row of its table; `Objective` names
-one of each. Nothing here knows a model: a weight is asked of the noise schedule (k-diffusion's hole for a weighting,
-guided-diffusion's `resample.py` for the timesteps).
+A loss weighting or an error is added as one function and one row of its table (`timesteps.py` has the laws of
+timesteps); `Objective` names one of each. Nothing here knows a model: a weighting is given the noise schedule.
 """
 
 from __future__ import annotations
@@ -15,17 +14,12 @@ from torch import Tensor
 
 from tinv_ext.core.noise import Noise
 
-# (timesteps of the schedule, how many are wanted, generator) -> (B,) int64, and their importance weights (B,) or None
-SampleTimesteps = Callable[[int, int, torch.Generator], tuple[Tensor, Tensor | None]]
+from . import timesteps as laws
+
 # (prediction, target), both (B, C, h, w) float32 -> error of each element
 Error = Callable[[Tensor, Tensor], Tensor]
 # (noise schedule, timesteps (B,)) -> weight of each example (B,), or None where all count alike
 Weight = Callable[[Noise, Tensor], Tensor | None]
-
-
-def uniform(timesteps: int, count: int, rng: torch.Generator) -> tuple[Tensor, None]:
-    """Every timestep as likely (Ho et al. 2020, arXiv 2006.11239, algorithm 1)."""
-    return torch.randint(timesteps, (count,), generator=rng), None
 
 
 def l2(prediction: Tensor, target: Tensor) -> Tensor:
@@ -37,7 +31,6 @@ def unweighted(noise: Noise, timesteps: Tensor) -> None:
     """Every timestep counts alike: the "simple" loss of Ho et al. 2020, eq. 14."""
 
 
-TIMESTEPS: Mapping[str, SampleTimesteps] = {"uniform": uniform}
 ERRORS: Mapping[str, Error] = {"l2": l2}
 WEIGHTS: Mapping[str, Weight] = {"none": unweighted}
 
@@ -54,7 +47,7 @@ class Objective:
     def sample(self, latents: Tensor, noise: Noise, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
         """Noise like `latents` (B, C, h, w), timesteps (B,), their importance; from a CPU generator, so the same
         on every device."""
-        timesteps, importance = TIMESTEPS[self.timesteps](noise.timesteps, len(latents), rng)
+        timesteps, importance = laws.TIMESTEPS[self.timesteps](noise.timesteps, len(latents), rng)
         sampled = torch.randn(latents.shape, generator=rng)
         if self.noise_offset:
             sampled += self.noise_offset * torch.randn((*latents.shape[:2], 1, 1), generator=rng)

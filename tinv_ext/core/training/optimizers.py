@@ -32,8 +32,8 @@ OPTIMIZERS: Mapping[str, OptimizerRow] = {
     "adamw": OptimizerRow("torch.optim.AdamW", {"weight_decay": 0.0}, "Decay would pull a word towards no meaning."),
 }
 DEFAULT = "adamw"
-# What cannot work on a handful of dense vectors whose gradient is known at one point only.
-UNFIT = {
+# What cannot train a handful of dense vectors whose gradient is known at one point only.
+UNSUPPORTED = {
     "torch.optim.LBFGS": "it wants the loss computed again at other points",
     "torch.optim.SparseAdam": "it takes sparse gradients only",
 }
@@ -42,24 +42,26 @@ UNFIT = {
 def make_optimizer(
     name: str, vectors: Iterable[Tensor], options: Mapping[str, Any] | None = None
 ) -> torch.optim.Optimizer:
-    """The optimizer of a name in `OPTIMIZERS`, or of the path of a class. InputError for one that cannot be had.
+    """The optimizer of a name in `OPTIMIZERS`, or of the path of a class. InputError if there is none.
 
     The rate is set before each step (`State.update`).
     """
     row = OPTIMIZERS.get(name, OptimizerRow(name))
-    if row.path in UNFIT:
+    if row.path in UNSUPPORTED:
         raise InputError(
             message(
                 "training.optimizer_unfit",
                 'The optimizer "{name}" cannot train an embedding: {reason}. Choose another.',
                 name=name,
-                reason=UNFIT[row.path],
+                reason=UNSUPPORTED[row.path],
             )
         )
     module, _, attribute = row.path.rpartition(".")
     try:
-        factory = getattr(import_module(module), attribute)
-        optimizer = factory(list(vectors), **{**row.defaults, **(options or {})})
+        optimizer_class = getattr(import_module(module), attribute)
+        if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, torch.optim.Optimizer)):
+            raise TypeError(f"{row.path} is not a torch optimizer")
+        return optimizer_class(list(vectors), **{**row.defaults, **(options or {})})
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise InputError(
             message(
@@ -71,13 +73,11 @@ def make_optimizer(
                 known=list(OPTIMIZERS),
             )
         ) from error
-    assert isinstance(optimizer, torch.optim.Optimizer), f"{row.path} is no optimizer"
-    return optimizer
 
 
 @dataclass(frozen=True)
 class OptimizerState:
-    """All that an optimizer remembers: of each parameter in order, and of each group (without its parameters)."""
+    """An optimizer's state: of each parameter in order, and of each group (without its parameters)."""
 
     parameters: list[dict[str, Any]]
     groups: list[dict[str, Any]]
@@ -92,20 +92,20 @@ def get_state(optimizer: torch.optim.Optimizer) -> OptimizerState:
 
 
 def set_state(optimizer: torch.optim.Optimizer, state: OptimizerState) -> None:
-    """Have `optimizer` remember `state`, and nothing else. It may be changed by later steps: hand over a copy.
+    """Replace all that `optimizer` remembers with a copy of `state`.
 
-    `load_state_dict` would bring every tensor to the type of its parameter; here each keeps its own.
+    `load_state_dict` would convert every tensor to the type of its parameter; here each keeps its own.
     """
     remaining = iter(state.parameters)
     for group, values in zip(optimizer.param_groups, state.groups):
         for key in [key for key in group if key != "params" and key not in values]:
             del group[key]
-        group.update(values)
+        group.update(_copied(values))
         for parameter in group["params"]:
             remembered = next(remaining)
             optimizer.state.pop(parameter, None)
             if remembered:
-                optimizer.state[parameter] = remembered
+                optimizer.state[parameter] = _copied(remembered)
 
 
 def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,15 +114,18 @@ def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
 
 # --- as tensors by name and JSON, for the state's file -------------------------------------------------------------
 
+# torch keeps these on the CPU, unless the group says otherwise (torch.optim.Optimizer.load_state_dict).
+_CPU_KEYS = ("step", "mu_product")
 
-def flattened(state: OptimizerState) -> tuple[dict[str, Tensor], dict[str, Any]]:
+
+def to_tensors_and_json(state: OptimizerState) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors by name, and the rest as JSON can hold it, with the names where the tensors were."""
     tensors: dict[str, Tensor] = {}
 
     def plain(value: Any, name: str) -> Any:
         if isinstance(value, Tensor):
             tensors[name] = value.detach().cpu().contiguous()
-            return {"tensor": name, "device": value.device.type}
+            return {"tensor": name}
         if isinstance(value, Mapping):
             return {"dict": {str(key): plain(item, f"{name}/{key}") for key, item in value.items()}}
         if isinstance(value, (list, tuple)):
@@ -144,8 +147,13 @@ def flattened(state: OptimizerState) -> tuple[dict[str, Tensor], dict[str, Any]]
     return tensors, {name: plain(part, f"optimizer/{name}") for name, part in parts.items()}
 
 
-def unflattened(tensors: Mapping[str, Tensor], rest: Mapping[str, Any], device: torch.device) -> OptimizerState:
-    """What `flattened` took apart, tensors on `device` unless they lay on the CPU. KeyError where one is missing."""
+def from_tensors_and_json(
+    tensors: Mapping[str, Tensor], rest: Mapping[str, Any], device: torch.device
+) -> OptimizerState:
+    """The opposite, tensors on `device` except those that torch keeps on the CPU. KeyError where one is missing."""
+
+    groups = [group["dict"] for group in rest["groups"]]
+    moves_all = any(group.get("capturable") or group.get("fused") for group in groups)
 
     def full(value: Any) -> Any:
         if isinstance(value, list):
@@ -156,7 +164,8 @@ def unflattened(tensors: Mapping[str, Tensor], rest: Mapping[str, Any], device: 
             return {key: full(item) for key, item in value["dict"].items()}
         if "tuple" in value:
             return tuple(full(item) for item in value["tuple"])
-        tensor = tensors[value["tensor"]]
-        return tensor.clone() if value["device"] == "cpu" else tensor.to(device)
+        name = str(value["tensor"])
+        on_cpu = name.rpartition("/")[2] in _CPU_KEYS and not moves_all
+        return tensors[name].to("cpu" if on_cpu else device, copy=True)
 
     return OptimizerState(full(rest["parameters"]), full(rest["groups"]))

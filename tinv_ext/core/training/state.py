@@ -22,11 +22,11 @@ from tinv_ext.core.model import Vectors, Words
 from .optimizers import (
     DEFAULT,
     OptimizerState,
-    flattened,
+    from_tensors_and_json,
     get_state,
     make_optimizer,
     set_state,
-    unflattened,
+    to_tensors_and_json,
 )
 
 FORMAT, FORMAT_1 = "tinv-state-2", "tinv-state-1"
@@ -86,7 +86,7 @@ class State:
         return StateBackup(self.step, vectors, get_state(self.optimizer), self.rng.get_state(), self.order.backup())
 
     def restore(self, backup: StateBackup) -> None:
-        """Be as when the backup was made, which is used up by it; gradients are forgotten."""
+        """Go back to the backup; gradients are forgotten."""
         self.step = backup.step
         self.order.restore(backup.order)
         self.rng.set_state(backup.rng)
@@ -130,7 +130,7 @@ def _leaf(vectors: Tensor, device: torch.device) -> Tensor:
 
 def save_state(state: State, path: Path, facts: Mapping[str, Any]) -> None:
     """Write the state as one safetensors file, whole or not at all; `facts` are kept beside it as JSON."""
-    tensors, optimizer = flattened(get_state(state.optimizer))
+    tensors, optimizer = to_tensors_and_json(get_state(state.optimizer))
     tensors |= {"rng": state.rng.get_state(), "order": torch.tensor(state.order.numbers(), dtype=torch.int64)}
     for kind, words in (("vectors", state.vectors), ("start", state.start)):
         for name, word in words.items():
@@ -147,10 +147,13 @@ def save_state(state: State, path: Path, facts: Mapping[str, Any]) -> None:
         file.write(save(tensors, about))
 
 
-def load_state(path: Path, device: torch.device, word: str = "") -> tuple[State, dict[str, Any]]:
+def load_state(
+    path: Path, device: torch.device, word: str = "", optimizer: str = DEFAULT
+) -> tuple[State, dict[str, Any]]:
     """Read what `save_state` wrote, and its facts. `FormatError` if the file is damaged or something else.
 
-    `word` is the word of a file of version 0.1, which did not say it.
+    `word` is the word of a file of version 0.1, which did not say it. The file must have been saved with `optimizer`:
+    a file does not decide which code runs.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -160,7 +163,7 @@ def load_state(path: Path, device: torch.device, word: str = "") -> tuple[State,
         if about.get("format") not in (FORMAT, FORMAT_1):
             raise FormatError(message("state.other_file", '"{path}" is not the state of a run.', path=path))
         rebuild = _rebuild if about["format"] == FORMAT else _rebuild_1
-        return rebuild(tensors, about, device, word), json.loads(about["facts"])
+        return rebuild(tensors, about, device, word, optimizer), json.loads(about["facts"])
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError, InputError) as error:
         raise FormatError(
             message(
@@ -172,19 +175,25 @@ def load_state(path: Path, device: torch.device, word: str = "") -> tuple[State,
         ) from error
 
 
-def _rebuild(tensors: Mapping[str, Tensor], about: Mapping[str, str], device: torch.device, _: str) -> State:
+def _rebuild(
+    tensors: Mapping[str, Tensor], about: Mapping[str, str], device: torch.device, _: str, optimizer: str
+) -> State:
     words: dict[str, list[str]] = json.loads(about["words"])
 
     def of(kind: str) -> Words:
         return {name: {key: tensors[f"{kind}/{name}/{key}"] for key in keys} for name, keys in words.items()}
 
-    optimizer = json.loads(about["optimizer"])
-    state = new_state(of("vectors"), 0, device, int(about["step"]), optimizer["name"])
-    set_state(state.optimizer, unflattened(tensors, optimizer, device))
-    return _going_on(state, of("start"), tensors)
+    saved = json.loads(about["optimizer"])
+    if saved["name"] != optimizer:
+        raise ValueError(f"it was saved with the optimizer {saved['name']}, not {optimizer}")
+    state = new_state(of("vectors"), 0, device, int(about["step"]), optimizer)
+    set_state(state.optimizer, from_tensors_and_json(tensors, saved, device))
+    return _restore_position(state, of("start"), tensors)
 
 
-def _rebuild_1(tensors: Mapping[str, Tensor], about: Mapping[str, str], device: torch.device, word: str) -> State:
+def _rebuild_1(
+    tensors: Mapping[str, Tensor], about: Mapping[str, str], device: torch.device, word: str, _: str
+) -> State:
     """As version 0.1 wrote it: one word, AdamW, whose step count lies on the CPU and whose groups were not saved."""
     vectors = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith("vectors.")}
     start = {encoder: tensors.get(f"start.{encoder}", value) for encoder, value in vectors.items()}
@@ -194,10 +203,10 @@ def _rebuild_1(tensors: Mapping[str, Tensor], about: Mapping[str, str], device: 
         moments = {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
         if moments:
             state.optimizer.state[leaf] = {k: v if k == "step" else v.to(device) for k, v in moments.items()}
-    return _going_on(state, {word: start}, tensors)
+    return _restore_position(state, {word: start}, tensors)
 
 
-def _going_on(state: State, start: Words, tensors: Mapping[str, Tensor]) -> State:
+def _restore_position(state: State, start: Words, tensors: Mapping[str, Tensor]) -> State:
     state.start = {
         name: {encoder: _start(values, state.vectors[name][encoder]) for encoder, values in word.items()}
         for name, word in start.items()

@@ -20,10 +20,10 @@ from tinv_ext.core.model import Trainable
 
 from .constraints import Constraint, unconstrained
 from .fallbacks import Fallbacks
+from .forward import assemble, compute
 from .gradients import Clip, clip_gradients
 from .objective import Objective
 from .state import State
-from .step import assemble, compute
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Plan:
 class Step:
     """One optimizer step that was taken: its number, the mean loss of its batches, rate and length of the gradient.
 
-    Then the mean length of the vectors and how far they are from where they began.
+    `vector_norm` is the mean length of the vectors, `distance` how far they are from where they began.
     """
 
     number: int
@@ -83,7 +83,7 @@ def take(state: State, plan: Plan, model: Trainable, dataset: Dataset, pieces: i
             losses.append(loss.detach())
         prompts += [prompt.text for prompt in batch.prompts]
 
-    # step, forget
+    # clip, update, constrain
     rate = plan.rate(state.step)
     gradient_norm = clip_gradients(state.gradients(), model.loss_scale, plan.clip, state.step)
     state.update(rate)
@@ -93,18 +93,18 @@ def take(state: State, plan: Plan, model: Trainable, dataset: Dataset, pieces: i
     # everything that is shown is read from the device once; better to fail than to save nonsense
     shown = torch.cat([torch.stack([torch.stack(losses).sum(), gradient_norm]), state.lengths()]).tolist()
     step = Step(state.step, shown[0], rate, shown[1], shown[2], shown[3], tuple(prompts))
-    _refuse_nonsense(step)
+    _refuse_not_finite(step)
     return step
 
 
-def _refuse_nonsense(step: Step) -> None:
+def _refuse_not_finite(step: Step) -> None:
     """Raise where a step has spoiled the vectors, or can have taught them nothing."""
     if not (math.isfinite(step.loss) and math.isfinite(step.gradient_norm)):
         raise NumericError(
             message(
                 "training.not_finite",
-                "Step {step} gave a loss of {loss} and a gradient of {gradient}. The vectors of step {kept} were kept. "
-                "Use full precision (--no-half), or a learning rate below {rate}.",
+                "Step {step} gave a loss of {loss} and a gradient of {gradient}, in full precision too. The vectors of "
+                "step {kept} were kept. Use a learning rate below {rate}.",
                 step=step.number,
                 kept=step.number - 1,
                 loss=step.loss,

@@ -24,7 +24,7 @@ from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model, Words
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES
-from tinv_ext.core.training.step import encode_prompts
+from tinv_ext.core.training.forward import encode_prompts
 from tinv_ext.hosts.diffusers.model import PipelineModel
 from tinv_ext.hosts.diffusers.pipelines import (
     SAMPLERS,
