@@ -209,7 +209,7 @@ def test_runs_outside_of_the_open_folders_are_not_told(client: Client, values: d
     routes = client(allowed_paths=allow_only([tmp_path / "open"]))
     assert routes.get("/tinv/v1/runs", params={"output": values["output"]}).status_code == 422
     answer = routes.post("/tinv/v1/resume", params={"output": values["output"], "run": "2026-01-01/a-1"})
-    assert "outside of the folders" in answer.json()["detail"]["problems"][0]
+    assert "is outside the folders" in answer.json()["detail"]["problems"][0]
 
 
 def test_a_model_that_cannot_be_trained_is_told(client: Client, values: dict[str, Any], jobs: JobQueue) -> None:
