@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -85,6 +86,10 @@ class Still(TorchDispatchMode):
         return result
 
 
+@pytest.mark.skipif(
+    transformers.__version__.startswith("4.30."),
+    reason="its CLIP fills the causal mask with a tensor, a read-back of its own (modeling_clip.py, _make_causal_mask)",
+)
 @pytest.mark.parametrize("make", MAKERS)
 def test_compute_moves_nothing(make: Callable[[], Any], tmp_path: Path) -> None:
     """On a model of another device than the CPU's, where a tensor that was left behind would be an error."""
