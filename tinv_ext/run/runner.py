@@ -16,7 +16,7 @@ from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.core.training.fallbacks import Fallbacks, is_out_of_memory, retry_after_freeing
+from tinv_ext.core.training.fallbacks import Fallbacks, first_sentence, is_out_of_memory, retry_after_freeing
 from tinv_ext.core.training.trainer import train
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.curve import open_curve
@@ -235,4 +235,4 @@ def failure(error: BaseException) -> str:
 
 
 def _text(error: BaseException) -> str:
-    return reason_of(error) if isinstance(error, TinvError) else str(error)
+    return reason_of(error) if isinstance(error, TinvError) else first_sentence(str(error))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
@@ -27,6 +30,12 @@ FITTED_BYTES = 256 * 2**20
 """How many bytes of images may wait between scan and encoding, so that none of them is decoded twice."""
 _NOT_IMAGES = {".txt", ".caption", ".json", ".jsonl", ".csv", ".toml", ".yaml", ".yml", ".md", ".npz", ".npy", ".db"}
 _NOT_IMAGES |= {".ini", ".safetensors", ".pt", ".zip", ".html", ".log"}
+LARGEST_FILE = 1 << 30
+"""Bytes of a file that is opened: an image of the most pixels that Pillow reads, uncompressed, is smaller."""
+_LARGEST_WHOLE = 1 << 27  # bytes of an AVIF or WebP, which Pillow reads at once
+_LISTED = 5  # files of one suffix that are left out for the same reason, and each named
+_GROUPS = 20  # lines about more than that
+_STRIP = 256  # rows converted at a time
 _BACKGROUND = (255, 255, 255, 255)
 _BLOCK = 1 << 20  # bytes hashed at a time
 _SETTLED = 2 * 10**9  # nanoseconds: the coarsest clock of a file system (FAT)
@@ -141,8 +150,26 @@ def scan_images(
         seen.setdefault(image.digest, path.name)
         images.append(replace(image, remarks=remarks))
     if not images:
-        raise InputError(_none_usable(folder, skipped))
-    return ImageScan(folder, tuple(images), tuple(skipped), fitted)
+        raise InputError(_none_usable(folder, _grouped(folder, skipped)))
+    return ImageScan(folder, tuple(images), tuple(_grouped(folder, skipped)), fitted)
+
+
+def _grouped(folder: Path, skipped: Sequence[tuple[Path, Message]]) -> list[tuple[Path, Message]]:
+    """Files left out with their reasons; where many of one suffix have the same, a single line that counts them."""
+    groups: dict[tuple[str, str], list[tuple[Path, Message]]] = {}
+    for path, reason in skipped:
+        groups.setdefault((path.suffix.lower(), reason.id), []).append((path, reason))
+    lines: list[tuple[Path, Message]] = []
+    for (suffix, _), files in groups.items():
+        if len(files) <= _LISTED:
+            lines += files
+        else:
+            stands_for = message("images.many", "{reason} ({count} such files)", reason=files[0][1], count=len(files))
+            lines.append((folder / f"*{suffix}", stands_for))
+    if len(lines) <= _GROUPS * _LISTED:
+        return lines
+    rest = message("images.more", "cannot be used ({count} more files)", count=len(lines) - _GROUPS)
+    return [*lines[:_GROUPS], (folder / "*", rest)]
 
 
 def _none_usable(folder: Path, skipped: Sequence[tuple[Path, Message]]) -> Message:
@@ -205,10 +232,15 @@ def _look(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImag
         before = known.get(path.absolute())
         if before and before.settled and (before.length, before.modified) == (status.st_size, status.st_mtime_ns):
             return replace(before, path=path), None
+        if status.st_size > LARGEST_FILE:
+            most = LARGEST_FILE >> 30
+            raise _Unusable(message("images.file_too_large", "is larger than {most} GB, so it is no image", most=most))
         with path.open("rb") as file:
-            digest = _digest(file)
+            _refuse_no_image(path, file.read(16), status.st_size)
             file.seek(0)
-            upright, frames = _decode(file)
+            upright, frames = _decode(file)  # first, as it looks at the head of what is no image and leaves the rest
+            file.seek(0)
+            digest = _digest(file)
     except OSError as error:
         raise _Unusable(_unreadable(error)) from error
     settled = time.time_ns() - status.st_mtime_ns > _SETTLED
@@ -263,6 +295,25 @@ def _remarks(image: TrainingImage, target: Size, twin: str | None) -> tuple[Mess
     return tuple(remarks)
 
 
+def _refuse_no_image(path: Path, head: bytes, size: int) -> None:
+    """Raise _Unusable where neither the suffix nor the head is an image's: Pillow itself tries far more, and slowly.
+
+    Also for a very large file of those that Pillow reads whole before it looks at them.
+    """
+    if path.suffix.lower() not in Image.registered_extensions() and not any(map(partial(_accepts, head), Image.ID)):
+        raise _Unusable(message("images.not_an_image", "is not an image that Pillow can read"))
+    if size > _LARGEST_WHOLE and (head[4:8] == b"ftyp" or head[:4] == b"RIFF"):
+        raise _Unusable(message("images.not_an_image", "is not an image that Pillow can read"))
+
+
+def _accepts(head: bytes, image_format: str) -> bool:
+    accept = Image.OPEN[image_format][1]
+    try:
+        return bool(accept and accept(head))
+    except (SyntaxError, IndexError, TypeError, struct.error):  # as Image.open has it
+        return False
+
+
 def _digest(file: BinaryIO) -> str:
     digest = hashlib.sha256()
     while block := file.read(_BLOCK):
@@ -279,7 +330,8 @@ def _decode(file: BinaryIO) -> tuple[Image.Image, int]:
                 frames = int(getattr(image, "n_frames", 1))
                 image.getexif()  # before the load, after which Pillow 9.5 has closed a TIFF of several pages
                 image.load()
-                return ImageOps.exif_transpose(image), frames
+                ImageOps.exif_transpose(image, in_place=True)  # no second copy where it is upright already
+                return image, frames
     except UnidentifiedImageError:
         raise _Unusable(message("images.not_an_image", "is not an image that Pillow can read")) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -341,25 +393,57 @@ def load(image: TrainingImage, width: int, height: int, stretch: bool = False) -
 
 def fit_image(image: Image.Image, width: int, height: int, stretch: bool = False) -> FittedImage:
     """Scale an image to cover W×H and crop it at the center, or stretch it; what is transparent becomes white."""
-    alpha = image.convert("RGBA").getchannel("A") if _has_alpha(image) else None
+    alpha = _alpha(image) if _has_alpha(image) else None
     rgb = _fit(_rgb(image, alpha), width, height, stretch)
     return FittedImage(rgb, None if alpha is None else _fit(alpha, width, height, stretch))
 
 
+def _alpha(image: Image.Image) -> Image.Image:
+    return image.getchannel("A") if image.mode == "RGBA" else image.convert("RGBA").getchannel("A")
+
+
 def _rgb(image: Image.Image, alpha: Image.Image | None) -> Image.Image:
+    """As RGB on white, in strips: a few kilobytes can be an image of ninety million pixels, and each copy is large."""
     if image.mode.startswith(("I", "F")):
-        return _from_deep_grey(image)
+        full = _full_scale(image)
+        return _in_strips(image, lambda strip: _from_deep_grey(strip, full))
     if alpha is None:
         return image.convert("RGB")
-    canvas = Image.new("RGBA", image.size, _BACKGROUND)
-    return Image.alpha_composite(canvas, image.convert("RGBA")).convert("RGB")
+    return _in_strips(image, _on_white)
 
 
-def _from_deep_grey(image: Image.Image) -> Image.Image:
+def _in_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    converted = Image.new("RGB", image.size)
+    for top in range(0, image.height, _STRIP):
+        converted.paste(convert(_strip(image, top)), (0, top))
+    return converted
+
+
+def _strip(image: Image.Image, top: int) -> Image.Image:
+    strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
+    strip.info = image.info  # which says what is transparent
+    return strip
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    return Image.alpha_composite(Image.new("RGBA", image.size, _BACKGROUND), image.convert("RGBA")).convert("RGB")
+
+
+def _full_scale(image: Image.Image) -> float:
+    """What stands for white in an image of deep grey."""
+    if image.mode.startswith("I"):
+        return 65535.0
+    greatest = max(_finite(_strip(image, top)).max(initial=0) for top in range(0, image.height, _STRIP))
+    return 1.0 if greatest <= 1 else 255.0
+
+
+def _finite(image: Image.Image) -> NDArray[np.float64]:
+    return np.asarray(np.nan_to_num(np.asarray(image).astype(np.float64)))
+
+
+def _from_deep_grey(image: Image.Image, full: float) -> Image.Image:
     """16-bit or floating-point grey to 8-bit RGB; Pillow's own conversion would clip at 255."""
-    values = np.nan_to_num(np.asarray(image).astype(np.float64))
-    full = 65535.0 if image.mode.startswith("I") else (1.0 if values.max(initial=0) <= 1 else 255.0)
-    grey = np.clip(values / full * 255, 0, 255).round().astype(np.uint8)
+    grey = np.clip(_finite(image) / full * 255, 0, 255).round().astype(np.uint8)
     return Image.fromarray(grey).convert("RGB")
 
 
