@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tinv_ext.cli.language import say, show
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
-from tinv_ext.library.printable import valid_json
+from tinv_ext.core.printable import valid_json
 
 if TYPE_CHECKING:
     from tinv_ext.core.model import TokenTable

@@ -8,7 +8,7 @@ import sys
 from typing import IO
 
 from tinv_ext.core.messages import Message, language_of, translated
-from tinv_ext.library.printable import printable, printable_lines
+from tinv_ext.core.printable import printable, printable_lines
 
 
 def language() -> str:

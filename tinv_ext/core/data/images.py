@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import math
-import struct
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from tinv_ext.core.data.buckets import Size, nearest
+from tinv_ext.core.data.image_bounds import alpha_of, has_alpha, may_be_image, to_rgb
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 
@@ -32,10 +30,8 @@ _NOT_IMAGES = {".txt", ".caption", ".json", ".jsonl", ".csv", ".toml", ".yaml", 
 _NOT_IMAGES |= {".ini", ".safetensors", ".pt", ".zip", ".html", ".log"}
 LARGEST_FILE = 1 << 30
 """Bytes of a file that is opened: an image of the most pixels that Pillow reads, uncompressed, is smaller."""
-_LARGEST_WHOLE = 1 << 27  # bytes of an AVIF or WebP, which Pillow reads at once
 _LISTED = 5  # files of one suffix that are left out for the same reason, and each named
 _GROUPS = 20  # lines about more than that
-_STRIP = 256  # rows converted at a time
 _BACKGROUND = (255, 255, 255, 255)
 _BLOCK = 1 << 20  # bytes hashed at a time
 _SETTLED = 2 * 10**9  # nanoseconds: the coarsest clock of a file system (FAT)
@@ -236,7 +232,8 @@ def _look(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImag
             most = LARGEST_FILE >> 30
             raise _Unusable(message("images.file_too_large", "is larger than {most} GB, so it is no image", most=most))
         with path.open("rb") as file:
-            _refuse_no_image(path, file.read(16), status.st_size)
+            if not may_be_image(path, file.read(16), status.st_size):
+                raise _Unusable(message("images.not_an_image", "is not an image that Pillow can read"))
             file.seek(0)
             upright, frames = _decode(file)  # first, as it looks at the head of what is no image and leaves the rest
             file.seek(0)
@@ -249,7 +246,7 @@ def _look(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImag
         upright.width,
         upright.height,
         digest,
-        _has_alpha(upright),
+        has_alpha(upright),
         frames=frames,
         length=status.st_size,
         modified=status.st_mtime_ns,
@@ -295,25 +292,6 @@ def _remarks(image: TrainingImage, target: Size, twin: str | None) -> tuple[Mess
     return tuple(remarks)
 
 
-def _refuse_no_image(path: Path, head: bytes, size: int) -> None:
-    """Raise _Unusable where neither the suffix nor the head is an image's: Pillow itself tries far more, and slowly.
-
-    Also for a very large file of those that Pillow reads whole before it looks at them.
-    """
-    if path.suffix.lower() not in Image.registered_extensions() and not any(map(partial(_accepts, head), Image.ID)):
-        raise _Unusable(message("images.not_an_image", "is not an image that Pillow can read"))
-    if size > _LARGEST_WHOLE and (head[4:8] == b"ftyp" or head[:4] == b"RIFF"):
-        raise _Unusable(message("images.not_an_image", "is not an image that Pillow can read"))
-
-
-def _accepts(head: bytes, image_format: str) -> bool:
-    accept = Image.OPEN[image_format][1]
-    try:
-        return bool(accept and accept(head))
-    except (SyntaxError, IndexError, TypeError, struct.error):  # as Image.open has it
-        return False
-
-
 def _digest(file: BinaryIO) -> str:
     digest = hashlib.sha256()
     while block := file.read(_BLOCK):
@@ -341,10 +319,6 @@ def _decode(file: BinaryIO) -> tuple[Image.Image, int]:
         ) from None
     except Exception as error:  # of a damaged file Pillow's decoders raise whatever their parsers do
         raise _Unusable(message("images.damaged", "is damaged or cut short ({reason})", reason=str(error))) from error
-
-
-def _has_alpha(image: Image.Image) -> bool:
-    return image.getbands()[-1] in ("A", "a") or "transparency" in image.info
 
 
 def refuse_changed(images: Sequence[TrainingImage]) -> None:
@@ -393,58 +367,9 @@ def load(image: TrainingImage, width: int, height: int, stretch: bool = False) -
 
 def fit_image(image: Image.Image, width: int, height: int, stretch: bool = False) -> FittedImage:
     """Scale an image to cover W×H and crop it at the center, or stretch it; what is transparent becomes white."""
-    alpha = _alpha(image) if _has_alpha(image) else None
-    rgb = _fit(_rgb(image, alpha), width, height, stretch)
+    alpha = alpha_of(image) if has_alpha(image) else None
+    rgb = _fit(to_rgb(image, alpha), width, height, stretch)
     return FittedImage(rgb, None if alpha is None else _fit(alpha, width, height, stretch))
-
-
-def _alpha(image: Image.Image) -> Image.Image:
-    return image.getchannel("A") if image.mode == "RGBA" else image.convert("RGBA").getchannel("A")
-
-
-def _rgb(image: Image.Image, alpha: Image.Image | None) -> Image.Image:
-    """As RGB on white, in strips: a few kilobytes can be an image of ninety million pixels, and each copy is large."""
-    if image.mode.startswith(("I", "F")):
-        full = _full_scale(image)
-        return _in_strips(image, lambda strip: _from_deep_grey(strip, full))
-    if alpha is None:
-        return image.convert("RGB")
-    return _in_strips(image, _on_white)
-
-
-def _in_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    converted = Image.new("RGB", image.size)
-    for top in range(0, image.height, _STRIP):
-        converted.paste(convert(_strip(image, top)), (0, top))
-    return converted
-
-
-def _strip(image: Image.Image, top: int) -> Image.Image:
-    strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
-    strip.info = image.info  # which says what is transparent
-    return strip
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    return Image.alpha_composite(Image.new("RGBA", image.size, _BACKGROUND), image.convert("RGBA")).convert("RGB")
-
-
-def _full_scale(image: Image.Image) -> float:
-    """What stands for white in an image of deep grey."""
-    if image.mode.startswith("I"):
-        return 65535.0
-    greatest = max(_finite(_strip(image, top)).max(initial=0) for top in range(0, image.height, _STRIP))
-    return 1.0 if greatest <= 1 else 255.0
-
-
-def _finite(image: Image.Image) -> NDArray[np.float64]:
-    return np.asarray(np.nan_to_num(np.asarray(image).astype(np.float64)))
-
-
-def _from_deep_grey(image: Image.Image, full: float) -> Image.Image:
-    """16-bit or floating-point grey to 8-bit RGB; Pillow's own conversion would clip at 255."""
-    grey = np.clip(_finite(image) / full * 255, 0, 255).round().astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
 
 
 def size_conditioning_of(image: TrainingImage, width: int, height: int, stretch: bool = False) -> SizeConditioning:
