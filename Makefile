@@ -5,6 +5,7 @@ PYTHON ?= python3
 TODAY := .venv
 WEBUI_PINS := .venv-webui
 GRADIO_4 := .venv-gradio4
+FUZZING := .venv-fuzz
 PY := $(TODAY)/bin/python
 WEBUI_PINS_PY := $(WEBUI_PINS)/bin/python
 GRADIO_4_PY := $(GRADIO_4)/bin/python
@@ -22,7 +23,7 @@ EVERYDAY := -m "not slow and not webui" -n $(WORKERS) --dist loadfile
 # The WebUI's versions have wheels for these Pythons only.
 HAS_WEBUI_WHEELS := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] in ((3, 10), (3, 11))))' 2>/dev/null)
 
-.PHONY: help python venvs test test-today test-webui-pins test-gradio-4 test-slow test-webui webui-given faults soak \
+.PHONY: help python venvs test test-today test-webui-pins test-gradio-4 test-slow test-webui webui-given faults fuzz soak \
     lint format docs demo toy-report learn bench clean
 
 help:
@@ -35,6 +36,7 @@ help:
 	@echo "make test-webui    the whole workflow in a real WebUI, with a browser:"
 	@echo "                   WEBUI=<its folder> WEBUI_PYTHON=<its python> [SCREENSHOTS=<folder>]"
 	@echo "make faults        kill N=200 runs at random moments; each must resume and end bit for bit the same"
+	@echo "make fuzz          fuzz the readers of files for SECONDS=600, guided by coverage (Python 3.11; its own .venv-fuzz)"
 	@echo "make soak          one run of STEPS=2000 steps with previews and pauses, watched for leaks of memory and files"
 	@echo "make lint          check style and types;  make format: fix the style"
 	@echo "make docs          rewrite the generated tables in docs/"
@@ -76,6 +78,14 @@ $(GRADIO_4)/.stamp: requirements/torch.txt requirements/gradio-4-constraints.txt
 	@$(GRADIO_4_PY) $(PIP) -r requirements/gradio-4.txt
 	@touch $@
 
+# For `make fuzz` alone; atheris has wheels for few Pythons.
+$(FUZZING)/.stamp: requirements/torch.txt requirements/today-constraints.txt requirements/today.txt requirements/fuzz.txt | python
+	@echo "Installing atheris and current versions of torch and the rest into $(FUZZING) (1.5 GB, some minutes)."
+	@test -x $(FUZZING)/bin/python || $(PYTHON) -m venv $(FUZZING)
+	@$(FUZZING)/bin/python $(PIP) -r requirements/torch.txt -c requirements/today-constraints.txt
+	@$(FUZZING)/bin/python $(PIP) -r requirements/today.txt -r requirements/fuzz.txt
+	@touch $@
+
 venvs: $(TODAY)/.stamp $(WEBUI_PINS)/.stamp $(GRADIO_4)/.stamp
 
 # --- tests -----------------------------------------------------------------------------------------------------------
@@ -109,11 +119,15 @@ test-slow: $(TODAY)/.stamp
 
 N ?= 200
 STEPS ?= 2000
+SECONDS ?= 600
 
 faults: $(TODAY)/.stamp
 	$(PY) -m tests.faults.killing --hits $(N)
 	$(PY) -m tests.faults.outside --hits $$(( ($(N) + 9) / 10 ))
 	$(PY) -m pytest tests/faults -v
+
+fuzz: $(FUZZING)/.stamp
+	$(FUZZING)/bin/python -m tests.hostile.fuzzing --seconds $(SECONDS)
 
 soak: $(TODAY)/.stamp
 	$(PY) -m tests.faults.soaking --steps $(STEPS)

@@ -169,3 +169,14 @@ def test_a_copy_is_whole_and_keeps_its_time(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         atomic_copy(tmp_path / "gone", tmp_path / "other")
     assert {path.name for path in tmp_path.iterdir()} == {"old", "new"}
+
+
+def test_a_folder_that_is_written_to_is_swept(tmp_path: Path) -> None:
+    """Whatever file it is that a killed writer left there, in any folder; not what may still be being written."""
+    for name in (".a.pt.0123abcd.tmp", ".b.txt.89abcdef.tmp", ".mine.tmp", "c.0123abcd.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / ".d.pt.0123abcd.tmp").write_bytes(b"half")
+    with atomic_write(tmp_path / "file") as file:
+        file.write(b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", ".mine.tmp", "c.0123abcd.tmp", ".d.pt.0123abcd.tmp"}

@@ -121,6 +121,7 @@ def test_a_run_writes_these_files_and_no_others(host: FakeHost, config: Configur
     name = watch.folder.path.relative_to(tmp_path).as_posix()
     previews = [f"zworble-{step}{number}.png" for step in (0, 3, 6) for number in ("", "-2")]
     inside = {"config.json", "status.json", "log.txt", "loss.csv", "state.safetensors", "embeddings/zworble-4.pt"}
+    inside |= {"state.previous.safetensors"}
     inside |= {f"{kind}/{preview}" for kind in ("images", "image_embeddings") for preview in previews}
     expected = {"embeddings/zworble.pt", *(f"{name}/{file}" for file in inside)}
     written = {file for file in files(tmp_path) if not file.startswith(("images/", "runs/latents/"))}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tinv_ext import __version__
 from tinv_ext.cli.embeddings import add_commands
 from tinv_ext.cli.flags import add_generate, add_model, add_settings
-from tinv_ext.cli.language import say
+from tinv_ext.cli.language import say, show
 from tinv_ext.cli.settings_file import read_settings_file
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import message
@@ -44,17 +44,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command(options)
     except InputError as error:
         count = len(error.problems)
-        print(
+        show(
             say(message("cli.problems", "tinv: {count:problem|problems}; nothing was started.", count=count)),
             file=sys.stderr,
         )
         for problem in error.problems:
-            print(f"  - {say(problem)}", file=sys.stderr)
+            show(f"  - {say(problem)}", file=sys.stderr)
         return BAD_INPUT
     except TinvError as error:
         reason = "\n".join(say(problem) for problem in error.problems)
-        print(say(message("cli.failed", "tinv: failed. {reason}", reason=reason)), file=sys.stderr)
+        show(say(message("cli.failed", "tinv: failed. {reason}", reason=reason)), file=sys.stderr)
         return FAILED
+    except (MemoryError, RuntimeError, OSError) as error:
+        return _short_of_memory(error)
+
+
+def _short_of_memory(error: Exception) -> int:
+    """Say that memory ran out, where it was that; where not, the error goes on."""
+    from tinv_ext.core.training.fallbacks import first_sentence, is_out_of_memory
+
+    if not is_out_of_memory(error):
+        raise error
+    text = message(
+        "cli.no_memory",
+        "tinv: failed. There is not enough memory ({reason}). Close other programs, choose a smaller size (width, "
+        "height), or a smaller model.",
+        reason=first_sentence(str(error)),
+    )
+    show(say(text), file=sys.stderr)
+    return FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -132,7 +150,7 @@ def _train(options: dict[str, Any]) -> int:
         else:
             status = runner.run(preflight.parse_settings(given, host), host, progress.report, controls)
     for line in _outcome(status, host):
-        print(say(line))
+        show(say(line))
     return {"finished": DONE, "stopped": STOPPED}.get(status.status, FAILED)
 
 
@@ -232,7 +250,7 @@ def _check(options: dict[str, Any]) -> int:
 
     given = _given(options)
     host = _host(options, given)
-    print("\n".join(_report(dry_run.examine(preflight.prepare_run(preflight.parse_settings(given, host), host), host))))
+    show("\n".join(_report(dry_run.examine(preflight.prepare_run(preflight.parse_settings(given, host), host), host))))
     return DONE
 
 
@@ -305,7 +323,7 @@ def _generate(options: dict[str, Any]) -> int:
     output.parent.mkdir(parents=True, exist_ok=True)
     facts = {"Model hash": host.facts.get("model_hash"), "Model": host.facts.get("model_name")}
     write_image(host.generate(request, words), output, {"parameters": infotext(request, facts)})
-    print(output)
+    show(str(output))
     return DONE
 
 
@@ -323,7 +341,7 @@ def _demo(options: dict[str, Any]) -> int:
     folder: Path = options["output"]
     with Progress(sys.stderr) as progress:
         results = demo.run(folder, options["concept"], progress.report)
-    print("\n".join(demo.summary(results, folder)))
+    show("\n".join(demo.summary(results, folder)))
     return DONE
 
 
@@ -335,5 +353,5 @@ def _export(options: dict[str, Any]) -> int:
         export_variants.write(variant, pipeline(variant), folder)
     else:
         export.export(folder)
-    print(folder)
+    show(str(folder))
     return DONE

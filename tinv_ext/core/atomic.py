@@ -22,6 +22,7 @@ ROOM = 16 * 2**20
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows' error 112 becomes ENOSPC
 _TEMP = re.compile(r"\.[0-9a-f]{8}\.tmp$")
 _LEFT_BEHIND = 600.0  # seconds after which no living program still writes a temporary file
+_SWEPT: dict[Path, float] = {}  # when this process last swept a folder
 PAUSES = (0.01, 0.02, 0.04, 0.08, 0.15, 0.25, 0.35, 0.5, 0.6)
 """Seconds between the attempts to replace a file that somebody holds open: two seconds in all."""
 
@@ -55,10 +56,11 @@ def atomic_write(target: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `target`; when the block ends well, flush it to disk and move it into place.
 
     If the block raises, the temporary file is removed and `target` stays as it was. A link is followed, the file that
-    it points to is replaced. The folder must exist. Raises HostError where the system
-    refuses, NotNowError where the disk is full.
+    it points to is replaced. The folder must exist; what killed writers left there is swept. Raises HostError where
+    the system refuses, NotNowError where the disk is full.
     """
     real = Path(os.path.realpath(target))
+    _sweep_now_and_then(real.parent)
     temp = real.with_name(f".{real.name[:100]}.{secrets.token_hex(4)}.tmp")
     try:
         file = open(temp, "xb")  # noqa: SIM115 (closed below, before the file is moved)
@@ -100,10 +102,23 @@ def make_folder(folder: Path) -> None:
 
 def sweep(folder: Path, stem: str = "") -> None:
     """Remove what killed writers left in `folder` at least ten minutes ago, of files whose names begin with `stem`."""
-    for left in folder.glob(f".{glob.escape(stem)}*.tmp"):
-        with suppress(OSError):  # gone meanwhile, or held: there is a next time
-            if _TEMP.search(left.name) and time.time() - left.stat().st_mtime > _LEFT_BEHIND:
-                left.unlink()
+    with suppress(OSError):  # a folder that cannot be listed
+        for left in list(folder.glob(f".{glob.escape(stem)}*.tmp")):
+            _remove_left_behind(left)
+
+
+def _remove_left_behind(left: Path) -> None:
+    with suppress(OSError):  # gone meanwhile, or held: there is a next time
+        if _TEMP.search(left.name) and time.time() - left.stat().st_mtime > _LEFT_BEHIND:
+            left.unlink()
+
+
+def _sweep_now_and_then(folder: Path) -> None:
+    """Sweep a folder that is about to be written to, unless that was done a moment ago."""
+    now = time.monotonic()
+    if now - _SWEPT.get(folder, -_LEFT_BEHIND) >= _LEFT_BEHIND:
+        _SWEPT[folder] = now
+        sweep(folder)
 
 
 def _not_created(path: Path, error: OSError) -> Message:

@@ -30,8 +30,8 @@ from tinv_ext.core.formats.image_write import save_png_with_embedding
 from tinv_ext.core.formats.reading import IMAGE
 from tinv_ext.core.messages import message
 from tinv_ext.core.names import name_problems
+from tinv_ext.core.printable import printable
 from tinv_ext.core.suffixes import EMBEDDING_SUFFIXES
-from tinv_ext.library.printable import printable
 
 BY_KEY = ("diffusers", "diffusers-bin", FOLDER)
 """Formats whose loader goes by the key inside, whatever the file is called."""

@@ -12,9 +12,9 @@ from tinv_ext.core.fit import unfit
 from tinv_ext.core.formats import read_all, read_contents
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
+from tinv_ext.core.printable import printable
 from tinv_ext.core.settings import facts_by_current_names
 from tinv_ext.library.nearest import nearest
-from tinv_ext.library.printable import printable
 
 
 def inspect(path: Path, token_table: TokenTable | None = None, near: int = 5) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import errno
+import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -13,6 +14,10 @@ from pathlib import Path
 from tinv_ext.core.atomic import atomic_write
 from tinv_ext.core.errors import HostError
 
+log = logging.getLogger(__name__)
+_LARGEST = 1 << 28  # bytes that are read: of more than a million steps
+_STEP = re.compile(r"[0-9]{1,12}")
+_NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?(e[+-]?[0-9]{1,4})?|inf|nan)")
 COLUMNS = ("step", "epoch", "loss", "learn_rate", "gradient_norm", "vector_norm", "distance", "evaluation")
 
 
@@ -53,7 +58,7 @@ class Curve:
             self._file = None
 
     def _cut(self) -> None:
-        rows = [row for row in read_curve(self._path) if int(row["step"]) <= self._step]
+        rows = [row for row in _rows(self._path) if int(row["step"]) <= self._step]
         with atomic_write(self._path) as target:
             lines = [",".join(COLUMNS), *(",".join(row.get(column) or "" for column in COLUMNS) for row in rows)]
             target.write(("\n".join(lines) + "\n").encode())
@@ -72,9 +77,27 @@ def open_curve(path: Path, step: int) -> Iterator[Curve]:
 
 
 def read_curve(path: Path) -> list[dict[str, str]]:
-    """Rows as text by column; what a crash has cut short or filled with zeros is left out."""
+    """Rows as text by column, whatever the file holds; what is not a row of numbers is left out."""
+    try:
+        return _rows(path)
+    except OSError as error:
+        log.warning("%s cannot be read: %s", path, error)
+        return []
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a curve. A column's name is that of the first line, or of `COLUMNS` where that line is damaged."""
     if not path.is_file():
         return []
-    text = path.read_bytes().decode("utf-8", "replace").replace("\0", "")
-    rows = [row for row in csv.DictReader(text.splitlines()) if None not in row.values() and None not in row]
-    return [row for row in rows if row.get("step", "").isdecimal()]
+    with path.open("rb") as file:
+        lines = file.read(_LARGEST).decode("utf-8", "replace").replace("\0", "").splitlines()
+    names = lines[0].split(",") if lines else []
+    if "step" not in names or not set(names) <= set(COLUMNS) or len(set(names)) < len(names):
+        names = list(COLUMNS)
+    # not by the module csv: no field is ever quoted, and one stray quote would swallow all rows after it
+    rows = [line.split(",") for line in lines]
+    return [dict(zip(names, row)) for row in rows if len(row) == len(names) and _are_numbers(dict(zip(names, row)))]
+
+
+def _are_numbers(row: dict[str, str]) -> bool:
+    return bool(_STEP.fullmatch(row["step"])) and all(not value or _NUMBER.fullmatch(value) for value in row.values())

@@ -18,7 +18,7 @@ from tinv_ext.core.preflight.initial_vectors import InitialVectors
 from tinv_ext.core.preflight.prepare import PreparedRun, prepare
 from tinv_ext.core.settings import SETTINGS, TrainConfig, overridden
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES
-from tinv_ext.core.training.state import State, load_state
+from tinv_ext.core.training.state import State, load_last_state
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.run_folder import RunFolder, latents_folder
 from tinv_ext.run.status import Status
@@ -165,14 +165,17 @@ def prepare_resume(
         return status
     if folder.restarts:
         return prepare_run(config, host, known, room)
-    state = _saved_state(folder, config.name)
+    state, notice = _saved_state(folder, config.name)
     initial = InitialVectors(state.values(config.name), state.step)
     prepared = prepare(config, host.token_table, host.known_words(), initial, look=_Scanner(config, known, room))
+    if notice:
+        prepared = replace(prepared, notices=(notice, *prepared.notices))
     return status if finished and prepared.plan.steps <= state.step else prepared
 
 
-def _saved_state(folder: RunFolder, word: str) -> State:
-    if not folder.state.is_file():
+def _saved_state(folder: RunFolder, word: str) -> tuple[State, Message | None]:
+    """The state to go on from; with a sentence where it is not the last one, as that is damaged."""
+    if not folder.has_state:
         raise InputError(
             message(
                 "run.no_state",
@@ -183,7 +186,8 @@ def _saved_state(folder: RunFolder, word: str) -> State:
             )
         )
     try:
-        return load_state(folder.state, torch.device("cpu"), word)[0]
+        state, _, notice = load_last_state(folder.state, torch.device("cpu"), word)
+        return state, notice
     except FormatError as error:
         raise InputError(
             message(

@@ -11,6 +11,7 @@ import torch
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model
 from tinv_ext.core.preflight.prepare import PreparedRun
+from tinv_ext.core.settings import config_file
 from tinv_ext.core.training.state import State
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.base import Host
@@ -55,7 +56,7 @@ class Recorder:
         if self._begun:
             return
         self._begun = True
-        if self.reporter.folder.state.is_file():
+        if self.reporter.folder.has_state:
             self.snapshots.recall()
         else:
             self._carry_out(Moment(self.state.step), model)
@@ -136,7 +137,8 @@ def make_recorder(
     evaluations = Evaluations(state, training.eval_set, reporter)
     rows = CurveRows(curve, state, len(training.dataset.examples), config.examples_per_step)
     snapshots = Snapshots(config.name, folder, writer, evaluations, config.keep_snapshots)
-    saver = StateSaver(state, training.facts, reporter, config.save_state_every, config.save_state_seconds)
+    facts = {**training.facts, "config": config_file.to_file(config, folder_facts(prepared, host))}
+    saver = StateSaver(state, facts, reporter, config.save_state_every, config.save_state_seconds)
     previews = Previews(config, host, state, folder, writer, reporter.report)
     preview_failures = SwitchesOff(reporter)
 

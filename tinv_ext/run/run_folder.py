@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from PIL import Image, PngImagePlugin
 
 from tinv_ext.core.atomic import atomic_write, make_folder
 from tinv_ext.core.errors import FormatError, HostError, InputError
-from tinv_ext.core.messages import message
+from tinv_ext.core.messages import Message, message
 from tinv_ext.core.paths import path_given, path_problems
 from tinv_ext.core.settings import TrainConfig, config_file
 from tinv_ext.core.suffixes import may_be_embedding
+from tinv_ext.core.training.state import facts_of, previous_of, step_of
 from tinv_ext.run.curve import read_curve
-from tinv_ext.run.status import Status
+from tinv_ext.run.status import STATUSES, Status
 
 log = logging.getLogger(__name__)
 _NUMBER = re.compile(r" \(\d+\)$")  # of a backup's name
@@ -107,10 +108,38 @@ class RunFolder:
         """The settings of the run."""
         return TrainConfig.from_dict(self._config_file()["settings"])
 
-    def _config_file(self) -> dict[str, Any]:
+    @property
+    def has_state(self) -> bool:
+        """Whether a state was saved, be it the last one or the one before."""
+        return self.state.is_file() or previous_of(self.state).is_file()
+
+    def recover_config(self) -> Message | None:
+        """Write config.json again where it is damaged and the state knows what was in it; a sentence if so."""
         try:
-            return config_file.from_file(json.loads((self.path / "config.json").read_text("utf-8")))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self._read_config()
+        except _DAMAGED as error:
+            content = self._config_file()
+            write_json(self.path / "config.json", content)
+            return message(
+                "run.config_recovered",
+                "The run's config.json was damaged ({reason}). It was recovered from the run's state.",
+                reason=str(error) or type(error).__name__,
+            )
+        return None
+
+    def _read_config(self) -> dict[str, Any]:
+        content = config_file.from_file(_read_json(self.path / "config.json"))
+        if not content["settings"]:
+            raise ValueError("it has no settings")
+        return content
+
+    def _config_file(self) -> dict[str, Any]:
+        """What config.json holds; where it is damaged, what the state has kept of it."""
+        try:
+            return self._read_config()
+        except _DAMAGED as error:
+            with suppress(*_DAMAGED):
+                return config_file.from_file(facts_of(self.state)["config"])
             raise InputError(
                 message(
                     "run.not_a_run",
@@ -128,7 +157,7 @@ class RunFolder:
     def status(self) -> Status:
         """How the run stands, as it was last written."""
         try:
-            return Status(**json.loads((self.path / "status.json").read_text("utf-8")))
+            return _checked(Status(**_read_json(self.path / "status.json")))
         except (OSError, ValueError, TypeError) as error:
             raise FormatError(
                 message(
@@ -137,22 +166,32 @@ class RunFolder:
             ) from error
 
     def last_status(self) -> Status:
-        """How the run stands; where status.json cannot be read, as after a power cut, that it was under way."""
+        """How the run stands; where status.json cannot be read or lies against the state, that it was under way.
+
+        A run that is said to be finished has a state of its last step, unless it saves none.
+        """
         try:
-            return self.status()
+            status = self.status()
         except FormatError as error:
             log.warning("%s", error)
-            return Status("training", 0)
+            status = Status("training", 0)
+        saved = step_of(self.state) if self.has_state else None
+        if saved is None:
+            return status
+        if status.status == "finished" and not saved == status.steps >= status.total:
+            log.warning("%s says that it is finished at step %s; its state is of step %s", self, status.steps, saved)
+            return Status("training", saved, total=status.total)
+        return replace(status, steps=max(status.steps, saved))
 
     @property
     def restarts(self) -> bool:
         """Whether resuming means to start over, as the run saved no state and nobody stopped it on its way."""
-        return not self.state.is_file() and (not self.last_status().over or not read_curve(self.curve))
+        return not self.has_state and (not self.last_status().over or not read_curve(self.curve))
 
     @property
     def can_resume(self) -> bool:
         """Whether the run can be resumed."""
-        return self.state.is_file() or self.restarts
+        return self.has_state or self.restarts
 
     def write_status(self, status: Status) -> None:
         """Keep how the run stands."""
@@ -164,13 +203,48 @@ class RunFolder:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}\n")
 
 
+_DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+_LARGEST = 1 << 24  # bytes of a JSON file that is read
+
+
+def _read_json(path: Path) -> Any:
+    """What a JSON file holds. OSError or ValueError where it cannot be read, also because it is far too large."""
+    with path.open("rb") as file:
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise ValueError("it is too large")
+    try:
+        return json.loads(data.decode("utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _checked(status: Status) -> Status:
+    """The status, if its values are what they should be. ValueError or TypeError if not."""
+    if status.status not in STATUSES:
+        raise ValueError(f"no status {str(status.status)[:40]!r}")
+    if not all(type(count) is int and 0 <= count < 1 << 48 for count in (status.steps, status.total)):
+        raise ValueError("the steps are no counts")
+    if not isinstance(status.reason, str) or not isinstance(status.file, (str, type(None))):
+        raise TypeError("the reason or the file is no text")
+    (status.reason + (status.file or "")).encode("utf-8")  # ValueError for half a character
+    return status
+
+
 def find_runs(output: Path) -> list[RunFolder]:
     """The runs of a log directory, newest first. `InputError` for what cannot be a path."""
     problems = path_problems(str(output))
     if problems:
         raise InputError(problems)
     configs = output.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]/*/config.json") if output.is_dir() else []
-    return [RunFolder(path.parent) for path in sorted(configs, key=lambda path: path.stat().st_mtime, reverse=True)]
+    return [RunFolder(path.parent) for path in sorted(configs, key=_modified, reverse=True)]
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # a link to nothing, or deleted meanwhile
+        return 0.0
 
 
 def latents_folder(config: TrainConfig) -> Path | None:

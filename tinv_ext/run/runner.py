@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.core.training.fallbacks import Fallbacks, is_out_of_memory, retry_after_freeing
+from tinv_ext.core.training.fallbacks import Fallbacks, first_sentence, is_out_of_memory, retry_after_freeing
 from tinv_ext.core.training.trainer import train
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.curve import open_curve
@@ -84,10 +85,13 @@ def resume_prepared(
     """Resume the run in the folder `path` as it was prepared. `InputError` where that is no longer true."""
     refuse_outdated(prepared, host, resumes=True)
     folder = RunFolder(path)
+    recovered = folder.recover_config()
+    if recovered:
+        prepared = replace(prepared, notices=(recovered, *prepared.notices))
     if prepared.config != folder.config():
         folder.write_config(prepared.config, folder.facts())  # the next time it resumes as it does now
-    for left_in, stem in ((path, ""), (host.embeddings_folder, prepared.config.name)):
-        sweep(left_in, stem)
+    for left_in in (path, *(below for below in path.iterdir() if below.is_dir()), host.embeddings_folder):
+        sweep(left_in)
     return _execute(prepared, host, folder, report, controls or RunControls())
 
 
@@ -104,7 +108,7 @@ def _execute(prepared: PreparedRun, host: Host, folder: RunFolder, report: Repor
             training = _when_possible(reporter, controls, lambda: _set_up(prepared, host, reporter, controls))
         except _StopRequested:
             return reporter.update("stopped", first, reason=_STOPPED_EARLY)
-        stands = training.state.step if folder.state.is_file() else -1
+        stands = training.state.step if folder.has_state else -1
         with open_curve(folder.curve, stands) as curve:
             recorder = make_recorder(prepared, host, reporter, controls, training, curve)
             with recorder.saving_on_error():
@@ -231,4 +235,4 @@ def failure(error: BaseException) -> str:
 
 
 def _text(error: BaseException) -> str:
-    return reason_of(error) if isinstance(error, TinvError) else str(error)
+    return reason_of(error) if isinstance(error, TinvError) else first_sentence(str(error))

@@ -20,7 +20,7 @@ from tinv_ext.core.preflight.initial_vectors import InitialVectors
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.training.evaluation import EvalSet, make_eval_set
 from tinv_ext.core.training.fallbacks import encode_with_retry
-from tinv_ext.core.training.state import State, load_state, new_state
+from tinv_ext.core.training.state import State, load_last_state, new_state, previous_of
 from tinv_ext.run.provenance import differences, order_facts
 from tinv_ext.run.run_folder import latents_folder
 
@@ -94,9 +94,11 @@ def load_or_new_state(
     tell: Callable[[str], None],
 ) -> State:
     """The state of a word saved at `path`, telling what has changed since; a new one where there is none."""
-    if not path.is_file():
+    if not path.is_file() and not previous_of(path).is_file():
         return new_state({word: initial.vectors}, seed, device, initial.step)
-    state, before = load_state(path, device, word)
+    state, before, notice = load_last_state(path, device, word)
+    if notice and state.step != initial.step:  # else it was told when the run was prepared
+        tell(notice)
     changes = differences(before, facts)
     if changes:
         tell(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import time
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.messages import ids, refused, said
-from tinv_ext.core.data.images import SizeConditioning, TrainingImage, load, scan_images, size_conditioning_of
+from tinv_ext.core.data.images import (
+    SizeConditioning,
+    TrainingImage,
+    fit_image,
+    load,
+    scan_images,
+    size_conditioning_of,
+)
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -373,3 +382,63 @@ def test_an_opaque_picture_is_all_opaque(tmp_path: Path) -> None:
     opacity = load(only(tmp_path), 64, 64).tensors()[1]
     assert opacity is not None
     assert (opacity == 1).all()
+
+
+def test_large_files_that_are_no_images_cost_nothing(tmp_path: Path) -> None:
+    """A video of 20 GB, and what begins like an image: neither read nor hashed."""
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    heads = {
+        "mp4": b"\0\0\0\x20ftypisom",
+        "avif": b"\0\0\0\x20ftypavif\0\0\0\0avif",
+        "png": b"\x89PNG\r\n\x1a\n",
+        "raw": b"",
+    }
+    for suffix, head in heads.items():
+        with (tmp_path / f"video.{suffix}").open("wb") as file:
+            file.write(head)
+            file.truncate(20 << 30)
+    with (tmp_path / "smaller.avif").open("wb") as file:
+        file.write(heads["avif"])
+        file.truncate(1 << 29)
+    tracemalloc.start()
+    begun = time.process_time()
+    scan = scan_images(tmp_path, [(64, 64)])
+    assert tracemalloc.get_traced_memory()[1] < 32 * 2**20
+    tracemalloc.stop()
+    assert time.process_time() - begun < 5
+    assert len(scan.pictures) == 1
+    assert len(scan.skipped) == len(heads) + 1
+
+
+def test_many_other_files_are_few_lines(tmp_path: Path) -> None:
+    """Counted by suffix; a few are named."""
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    for index in range(2000):
+        (tmp_path / f"{index}.{'mp4' if index % 2 else 'dat'}").write_bytes(b"something else")
+    for index in range(300):
+        (tmp_path / f"other.x{index}").write_bytes(b"something else")
+    skipped = dict(scan_images(tmp_path, [(64, 64)]).skipped)
+    assert len(skipped) < 30
+    assert skipped[tmp_path / "*.mp4"].values["count"] == 1000
+    assert said([skipped[tmp_path / "*"]], "images.more", count=302 - 20)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "I;16", "F", "P"])
+def test_strips_are_the_whole(mode: str) -> None:
+    """An image converted in strips is what it would be at once."""
+    rng = np.random.default_rng(0)
+    if mode in ("I;16", "F"):
+        values = rng.integers(0, 65536, (700, 40)).astype(np.uint16 if mode == "I;16" else np.float32)
+        expected = np.clip(values.astype(float) / (65535 if mode == "I;16" else 255) * 255, 0, 255).round()
+        fitted = fit_image(Image.fromarray(values), 40, 700)
+        assert np.array_equal(np.asarray(fitted.rgb)[..., 0], expected.astype(np.uint8))
+        return
+    image = Image.fromarray(rng.integers(0, 256, (700, 40, 4), dtype=np.uint8)).convert(mode)
+    if mode == "P":
+        image.info["transparency"] = 3
+    rgba = image.convert("RGBA")
+    white = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), rgba).convert("RGB")
+    fitted = fit_image(image, 40, 700)
+    assert np.array_equal(np.asarray(fitted.rgb), np.asarray(white))
+    assert fitted.alpha is not None
+    assert np.array_equal(np.asarray(fitted.alpha), np.asarray(rgba.getchannel("A")))

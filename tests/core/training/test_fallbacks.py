@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.core.fake import Fake, dataset, initial
 from tests.messages import ids, refused, said
 from tinv_ext.core.errors import HostError, MemoryShortError, NumericError
-from tinv_ext.core.training.fallbacks import Fallbacks, is_out_of_memory
+from tinv_ext.core.training.fallbacks import Fallbacks, first_sentence, is_out_of_memory
 from tinv_ext.core.training.schedules import parse_schedule
 from tinv_ext.core.training.state import load_state, save_state
 from tinv_ext.core.training.trainer import Plan, Step, train
@@ -139,3 +141,50 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(torch.cuda.OutOfMemoryError("x"))
     assert is_out_of_memory(RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: not enough memory"))
+
+
+SAID_BY_LIBRARIES = [
+    RuntimeError("could not create a primitive"),
+    RuntimeError("could not create a primitive descriptor iterator"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("std::bad_alloc"),
+    RuntimeError("unable to mmap 4265146304 bytes from file <x>: Cannot allocate memory (12)"),
+    RuntimeError("HIP error: hipErrorOutOfMemory"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+    OSError("The paging file is too small for this operation to complete. (os error 1455)"),
+    SafetensorError("Error while mapping: Cannot allocate memory (os error 12)"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", SAID_BY_LIBRARIES, ids=str)
+def test_what_libraries_say_when_memory_runs_out_is_known(error: Exception) -> None:
+    """Below the allocators, too; other errors of the same types are not meant."""
+    assert is_out_of_memory(error)
+    if not isinstance(error, MemoryError):
+        assert not is_out_of_memory(type(error)("the shapes do not match"))
+
+
+CUDA = (
+    "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79.10 GiB of which 1 MiB is free."
+    "\nProcess 1 has 12 GiB memory in use. Including non-PyTorch memory, this process has 66 GiB memory in use."
+)
+CPU = (
+    "[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 "
+    "bytes. Error code 12 (Cannot allocate memory)"
+)
+
+
+@pytest.mark.parametrize(
+    "text, first",
+    [
+        (CUDA, "CUDA out of memory"),
+        (CPU, "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        ("", "out of memory"),
+        ("x" * 1000, "x" * 200),
+    ],
+)
+def test_a_long_message_of_torch_is_cut_after_its_first_sentence(text: str, first: str) -> None:
+    """It goes into a sentence of ours."""
+    assert first_sentence(text) == first

@@ -1,10 +1,12 @@
 """What runs have found out about image files, kept beside the latents, so that the next run need not open them again.
 
-A file is known by its path and stays known while its size and time do. An index that cannot be read knows nothing.
+A file is known by its path and stays known while its size and time do. An index that cannot be read, or whose checksum
+is wrong, knows nothing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import fields
@@ -15,7 +17,8 @@ from tinv_ext.core.atomic import atomic_write, make_folder
 from tinv_ext.core.data.images import TrainingImage
 
 NAME = "images.json"
-_FORMAT = 1
+_FORMAT = 2
+_LARGEST = 1 << 28  # bytes of an index that is read: of a million images
 _TYPES = {one.name: one.type for one in fields(TrainingImage) if one.name not in ("path", "remarks", "settled")}
 
 
@@ -27,8 +30,11 @@ def known_images(images: Iterable[TrainingImage]) -> dict[Path, TrainingImage]:
 def read_index(folder: Path) -> dict[Path, TrainingImage]:
     """What the index in a folder knows; nothing where it cannot be read."""
     try:
-        table = json.loads((folder / NAME).read_text("utf-8"))
-        entries = table["images"] if table["format"] == _FORMAT else {}
+        with (folder / NAME).open("rb") as file:
+            table = json.loads(file.read(_LARGEST).decode("utf-8", "surrogatepass"))
+        entries = table["images"]
+        if table["format"] != _FORMAT or table["checksum"] != _checksum(entries):
+            return {}
         return {Path(path): _image(Path(path), entry) for path, entry in entries.items() if _is_whole(entry)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
@@ -45,10 +51,15 @@ def write_index(folder: Path, images: Iterable[TrainingImage]) -> None:
     after.update({path: _image(path, _entry(image)) for path, image in new.items()})
     if after == before:
         return
-    table = {"format": _FORMAT, "images": {str(path): _entry(image) for path, image in after.items()}}
+    entries = {str(path): _entry(image) for path, image in after.items()}
+    table = {"format": _FORMAT, "checksum": _checksum(entries), "images": entries}
     make_folder(folder)
     with atomic_write(folder / NAME) as file:
         file.write(json.dumps(table, ensure_ascii=False, indent=0).encode("utf-8", "surrogatepass"))
+
+
+def _checksum(entries: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode("ascii")).hexdigest()
 
 
 def _entry(image: TrainingImage) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from tinv_ext.core.data.buckets import Size, nearest
+from tinv_ext.core.data.image_bounds import alpha_of, has_alpha, may_be_image, to_rgb
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 
@@ -27,6 +28,10 @@ FITTED_BYTES = 256 * 2**20
 """How many bytes of images may wait between scan and encoding, so that none of them is decoded twice."""
 _NOT_IMAGES = {".txt", ".caption", ".json", ".jsonl", ".csv", ".toml", ".yaml", ".yml", ".md", ".npz", ".npy", ".db"}
 _NOT_IMAGES |= {".ini", ".safetensors", ".pt", ".zip", ".html", ".log"}
+LARGEST_FILE = 1 << 30
+"""Bytes of a file that is opened: an image of the most pixels that Pillow reads, uncompressed, is smaller."""
+_LISTED = 5  # files of one suffix that are left out for the same reason, and each named
+_GROUPS = 20  # lines about more than that
 _BACKGROUND = (255, 255, 255, 255)
 _BLOCK = 1 << 20  # bytes hashed at a time
 _SETTLED = 2 * 10**9  # nanoseconds: the coarsest clock of a file system (FAT)
@@ -141,8 +146,26 @@ def scan_images(
         seen.setdefault(image.digest, path.name)
         images.append(replace(image, remarks=remarks))
     if not images:
-        raise InputError(_none_usable(folder, skipped))
-    return ImageScan(folder, tuple(images), tuple(skipped), fitted)
+        raise InputError(_none_usable(folder, _grouped(folder, skipped)))
+    return ImageScan(folder, tuple(images), tuple(_grouped(folder, skipped)), fitted)
+
+
+def _grouped(folder: Path, skipped: Sequence[tuple[Path, Message]]) -> list[tuple[Path, Message]]:
+    """Files left out with their reasons; where many of one suffix have the same, a single line that counts them."""
+    groups: dict[tuple[str, str], list[tuple[Path, Message]]] = {}
+    for path, reason in skipped:
+        groups.setdefault((path.suffix.lower(), reason.id), []).append((path, reason))
+    lines: list[tuple[Path, Message]] = []
+    for (suffix, _), files in groups.items():
+        if len(files) <= _LISTED:
+            lines += files
+        else:
+            stands_for = message("images.many", "{reason} ({count} such files)", reason=files[0][1], count=len(files))
+            lines.append((folder / f"*{suffix}", stands_for))
+    if len(lines) <= _GROUPS * _LISTED:
+        return lines
+    rest = message("images.more", "cannot be used ({count} more files)", count=len(lines) - _GROUPS)
+    return [*lines[:_GROUPS], (folder / "*", rest)]
 
 
 def _none_usable(folder: Path, skipped: Sequence[tuple[Path, Message]]) -> Message:
@@ -205,10 +228,16 @@ def _look(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImag
         before = known.get(path.absolute())
         if before and before.settled and (before.length, before.modified) == (status.st_size, status.st_mtime_ns):
             return replace(before, path=path), None
+        if status.st_size > LARGEST_FILE:
+            most = LARGEST_FILE >> 30
+            raise _Unusable(message("images.file_too_large", "is larger than {most} GB, so it is no image", most=most))
         with path.open("rb") as file:
-            digest = _digest(file)
+            if not may_be_image(path, file.read(16), status.st_size):
+                raise _Unusable(message("images.not_an_image", "is not an image that Pillow can read"))
             file.seek(0)
-            upright, frames = _decode(file)
+            upright, frames = _decode(file)  # first, as it looks at the head of what is no image and leaves the rest
+            file.seek(0)
+            digest = _digest(file)
     except OSError as error:
         raise _Unusable(_unreadable(error)) from error
     settled = time.time_ns() - status.st_mtime_ns > _SETTLED
@@ -217,7 +246,7 @@ def _look(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImag
         upright.width,
         upright.height,
         digest,
-        _has_alpha(upright),
+        has_alpha(upright),
         frames=frames,
         length=status.st_size,
         modified=status.st_mtime_ns,
@@ -279,7 +308,8 @@ def _decode(file: BinaryIO) -> tuple[Image.Image, int]:
                 frames = int(getattr(image, "n_frames", 1))
                 image.getexif()  # before the load, after which Pillow 9.5 has closed a TIFF of several pages
                 image.load()
-                return ImageOps.exif_transpose(image), frames
+                ImageOps.exif_transpose(image, in_place=True)  # no second copy where it is upright already
+                return image, frames
     except UnidentifiedImageError:
         raise _Unusable(message("images.not_an_image", "is not an image that Pillow can read")) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -289,10 +319,6 @@ def _decode(file: BinaryIO) -> tuple[Image.Image, int]:
         ) from None
     except Exception as error:  # of a damaged file Pillow's decoders raise whatever their parsers do
         raise _Unusable(message("images.damaged", "is damaged or cut short ({reason})", reason=str(error))) from error
-
-
-def _has_alpha(image: Image.Image) -> bool:
-    return image.getbands()[-1] in ("A", "a") or "transparency" in image.info
 
 
 def refuse_changed(images: Sequence[TrainingImage]) -> None:
@@ -341,26 +367,9 @@ def load(image: TrainingImage, width: int, height: int, stretch: bool = False) -
 
 def fit_image(image: Image.Image, width: int, height: int, stretch: bool = False) -> FittedImage:
     """Scale an image to cover W×H and crop it at the center, or stretch it; what is transparent becomes white."""
-    alpha = image.convert("RGBA").getchannel("A") if _has_alpha(image) else None
-    rgb = _fit(_rgb(image, alpha), width, height, stretch)
+    alpha = alpha_of(image) if has_alpha(image) else None
+    rgb = _fit(to_rgb(image, alpha), width, height, stretch)
     return FittedImage(rgb, None if alpha is None else _fit(alpha, width, height, stretch))
-
-
-def _rgb(image: Image.Image, alpha: Image.Image | None) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        return _from_deep_grey(image)
-    if alpha is None:
-        return image.convert("RGB")
-    canvas = Image.new("RGBA", image.size, _BACKGROUND)
-    return Image.alpha_composite(canvas, image.convert("RGBA")).convert("RGB")
-
-
-def _from_deep_grey(image: Image.Image) -> Image.Image:
-    """16-bit or floating-point grey to 8-bit RGB; Pillow's own conversion would clip at 255."""
-    values = np.nan_to_num(np.asarray(image).astype(np.float64))
-    full = 65535.0 if image.mode.startswith("I") else (1.0 if values.max(initial=0) <= 1 else 255.0)
-    grey = np.clip(values / full * 255, 0, 255).round().astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
 
 
 def size_conditioning_of(image: TrainingImage, width: int, height: int, stretch: bool = False) -> SizeConditioning:

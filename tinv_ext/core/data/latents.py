@@ -1,26 +1,28 @@
 """Latents of the training images, encoded once and cached on disk by content, so that the next run need not.
 
 A latent is kept as the mean and standard deviation of the VAE's Gaussian, already scaled by the model's scale factor.
+Each file has a checksum, as a latent that is damaged would spoil this run and all later ones unseen.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
-from tinv_ext.core.atomic import atomic_write, make_folder
+from tinv_ext.core.atomic import atomic_write, make_folder, sweep
+from tinv_ext.core.checksum import KEY as CHECKSUM
+from tinv_ext.core.checksum import checksum
 from tinv_ext.core.data.buckets import Size, nearest
 from tinv_ext.core.data.image_index import write_index
 from tinv_ext.core.data.images import FittedImage, SizeConditioning, TrainingImage, refuse_changed, size_conditioning_of
 from tinv_ext.core.data.images import load as load_image
-from tinv_ext.core.errors import HostError, NumericError
+from tinv_ext.core.errors import FormatError, HostError, NumericError
+from tinv_ext.core.formats.safetensors_file import read_safetensors, safetensors_bytes
 from tinv_ext.core.messages import message
 
 
@@ -72,11 +74,12 @@ def encode_images(
 
     One by one: a latent then depends on its image alone, and not, in its last digits, on which others were missing.
     `fitted` has images by digest that are decoded already, and is emptied. A cache that cannot be written is told
-    once, and done without. `InputError` if a file has changed since it was scanned.
+    once, and done without; latents in it that are damaged are encoded again, and counted in one notice. `InputError`
+    if a file has changed since it was scanned.
     """
     refuse_changed(images)
     fitted = {} if fitted is None else fitted
-    encoded = {image.digest: _cached(image, rules, cache) for image in images}
+    encoded = _all_cached(_unique(images), rules, cache, tell)
     missing = [image for image in _unique(images) if encoded[image.digest] is None]
     for done, image in enumerate(missing, 1):
         fit = fitted.pop(image.digest, None) or load_image(image, *rules.size_of(image), rules.stretch)
@@ -142,15 +145,62 @@ def _cache_file(image: TrainingImage, rules: EncodeRules, cache: Path) -> Path:
     return cache / key[:2] / f"{key}.safetensors"
 
 
-def _cached(image: TrainingImage, rules: EncodeRules, cache: Path | None) -> EncodedImage | None:
-    """The cached latent, or None if there is none that can be read whole (it is then made again)."""
-    if cache is None or not (path := _cache_file(image, rules, cache)).is_file():
+def _all_cached(
+    images: Sequence[TrainingImage], rules: EncodeRules, cache: Path | None, tell: Callable[[str], None]
+) -> dict[str, EncodedImage | None]:
+    """What the cache has of each image by digest; None for what is not there or cannot be used."""
+    if cache is None:
+        return {image.digest: None for image in images}
+    for folder in cache.glob("[0-9a-f][0-9a-f]"):
+        sweep(folder)
+    entries: dict[str, EncodedImage | None] = {}
+    damaged = []
+    for image in images:
+        try:
+            entries[image.digest] = _cached(image, rules, cache)
+        except (FormatError, NumericError, OSError):
+            entries[image.digest] = None
+            damaged.append(image.path.name)
+    if damaged:
+        tell(
+            message(
+                "latents.damaged",
+                "Of the cached latents, {count:was|were} damaged and encoded again: {files:, }.",
+                count=len(damaged),
+                files=[*damaged[:5], *(["…"] if len(damaged) > 5 else [])],
+            )
+        )
+    return entries
+
+
+def _cached(image: TrainingImage, rules: EncodeRules, cache: Path) -> EncodedImage | None:
+    """The cached latent; None if there is none, or one of version 0.2 or earlier, which nothing can verify.
+
+    FormatError, NumericError or OSError if it is not what was written.
+    """
+    path = _cache_file(image, rules, cache)
+    if not path.is_file():
         return None
-    try:
-        tensors = load(path.read_bytes())  # not mapped into memory: then nobody could remove the file on Windows
-        return _entry(image, rules, LatentDistribution(tensors["mean"], tensors["std"]), tensors.get("opacity"))
-    except (SafetensorError, OSError, KeyError, NumericError):
+    stored, about = read_safetensors(path)
+    if CHECKSUM not in about:
         return None
+    height, width = (side // 8 for side in reversed(rules.size_of(image)))
+    expected = {"mean", "std"} | ({"opacity"} if image.transparent else set())
+    if set(stored) != expected or any(one.shape[1:] != (height, width) for one in stored.values()):
+        raise FormatError("other tensors than those of the image")
+    tensors = {key: one.read() for key, one in stored.items()}
+    mean, std, opacity = tensors["mean"], tensors["std"], tensors.get("opacity")
+    if any(one.dtype != torch.float32 for one in tensors.values()) or mean.shape != std.shape or bool((std < 0).any()):
+        raise FormatError("not the mean and the standard deviation of a latent")
+    if about != _about(tensors, path):
+        raise FormatError("the checksum is wrong")
+    return _entry(image, rules, LatentDistribution(mean, std), opacity)
+
+
+def _about(tensors: Mapping[str, Tensor], path: Path) -> dict[str, str]:
+    """The texts in a cached latent's file: what it is of, and the checksum of it all."""
+    texts = {"format": "pt", "of": path.stem}
+    return {**texts, CHECKSUM: checksum(tensors, texts)}
 
 
 def _write(entry: EncodedImage, rules: EncodeRules, cache: Path) -> None:
@@ -160,4 +210,4 @@ def _write(entry: EncodedImage, rules: EncodeRules, cache: Path) -> None:
     path = _cache_file(entry.picture, rules, cache)
     make_folder(path.parent)
     with atomic_write(path) as file:
-        file.write(save(tensors))
+        file.write(safetensors_bytes(tensors, _about(tensors, path)))

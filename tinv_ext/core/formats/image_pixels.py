@@ -29,13 +29,13 @@ def noise_bytes(count: int) -> Bytes:
 
     Doubled in leaps: if m steps are seed → a·seed + c, the next m seeds are that of the first m.
     """
-    factor, summand = np.uint64(1664525), np.uint64(1013904223)
-    mask = np.uint64(0xFFFFFFFF)
-    seeds = np.array([summand], dtype=np.uint64)
-    while len(seeds) < count:
-        seeds = np.concatenate([seeds, (seeds * factor + summand) & mask])
-        factor, summand = (factor * factor) & mask, (summand * factor + summand) & mask
-    return (seeds[:count] % np.uint64(255)).astype(np.uint8)
+    factor, summand = 1664525, 1013904223
+    seeds = np.array([summand], dtype=np.uint32)
+    while len(seeds) < count:  # numbers of 32 bits overflow as the generator's do
+        more = seeds[: count - len(seeds)] * np.uint32(factor) + np.uint32(summand)
+        seeds = np.concatenate([seeds, more])
+        factor, summand = factor * factor % 2**32, (summand * factor + summand) % 2**32
+    return (seeds[:count] % np.uint32(255)).astype(np.uint8)
 
 
 def embed_payload(image: Image.Image, payload: bytes, edge: Bytes) -> Image.Image:
@@ -97,7 +97,7 @@ def extract_payload(image: Image.Image) -> bytes | None:
     if len(gaps) < 2:
         return None
     low, high = low_bits[:, : gaps[0]], low_bits[:, gaps[-1] + 1 :]
-    if low.shape != high.shape or not low.size:
+    if low.shape != high.shape or not low.size or low.size > MAX_PAYLOAD_BYTES:
         return None
     mask = (noise_bytes(low.size) & 0x0F).reshape(low.shape)
     return _inflated((((high ^ mask) << 4) | (low ^ mask)).astype(np.uint8).tobytes())

@@ -191,6 +191,8 @@ def persistent_value(saved: object, read: Callable[[str, int], bytes | memoryvie
 def _known() -> dict[tuple[str, str], Symbol]:
     table = {
         ("collections", "OrderedDict"): Symbol("OrderedDict", call=_ordered_dict),
+        ("collections", "Counter"): Symbol("Counter", call=_ordered_dict),  # of a learning rate's schedule
+        ("torch", "device"): Symbol("device", call=lambda arguments: ":".join(map(str, arguments))),
         ("torch._utils", "_rebuild_tensor_v2"): Symbol("tensor", call=_tensor),
         ("torch._utils", "_rebuild_parameter"): Symbol("parameter", call=_parameter),
         ("torch.nn.modules.container", "ParameterDict"): Symbol("ParameterDict"),
@@ -218,6 +220,7 @@ STORAGES = {
     "Int": torch.int32,
     "Short": torch.int16,
     "Byte": torch.uint8,
+    "Char": torch.int8,
     "Bool": torch.bool,
 }
 NAMES = _known()

@@ -22,15 +22,19 @@ MAX_OPCODES = 100_000
 MAX_INTEGER_BYTES = 64
 
 
-def load_pickle(data: memoryview, position: int, persistent_load: PersistentLoad) -> tuple[Any, int]:
+def load_pickle(
+    data: memoryview, position: int, persistent_load: PersistentLoad, limit: int = MAX_OPCODES
+) -> tuple[Any, int]:
     """The value of the pickle that begins at `position`, and where the next one begins. Raises FormatError.
+
+    `limit` is the most opcodes that it may have.
 
     Values are str, bytes, int, float, bool, None, list, tuple, dict (keys str or int), StoredTensor, Symbol and
     Built. They may refer to themselves or to each other many times: whoever walks over them must bound the walk.
     """
     machine = Machine(data, position, persistent_load)
     try:
-        return _run(machine), machine.position
+        return _run(machine, limit), machine.position
     except (IndexError, KeyError, TypeError, ValueError, AttributeError, RecursionError, struct.error) as error:
         raise FormatError(
             message(
@@ -42,8 +46,8 @@ def load_pickle(data: memoryview, position: int, persistent_load: PersistentLoad
         ) from error
 
 
-def _run(machine: Machine) -> Any:
-    for _ in range(MAX_OPCODES):
+def _run(machine: Machine, limit: int) -> Any:
+    for _ in range(limit):
         opcode = machine.number("<B")
         if opcode == STOP:
             return machine.stack.pop()
@@ -63,7 +67,7 @@ def _run(machine: Machine) -> Any:
         message(
             "formats.pickle_too_long",
             "The pickle has more than {limit} opcodes, too many for an embedding.",
-            limit=MAX_OPCODES,
+            limit=limit,
         )
     )
 

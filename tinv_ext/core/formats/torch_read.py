@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import mmap
 import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from tinv_ext.core.errors import FormatError
 from tinv_ext.core.formats.pickle_names import Storage, Symbol, persistent_value
-from tinv_ext.core.formats.pickle_read import load_pickle
+from tinv_ext.core.formats.pickle_read import MAX_OPCODES, load_pickle
 from tinv_ext.core.messages import Message, message
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -20,6 +23,24 @@ LEGACY_VERSION = 1001
 MAX_FILE_BYTES = 1 << 25
 MAX_PICKLE_BYTES = 1 << 23
 MAX_RECORDS = 10_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that is believed of a file: bytes of its pickle and of one record, records, opcodes of the pickle."""
+
+    pickle: int
+    record: int
+    records: int
+    opcodes: int
+
+
+EMBEDDING = Limits(MAX_PICKLE_BYTES, MAX_FILE_BYTES, MAX_RECORDS, MAX_OPCODES)
+CHECKPOINT = Limits(1 << 25, 1 << 33, 100_000, 2_000_000)
+UNPACKED = 4
+"""How many times as large as its file a checkpoint may become: torch does not compress, and recompressed weights
+hardly shrink. `SPARE` bytes are allowed in any case."""
+SPARE = 1 << 20
 ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -46,7 +67,29 @@ def read_torch(data: bytes) -> Any:
     """
     if len(data) > MAX_FILE_BYTES:
         raise FormatError(file_too_large(len(data)))
-    return _read_zip(data) if data[:2] == b"PK" else _read_legacy(memoryview(data))
+    if data[:2] != b"PK":
+        return _read_legacy(memoryview(data), EMBEDDING)
+    if data.count(b"PK\x01\x02") > MAX_RECORDS:
+        raise FormatError(_too_many_records(MAX_RECORDS))
+    return _read_zip(io.BytesIO(data), EMBEDDING)
+
+
+def read_torch_checkpoint(path: Path) -> Any:
+    """As `read_torch`, for a file of any size: its numbers stay there until they are asked for. Raises FormatError."""
+    with path.open("rb") as file:
+        head = file.read(2)
+        if not head:
+            raise FormatError(message("formats.nothing_in_it", "The file is empty."))
+        if head != b"PK":
+            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # outlives the file
+            return _read_legacy(whole, CHECKPOINT)
+    return _read_zip(path.open("rb"), CHECKPOINT)  # which the tensors keep open
+
+
+def _too_many_records(limit: int) -> Message:
+    return message(
+        "formats.zip_too_many", "The zip has more than {limit} records, too many for an embedding.", limit=limit
+    )
 
 
 def file_too_large(count: int) -> Message:
@@ -58,18 +101,10 @@ def file_too_large(count: int) -> Message:
     )
 
 
-def _read_zip(data: bytes) -> Any:
+def _read_zip(file: BinaryIO, limits: Limits) -> Any:
     """torch's zip: `<folder>/data.pkl`, `<folder>/data/<key>` for each storage, and small records of no use to us."""
-    if data.count(b"PK\x01\x02") > MAX_RECORDS:
-        raise FormatError(
-            message(
-                "formats.zip_too_many",
-                "The zip has more than {limit} records, too many for an embedding.",
-                limit=MAX_RECORDS,
-            )
-        )
     try:
-        archive = zipfile.ZipFile(io.BytesIO(data))
+        archive = zipfile.ZipFile(file)
         records = {info.filename: info for info in archive.infolist()}
     except ZIP_ERRORS as error:
         raise FormatError(
@@ -86,6 +121,9 @@ def _read_zip(data: bytes) -> Any:
                 "The zip has the same record twice. It was not written by torch.save and may be malicious.",
             )
         )
+    if len(records) > limits.records:
+        raise FormatError(_too_many_records(limits.records))
+    room = _room(file, records) if limits is CHECKPOINT else None
     pickles = [name for name in records if re.fullmatch(r"([^/]+/)?data\.pkl", name)]
     if len(pickles) != 1:
         raise FormatError(
@@ -100,21 +138,52 @@ def _read_zip(data: bytes) -> Any:
         raise FormatError(_BIG_ENDIAN)
 
     def fetch(key: str, size: int) -> bytes:
-        content = _record(archive, records, f"{folder}data/{key}", MAX_FILE_BYTES)
-        if len(content) != size:
+        name = f"{folder}data/{key}"
+        actual = records[name].file_size if name in records else size
+        if actual == size:
+            if room is not None:
+                room.take(size)
+            content = _record(archive, records, name, min(limits.record, size))
+            actual = len(content)
+        if actual != size:
             raise FormatError(
                 message(
                     "formats.record_bytes",
                     'The record "{key}" should have {expected} bytes but has {actual}. The file is damaged.',
                     key=key[:80],
                     expected=size,
-                    actual=len(content),
+                    actual=actual,
                 )
             )
         return content
 
-    program = _record(archive, records, pickles[0], MAX_PICKLE_BYTES)
-    return load_pickle(memoryview(program), 0, lambda saved: persistent_value(saved, fetch))[0]
+    program = _record(archive, records, pickles[0], limits.pickle)
+    return load_pickle(memoryview(program), 0, lambda saved: persistent_value(saved, fetch), limits.opcodes)[0]
+
+
+class _Room:
+    """How many bytes may still be read: many tensors may have the same numbers, but not any number of them."""
+
+    def __init__(self, size: int) -> None:
+        self.left = UNPACKED * size + SPARE
+
+    def take(self, count: int) -> None:
+        """Count what is about to be read."""
+        self.left -= count
+        if self.left < 0:
+            raise FormatError(
+                message(
+                    "formats.unpacks_too_large",
+                    "The file becomes more than {times} times as large when it is read. It may be malicious.",
+                    times=UNPACKED,
+                )
+            )
+
+
+def _room(file: BinaryIO, records: Mapping[str, zipfile.ZipInfo]) -> _Room:
+    size = file.seek(0, 2)
+    _Room(size).take(sum(info.file_size for info in records.values()))
+    return _Room(size)
 
 
 def _record(archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo], name: str, limit: int) -> bytes:
@@ -154,11 +223,13 @@ def _record(archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo], na
     return content
 
 
-def _read_legacy(data: memoryview) -> Any:
+def _read_legacy(data: memoryview, limits: Limits) -> Any:
     """torch's old container: five pickles (magic, version, machine, object, keys), then count and numbers by key."""
     numbers: dict[str, memoryview] = {}
+    room = _Room(len(data))
 
     def fetch(key: str, size: int) -> memoryview:
+        room.take(size)
         if key not in numbers or len(numbers[key]) != size:
             raise FormatError(_truncated(key))
         return numbers[key]
@@ -172,8 +243,8 @@ def _read_legacy(data: memoryview) -> Any:
         return value
 
     position = _legacy_head(data)
-    value, position = load_pickle(data, position, persistent)
-    keys, position = load_pickle(data, position, persistent)
+    value, position = load_pickle(data, position, persistent, limits.opcodes)
+    keys, position = load_pickle(data, position, persistent, limits.opcodes)
     if not isinstance(keys, list) or not all(isinstance(key, str) and key in storages for key in keys):
         raise FormatError(
             message("formats.legacy_keys", "The list of tensors in the file is wrong. The file is damaged.")

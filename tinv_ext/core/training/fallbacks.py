@@ -7,12 +7,15 @@ has the same gradient, and what is recomputed comes out as before. A fallback st
 
 from __future__ import annotations
 
+import errno
 import gc
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from tinv_ext.core.data.latents import LatentDistribution
@@ -22,15 +25,48 @@ from tinv_ext.core.model import MemoryControl, Model
 from tinv_ext.core.training.state import State
 
 T = TypeVar("T")
-# What allocators say: CUDA, the CPU (Linux, Windows), DirectML and MPS. torch.OutOfMemoryError is not in torch 2.1.
-_PHRASES = ("out of memory", "can't allocate memory", "not enough memory", "could not allocate tensor")
+# What says that memory ran out: allocators (CUDA, the CPU on Linux and Windows, DirectML, MPS), the libraries below
+# them (oneDNN, cuBLAS, cuDNN, C++), and the system when a file is mapped or a thread begun. torch.OutOfMemoryError is
+# not in torch 2.1.
+_PHRASES = (
+    "out of memory",
+    "outofmemory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "could not allocate tensor",
+    "unable to allocate",
+    "failed to allocate",
+    "could not create a primitive",
+    "could not create a memory",
+    "could not execute a primitive",
+    "alloc_failed",
+    "bad_alloc",
+    "bad allocation",
+    "unable to mmap",
+    "paging file is too small",
+    "can't start new thread",
+)
+_ALLOCATORS_CHECK = re.compile(r"^\[enforce fail at [^\]]*\][^.]*\.\s*")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, in any version of torch and on any device."""
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in _PHRASES)
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    told = isinstance(error, (RuntimeError, OSError, SafetensorError))
+    return told and any(phrase in str(error).lower() for phrase in _PHRASES)
+
+
+def first_sentence(text: str) -> str:
+    """What a message of torch says at first; CUDA's goes on with sizes, settings and the processes on the device."""
+    first = _ALLOCATORS_CHECK.sub("", text.strip()).partition("\n")[0].partition(". ")[0]
+    return first.strip().rstrip(".")[:_LONGEST] or "out of memory"
+
+
+_LONGEST = 200  # characters of such a sentence
 
 
 def _no_listener(text: str) -> None:
@@ -129,7 +165,7 @@ class Fallbacks:
                     "time. Choose a smaller size (width, height), or close other programs that use the device; then "
                     "resume.",
                     step=state.step + 1,
-                    reason=trouble.splitlines()[0] if trouble else "out of memory",
+                    reason=first_sentence(trouble),
                 )
             )
         self.tell(done)

@@ -13,10 +13,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from tinv_ext.core.atomic import atomic_write
+from tinv_ext.core.atomic import atomic_copy, atomic_write
+from tinv_ext.core.checksum import KEY as CHECKSUM
+from tinv_ext.core.checksum import checksum
 from tinv_ext.core.data.order import Order
 from tinv_ext.core.errors import FormatError, InputError
-from tinv_ext.core.messages import message
+from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import Vectors, Words
 
 from .optimizers import (
@@ -129,7 +131,10 @@ def _leaf(vectors: Tensor, device: torch.device) -> Tensor:
 
 
 def save_state(state: State, path: Path, facts: Mapping[str, Any]) -> None:
-    """Write the state as one safetensors file, whole or not at all; `facts` are kept beside it as JSON."""
+    """Write the state as one safetensors file, whole or not at all; `facts` are kept beside it as JSON.
+
+    The state that was there is kept as `previous_of(path)`, unless it is damaged.
+    """
     tensors, optimizer = to_tensors_and_json(get_state(state.optimizer))
     tensors |= {"rng": state.rng.get_state(), "order": torch.tensor(state.order.numbers(), dtype=torch.int64)}
     for kind, words in (("vectors", state.vectors), ("start", state.start)):
@@ -139,12 +144,77 @@ def save_state(state: State, path: Path, facts: Mapping[str, Any]) -> None:
     about = {
         "format": FORMAT,
         "step": str(state.step),
-        "words": json.dumps({name: list(word) for name, word in state.vectors.items()}, ensure_ascii=False),
+        "words": json.dumps({name: list(word) for name, word in state.vectors.items()}),
         "optimizer": json.dumps({"name": state.optimizer_name, **optimizer}),
-        "facts": json.dumps(dict(facts), ensure_ascii=False),
+        "facts": json.dumps(dict(facts)),
     }
+    about[CHECKSUM] = checksum(tensors, about)
+    if _is_older_whole(path, state.step):
+        atomic_copy(path, previous_of(path))
     with atomic_write(path) as file:
         file.write(save(tensors, about))
+
+
+def previous_of(path: Path) -> Path:
+    """Where the state before the one at `path` is kept."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def _is_older_whole(path: Path, step: int) -> bool:
+    try:
+        return path.is_file() and int(_contents(path)[1]["step"]) < step
+    except (FormatError, KeyError, ValueError):  # it is about to be replaced, and nothing to fall back to
+        return False
+
+
+def load_last_state(
+    path: Path, device: torch.device, word: str = "", optimizer: str = DEFAULT
+) -> tuple[State, dict[str, Any], Message | None]:
+    """The state at `path`, or the one before where that is damaged or gone, with a sentence then; and its facts.
+
+    `FormatError` of the last one where neither can be read.
+    """
+    try:
+        return *load_state(path, device, word, optimizer), None
+    except FormatError as error:
+        damage = error
+    try:
+        state, facts = load_state(previous_of(path), device, word, optimizer)
+    except FormatError:
+        raise damage from None
+    return (
+        state,
+        facts,
+        message(
+            "state.previous",
+            "The run's last state cannot be used. The run goes on from the one before it, of step {step}, and takes "
+            "the steps after that again. ({reason})",
+            step=state.step,
+            reason=damage.problems[0],
+        ),
+    )
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """The facts that were saved with the state at `path`, or with the one before; none where neither can be read."""
+    for file in (path, previous_of(path)):
+        try:
+            facts = json.loads(_contents(file)[1]["facts"])
+        except (FormatError, KeyError, ValueError, RecursionError):
+            continue
+        if isinstance(facts, dict):
+            return facts
+    return {}
+
+
+def step_of(path: Path) -> int | None:
+    """The step of the last state that can be read at `path`; None where there is none."""
+    for file in (path, previous_of(path)):
+        try:
+            return int(_contents(file)[1]["step"])
+        except (FormatError, KeyError, ValueError):
+            continue
+    return None
 
 
 def load_state(
@@ -155,24 +225,66 @@ def load_state(
     `word` is the word of a file of version 0.1, which did not say it. The file must have been saved with `optimizer`:
     a file does not decide which code runs.
     """
+    tensors, about = _contents(path)
+    try:
+        facts = json.loads(about["facts"])
+        if not isinstance(facts, dict):
+            raise TypeError(f"facts of type {type(facts).__name__}")
+        rebuild = _rebuild if about["format"] == FORMAT else _rebuild_1
+        return _checked(rebuild(tensors, about, device, word, optimizer)), facts
+    except _UNREADABLE as error:
+        raise FormatError(_damaged(path, error)) from error
+
+
+_UNREADABLE = (
+    SafetensorError,
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    RecursionError,
+    AssertionError,
+    StopIteration,
+    InputError,
+)
+"""What a file that is not what it says brings about, some of it from inside safetensors, json or the optimizer."""
+
+
+def _contents(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and texts of a state's file, both as they were written. `FormatError` if they are not."""
     try:
         with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
+            about: dict[str, str] = file.metadata() or {}
+            if about.get("format") not in (FORMAT, FORMAT_1):
+                raise FormatError(message("state.other_file", '"{path}" is not the state of a run.', path=path))
             # copies: Windows replaces no file that is still mapped into memory
             tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 (not a dict)
-        if about.get("format") not in (FORMAT, FORMAT_1):
-            raise FormatError(message("state.other_file", '"{path}" is not the state of a run.', path=path))
-        rebuild = _rebuild if about["format"] == FORMAT else _rebuild_1
-        return rebuild(tensors, about, device, word, optimizer), json.loads(about["facts"])
-    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError, InputError) as error:
-        raise FormatError(
-            message(
-                "state.damaged",
-                'The state "{path}" is damaged or was written by another program: {reason}.',
-                path=path,
-                reason=error,
-            )
-        ) from error
+    except _UNREADABLE as error:
+        raise FormatError(_damaged(path, error)) from error
+    if about["format"] == FORMAT and about.get(CHECKSUM) != checksum(tensors, about):
+        raise FormatError(_damaged(path, message("state.checksum", "its checksum is wrong")))
+    return tensors, about
+
+
+def _damaged(path: Path, reason: object) -> Message:
+    return message(
+        "state.damaged",
+        'The state "{path}" is damaged or was written by another program: {reason}.',
+        path=path,
+        reason=reason if isinstance(reason, str) else str(reason) or type(reason).__name__,
+    )
+
+
+def _checked(state: State) -> State:
+    """The state, whose vectors must be finite numbers in two dimensions. ValueError if they are not."""
+    for vectors, start in state.pairs():
+        if vectors.dim() != 2 or vectors.shape != start.shape or not bool(torch.isfinite(vectors).all()):
+            raise ValueError("its vectors are not finite numbers in rows")
+    if state.step < 0 or not state.leaves():
+        raise ValueError("it has no vectors or a negative step")
+    return state
 
 
 def _rebuild(

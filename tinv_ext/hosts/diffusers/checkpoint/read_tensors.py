@@ -1,20 +1,25 @@
-"""Reading the tensors of a checkpoint file, and only these: nothing in the file is ever run."""
+"""Reading the tensors of a checkpoint file, and only these: nothing in the file is ever run.
+
+What torch.save wrote is read by the package's own reader: torch.load believes what a file says of sizes.
+"""
 
 from __future__ import annotations
 
-import pickle
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tinv_ext.core.errors import InputError
-from tinv_ext.core.messages import message
+from tinv_ext.core.errors import FormatError, InputError
+from tinv_ext.core.formats.tensors import StoredTensor
+from tinv_ext.core.formats.torch_read import SPARE, UNPACKED, read_torch_checkpoint
+from tinv_ext.core.messages import Message, message
 
+_DEEPEST = 8
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 
 
@@ -28,7 +33,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(str(path))
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(
             message(
                 "checkpoint.safetensors_unreadable",
@@ -40,33 +45,46 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+_UNSAFE = ("formats.pickle_name", "formats.pickle_call", "formats.no_storage")
+
+
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            message(
-                "checkpoint.unsafe_pickle",
-                'The file "{path}" has more than weights in it, or is damaged. It was not opened, because a pickle can '
-                "run any code. Convert it to .safetensors with a tool that you trust.",
-                path=path,
-            )
-        ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise InputError(
-            message(
-                "checkpoint.torch_unreadable",
-                'The file "{path}" cannot be read as a torch checkpoint ({error}). Download it again.',
-                path=path,
-                error=str(error),
-            )
-        ) from error
-    return _tensors_of(content, path)
+        stored = _tensors_of(read_torch_checkpoint(path), path)
+        count = sum(math.prod(tensor.shape) for tensor in stored.values())
+        if count > UNPACKED * path.stat().st_size + SPARE:
+            raise FormatError(message("checkpoint.tensors_too_large", "its tensors are larger than the file"))
+        return {name: tensor.read() for name, tensor in stored.items()}
+    except FormatError as error:
+        reason = error.problems[0]
+        if isinstance(reason, Message) and reason.id in _UNSAFE:
+            raise InputError(
+                message(
+                    "checkpoint.unsafe_pickle",
+                    'The file "{path}" has more than weights in it, or is damaged. It was not opened, because a pickle '
+                    "can run any code. Convert it to .safetensors with a tool that you trust.",
+                    path=path,
+                )
+            ) from error
+        raise InputError(_unreadable(path, reason.removesuffix("."))) from error
+    except OSError as error:
+        raise InputError(_unreadable(path, error.strerror or str(error))) from error
 
 
-def _tensors_of(content: Any, path: Path) -> dict[str, Tensor]:
+def _unreadable(path: Path, reason: str) -> Message:
+    return message(
+        "checkpoint.torch_unreadable",
+        'The file "{path}" cannot be read as a torch checkpoint ({error}). Download it again.',
+        path=path,
+        error=reason,
+    )
+
+
+def _tensors_of(content: Any, path: Path) -> dict[str, StoredTensor]:
     """The innermost `state_dict` of a training checkpoint, without what is not a tensor."""
-    while isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+    for _ in range(_DEEPEST):  # it may be in itself
+        if not (isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping)):
+            break
         content = content["state_dict"]
     if not isinstance(content, Mapping):
         raise InputError(
@@ -76,4 +94,4 @@ def _tensors_of(content: Any, path: Path) -> dict[str, Tensor]:
                 path=path,
             )
         )
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    return {str(name): value for name, value in content.items() if isinstance(value, StoredTensor)}
