@@ -20,7 +20,7 @@ from tinv_ext.cli.flags import add_generate, add_model, add_settings
 from tinv_ext.cli.language import say
 from tinv_ext.cli.settings_file import read_settings_file
 from tinv_ext.core.errors import InputError, TinvError
-from tinv_ext.core.messages import message
+from tinv_ext.core.messages import encodable, message
 from tinv_ext.core.settings import DEFAULTS, current_names, overridden
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _report(prepared: PreparedRun) -> Iterator[str]:
     yield from (f"  {say(notice)}" for notice in prepared.notices)
     yield say(message("cli.images", "Images in {folder}", folder=prepared.scan.folder))
     for image, caption in zip(prepared.scan.pictures, prepared.captions):
-        yield f"  {image.path.name}  {image.width}×{image.height}  {caption}"
+        yield f"  {encodable(image.path.name)}  {image.width}×{image.height}  {caption}"
     for path, reason in prepared.scan.skipped:
         yield "  " + say(message("cli.skipped", "{file}  skipped: it {reason}", file=path.name, reason=reason))
     count = prepared.initial.count

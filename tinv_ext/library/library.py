@@ -12,7 +12,7 @@ from tinv_ext.core.atomic import atomic_write, make_folder
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, HostError, InputError, NumericError, TinvError
 from tinv_ext.core.formats import FOLDER, problem_of, read_all
-from tinv_ext.core.messages import message
+from tinv_ext.core.messages import encodable, message
 from tinv_ext.core.names import name_problems
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES
 from tinv_ext.hosts.base import Host
@@ -59,7 +59,7 @@ class Library:
         runs = {run.path.resolve(): run.path for log in self._logs() for run in run_folder.find_runs(log)}
         latest = sorted(runs.values(), key=lambda run: (run / "config.json").stat().st_mtime, reverse=True)[:_RUNS]
         return {
-            f"{run.parent.name}/{run.name}/{path.name}": path
+            encodable(f"{run.parent.name}/{run.name}/{path.name}"): path
             for run in latest
             for path in sorted((run / "embeddings").glob("*.*"), key=lambda path: (len(path.name), path.name))
             if path.suffix.lower() in TENSOR_SUFFIXES

@@ -48,7 +48,7 @@ def write_index(folder: Path, images: Iterable[TrainingImage]) -> None:
     table = {"format": _FORMAT, "images": {str(path): _entry(image) for path, image in after.items()}}
     make_folder(folder)
     with atomic_write(folder / NAME) as file:
-        file.write(json.dumps(table, ensure_ascii=False, indent=0).encode("utf-8", "surrogatepass"))
+        file.write(json.dumps(table, ensure_ascii=False, indent=0).encode("utf-8", "backslashreplace"))
 
 
 def _entry(image: TrainingImage) -> dict[str, Any]:

@@ -57,6 +57,24 @@ def read_all(path: Path) -> dict[str, Embedding]:
         return {name: _loaded(stored, name) for name, stored in named.items()}
 
 
+def read_words(path: Path) -> dict[str, Embedding]:
+    """Every embedding in the file by each word that calls it up: its name, the file's stem, the token inside as it is.
+
+    So what diffusers' users know as "<cat-toy>" in learned_embeds.bin is found as that, as "cat-toy", and by the file.
+    """
+    contents = read_contents(path)
+    words: dict[str, Embedding] = {}
+    with _naming(path):
+        for stored in contents.embeddings:
+            embedding = _loaded(stored, _name(path, contents, stored))
+            label = stored.label or ""
+            bare = _bare(label)
+            inside = [] if name_problems(bare) or label == embedding.name else [bare, label]
+            for name in (embedding.name, *([path.stem] if len(contents.embeddings) == 1 else []), *inside):
+                words[name] = embedding
+    return words
+
+
 def read_contents(path: Path) -> FileContents:
     """What the file holds: its format in words, and its embeddings with their tensors still unread."""
     with _naming(path):
@@ -167,9 +185,14 @@ def _name(path: Path, contents: FileContents, stored: StoredEmbedding) -> str:
     """
     if len(contents.embeddings) > 1:
         return str(stored.label)
-    label = (stored.label or "").strip("<>")
+    label = _bare(stored.label or "")
     inside = contents.named or is_generic_stem(path.stem)
     return label if inside and not name_problems(label) else path.stem
+
+
+def _bare(token: str) -> str:
+    """A token of diffusers' users, "<cat-toy>", as a file can be called: without the brackets."""
+    return token.strip("<>")
 
 
 def _loaded(stored: StoredEmbedding, name: str) -> Embedding:

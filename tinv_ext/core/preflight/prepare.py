@@ -84,6 +84,7 @@ def prepare(
     `resumed` the vectors of a run that is to be resumed; `look` scans a folder for the sizes that may be trained.
     """
     config, wrong_values = TrainConfig.read(config.to_dict())  # these at their defaults, so that the rest is checked
+    known = [word for word in known if word.ids]
     problems = _Problems(wrong_values)
     scan = problems.attempt(_scan, config, look)
     captions = problems.attempt(_captions, scan, config) if scan else None

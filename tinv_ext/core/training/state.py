@@ -139,9 +139,9 @@ def save_state(state: State, path: Path, facts: Mapping[str, Any]) -> None:
     about = {
         "format": FORMAT,
         "step": str(state.step),
-        "words": json.dumps({name: list(word) for name, word in state.vectors.items()}, ensure_ascii=False),
+        "words": json.dumps({name: list(word) for name, word in state.vectors.items()}),
         "optimizer": json.dumps({"name": state.optimizer_name, **optimizer}),
-        "facts": json.dumps(dict(facts), ensure_ascii=False),
+        "facts": json.dumps(dict(facts)),
     }
     with atomic_write(path) as file:
         file.write(save(tensors, about))
