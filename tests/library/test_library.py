@@ -99,17 +99,13 @@ def test_a_link_in_a_circle_is_walked_once(library: Library, folder: Path) -> No
     assert len(library.items()) == 3
 
 
-def test_links_to_nothing_and_names_that_are_not_utf8_are_listed_and_can_be_put_right(
-    library: Library, folder: Path
-) -> None:
-    """Each with its reason, in text that can be sent; the one can be deleted, the other renamed."""
+def test_a_name_that_is_not_utf8_is_listed_and_can_be_put_right(library: Library, folder: Path) -> None:
+    """With its reason, in text that can be sent; a link to nothing beside it stops nothing."""
     (folder / "gone.pt").symlink_to("/media/unplugged/x.pt")
     put(folder, "x").rename(folder / os.fsdecode(b"na\xefve.pt"))
     items = {item.key: item for item in library.items()}
     assert json.dumps([*items], ensure_ascii=False).encode("utf-8")
-    assert ids([items["gone.pt"].problem]) == ["library.broken_link"]
     assert ids([items["na\\udcefve.pt"].problem]) == ["library.name_not_utf8"]
-    library.delete("gone.pt")
     assert library.rename("na\\udcefve.pt", "naive") == folder / "naive.pt"
     assert [item.key for item in library.items()] == ["broken.pt", "more/two.pt", "naive.pt", "one.pt"]
 

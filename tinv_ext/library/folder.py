@@ -15,8 +15,6 @@ from tinv_ext.core.formats import problem_of, read_all
 from tinv_ext.core.messages import Message, encodable, message
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES, may_be_embedding
 
-_BROKEN = message("library.broken_link", "The file is a link to nothing. Connect the drive, or delete the link.")
-
 
 @dataclass(frozen=True)
 class LibraryItem:
@@ -69,7 +67,7 @@ class EmbeddingFolder:
         try:
             now = file.stat()
         except OSError:
-            return LibraryItem(self.key(file), encodable(file.stem), problem=_BROKEN) if file.is_symlink() else None
+            return None  # it went away, or is a link to nothing
         stamp = (now.st_mtime_ns, now.st_size)
         if self._known.get(file, (None,))[0] != stamp:
             self._known[file] = (stamp, self._read(file))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError, TinvError
-from tinv_ext.core.formats.diffusers_folder import is_generic_stem, read_folder
+from tinv_ext.core.formats.diffusers_folder import is_generic_stem, other_half, read_folder, read_pair
 from tinv_ext.core.formats.image_read import is_image, read_image_values
 from tinv_ext.core.formats.layouts import FileContents, StoredEmbedding, contents_of
 from tinv_ext.core.formats.metadata import with_metadata
@@ -81,7 +81,9 @@ def read_contents(path: Path) -> FileContents:
         if path.is_dir():
             return read_folder(path, _file_contents)
         if path.is_file():
-            return _file_contents(path)
+            other = other_half(path)
+            pair = read_pair(path, other, _file_contents) if other else None
+            return pair or _file_contents(path)
     raise InputError(
         message("formats.no_file", "{path} does not exist or is not a file. Give the file of an embedding.", path=path)
     )

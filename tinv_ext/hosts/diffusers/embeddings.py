@@ -70,7 +70,7 @@ def usable_embeddings(folder: Path, token_table: TokenTable) -> UsableEmbeddings
         files, unusable[folder] = [], error.strerror or str(error)
     for path in files:
         try:
-            read = _readable(read_words(path), token_table)
+            read = _callable(path, token_table)
         except Exception as error:
             unusable[path] = problem_of(error) if isinstance(error, TinvError) else str(error)
             log.info("%s is left out: %s", path.name, unusable[path], exc_info=not isinstance(error, TinvError))
@@ -86,10 +86,19 @@ def usable_embeddings(folder: Path, token_table: TokenTable) -> UsableEmbeddings
     return UsableEmbeddings({**aliases, **words}, unusable, tuple(unfit))
 
 
-def _readable(words: Mapping[str, Embedding], token_table: TokenTable) -> dict[str, Embedding]:
-    """Those whose names a prompt can hold: names of some tokens, in whole characters."""
-    ids = token_table.tokenizer.ids
-    return {name: embedding for name, embedding in words.items() if encodable(name) == name and ids(name)}
+def _callable(path: Path, token_table: TokenTable) -> dict[str, Embedding]:
+    """The embeddings of a file by the words that call them up here; none where a prompt cannot hold the file's name.
+
+    As in the WebUI that is the file's name, not what another program called it inside; but what diffusers names
+    "learned_embeds" goes by its token, and a token in angle brackets is no word that anybody types by chance.
+    """
+    if encodable(path.stem) != path.stem or not token_table.tokenizer.ids(path.stem):
+        return {}
+    return {
+        name: embedding
+        for name, embedding in read_words(path).items()
+        if name in (path.stem, embedding.name) or name.startswith("<")
+    }
 
 
 def _no_word(path: Path) -> Message:
