@@ -19,6 +19,7 @@ from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model, Words
 from tinv_ext.core.prompts.reader import PromptReader, Word
+from tinv_ext.core.prompts.unsupported import unsupported
 from tinv_ext.core.training.forward import encode_prompts
 from tinv_ext.hosts.diffusers.embeddings import UsableEmbeddings, usable_embeddings
 from tinv_ext.hosts.diffusers.model import PipelineModel
@@ -157,6 +158,11 @@ class DiffusersHost:
 
         The requests differ in prompts and seed only; each image is what it would be alone, except for rounding.
         """
+        problems = [
+            problem for one in requests for text in (one.prompt, one.negative_prompt) for problem in unsupported(text)
+        ]
+        if problems:
+            raise InputError(dict.fromkeys(problems))
         known = {**self._known_vectors(), **words}
         vocabulary = tuple(self._word(name, count(vectors)) for name, vectors in known.items())
         reader = PromptReader(self.token_table.tokenizer, vocabulary, emphasis=True)
