@@ -378,3 +378,24 @@ def test_inspecting_names_the_nearest_words_of_the_loaded_model(library: Library
 
     (told,) = Library(folder, nothing).inspect("one.pt")["embeddings"]
     assert (told["vectors"], "nearest" in told) == (2, False)
+
+
+def test_a_word_of_the_vocabulary_is_no_name_for_an_embedding(
+    library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Rename, Extend, Average and Add refuse it as Train does, and nothing changes; brackets are taken off."""
+    tokenizer = library._host().token_table.tokenizer  # type: ignore[misc]
+    monkeypatch.setattr(type(tokenizer), "spellings", lambda self, ids: [f"{token}</w>" for token in ids])
+    put(folder, "zworble")
+    before = contents(folder)
+    acts = (
+        lambda: library.rename("one.pt", "cat"),
+        lambda: library.extend("one.pt", 5, "repeat", "cat"),
+        lambda: library.average(["one.pt", "zworble.pt"], "cat"),
+        lambda: library.add(put(tmp_path, "cat")),
+    )
+    for act in acts:
+        with refused("preflight.name_is_a_token", name="cat"):
+            act()
+    assert contents(folder) == before
+    assert library.rename("one.pt", "<zworble-toy>") == folder / "zworble-toy.pt"

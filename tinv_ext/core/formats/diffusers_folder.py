@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tinv_ext.core.atomic import atomic_write
-from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.embedding import Embedding, token_of
 from tinv_ext.core.errors import FormatError
 from tinv_ext.core.families import SDXL
 from tinv_ext.core.formats.layouts import FileContents
@@ -112,10 +112,12 @@ def write_folder(embedding: Embedding, folder: Path) -> None:
     """Write `embedding` as such a folder, made if it is missing; a style if its facts or its template say so."""
     folder.mkdir(parents=True, exist_ok=True)
     for stem, (_, vectors) in zip(STEMS, embedding.vectors.items()):
-        _write(folder / f"{stem}.safetensors", safetensors_bytes({embedding.name: vectors}, metadata_of(embedding)))
+        _write(
+            folder / f"{stem}.safetensors", safetensors_bytes({token_of(embedding): vectors}, metadata_of(embedding))
+        )
     if len(embedding.vectors) == 1:
         (folder / f"{STEMS[1]}.safetensors").unlink(missing_ok=True)
-    _write(folder / "token_identifier.txt", embedding.name.encode("utf-8"))
+    _write(folder / "token_identifier.txt", token_of(embedding).encode("utf-8"))
     _write(folder / "type_of_concept.txt", _concept(embedding).encode("ascii"))
 
 

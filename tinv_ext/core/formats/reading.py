@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.embedding import TOKEN, Embedding, token_of
 from tinv_ext.core.errors import FormatError, InputError, TinvError
 from tinv_ext.core.formats.diffusers_folder import is_generic_stem, other_half, read_folder, read_pair
 from tinv_ext.core.formats.image_read import is_image, read_image_values
@@ -67,7 +67,7 @@ def read_words(path: Path) -> dict[str, Embedding]:
     with _naming(path):
         for stored in contents.embeddings:
             embedding = _loaded(stored, _name(path, contents, stored))
-            label = stored.label or ""
+            label = token_of(embedding) if embedding.name == _bare(token_of(embedding)) else stored.label or ""
             bare = _bare(label)
             inside = [] if name_problems(bare) or label == embedding.name else [bare, label]
             for name in (embedding.name, *([path.stem] if len(contents.embeddings) == 1 else []), *inside):
@@ -199,4 +199,7 @@ def _bare(token: str) -> str:
 
 def _loaded(stored: StoredEmbedding, name: str) -> Embedding:
     vectors = {key: load_tensor(tensor, key) for key, tensor in stored.vectors.items()}
-    return Embedding(name, vectors, stored.step, stored.model_hash, stored.model_name, stored.facts)
+    facts = dict(stored.facts)
+    if stored.label != name and _bare(stored.label or "") == name:
+        facts.setdefault(TOKEN, stored.label)
+    return Embedding(name, vectors, stored.step, stored.model_hash, stored.model_name, facts)
