@@ -257,15 +257,13 @@ _SDXL_WIDTHS = dict(SDXL.encoders)
 
 def _side_by_side(tensor: StoredTensor) -> dict[str, StoredTensor]:
     """Each encoder's columns of a tensor that has both."""
-    parts: dict[str, StoredTensor] = {}
-    start = 0
-    for encoder, width in _SDXL_WIDTHS.items():
-        columns = slice(start, start + width)
-        parts[encoder] = StoredTensor(
-            (tensor.shape[0], width), lambda columns=columns: load_tensor(tensor, "*")[:, columns].contiguous()
-        )
-        start += width
-    return parts
+    first, count = SDXL.encoders[0][1], tensor.shape[0]
+
+    def columns(part: slice, width: int) -> StoredTensor:
+        return StoredTensor((count, width), lambda: load_tensor(tensor, "*")[:, part].contiguous())
+
+    parts = (slice(0, first), slice(first, None))
+    return {encoder: columns(part, width) for (encoder, width), part in zip(SDXL.encoders, parts)}
 
 
 def _for_encoder(encoder: str, value: object, key: str) -> StoredTensor:

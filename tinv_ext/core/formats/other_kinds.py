@@ -35,7 +35,7 @@ _WEIGHT = re.compile(
 )
 
 
-def foreign_key(values: Mapping[Any, Any], encoders: Collection[str]) -> object | None:
+def foreign_key(values: Mapping[Any, Any], encoders: Collection[str]) -> str | None:
     """The key of a tensor for a text encoder that only other models have, if there is one.
 
     It is called as such and wide, or stands beside those of `encoders`. (A word may be called "llama", too.)
@@ -47,7 +47,7 @@ def foreign_key(values: Mapping[Any, Any], encoders: Collection[str]) -> object 
         named = isinstance(key, str) and key.removesuffix("_out") in _FOREIGN
         wide = 1 <= len(value.shape) <= 2 and value.shape[-1] > max(WIDTHS.values())
         if (named and (wide or beside)) or (wide and beside):
-            return key
+            return str(key)
     return None
 
 
