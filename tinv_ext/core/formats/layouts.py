@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+
+from torch import Tensor
 
 from tinv_ext.core.embedding import plain_facts
 from tinv_ext.core.errors import FormatError, InputError
@@ -258,12 +261,15 @@ _SDXL_WIDTHS = dict(SDXL.encoders)
 def _side_by_side(tensor: StoredTensor) -> dict[str, StoredTensor]:
     """Each encoder's columns of a tensor that has both."""
     first, count = SDXL.encoders[0][1], tensor.shape[0]
-
-    def columns(part: slice, width: int) -> StoredTensor:
-        return StoredTensor((count, width), lambda: load_tensor(tensor, "*")[:, part].contiguous())
-
     parts = (slice(0, first), slice(first, None))
-    return {encoder: columns(part, width) for (encoder, width), part in zip(SDXL.encoders, parts)}
+    return {
+        encoder: StoredTensor((count, width), partial(_columns, tensor, part))
+        for (encoder, width), part in zip(SDXL.encoders, parts)
+    }
+
+
+def _columns(tensor: StoredTensor, part: slice) -> Tensor:
+    return load_tensor(tensor, "*")[:, part].contiguous()
 
 
 def _for_encoder(encoder: str, value: object, key: str) -> StoredTensor:
