@@ -224,3 +224,18 @@ def test_ctrl_c_stops_and_saves(model_folder: Path, pictures: Path, tmp_path: Pa
     step = read_embedding(tmp_path / "textual_inversion" / "embeddings" / "zibbo.pt").step
     assert step is not None
     assert step >= 2
+
+
+def test_generate_finds_a_word_by_token_and_file_and_says_when_the_prompt_has_none(tinv: Tinv, tmp_path: Path) -> None:
+    """What diffusers' script left: its token with and without brackets and the file's name give one image."""
+    vectors = torch.randn(2, 32, generator=torch.Generator().manual_seed(3))
+    save_file({"<cat-toy>": vectors}, str(tmp_path / "learned_embeds.safetensors"))
+    images = []
+    for index, word in enumerate(("<cat-toy>", "learned_embeds", "dog")):
+        prompt = ("generate", f"a photo of {word}", "--embedding", "learned_embeds.safetensors", "--steps", 2)
+        said = tinv(*prompt, "--width", 64, "--height", 64, "--output", f"{index}.png")
+        assert (said.code, "makes no difference" in said.err) == (0, word == "dog"), said.err
+        images.append(Image.open(tmp_path / f"{index}.png").tobytes())
+    assert images[0] == images[1] != images[2]
+    said = tinv("generate", "[cat:dog:0.5] AND x", "--output", "x.png")
+    assert (said.code, "[cat:dog:0.5]" in said.err, "AND" in said.err, Path("x.png").exists()) == (2, True, True, False)

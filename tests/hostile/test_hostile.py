@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,21 @@ def test_what_lies_inside_is_let_in(house: Path) -> None:
     confine = allow_only([house / "open"])
     for given in ("{open}", "{open}/in", "{open}/in/../in", '"{open}/in"', "{open}/not yet", "{here}/outside/../open"):
         assert confine({"images": path(given, house)}) == []
+
+
+def test_a_run_on_images_whose_names_are_not_utf8_is_a_run_and_can_be_resumed(
+    settings: dict[str, Any], house: Path
+) -> None:
+    """As a zip of an old Windows leaves them on Linux; with the file name as the caption, and with a caption beside."""
+    for index, name in enumerate((b"caf\xe9", b"stra\xdfe")):
+        (house / "outside" / f"{index}.png").rename(house / "outside" / os.fsdecode(name + b".png"))
+    (house / "outside" / os.fsdecode(b"caf\xe9.txt")).write_text("a cup")
+    host = FakeHost(house / "embeddings")
+    asked = {**settings, "template": "subject_filewords", "save_state_every": 1, "latent_sampling": "once"}
+    prepared = preflight.prepare_run(preflight.parse_settings(asked, host), host)
+    assert sorted(prepared.captions) == ["a cup", "strae"]
+    status = runner.run(preflight.parse_settings(asked, host), host)
+    assert status.status == "finished", status
+    (run,) = run_folder.find_runs(house / "runs")
+    status = runner.resume(run.path, host, {"steps": 2})
+    assert (status.status, status.steps) == ("finished", 2)

@@ -99,6 +99,17 @@ def test_a_link_in_a_circle_is_walked_once(library: Library, folder: Path) -> No
     assert len(library.items()) == 3
 
 
+def test_a_name_that_is_not_utf8_is_listed_and_can_be_put_right(library: Library, folder: Path) -> None:
+    """With its reason, in text that can be sent; a link to nothing beside it stops nothing."""
+    (folder / "gone.pt").symlink_to("/media/unplugged/x.pt")
+    put(folder, "x").rename(folder / os.fsdecode(b"na\xefve.pt"))
+    items = {item.key: item for item in library.items()}
+    assert json.dumps([*items], ensure_ascii=False).encode("utf-8")
+    assert ids([items["na\\udcefve.pt"].problem]) == ["library.name_not_utf8"]
+    assert library.rename("na\\udcefve.pt", "naive") == folder / "naive.pt"
+    assert [item.key for item in library.items()] == ["broken.pt", "more/two.pt", "naive.pt", "one.pt"]
+
+
 def test_renaming_moves_all_that_belongs_and_the_name_inside(library: Library, folder: Path) -> None:
     """File, name inside, card, notes, optimizer; the WebUI knows the new word and not the old."""
     assert library.rename("one.pt", "new.v2") == folder / "new.v2.pt"
@@ -367,3 +378,24 @@ def test_inspecting_names_the_nearest_words_of_the_loaded_model(library: Library
 
     (told,) = Library(folder, nothing).inspect("one.pt")["embeddings"]
     assert (told["vectors"], "nearest" in told) == (2, False)
+
+
+def test_a_word_of_the_vocabulary_is_no_name_for_an_embedding(
+    library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Rename, Extend, Average and Add refuse it as Train does, and nothing changes; brackets are taken off."""
+    tokenizer = library._host().token_table.tokenizer  # type: ignore[misc]
+    monkeypatch.setattr(type(tokenizer), "spellings", lambda self, ids: [f"{token}</w>" for token in ids])
+    put(folder, "zworble")
+    before = contents(folder)
+    acts = (
+        lambda: library.rename("one.pt", "cat"),
+        lambda: library.extend("one.pt", 5, "repeat", "cat"),
+        lambda: library.average(["one.pt", "zworble.pt"], "cat"),
+        lambda: library.add(put(tmp_path, "cat")),
+    )
+    for act in acts:
+        with refused("preflight.name_is_a_token", name="cat"):
+            act()
+    assert contents(folder) == before
+    assert library.rename("one.pt", "<zworble-toy>") == folder / "zworble-toy.pt"

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from tests.messages import refused
 from tinv_ext.core.errors import FormatError
+from tinv_ext.hosts.diffusers.open_pipeline import open_pipeline
 from tinv_ext.toy import captions, export, judge, ldm_names, model, parts, words
 
 MEGABYTE = 1_000_000
@@ -136,3 +138,16 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("TINV_TOY_WEIGHTS", str(tmp_path / "bad.safetensors"))
     with refused("toy.weights_unreadable", FormatError, path=tmp_path / "bad.safetensors"):
         model.pipeline()
+
+
+def test_the_text_encoder_has_names_that_every_transformers_reads(exported: Path) -> None:
+    """4 loads random weights, silently, from a file with the names of 5."""
+    with safe_open(str(exported / "diffusers" / "text_encoder" / "model.safetensors"), "pt") as file:
+        assert all(name.startswith("text_model.") for name in file.keys())  # noqa: SIM118
+
+
+def test_the_folder_that_was_exported_to_is_a_model(exported: Path) -> None:
+    """`--model` takes the folder that `toy export` was given: the diffusers one lies in it."""
+    assert torch.equal(
+        next(open_pipeline(exported).unet.parameters()), next(open_pipeline(exported / "diffusers").unet.parameters())
+    )

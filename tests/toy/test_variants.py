@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import StableDiffusionXLPipeline
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from tests.messages import refused
@@ -165,3 +167,17 @@ def test_a_word_learns_its_concept(variant: str, tmp_path: Path) -> None:
     assert one["editability"] >= 0.85 * one["editability_description"]
     assert one["identity_before"] <= 0.2
     assert max(share for name, share in one["shows"].items() if name != "purple-moon") <= 0.2
+
+
+def test_the_exported_sdxl_pads_as_the_model_does(tmp_path: Path) -> None:
+    """The second tokenizer pads with 0, with which the checkpoint beside it was trained; both encoders are whole."""
+    export_variants.write("sdxl", variants.pipeline("sdxl"), tmp_path)
+    pipe = StableDiffusionXLPipeline.from_pretrained(tmp_path / "diffusers", add_watermarker=False)
+    ids = [
+        tokenizer("cat", padding="max_length", max_length=5)["input_ids"]
+        for tokenizer in (pipe.tokenizer, pipe.tokenizer_2)
+    ]
+    assert ids == [[49406, 2368, 49407, 49407, 49407], [49406, 2368, 49407, 0, 0]]
+    for name in ("text_encoder", "text_encoder_2"):
+        with safe_open(str(tmp_path / "diffusers" / name / "model.safetensors"), "pt") as file:
+            assert {key.split(".")[0] for key in file.keys()} <= {"text_model", "text_projection"}  # noqa: SIM118

@@ -20,10 +20,12 @@ from tinv_ext.cli.flags import add_generate, add_model, add_settings
 from tinv_ext.cli.language import say, show
 from tinv_ext.cli.settings_file import read_settings_file
 from tinv_ext.core.errors import InputError, TinvError
-from tinv_ext.core.messages import message
+from tinv_ext.core.messages import encodable, message
 from tinv_ext.core.settings import DEFAULTS, current_names, overridden
 
 if TYPE_CHECKING:
+    from tinv_ext.core.embedding import Embedding
+    from tinv_ext.core.generation import ImageRequest
     from tinv_ext.core.model import TokenTable
     from tinv_ext.core.preflight.prepare import PreparedRun
     from tinv_ext.core.prompts.reader import Chunk
@@ -260,7 +262,7 @@ def _report(prepared: PreparedRun) -> Iterator[str]:
     yield from (f"  {say(notice)}" for notice in prepared.notices)
     yield say(message("cli.images", "Images in {folder}", folder=prepared.scan.folder))
     for image, caption in zip(prepared.scan.pictures, prepared.captions):
-        yield f"  {image.path.name}  {image.width}×{image.height}  {caption}"
+        yield f"  {encodable(image.path.name)}  {image.width}×{image.height}  {caption}"
     for path, reason in prepared.scan.skipped:
         yield "  " + say(message("cli.skipped", "{file}  skipped: it {reason}", file=path.name, reason=reason))
     count = prepared.initial.count
@@ -289,24 +291,11 @@ def _chunk_tokens(chunk: Chunk, prepared: PreparedRun) -> list[Any]:
 
 
 def _generate(options: dict[str, Any]) -> int:
-    from tinv_ext.core.fit import unfit
-    from tinv_ext.core.formats import read_embedding
     from tinv_ext.core.generation import ImageRequest, infotext
+    from tinv_ext.core.prompts.unsupported import unsupported
     from tinv_ext.run.run_folder import write_image
 
     host = _host({**options, "embeddings": options["embeddings"]}, {})
-    words: dict[str, Any] = {}
-    problems: list[str] = []
-    for path in options["embedding"]:
-        if not path.is_file():
-            problems.append(
-                message("cli.no_embedding", 'There is no embedding file "{path}". Check the path.', path=path)
-            )
-            continue
-        embedding = read_embedding(path)
-        problem = unfit(embedding, host.token_table.widths)
-        problems += [problem] if problem else []
-        words[path.stem] = embedding.vectors
     request = ImageRequest(
         options["prompt"],
         options["negative_prompt"],
@@ -316,15 +305,73 @@ def _generate(options: dict[str, Any]) -> int:
         options["width"] or host.native_size,
         options["height"] or host.native_size,
     )
+    by_file, problems = _words_of(options["embedding"], host)
     problems += request.problems()
+    problems += dict.fromkeys(problem for text in _texts(request) for problem in unsupported(text))
     if problems:
         raise InputError(problems)
+    for notice in (*host.embedding_notes, *_unused(by_file, request, host)):
+        print(f"tinv: {say(notice)}", file=sys.stderr)
+    words = {name: embedding.vectors for found in by_file.values() for name, embedding in found.items()}
     output: Path = options["output"]
     output.parent.mkdir(parents=True, exist_ok=True)
     facts = {"Model hash": host.facts.get("model_hash"), "Model": host.facts.get("model_name")}
     write_image(host.generate(request, words), output, {"parameters": infotext(request, facts)})
     show(str(output))
     return DONE
+
+
+def _words_of(paths: Sequence[Path], host: DiffusersHost) -> tuple[dict[Path, dict[str, Embedding]], list[str]]:
+    """The words of embedding files that the model can use, and what is wrong with the others."""
+    from tinv_ext.core.errors import FormatError, NumericError
+    from tinv_ext.core.fit import unfit
+    from tinv_ext.core.formats import read_words
+
+    by_file: dict[Path, dict[str, Embedding]] = {}
+    problems: list[str] = []
+    for path in paths:
+        if not path.exists():
+            problems.append(
+                message("cli.no_embedding", 'There is no embedding file "{path}". Check the path.', path=path)
+            )
+            continue
+        try:
+            found = read_words(path)
+        except (FormatError, NumericError) as error:
+            problems += error.problems
+            continue
+        unfitting = (unfit(embedding, host.token_table.widths) for embedding in found.values())
+        problems += dict.fromkeys(problem for problem in unfitting if problem)
+        by_file[path] = found
+    return by_file, problems
+
+
+def _texts(request: ImageRequest) -> tuple[str, str]:
+    return request.prompt, request.negative_prompt
+
+
+def _unused(
+    by_file: Mapping[Path, Mapping[str, Embedding]], request: ImageRequest, host: DiffusersHost
+) -> Iterator[str]:
+    """A sentence for each file of which neither prompt has a word."""
+    from tinv_ext.core.prompts.reader import PromptReader, Word
+
+    tokenizer = host.token_table.tokenizer
+    words = {
+        name: Word(name, tuple(tokenizer.ids(name)), embedding.count)
+        for found in by_file.values()
+        for name, embedding in found.items()
+    }
+    reader = PromptReader(tokenizer, tuple(words.values()), emphasis=True)
+    prompts = [reader.read(text) for text in _texts(request)]
+    for path, found in by_file.items():
+        if not any(prompt.holds(name) for prompt in prompts for name in found):
+            yield message(
+                "cli.word_not_in_prompt",
+                "{file} makes no difference to this image: its word is {words: or }, and the prompt does not have it.",
+                file=path.name,
+                words=[f'"{name}"' for name in found][:5],
+            )
 
 
 def _ui(options: dict[str, Any]) -> int:

@@ -20,6 +20,10 @@ MAX_CHARACTERS = 1 << 22
 """Of all texts in the facts together; a text that stands in many places counts each time."""
 
 
+TOKEN = "token"
+"""The fact that holds a name as diffusers' users write it, where that is no file name: "<cat-toy>"."""
+
+
 @dataclass(frozen=True, eq=False)
 class Embedding:
     """Vectors by encoder, with the name that calls them up and what is known about their making.
@@ -75,6 +79,12 @@ class Embedding:
         """The family's name, such as SDXL; None for another model's, such as the toy's, and for one half of a pair."""
         family = family_of_widths(self.widths)
         return family.name if family else None
+
+
+def token_of(embedding: Embedding) -> str:
+    """The token that calls an embedding up in diffusers: its name, or that in angle brackets where it came so."""
+    token = embedding.facts.get(TOKEN)
+    return token if isinstance(token, str) and token.strip("<>") == embedding.name else embedding.name
 
 
 def _shape_problems(name: str, vectors: Mapping[str, Tensor]) -> list[str]:

@@ -42,7 +42,7 @@ def message(id: str, template: str, /, **values: Any) -> Message:  # noqa: A002 
 
 
 def _made(id: str, template: str, values: Mapping[str, Any]) -> Message:  # noqa: A002
-    made = Message(_Formatter(ENGLISH).vformat(template, (), values))
+    made = Message(encodable(_Formatter(ENGLISH).vformat(template, (), values)))
     made.id, made.template, made.values = id, template, values
     return made
 
@@ -57,7 +57,12 @@ def translated(text: str, language: str) -> str:
     if not isinstance(text, Message) or language == ENGLISH:
         return str(text)
     template = templates(language).get(text.id, text.template)
-    return _Formatter(language).vformat(template, (), text.values)
+    return encodable(_Formatter(language).vformat(template, (), text.values))
+
+
+def encodable(text: str) -> str:
+    """`text` with the bytes of a file name that are not UTF-8 (lone surrogates) written out, so that it can be sent."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def language_of(name: str | None) -> str:

@@ -23,7 +23,7 @@ from tinv_ext.core.formats import (
     usual_format,
     write_embedding,
 )
-from tinv_ext.core.formats.diffusers_folder import STEMS, is_generic_stem
+from tinv_ext.core.formats.diffusers_folder import PAIR, is_generic_stem, other_half
 from tinv_ext.core.formats.image_pixels import MAX_PIXELS
 from tinv_ext.core.formats.image_read import without_embedding
 from tinv_ext.core.formats.image_write import save_png_with_embedding
@@ -98,22 +98,18 @@ def open_embedding(path: Path, pick: str | None = None) -> tuple[Embedding, list
             keys=left_out[:5],
         )
         notices.append(printable(left))
-    if _other_half(path):
+    other = other_half(path) if path.is_file() else None
+    if other and contents.layout == PAIR:
         notices.append(
             message(
                 "library.half",
-                "{file} is for one of two text encoders. Give its folder, {folder}, to have both.",
+                "{file} is for one of two text encoders. The other half was taken from {other} in {folder}.",
                 file=path.name,
+                other=other.name,
                 folder=path.parent,
             )
         )
     return embedding, notices
-
-
-def _other_half(path: Path) -> bool:
-    """Whether the file is one of diffusers' pair for SDXL."""
-    other = dict(zip(STEMS, reversed(STEMS))).get(path.stem)
-    return path.is_file() and other is not None and path.with_name(other + path.suffix).is_file()
 
 
 def convert(source: Path, target: Path, options: ConvertOptions, pick: str | None = None) -> Written:

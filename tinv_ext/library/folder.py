@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.formats import problem_of, read_all
-from tinv_ext.core.messages import Message, message
+from tinv_ext.core.messages import Message, encodable, message
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES, may_be_embedding
 
 
@@ -53,7 +53,7 @@ class EmbeddingFolder:
 
     def key(self, file: Path) -> str:
         """The key of a file."""
-        return file.relative_to(self.path).as_posix()
+        return encodable(file.relative_to(self.path).as_posix())
 
     def file(self, key: str) -> Path:
         """The file of a key that `items` gave; any other text is refused, so a key cannot lead out of the folder."""
@@ -74,16 +74,16 @@ class EmbeddingFolder:
         return self._known[file][1]
 
     def _read(self, file: Path) -> LibraryItem | None:
-        key = self.key(file)
+        key, name = self.key(file), encodable(file.stem)
         try:
             first = next(iter(read_all(file).values()))
-        except (TinvError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 (a hostile file may raise anything, and must not empty the list)
             if file.suffix.lower() not in TENSOR_SUFFIXES:
                 return None
-            return LibraryItem(
-                key, file.stem, problem=problem_of(error) if isinstance(error, TinvError) else str(error)
-            )
-        return LibraryItem(key, file.stem, first.family, first.count, first.step)
+            return LibraryItem(key, name, problem=problem_of(error) if isinstance(error, TinvError) else str(error))
+        if name != file.stem:
+            return LibraryItem(key, name, problem=_not_utf8(name))
+        return LibraryItem(key, name, first.family, first.count, first.step)
 
     def group(self, file: Path) -> list[Path]:
         """The file and what belongs to it; that stays where another embedding of the same name remains."""
@@ -113,3 +113,9 @@ class EmbeddingFolder:
     def _embeddings(self, folder: Path) -> list[Path]:
         """Those of one folder; `<name>.png` may be one, or the thumbnail of one."""
         return [file for file in self.files() if file.parent == folder and self.item(file)]
+
+
+def _not_utf8(name: str) -> Message:
+    return message(
+        "library.name_not_utf8", 'The file name "{name}" is not UTF-8, so no prompt can hold it. Rename it.', name=name
+    )

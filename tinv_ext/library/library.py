@@ -12,8 +12,8 @@ from tinv_ext.core.atomic import atomic_write, make_folder
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, HostError, InputError, NumericError, TinvError
 from tinv_ext.core.formats import FOLDER, problem_of, read_all
-from tinv_ext.core.messages import message
-from tinv_ext.core.names import name_problems
+from tinv_ext.core.messages import encodable, message
+from tinv_ext.core.names import bare_name, name_problems, word_problems
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES
 from tinv_ext.hosts.base import Host
 from tinv_ext.library import convert, inspect
@@ -59,7 +59,7 @@ class Library:
         runs = {run.path.resolve(): run.path for log in self._logs() for run in run_folder.find_runs(log)}
         latest = sorted(runs.values(), key=lambda run: (run / "config.json").stat().st_mtime, reverse=True)[:_RUNS]
         return {
-            f"{run.parent.name}/{run.name}/{path.name}": path
+            encodable(f"{run.parent.name}/{run.name}/{path.name}"): path
             for run in latest
             for path in sorted((run / "embeddings").glob("*.*"), key=lambda path: (len(path.name), path.name))
             if path.suffix.lower() in TENSOR_SUFFIXES
@@ -90,7 +90,7 @@ class Library:
             embeddings = list(read_all(source).values())
         except (FormatError, NumericError) as error:
             raise InputError(problem_of(error)) from error
-        problems = [problem for one in embeddings for problem in name_problems(one.name)]
+        problems = [problem for one in embeddings for problem in self._name_problems(one.name)]
         existing = [file for one in embeddings for file in self._files.files() if file.stem.lower() == one.name.lower()]
         if not overwrite:
             problems += [
@@ -119,17 +119,33 @@ class Library:
         return self._write_new(mean, self.folder, name, [notice for _, notices in opened for notice in notices])
 
     def _write_new(self, embedding: Embedding, folder: Path, name: str, notices: Sequence[str]) -> Written:
-        problems = name_problems(name) or self._files.name_taken(folder, name)
+        name = bare_name(name)
+        problems = self._name_problems(name) or self._files.name_taken(folder, name)
         if problems:
             raise InputError(problems)
         written = convert.write_new(embedding, folder, ConvertOptions(name=name))
         return self._changed(replace(written, notices=(*notices, *written.notices)))
 
+    def _name_problems(self, name: str) -> list[str]:
+        """What is wrong with a name for an embedding, as Train says it: also that the model knows the word already."""
+        problems = name_problems(name)
+        if problems or not self._host:
+            return problems
+        try:
+            tokenizer = self._host().token_table.tokenizer
+        except TinvError:
+            return []  # no model to ask
+        ids = tokenizer.ids(name)
+        if len(ids) == 1 and not tokenizer.spellings(ids)[0].endswith("</w>"):
+            return []  # a letter within words, or a tokenizer that is not CLIP's
+        return [*word_problems(name, ids)]
+
     def rename(self, key: str, name: str) -> Path:
         """Give it another name: its file, the name inside the file, and what belongs to it. Returns the new path."""
+        name = bare_name(name)
         old = self.path(key)
         group = self._files.group(old)
-        problems = name_problems(name) or self._files.name_taken(old.parent, name, group)
+        problems = self._name_problems(name) or self._files.name_taken(old.parent, name, group)
         if not problems and name == old.stem:
             problems = [message("library.same_name", 'It is already called "{name}". Choose another name.', name=name)]
         if problems:

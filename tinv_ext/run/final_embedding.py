@@ -48,6 +48,8 @@ class FinalEmbedding:
         for old in there:
             if old.stem.lower() != file.stem.lower() or old.suffix.lower() not in EMBEDDING_SUFFIXES:
                 continue
+            if not old.exists():
+                continue  # a link to nothing
             if old.suffix.lower() not in TENSOR_SUFFIXES and not carries_embedding(old):
                 continue  # an image of the person's own, such as the thumbnail
             self._back_up_one(old)

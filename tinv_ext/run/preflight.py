@@ -77,7 +77,10 @@ class _Scanner:
 
 
 def _embedding_files(folder: Path) -> list[Path]:
-    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    try:
+        there = sorted(folder.iterdir()) if folder.is_dir() else []
+    except OSError:
+        return []  # the host says that it cannot be read
     return [path for path in there if path.name.lower().endswith(TENSOR_SUFFIXES)]
 
 

@@ -49,7 +49,7 @@ def run_facts(prepared: PreparedRun, host: Host) -> dict[str, Any]:
         "made_by": f"tinv_ext {__version__}",
         "model": {key: value for key, value in host.facts.items() if key not in _PRIVATE},
         "pictures": len(prepared.scan.pictures),
-        "dataset": hashlib.sha256(seen.encode()).hexdigest(),
+        "dataset": hashlib.sha256(seen.encode("utf-8", "surrogatepass")).hexdigest(),
         "settings": settings,
         **{key: value for key, value in authorship.items() if value},
     }
@@ -63,7 +63,9 @@ def state_facts(prepared: PreparedRun, host: Host, device: torch.device) -> dict
     return {
         "settings": settings,
         "pictures": {
-            image.path.name: hashlib.sha256(f"{image.digest} {caption}".encode()).hexdigest()[:16]
+            image.path.name: hashlib.sha256(f"{image.digest} {caption}".encode("utf-8", "surrogatepass")).hexdigest()[
+                :16
+            ]
             for image, caption in contents
         },
         "model": {key: value for key, value in host.facts.items() if key not in _PRIVATE},

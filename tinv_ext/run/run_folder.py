@@ -299,7 +299,7 @@ def _new_folder(parent: Path, name: str) -> Path:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, whole or not at all."""
     with atomic_write(path) as file:
-        file.write(json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8"))
+        file.write(json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace"))
 
 
 def write_image(image: Image.Image, path: Path, text: Mapping[str, str]) -> None:

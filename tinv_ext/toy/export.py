@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -139,19 +141,44 @@ def write_clip(pipe: StableDiffusionPipeline, folder: Path) -> None:
     write_tokenizer(folder)
 
 
-def write_tokenizer(folder: Path) -> None:
-    """CLIP's vocabulary as it is shipped (transformers 5 would write another form)."""
+def write_tokenizer(folder: Path, padding: str = "") -> None:
+    """CLIP's vocabulary as it is shipped (transformers 5 would write another form), padded with `padding`."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in words.FOLDER.iterdir():
         shutil.copyfile(file, folder / file.name)
+    for name in ("tokenizer_config.json", "special_tokens_map.json") if padding else ():
+        values = json.loads((folder / name).read_text("utf-8"))
+        (folder / name).write_text(json.dumps({**values, "pad_token": padding}, indent=2), encoding="utf-8")
+
+
+def write_diffusers(pipe: Any, folder: Path) -> None:
+    """The pipeline as a folder that diffusers reads with any transformers: 4 and 5 name CLIP's weights differently."""
+    pipe.save_pretrained(folder, safe_serialization=True)
+    for name in ("text_encoder", "text_encoder_2"):
+        if (folder / name).is_dir():
+            values = getattr(pipe, name).state_dict()
+            save_file(_by_old_names(values), str(folder / name / "model.safetensors"), metadata={"format": "pt"})
+    for name in ("tokenizer", "tokenizer_2"):
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
+            padding = str(getattr(pipe, name).pad_token)
+            write_tokenizer(folder / name, padding if name == "tokenizer_2" else "")
+
+
+def _by_old_names(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights by the names of transformers 4, which 5 reads, too."""
+    named = {
+        key if key.startswith(("text_model.", "text_projection.")) else f"text_model.{key}": value.contiguous().clone()
+        for key, value in values.items()
+    }
+    return {key: value for key, value in named.items() if not key.endswith("position_ids")}
 
 
 def export(folder: Path) -> list[Path]:
     """Write `folder`/diffusers and `folder`/webui; returns the two folders and the checkpoint."""
     pipe = model.pipeline()
     diffusers, webui = folder / "diffusers", folder / "webui"
-    pipe.save_pretrained(diffusers, safe_serialization=True)
-    write_tokenizer(diffusers / "tokenizer")
+    write_diffusers(pipe, diffusers)
     clip = webui / f"{NAME}-clip"
     clip.mkdir(parents=True, exist_ok=True)
     write_clip(pipe, clip)

@@ -32,14 +32,12 @@ _LAYER = {
 def write(variant: str, pipe: Any, folder: Path) -> Path:
     """Write `folder`/diffusers and `folder`/webui with the variant's pipeline; returns the WebUI's checkpoint."""
     diffusers, webui = folder / "diffusers", folder / "webui"
-    pipe.save_pretrained(diffusers, safe_serialization=True)
-    export.write_tokenizer(diffusers / "tokenizer")
+    export.write_diffusers(pipe, diffusers)
     clip = webui / f"{export.NAME}-{variant}-clip"
     clip.mkdir(parents=True, exist_ok=True)
     export.write_clip(pipe, clip)
     checkpoint = webui / f"{export.NAME}-{variant}.safetensors"
     if variant == "sdxl":
-        export.write_tokenizer(diffusers / "tokenizer_2")
         (webui / f"{ARCH}.json").write_text(json.dumps(architecture(), indent=1), encoding="utf-8")
         tensors, text = sgm_tensors(pipe), sdxl_yaml(clip)
     else:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from tinv_ext.core.errors import TinvError
-from tinv_ext.core.messages import message, translated
+from tinv_ext.core.messages import encodable, message, translated
 from tinv_ext.core.preflight.prepare import PreparedRun
 
 _COUNTED = 200  # images whose prompts are counted: a page waits for it
@@ -70,13 +70,13 @@ def _text(text: str, language: str) -> str:
 
 def _images(prepared: PreparedRun, language: str) -> str:
     rows = [
-        row((image.path.name, f"{image.width}×{image.height}", caption, _length(prepared, index), remarks))
+        row((encodable(image.path.name), f"{image.width}×{image.height}", caption, _length(prepared, index), remarks))
         for index, (image, caption) in enumerate(zip(prepared.scan.pictures, prepared.captions))
         for remarks in ["; ".join(translated(remark, language) for remark in image.remarks)]
     ]
     for path, reason in prepared.scan.skipped:
         skipped = message("ui.image_left_out", "left out: {reason}", reason=reason)
-        rows.append(row((path.name, "", "", "", translated(skipped, language)), excluded=True))
+        rows.append(row((encodable(path.name), "", "", "", translated(skipped, language)), excluded=True))
     heads = (
         message("ui.head_image", "image"),
         message("ui.head_size", "size"),

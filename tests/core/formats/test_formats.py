@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,16 @@ from safetensors.torch import load_file, save_file
 from tests.messages import refused
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError
-from tinv_ext.core.formats import FOLDER, FORMATS, read_all, read_contents, read_embedding, suffix_of, write_embedding
+from tinv_ext.core.formats import (
+    FOLDER,
+    FORMATS,
+    read_all,
+    read_contents,
+    read_embedding,
+    read_words,
+    suffix_of,
+    write_embedding,
+)
 from tinv_ext.core.formats.image_pixels import extract_payload, remove_payload
 
 SUFFIX = {"a1111": ".pt", "diffusers-bin": ".bin", "png": ".png"}
@@ -321,3 +331,19 @@ def test_nothing_is_written_that_cannot_be_read_again(tmp_path: Path, monkeypatc
         written(make(), tmp_path, "a1111")
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("chosen", ["diffusers", "diffusers-folder"])
+def test_a_token_in_angle_brackets_is_kept_inside(chosen: str, tmp_path: Path) -> None:
+    """From diffusers' file to the WebUI's, under a legal name, and back to the token; renamed, the new name counts."""
+    save_file({"<cat-toy>": VECTORS}, str(tmp_path / "learned_embeds.safetensors"))
+    brought = read_embedding(tmp_path / "learned_embeds.safetensors")
+    assert (brought.name, brought.facts["token"]) == ("cat-toy", "<cat-toy>")
+    write_embedding(brought, tmp_path / "cat-toy.pt")
+    assert set(read_words(tmp_path / "cat-toy.pt")) == {"cat-toy", "<cat-toy>"}
+    for name, token in (("cat-toy", "<cat-toy>"), ("dog", "dog")):
+        out = tmp_path / name / ("" if chosen.endswith("folder") else f"{name}.safetensors")
+        out.parent.mkdir(exist_ok=True)
+        write_embedding(replace(read_embedding(tmp_path / "cat-toy.pt"), name=name), out, format=chosen)
+        file = out / "learned_embeds.safetensors" if out.is_dir() else out
+        assert list(load_file(file)) == [token]

@@ -20,6 +20,7 @@ from tinv_ext.core.formats.image_write import image_with_embedding, save_png_wit
 
 L, H, G = (torch.linspace(-1, 1, 2 * width).reshape(2, width) for width in (768, 1024, 1280))
 SD1, SD2, SDXL = {"clip_l": L}, {"clip_h": H}, {"clip_l": L, "clip_g": G}
+T5 = torch.ones(2, 4096)
 Vectors = Mapping[str, Tensor]
 
 
@@ -67,6 +68,27 @@ def pair_folder(suffix: str, one_dimension: bool = False) -> Callable[[Path], Pa
     return write
 
 
+def half(given: str, suffix: str = ".safetensors", second: Tensor = G) -> Callable[[Path], Path]:
+    """One of the two files of diffusers' script, the other beside it."""
+
+    def write(folder: Path) -> Path:
+        rest = given.removeprefix("learned_embeds").removeprefix("_2")
+        for stem, vectors in (("learned_embeds", L), ("learned_embeds_2", second)):
+            (safe if suffix == ".safetensors" else saved)(f"{stem}{rest}{suffix}", {"<word>": vectors})(folder)
+        return folder / f"{given}{suffix}"
+
+    return write
+
+
+def on_the_way(folder: Path) -> Path:
+    """A run of the script that was stopped after step 1000."""
+    for step in (500, 1000):
+        half(f"learned_embeds-steps-{step}")(folder)
+        if step == 500:
+            safe("learned_embeds-steps-500.safetensors", {"<word>": L + 1})(folder)
+    return folder
+
+
 def in_pixels(name: str, vectors: Vectors, **how: Any) -> Callable[[Path], Path]:
     """A picture that has only the pixels' copy, as WebP and AVIF do."""
 
@@ -110,6 +132,40 @@ ORIGINS: dict[str, tuple[Callable[[Path], Path], Vectors, str]] = {
     "diffusers SDXL pair": (pair_folder(".safetensors"), SDXL, "word"),
     "diffusers SDXL pair .bin": (pair_folder(".bin"), SDXL, "word"),
     "diffusers SDXL pair, one dimension": (pair_folder(".bin", True), {"clip_l": L[:1], "clip_g": G[:1]}, "word"),
+    "diffusers SDXL pair, one file given": (half("learned_embeds"), SDXL, "word"),
+    "diffusers SDXL pair, the other file given": (half("learned_embeds_2"), SDXL, "word"),
+    "diffusers SDXL on the way": (half("learned_embeds-steps-500"), SDXL, "word"),
+    "diffusers SDXL on the way, the other": (half("learned_embeds_2-steps-500", ".bin"), SDXL, "word"),
+    "diffusers SDXL, a folder of files on the way": (on_the_way, SDXL, "word"),
+    "diffusers SD1 beside a second word": (half("learned_embeds", second=L), SD1, "word"),
+    "Replicate": (safe("embeddings.pti", {"text_encoders_0": L, "text_encoders_1": G}), SDXL, "embeddings"),
+    "Replicate, half precision": (
+        safe("embeddings.pti", {"text_encoders_0": L.half(), "text_encoders_1": G.half()}),
+        {"clip_l": L.half().float(), "clip_g": G.half().float()},
+        "embeddings",
+    ),
+    "early pivotal tuning .safetensors": (
+        safe("embeddings.safetensors", {"text_encoders_1": G, "text_encoders_0": L}),
+        SDXL,
+        "embeddings",
+    ),
+    "Replicate, SD1": (saved("embeddings.pti", {"text_encoders_0": L}), SD1, "embeddings"),
+    "by the parts of a pipeline": (safe("word.safetensors", {"text_encoder": L, "text_encoder_2": G}), SDXL, "word"),
+    "SDXL inside string_to_param": (saved("word.pt", {"string_to_param": dict(SDXL), "name": "x"}), SDXL, "word"),
+    "SDXL by keys of its maker": (safe("word.safetensors", {"a": G, "b": L}), SDXL, "word"),
+    "HCP-Diffusion SDXL": (saved("word.pt", webui(torch.cat([L, G], 1))), SDXL, "word"),
+    "AI Runner": (safe("word.safetensors", {"string_to_param/<word>": L[0].clone()}), {"clip_l": L[:1]}, "word"),
+    "AI Runner SDXL": (
+        safe("word.safetensors", {"string_to_param/<w>": L, "string_to_param_2/<w>": G}),
+        SDXL,
+        "word",
+    ),
+    "AI Runner SDXL .pt": (
+        saved("word.pt", {"string_to_param": {"<w>": L}, "string_to_param_2": {"<w>": G}}),
+        SDXL,
+        "word",
+    ),
+    "a word called llama": (safe("learned_embeds.safetensors", {"llama": L}), SD1, "llama"),
     "diffusers pivotal tuning": (safe("word_emb.safetensors", SDXL), SDXL, "word_emb"),
     "OneTrainer": (safe("word.safetensors", {"emp_params": L}), SD1, "word"),
     "OneTrainer with output": (safe("word.safetensors", {"emp_params": L, "emp_params_out": L}), SD1, "word"),
@@ -149,6 +205,22 @@ def test_vectors_of_the_output_are_told(tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "XTI": (safe("x.safetensors", {"IN01": L, "MID": L}), "is_xti"),
     "SD3": (safe("x.safetensors", {**SDXL, "t5xxl": torch.ones(2, 4096)}), "is_sd3"),
+    "SD3 by OneTrainer": (safe("x.safetensors", {**SDXL, "t5": T5, "t5_out": T5}), "is_sd3"),
+    "Flux by OneTrainer and diffusers": (safe("x.safetensors", {"clip_l": L, "t5": T5}), "is_sd3"),
+    "Flux, the second half alone": (safe("x.safetensors", {"t5": T5}), "is_sd3"),
+    "Flux by ComfyUI": (safe("x.safetensors", {"t5xxl": T5}), "is_sd3"),
+    "HiDream by OneTrainer": (safe("x.safetensors", {**SDXL, "t5": T5, "llama": T5}), "is_sd3"),
+    "Hunyuan by OneTrainer": (safe("x.safetensors", {"clip_l": L, "llama": T5}), "is_sd3"),
+    "an encoder of tomorrow": (safe("x.safetensors", {"clip_l": L, "next": T5}), "is_sd3"),
+    "vectors that fit nothing": (safe("x.safetensors", {"<word>": T5}), "fits_no_encoder"),
+    "vectors that fit nothing, in the WebUI's": (saved("x.pt", webui(T5)), "fits_no_encoder"),
+    "encoders turned round": (safe("x.safetensors", {"clip_l": G, "clip_g": L}), "wrong_width"),
+    "open_clip's text encoder": (
+        safe("x.safetensors", {"token_embedding.weight": L, "positional_embedding": L + 1, "ln_final.bias": L[0]}),
+        "is_weights",
+    ),
+    "LoRA of PEFT": (safe("x.safetensors", {"base.q.lora_A.weight": L, "base.q.lora_B.weight": L + 1}), "is_weights"),
+    "a table of tokens": (safe("x.safetensors", {"tokens": torch.ones(5000, 768)}), "is_weights"),
     "LoRA": (safe("x.safetensors", {"lora_unet_x.alpha": torch.ones(1)}), "is_lora"),
     "optimizer of the WebUI": (
         saved("x.pt.optim", {"hash": "0", "optimizer_state_dict": {"state": {}}}),

@@ -279,3 +279,27 @@ def test_captions_that_cannot_be_read_are_all_named(ready: Prepare, folder: Path
     problems = told(ready)
     assert ids(problems) == ["captions.not_utf8"] * 2
     assert all(said(problems, "captions.not_utf8", path=folder / f"{stem}.txt") for stem in "ab")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("a photo", True), ("cat-photo", True), ("zworble", False), ("cat-1", False)]
+)
+def test_a_name_of_known_words_is_noticed(ready: Prepare, name: str, told: bool) -> None:
+    """It takes the phrase over wherever somebody writes it."""
+    assert said(ready(name=name).notices, "preflight.name_is_a_phrase", name=name) is told
+
+
+def test_an_embedding_that_takes_over_a_word_of_the_captions_is_noticed(
+    ready: Prepare, token_table: SmallTokenTable
+) -> None:
+    """Where captions are used; the word that is trained itself is no surprise."""
+    known = [word(token_table, "sitting"), word(token_table, "zworble"), word(token_table, "elsewhere")]
+    notices = ready(known=known, template="subject_filewords", overwrite=True).notices
+    assert [one.values["name"] for one in notices if one.id == "preflight.embedding_in_captions"] == ["sitting"]
+    assert said(notices, "preflight.embedding_in_captions", name="sitting", files="a.png")
+    assert "preflight.embedding_in_captions" not in ids(ready(known=known, overwrite=True).notices)
+
+
+def test_a_token_of_diffusers_users_is_trained_under_its_bare_name() -> None:
+    """What their scripts call placeholder_token is a legal name without its brackets."""
+    assert TrainConfig.from_dict({"name": "<cat-toy>", "images": "x"}).name == "cat-toy"

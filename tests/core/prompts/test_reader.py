@@ -194,3 +194,11 @@ def test_a_weight_covers_all_vectors_of_a_word() -> None:
     word = Word("it", tuple(Letters().ids("it")), 3)
     chunk = PromptReader(Letters(), (word,), emphasis=True).read("a (it:1.5) b").chunks[0]
     assert chunk.weights[:7] == (1.0, 1.0, 1.5, 1.5, 1.5, 1.0, 1.0)
+
+
+def test_a_word_of_no_tokens_is_nowhere() -> None:
+    """A file called " .pt" makes one: it once matched at every place, for ever."""
+    reader = PromptReader(Letters(), (Word(" ", (), 2), Word("it", tuple(Letters().ids("it")), 1)))
+    prompt = reader.read("a photo of it")
+    assert (prompt.length, prompt.holds("it"), prompt.holds(" ")) == (4, True, False)
+    assert not PromptReader(Letters()).finds("\u3000", "a photo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,15 +14,18 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from PIL import Image
+from safetensors.torch import save_file
 
-from tests.messages import refused, said
+from tests.messages import ids, refused, said
 from tinv_ext.core.data.images import uncropped
+from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import HostError, MemoryShortError
-from tinv_ext.core.formats import read_embedding
+from tinv_ext.core.formats import read_embedding, write_embedding
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.forward import encode_prompts
+from tinv_ext.hosts.diffusers import embeddings
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.hosts.diffusers.pipelines import SAMPLERS
 from tinv_ext.run import runner
@@ -287,3 +291,51 @@ def test_it_tells_what_is_trained_on(
     host = DiffusersHost.placed(make_pipeline(), tmp_path, {"model_name": "tiny"}, "cpu", precision)
     values = {"model": "tiny", "family": "SD1", "device": "cpu", "unet_dtype": precision, "vae_dtype": "fp32"}
     assert said(host.model_notes, "hosts.loaded_pipeline", **values)
+
+
+def hostile_folder(folder: Path) -> None:
+    """What people and programs leave among embeddings: one good file, and every kind that is none."""
+    folder.mkdir()
+    write_embedding(Embedding(WORD, VECTORS), folder / f"{WORD}.pt")
+    for name in (" ", "\u3000", os.fsdecode(b"na\xefve")):
+        write_embedding(Embedding("x", VECTORS), folder / "x.safetensors")
+        os.rename(folder / "x.safetensors", folder / f"{name}.safetensors")
+    for index in range(3):
+        write_embedding(Embedding("sd2", {"clip_h": torch.ones(1, 1024)}), folder / f"sd2-{index}.PT")
+    (folder / "gone.pt").symlink_to("/media/unplugged/x.pt")
+    (folder / "circle.pt").symlink_to(folder / "circle.pt")
+    (folder / "folder.pt").mkdir()
+    (folder / "empty.bin").write_bytes(b"")
+    (folder / "junk.safetensors").write_bytes(b"\xff" * 40)
+    os.mkfifo(folder / "pipe.pt")
+
+
+def test_no_file_among_the_embeddings_stops_the_host(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> None:
+    """The good one is used; the others are counted in one sentence, those for another model in a second."""
+    hostile_folder(tmp_path / "embeddings")
+    host = host_of(tiny_pipeline, tmp_path / "embeddings")
+    assert [word.name for word in host.known_words()] == [WORD]
+    assert ids(host.embedding_notes) == ["hosts.embeddings_left_out", "hosts.embeddings_unfit"]
+    assert said(host.embedding_notes, "hosts.embeddings_left_out", count=9)
+    assert said(host.embedding_notes, "hosts.embeddings_unfit", count=3)
+    for note in host.model_notes:
+        assert note.encode("utf-8")
+    host.generate(request(f"a photo of {WORD}"), {})
+
+
+def test_a_reader_that_fails_in_its_own_way_stops_nothing(
+    tiny_pipeline: StableDiffusionPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug of ours in one file of a folder is told like any other reason."""
+    write_embedding(Embedding(WORD, VECTORS), tmp_path / f"{WORD}.pt")
+    monkeypatch.setattr(embeddings, "read_words", lambda path: 1 / 0)
+    assert said(host_of(tiny_pipeline, tmp_path).embedding_notes, "hosts.embeddings_left_out", files=[f'"{WORD}.pt"'])
+
+
+def test_a_token_of_diffusers_users_is_found_as_they_know_it(
+    tiny_pipeline: StableDiffusionPipeline, tmp_path: Path
+) -> None:
+    """learned_embeds.bin is called up by its token, with and without brackets, and by its file."""
+    save_file({"<cat-toy>": VECTORS["clip_l"]}, str(tmp_path / "learned_embeds.safetensors"))
+    host = host_of(tiny_pipeline, tmp_path)
+    assert {word.name for word in host.known_words()} == {"learned_embeds", "cat-toy", "<cat-toy>"}

@@ -62,7 +62,7 @@ def read_caption(image: Path, *, regex: str = "", join: str = " ") -> str:
     caption_file = image.with_suffix(".txt")
     if caption_file.is_file():
         return " ".join(read_text(caption_file).split())
-    words = _LEADING_NUMBERS.sub("", image.stem)
+    words = _LEADING_NUMBERS.sub("", image.stem.encode("utf-8", "ignore").decode("utf-8"))
     if regex:
         matches = re.finditer(regex, words)
         words = join.join(match.group(1) or "" if match.groups() else match.group(0) for match in matches)

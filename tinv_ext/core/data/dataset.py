@@ -105,7 +105,7 @@ class Dataset:
         if self.latent_sampling == "deterministic":
             return example.latent.mean
         if self.latent_sampling == "once":  # the same sample on every visit: from the seed and the example's name
-            key = hashlib.sha256(f"{self.seed} {example.name}".encode()).digest()[:8]
+            key = hashlib.sha256(f"{self.seed} {example.name}".encode("utf-8", "surrogatepass")).digest()[:8]
             rng = torch.Generator().manual_seed(int.from_bytes(key, "big") % 2**63)
         return example.latent.sample(torch.randn(example.shape, generator=rng))
 

@@ -55,7 +55,7 @@ def write_index(folder: Path, images: Iterable[TrainingImage]) -> None:
     table = {"format": _FORMAT, "checksum": _checksum(entries), "images": entries}
     make_folder(folder)
     with atomic_write(folder / NAME) as file:
-        file.write(json.dumps(table, ensure_ascii=False, indent=0).encode("utf-8", "surrogatepass"))
+        file.write(json.dumps(table, ensure_ascii=False, indent=0).encode("utf-8", "backslashreplace"))
 
 
 def _checksum(entries: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tinv_ext.core.atomic import atomic_write
-from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.embedding import Embedding, token_of
 from tinv_ext.core.errors import FormatError
 from tinv_ext.core.families import SDXL
 from tinv_ext.core.formats.layouts import FileContents
@@ -23,7 +23,8 @@ from tinv_ext.core.messages import message
 
 STEMS = ("learned_embeds", "learned_embeds_2")
 SUFFIXES = (".safetensors", ".bin")
-_GENERIC_STEM = re.compile(r"learned_embeds(_2)?(-steps-\d+)?")
+PAIR = "diffusers (SDXL pair)"
+_GENERIC_STEM = re.compile(r"learned_embeds(?P<second>_2)?(?P<rest>(-steps-(?P<step>\d+))?([-_][a-z]\w*)?)")
 
 
 def is_generic_stem(stem: str) -> bool:
@@ -31,9 +32,40 @@ def is_generic_stem(stem: str) -> bool:
     return _GENERIC_STEM.fullmatch(stem) is not None
 
 
+def other_half(path: Path) -> Path | None:
+    """The file beside `path` that has the word's vectors for SDXL's other text encoder, whichever of the two it is.
+
+    The script's last files, and those on the way: learned_embeds-steps-500 and learned_embeds_2-steps-500.
+    """
+    match = _GENERIC_STEM.fullmatch(path.stem)
+    if match is None:
+        return None
+    other = path.with_name(f"{STEMS[0 if match['second'] else 1]}{match['rest']}{path.suffix}")
+    return other if other.is_file() else None
+
+
+def read_pair(path: Path, other: Path, read: Callable[[Path], FileContents]) -> FileContents | None:
+    """What two such files hold together; None where they are not the halves of one SDXL word. Raises FormatError."""
+    contents = [read(one) for one in (path, other)]
+    if any(len(one.embeddings) != 1 for one in contents):
+        return None
+    halves = {key: tensor for one in contents for key, tensor in one.embeddings[0].vectors.items()}
+    if {key: tensor.shape[1] for key, tensor in halves.items()} != dict(SDXL.encoders):
+        return None
+    if len({tensor.shape[0] for tensor in halves.values()}) > 1:
+        return None
+    ordered = {encoder: halves[encoder] for encoder, _ in SDXL.encoders}
+    return replace(
+        contents[0], layout=PAIR, embeddings=(replace(contents[0].embeddings[0], vectors=ordered),), named=True
+    )
+
+
 def read_folder(folder: Path, read: Callable[[Path], FileContents]) -> FileContents:
-    """The embedding in such a folder, its files read by `read`; both encoders together for SDXL. Raises FormatError."""
-    first, second = (_read_stem(folder, stem, read) for stem in STEMS)
+    """The embedding in such a folder, its files read by `read`; both encoders together for SDXL. Raises FormatError.
+
+    Where a run of the script has left only files on the way, those of its last step.
+    """
+    first, second = (_read_stem(folder, stem, read) for stem in (STEMS if _file(folder, STEMS[0]) else _last(folder)))
     if first is None:
         raise FormatError(
             message(
@@ -54,25 +86,38 @@ def read_folder(folder: Path, read: Callable[[Path], FileContents]) -> FileConte
         )
     tensors = [next(iter(contents.embeddings[0].vectors.values())) for contents in (first, second)]
     both = {encoder: tensor for (encoder, _), tensor in zip(SDXL.encoders, tensors)}
-    return replace(first, layout="diffusers (SDXL pair)", embeddings=(replace(first.embeddings[0], vectors=both),))
+    return replace(first, layout=PAIR, embeddings=(replace(first.embeddings[0], vectors=both),))
+
+
+def _last(folder: Path) -> tuple[str, str]:
+    """The stems of the files that were saved last on the way; the usual ones where there are none."""
+    matches = [_GENERIC_STEM.fullmatch(path.stem) for path in folder.iterdir() if path.suffix in SUFFIXES]
+    steps = [match for match in matches if match and match["step"] and not match["second"]]
+    if not steps:
+        return STEMS
+    rest = max(steps, key=lambda match: int(match["step"]))["rest"]
+    return f"{STEMS[0]}{rest}", f"{STEMS[1]}{rest}"
+
+
+def _file(folder: Path, stem: str) -> Path | None:
+    return next((path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()), None)
 
 
 def _read_stem(folder: Path, stem: str, read: Callable[[Path], FileContents]) -> FileContents | None:
-    for suffix in SUFFIXES:
-        path = folder / f"{stem}{suffix}"
-        if path.is_file():
-            return replace(read(path), named=True)
-    return None
+    path = _file(folder, stem)
+    return replace(read(path), named=True) if path else None
 
 
 def write_folder(embedding: Embedding, folder: Path) -> None:
     """Write `embedding` as such a folder, made if it is missing; a style if its facts or its template say so."""
     folder.mkdir(parents=True, exist_ok=True)
     for stem, (_, vectors) in zip(STEMS, embedding.vectors.items()):
-        _write(folder / f"{stem}.safetensors", safetensors_bytes({embedding.name: vectors}, metadata_of(embedding)))
+        _write(
+            folder / f"{stem}.safetensors", safetensors_bytes({token_of(embedding): vectors}, metadata_of(embedding))
+        )
     if len(embedding.vectors) == 1:
         (folder / f"{STEMS[1]}.safetensors").unlink(missing_ok=True)
-    _write(folder / "token_identifier.txt", embedding.name.encode("utf-8"))
+    _write(folder / "token_identifier.txt", token_of(embedding).encode("utf-8"))
     _write(folder / "type_of_concept.txt", _concept(embedding).encode("ascii"))
 
 

@@ -8,32 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+
+from torch import Tensor
 
 from tinv_ext.core.embedding import plain_facts
 from tinv_ext.core.errors import FormatError, InputError
-from tinv_ext.core.families import WIDTHS, encoder_of_width
+from tinv_ext.core.families import FAMILIES, SDXL, WIDTHS, encoder_of_width
+from tinv_ext.core.formats.other_kinds import (
+    OTHER_MODEL,
+    WEIGHTS,
+    foreign_key,
+    is_weight,
+    of_other_kind,
+    other_kind,
+)
 from tinv_ext.core.formats.pickle_names import Built
-from tinv_ext.core.formats.tensors import StoredTensor
+from tinv_ext.core.formats.tensors import StoredTensor, load_tensor
 from tinv_ext.core.messages import Message, message
 
 FACTS_KEY = "tinv"
 """Where our own writers put the facts of the run."""
 
 MAX_NAMES = 1000
-_T5 = "t5xxl"
-NOT_EMBEDDINGS: Mapping[str, Message] = {
-    "lora_": message("formats.is_lora", "a LoRA without embeddings in it"),
-    "model.diffusion_model.": message("formats.is_checkpoint", "a whole checkpoint"),
-    "cond_stage_model.": message("formats.is_checkpoint", "a whole checkpoint"),
-    "first_stage_model.": message("formats.is_vae", "a VAE"),
-    "text_model.": message("formats.is_text_encoder", "a text encoder"),
-    "unet.": message("formats.is_lora", "a LoRA without embeddings in it"),
-    "IN01": message("formats.is_xti", "XTI (a vector for each layer of the UNet), which no other program loads"),
-    _T5: message("formats.is_sd3", "an embedding for SD3, which is not supported"),
-    "optimizer_state_dict": message("formats.is_optimizer", "the WebUI's optimizer state (.optim) of an embedding"),
+_ENCODERS: Mapping[str, str] = {
+    **{key: key for key in WIDTHS},
+    "text_encoders_0": "clip_l",
+    "text_encoders_1": "clip_g",
+    "text_encoder": "clip_l",
+    "text_encoder_2": "clip_g",
 }
-"""What a file is that has a key beginning like this."""
+"""Encoders by the keys that files have: ours, Replicate's cog-sdxl and early pivotal tuning's (`embeddings.pti`), and
+diffusers' names of a pipeline's parts."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,9 @@ def contents_of(values: object) -> FileContents:
                 type=type(values).__name__,
             )
         )
+    foreign = foreign_key(values, _ENCODERS)
+    if foreign is not None:
+        raise FormatError(of_other_kind(foreign, OTHER_MODEL))
     for layout in LAYOUTS:
         contents = layout(values)
         if contents is not None:
@@ -141,6 +151,8 @@ def _webui(values: Mapping[Any, Any]) -> FileContents | None:
     if "string_to_param" not in values:
         return None
     parameters = _parameters(values["string_to_param"])
+    if set(parameters) <= set(_ENCODERS):
+        return _by_encoder({**values, **parameters})
     several = len(parameters) > 1
     details = _details(values)
     labels = {key: key if several else _if_type(values.get("name"), str) for key in _not_too_many(parameters)}
@@ -163,12 +175,12 @@ def _parameters(holder: object) -> Mapping[str, Any]:
 
 def _by_encoder(values: Mapping[Any, Any]) -> FileContents | None:
     """kohya SDXL, OneTrainer, InvokeAI, diffusers' pivotal tuning, ours: a tensor by each encoder's name."""
-    present = {key: values[key] for key in WIDTHS if key in values}
-    if not present or _T5 in values:
+    present = {encoder: key for key, encoder in _ENCODERS.items() if key in values}
+    if not present or any(is_weight(key) for key in values):
         return None
-    vectors = {key: _two_dimensional(_tensor(value, key), key) for key, value in present.items()}
+    vectors = {encoder: _for_encoder(encoder, values[key], key) for encoder, key in present.items()}
     label = _if_type(values.get("name"), str)
-    embedding = StoredEmbedding(vectors, label, left_out=_others(values, present), **_details(values))
+    embedding = StoredEmbedding(vectors, label, left_out=_others(values, present.values()), **_details(values))
     return FileContents("by encoder (SDXL)" if len(vectors) > 1 else "by encoder", (embedding,))
 
 
@@ -180,21 +192,44 @@ def _parameters_key(values: Mapping[Any, Any]) -> FileContents | None:
     return None
 
 
+def _second_dictionary(values: Mapping[Any, Any]) -> FileContents | None:
+    """AI Runner's SDXL: `string_to_param` and `string_to_param_2`, or keys that begin so and end in "/<token>"."""
+    found: dict[str, Any] = {}
+    for encoder, start in (("clip_l", "string_to_param"), ("clip_g", "string_to_param_2")):
+        inside = values.get(start)
+        flat = {key[len(start) + 1 :]: value for key, value in values.items() if str(key).startswith(f"{start}/")}
+        tensors = _parameters(inside) if inside is not None else flat
+        if len(tensors) == 1:
+            ((label, found[encoder]),) = tensors.items()
+    if not found or (len(found) == 1 and "string_to_param" in values):
+        return None
+    vectors = {encoder: _for_encoder(encoder, value, encoder) for encoder, value in found.items()}
+    return FileContents("AI Runner", (StoredEmbedding(vectors, str(label), left_out=(), **_details(values)),))
+
+
 def _diffusers(values: Mapping[Any, Any]) -> FileContents | None:
-    """diffusers' learned_embeds: {placeholder: tensor}; old scripts wrote it without the first dimension."""
+    """diffusers' learned_embeds: {placeholder: tensor}; old scripts wrote it without the first dimension.
+
+    Two tensors that are SDXL's two widths are one word, whatever they are called.
+    """
     tensors = {key: value for key, value in values.items() if isinstance(value, StoredTensor)}
     if (
         not tensors
         or len(tensors) > MAX_NAMES
-        or any(_other_kind(key) or len(value.shape) > 2 for key, value in tensors.items())
+        or any(other_kind(key) or is_weight(key) or len(value.shape) > 2 for key, value in tensors.items())
     ):
         return None
     embeddings = [_single(value, str(key)) for key, value in tensors.items()]
+    if [sorted(one.vectors) for one in embeddings] in ([["clip_l"], ["clip_g"]], [["clip_g"], ["clip_l"]]):
+        both = {encoder: tensor for one in embeddings for encoder, tensor in one.vectors.items()}
+        if both["clip_l"].shape == (both["clip_g"].shape[0], WIDTHS["clip_l"]):
+            return FileContents("by encoder (SDXL)", (StoredEmbedding(both),))
     return FileContents("diffusers", tuple(embeddings), named=len(embeddings) > 1)
 
 
 LAYOUTS: tuple[Callable[[Mapping[Any, Any]], FileContents | None], ...] = (
     _bundle,
+    _second_dictionary,
     _webui,
     _parameters_key,
     _by_encoder,
@@ -203,9 +238,62 @@ LAYOUTS: tuple[Callable[[Mapping[Any, Any]], FileContents | None], ...] = (
 
 
 def _single(value: object, label: str | None, **details: Any) -> StoredEmbedding:
-    """An embedding of one tensor; its width tells the encoder."""
+    """An embedding of one tensor; its width tells the encoder, or that both of SDXL's lie side by side."""
     tensor = _two_dimensional(_tensor(value, label or "*"), label or "*")
-    return StoredEmbedding({encoder_of_width(tensor.shape[1]): tensor}, label, **details)
+    width = tensor.shape[1]
+    if width == sum(_SDXL_WIDTHS.values()):  # HCP-Diffusion's compose hook
+        return StoredEmbedding(_side_by_side(tensor), label, **details)
+    if width > max(WIDTHS.values()):
+        raise FormatError(
+            message(
+                "formats.fits_no_encoder",
+                "The file has vectors of width {width}, which fit no text encoder of {families:, }.",
+                width=width,
+                families=list(FAMILIES),
+            )
+        )
+    return StoredEmbedding({encoder_of_width(width): _few(tensor, label or "*")}, label, **details)
+
+
+_SDXL_WIDTHS = dict(SDXL.encoders)
+
+
+def _side_by_side(tensor: StoredTensor) -> dict[str, StoredTensor]:
+    """Each encoder's columns of a tensor that has both."""
+    first, count = SDXL.encoders[0][1], tensor.shape[0]
+    parts = (slice(0, first), slice(first, None))
+    return {
+        encoder: StoredTensor((count, width), partial(_columns, tensor, part))
+        for (encoder, width), part in zip(SDXL.encoders, parts)
+    }
+
+
+def _columns(tensor: StoredTensor, part: slice) -> Tensor:
+    return load_tensor(tensor, "*")[:, part].contiguous()
+
+
+def _for_encoder(encoder: str, value: object, key: str) -> StoredTensor:
+    """A tensor that its key says is for an encoder. One of another encoder's width is not taken for that."""
+    tensor = _few(_two_dimensional(_tensor(value, key), key), key)
+    width = tensor.shape[1]
+    if width != WIDTHS[encoder] and (width in WIDTHS.values() or width > max(WIDTHS.values())):
+        raise FormatError(
+            message(
+                "formats.wrong_width",
+                'The tensor "{key}" has vectors of width {width}; that text encoder takes {wanted}.',
+                key=key,
+                width=width,
+                wanted=WIDTHS[encoder],
+            )
+        )
+    return tensor
+
+
+def _few(tensor: StoredTensor, key: str) -> StoredTensor:
+    """A tensor of as many vectors as a word may have; more are a model's table of tokens."""
+    if tensor.shape[0] > MAX_NAMES:
+        raise FormatError(of_other_kind(key, WEIGHTS))
+    return tensor
 
 
 def _tensor(value: object, key: str) -> StoredTensor:
@@ -269,20 +357,11 @@ def _others(values: Mapping[Any, Any], taken: Iterable[str]) -> tuple[str, ...]:
     return tuple(str(key) for key, value in values.items() if isinstance(value, StoredTensor) and key not in set(taken))
 
 
-def _other_kind(key: object) -> Message | None:
-    return next((kind for start, kind in NOT_EMBEDDINGS.items() if str(key).startswith(start)), None)
-
-
 def _not_an_embedding(values: Mapping[Any, Any]) -> Message:
     for key in list(values)[:1000]:
-        kind = _other_kind(key)
+        kind = other_kind(key) or (WEIGHTS if is_weight(key) else None)
         if kind:
-            return message(
-                "formats.other_kind",
-                'The file is {kind} (it contains "{key}"), not an embedding.',
-                kind=kind,
-                key=str(key)[:60],
-            )
+            return of_other_kind(key, kind)
     return message(
         "formats.no_layout",
         "The file has {count:entry|entries} ({keys:, }) in no known layout of an embedding.",

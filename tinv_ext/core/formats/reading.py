@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.embedding import TOKEN, Embedding, token_of
 from tinv_ext.core.errors import FormatError, InputError, TinvError
-from tinv_ext.core.formats.diffusers_folder import is_generic_stem, read_folder
+from tinv_ext.core.formats.diffusers_folder import is_generic_stem, other_half, read_folder, read_pair
 from tinv_ext.core.formats.image_read import is_image, read_image_values
 from tinv_ext.core.formats.layouts import FileContents, StoredEmbedding, contents_of
 from tinv_ext.core.formats.metadata import with_metadata
@@ -57,13 +57,33 @@ def read_all(path: Path) -> dict[str, Embedding]:
         return {name: _loaded(stored, name) for name, stored in named.items()}
 
 
+def read_words(path: Path) -> dict[str, Embedding]:
+    """Every embedding in the file by each word that calls it up: its name, the file's stem, the token inside as it is.
+
+    So what diffusers' users know as "<cat-toy>" in learned_embeds.bin is found as that, as "cat-toy", and by the file.
+    """
+    contents = read_contents(path)
+    words: dict[str, Embedding] = {}
+    with _naming(path):
+        for stored in contents.embeddings:
+            embedding = _loaded(stored, _name(path, contents, stored))
+            label = token_of(embedding) if embedding.name == _bare(token_of(embedding)) else stored.label or ""
+            bare = _bare(label)
+            inside = [] if name_problems(bare) or label == embedding.name else [bare, label]
+            for name in (embedding.name, *([path.stem] if len(contents.embeddings) == 1 else []), *inside):
+                words[name] = embedding
+    return words
+
+
 def read_contents(path: Path) -> FileContents:
     """What the file holds: its format in words, and its embeddings with their tensors still unread."""
     with _naming(path):
         if path.is_dir():
             return read_folder(path, _file_contents)
         if path.is_file():
-            return _file_contents(path)
+            other = other_half(path)
+            pair = read_pair(path, other, _file_contents) if other else None
+            return pair or _file_contents(path)
     raise InputError(
         message("formats.no_file", "{path} does not exist or is not a file. Give the file of an embedding.", path=path)
     )
@@ -167,11 +187,19 @@ def _name(path: Path, contents: FileContents, stored: StoredEmbedding) -> str:
     """
     if len(contents.embeddings) > 1:
         return str(stored.label)
-    label = (stored.label or "").strip("<>")
+    label = _bare(stored.label or "")
     inside = contents.named or is_generic_stem(path.stem)
     return label if inside and not name_problems(label) else path.stem
 
 
+def _bare(token: str) -> str:
+    """A token of diffusers' users, "<cat-toy>", as a file can be called: without the brackets."""
+    return token.strip("<>")
+
+
 def _loaded(stored: StoredEmbedding, name: str) -> Embedding:
     vectors = {key: load_tensor(tensor, key) for key, tensor in stored.vectors.items()}
-    return Embedding(name, vectors, stored.step, stored.model_hash, stored.model_name, stored.facts)
+    facts = dict(stored.facts)
+    if stored.label != name and _bare(stored.label or "") == name:
+        facts.setdefault(TOKEN, stored.label)
+    return Embedding(name, vectors, stored.step, stored.model_hash, stored.model_name, facts)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tinv_ext.core.atomic import atomic_write
-from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.embedding import Embedding, token_of
 from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.formats.diffusers_folder import write_folder
 from tinv_ext.core.formats.image_write import write_png
@@ -100,12 +100,12 @@ def _safetensors(embedding: Embedding) -> bytes:
 
 
 def _diffusers(embedding: Embedding) -> bytes:
-    return safetensors_bytes({embedding.name: _only_tensor(embedding, "diffusers")}, metadata_of(embedding))
+    return safetensors_bytes({token_of(embedding): _only_tensor(embedding, "diffusers")}, metadata_of(embedding))
 
 
 def _diffusers_bin(embedding: Embedding) -> bytes:
     """One tensor under the word, and nothing else: diffusers takes a dictionary of one entry only."""
-    return torch_bytes({embedding.name: _only_tensor(embedding, "diffusers-bin")})
+    return torch_bytes({token_of(embedding): _only_tensor(embedding, "diffusers-bin")})
 
 
 def _only_tensor(embedding: Embedding, chosen: str) -> torch.Tensor:

@@ -17,9 +17,11 @@ from tinv_ext.core.errors import InputError
 from tinv_ext.core.generation import preview_requests
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
+from tinv_ext.core.names import word_problems
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.initial_vectors import InitialVectors, from_file, from_text
 from tinv_ext.core.preflight.notices import listed, on_images, on_initial_vectors, on_plan
+from tinv_ext.core.preflight.words import on_words
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
 from tinv_ext.core.training.gradients import Clip
@@ -84,6 +86,7 @@ def prepare(
     `resumed` the vectors of a run that is to be resumed; `look` scans a folder for the sizes that may be trained.
     """
     config, wrong_values = TrainConfig.read(config.to_dict())  # these at their defaults, so that the rest is checked
+    known = [word for word in known if word.ids]
     problems = _Problems(wrong_values)
     scan = problems.attempt(_scan, config, look)
     captions = problems.attempt(_captions, scan, config) if scan else None
@@ -106,6 +109,7 @@ def prepare(
         raise InputError(dict.fromkeys(problems.found))
     notices = (
         *_shared_tokens(word, known),
+        *on_words(word, scan, captions, lines, reader),
         *on_images(scan, captions, lines, config),
         *(on_initial_vectors(config, token_table) if resumed is None else ()),
         *on_plan(plan, config, start, len(scan.pictures)),
@@ -148,21 +152,9 @@ def _initial_vectors(config: TrainConfig, token_table: TokenTable) -> InitialVec
 
 def _name_problems(word: Word, known: Sequence[Word], files: Iterable[str], *, replace: bool) -> Iterator[Message]:
     """What is wrong with the name beside the embeddings there are, which it may `replace`."""
+    yield from word_problems(word.name, word.ids)
     if not word.ids:
-        yield message(
-            "preflight.name_without_tokens",
-            'The name "{name}" contains nothing that the model can read. Use letters or digits.',
-            name=word.name,
-        )
         return
-    if len(word.ids) == 1:
-        yield message(
-            "preflight.name_is_a_token",
-            '"{name}" is a word that the model already knows (token {token}). Choose one that it does not know, such '
-            'as "{name}-1".',
-            name=word.name,
-            token=word.ids[0],
-        )
     for other in known:
         if other.ids == word.ids and not _same_name(other.name, word.name):
             yield message(

@@ -88,7 +88,8 @@ class PromptReader:
     _longest_first: tuple[Word, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_longest_first", tuple(sorted(self.words, key=lambda word: -len(word.ids))))
+        readable = (word for word in self.words if word.ids)  # one of no tokens would be everywhere
+        object.__setattr__(self, "_longest_first", tuple(sorted(readable, key=lambda word: -len(word.ids))))
 
     def read(self, text: str) -> Prompt:
         """Tokenize and cut `text`."""
@@ -99,7 +100,7 @@ class PromptReader:
         if any(word.name == name for word in self.words):
             return self.read(text).holds(name)
         wanted, ids = self.tokenizer.ids(name), self.tokenizer.ids(text)
-        return any(ids[place : place + len(wanted)] == wanted for place in range(len(ids)))
+        return bool(wanted) and any(ids[place : place + len(wanted)] == wanted for place in range(len(ids)))
 
 
 def padded(prompts: Sequence[Prompt], tokenizer: Tokenizer) -> tuple[Prompt, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 from tinv_ext.core.data.buckets import Size, bucket_sizes
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
+from tinv_ext.core.names import bare_name
 from tinv_ext.core.settings.aliases import ALIASES, read_names
 from tinv_ext.core.settings.evaluation import EVALUATION
 from tinv_ext.core.settings.images import IMAGES
@@ -148,6 +149,7 @@ class TrainConfig:
             except (ValueError, OverflowError):
                 problems.append(type_problem(SETTINGS[name], name, DEFAULTS[name], value))
                 continue
+            typed = bare_name(typed) if name == "name" else typed  # a token of diffusers' users
             wrong = value_problems(SETTINGS[name], name, typed)
             problems += wrong
             if not wrong:

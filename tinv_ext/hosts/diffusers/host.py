@@ -5,7 +5,6 @@ Works with diffusers 0.30.3 / transformers 4.30.2 and with those of today.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,16 +14,14 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 
 from tinv_ext.core.data.images import uncropped
-from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.errors import FormatError, InputError
-from tinv_ext.core.fit import unfit
-from tinv_ext.core.formats import read_embedding
+from tinv_ext.core.errors import InputError
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model, Words
 from tinv_ext.core.prompts.reader import PromptReader, Word
-from tinv_ext.core.suffixes import TENSOR_SUFFIXES
+from tinv_ext.core.prompts.unsupported import unsupported
 from tinv_ext.core.training.forward import encode_prompts
+from tinv_ext.hosts.diffusers.embeddings import UsableEmbeddings, usable_embeddings
 from tinv_ext.hosts.diffusers.model import PipelineModel
 from tinv_ext.hosts.diffusers.pipelines import (
     SAMPLERS,
@@ -39,8 +36,6 @@ from tinv_ext.hosts.dtypes import DTYPES, dtype_name
 from tinv_ext.hosts.freezing import frozen
 from tinv_ext.hosts.prompt_vectors import count
 
-log = logging.getLogger(__name__)
-
 
 class DiffusersHost:
     """A pipeline as `hosts.base.Host`; embeddings lie in `embeddings_folder`."""
@@ -50,7 +45,7 @@ class DiffusersHost:
         self.embeddings_folder = embeddings_folder
         self.facts = {"family": family_of(pipeline), **facts}
         self.token_table = token_table_of(pipeline)
-        self._embeddings: dict[str, Embedding] = {}
+        self._embeddings = UsableEmbeddings()
         self.refresh_embeddings()
 
     @classmethod
@@ -96,19 +91,8 @@ class DiffusersHost:
         return 1
 
     def refresh_embeddings(self) -> None:
-        """Read the folder again; files that are not embeddings or do not fit the model are logged and skipped."""
-        self._embeddings = {}
-        for path in sorted(file for suffix in TENSOR_SUFFIXES for file in self.embeddings_folder.glob(f"*{suffix}")):
-            try:
-                embedding = read_embedding(path)
-            except (FormatError, OSError) as error:
-                log.warning("%s", error)
-                continue
-            problem = unfit(embedding, self.token_table.widths)
-            if problem:
-                log.warning("%s", problem)
-                continue
-            self._embeddings[path.stem] = embedding
+        """Read the folder again. What is no embedding or does not fit the model is left out: see `model_notes`."""
+        self._embeddings = usable_embeddings(self.embeddings_folder, self.token_table)
 
     @property
     def samplers(self) -> Sequence[str]:
@@ -130,17 +114,23 @@ class DiffusersHost:
                 device=str(unet.device),
                 unet_dtype=dtype_name(unet.dtype),
                 vae_dtype=dtype_name(vae.dtype),
-            )
+            ),
+            *self.embedding_notes,
         ]
 
+    @property
+    def embedding_notes(self) -> Sequence[str]:
+        """Which files of the embeddings folder are left out."""
+        return self._embeddings.notes(self.embeddings_folder)
+
     def known_words(self) -> Sequence[Word]:
-        return [self._word(name, embedding.count) for name, embedding in self._embeddings.items()]
+        return [self._word(name, embedding.count) for name, embedding in self._embeddings.words.items()]
 
     def _word(self, name: str, count: int) -> Word:
         return Word(name, tuple(self.token_table.tokenizer.ids(name)), count)
 
     def _known_vectors(self) -> Words:
-        return {name: item.vectors for name, item in self._embeddings.items()}
+        return {name: item.vectors for name, item in self._embeddings.words.items()}
 
     def wanted(self) -> bool:
         return False
@@ -168,6 +158,11 @@ class DiffusersHost:
 
         The requests differ in prompts and seed only; each image is what it would be alone, except for rounding.
         """
+        problems = [
+            problem for one in requests for text in (one.prompt, one.negative_prompt) for problem in unsupported(text)
+        ]
+        if problems:
+            raise InputError(dict.fromkeys(problems))
         known = {**self._known_vectors(), **words}
         vocabulary = tuple(self._word(name, count(vectors)) for name, vectors in known.items())
         reader = PromptReader(self.token_table.tokenizer, vocabulary, emphasis=True)

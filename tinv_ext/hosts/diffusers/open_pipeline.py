@@ -32,6 +32,7 @@ from tinv_ext.hosts.diffusers.checkpoint.read_tensors import SUFFIXES, read_tens
 from tinv_ext.hosts.diffusers.checkpoint.weights import load_weights, text_tensors, vae_tensors, without_projection
 
 _BLOCK = 1 << 20
+_INDEX = "model_index.json"
 _TEXT_FILES = ("model.safetensors", "model.fp16.safetensors", "pytorch_model.bin", "pytorch_model.fp16.bin")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 # By the class in model_index.json; families that share one have the same parts.
@@ -63,6 +64,8 @@ def open_pipeline(
         if not path.exists():
             path = _from_hub(str(source))
         folder = path.is_dir()
+        if folder and not (path / _INDEX).is_file() and (path / "diffusers" / _INDEX).is_file():
+            path = path / "diffusers"  # as `toy export` writes it, beside the WebUI's files
         pipeline = _open_folder(path) if folder else _open_file(path, Path(config).expanduser() if config else None)
         if vae is not None:
             pipeline.register_modules(vae=_other_vae(Path(vae).expanduser(), pipeline.vae))
@@ -162,12 +165,12 @@ def _text_encoders(family: Family) -> tuple[str, ...]:
 
 
 def _pipeline_class(folder: Path) -> str:
-    return str(read_json(folder / "model_index.json").get("_class_name"))
+    return str(read_json(folder / _INDEX).get("_class_name"))
 
 
 def _folder_problems(folder: Path) -> list[Message]:
     """What keeps the folder from being a pipeline that can be trained, judged by its small files alone."""
-    if not (folder / "model_index.json").is_file():
+    if not (folder / _INDEX).is_file():
         return [
             message(
                 "checkpoint.no_index",
