@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -14,10 +13,12 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from tinv_ext.core.data.buckets import Size, nearest
+from tinv_ext.core.data.color_profile import BROKEN, NO_PROFILE, UNSUPPORTED, eight_bits
+from tinv_ext.core.data.decoding import Unusable, decode
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 
@@ -38,6 +39,7 @@ class TrainingImage:
 
     `length` (bytes) and `modified` (nanoseconds) are those of the file when it was read: while they stay the same, so
     does the rest. A file written only a moment before may change again without showing it: it is not `settled`.
+    `profile` is what became of its colour profile (`to_srgb`).
     """
 
     path: Path
@@ -49,6 +51,7 @@ class TrainingImage:
     frames: int = 1
     length: int = 0
     modified: int = 0
+    profile: str = NO_PROFILE
     settled: bool = False
 
 
@@ -131,7 +134,7 @@ def scan_images(
         try:
             image, upright = _look(path, known or {})
             remarks = _remarks(image, nearest(image.width, image.height, sizes), seen.get(image.digest))
-        except _Unusable as unusable:
+        except Unusable as unusable:
             skipped.append((path, unusable.reason))
             continue
         if upright and image.digest not in seen and room > 0:
@@ -157,14 +160,6 @@ def _none_usable(folder: Path, skipped: Sequence[tuple[Path, Message]]) -> Messa
         folder=folder,
         reasons=reasons,
     )
-
-
-class _Unusable(Exception):
-    """Why an image cannot be used; stays in this file."""
-
-    def __init__(self, reason: Message) -> None:
-        self.reason = reason
-        super().__init__(reason)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -208,20 +203,21 @@ def _look(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImag
         with path.open("rb") as file:
             digest = _digest(file)
             file.seek(0)
-            upright, frames = _decode(file)
+            decoded = decode(file)
     except OSError as error:
-        raise _Unusable(_unreadable(error)) from error
-    settled = time.time_ns() - status.st_mtime_ns > _SETTLED
+        raise Unusable(_unreadable(error)) from error
+    upright, settled = decoded.image, time.time_ns() - status.st_mtime_ns > _SETTLED
     image = TrainingImage(
         path,
         upright.width,
         upright.height,
         digest,
         _has_alpha(upright),
-        frames=frames,
+        frames=decoded.frames,
         length=status.st_size,
         modified=status.st_mtime_ns,
-        settled=settled,
+        profile=decoded.profile,
+        settled=settled and decoded.profile != UNSUPPORTED,
     )
     return image, upright
 
@@ -235,7 +231,7 @@ def _remarks(image: TrainingImage, target: Size, twin: str | None) -> tuple[Mess
     width, height = target
     enlargement = max(width / image.width, height / image.height)
     if enlargement > LARGEST_ENLARGEMENT:
-        raise _Unusable(
+        raise Unusable(
             message(
                 "images.too_small",
                 "is only {width}×{height} pixels, too small for {target_width}×{target_height}",
@@ -258,6 +254,18 @@ def _remarks(image: TrainingImage, target: Size, twin: str | None) -> tuple[Mess
         )
     if image.frames > 1:
         remarks.append(message("images.frames", "has {frames} frames; the first is used", frames=image.frames))
+    if image.profile == BROKEN:
+        remarks.append(
+            message("images.broken_profile", "has a colour profile that is damaged or not for it; it is ignored")
+        )
+    if image.profile == UNSUPPORTED:
+        remarks.append(
+            message(
+                "images.profile_unsupported",
+                "has a colour profile, but the installed Pillow lacks Little CMS (ImageCms); its colours are taken as "
+                "sRGB",
+            )
+        )
     if twin:
         remarks.append(message("images.duplicate", "is the same image as {file}", file=twin))
     return tuple(remarks)
@@ -268,27 +276,6 @@ def _digest(file: BinaryIO) -> str:
     while block := file.read(_BLOCK):
         digest.update(block)
     return digest.hexdigest()
-
-
-def _decode(file: BinaryIO) -> tuple[Image.Image, int]:
-    """The first frame, upright, and how many frames there are."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
-                frames = int(getattr(image, "n_frames", 1))
-                image.getexif()  # before the load, after which Pillow 9.5 has closed a TIFF of several pages
-                image.load()
-                return ImageOps.exif_transpose(image), frames
-    except UnidentifiedImageError:
-        raise _Unusable(message("images.not_an_image", "is not an image that Pillow can read")) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        most = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
-        raise _Unusable(
-            message("images.too_large", "has more than {most} million pixels; save it at a smaller size", most=most)
-        ) from None
-    except Exception as error:  # of a damaged file Pillow's decoders raise whatever their parsers do
-        raise _Unusable(message("images.damaged", "is damaged or cut short ({reason})", reason=str(error))) from error
 
 
 def _has_alpha(image: Image.Image) -> bool:
@@ -324,10 +311,10 @@ def load(image: TrainingImage, width: int, height: int, stretch: bool = False) -
     refuse_changed([image])
     try:
         with image.path.open("rb") as file:
-            return fit_image(_decode(file)[0], width, height, stretch)
+            return fit_image(decode(file).image, width, height, stretch)
     except OSError as error:
         reason = _unreadable(error)
-    except _Unusable as unusable:
+    except Unusable as unusable:
         reason = unusable.reason
     raise InputError(
         message(
@@ -348,19 +335,11 @@ def fit_image(image: Image.Image, width: int, height: int, stretch: bool = False
 
 def _rgb(image: Image.Image, alpha: Image.Image | None) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        return _from_deep_grey(image)
+        return eight_bits(image).convert("RGB")
     if alpha is None:
         return image.convert("RGB")
     canvas = Image.new("RGBA", image.size, _BACKGROUND)
     return Image.alpha_composite(canvas, image.convert("RGBA")).convert("RGB")
-
-
-def _from_deep_grey(image: Image.Image) -> Image.Image:
-    """16-bit or floating-point grey to 8-bit RGB; Pillow's own conversion would clip at 255."""
-    values = np.nan_to_num(np.asarray(image).astype(np.float64))
-    full = 65535.0 if image.mode.startswith("I") else (1.0 if values.max(initial=0) <= 1 else 255.0)
-    grey = np.clip(values / full * 255, 0, 255).round().astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
 
 
 def size_conditioning_of(image: TrainingImage, width: int, height: int, stretch: bool = False) -> SizeConditioning:
