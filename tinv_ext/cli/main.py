@@ -242,9 +242,12 @@ def _report(prepared: PreparedRun) -> Iterator[str]:
     yield from (f"  {say(notice)}" for notice in prepared.notices)
     yield say(message("cli.images", "Images in {folder}", folder=prepared.scan.folder))
     for image, caption in zip(prepared.scan.pictures, prepared.captions):
-        yield f"  {image.path.name}  {image.width}×{image.height}  {caption}"
+        shown = caption.replace("\n", " | ")
+        yield f"  {prepared.scan.name(image.path)}  {image.width}×{image.height}  {shown}"
     for path, reason in prepared.scan.skipped:
-        yield "  " + say(message("cli.skipped", "{file}  skipped: it {reason}", file=path.name, reason=reason))
+        yield "  " + say(
+            message("cli.skipped", "{file}  skipped: it {reason}", file=prepared.scan.name(path), reason=reason)
+        )
     count = prepared.initial.count
     heading = message(
         "cli.prompts", 'Prompts ("{word}" has {count:vector|vectors})', word=prepared.config.name, count=count

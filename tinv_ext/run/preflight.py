@@ -72,8 +72,8 @@ class _Scanner:
         self._stretch = config.resize_mode == "stretch"
         self._room = room
 
-    def __call__(self, folder: Path, sizes: Sequence[Size]) -> ImageScan:
-        return scan_images(folder, sizes, self._known, self._stretch, self._room)
+    def __call__(self, folder: Path, sizes: Sequence[Size], recursive: bool) -> ImageScan:
+        return scan_images(folder, sizes, self._known, self._stretch, self._room, recursive)
 
 
 def _embedding_files(folder: Path) -> list[Path]:

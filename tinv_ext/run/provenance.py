@@ -63,7 +63,7 @@ def state_facts(prepared: PreparedRun, host: Host, device: torch.device) -> dict
     return {
         "settings": settings,
         "pictures": {
-            image.path.name: hashlib.sha256(f"{image.digest} {caption}".encode()).hexdigest()[:16]
+            prepared.scan.name(image.path): hashlib.sha256(f"{image.digest} {caption}".encode()).hexdigest()[:16]
             for image, caption in contents
         },
         "model": {key: value for key, value in host.facts.items() if key not in _PRIVATE},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +19,7 @@ from torch import Tensor
 from tinv_ext.core.data.buckets import Size, nearest
 from tinv_ext.core.data.color_profile import BROKEN, NO_PROFILE, UNSUPPORTED, eight_bits
 from tinv_ext.core.data.decoding import Unusable, decode
+from tinv_ext.core.data.image_folder import files_in, folders_below
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 
@@ -26,8 +27,6 @@ LARGEST_ENLARGEMENT = 8.0  # an image that would have to grow more than this tea
 NOTED_ENLARGEMENT = 1.5
 FITTED_BYTES = 256 * 2**20
 """How many bytes of images may wait between scan and encoding, so that none of them is decoded twice."""
-_NOT_IMAGES = {".txt", ".caption", ".json", ".jsonl", ".csv", ".toml", ".yaml", ".yml", ".md", ".npz", ".npy", ".db"}
-_NOT_IMAGES |= {".ini", ".safetensors", ".pt", ".zip", ".html", ".log"}
 _BACKGROUND = (255, 255, 255, 255)
 _BLOCK = 1 << 20  # bytes hashed at a time
 _SETTLED = 2 * 10**9  # nanoseconds: the coarsest clock of a file system (FAT)
@@ -104,13 +103,19 @@ class FittedImage:
 class ImageScan:
     """What was found in a folder: images to use, and files left out with the reason.
 
-    `fitted` has images by digest that the scan had to decode, for the encoding, which takes them out.
+    `below` are sub-folders that hold images and were not looked at. `fitted` has images by digest that the scan had to
+    decode, for the encoding, which takes them out.
     """
 
     folder: Path
     pictures: tuple[TrainingImage, ...]
     skipped: tuple[tuple[Path, Message], ...]
+    below: tuple[str, ...] = ()
     fitted: dict[str, FittedImage] = field(default_factory=dict, repr=False, compare=False)
+
+    def name(self, path: Path) -> str:
+        """What a file is called: its path in the folder, so that two of one name in two sub-folders differ."""
+        return path.relative_to(self.folder).as_posix()
 
 
 def scan_images(
@@ -119,8 +124,9 @@ def scan_images(
     known: Mapping[Path, TrainingImage] | None = None,
     stretch: bool = False,
     room: int = 0,
+    recursive: bool = False,
 ) -> ImageScan:
-    """Look at every file of `folder` (not below it). `InputError` if none can be used.
+    """Look at every file of `folder`, and below it if `recursive`. `InputError` if none can be used.
 
     `sizes` are those that images may be brought to. A file that is `known` and has not changed since is not opened;
     any other is opened once, hashed in blocks and decoded whole, so that a damaged one is told before a run starts.
@@ -130,7 +136,7 @@ def scan_images(
     skipped: list[tuple[Path, Message]] = []
     fitted: dict[str, FittedImage] = {}
     seen: dict[str, str] = {}
-    for path in sorted(_files(folder), key=lambda path: (path.name.lower(), path.name)):
+    for path in sorted(files_in(folder, recursive), key=lambda path: _by_name(path.relative_to(folder).as_posix())):
         try:
             image, upright = _look(path, known or {})
             remarks = _remarks(image, nearest(image.width, image.height, sizes), seen.get(image.digest))
@@ -143,12 +149,25 @@ def scan_images(
             fitted[image.digest] = fit
         seen.setdefault(image.digest, path.name)
         images.append(replace(image, remarks=remarks))
+    below = () if recursive else folders_below(folder)
     if not images:
-        raise InputError(_none_usable(folder, skipped))
-    return ImageScan(folder, tuple(images), tuple(skipped), fitted)
+        raise InputError(_none_usable(folder, skipped, below))
+    return ImageScan(folder, tuple(images), tuple(skipped), below, fitted)
 
 
-def _none_usable(folder: Path, skipped: Sequence[tuple[Path, Message]]) -> Message:
+def _by_name(name: str) -> tuple[str, str]:
+    return name.lower(), name
+
+
+def _none_usable(folder: Path, skipped: Sequence[tuple[Path, Message]], below: Sequence[str]) -> Message:
+    if below:
+        return message(
+            "images.only_below",
+            'There is no usable image in "{folder}" itself, but its sub-folders hold images: {folders:, }. Give one of '
+            "them, or turn on recursive.",
+            folder=folder,
+            folders=below[:5],
+        )
     if not skipped:
         return message(
             "images.none", 'There is no image in "{folder}". Put images (PNG, JPEG, WebP …) into it.', folder=folder
@@ -160,37 +179,6 @@ def _none_usable(folder: Path, skipped: Sequence[tuple[Path, Message]]) -> Messa
         folder=folder,
         reasons=reasons,
     )
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    if not folder.exists():
-        raise InputError(
-            message(
-                "images.folder_missing", 'The image folder "{folder}" does not exist. Check the path.', folder=folder
-            )
-        )
-    if not folder.is_dir():
-        raise InputError(
-            message(
-                "images.folder_is_file",
-                '"{folder}" is a file, not a folder. Give the folder that holds the images.',
-                folder=folder,
-            )
-        )
-    try:
-        entries = list(folder.iterdir())
-    except OSError as error:
-        raise InputError(
-            message(
-                "images.folder_unreadable",
-                'The image folder "{folder}" cannot be read ({reason}). Check its permissions.',
-                folder=folder,
-                reason=error.strerror,
-            )
-        ) from error
-    for path in entries:
-        if path.is_file() and not path.name.startswith(".") and path.suffix.lower() not in _NOT_IMAGES:
-            yield path
 
 
 def _look(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImage, Image.Image | None]:
