@@ -155,7 +155,8 @@ def _outcome(status: Status, host: DiffusersHost) -> Iterator[str]:
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     """Settings from the file and, above them, from the flags."""
     flags = {name: value for name, value in options.items() if name not in _NOT_SETTINGS}
-    return overridden(read_settings_file(options["config"]) if options["config"] else {}, flags)
+    file = options["config"]
+    return overridden(read_settings_file(file, lambda text: print(say(text), file=sys.stderr)) if file else {}, flags)
 
 
 def _of_run(path: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:

@@ -46,6 +46,7 @@ def ready(folder: Path, token_table: SmallTokenTable) -> Prepare:
         known: Sequence[Word] = (), resumed: InitialVectors | None = None, files: Any = (), **given: Any
     ) -> PreparedRun:
         values = {"name": "zworble", "images": str(folder), "width": 64, "height": 64, "steps": 100, **given}
+        values.setdefault("learning_rate", "100")  # the vectors of this model are about a thousand long
         return prepare(TrainConfig(**values), token_table, known, resumed, files)
 
     return make
@@ -326,3 +327,18 @@ def test_sub_folders_are_offered_and_taken(ready: Prepare, folder: Path) -> None
         (folder / f"{stem}.png").unlink()
     problems = told(ready)
     assert said(problems, "images.only_below", folders=("10_zibbo cat",))
+
+
+@pytest.mark.parametrize(
+    "rate, id", [("1e6", "preflight.rate_too_large"), ("1e-3", "preflight.rate_too_small"), ("100", None)]
+)
+def test_rates_that_cannot_work_are_noticed(ready: Prepare, rate: str, id: str | None) -> None:  # noqa: A002
+    """By how far a step takes a vector beside the length of the model's own."""
+    found = [one for one in ids(ready(learning_rate=rate).notices) if one.startswith("preflight.rate")]
+    assert found == ([id] if id else [])
+
+
+def test_a_decimal_comma_is_named(ready: Prepare) -> None:
+    """Of a setting that is one number."""
+    _, problems = TrainConfig.read({"preview_cfg_scale": "7,5", "steps": "1,5"})
+    assert ids(problems) == ["settings.decimal_comma"] * 2

@@ -15,6 +15,9 @@ from tinv_ext.core.prompts.emphasis import BRACKETS
 from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.core.training.trainer import Plan
 
+_ORDINARY_WORDS = "a photo of the woman man dog house tree with red and black in on blue"
+_FIRST = 10  # steps
+_TOO_FAR, _TOO_NEAR = 3.0, 0.05  # lengths of a vector
 _NAMED = 5  # files named in one sentence
 
 
@@ -176,6 +179,45 @@ def on_plan(plan: Plan, config: TrainConfig, start: int, images: int) -> list[Me
             )
         )
     return notices
+
+
+def on_rates(plan: Plan, token_table: TokenTable, start: int) -> list[Message]:
+    """Learning rates that cannot work, by how far steps can take a vector beside the length of the model's own.
+
+    A step of AdamW moves each of d numbers by about the rate, and so a vector by rate × √d (Kingma & Ba 2015, section
+    2.1). Rates that work move it by a tenth to one length at first; 0.005 at d = 768 is a third.
+    """
+    steps = range(start, plan.steps, max(1, (plan.steps - start) // 1000))
+    rates = [plan.rate(step) for step in steps]
+    if not rates:
+        return []
+    notices: list[Message] = []
+    for vectors in token_table.token_vectors(token_table.tokenizer.ids(_ORDINARY_WORDS)).values():
+        length = float(vectors.norm(dim=1).median())
+        reach = vectors.shape[1] ** 0.5 / length if length else 0.0
+        if max(rates[:_FIRST]) * reach > _TOO_FAR:
+            notices.append(
+                message(
+                    "preflight.rate_too_large",
+                    "The learning rate {rate:g} is too large for this model: one step can move a vector by {times:.0f} "
+                    "times the length of the model's own. Rates about {usual:.1g} work.",
+                    rate=max(rates[:_FIRST]),
+                    times=max(rates[:_FIRST]) * reach,
+                    usual=0.3 / reach,
+                )
+            )
+        elif sum(rates) / len(rates) * (plan.steps - start) * reach < _TOO_NEAR:
+            notices.append(
+                message(
+                    "preflight.rate_too_small",
+                    "The learning rate {rate:g} is too small: {steps:step|steps} can hardly move the vectors. Rates "
+                    "about {usual:.1g} work.",
+                    rate=max(rates),
+                    steps=plan.steps - start,
+                    usual=0.3 / reach,
+                )
+            )
+    return notices[:1]
 
 
 def listed(names: Sequence[str]) -> str:

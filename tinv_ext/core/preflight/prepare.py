@@ -20,7 +20,7 @@ from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.initial_vectors import InitialVectors, from_file, from_text
-from tinv_ext.core.preflight.notices import listed, on_captions, on_images, on_initial_vectors, on_plan
+from tinv_ext.core.preflight.notices import listed, on_captions, on_images, on_initial_vectors, on_plan, on_rates
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
 from tinv_ext.core.training.gradients import Clip
@@ -120,6 +120,7 @@ def prepare(
         *on_captions(scan, sources, lines, config),
         *(on_initial_vectors(config, token_table) if resumed is None else ()),
         *on_plan(plan, config, start, len(scan.pictures)),
+        *on_rates(plan, token_table, start),
     )
     return PreparedRun(config, scan, captions, lines, rules, reader, initial, plan, notices)
 

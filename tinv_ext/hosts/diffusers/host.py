@@ -121,6 +121,12 @@ class DiffusersHost:
     @property
     def model_notes(self) -> Sequence[str]:
         unet, vae = self._pipeline.unet, self._pipeline.vae
+        slow = [
+            message(
+                "hosts.half_precision_on_cpu",
+                "Half precision is slow and inexact on a CPU. Use --precision fp32 (or auto).",
+            )
+        ]
         return [
             message(
                 "hosts.loaded_pipeline",
@@ -130,7 +136,8 @@ class DiffusersHost:
                 device=str(unet.device),
                 unet_dtype=dtype_name(unet.dtype),
                 vae_dtype=dtype_name(vae.dtype),
-            )
+            ),
+            *(slow if unet.device.type == "cpu" and unet.dtype != torch.float32 else ()),
         ]
 
     def known_words(self) -> Sequence[Word]:
