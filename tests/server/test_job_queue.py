@@ -197,3 +197,23 @@ def test_a_log_directory_lies_in_the_programs_home(host: DiffusersHost, values: 
         jobs.resume("mine", found["id"], {"steps": 9, "output": str(tmp_path)}, confine)
     with refused("server.path_not_allowed", name="output"):
         jobs.submit({**values, "output": "../elsewhere"}, confine)
+
+
+def test_a_run_that_goes_on_keeps_what_it_has_shown(jobs: JobQueue, values: dict[str, Any]) -> None:
+    """Curve, evaluations and previews of before are in sight, and the smoothed loss goes on from them."""
+    values |= {"evaluate_every": 2, "preview_every": 2, "preview_steps": 1}
+    first = jobs.submit(values)
+    assert jobs.wait(first, 120)
+    before = first.view()
+    assert first.folder is not None
+    second = jobs.resume(values["output"], jobs.runs(values["output"])[0]["id"], {"steps": 8})
+    assert jobs.wait(second, 120)
+    now = second.view()
+    assert [row["step"] for row in now["curve"]] == list(range(1, 9))
+    for row, old in zip(now["curve"], before["curve"]):
+        assert row == pytest.approx(old, rel=1e-6)
+    assert [step for step, _ in now["evaluations"]][: len(before["evaluations"])] == [
+        step for step, _ in before["evaluations"]
+    ]
+    assert now["previews"][: len(before["previews"])] == before["previews"]
+    assert now["previews"][-1] == 8

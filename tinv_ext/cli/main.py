@@ -175,7 +175,8 @@ def _outcome(status: Status, host: DiffusersHost) -> Iterator[str]:
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     """Settings from the file and, above them, from the flags."""
     flags = {name: value for name, value in options.items() if name not in _NOT_SETTINGS}
-    return overridden(read_settings_file(options["config"]) if options["config"] else {}, flags)
+    file = options["config"]
+    return overridden(read_settings_file(file, lambda text: print(say(text), file=sys.stderr)) if file else {}, flags)
 
 
 def _of_run(path: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
@@ -262,9 +263,12 @@ def _report(prepared: PreparedRun) -> Iterator[str]:
     yield from (f"  {say(notice)}" for notice in prepared.notices)
     yield say(message("cli.images", "Images in {folder}", folder=prepared.scan.folder))
     for image, caption in zip(prepared.scan.pictures, prepared.captions):
-        yield f"  {encodable(image.path.name)}  {image.width}×{image.height}  {caption}"
+        shown, name = caption.replace("\n", " | "), encodable(prepared.scan.name(image.path))
+        yield f"  {name}  {image.width}×{image.height}  {shown}"
     for path, reason in prepared.scan.skipped:
-        yield "  " + say(message("cli.skipped", "{file}  skipped: it {reason}", file=path.name, reason=reason))
+        yield "  " + say(
+            message("cli.skipped", "{file}  skipped: it {reason}", file=prepared.scan.name(path), reason=reason)
+        )
     count = prepared.initial.count
     heading = message(
         "cli.prompts", 'Prompts ("{word}" has {count:vector|vectors})', word=prepared.config.name, count=count

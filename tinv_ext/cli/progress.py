@@ -15,7 +15,7 @@ from tinv_ext.cli.language import say
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.run.events import Encoded, Evaluated, Event, Noticed, Prepared, Wrote
-from tinv_ext.run.smoothing import smoothed
+from tinv_ext.run.smoothing import SmoothedLoss
 from tinv_ext.run.status import Status
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Progress:
         self._stream = stream
         self._bar: Any = None
         self._what = ""
-        self._loss: float | None = None
+        self._loss = SmoothedLoss()
         self._evaluation = ""
         self._total = 0
         self._pause = (
@@ -68,7 +68,7 @@ class Progress:
 
     def _show(self, event: Event) -> None:
         if isinstance(event, Prepared):
-            self._total, self._loss, self._evaluation = event.prepared.plan.steps, None, ""
+            self._total, self._loss, self._evaluation = event.prepared.plan.steps, SmoothedLoss(), ""
             for notice in event.prepared.notices:
                 self._say(notice)
             self._say(message("run.folder_is", "The run's folder: {path}", path=event.folder.path))
@@ -89,8 +89,8 @@ class Progress:
                 message("run.wrote", "step {step}: {what} {file}", step=event.step, what=what, file=event.path.name)
             )
         elif isinstance(event, Step):
-            self._loss = smoothed(self._loss, event.loss)
-            self._advance(_TRAINING, event.number, self._total, loss=f"{self._loss:.4f}", evaluation=self._evaluation)
+            loss = f"{self._loss.add(event.loss):.4f}"
+            self._advance(_TRAINING, event.number, self._total, loss=loss, evaluation=self._evaluation)
 
     def _advance(self, what: Message, done: int, total: int, **numbers: str) -> None:
         if self._bar is None or self._what != what:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import secrets
+from collections.abc import Callable
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from tinv_ext.core.data.captions import own_templates
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.messages import message
-from tinv_ext.core.settings import config_file
+from tinv_ext.core.messages import Message, message
+from tinv_ext.core.settings import ALIASES, SETTINGS, config_file
+
+_OF_THE_WEBUI = {"embedding_name", "data_root", "template_file"}  # all of them in the file of its trainer, and no other
 
 
-def read_settings_file(path: Path) -> dict[str, Any]:
-    """Settings by name from TOML or JSON; the config.json of a run is one too."""
+def read_settings_file(path: Path, tell: Callable[[Message], None] = lambda text: None) -> dict[str, Any]:
+    """Settings by name from TOML or JSON, in UTF-8 or UTF-16; the config.json of a run is one too.
+
+    Of the settings-*.json that the WebUI's trainer writes, what has no meaning here is left out and told.
+    """
     try:
         data = path.read_bytes()
-        values = json.loads(data) if path.suffix.lower() == ".json" else _toml(data.decode("utf-8"))
+        text = data.decode(json.detect_encoding(data))  # by BOM, or by where the zeros are
+        values = json.loads(text) if path.suffix.lower() == ".json" else _toml(text)
+        if isinstance(values, dict) and values.keys() >= _OF_THE_WEBUI:
+            values = _from_webui(values, tell)
         if isinstance(values, dict) and isinstance(values.get("settings"), dict):
             values = config_file.from_file(values)["settings"]
     except OSError as error:
@@ -45,6 +56,30 @@ def read_settings_file(path: Path) -> dict[str, Any]:
             )
         )
     return values
+
+
+def _from_webui(values: dict[str, Any], tell: Callable[[Message], None]) -> dict[str, Any]:
+    """The settings of a run of the WebUI's trainer (v1.10.1 modules/textual_inversion/saving_settings.py)."""
+    taken = {name: value for name, value in values.items() if name in SETTINGS or name in ALIASES}
+    template = PureWindowsPath(str(taken["template_file"])).name  # whose \\ and / both part folders
+    if template.removesuffix(".txt") in own_templates():
+        taken["template_file"] = template
+    if not taken.get("preview_prompt"):  # it took a training prompt
+        taken.pop("preview_prompt", None)
+    if taken.get("preview_seed") == -1:
+        taken["preview_seed"] = secrets.randbelow(2**32)
+    if values.get("varsize") is True:
+        taken["resize_mode"] = "buckets"
+    left_out = [name for name in values if name not in taken and name not in ("varsize", "preview_prompt")]
+    if left_out:
+        tell(
+            message(
+                "cli.webui_settings_left_out",
+                "From the WebUI's settings these are not used: {names:, }.",
+                names=left_out,
+            )
+        )
+    return taken
 
 
 def _toml(text: str) -> Any:

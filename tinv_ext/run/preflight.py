@@ -72,8 +72,8 @@ class _Scanner:
         self._stretch = config.resize_mode == "stretch"
         self._room = room
 
-    def __call__(self, folder: Path, sizes: Sequence[Size]) -> ImageScan:
-        return scan_images(folder, sizes, self._known, self._stretch, self._room)
+    def __call__(self, folder: Path, sizes: Sequence[Size], recursive: bool) -> ImageScan:
+        return scan_images(folder, sizes, self._known, self._stretch, self._room, recursive)
 
 
 def _embedding_files(folder: Path) -> list[Path]:
@@ -168,12 +168,36 @@ def prepare_resume(
         return status
     if folder.restarts:
         return prepare_run(config, host, known, room)
+    _refuse_new_beginning(before, config)
     state, notice = _saved_state(folder, config.name)
     initial = InitialVectors(state.values(config.name), state.step)
     prepared = prepare(config, host.token_table, host.known_words(), initial, look=_Scanner(config, known, room))
     if notice:
         prepared = replace(prepared, notices=(notice, *prepared.notices))
     return status if finished and prepared.plan.steps <= state.step else prepared
+
+
+def _refuse_new_beginning(before: TrainConfig, now: TrainConfig) -> None:
+    """`InputError` naming each setting of how the vectors begin that is to change, now that they have begun."""
+    values = [(name, getattr(before, name), getattr(now, name)) for name in _OF_THE_BEGINNING]
+    problems = [
+        message(
+            "run.cannot_change",
+            '{label} ({name}) was "{before}" when this run began and cannot become "{now}" on the way. Leave it as it '
+            "is, or start a new run.",
+            label=SETTINGS[name].label,
+            name=name,
+            before=old,
+            now=new,
+        )
+        for name, old, new in values
+        if old != new
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+_OF_THE_BEGINNING = ("init_text", "num_vectors", "init_embedding")
 
 
 def _saved_state(folder: RunFolder, word: str) -> tuple[State, Message | None]:

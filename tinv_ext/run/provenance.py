@@ -63,14 +63,15 @@ def state_facts(prepared: PreparedRun, host: Host, device: torch.device) -> dict
     return {
         "settings": settings,
         "pictures": {
-            image.path.name: hashlib.sha256(f"{image.digest} {caption}".encode("utf-8", "surrogatepass")).hexdigest()[
-                :16
-            ]
-            for image, caption in contents
+            prepared.scan.name(image.path): _short_digest(f"{image.digest} {caption}") for image, caption in contents
         },
         "model": {key: value for key, value in host.facts.items() if key not in _PRIVATE},
         **here,
     }
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def order_facts(facts: Mapping[str, Any]) -> tuple[Any, ...]:

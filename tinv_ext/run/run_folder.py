@@ -62,11 +62,16 @@ class RunFolder:
         """An image generated on the way."""
         return self._path_in("images", f"{name}-{step}{_numbered(index)}.png")
 
+    def previews(self, name: str) -> list[tuple[int, Path]]:
+        """Every image generated on the way, by step."""
+        parts = [(path.stem[len(name) + 1 :].partition("-"), path) for path in (self.path / "images").glob("*.png")]
+        made = [(int(step), int(index or 0), path) for (step, _, index), path in parts if (step + index).isdecimal()]
+        return [(step, path) for step, _, path in sorted(made)]
+
     def last_preview(self, name: str) -> Path | None:
         """The first image of the last preview, if there is one."""
-        steps = [path.stem[len(name) + 1 :] for path in (self.path / "images").glob("*.png")]
-        made = [int(step) for step in steps if step.isdecimal()]
-        return self.preview(name, max(made), 0) if made else None
+        made = self.previews(name)
+        return self.preview(name, made[-1][0], 0) if made else None
 
     def image_embedding(self, name: str, step: int, index: int) -> Path:
         """An image that carries the embedding."""

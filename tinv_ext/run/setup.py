@@ -60,16 +60,18 @@ def encoded_examples(
     )
     subset = Subset(prepared.lines, prepared.rules)
     by_alpha = config.alpha_as_loss_weight
-    examples = [_example(image, text, subset, by_alpha) for image, text in zip(images, prepared.captions)]
+    names = [scan.name(image.path) for image in scan.pictures]
+    named = zip(names, images, prepared.captions)
+    examples = [_example(name, image, text, subset, by_alpha) for name, image, text in named]
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(config.seed)).tolist()
     held_out = config.evaluation_images if config.evaluation_images < len(examples) else 0
     shuffled = [examples[index] for index in order]
     return shuffled[held_out:], shuffled[: held_out or EVALUATED]
 
 
-def _example(image: EncodedImage, caption: str, subset: Subset, weigh_by_alpha: bool) -> Example:
+def _example(name: str, image: EncodedImage, caption: str, subset: Subset, weigh_by_alpha: bool) -> Example:
     weights = opacity_weights(image.opacity) if weigh_by_alpha and image.opacity is not None else None
-    return Example(image.picture.path.name, image.latent, caption, image.size_cond, subset, weights)
+    return Example(name, image.latent, caption, image.size_cond, subset, weights)
 
 
 def dataset_of(prepared: PreparedRun, examples: Sequence[Example]) -> Dataset:

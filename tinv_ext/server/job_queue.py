@@ -32,9 +32,9 @@ from tinv_ext.hosts.base import Host
 from tinv_ext.run import dry_run, preflight, runner
 from tinv_ext.run.events import Encoded, Evaluated, Event, Noticed, Prepared, RunControls, Wrote
 from tinv_ext.run.run_folder import find_runs
-from tinv_ext.run.smoothing import smoothed
 from tinv_ext.run.status import OVER, Status
 from tinv_ext.server.allowed_paths import PathCheck
+from tinv_ext.server.shown import Shown
 from tinv_ext.server.templates import Templates
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ class Job:
     previews: list[tuple[int, str]] = field(default_factory=list)
     controls: RunControls = field(default_factory=RunControls)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    _before: Shown = field(default_factory=Shown)
     _step_times: list[tuple[float, int]] = field(default_factory=list)
 
     @property
@@ -123,6 +124,8 @@ class Job:
             if isinstance(event, Prepared):
                 self.notices += event.prepared.notices
                 self.folder = str(event.folder.path)
+                before = self._before = Shown.of(event.folder, self.config.name, event.prepared.initial.step)
+                self.curve, self.evaluations, self.previews = before.curve, before.evaluations, before.previews
             elif isinstance(event, Status):
                 if event.status != self.now.status:
                     self._step_times.clear()
@@ -140,7 +143,7 @@ class Job:
 
     def _on_step(self, step: Step) -> None:
         self.now, self.prompts = replace(self.now, steps=step.number), step.prompts
-        self.loss = smoothed(self.loss, step.loss)
+        self.loss = self._before.smoothed.add(step.loss)
         row = {"step": step.number, "loss": step.loss, "smoothed": self.loss, "rate": step.rate}
         norms = {"gradient_norm": step.gradient_norm, "vector_norm": step.vector_norm, "distance": step.distance}
         self.curve.append({**row, **norms})

@@ -70,13 +70,15 @@ def _text(text: str, language: str) -> str:
 
 def _images(prepared: PreparedRun, language: str) -> str:
     rows = [
-        row((encodable(image.path.name), f"{image.width}×{image.height}", caption, _length(prepared, index), remarks))
+        row((name, f"{image.width}×{image.height}", caption.replace("\n", " | "), _length(prepared, index), remarks))
         for index, (image, caption) in enumerate(zip(prepared.scan.pictures, prepared.captions))
+        for name in [encodable(prepared.scan.name(image.path))]
         for remarks in ["; ".join(translated(remark, language) for remark in image.remarks)]
     ]
     for path, reason in prepared.scan.skipped:
         skipped = message("ui.image_left_out", "left out: {reason}", reason=reason)
-        rows.append(row((encodable(path.name), "", "", "", translated(skipped, language)), excluded=True))
+        name = encodable(prepared.scan.name(path))
+        rows.append(row((name, "", "", "", translated(skipped, language)), excluded=True))
     heads = (
         message("ui.head_image", "image"),
         message("ui.head_size", "size"),

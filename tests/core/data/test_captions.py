@@ -11,17 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.fake import Letters
-from tests.messages import refused
+from tests.messages import ids, refused
+from tinv_ext.core.data.caption_files import CaptionFiles, ImageCaption
 from tinv_ext.core.data.captions import (
     CaptionRules,
+    draw_caption,
     draw_line,
     expand,
     own_templates,
-    read_caption,
     read_template,
     read_text,
+    split_tags,
     vary,
 )
+from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.prompts.reader import PromptReader, Word
 
 READER = PromptReader(Letters(), (Word("it", tuple(Letters().ids("it")), 2),))
@@ -85,18 +88,18 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 )
 def test_words_of_the_file_name(tmp_path: Path, stem: str, regex: str, join: str, caption: str) -> None:
     """Leading digits and dashes go, then the regex's matches are joined: the WebUI's rules."""
-    assert read_caption(tmp_path / f"{stem}.png", regex=regex, join=join) == caption
+    assert CaptionFiles(tmp_path, regex, join).of(tmp_path / f"{stem}.png") == ImageCaption(caption)
 
 
 def test_a_caption_beside_the_picture_comes_first(tmp_path: Path) -> None:
-    """Its text counts, even if empty, whatever the regex; line ends are blanks."""
+    """Its text counts, even if empty, whatever the regex; a line that ends with a comma goes on."""
     picture = tmp_path / "1 name.tar.png"
     beside = tmp_path / "1 name.tar.txt"
     for data, caption in ((b"a cat,\r\n  sitting\n\n", "a cat, sitting"), (b"", ""), (b"\xef\xbb\xbfa", "a")):
         beside.write_bytes(data)
-        assert read_caption(picture, regex="[a-z]+") == caption
+        assert CaptionFiles(tmp_path, "[a-z]+").of(picture) == ImageCaption(caption, beside.name)
     beside.unlink()
-    assert read_caption(picture) == "name.tar"
+    assert CaptionFiles(tmp_path).of(picture) == ImageCaption("name.tar")
 
 
 def test_own_templates_are_found_by_name() -> None:
@@ -204,3 +207,106 @@ def test_each_template_line_is_as_likely() -> None:
     drawn = [draw_line(("a", "b", "c"), rng) for _ in range(900)]
     for line in "abc":
         assert drawn.count(line) / 900 == pytest.approx(1 / 3, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b.txt", "a b.TXT", "a b.Txt", "a b.caption", "a b.CAPTION", "a b.png.txt", "a b.PNG.txt", "a b.png.caption"],
+)
+def test_texts_of_other_programs_are_read(tmp_path: Path, name: str) -> None:
+    """Under every name that trainers and taggers give them."""
+    (tmp_path / name).write_text("a red cat\n")
+    assert CaptionFiles(tmp_path).of(tmp_path / "a b.png") in (
+        ImageCaption("a red cat", name),
+        ImageCaption("a b"),  # of another image, whose suffix is in capitals
+    )
+    if name != "a b.PNG.txt":
+        assert CaptionFiles(tmp_path).of(tmp_path / "a b.png").source == name
+
+
+@pytest.mark.parametrize(
+    "name, data",
+    [
+        ("metadata.jsonl", '{"file_name": "a.png", "text": "a cat"}\n\n{"file_name": "b.png", "text": "a dog"}'),
+        ("metadata.jsonl", '\ufeff{"file_name": "./a.png", "prompt": "a cat", "w": 1}\r\n[]\n{"file_name": 5}'),
+        ("metadata.csv", 'file_name,text\na.png,"a cat"\n'),
+        ("Metadata.JSONL", '{"file_name": "a.png", "caption": "a cat"}'),
+    ],
+)
+def test_tables_are_read(tmp_path: Path, name: str, data: str) -> None:
+    """As Hugging Face's imagefolder keeps them."""
+    (tmp_path / name).write_text(data, "utf-8")
+    files = CaptionFiles(tmp_path)
+    assert files.of(tmp_path / "a.png") == ImageCaption("a cat", name)
+    assert files.of(tmp_path / "c.png") == ImageCaption("c")
+    assert not files.problems
+
+
+def test_a_table_of_the_folder_above(tmp_path: Path) -> None:
+    """Its names are paths from there; one in the image's own folder comes first."""
+    (tmp_path / "x").mkdir()
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "x/a.png", "text": ["a cat", "a red cat"]}')
+    assert CaptionFiles(tmp_path).of(tmp_path / "x" / "a.png").text == "a cat\na red cat"
+    (tmp_path / "x" / "metadata.csv").write_text("file_name,text\na.png,a dog\n")
+    expected = ImageCaption("a dog", "metadata.csv", ("metadata.jsonl",))
+    assert CaptionFiles(tmp_path).of(tmp_path / "x" / "a.png") == expected
+
+
+@pytest.mark.parametrize("data", [b"{", b"\xff\xff", b"[" * 100_000])
+def test_a_table_that_cannot_be_read_is_told(tmp_path: Path, data: bytes) -> None:
+    """Once, and not taken for one without captions."""
+    (tmp_path / "metadata.jsonl").write_bytes(data)
+    files = CaptionFiles(tmp_path)
+    files.of(tmp_path / "a.png")
+    files.of(tmp_path / "b.png")
+    assert ids(files.problems) == ["captions.table_unreadable"]
+
+
+def test_files_that_disagree_are_told(tmp_path: Path) -> None:
+    """The first in order counts; the same text twice is no matter."""
+    (tmp_path / "a.txt").write_text("a cat")
+    (tmp_path / "a.png.txt").write_text(" a cat ")
+    (tmp_path / "a.caption").write_text("a dog")
+    assert CaptionFiles(tmp_path).of(tmp_path / "a.png") == ImageCaption("a cat", "a.txt", ("a.caption",))
+
+
+def test_lines_are_captions(tmp_path: Path) -> None:
+    """One is drawn at each visit, each of them sometimes; of a single one no random number is taken."""
+    (tmp_path / "a.txt").write_text("a cat\r\n\n  a   red cat\ncat, \n  red,\nfurry\n")
+    caption = CaptionFiles(tmp_path).of(tmp_path / "a.png").text
+    assert caption == "a cat\na red cat\ncat, red, furry"
+    rng = torch.Generator().manual_seed(0)
+    subset = Subset(("[filewords]",), rules())
+    drawn = {subset.sample_prompt(caption, rng) for _ in range(50)}
+    assert drawn == {"a cat", "a red cat", "cat, red, furry"}
+    assert subset.fixed_prompt(caption) == "a cat"
+    state = rng.get_state()
+    assert draw_caption("a cat", rng) == "a cat"
+    assert torch.equal(state, rng.get_state())
+
+
+@pytest.mark.parametrize(
+    "caption, tags",
+    [
+        ("1girl, solo,smile", ["1girl", "solo", "smile"]),
+        ("一个女孩，独自、微笑", ["一个女孩", "独自", "微笑"]),
+        ("a girl, 微笑，red hair", ["a girl", "微笑", "red hair"]),
+        ("بنت، ابتسامة", ["بنت", "ابتسامة"]),
+        ("ein Hund; grün ；rot", ["ein Hund", "grün", "rot"]),
+        ("1girl, ;d, :;", ["1girl", ";d", ":;"]),
+        ("a photo of a cat", ["a photo of a cat"]),
+    ],
+)
+def test_tags_are_parted_as_people_part_them(caption: str, tags: list[str]) -> None:
+    """By the commas of every script; by semicolons only where there is no comma, for some tags hold one."""
+    assert split_tags(caption) == tags
+    drawn = vary(caption, rules(shuffle_tags=True), torch.Generator().manual_seed(0))
+    assert sorted(drawn.split(", ")) == sorted(tags)
+
+
+@pytest.mark.parametrize("emphasis", [False, True])
+def test_an_escaped_bracket_is_a_bracket(emphasis: bool) -> None:
+    """As taggers write them. With emphasis its parser needs the backslash."""
+    caption = r"saber \(fate\), \[x\], a\b"
+    expected = caption if emphasis else r"saber (fate), [x], a\b"
+    assert expand("[filewords]", caption, rules(emphasis=emphasis)) == expected

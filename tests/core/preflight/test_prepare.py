@@ -24,6 +24,9 @@ Prepare = Callable[..., PreparedRun]
 CAPTIONS = {"a": "a cat, sitting", "b": "a cat, zworble", "第三": "a (cat:1.4) [x]"}
 
 
+UNUSED_AND_PLAN = ["preflight.captions_unused", "preflight.plan"]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Three images with captions."""
@@ -43,6 +46,7 @@ def ready(folder: Path, token_table: SmallTokenTable) -> Prepare:
         known: Sequence[Word] = (), resumed: InitialVectors | None = None, files: Any = (), **given: Any
     ) -> PreparedRun:
         values = {"name": "zworble", "images": str(folder), "width": 64, "height": 64, "steps": 100, **given}
+        values.setdefault("learning_rate", "100")  # the vectors of this model are about a thousand long
         return prepare(TrainConfig(**values), token_table, known, resumed, files)
 
     return make
@@ -61,12 +65,12 @@ def word(token_table: SmallTokenTable, name: str, count: int = 1) -> Word:
 
 
 def test_what_is_right_is_ready(ready: Prepare, folder: Path) -> None:
-    """Images with their captions, prompts, vectors, and the plan; the one notice is the plan."""
+    """Images with their captions, prompts, vectors, and the plan; no caption is used, and the plan."""
     found = ready(num_vectors=3, batch_size=2, gradient_accumulation_steps=3)
     assert found.captions == tuple(CAPTIONS.values())
     assert found.initial.count == 3
     assert (found.plan.steps, found.plan.batch_size, found.plan.accumulate) == (100, 2, 3)
-    assert ids(found.notices) == ["preflight.plan"]
+    assert ids(found.notices) == UNUSED_AND_PLAN
     assert said(found.notices, "preflight.plan", steps=100, batch=6, times="200")
     assert found.prompts(2) == ["a photo of zworble", "a picture of zworble"]
     assert found.reader.read("zworble").length == 3
@@ -189,7 +193,7 @@ def test_a_name_that_begins_like_another_is_noticed(
 ) -> None:
     """Either way round; another beginning is nothing."""
     notices = ready(name=name, known=[word(token_table, other), word(token_table, "two-zworble")]).notices
-    assert ids(notices) == ["preflight.shared_tokens", "preflight.plan"]
+    assert ids(notices) == ["preflight.shared_tokens", *UNUSED_AND_PLAN]
     assert said(notices, "preflight.shared_tokens", name=name, other=other)
 
 
@@ -224,7 +228,7 @@ def test_a_text_longer_than_the_vectors_is_noticed(ready: Prepare) -> None:
     notices = ready(init_text="a red cat", num_vectors=2).notices
     assert said(notices, "preflight.tokens_ignored", text="a red cat", tokens=3, vectors=2)
     for count in (0, 3, 5):
-        assert ids(ready(init_text="a red cat", num_vectors=count).notices) == ["preflight.plan"]
+        assert ids(ready(init_text="a red cat", num_vectors=count).notices) == UNUSED_AND_PLAN
 
 
 def test_a_schedule_that_ends_early_ends_the_run(ready: Prepare) -> None:
@@ -245,7 +249,7 @@ def test_steps_count_from_the_beginning_of_the_embedding(ready: Prepare, tmp_pat
     start = embedding(tmp_path / "old.pt")
     found = ready(init_embedding=f'"{start}"')
     assert (found.initial.step, found.initial.count, found.plan.steps) == (70, 2, 100)
-    assert ids(found.notices) == ["preflight.plan"]
+    assert ids(found.notices) == UNUSED_AND_PLAN
     assert said(found.notices, "preflight.plan", steps=30, batch=1, times="10")
     assert said(told(ready, init_embedding=start, steps=70), "preflight.no_steps_left", start=70, end=70)
     assert said(told(ready, init_embedding=start, learning_rate="0.1:60"), "preflight.no_steps_left", end=60)
@@ -303,3 +307,62 @@ def test_an_embedding_that_takes_over_a_word_of_the_captions_is_noticed(
 def test_a_token_of_diffusers_users_is_trained_under_its_bare_name() -> None:
     """What their scripts call placeholder_token is a legal name without its brackets."""
     assert TrainConfig.from_dict({"name": "<cat-toy>", "images": "x"}).name == "cat-toy"
+
+
+def test_where_captions_come_from_is_noticed(ready: Prepare, folder: Path) -> None:
+    """Names of files as captions, several lines, files that disagree: one notice each, if a template uses captions."""
+    stems = sorted(CAPTIONS)
+    (folder / f"{stems[0]}.txt").unlink()
+    (folder / f"{stems[1]}.txt").write_text("one\ntwo")
+    (folder / f"{stems[2]}.caption").write_text("another")
+    notices = ready(template="subject_filewords").notices
+    assert said(notices, "preflight.file_names_as_captions", count=1, total=3, file=f"{stems[0]}.png")
+    assert said(notices, "preflight.several_captions", count=1, files=f"{stems[1]}.png")
+    assert said(notices, "preflight.captions_disagree", count=1, used=f"{stems[2]}.txt")
+    notices = ready().notices
+    assert said(notices, "preflight.captions_unused", count=2, template="subject")
+    assert not said(notices, "preflight.file_names_as_captions")
+
+
+def test_every_line_of_a_caption_must_hold_the_word(ready: Prepare, folder: Path) -> None:
+    """Where the template does not."""
+    for stem in CAPTIONS:
+        (folder / f"{stem}.txt").write_text("a zworble\na cat")
+    assert ids(told(ready, template="none")) == ["preflight.word_missing"]
+
+
+def test_sub_folders_are_offered_and_taken(ready: Prepare, folder: Path) -> None:
+    """Named where they hold images; with `recursive` their images and captions are used, told apart by their paths."""
+    (folder / "10_zibbo cat" / "more").mkdir(parents=True)
+    (folder / "empty").mkdir()
+    (folder / ".hidden").mkdir()
+    Image.new("RGB", (64, 64), "red").save(folder / ".hidden" / "a.png")
+    for place in (folder / "10_zibbo cat", folder / "10_zibbo cat" / "more"):
+        Image.new("RGB", (64, 64), "blue").save(place / "a.png")
+        (place / "a.txt").write_text(f"below {place.name}")
+    assert said(ready().notices, "preflight.below", folders="10_zibbo cat")
+    found = ready(recursive=True)
+    assert not said(found.notices, "preflight.below")
+    names = [found.scan.name(image.path) for image in found.scan.pictures]
+    assert names[:2] == ["10_zibbo cat/a.png", "10_zibbo cat/more/a.png"]
+    assert len(names) == 5
+    assert found.captions[:2] == ("below 10_zibbo cat", "below more")
+    for stem in CAPTIONS:
+        (folder / f"{stem}.png").unlink()
+    problems = told(ready)
+    assert said(problems, "images.only_below", folders=("10_zibbo cat",))
+
+
+@pytest.mark.parametrize(
+    "rate, id", [("1e6", "preflight.rate_too_large"), ("1e-3", "preflight.rate_too_small"), ("100", None)]
+)
+def test_rates_that_cannot_work_are_noticed(ready: Prepare, rate: str, id: str | None) -> None:  # noqa: A002
+    """By how far a step takes a vector beside the length of the model's own."""
+    found = [one for one in ids(ready(learning_rate=rate).notices) if one.startswith("preflight.rate")]
+    assert found == ([id] if id else [])
+
+
+def test_a_decimal_comma_is_named(ready: Prepare) -> None:
+    """Of a setting that is one number."""
+    _, problems = TrainConfig.read({"preview_cfg_scale": "7,5", "steps": "1,5"})
+    assert ids(problems) == ["settings.decimal_comma"] * 2

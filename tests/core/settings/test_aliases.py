@@ -21,7 +21,7 @@ def other(name: str) -> Any:
         return not default
     if about.choices:
         return next(choice for choice in about.choices if choice != default)
-    return "0.7" if isinstance(default, str) else default + (about.multiple or 1)
+    return "0.7" if isinstance(default, str) else max(default, about.minimum or 0) + (about.multiple or 1)
 
 
 def test_an_alias_is_no_setting_and_means_one() -> None:
@@ -35,15 +35,14 @@ def test_every_old_name_is_taken(alias: str) -> None:
     """In a dictionary of settings and as a flag; the value arrives at the setting."""
     name = ALIASES[alias]
     value = other(name)
-    assert getattr(TrainConfig.from_dict({"name": "zworble", alias: value}), name) == value
+    named = {} if name == "name" else {"name": "zworble"}
+    assert getattr(TrainConfig.from_dict({**named, alias: value}), name) == value
     flag = f"--{alias.replace('_', '-')}"
     arguments = [flag] if value is True else [f"--no-{flag[2:]}"] if value is False else [flag, str(value)]
     options = vars(cli._parser().parse_args(["train", *arguments]))
     del options["carry_out"]
     given = cli._given(options)
-    assert TrainConfig.from_dict({"name": "zworble", **given}) == TrainConfig.from_dict(
-        {"name": "zworble", name: value}
-    )
+    assert TrainConfig.from_dict({**named, **given}) == TrainConfig.from_dict({**named, name: value})
 
 
 def test_old_flags_are_not_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.messages import refused
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.training.schedules import parse_schedule
 
@@ -69,3 +70,15 @@ def test_a_written_schedule_is_read_as_it_was_meant(rates: list[float], steps: l
     schedule = parse_schedule(",".join(f"{rate!r}:{step}" for rate, step in pieces))
     for step in range(pieces[-1][1]):
         assert schedule.at(step) == next(rate for rate, end in pieces if step < end)
+
+
+@pytest.mark.parametrize("text", ["0,005", "0,005:100, 0,001", "0,5:10", "1,5e-3", "5e-3:100, 0,001"])
+def test_a_decimal_comma_has_its_own_sentence(text: str) -> None:
+    """In much of the world numbers are written so."""
+    with refused("training.decimal_comma"):
+        parse_schedule(text)
+
+
+def test_commas_between_rates_are_none() -> None:
+    """With steps there is no doubt."""
+    assert parse_schedule("1:5,2:10,3").at(20) == 3

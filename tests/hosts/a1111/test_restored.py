@@ -182,7 +182,7 @@ def test_nothing_but_the_vectors_gets_a_gradient(webui: Any) -> None:
 
 def test_another_model_is_refused(webui: Any) -> None:
     """A host keeps to the model it was made for, and says which one is loaded instead."""
-    first = webui.host.facts
+    first, info = webui.host.facts, webui.shared.sd_model.sd_checkpoint_info
     webui.shared.sd_model.sd_checkpoint_info = SimpleNamespace(title="x", model_name="other", shorthash="9876543210")
     before = webui.snapshot()
     with refused("hosts.another_model_loaded", NotNowError) as caught, webui.host.training(1):
@@ -191,6 +191,11 @@ def test_another_model_is_refused(webui: Any) -> None:
     assert said([wanted], "hosts.model", model_name=first["model_name"], model_hash=first["model_hash"])
     assert said([loaded], "hosts.model", model_name="other", model_hash="9876543210")
     assert webui.difference(before, webui.snapshot()) == []
+    error = caught.value
+    assert isinstance(error, NotNowError)
+    assert not error.mended()
+    webui.shared.sd_model.sd_checkpoint_info = info
+    assert error.mended()  # a run that has paused for it goes on
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,22 @@ def test_interrupt_is_neither_lost_nor_stops_the_next_image(webui: Any) -> None:
     assert webui.shared.state.interrupted
 
 
+@pytest.mark.parametrize("flag", ["interrupted", "skipped"])
+def test_an_image_that_was_cut_short_is_none(webui: Any, flag: str) -> None:
+    """Interrupt, Skip and Reload UI end the sampling; the WebUI returns what there is by then."""
+    processing = webui.modules["modules.processing"]
+    generate = processing.process_images
+
+    def cut_short(p: Any) -> Any:
+        images = generate(p)
+        setattr(webui.shared.state, flag, True)
+        return images
+
+    webui.patch.setattr(processing, "process_images", cut_short)
+    with refused("hosts.image_was_interrupted", HostError):
+        webui.host.generate(REQUEST, {})
+
+
 def test_an_unknown_sampler_is_refused(webui: Any) -> None:
     """The WebUI would quietly take another."""
     with refused("hosts.no_such_sampler", HostError, sampler="Magic") as caught:

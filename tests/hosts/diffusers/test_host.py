@@ -291,6 +291,7 @@ def test_it_tells_what_is_trained_on(
     host = DiffusersHost.placed(make_pipeline(), tmp_path, {"model_name": "tiny"}, "cpu", precision)
     values = {"model": "tiny", "family": "SD1", "device": "cpu", "unet_dtype": precision, "vae_dtype": "fp32"}
     assert said(host.model_notes, "hosts.loaded_pipeline", **values)
+    assert said(host.model_notes, "hosts.half_precision_on_cpu") is (precision != "fp32")
 
 
 def hostile_folder(folder: Path) -> None:

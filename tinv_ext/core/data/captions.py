@@ -15,6 +15,10 @@ from tinv_ext.core.paths import path_given
 
 NAME, FILEWORDS = "[name]", "[filewords]"
 TEMPLATES = Path(__file__).parents[2] / "templates"
+COMMAS = "[,，、﹐﹑､،]"  # of all scripts
+_COMMA = re.compile(rf"{COMMAS}|\n")
+_SEMICOLON = re.compile("[;；؛]")
+_ESCAPED_BRACKET = re.compile(r"\\([()\[\]])")
 _LEADING_NUMBERS = re.compile(r"^[-\d]+\s*")
 
 
@@ -53,20 +57,17 @@ def read_text(path: Path) -> str:
     return text
 
 
-def read_caption(image: Path, *, regex: str = "", join: str = " ") -> str:
-    """The caption of an image: the text of `<stem>.txt`, else the words of the file name.
+def words_of_name(stem: str, regex: str = "", join: str = " ") -> str:
+    """The caption in the name of an image without a caption file.
 
     The rules of AUTOMATIC1111 v1.10.1 `modules/textual_inversion/dataset.py`: leading digits and dashes of the file
-    name go, then, if there is a `regex`, its matches are joined with `join`. Line ends in a caption become spaces.
+    name go, then, if there is a `regex`, its matches are joined with `join`.
     """
-    caption_file = image.with_suffix(".txt")
-    if caption_file.is_file():
-        return " ".join(read_text(caption_file).split())
-    words = _LEADING_NUMBERS.sub("", image.stem.encode("utf-8", "ignore").decode("utf-8"))
+    words = _LEADING_NUMBERS.sub("", stem.encode("utf-8", "ignore").decode("utf-8"))
     if regex:
         matches = re.finditer(regex, words)
         words = join.join(match.group(1) or "" if match.groups() else match.group(0) for match in matches)
-    return words.strip()
+    return words.replace("\n", " ").strip()
 
 
 def template_path(template: str) -> Path:
@@ -114,6 +115,7 @@ class CaptionRules:
     """How a caption goes into a template line: tags shuffled or dropped, the word put in front where it is missing.
 
     `finds(name, text)` says whether a text contains the word; `PromptReader.finds` does so as a prompt will be read.
+    Without `emphasis` an escaped bracket is a bracket; with it, the parser of emphasis sees to that.
     """
 
     name: str
@@ -121,27 +123,43 @@ class CaptionRules:
     tag_dropout: float = 0.0
     prepend_word: bool = False
     finds: Callable[[str, str], bool] = _in_letters
+    emphasis: bool = False
 
 
 def expand(line: str, caption: str, rules: CaptionRules) -> str:
     """Put caption and name into a template line. With `prepend_word` a prompt without the name starts with it."""
     text = " ".join(line.replace(FILEWORDS, caption).replace(NAME, rules.name).split())
+    if not rules.emphasis:
+        text = _ESCAPED_BRACKET.sub(r"\1", text)
     if rules.prepend_word and not rules.finds(rules.name, text):
         return f"{rules.name} {text}".strip()
     return text
 
 
 def vary(caption: str, rules: CaptionRules, rng: torch.Generator) -> str:
-    """Drop and shuffle a caption's tags (between commas). A tag that contains the word is never dropped."""
+    """Drop and shuffle a caption's tags. A tag that contains the word is never dropped."""
     if not rules.shuffle_tags and not rules.tag_dropout:
         return caption
-    tags = [tag.strip() for tag in caption.split(",")]
+    tags = split_tags(caption)
     if rules.tag_dropout:
         chances = torch.rand(len(tags), generator=rng).tolist()
         tags = [tag for tag, chance in zip(tags, chances) if chance >= rules.tag_dropout or _holds(tag, rules)]
     if rules.shuffle_tags and tags:
         tags = [tags[index] for index in torch.randperm(len(tags), generator=rng).tolist()]
     return ", ".join(tags)
+
+
+def split_tags(caption: str) -> list[str]:
+    """The tags of a caption: between commas, or, where it has none, between semicolons, of any script."""
+    separator = _COMMA if _COMMA.search(caption) else _SEMICOLON
+    return [tag.strip() for tag in separator.split(caption)]
+
+
+def draw_caption(captions: str, rng: torch.Generator) -> str:
+    """One of an image's captions, which are a line each. Of a single one no random number is taken."""
+    if "\n" not in captions:
+        return captions
+    return draw_line(captions.split("\n"), rng)
 
 
 def _holds(tag: str, rules: CaptionRules) -> bool:

@@ -19,7 +19,7 @@ from .subsets import Subset
 
 @dataclass(frozen=True)
 class Example:
-    """An image's latent (4, h, w) with its caption; `pixel_weights` (1, h, w) average 1 over the image."""
+    """An image's latent (4, h, w) with its captions, one a line; `pixel_weights` (1, h, w) average 1 over the image."""
 
     name: str
     latent: LatentDistribution

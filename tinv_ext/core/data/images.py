@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,11 +13,14 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from tinv_ext.core.data.buckets import Size, nearest
+from tinv_ext.core.data.color_profile import BROKEN, NO_PROFILE, UNSUPPORTED
+from tinv_ext.core.data.decoding import Unusable, decode, unknown_format
 from tinv_ext.core.data.image_bounds import alpha_of, has_alpha, may_be_image, to_rgb
+from tinv_ext.core.data.image_folder import files_in, folders_below
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 
@@ -26,13 +28,10 @@ LARGEST_ENLARGEMENT = 8.0  # an image that would have to grow more than this tea
 NOTED_ENLARGEMENT = 1.5
 FITTED_BYTES = 256 * 2**20
 """How many bytes of images may wait between scan and encoding, so that none of them is decoded twice."""
-_NOT_IMAGES = {".txt", ".caption", ".json", ".jsonl", ".csv", ".toml", ".yaml", ".yml", ".md", ".npz", ".npy", ".db"}
-_NOT_IMAGES |= {".ini", ".safetensors", ".pt", ".zip", ".html", ".log"}
 LARGEST_FILE = 1 << 30
 """Bytes of a file that is opened: an image of the most pixels that Pillow reads, uncompressed, is smaller."""
 _LISTED = 5  # files of one suffix that are left out for the same reason, and each named
 _GROUPS = 20  # lines about more than that
-_BACKGROUND = (255, 255, 255, 255)
 _BLOCK = 1 << 20  # bytes hashed at a time
 _SETTLED = 2 * 10**9  # nanoseconds: the coarsest clock of a file system (FAT)
 
@@ -43,6 +42,7 @@ class TrainingImage:
 
     `length` (bytes) and `modified` (nanoseconds) are those of the file when it was read: while they stay the same, so
     does the rest. A file written only a moment before may change again without showing it: it is not `settled`.
+    `profile` is what became of its colour profile (`to_srgb`).
     """
 
     path: Path
@@ -54,6 +54,7 @@ class TrainingImage:
     frames: int = 1
     length: int = 0
     modified: int = 0
+    profile: str = NO_PROFILE
     settled: bool = False
 
 
@@ -106,13 +107,19 @@ class FittedImage:
 class ImageScan:
     """What was found in a folder: images to use, and files left out with the reason.
 
-    `fitted` has images by digest that the scan had to decode, for the encoding, which takes them out.
+    `below` are sub-folders that hold images and were not looked at. `fitted` has images by digest that the scan had to
+    decode, for the encoding, which takes them out.
     """
 
     folder: Path
     pictures: tuple[TrainingImage, ...]
     skipped: tuple[tuple[Path, Message], ...]
+    below: tuple[str, ...] = ()
     fitted: dict[str, FittedImage] = field(default_factory=dict, repr=False, compare=False)
+
+    def name(self, path: Path) -> str:
+        """What a file is called: its path in the folder, so that two of one name in two sub-folders differ."""
+        return path.relative_to(self.folder).as_posix()
 
 
 def scan_images(
@@ -121,8 +128,9 @@ def scan_images(
     known: Mapping[Path, TrainingImage] | None = None,
     stretch: bool = False,
     room: int = 0,
+    recursive: bool = False,
 ) -> ImageScan:
-    """Look at every file of `folder` (not below it). `InputError` if none can be used.
+    """Look at every file of `folder`, and below it if `recursive`. `InputError` if none can be used.
 
     `sizes` are those that images may be brought to. A file that is `known` and has not changed since is not opened;
     any other is opened once, hashed in blocks and decoded whole, so that a damaged one is told before a run starts.
@@ -132,11 +140,11 @@ def scan_images(
     skipped: list[tuple[Path, Message]] = []
     fitted: dict[str, FittedImage] = {}
     seen: dict[str, str] = {}
-    for path in sorted(_files(folder), key=lambda path: (path.name.lower(), path.name)):
+    for path in sorted(files_in(folder, recursive), key=lambda path: _by_name(path.relative_to(folder).as_posix())):
         try:
             image, upright = _look(path, known or {})
             remarks = _remarks(image, nearest(image.width, image.height, sizes), seen.get(image.digest))
-        except _Unusable as unusable:
+        except Unusable as unusable:
             skipped.append((path, unusable.reason))
             continue
         if upright and image.digest not in seen and room > 0:
@@ -145,9 +153,10 @@ def scan_images(
             fitted[image.digest] = fit
         seen.setdefault(image.digest, path.name)
         images.append(replace(image, remarks=remarks))
+    below = () if recursive else folders_below(folder)
     if not images:
-        raise InputError(_none_usable(folder, _grouped(folder, skipped)))
-    return ImageScan(folder, tuple(images), tuple(_grouped(folder, skipped)), fitted)
+        raise InputError(_none_usable(folder, _grouped(folder, skipped), below))
+    return ImageScan(folder, tuple(images), tuple(_grouped(folder, skipped)), below, fitted)
 
 
 def _grouped(folder: Path, skipped: Sequence[tuple[Path, Message]]) -> list[tuple[Path, Message]]:
@@ -168,7 +177,19 @@ def _grouped(folder: Path, skipped: Sequence[tuple[Path, Message]]) -> list[tupl
     return [*lines[:_GROUPS], (folder / "*", rest)]
 
 
-def _none_usable(folder: Path, skipped: Sequence[tuple[Path, Message]]) -> Message:
+def _by_name(name: str) -> tuple[str, str]:
+    return name.lower(), name
+
+
+def _none_usable(folder: Path, skipped: Sequence[tuple[Path, Message]], below: Sequence[str]) -> Message:
+    if below:
+        return message(
+            "images.only_below",
+            'There is no usable image in "{folder}" itself, but its sub-folders hold images: {folders:, }. Give one of '
+            "them, or turn on recursive.",
+            folder=folder,
+            folders=below[:5],
+        )
     if not skipped:
         return message(
             "images.none", 'There is no image in "{folder}". Put images (PNG, JPEG, WebP …) into it.', folder=folder
@@ -182,45 +203,6 @@ def _none_usable(folder: Path, skipped: Sequence[tuple[Path, Message]]) -> Messa
     )
 
 
-class _Unusable(Exception):
-    """Why an image cannot be used; stays in this file."""
-
-    def __init__(self, reason: Message) -> None:
-        self.reason = reason
-        super().__init__(reason)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    if not folder.exists():
-        raise InputError(
-            message(
-                "images.folder_missing", 'The image folder "{folder}" does not exist. Check the path.', folder=folder
-            )
-        )
-    if not folder.is_dir():
-        raise InputError(
-            message(
-                "images.folder_is_file",
-                '"{folder}" is a file, not a folder. Give the folder that holds the images.',
-                folder=folder,
-            )
-        )
-    try:
-        entries = list(folder.iterdir())
-    except OSError as error:
-        raise InputError(
-            message(
-                "images.folder_unreadable",
-                'The image folder "{folder}" cannot be read ({reason}). Check its permissions.',
-                folder=folder,
-                reason=error.strerror,
-            )
-        ) from error
-    for path in entries:
-        if path.is_file() and not path.name.startswith(".") and path.suffix.lower() not in _NOT_IMAGES:
-            yield path
-
-
 def _look(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImage, Image.Image | None]:
     """What is known of a file; where that is nothing, what opening it told, and the image upright."""
     try:
@@ -230,27 +212,28 @@ def _look(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImag
             return replace(before, path=path), None
         if status.st_size > LARGEST_FILE:
             most = LARGEST_FILE >> 30
-            raise _Unusable(message("images.file_too_large", "is larger than {most} GB, so it is no image", most=most))
+            raise Unusable(message("images.file_too_large", "is larger than {most} GB, so it is no image", most=most))
         with path.open("rb") as file:
             if not may_be_image(path, file.read(16), status.st_size):
-                raise _Unusable(message("images.not_an_image", "is not an image that Pillow can read"))
+                raise Unusable(unknown_format(file))
             file.seek(0)
-            upright, frames = _decode(file)  # first, as it looks at the head of what is no image and leaves the rest
+            decoded = decode(file)  # first, as it looks at the head of what is no image and leaves the rest
             file.seek(0)
             digest = _digest(file)
     except OSError as error:
-        raise _Unusable(_unreadable(error)) from error
-    settled = time.time_ns() - status.st_mtime_ns > _SETTLED
+        raise Unusable(_unreadable(error)) from error
+    upright, settled = decoded.image, time.time_ns() - status.st_mtime_ns > _SETTLED
     image = TrainingImage(
         path,
         upright.width,
         upright.height,
         digest,
         has_alpha(upright),
-        frames=frames,
+        frames=decoded.frames,
         length=status.st_size,
         modified=status.st_mtime_ns,
-        settled=settled,
+        profile=decoded.profile,
+        settled=settled and decoded.profile != UNSUPPORTED,
     )
     return image, upright
 
@@ -264,7 +247,7 @@ def _remarks(image: TrainingImage, target: Size, twin: str | None) -> tuple[Mess
     width, height = target
     enlargement = max(width / image.width, height / image.height)
     if enlargement > LARGEST_ENLARGEMENT:
-        raise _Unusable(
+        raise Unusable(
             message(
                 "images.too_small",
                 "is only {width}×{height} pixels, too small for {target_width}×{target_height}",
@@ -287,6 +270,18 @@ def _remarks(image: TrainingImage, target: Size, twin: str | None) -> tuple[Mess
         )
     if image.frames > 1:
         remarks.append(message("images.frames", "has {frames} frames; the first is used", frames=image.frames))
+    if image.profile == BROKEN:
+        remarks.append(
+            message("images.broken_profile", "has a colour profile that is damaged or not for it; it is ignored")
+        )
+    if image.profile == UNSUPPORTED:
+        remarks.append(
+            message(
+                "images.profile_unsupported",
+                "has a colour profile, but the installed Pillow lacks Little CMS (ImageCms); its colours are taken as "
+                "sRGB",
+            )
+        )
     if twin:
         remarks.append(message("images.duplicate", "is the same image as {file}", file=twin))
     return tuple(remarks)
@@ -297,28 +292,6 @@ def _digest(file: BinaryIO) -> str:
     while block := file.read(_BLOCK):
         digest.update(block)
     return digest.hexdigest()
-
-
-def _decode(file: BinaryIO) -> tuple[Image.Image, int]:
-    """The first frame, upright, and how many frames there are."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
-                frames = int(getattr(image, "n_frames", 1))
-                image.getexif()  # before the load, after which Pillow 9.5 has closed a TIFF of several pages
-                image.load()
-                ImageOps.exif_transpose(image, in_place=True)  # no second copy where it is upright already
-                return image, frames
-    except UnidentifiedImageError:
-        raise _Unusable(message("images.not_an_image", "is not an image that Pillow can read")) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        most = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
-        raise _Unusable(
-            message("images.too_large", "has more than {most} million pixels; save it at a smaller size", most=most)
-        ) from None
-    except Exception as error:  # of a damaged file Pillow's decoders raise whatever their parsers do
-        raise _Unusable(message("images.damaged", "is damaged or cut short ({reason})", reason=str(error))) from error
 
 
 def refuse_changed(images: Sequence[TrainingImage]) -> None:
@@ -350,10 +323,10 @@ def load(image: TrainingImage, width: int, height: int, stretch: bool = False) -
     refuse_changed([image])
     try:
         with image.path.open("rb") as file:
-            return fit_image(_decode(file)[0], width, height, stretch)
+            return fit_image(decode(file).image, width, height, stretch)
     except OSError as error:
         reason = _unreadable(error)
-    except _Unusable as unusable:
+    except Unusable as unusable:
         reason = unusable.reason
     raise InputError(
         message(

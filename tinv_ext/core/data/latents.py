@@ -18,6 +18,7 @@ from tinv_ext.core.atomic import atomic_write, make_folder, sweep
 from tinv_ext.core.checksum import KEY as CHECKSUM
 from tinv_ext.core.checksum import checksum
 from tinv_ext.core.data.buckets import Size, nearest
+from tinv_ext.core.data.color_profile import NOT_CONVERTED
 from tinv_ext.core.data.image_index import write_index
 from tinv_ext.core.data.images import FittedImage, SizeConditioning, TrainingImage, refuse_changed, size_conditioning_of
 from tinv_ext.core.data.images import load as load_image
@@ -141,6 +142,8 @@ def _finite(latent: LatentDistribution, image: TrainingImage) -> LatentDistribut
 def _cache_file(image: TrainingImage, rules: EncodeRules, cache: Path) -> Path:
     width, height = rules.size_of(image)
     text = f"1 {image.digest} {width}x{height} {rules.stretch} {rules.vae_digest}"
+    if image.profile not in NOT_CONVERTED:  # entries from before profiles were honoured hold other colours
+        text += f" icc {image.profile}"
     key = hashlib.sha256(text.encode()).hexdigest()
     return cache / key[:2] / f"{key}.safetensors"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .captions import CaptionRules, draw_line, expand, vary
+from .captions import CaptionRules, draw_caption, draw_line, expand, vary
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Subset:
     weight: float = 1.0
 
     def sample_prompt(self, caption: str, rng: torch.Generator) -> str:
-        """A training prompt: a template line and a variation of the caption, drawn anew at each visit."""
+        """A training prompt: a template line and a variation of one of the captions, drawn anew at each visit."""
         line = draw_line(self.lines, rng)
-        return expand(line, vary(caption, self.captions, rng), self.captions)
+        return expand(line, vary(draw_caption(caption, rng), self.captions, rng), self.captions)
 
     def fixed_prompt(self, caption: str) -> str:
-        """The prompt of the evaluation: the first template line with the whole caption."""
-        return expand(self.lines[0], caption, self.captions)
+        """The prompt of the evaluation: the first template line with the whole first caption."""
+        return expand(self.lines[0], caption.split("\n", 1)[0], self.captions)

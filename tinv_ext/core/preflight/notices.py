@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tinv_ext.core.data.buckets import nearest
+from tinv_ext.core.data.caption_files import ImageCaption
 from tinv_ext.core.data.captions import FILEWORDS, NAME
 from tinv_ext.core.data.images import ImageScan
 from tinv_ext.core.messages import Message, message
@@ -14,20 +15,32 @@ from tinv_ext.core.prompts.emphasis import BRACKETS
 from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.core.training.trainer import Plan
 
+_ORDINARY_WORDS = "a photo of the woman man dog house tree with red and black in on blue"
+_FIRST = 10  # steps
+_TOO_FAR, _TOO_NEAR = 3.0, 0.05  # lengths of a vector
 _NAMED = 5  # files named in one sentence
 
 
 def on_images(scan: ImageScan, captions: Sequence[str], lines: Sequence[str], config: TrainConfig) -> list[Message]:
     """Images that are skipped or remarkable, captions with brackets, settings that make no difference here."""
     notices = [
-        message("preflight.image_skipped", "{file} is skipped: it {reason}.", file=path.name, reason=reason)
+        message("preflight.image_skipped", "{file} is skipped: it {reason}.", file=scan.name(path), reason=reason)
         for path, reason in scan.skipped
     ]
     notices += [
-        message("preflight.image_remark", "{file} {remark}.", file=image.path.name, remark=remark)
+        message("preflight.image_remark", "{file} {remark}.", file=scan.name(image.path), remark=remark)
         for image in scan.pictures
         for remark in image.remarks
     ]
+    if scan.below:
+        notices.append(
+            message(
+                "preflight.below",
+                'Sub-folders hold images that are not used: {folders}. Turn on "{label}" (recursive) to use them, too.',
+                folders=listed(scan.below),
+                label=SETTINGS["recursive"].label,
+            )
+        )
     if not config.emphasis and any(FILEWORDS in line for line in lines):
         notices += _brackets(scan, captions)
     if config.alpha_as_loss_weight and not any(image.transparent for image in scan.pictures):
@@ -49,8 +62,64 @@ def on_images(scan: ImageScan, captions: Sequence[str], lines: Sequence[str], co
     return notices
 
 
+def on_captions(
+    scan: ImageScan, captions: Sequence[ImageCaption], lines: Sequence[str], config: TrainConfig
+) -> list[Message]:
+    """Where the captions come from, if that may not be what was meant; nothing of captions that no template uses."""
+    named = [(scan.name(image.path), caption) for image, caption in zip(scan.pictures, captions)]
+    if not any(FILEWORDS in line for line in lines):
+        written = [name for name, caption in named if caption.source]
+        return [_unused(written, config)] if written else []
+    notices = []
+    if of_names := [(name, caption.text) for name, caption in named if not caption.source]:
+        notices.append(
+            message(
+                "preflight.file_names_as_captions",
+                "{count} of {total:image|images} have no caption file, so the words of the file name are the caption, "
+                'such as "{caption}" of {file}.',
+                count=len(of_names),
+                total=len(named),
+                caption=of_names[0][1],
+                file=of_names[0][0],
+            )
+        )
+    if several := [name for name, caption in named if "\n" in caption.text]:
+        notices.append(
+            message(
+                "preflight.several_captions",
+                "The captions of {count:image|images} have several lines ({files}): each visit uses one of them.",
+                count=len(several),
+                files=listed(several),
+            )
+        )
+    if disputed := [(name, caption) for name, caption in named if caption.others]:
+        notices.append(
+            message(
+                "preflight.captions_disagree",
+                "{count:image has|images have} caption files that disagree, such as {file}: {used} is used, not "
+                "{others:, }.",
+                count=len(disputed),
+                file=disputed[0][0],
+                used=disputed[0][1].source,
+                others=disputed[0][1].others,
+            )
+        )
+    return notices
+
+
+def _unused(files: Sequence[str], config: TrainConfig) -> Message:
+    return message(
+        "preflight.captions_unused",
+        'The captions of {count:image|images} are not used, because the template "{template}" has no [filewords].',
+        count=len(files),
+        template=config.template,
+    )
+
+
 def _brackets(scan: ImageScan, captions: Sequence[str]) -> list[Message]:
-    files = [image.path.name for image, text in zip(scan.pictures, captions) if BRACKETS.search(text.replace(NAME, ""))]
+    files = [
+        scan.name(image.path) for image, text in zip(scan.pictures, captions) if BRACKETS.search(text.replace(NAME, ""))
+    ]
     if not files:
         return []
     return [
@@ -110,6 +179,45 @@ def on_plan(plan: Plan, config: TrainConfig, start: int, images: int) -> list[Me
             )
         )
     return notices
+
+
+def on_rates(plan: Plan, token_table: TokenTable, start: int) -> list[Message]:
+    """Learning rates that cannot work, by how far steps can take a vector beside the length of the model's own.
+
+    A step of AdamW moves each of d numbers by about the rate, and so a vector by rate × √d (Kingma & Ba 2015, section
+    2.1). Rates that work move it by a tenth to one length at first; 0.005 at d = 768 is a third.
+    """
+    steps = range(start, plan.steps, max(1, (plan.steps - start) // 1000))
+    rates = [plan.rate(step) for step in steps]
+    if not rates:
+        return []
+    notices: list[Message] = []
+    for vectors in token_table.token_vectors(token_table.tokenizer.ids(_ORDINARY_WORDS)).values():
+        length = float(vectors.norm(dim=1).median())
+        reach = vectors.shape[1] ** 0.5 / length if length else 0.0
+        if max(rates[:_FIRST]) * reach > _TOO_FAR:
+            notices.append(
+                message(
+                    "preflight.rate_too_large",
+                    "The learning rate {rate:g} is too large for this model: one step can move a vector by {times:.0f} "
+                    "times the length of the model's own. Rates about {usual:.1g} work.",
+                    rate=max(rates[:_FIRST]),
+                    times=max(rates[:_FIRST]) * reach,
+                    usual=0.3 / reach,
+                )
+            )
+        elif sum(rates) / len(rates) * (plan.steps - start) * reach < _TOO_NEAR:
+            notices.append(
+                message(
+                    "preflight.rate_too_small",
+                    "The learning rate {rate:g} is too small: {steps:step|steps} can hardly move the vectors. Rates "
+                    "about {usual:.1g} work.",
+                    rate=max(rates),
+                    steps=plan.steps - start,
+                    usual=0.3 / reach,
+                )
+            )
+    return notices[:1]
 
 
 def listed(names: Sequence[str]) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from tinv_ext.core.data.buckets import Size
-from tinv_ext.core.data.captions import CaptionRules, expand, read_caption, read_template
+from tinv_ext.core.data.caption_files import CaptionFiles, ImageCaption
+from tinv_ext.core.data.captions import CaptionRules, expand, read_template
 from tinv_ext.core.data.images import ImageScan, scan_images
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.generation import preview_requests
@@ -20,7 +21,7 @@ from tinv_ext.core.model import TokenTable
 from tinv_ext.core.names import word_problems
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.initial_vectors import InitialVectors, from_file, from_text
-from tinv_ext.core.preflight.notices import listed, on_images, on_initial_vectors, on_plan
+from tinv_ext.core.preflight.notices import listed, on_captions, on_images, on_initial_vectors, on_plan, on_rates
 from tinv_ext.core.preflight.words import on_words
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
@@ -30,12 +31,14 @@ from tinv_ext.core.training.trainer import Plan
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Scanner = Callable[[Path, Sequence[Size]], ImageScan]
+Scanner = Callable[[Path, Sequence[Size], bool], ImageScan]
+"""Looks at a folder, for sizes, with or without its sub-folders."""
 
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """What a run needs, checked: images with their captions, template lines, the word, where it starts, the plan."""
+    """What a run needs, checked: images with their captions (one a line of each text), template lines, the word, where
+    it starts, the plan."""
 
     config: TrainConfig
     scan: ImageScan
@@ -49,12 +52,14 @@ class PreparedRun:
 
     def prompts(self, count: int) -> list[str]:
         """`count` training prompts as they will be read, going through images and lines in turn."""
-        pairs = ((self.lines[i % len(self.lines)], self.captions[i % len(self.captions)]) for i in range(count))
+        captions = [caption for text in self.captions for caption in text.split("\n")]
+        pairs = ((self.lines[i % len(self.lines)], captions[i % len(captions)]) for i in range(count))
         return [expand(line, caption, self.rules) for line, caption in pairs]
 
     def tokens(self, index: int) -> int:
-        """Number of tokens of an image's prompt with the first template line, the word's vectors included."""
-        return self.reader.read(expand(self.lines[0], self.captions[index], self.rules)).length
+        """Number of tokens of an image's longest prompt with the first template line, the word's vectors included."""
+        captions = self.captions[index].split("\n")
+        return max(self.reader.read(expand(self.lines[0], caption, self.rules)).length for caption in captions)
 
 
 @dataclass
@@ -78,7 +83,7 @@ def prepare(
     known: Sequence[Word],
     resumed: InitialVectors | None = None,
     files: Sequence[str] = (),
-    look: Scanner = scan_images,
+    look: Scanner = lambda folder, sizes, recursive: scan_images(folder, sizes, recursive=recursive),
 ) -> PreparedRun:
     """Check settings, files, names and prompts. `InputError` has every problem found.
 
@@ -89,7 +94,8 @@ def prepare(
     known = [word for word in known if word.ids]
     problems = _Problems(wrong_values)
     scan = problems.attempt(_scan, config, look)
-    captions = problems.attempt(_captions, scan, config) if scan else None
+    sources = problems.attempt(_captions, scan, config) if scan else None
+    captions = tuple(caption.text for caption in sources) if sources else None
     lines = problems.attempt(read_template, config.template)
     initial = resumed or problems.attempt(_initial_vectors, config, token_table)
 
@@ -98,21 +104,27 @@ def prepare(
         problems.found += _name_problems(word, known, files, replace=config.overwrite or resumed is not None)
     others = tuple(other for other in known if other.name != word.name and other.ids != word.ids)
     reader = PromptReader(token_table.tokenizer, (word, *others) if word.ids else others, config.emphasis)
-    rules = CaptionRules(config.name, config.shuffle_tags, config.tag_dropout, config.prepend_word, reader.finds)
+    rules = CaptionRules(
+        config.name, config.shuffle_tags, config.tag_dropout, config.prepend_word, reader.finds, config.emphasis
+    )
     if scan and captions and lines and word.ids:
         problems.found += _prompt_problems(scan, captions, lines, rules, reader)
     problems.found += _preview_problems(config)
 
     start = initial.step if initial else 0
     plan = None if problems.found else problems.attempt(_plan, config, start, resumed is not None)
-    if not (scan and captions and lines and initial and plan):  # something is missing only where there is a problem
+    if not (
+        scan and sources and captions and lines and initial and plan
+    ):  # something is missing only where there is a problem
         raise InputError(dict.fromkeys(problems.found))
     notices = (
         *_shared_tokens(word, known),
         *on_words(word, scan, captions, lines, reader),
         *on_images(scan, captions, lines, config),
+        *on_captions(scan, sources, lines, config),
         *(on_initial_vectors(config, token_table) if resumed is None else ()),
         *on_plan(plan, config, start, len(scan.pictures)),
+        *on_rates(plan, token_table, start),
     )
     return PreparedRun(config, scan, captions, lines, rules, reader, initial, plan, notices)
 
@@ -126,18 +138,16 @@ def _scan(config: TrainConfig, look: Scanner) -> ImageScan:
                 label=SETTINGS["images"].label,
             )
         )
-    return look(path_given(config.images), config.sizes)
+    return look(path_given(config.images), config.sizes, config.recursive)
 
 
-def _captions(scan: ImageScan, config: TrainConfig) -> tuple[str, ...]:
+def _captions(scan: ImageScan, config: TrainConfig) -> tuple[ImageCaption, ...]:
     problems = _Problems([])
-    captions = [
-        problems.attempt(read_caption, image.path, regex=config.caption_regex, join=config.caption_join)
-        for image in scan.pictures
-    ]
-    if problems.found:
-        raise InputError(problems.found)
-    return tuple(caption or "" for caption in captions)
+    files = CaptionFiles(scan.folder, config.caption_regex, config.caption_join)
+    captions = [problems.attempt(files.of, image.path) for image in scan.pictures]
+    if problems.found or files.problems:
+        raise InputError([*problems.found, *files.problems])
+    return tuple(caption or ImageCaption("") for caption in captions)
 
 
 def _initial_vectors(config: TrainConfig, token_table: TokenTable) -> InitialVectors:
@@ -220,10 +230,10 @@ def _prompt_problems(
     """The images of which some prompt would lack the word."""
     lacking = []
     for image, caption in zip(scan.pictures, captions):
-        prompts = (expand(line, caption, rules) for line in lines)
+        prompts = (expand(line, text, rules) for line in lines for text in caption.split("\n"))
         without = next((prompt for prompt in prompts if not reader.read(prompt).holds(rules.name)), None)
         if without is not None:
-            lacking.append((image.path.name, without))
+            lacking.append((scan.name(image.path), without))
     if not lacking:
         return []
     return [

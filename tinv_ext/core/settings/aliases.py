@@ -27,7 +27,27 @@ TINV_0_1: Mapping[str, str] = {
 }
 """What our own settings were called before config.json had a version."""
 
-ALIASES: Mapping[str, str] = {**TINV_0_1}
+WEBUI: Mapping[str, str] = {
+    "embedding_name": "name",
+    "num_vectors_per_token": "num_vectors",
+    "data_root": "images",
+    "training_width": "width",
+    "training_height": "height",
+    "template_file": "template",
+    "tag_drop_out": "tag_dropout",
+    "use_weight": "alpha_as_loss_weight",
+    "latent_sampling_method": "latent_sampling",
+    "gradient_step": "gradient_accumulation_steps",
+    "clip_grad_mode": "clip_mode",
+    "clip_grad_value": "clip_value",
+    "create_image_every": "preview_every",
+    "preview_sampler_name": "preview_sampler",
+    "save_embedding_every": "save_every",
+    "save_image_with_stored_embedding": "save_image_embedding",
+}
+"""What the WebUI's trainer calls them (v1.10.1 modules/textual_inversion/textual_inversion.py, train_embedding)."""
+
+ALIASES: Mapping[str, str] = {**TINV_0_1, **WEBUI}
 """Every other name, with the name of the setting."""
 
 

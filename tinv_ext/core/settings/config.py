@@ -49,6 +49,7 @@ class TrainConfig:
 
     # images
     images: str = ""
+    recursive: bool = False
     width: int = 0
     height: int = 0
     resize_mode: str = "crop"

@@ -18,6 +18,10 @@ IMAGES: Mapping[str, Setting] = {
         "Folder of training images; captions go in .txt files next to them.",
         check=path_problems,
     ),
+    "recursive": Setting(
+        "Images in sub-folders, too",
+        "Use the images in the folder's sub-folders as well.",
+    ),
     "width": Setting(
         "Width",
         "Training width in pixels; 0 = the model's native size.",

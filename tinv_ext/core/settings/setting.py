@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -82,6 +83,14 @@ def value_problems(about: Setting, name: str, value: Any) -> list[Message]:
 
 def type_problem(about: Setting, name: str, default: Any, value: Any) -> Message:
     """That a value is of another type than the default of the setting `name`."""
+    if isinstance(value, str) and isinstance(default, (int, float)) and _DECIMAL_COMMA.fullmatch(value.strip()):
+        return message(
+            "settings.decimal_comma",
+            '{label} ({name}) has a comma in "{value}". Write a point, as in "0.5".',
+            label=about.label,
+            name=name,
+            value=value,
+        )
     return message(
         "settings.wrong_type",
         "{label} ({name}) must be {type}, not {value!r}.",
@@ -92,6 +101,7 @@ def type_problem(about: Setting, name: str, default: Any, value: Any) -> Message
     )
 
 
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 _TYPES = {
     bool: message("settings.type_bool", "true or false"),
     int: message("settings.type_int", "a whole number"),

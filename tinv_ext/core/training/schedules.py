@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import Message, message
 
+_DECIMAL_COMMA = re.compile(r"(?:^|[,\s])\d+,\d+(?:[eE][-+]?\d+)?(?=$|[:,\s])")
 LARGEST = 1e30  # what is larger than float32 ends an optimizer's step with an error of its own
 
 
@@ -32,12 +35,22 @@ class Schedule:
         return self.pieces[-1][0]
 
 
+def decimal_comma(text: str) -> Message:
+    """That a number is written as in much of the world, but not here."""
+    return message(
+        "training.decimal_comma", '"{text}" has a comma in a number. Write a point, as in "0.005".', text=text
+    )
+
+
 def parse_schedule(text: str) -> Schedule:
     """Read a schedule, or raise `InputError` with a sentence for each thing wrong in it."""
     pieces: list[tuple[float, int | None]] = []
     problems: list[str] = []
     for item in filter(None, (part.strip() for part in text.split(","))):
         if pieces and pieces[-1][1] is None:
+            if _DECIMAL_COMMA.search(text):
+                problems.append(decimal_comma(text))
+                break
             problems.append(f'"{item}" can never be used: the rate before it holds to the end. Give that one a step.')
             break
         try:

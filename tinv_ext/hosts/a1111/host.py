@@ -214,12 +214,18 @@ class A1111Host:
             raise NotNowError(
                 message(
                     "hosts.another_model_loaded",
-                    "This run needs {wanted}, but the WebUI now has {loaded}. Switch back, then press Resume.",
+                    "This run needs {wanted}, but the WebUI now has {loaded}. Switch back, and the run goes on.",
                     wanted=_description(self._identity),
                     loaded=_description(now),
-                )
+                ),
+                self._is_back,
             )
         return sd_model
+
+    def _is_back(self) -> bool:
+        """Whether the model that this host was made for is loaded again."""
+        sd_model = shared.sd_model  # which loads none where one has been loaded before
+        return sd_model is not None and _identity(sd_model) == self._identity
 
 
 def _identity(sd_model: Any) -> dict[str, str | None]:

@@ -105,6 +105,12 @@ class DiffusersHost:
     @property
     def model_notes(self) -> Sequence[str]:
         unet, vae = self._pipeline.unet, self._pipeline.vae
+        slow = [
+            message(
+                "hosts.half_precision_on_cpu",
+                "Half precision is slow and inexact on a CPU. Use --precision fp32 (or auto).",
+            )
+        ]
         return [
             message(
                 "hosts.loaded_pipeline",
@@ -116,6 +122,7 @@ class DiffusersHost:
                 vae_dtype=dtype_name(vae.dtype),
             ),
             *self.embedding_notes,
+            *(slow if unet.device.type == "cpu" and unet.dtype != torch.float32 else ()),
         ]
 
     @property

@@ -41,11 +41,12 @@ def generate(request: ImageRequest, settings: Mapping[str, Any]) -> Image.Image:
         stack.enter_context(no_prompt_history())
         p = stack.enter_context(closing(_processing_of(request)))
         images = processing.process_images(p).images
-    if not images:
+        cut_short = shared.state.interrupted or shared.state.skipped  # the image is then what was done by that step
+    if cut_short or not images:
         raise HostError(
             message(
                 "hosts.image_was_interrupted",
-                "The WebUI returned no image, because it was interrupted. Ask for the preview again.",
+                "The image was interrupted before it was finished. Ask for the preview again.",
             )
         )
     image: Image.Image = images[0]

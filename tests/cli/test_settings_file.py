@@ -1,0 +1,84 @@
+"""Settings files as people have them: of every encoding, and of the WebUI."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.messages import ids, refused
+from tinv_ext.cli.settings_file import read_settings_file
+from tinv_ext.core.messages import Message
+from tinv_ext.core.settings import TrainConfig
+
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"]
+WEBUI: dict[str, Any] = {
+    "datetime": "2023-01-02 03:04:05",
+    "model_name": "some-model",
+    "num_vectors_per_token": 4,
+    "embedding_name": "zibbo",
+    "learn_rate": "0.005:100, 0.001",
+    "batch_size": 2,
+    "gradient_step": 3,
+    "data_root": "clover",
+    "log_directory": "textual_inversion/2023-01-02/zibbo",
+    "training_width": 64,
+    "training_height": 128,
+    "steps": 500,
+    "clip_grad_mode": "value",
+    "clip_grad_value": "0.2",
+    "latent_sampling_method": "once",
+    "create_image_every": 100,
+    "save_embedding_every": 50,
+    "save_image_with_stored_embedding": True,
+    "preview_prompt": "",
+    "preview_seed": -1.0,
+    "preview_sampler_index": 0,
+    "template_file": r"C:\\webui\\textual_inversion_templates\\style_filewords.txt",
+    "initial_step": 0,
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("suffix", ["toml", "json"])
+def test_every_encoding_that_editors_write_is_read(tmp_path: Path, suffix: str, encoding: str) -> None:
+    """With or without a BOM, with the line ends of Windows."""
+    text = 'name = "猫"\r\nsteps = 5\r\n' if suffix == "toml" else '{"name": "猫",\r\n "steps": 5}'
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(text.encode(encoding))
+    assert read_settings_file(path) == {"name": "猫", "steps": 5}
+
+
+def test_another_encoding_is_refused(tmp_path: Path) -> None:
+    """It is not guessed."""
+    (tmp_path / "a.toml").write_bytes('name = "名字"'.encode("gbk"))
+    with refused("cli.config_invalid"):
+        read_settings_file(tmp_path / "a.toml")
+
+
+def test_the_settings_of_the_webui_are_taken(tmp_path: Path) -> None:
+    """By their meaning; what has none here is named once."""
+    path = tmp_path / "settings-2023-01-02-03-04-05.json"
+    path.write_text(json.dumps(WEBUI))
+    told: list[Message] = []
+    config = TrainConfig.from_dict(read_settings_file(path, told.append))
+    assert (config.name, config.num_vectors, config.images, config.steps) == ("zibbo", 4, "clover", 500)
+    assert (config.width, config.height, config.gradient_accumulation_steps) == (64, 128, 3)
+    assert (config.clip_mode, config.clip_value, config.latent_sampling) == ("value", "0.2", "once")
+    assert (config.preview_every, config.save_every, config.save_image_embedding) == (100, 50, True)
+    assert config.template == "style_filewords.txt"
+    assert config.preview_seed >= 0
+    assert ids(told) == ["cli.webui_settings_left_out"]
+    left_out = ["datetime", "model_name", "log_directory", "preview_sampler_index", "initial_step"]
+    assert told[0].values["names"] == left_out
+
+
+def test_a_template_of_ones_own_keeps_its_path(tmp_path: Path) -> None:
+    """Only the templates that come with the WebUI are here by their names."""
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps({**WEBUI, "template_file": "/x/mine.txt", "varsize": True}))
+    values = read_settings_file(path)
+    assert values["template_file"] == "/x/mine.txt"
+    assert values["resize_mode"] == "buckets"

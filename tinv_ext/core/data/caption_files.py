@@ -1,0 +1,124 @@
+"""Which files hold the captions of images: a text next to each image, or one table for a folder.
+
+Read are, in this order, `a.txt`, `a.caption` (kohya), `a.png.txt`, `a.png.caption`, whatever the case of their letters,
+and `metadata.jsonl` or `metadata.csv` (Hugging Face's imagefolder). Several lines are several captions; a line that
+ends with a comma goes on in the next.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinv_ext.core.data.captions import COMMAS, read_text, words_of_name
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import Message, message
+
+_SUFFIXES = (".txt", ".caption")
+_TABLES = ("metadata.jsonl", "metadata.csv")
+_COLUMNS = ("text", "caption", "captions", "prompt")
+_GOES_ON = re.compile(rf"({COMMAS})[ \t]*[\r\n]+")
+
+
+@dataclass(frozen=True)
+class ImageCaption:
+    """An image's captions, one a line; the file that has them ("" where it is the image's own name), and files that
+    say something else."""
+
+    text: str
+    source: str = ""
+    others: tuple[str, ...] = ()
+
+
+@dataclass
+class CaptionFiles:
+    """The captions of the images in a folder and below it. Each folder is listed once."""
+
+    folder: Path
+    regex: str = ""
+    join: str = " "
+    problems: list[Message] = field(default_factory=list)  # of tables
+    _listed: dict[Path, dict[str, list[Path]]] = field(default_factory=dict)
+    _tables: dict[Path, Mapping[str, str]] = field(default_factory=dict)
+
+    def of(self, image: Path) -> ImageCaption:
+        """The captions of an image. `InputError` if a text file next to it cannot be read."""
+        sources = [(path.name, as_lines(read_text(path))) for path in self._beside(image)]
+        sources += [(path.name, text) for path, text in self._in_tables(image)]
+        if not sources:
+            return ImageCaption(words_of_name(image.stem, self.regex, self.join))
+        (source, caption), *rest = sources
+        return ImageCaption(caption, source, tuple(name for name, text in rest if text != caption))
+
+    def _beside(self, image: Path) -> Iterator[Path]:
+        files = self._files(image.parent)
+        for stem in dict.fromkeys((image.stem, image.name)):
+            for suffix in _SUFFIXES:
+                paths = files.get(f"{stem}{suffix}".lower(), [])
+                yield from (path for path in paths if path.name[: len(stem)] == stem and path != image)
+
+    def _files(self, folder: Path) -> dict[str, list[Path]]:
+        """Texts and tables of a folder by their names in small letters."""
+        if folder not in self._listed:
+            files = self._listed.setdefault(folder, {})
+            for path in sorted(folder.iterdir(), reverse=True):  # a.txt before a.TXT
+                name = path.name.lower()
+                if (name.endswith(_SUFFIXES) or name in _TABLES) and path.is_file():
+                    files.setdefault(name, []).append(path)
+        return self._listed[folder]
+
+    def _in_tables(self, image: Path) -> Iterator[tuple[Path, str]]:
+        for folder in dict.fromkeys((image.parent, self.folder)):
+            if folder not in image.parents:
+                continue
+            for path in (path for name in _TABLES for path in self._files(folder).get(name, ())):
+                text = self._table(path).get(image.relative_to(folder).as_posix())
+                if text is not None:
+                    yield path, text
+
+    def _table(self, path: Path) -> Mapping[str, str]:
+        """Captions by image of a table; empty, and a problem, where it cannot be read."""
+        if path not in self._tables:
+            try:
+                text = read_text(path)
+                rows = _json_rows(text) if path.suffix.lower() == ".jsonl" else csv.DictReader(io.StringIO(text))
+                self._tables[path] = dict(row for row in map(_captioned, rows) if row)
+            except (InputError, ValueError, TypeError, csv.Error, RecursionError) as error:
+                self._tables[path] = {}
+                reason = error.problems[0] if isinstance(error, InputError) else str(error)
+                self.problems.append(
+                    message(
+                        "captions.table_unreadable",
+                        'The captions in "{file}" cannot be used: {reason}',
+                        file=path.name,
+                        reason=reason,
+                    )
+                )
+        return self._tables[path]
+
+
+def as_lines(text: str) -> str:
+    """The captions of a text, one a line, with single blanks."""
+    lines = (" ".join(line.split()) for line in re.split(r"[\r\n]", _GOES_ON.sub(r"\1 ", text)))
+    return "\n".join(line for line in lines if line)
+
+
+def _json_rows(text: str) -> list[Any]:
+    return [json.loads(line) for line in text.split("\n") if line.strip()]
+
+
+def _captioned(row: Any) -> tuple[str, str] | None:
+    """Image and captions of a table's row, if it has both."""
+    if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):
+        return None
+    texts = next((row[column] for column in _COLUMNS if row.get(column) is not None), None)
+    texts = texts if isinstance(texts, list) else [texts]
+    if not texts or not all(isinstance(text, str) for text in texts):
+        return None
+    return row["file_name"].replace("\\", "/").removeprefix("./"), as_lines("\n".join(texts))

@@ -1,0 +1,68 @@
+"""Which files of a folder may be images, and which of its sub-folders hold some."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import message
+
+_NOT_IMAGES = {".txt", ".caption", ".json", ".jsonl", ".csv", ".toml", ".yaml", ".yml", ".md", ".npz", ".npy", ".db"}
+_NOT_IMAGES |= {".ini", ".safetensors", ".pt", ".zip", ".html", ".log"}
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".avif", ".jxl")
+_LOOKED_INTO, _FILES_SEEN = 100, 1000  # sub-folders, and files of each, that are looked at
+
+
+def files_in(folder: Path, recursive: bool = False) -> Iterator[Path]:
+    """The files of a folder that may be images; with those below it if `recursive`. `InputError` if it is no folder."""
+    if not folder.exists():
+        raise InputError(
+            message(
+                "images.folder_missing", 'The image folder "{folder}" does not exist. Check the path.', folder=folder
+            )
+        )
+    if not folder.is_dir():
+        raise InputError(
+            message(
+                "images.folder_is_file",
+                '"{folder}" is a file, not a folder. Give the folder that holds the images.',
+                folder=folder,
+            )
+        )
+    try:
+        entries = list(folder.iterdir())
+        if recursive:
+            entries = [Path(at, name) for at, _, names in _walk(folder) for name in names]
+    except OSError as error:
+        raise InputError(
+            message(
+                "images.folder_unreadable",
+                'The image folder "{folder}" cannot be read ({reason}). Check its permissions.',
+                folder=folder,
+                reason=error.strerror,
+            )
+        ) from error
+    for path in entries:
+        if path.is_file() and not path.name.startswith(".") and path.suffix.lower() not in _NOT_IMAGES:
+            yield path
+
+
+def folders_below(folder: Path) -> tuple[str, ...]:
+    """Sub-folders with images in them, as far as the first files tell."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return tuple(name for name in names[:_LOOKED_INTO] if _holds_images(folder / name))
+
+
+def _holds_images(folder: Path) -> bool:
+    files = (name for _, _, names in islice(_walk(folder), _LOOKED_INTO) for name in names)
+    return any(name.lower().endswith(_IMAGE_SUFFIXES) for name in islice(files, _FILES_SEEN))
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Folders from the top down, but none whose name starts with a dot; links to folders are not followed."""
+    for at, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield at, folders, names

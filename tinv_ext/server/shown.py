@@ -1,0 +1,57 @@
+"""What a run that goes on has shown before, so that its curve and previews stay in sight."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from tinv_ext.run.curve import read_curve
+from tinv_ext.run.run_folder import RunFolder
+from tinv_ext.run.smoothing import SmoothedLoss
+
+_NORMS = ("gradient_norm", "vector_norm", "distance")
+
+
+@dataclass
+class Shown:
+    """Rows of the curve, evaluations by step and files of previews by step; the average loss to go on with."""
+
+    curve: list[dict[str, float]] = field(default_factory=list)
+    evaluations: list[tuple[int, float]] = field(default_factory=list)
+    previews: list[tuple[int, str]] = field(default_factory=list)
+    smoothed: SmoothedLoss = field(default_factory=SmoothedLoss)
+
+    @classmethod
+    def of(cls, folder: RunFolder, name: str, start: int) -> Shown:
+        """What a run in `folder` has shown up to step `start`, from which it goes on; nothing of one that begins."""
+        shown = cls()
+        if not folder.state.is_file():
+            return shown
+        for row in read_curve(folder.curve):
+            numbers = _numbers(row)
+            if numbers.get("step", math.inf) <= start:
+                shown._add(int(numbers["step"]), numbers)
+        shown.previews = [(step, str(path)) for step, path in folder.previews(name) if step <= start]
+        return shown
+
+    def _add(self, step: int, numbers: dict[str, float]) -> None:
+        if "evaluation" in numbers:
+            self.evaluations.append((step, numbers["evaluation"]))
+        if "loss" in numbers:
+            smoothed = self.smoothed.add(numbers["loss"])
+            rate = numbers.get("learn_rate", 0.0)
+            norms = {name: numbers[name] for name in _NORMS if name in numbers}
+            self.curve.append({"step": step, "loss": numbers["loss"], "smoothed": smoothed, "rate": rate, **norms})
+
+
+def _numbers(row: dict[str, str]) -> dict[str, float]:
+    """The finite numbers of a row, by column."""
+    numbers = {}
+    for column, text in row.items():
+        try:
+            number = float(text)
+        except ValueError:
+            continue
+        if math.isfinite(number):
+            numbers[column] = number
+    return numbers
