@@ -230,6 +230,8 @@ def load_state(
         facts = json.loads(about["facts"])
         if not isinstance(facts, dict):
             raise TypeError(f"facts of type {type(facts).__name__}")
+        if not all(bool(torch.isfinite(value).all()) for key, value in tensors.items() if key.startswith("vectors")):
+            raise ValueError("its vectors are not finite")
         rebuild = _rebuild if about["format"] == FORMAT else _rebuild_1
         return _checked(rebuild(tensors, about, device, word, optimizer)), facts
     except _UNREADABLE as error:
@@ -278,10 +280,10 @@ def _damaged(path: Path, reason: object) -> Message:
 
 
 def _checked(state: State) -> State:
-    """The state, whose vectors must be finite numbers in two dimensions. ValueError if they are not."""
+    """The state, whose vectors must be rows of numbers. ValueError if they are not."""
     for vectors, start in state.pairs():
-        if vectors.dim() != 2 or vectors.shape != start.shape or not bool(torch.isfinite(vectors).all()):
-            raise ValueError("its vectors are not finite numbers in rows")
+        if vectors.dim() != 2 or vectors.shape != start.shape:
+            raise ValueError("its vectors are not rows of numbers")
     if state.step < 0 or not state.leaves():
         raise ValueError("it has no vectors or a negative step")
     return state
