@@ -69,19 +69,19 @@ def test_an_embedding_is_looked_into_renamed_deleted_and_brought_back(
     said(opened, "#tinv_about", "cat 1.00")
     said(opened, "#tinv_about", "house 1.00")
     opened.click("#tinv_fold_rename")
-    fill(opened, "rename_name", "tom")
+    fill(opened, "rename_name", "tomzo")
     opened.click("#tinv_do_rename")
-    said(opened, "#tinv_shelf_list", "tom.pt")
-    assert torch.load(shelf / "tom.pt", weights_only=True)["name"] == "tom"
-    assert {word.name for word in host.known_words()} == {"tom", "rex"}
+    said(opened, "#tinv_shelf_list", "tomzo.pt")
+    assert torch.load(shelf / "tomzo.pt", weights_only=True)["name"] == "tomzo"
+    assert {word.name for word in host.known_words()} == {"tomzo", "rex"}
     opened.click("#tinv_fold_delete")
     opened.click("#tinv_do_delete")
-    said(opened, "#tinv_shelf_answer", '"tom.pt" was deleted')
-    assert not (shelf / "tom.pt").exists()
-    choose(opened, "tinv_gone", "tom.pt")
+    said(opened, "#tinv_shelf_answer", '"tomzo.pt" was deleted')
+    assert not (shelf / "tomzo.pt").exists()
+    choose(opened, "tinv_gone", "tomzo.pt")
     opened.click("#tinv_do_restore")
-    said(opened, "#tinv_shelf_answer", '"tom.pt" was restored')
-    assert (shelf / "tom.pt").exists()
+    said(opened, "#tinv_shelf_answer", '"tomzo.pt" was restored')
+    assert (shelf / "tomzo.pt").exists()
 
 
 def test_an_embedding_is_converted_extended_averaged_and_added(opened: Any, shelf: Path, tmp_path: Path) -> None:
