@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinv_ext.cli.language import say
+from tinv_ext.cli.output import show
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
 
@@ -135,10 +136,10 @@ def _inspect(options: dict[str, Any], token_table: Callable[[str], TokenTable]) 
     opened = token_table(options["model"]) if options["model"] else None
     found = inspect.inspect(options["file"], opened, options["nearest"])
     if options["json"]:
-        print(json.dumps(found, ensure_ascii=False, indent=2))
+        show(json.dumps(found, ensure_ascii=False, indent=2))
     else:
         for line in inspect.lines(found):
-            print(say(line))
+            show(say(line))
     return 0
 
 
@@ -209,7 +210,7 @@ def _restore(options: dict[str, Any]) -> int:
         )
     library = Library(folder)
     before = {item.id for item in library.deleted()}
-    print(library.restore_replaced(*chosen[0]))
+    show(str(library.restore_replaced(*chosen[0])))
     for item in [item for item in library.deleted() if item.id not in before]:
         moved = message(
             "cli.moved",
@@ -217,7 +218,7 @@ def _restore(options: dict[str, Any]) -> int:
             name=item.key,
             folder=library.trash.path / item.id,
         )
-        print(say(moved), file=sys.stderr)
+        show(say(moved), sys.stderr)
     return 0
 
 
@@ -255,6 +256,6 @@ def _options(options: dict[str, Any]) -> ConvertOptions:
 
 def _written(written: Written, notices: list[str] | None = None) -> int:
     for notice in (*(notices or ()), *written.notices):
-        print(f"tinv: {say(notice)}", file=sys.stderr)
-    print(written.path)
+        show(f"tinv: {say(notice)}", sys.stderr)
+    show(str(written.path))
     return 0
