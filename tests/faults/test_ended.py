@@ -192,7 +192,7 @@ def test_the_end_of_the_page_saves_its_run(number: signal.Signals, tmp_path: Pat
     assert "Traceback" not in err, err
     status = run.status()
     assert (status.status, str(status.steps)) == ("stopped", read_curve(run.curve)[-1]["step"])
-    assert read_embedding(Path(str(status.file))).step == status.steps
+    assert read_embedding(tmp_path / str(status.file)).step == status.steps
 
 
 def answered(address: str, values: Any = None) -> Any:

@@ -322,21 +322,22 @@ def _generate(options: dict[str, Any]) -> int:
 def _ui(options: dict[str, Any]) -> int:
     try:
         from tinv_ext import standalone
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("tinv_ext"):
+    except ImportError as error:  # missing, or of a version that does not go with the others
+        if (error.name or "tinv_ext").startswith("tinv_ext"):
             raise
         raise InputError(
             message(
                 "cli.no_gradio",
-                "The page needs the package {name}, which is not installed. Install it with: pip install "
-                '"tinv_ext[ui]" (in a clone: pip install ".[ui]").',
-                name=error.name,
+                'The page needs gradio and what goes with it ({reason}). Install them with: pip install "tinv_ext[ui]" '
+                '(in a clone: pip install ".[ui]").',
+                reason=error,
             )
         ) from error
     socket = standalone.listen(options["port"])
     stopping = options["ending"].stopping
     stopped = standalone.serve(_host(options, {}), socket, stopping, lambda text: show(say(text)))
-    return STOPPED if stopped else DONE
+    # torch's and the server's threads end in "terminate called …" where the interpreter takes them apart
+    leave(STOPPED if stopped else DONE)
 
 
 def _demo(options: dict[str, Any]) -> int:

@@ -15,12 +15,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 # Ctrl-C, logout and `kill`, the terminal is closed, Ctrl-Break: each system has some of them
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 # Windows' console: the window is closed, the user logs off, the system shuts down
 _CLOSING = (2, 5, 6)
+DONE = threading.Event()
+"""Set once a command is over."""
 _PATIENCE = 60.0  # seconds; Windows itself waits for 5 and then ends the process
 
 
@@ -85,6 +87,7 @@ def watched(quit: Callable[[], None]) -> Iterator[Ending]:  # noqa: A002 (what i
         yield ending
     finally:
         ending.over.set()
+        DONE.set()
         for number in handled:
             signal.signal(number, before[number])
         if forget:
@@ -108,8 +111,8 @@ def _watch_console(on_console: Callable[[int], bool], library: Any) -> Callable[
     return lambda: set_handler(handler, False)
 
 
-def leave(code: int) -> None:
-    """End the process now: threads, files and all."""
+def leave(code: int) -> NoReturn:
+    """End the process now: threads, files and all. What matters is on disk."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -353,20 +353,17 @@ class JobQueue:
             return self._changed.wait_for(lambda: job.status in OVER, seconds)
 
     def end(self, seconds: float = math.inf) -> list[Job]:
-        """Stop all jobs, as the program ends, and wait until they are saved; those that were at work.
+        """Stop all jobs, as the program ends, and wait so many seconds until those at work are saved; these.
 
-        New ones are refused. What is not over within so many seconds is left as it is: its last saved state remains.
+        New ones are refused.
         """
-        self._ends = True
-        over_by = time.monotonic() + seconds
-        active = self._active()
+        self._ends, over_by, active = True, time.monotonic() + seconds, self._active()
         at_work = [job for job in active if job.status != "queued"]
         for job in active:
             with suppress(InputError):  # it has ended in this moment
                 self.command(job.id, "stop")
-        for job in at_work:
-            while job.now.status not in OVER and time.monotonic() < over_by:
-                self.wait(job, min(_GLANCE, over_by - time.monotonic()))
+        while any(job.status not in OVER for job in at_work) and time.monotonic() < over_by:
+            self.wait(at_work[0], min(_GLANCE, over_by - time.monotonic()))
         return at_work
 
     def _work(self) -> None:
