@@ -21,7 +21,7 @@ from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show, write_escapes
 from tinv_ext.cli.settings_file import read_settings_file
 from tinv_ext.cli.signals import leave, watched
-from tinv_ext.core.errors import InputError, TinvError
+from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
 from tinv_ext.core.settings import DEFAULTS, current_names, overridden
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):  # what matters to the user is an error of ours
         os.environ.setdefault(library, "error")
     write_escapes()
-    with watched(_quit) as ending:
+    with watched(lambda: leave(STOPPED, say(_BROKEN_OFF))) as ending:
         try:
             options = vars(_parser().parse_args(arguments))
             command: Callable[[dict[str, Any]], int] = options.pop("carry_out")
@@ -49,18 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             show(say(_BROKEN_OFF), sys.stderr)
             return STOPPED
         except Exception as error:  # noqa: BLE001 (the end of the program: what nobody expected is told as such)
-            if ending.asked and not isinstance(error, TinvError):  # a library has made something else of the wish
-                show(say(_BROKEN_OFF), sys.stderr)
-                return STOPPED
             return explain(error)
 
 
 _BROKEN_OFF = message("cli.broken_off", "tinv: stopped before it was done.")
-
-
-def _quit() -> None:
-    show(say(_BROKEN_OFF), sys.stderr)
-    leave(STOPPED)
 
 
 def _parser() -> argparse.ArgumentParser:

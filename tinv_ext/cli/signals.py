@@ -1,19 +1,19 @@
 """The ways in which a program is told to end, all as one wish: Ctrl-C, a closed terminal, a logout, `docker stop` …
 
-Until a run has begun, the wish breaks off whatever is being done (KeyboardInterrupt). A run finishes its step and saves
-instead; a second Ctrl-C aborts it. A second wish, of whatever kind, ends at once what is not a run.
+Until a run has begun, the wish ends the program at once, without an exception: raised while torch is being imported,
+one would end in "terminate called …" and a core dump. Nothing is lost, as files are written whole or not at all. A run
+finishes its step and saves instead; a second Ctrl-C aborts it (KeyboardInterrupt).
 """
 
 from __future__ import annotations
 
-import _thread
 import ctypes
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -30,7 +30,7 @@ _PATIENCE = 60.0  # seconds; Windows itself waits for 5 and then ends the proces
 class Ending:
     """Whether the program was asked to end. `stop` is what a run does about it, while there is one."""
 
-    quit: Callable[[], None]
+    quit: Callable[[], None]  # ends the process
     asked: bool = False
     stop: Callable[[], None] | None = None
     over: threading.Event = field(default_factory=threading.Event)
@@ -40,8 +40,6 @@ class Ending:
         """While in here, the wish to end is answered with `stop`; a second Ctrl-C aborts."""
         self.stop = stop
         try:
-            if self.asked:  # while it loaded, where something has swallowed the exception
-                stop()
             yield
         finally:
             self.stop = None
@@ -50,10 +48,8 @@ class Ending:
         """A signal has come."""
         again, self.asked = self.asked, True
         if self.stop is None:
-            if again:
-                self.quit()
-            raise KeyboardInterrupt
-        if not again:
+            self.quit()
+        elif not again:
             self.stop()
         elif number == signal.SIGINT:  # a terminal that is closed and a logout send several of the others
             raise KeyboardInterrupt
@@ -63,7 +59,7 @@ class Ending:
         if event not in _CLOSING:
             return False
         if self.stop is None:
-            _thread.interrupt_main()
+            self.quit()
         elif not self.asked:
             self.asked = True
             self.stop()
@@ -111,11 +107,9 @@ def _watch_console(on_console: Callable[[int], bool], library: Any) -> Callable[
     return lambda: set_handler(handler, False)
 
 
-def leave(code: int) -> NoReturn:
-    """End the process now: threads, files and all. What matters is on disk."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):  # closed: nobody reads it
-            continue
+def leave(code: int, words: str = "") -> NoReturn:
+    """End the process now, with some last words: threads, files and all. What matters is on disk."""
+    if words:
+        with suppress(OSError):  # not by sys.stderr, which the signal may have struck in the middle of a word
+            os.write(2, f"{words}\n".encode(sys.stderr.encoding or "utf-8", "backslashreplace"))
     os._exit(code)
