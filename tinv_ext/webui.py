@@ -25,7 +25,46 @@ def job_queue() -> JobQueue:
     from tinv_ext.server.job_queue import JobQueue
     from tinv_ext.server.templates import Templates
 
-    return JobQueue(_host, Path(paths.data_path), Templates(_templates_folder()))
+    queue = JobQueue(_host, Path(paths.data_path), Templates(_templates_folder()))
+    _save_at_the_end(queue)
+    return queue
+
+
+SECONDS_TO_SAVE = 10.0
+"""How long the end of the WebUI may wait for a run to finish its step and save."""
+
+
+def _save_at_the_end(queue: JobQueue) -> None:
+    """Have the running job stopped and saved before the process ends, by itself or by Ctrl-C or a logout.
+
+    modules/initialize_util.py, `configure_sigint_handler`: the WebUI ends by os._exit on Ctrl-C, which runs nothing
+    that was registered for the exit; so its handler is called after ours. A kill, and the WebUI's own restart and stop
+    (os._exit without a signal), leave the state that was saved last.
+    """
+    import atexit
+    import signal
+    import threading
+
+    atexit.register(queue.end, SECONDS_TO_SAVE)
+    if threading.current_thread() is not threading.main_thread():
+        return  # only there signals can be listened to
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        before = signal.getsignal(number) if number else signal.SIG_IGN
+        if number and before not in (signal.SIG_IGN, None):
+            signal.signal(number, _saving_first(queue, before))
+
+
+def _saving_first(queue: JobQueue, before: Any) -> Any:
+    """A signal handler that saves, and then does what `before`, the handler of the WebUI or the system, does."""
+    import signal
+
+    def handle(number: int, frame: Any) -> None:
+        signal.signal(number, before)  # a second one does not wait
+        queue.end(SECONDS_TO_SAVE)
+        signal.raise_signal(number)
+
+    return handle
 
 
 def _templates_folder() -> Path:

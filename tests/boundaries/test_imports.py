@@ -54,10 +54,13 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
 LATE = {"api", "cli", "webui"}
 LATE_TOP = {
     "tinv_ext.core",
+    "tinv_ext.cli.failures",
     "tinv_ext.cli.flags",
     "tinv_ext.cli.language",
     "tinv_ext.cli.main",
+    "tinv_ext.cli.output",
     "tinv_ext.cli.settings_file",
+    "tinv_ext.cli.signals",
     "tinv_ext.cli.embeddings",
     "tinv_ext.server.api",
     "fastapi",

@@ -1,8 +1,9 @@
-"""Kill the command line itself from outside, at random times, and compare with a run left alone.
+"""End the command line itself from outside, at random times, and compare with a run left alone.
 
     python -m tests.faults.outside --hits 5
 
-Each run is `python -m tinv_ext train` on the toy model; a killed one goes on with `train --resume`. The time is drawn
+Each run is `python -m tinv_ext train` on the toy model; one that was ended, by SIGKILL or by what asks it to end, goes
+on with `train --resume`. The time is drawn
 from that between the first line in the run's log and the end; of every third process from its whole life.
 """
 
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from tests.paths import ROOT
 from tinv_ext.run.status import Status
 
 LIVES = 4  # the last of a run is left alone
+KILLED, ABORTED = [signal.SIGKILL], [signal.SIGINT, signal.SIGINT]
+ENDINGS = [KILLED, [signal.SIGTERM], [signal.SIGHUP], [signal.SIGINT], ABORTED]  # in turn
 
 
 def command(place: Place) -> list[str]:
@@ -40,21 +43,33 @@ def command(place: Place) -> list[str]:
     return [*start, "--model", "toy", *(f"--{name.replace('_', '-')}={value}" for name, value in given.items())]
 
 
-def live(place: Place, seconds: float | None, working: bool) -> bool:
-    """Whether the process came to its end by itself, in so many seconds, counted from its first word if `working`."""
+def live(place: Place, seconds: float | None, working: bool, ending: Sequence[signal.Signals] = KILLED) -> bool:
+    """Whether the process came to its end by itself, in so many seconds, counted from its first word if `working`.
+
+    Else it gets the signals of `ending`, and what is not SIGKILL lets it end as it should: exit code 3, no traceback.
+    """
     before = _words(place)
-    with (place.folder / "output").open("ab") as output:
+    with (place.folder / "output").open("wb") as output:
         process = subprocess.Popen(command(place), cwd=ROOT, stdout=output, stderr=output, env=_environment())
         while working and process.poll() is None and _words(place) == before:
             time.sleep(0.02)
         try:
             code = process.wait(seconds)
         except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-            return False
-    assert code == 0, (place.folder / "output").read_text()[-3000:]
-    return True
+            for number in ending:
+                process.send_signal(number)
+                time.sleep(0.03)
+            code = process.wait()
+            if ending is KILLED or (code < 0 and not said(place)):  # Python itself was still being started
+                return False
+    assert code in (0, 3), (code, said(place))
+    assert "Traceback" not in said(place), said(place)
+    return code == 0
+
+
+def said(place: Place) -> str:
+    """The end of what the last process has said."""
+    return (place.folder / "output").read_text()[-3000:]
 
 
 def _words(place: Place) -> int:
@@ -84,7 +99,8 @@ def kill(hits: int, seed: int, folder: Path, tell: Callable[[Mapping[str, Any]],
         for life in range(LIVES):
             left, working = life == LIVES - 1 or done >= hits, done % 3 != 2
             seconds = None if left else round(draw.uniform(0.0, work if working else length), 2)
-            if live(place, seconds, working and not left):
+            ending = ENDINGS[done % len(ENDINGS)]
+            if live(place, seconds, working and not left, ending):
                 break
             place.check()
             done += 1
@@ -93,7 +109,8 @@ def kill(hits: int, seed: int, folder: Path, tell: Callable[[Mapping[str, Any]],
             tell(
                 {
                     "run": number,
-                    "killed after": seconds,
+                    "ended after": seconds,
+                    "by": [number.name for number in ending],
                     "working": working,
                     "status": stood.status,
                     "step": stood.steps,
@@ -113,7 +130,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tinv-kill-") as name:
-        return not kill(options.hits, options.seed, Path(name), lambda said: print(json.dumps(said), flush=True))
+        return not kill(options.hits, options.seed, Path(name), lambda told: print(json.dumps(told), flush=True))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from tinv_ext.run import evaluations, preflight, run_folder, runner
 from tinv_ext.run.curve import COLUMNS
 from tinv_ext.run.events import Event, Noticed, Prepared, RunControls
 from tinv_ext.run.provenance import run_facts
+from tinv_ext.run.run_lock import FILE, RunLock, TakenOverError
 from tinv_ext.run.status import Status
 
 Configure = Callable[..., TrainConfig]
@@ -578,3 +579,34 @@ def test_transparent_parts_are_not_learnt(host: FakeHost, config: Configure, tmp
         runner.run(config(name=name, alpha_as_loss_weight=use), host)
     one, other = (read_embedding(tmp_path / "embeddings" / f"{name}.pt") for name in ("zworble", "zworble-b"))
     assert not torch.equal(one.vectors["clip_l"], other.vectors["clip_l"])
+
+
+def test_a_run_that_another_program_has_taken_over_writes_nothing_more(
+    host: FakeHost, config: Configure, tmp_path: Path
+) -> None:
+    """As after a machine slept, on a shared disk: it ends, and every file is the other's."""
+    before: dict[str, bytes] = {}
+
+    def taken() -> None:
+        lock = watch.folder.path / FILE
+        lock.write_text(lock.read_text().replace('"token": "', '"token": "not '))
+        RunLock.touch(locks[0])
+        before.update(contents(watch.folder.path))
+
+    watch, locks = Watch({3: taken}), list[RunLock]()
+    create = RunLock.create
+
+    def created(lock: RunLock) -> None:
+        locks.append(lock)
+        create(lock)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunLock, "create", created)
+        with refused("run.taken_over", TakenOverError):
+            runner.run(config(save_state_every=5), host, watch)
+    assert watch.steps == [1, 2, 3]
+    assert contents(watch.folder.path) == before
+    last = watch.events[-1]
+    assert isinstance(last, Status)
+    assert last.status == "failed"
+    assert not (tmp_path / "embeddings" / "zworble.pt").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from tinv_ext.core.formats import read_embedding
 from tinv_ext.hosts.diffusers.host import DiffusersHost, PipelineModel
 from tinv_ext.server.allowed_paths import allow_only
 from tinv_ext.server.job_queue import Job, JobQueue
+from tinv_ext.webui import _saving_first
 
 
 @pytest.fixture
@@ -132,6 +134,42 @@ def test_a_queued_job_can_be_stopped(jobs: JobQueue, values: dict[str, Any], tmp
     assert jobs.wait(first, 120)
     assert second.status == "stopped"
     assert not (tmp_path / "embeddings" / "zibbo-2.pt").exists()
+
+
+def test_the_end_of_the_program_saves_what_is_at_work(jobs: JobQueue, values: dict[str, Any]) -> None:
+    """The running job is stopped and saved, a queued one is dropped, a new one refused."""
+    first, second = jobs.submit(endless(values)), jobs.submit({**values, "name": "zibbo-2"})
+    until(lambda: first.steps > 1)
+    assert jobs.end() == [first]
+    assert (first.now.status, second.status) == ("stopped", "stopped")
+    assert read_embedding(Path(str(first.file))).step == first.steps
+    assert (Path(str(first.folder)) / "state.safetensors").is_file()
+    with refused("server.ends"):
+        jobs.submit({**values, "name": "zibbo-3"})
+
+
+def test_the_end_waits_no_longer_than_it_may(jobs: JobQueue, values: dict[str, Any]) -> None:
+    """A step that takes for ever does not hang the end of a program."""
+    job = jobs.submit(endless(values))
+    until(lambda: job.steps > 1)
+    begun = time.monotonic()
+    assert jobs.end(0.0) == [job]
+    assert time.monotonic() - begun < 5
+    assert jobs.wait(job, 120)
+
+
+def test_a_signal_to_the_webui_saves_first_and_then_does_what_it_did(jobs: JobQueue, values: dict[str, Any]) -> None:
+    """Its own handler is called when the run is saved."""
+    job = jobs.submit(endless(values))
+    until(lambda: job.steps > 1)
+    seen: list[str] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(job.now.status))
+    try:
+        signal.signal(signal.SIGTERM, _saving_first(jobs, signal.getsignal(signal.SIGTERM)))
+        signal.raise_signal(signal.SIGTERM)
+        assert seen == ["stopped"]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_pictures_and_copies_come_when_asked_for(jobs: JobQueue, values: dict[str, Any]) -> None:

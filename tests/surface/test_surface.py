@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tinv_ext.cli import failures
 from tinv_ext.cli import main as cli
 from tinv_ext.core.settings import ALIASES, DEFAULTS, GROUPS, SETTINGS
 from tinv_ext.run import run_folder
@@ -75,7 +76,7 @@ def surface(folder: Path) -> dict[str, Any]:
         "groups": list(GROUPS),
         "other names of settings": ALIASES,
         "commands": dict(commands(cli._parser())),
-        "exit codes": [cli.DONE, cli.BAD_INPUT, cli.STOPPED, cli.FAILED],
+        "exit codes": [failures.DONE, failures.BAD_INPUT, failures.STOPPED, failures.FAILED],
         "files of a run": run_files(folder),
         "columns of loss.csv": COLUMNS,
         "statuses": STATUSES,

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinv_ext.cli.language import say, show
+from tinv_ext.cli.language import say
+from tinv_ext.cli.output import show
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
 from tinv_ext.core.printable import valid_json
@@ -136,7 +137,7 @@ def _inspect(options: dict[str, Any], token_table: Callable[[str], TokenTable]) 
     opened = token_table(options["model"]) if options["model"] else None
     found = inspect.inspect(options["file"], opened, options["nearest"])
     if options["json"]:
-        print(json.dumps(valid_json(found), indent=2).replace("\x7f", "\\u007f"))  # ASCII in any terminal
+        show(json.dumps(valid_json(found), indent=2).replace("\x7f", "\\u007f"))  # ASCII in any terminal
     else:
         for line in inspect.lines(found):
             show(say(line))
@@ -218,7 +219,7 @@ def _restore(options: dict[str, Any]) -> int:
             name=item.key,
             folder=library.trash.path / item.id,
         )
-        show(say(moved), file=sys.stderr)
+        show(say(moved), sys.stderr)
     return 0
 
 
@@ -256,6 +257,6 @@ def _options(options: dict[str, Any]) -> ConvertOptions:
 
 def _written(written: Written, notices: list[str] | None = None) -> int:
     for notice in (*(notices or ()), *written.notices):
-        show(f"tinv: {say(notice)}", file=sys.stderr)
+        show(f"tinv: {say(notice)}", sys.stderr)
     show(str(written.path))
     return 0

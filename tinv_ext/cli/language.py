@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import locale
 import os
-import sys
-from typing import IO
 
 from tinv_ext.core.messages import Message, language_of, translated
 from tinv_ext.core.printable import printable, printable_lines
@@ -23,8 +21,3 @@ def language() -> str:
 def say(text: str) -> str:
     """`text` in that language; as it is where it is not a message. What is in it cannot steer a terminal."""
     return translated(printable(text), language()) if isinstance(text, Message) else printable_lines(text)
-
-
-def show(text: str, file: IO[str] | None = None) -> None:
-    """Print lines, with what came out of a file in them; to the standard output unless another is named."""
-    print(printable_lines(text), file=file or sys.stdout)

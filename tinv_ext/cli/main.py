@@ -1,25 +1,27 @@
 """The command line: train, check and generate without a WebUI. The flags of a training come from the settings.
 
-Exit codes: 0 done, 2 bad input, 3 stopped, 4 failed.
+Exit codes: see `tinv_ext.cli.failures`.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinv_ext import __version__
 from tinv_ext.cli.embeddings import add_commands
+from tinv_ext.cli.failures import DONE, FAILED, STOPPED, explain
 from tinv_ext.cli.flags import add_generate, add_model, add_settings
-from tinv_ext.cli.language import say, show
+from tinv_ext.cli.language import say
+from tinv_ext.cli.output import show, write_escapes
 from tinv_ext.cli.settings_file import read_settings_file
-from tinv_ext.core.errors import InputError, TinvError
+from tinv_ext.cli.signals import leave, watched
+from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import encodable, message
 from tinv_ext.core.settings import DEFAULTS, current_names, overridden
 
@@ -32,49 +34,27 @@ if TYPE_CHECKING:
     from tinv_ext.hosts.diffusers.host import DiffusersHost
     from tinv_ext.run.status import Status
 
-DONE, BAD_INPUT, STOPPED, FAILED = 0, 2, 3, 4
-_NOT_SETTINGS = {"command", "config", "model", "vae", "device", "precision", "embeddings", "resume"}
+_NOT_SETTINGS = {"command", "config", "model", "vae", "device", "precision", "embeddings", "resume", "ending"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command and return the exit code."""
     for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):  # what matters to the user is an error of ours
         os.environ.setdefault(library, "error")
-    options = vars(_parser().parse_args(arguments))
-    command: Callable[[dict[str, Any]], int] = options.pop("carry_out")
-    try:
-        return command(options)
-    except InputError as error:
-        count = len(error.problems)
-        show(
-            say(message("cli.problems", "tinv: {count:problem|problems}; nothing was started.", count=count)),
-            file=sys.stderr,
-        )
-        for problem in error.problems:
-            show(f"  - {say(problem)}", file=sys.stderr)
-        return BAD_INPUT
-    except TinvError as error:
-        reason = "\n".join(say(problem) for problem in error.problems)
-        show(say(message("cli.failed", "tinv: failed. {reason}", reason=reason)), file=sys.stderr)
-        return FAILED
-    except (MemoryError, RuntimeError, OSError) as error:
-        return _short_of_memory(error)
+    write_escapes()
+    with watched(lambda: leave(STOPPED, say(_BROKEN_OFF))) as ending:
+        try:
+            options = vars(_parser().parse_args(arguments))
+            command: Callable[[dict[str, Any]], int] = options.pop("carry_out")
+            return command({**options, "ending": ending})
+        except KeyboardInterrupt:
+            show(say(_BROKEN_OFF), sys.stderr)
+            return STOPPED
+        except Exception as error:  # noqa: BLE001 (the end of the program: what nobody expected is told as such)
+            return explain(error)
 
 
-def _short_of_memory(error: Exception) -> int:
-    """Say that memory ran out, where it was that; where not, the error goes on."""
-    from tinv_ext.core.training.fallbacks import first_sentence, is_out_of_memory
-
-    if not is_out_of_memory(error):
-        raise error
-    text = message(
-        "cli.no_memory",
-        "tinv: failed. There is not enough memory ({reason}). Close other programs, choose a smaller size (width, "
-        "height), or a smaller model.",
-        reason=first_sentence(str(error)),
-    )
-    show(say(text), file=sys.stderr)
-    return FAILED
+_BROKEN_OFF = message("cli.broken_off", "tinv: stopped before it was done.")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -142,18 +122,40 @@ def _command(
 def _train(options: dict[str, Any]) -> int:
     from tinv_ext.cli.progress import Progress
     from tinv_ext.run import preflight, runner
+    from tinv_ext.run.events import Event, Prepared, RunControls
 
-    given, run = _given(options), options["resume"]
+    given, run, ending = _given(options), options["resume"], options["ending"]
     before, made_with = _of_run(run) if run else ({}, {})
     host = _host(options, overridden(before, given), made_with)
-    with Progress(sys.stderr) as progress, _stopping() as controls:
-        if run:
-            status = runner.resume(run, host, given, progress.report, controls)
-        else:
-            status = runner.run(preflight.parse_settings(given, host), host, progress.report, controls)
+    controls, folder = RunControls(), run
+    with Progress(sys.stderr) as progress, ExitStack() as going_on:
+
+        def report(event: Event) -> None:
+            nonlocal folder
+            if isinstance(event, Prepared):  # from here on there is something to save
+                folder = event.folder.path
+                going_on.enter_context(ending.stopping(controls.stop.set))
+            progress.report(event)
+
+        try:
+            if run:
+                status = runner.resume(run, host, given, report, controls)
+            else:
+                status = runner.run(preflight.parse_settings(given, host), host, report, controls)
+        except KeyboardInterrupt:  # a second one, if the run has begun
+            if ending.stop is not None:
+                show(say(_resume_with(folder)), sys.stderr)
+            raise
     for line in _outcome(status, host):
         show(say(line))
+    if status.status == "stopped":
+        show(say(_resume_with(folder)))
     return {"finished": DONE, "stopped": STOPPED}.get(status.status, FAILED)
+
+
+def _resume_with(folder: Path) -> str:
+    text = 'Resume it with: python -m tinv_ext train --resume "{folder}"'
+    return message("cli.resume_with", text, folder=folder)
 
 
 def _outcome(status: Status, host: DiffusersHost) -> Iterator[str]:
@@ -185,25 +187,6 @@ def _of_run(path: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
 
     folder = RunFolder(path)
     return folder.config().to_dict(), folder.facts().get("model", {})
-
-
-@contextmanager
-def _stopping() -> Iterator[Any]:
-    """Ctrl-C asks the run to stop and save; a second one aborts it."""
-    from tinv_ext.run.events import RunControls
-
-    controls = RunControls()
-    before = signal.getsignal(signal.SIGINT)
-
-    def ask(number: int, frame: Any) -> None:
-        controls.stop.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, ask)
-    try:
-        yield controls
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _host(
@@ -253,7 +236,8 @@ def _check(options: dict[str, Any]) -> int:
 
     given = _given(options)
     host = _host(options, given)
-    show("\n".join(_report(dry_run.examine(preflight.prepare_run(preflight.parse_settings(given, host), host), host))))
+    prepared = preflight.prepare_run(preflight.parse_settings(given, host), host)
+    show("\n".join(_report(dry_run.examine(prepared, host))))
     return DONE
 
 
@@ -379,10 +363,24 @@ def _unused(
 
 
 def _ui(options: dict[str, Any]) -> int:
-    from tinv_ext.standalone import serve
-
-    serve(_host(options, {}), options["port"])
-    return DONE
+    try:
+        from tinv_ext import standalone
+    except ImportError as error:  # missing, or of a version that does not go with the others
+        if (error.name or "tinv_ext").startswith("tinv_ext"):
+            raise
+        raise InputError(
+            message(
+                "cli.no_gradio",
+                'The page needs gradio and what goes with it ({reason}). Install them with: pip install "tinv_ext[ui]" '
+                '(in a clone: pip install ".[ui]").',
+                reason=error,
+            )
+        ) from error
+    socket = standalone.listen(options["port"])
+    stopping = options["ending"].stopping
+    stopped = standalone.serve(_host(options, {}), socket, stopping, lambda text: show(say(text)))
+    # torch's and the server's threads end in "terminate called …" where the interpreter takes them apart
+    leave(STOPPED if stopped else DONE)
 
 
 def _demo(options: dict[str, Any]) -> int:

@@ -34,6 +34,11 @@ class Curve:
         self._file: FileIO | None = None
         self._waiting = b""
 
+    @property
+    def waits(self) -> bool:
+        """Whether there are rows that could not be written yet."""
+        return bool(self._waiting)
+
     def add(self, *values: object) -> None:
         """One row, in the order of `COLUMNS`; floats with nine digits. OSError or HostError if it has to wait."""
         shown = [f"{value:.9g}" if isinstance(value, float) else str(value) for value in values]

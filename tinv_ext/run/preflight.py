@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from tinv_ext.core.suffixes import TENSOR_SUFFIXES
 from tinv_ext.core.training.state import State, load_last_state
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.run_folder import RunFolder, latents_folder
+from tinv_ext.run.run_lock import refuse_if_running
 from tinv_ext.run.status import Status
 
 Known = Mapping[Path, TrainingImage]
@@ -50,7 +53,7 @@ def prepare_run(config: TrainConfig, host: Host, known: Known = _NOTHING, room: 
     the index beside the cached latents knows, are not opened again; of the others, up to `room` bytes stay in memory.
     """
     config = filled_in(config, host)
-    problems = _sampling_problems(config, host)
+    problems = _sampling_problems(config, host) + _folder_problems(host.embeddings_folder)
     files = [path.name for path in _embedding_files(host.embeddings_folder)]
     try:
         prepared = prepare(
@@ -107,6 +110,21 @@ def refuse_outdated(prepared: PreparedRun, host: Host, resumes: bool) -> None:
         )
 
 
+def _folder_problems(folder: Path) -> list[Message]:
+    """Why the finished embedding could not be written there: better said before the training than after it."""
+    try:
+        there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+        reason = "" if there.is_dir() else os.strerror(errno.ENOTDIR)
+        if not reason and not os.access(there, os.W_OK | os.X_OK):
+            reason = os.strerror(errno.EACCES)
+    except (OSError, ValueError) as error:  # too long, a NUL …
+        reason = getattr(error, "strerror", None) or str(error)
+    if not reason:
+        return []
+    text = 'The embedding could not be written: "{folder}" cannot be a folder of embeddings ({reason}).'
+    return [message("run.no_embeddings_folder", text, folder=folder, reason=reason)]
+
+
 def _sampling_problems(config: TrainConfig, host: Host) -> list[Message]:
     if not config.preview_every:
         return []
@@ -150,6 +168,7 @@ def prepare_resume(
 ) -> PreparedRun | Status:
     """What resuming a run would do, or its status where nothing is left to do. `InputError` with all problems."""
     folder = RunFolder(path)
+    refuse_if_running(path)
     before = folder.config()
     config = filled_in(TrainConfig.from_dict(overridden(before.to_dict(), changes or {})), host)
     if config.name != before.name:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from tinv_ext.core.messages import message
+from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import Model
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import config_file
+from tinv_ext.core.training.fallbacks import Fallbacks
 from tinv_ext.core.training.state import State
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.base import Host
@@ -23,6 +24,7 @@ from tinv_ext.run.final_embedding import FinalEmbedding
 from tinv_ext.run.previews import Previews
 from tinv_ext.run.provenance import folder_facts
 from tinv_ext.run.reporter import RunReporter
+from tinv_ext.run.run_lock import RunLock, TakenOverError
 from tinv_ext.run.setup import Training
 from tinv_ext.run.snapshots import Snapshots
 from tinv_ext.run.state_saver import StateSaver
@@ -32,7 +34,10 @@ from tinv_ext.run.tasks import EndsTheRun, Moment, PausesIfFull, SwitchesOff, Ta
 
 @dataclass
 class Recorder:
-    """Carries out the tasks of one run after each step, and writes what it leaves behind at the end."""
+    """Carries out the tasks of one run after each step, and writes what it leaves behind at the end.
+
+    `recorded` is the last step that has its row in the curve.
+    """
 
     state: State
     last_step: int
@@ -42,6 +47,9 @@ class Recorder:
     snapshots: Snapshots
     state_saver: StateSaver
     final: FinalEmbedding
+    fallbacks: Fallbacks
+    recorded: int
+    lock: RunLock
     _pending: list[Task] = field(default_factory=list)
     _moment: Moment = field(default_factory=lambda: Moment(0))
     _begun: bool = False
@@ -63,6 +71,7 @@ class Recorder:
 
     def record(self, step: Step, model: Model) -> None:
         """Carry out what is due after a step. NotNowError if the disk is full."""
+        self.lock.refuse_if_lost()
         self.reporter.advance(step.number)
         # what is asked for from here on is done after the next step
         self._carry_out(Moment(step.number, step, self.finished, self.controls.take()), model)
@@ -87,12 +96,15 @@ class Recorder:
                 raise
         else:
             task.on_failure.succeeded()
+        if task.name == "curve":
+            self.recorded = self._moment.number
 
     def finish(self) -> Status:
         """Write the embedding where prompts find it, have it known there, and only then say so.
 
         NotNowError if the disk is full, HostError if the host does not take the file.
         """
+        self.lock.refuse_if_lost()
         self.catch_up(None)
         self._moment = Moment(self.state.step)
         for task in self.tasks:
@@ -109,12 +121,28 @@ class Recorder:
         """On any error the last good vectors and the state are saved in the run folder before the error goes on."""
         try:
             yield
+        except TakenOverError:
+            raise
         except BaseException:
             self._save_what_is_good()
             raise
 
+    def _take_back(self) -> None:
+        """Undo a step that has no row in the curve yet, however far it came: resumed, the run takes it again.
+
+        A step that failed is undone already; this is for what struck on the way from there to here.
+        """
+        before = self.fallbacks.before
+        if before is not None and before.step == self.recorded:
+            self.state.restore(before)
+            self.reporter.advance(self.recorded)
+
     def _save_what_is_good(self) -> None:
+        self._take_back()
         step = self.state.step
+        if self.recorded < step:
+            self.reporter.log("it ended before its first row was written, and begins anew when it is resumed")
+            return
         if not all(bool(torch.isfinite(vector).all()) for vector in self.state.leaves()):
             self.reporter.log(f"the vectors of step {step} are not finite and were not saved")
             return
@@ -129,7 +157,13 @@ class Recorder:
 
 
 def make_recorder(
-    prepared: PreparedRun, host: Host, reporter: RunReporter, controls: RunControls, training: Training, curve: Curve
+    prepared: PreparedRun,
+    host: Host,
+    reporter: RunReporter,
+    controls: RunControls,
+    training: Training,
+    curve: Curve,
+    lock: RunLock,
 ) -> Recorder:
     """The recorder of a run, with its table of tasks. Their order is that in which they are carried out."""
     config, folder, state = prepared.config, reporter.folder, training.state
@@ -144,14 +178,7 @@ def make_recorder(
 
     def make_folder(moment: Moment, model: Model | None) -> None:
         folder.write_config(config, folder_facts(prepared, host))
-        reporter.notify(
-            message(
-                "run.folder_deleted",
-                "The run's folder was deleted while it was running. It was created again; what it held before step "
-                "{step} is gone.",
-                step=moment.number,
-            )
-        )
+        reporter.notify(_folder_deleted(moment.number))
 
     def report_step(moment: Moment, model: Model | None) -> None:
         if moment.step:
@@ -172,14 +199,27 @@ def make_recorder(
     tasks = (
         Task("folder", lambda moment: not folder.is_there, make_folder, PausesIfFull(reporter, _FOLDER)),
         Task("evaluation", evaluation_due, evaluations.measure, EndsTheRun()),
-        Task("curve", lambda moment: True, rows.add, WritesLater(reporter)),
+        Task("curve", lambda moment: True, rows.add, WritesLater(reporter, lambda: curve.waits)),
         Task("events", lambda moment: True, report_step, EndsTheRun()),
         Task("snapshot", snapshot_due, snapshots.save, PausesIfFull(reporter, _SNAPSHOT)),
         Task("state", saver.due, saver.save, PausesIfFull(reporter, _STATE)),
         Task("preview", preview_due, previews.make, preview_failures),
     )
     final = FinalEmbedding(config, host, reporter, writer, previews)
-    return Recorder(state, prepared.plan.steps, reporter, controls, tasks, snapshots, saver, final)
+    recorded = state.step if folder.state.is_file() else state.step - 1
+    fallbacks = Fallbacks(reporter.notify)
+    return Recorder(
+        state, prepared.plan.steps, reporter, controls, tasks, snapshots, saver, final, fallbacks, recorded, lock
+    )
+
+
+def _folder_deleted(step: int) -> Message:
+    return message(
+        "run.folder_deleted",
+        "The run's folder was deleted while it was running. It was created again; what it held before step {step} is "
+        "gone.",
+        step=step,
+    )
 
 
 _FOLDER = message("run.folder", "folder")

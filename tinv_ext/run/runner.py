@@ -16,7 +16,7 @@ from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.core.training.fallbacks import Fallbacks, first_sentence, is_out_of_memory, retry_after_freeing
+from tinv_ext.core.training.fallbacks import first_sentence, is_out_of_memory, retry_after_freeing
 from tinv_ext.core.training.trainer import train
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.curve import open_curve
@@ -26,6 +26,7 @@ from tinv_ext.run.provenance import folder_facts, state_facts
 from tinv_ext.run.recorder import Recorder, make_recorder
 from tinv_ext.run.reporter import RunReporter
 from tinv_ext.run.run_folder import RunFolder, create_run
+from tinv_ext.run.run_lock import RunLock, TakenOverError, locked
 from tinv_ext.run.setup import Training, dataset_of, encoded_examples, eval_set_of, load_or_new_state
 from tinv_ext.run.slowdown import SlowdownWatch
 from tinv_ext.run.status import Status
@@ -84,22 +85,44 @@ def resume_prepared(
 ) -> Status:
     """Resume the run in the folder `path` as it was prepared. `InputError` where that is no longer true."""
     refuse_outdated(prepared, host, resumes=True)
-    folder = RunFolder(path)
+    return _execute(prepared, host, RunFolder(path), report, controls or RunControls(), resumes=True)
+
+
+def _execute(
+    prepared: PreparedRun,
+    host: Host,
+    folder: RunFolder,
+    report: Report,
+    controls: RunControls,
+    resumes: bool = False,
+) -> Status:
+    """Hold the run's folder while it goes on. `InputError` if another process does."""
+    reporter = RunReporter(folder, report, Status("queued", prepared.initial.step, total=prepared.plan.steps))
+    with locked(folder.path, reporter.notify) as lock:
+        if resumes:
+            prepared = _tidy(prepared, host, folder)
+        report(Prepared(prepared, folder))
+        return _train_to_the_end(prepared, host, reporter, controls, lock)
+
+
+def _tidy(prepared: PreparedRun, host: Host, folder: RunFolder) -> PreparedRun:
+    """Keep the settings that a run resumes with, and sweep up what a killed writer left behind."""
     recovered = folder.recover_config()
     if recovered:
         prepared = replace(prepared, notices=(recovered, *prepared.notices))
     if prepared.config != folder.config():
         folder.write_config(prepared.config, folder.facts())  # the next time it resumes as it does now
+    path = folder.path
     for left_in in (path, *(below for below in path.iterdir() if below.is_dir()), host.embeddings_folder):
         sweep(left_in)
-    return _execute(prepared, host, folder, report, controls or RunControls())
+    return prepared
 
 
-def _execute(prepared: PreparedRun, host: Host, folder: RunFolder, report: Report, controls: RunControls) -> Status:
+def _train_to_the_end(
+    prepared: PreparedRun, host: Host, reporter: RunReporter, controls: RunControls, lock: RunLock
+) -> Status:
     """Train until the plan is done or a stop is requested, letting go of the model whenever somebody else wants it."""
-    first = prepared.initial.step
-    reporter = RunReporter(folder, report, Status("queued", first, total=prepared.plan.steps))
-    report(Prepared(prepared, folder))
+    first, folder = prepared.initial.step, reporter.folder
     with _reporting_failure(reporter):
         reporter.update("preparing", first)
         for notice in prepared.notices:
@@ -108,15 +131,18 @@ def _execute(prepared: PreparedRun, host: Host, folder: RunFolder, report: Repor
             training = _when_possible(reporter, controls, lambda: _set_up(prepared, host, reporter, controls))
         except _StopRequested:
             return reporter.update("stopped", first, reason=_STOPPED_EARLY)
+        if controls.stop.is_set() and training.state.step == first:
+            return reporter.update("stopped", first, reason=_STOPPED_EARLY)
         stands = training.state.step if folder.has_state else -1
         with open_curve(folder.curve, stands) as curve:
-            recorder = make_recorder(prepared, host, reporter, controls, training, curve)
+            recorder = make_recorder(prepared, host, reporter, controls, training, curve, lock)
             with recorder.saving_on_error():
                 _train(prepared, host, training, recorder, controls)
                 reporter.update("stopping", recorder.state.step, reason=reporter.status.reason)
                 return _when_possible(reporter, controls, recorder.finish, stoppable=False)
 
 
+_ABORTED = message("run.aborted", "It was aborted. What was trained up to this step can be resumed.")
 _STOPPED_EARLY = message("run.stopped_early", "It was stopped before the first step.")
 
 
@@ -154,7 +180,6 @@ def _set_up(prepared: PreparedRun, host: Host, reporter: RunReporter, controls: 
 def _train(prepared: PreparedRun, host: Host, training: Training, recorder: Recorder, controls: RunControls) -> None:
     """Take the steps of the plan, in as many sessions on the model as pauses and others who want it make necessary."""
     state, reporter = training.state, recorder.reporter
-    fallbacks = Fallbacks(reporter.notify)
     slowdown = SlowdownWatch(reporter.notify, str(training.facts["device"]))
 
     def session() -> None:
@@ -162,7 +187,7 @@ def _train(prepared: PreparedRun, host: Host, training: Training, recorder: Reco
             recorder.begin(model)
             recorder.catch_up(model)
             reporter.update("training", state.step)
-            with closing(train(state, prepared.plan, model, training.dataset, fallbacks)) as steps:
+            with closing(train(state, prepared.plan, model, training.dataset, recorder.fallbacks)) as steps:
                 for step in slowdown.timed(steps):
                     recorder.record(step, model)
                     if host.interrupted():
@@ -220,6 +245,12 @@ def _reporting_failure(reporter: RunReporter) -> Iterator[None]:
     """On any error the run's status says so before the error goes on."""
     try:
         yield
+    except TakenOverError as error:
+        reporter.report(Status("failed", reporter.status.steps, reason=failure(error), total=reporter.status.total))
+        raise
+    except KeyboardInterrupt:  # a second Ctrl-C
+        reporter.update("stopped", reporter.status.steps, reason=_ABORTED)
+        raise
     except BaseException as error:
         reporter.update("failed", reporter.status.steps, reason=failure(error))
         raise

@@ -90,12 +90,13 @@ class PausesIfFull:
 
 @dataclass(frozen=True)
 class WritesLater:
-    """Any refusal is told once; what could not be written is written with what comes next."""
+    """Any refusal is told once; what could not be written, as `waits()` says, is written with what comes next."""
 
     reporter: RunReporter
+    waits: Callable[[], bool]
 
     def absorb(self, error: Exception, number: int) -> bool:
-        if not isinstance(error, (HostError, OSError)):
+        if not isinstance(error, (HostError, OSError)) or not self.waits():
             return False
         self.reporter.warn_once(
             "curve",

@@ -16,6 +16,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,14 @@ from tinv_ext.run.events import Encoded, Evaluated, Event, Noticed, Prepared, Ru
 from tinv_ext.run.run_folder import find_runs
 from tinv_ext.run.status import OVER, Status
 from tinv_ext.server.allowed_paths import PathCheck
+from tinv_ext.server.run_list import listed
 from tinv_ext.server.shown import Shown
 from tinv_ext.server.templates import Templates
 
 log = logging.getLogger(__name__)
 COMMANDS = ("stop", "pause", "resume", "snapshot", "preview")
 _LOOK = 10.0  # seconds between two looks for interrupted runs
+_GLANCE = 0.5  # seconds between two looks whether a job is over, so that signals are heard in between
 _KEPT = 50  # jobs that are over and still remembered
 
 
@@ -166,6 +169,7 @@ class JobQueue:
         self._jobs: dict[str, Job] = {}
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
+        self._ends = False
         self._looked, self._interrupted = -math.inf, list[dict[str, Any]]()
         self._known_images: Mapping[Path, TrainingImage] = {}  # those of the last check: Train comes after Check
 
@@ -227,24 +231,8 @@ class JobQueue:
         return {self._home / DEFAULTS["output"], *(Path(job.config.output) for job in self.all())}
 
     def runs(self, output: str) -> list[dict[str, Any]]:
-        """The runs in a log directory, newest first: id, name, status and steps. No paths.
-
-        One whose status says that it is in progress, but which is no job here, was interrupted: by a crash, or because
-        the program ended.
-        """
-        here = {job.folder for job in self._active()}
-        entries = []
-        for folder in find_runs(Path(self.placed(output))):
-            try:
-                name, status = folder.config().name, folder.last_status()
-            except TinvError as error:
-                log.warning("%s", error)
-                continue
-            active = str(folder.path) in here
-            shown = status.status if active or status.over else "interrupted"
-            entry = {"id": folder.id, "name": name, "status": shown, "steps": status.steps, "total": status.total}
-            entries.append({**entry, "can_resume": folder.can_resume and not active, "reason": status.reason})
-        return entries
+        """The runs in a log directory, newest first: see `listed`."""
+        return listed(find_runs(Path(self.placed(output))), {job.folder for job in self._active()})
 
     def resume(self, output: str, id: str, changes: Mapping[str, Any], confine: PathCheck | None = None) -> Job:  # noqa: A002
         """Queue the resuming of a run of a log directory. `InputError` has every problem, and nothing is queued."""
@@ -294,6 +282,8 @@ class JobQueue:
         return self._interrupted
 
     def _add(self, job: Job) -> Job:
+        if self._ends:
+            raise InputError(message("server.ends", "The program is ending; no run is started any more."))
         with self._changed:
             over = [key for key, other in self._jobs.items() if other.status in OVER]
             for key in over[: max(0, len(over) - _KEPT)]:
@@ -364,6 +354,20 @@ class JobQueue:
         """Whether the job is over within so many seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: job.status in OVER, seconds)
+
+    def end(self, seconds: float = math.inf) -> list[Job]:
+        """Stop all jobs, as the program ends, and wait so many seconds until those at work are saved; these.
+
+        New ones are refused.
+        """
+        self._ends, over_by, active = True, time.monotonic() + seconds, self._active()
+        at_work = [job for job in active if job.status != "queued"]
+        for job in active:
+            with suppress(InputError):  # it has ended in this moment
+                self.command(job.id, "stop")
+        while any(job.status not in OVER for job in at_work) and time.monotonic() < over_by:
+            self.wait(at_work[0], min(_GLANCE, over_by - time.monotonic()))
+        return at_work
 
     def _work(self) -> None:
         while True:

@@ -18,6 +18,7 @@ STATUS_WORDS: Mapping[str, Message] = {
     "stopped": message("ui.stopped", "stopped"),
     "failed": message("ui.failed", "failed"),
     "interrupted": message("ui.interrupted", "interrupted"),
+    "elsewhere": message("ui.elsewhere", "running elsewhere"),
 }
 LABELS: Mapping[str, Message] = {  # what does not depend on the run; the script puts a number for {step}
     "no_run": message("ui.no_run_yet", "No run yet."),

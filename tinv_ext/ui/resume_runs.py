@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -44,10 +44,14 @@ def build(queue: JobQueue, output: gr.components.Component, context: PageContext
             problems = allowed_paths({"output": queue.placed(folder)}) if allowed_paths else []
             if problems:
                 raise InputError(problems)
-            choices = [_choice(run, language) for run in queue.runs(folder) if run["can_resume"]][:_LISTED]
+            runs = queue.runs(folder)
+            choices = [_choice(run, language) for run in runs if run["can_resume"]][:_LISTED]
+            elsewhere = [run["id"] for run in runs if run["status"] == "elsewhere"]
         except TinvError as error:
             return gr.update(), answers_html.not_done(error, language)
         text = answers_html.sentence(_count(len(choices)), language)
+        if elsewhere:
+            text += answers_html.sentence(_elsewhere(elsewhere), language)
         return gr.update(choices=choices, value=choices[0] if choices else None), text
 
     def resume(folder: str, chosen: str | None, steps: str, rate: str, images: str, request: gr.Request) -> str:
@@ -69,6 +73,10 @@ def _count(runs: int) -> Message:
     if not runs:
         return message("ui.no_runs", "No runs to resume.")
     return message("ui.runs_found", "{count:run|runs} can be resumed.", count=runs)
+
+
+def _elsewhere(runs: Sequence[str]) -> Message:
+    return message("ui.runs_elsewhere", "Running in another program: {runs:, }.", runs=runs)
 
 
 def _choice(run: Mapping[str, Any], language: str) -> str:

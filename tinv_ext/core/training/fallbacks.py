@@ -11,7 +11,7 @@ import errno
 import gc
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -22,7 +22,7 @@ from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.errors import MemoryShortError, NumericError
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import MemoryControl, Model
-from tinv_ext.core.training.state import State
+from tinv_ext.core.training.state import State, StateBackup
 
 T = TypeVar("T")
 # What says that memory ran out: allocators (CUDA, the CPU on Linux and Windows, DirectML, MPS), the libraries below
@@ -75,12 +75,16 @@ def _no_listener(text: str) -> None:
 
 @dataclass
 class Fallbacks:
-    """What a run has given up so far; lives as long as the run. `tell` hears each fallback as a sentence."""
+    """What a run has given up so far; lives as long as the run. `tell` hears each fallback as a sentence.
+
+    `before` is the state from before the latest step: whoever ends the run before that step is on record takes it back.
+    """
 
     tell: Callable[[str], None] = _no_listener
     gradient_checkpointing: bool = False  # intermediate results are recomputed in backward instead of kept
     pieces: int = 1  # that a batch is cut into
     precise: int = 0  # steps that the model was made more precise by
+    before: StateBackup | None = field(default=None, repr=False)
 
     def begin(self, model: MemoryControl) -> None:
         """Apply to a model that was just taken what the run has needed so far."""
@@ -97,9 +101,9 @@ class Fallbacks:
         """
         released = False
         while True:
-            backup = None
+            backup = self.before = None
             try:
-                backup = state.backup()
+                backup = self.before = state.backup()
                 return act(self.pieces)
             except NumericError as error:
                 trouble, numeric = error.problems[0], True

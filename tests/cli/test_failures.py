@@ -1,0 +1,190 @@
+"""What nobody wants, as the command line tells it: a sentence and the same exit codes for every command."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from tests.cli.conftest import Said
+from tests.paths import ROOT
+from tinv_ext.cli import main as cli
+from tinv_ext.cli.failures import BAD_INPUT, BUG, FAILED, STOPPED, explain
+from tinv_ext.cli.signals import Ending, _watch_console
+from tinv_ext.core.errors import FormatError, HostError, InputError
+
+Tinv = Callable[..., Said]
+IMAGES = ROOT / "tinv_ext" / "toy" / "samples" / "clover"
+LONG = "y" * 300
+
+
+@pytest.fixture
+def embedding(tmp_path: Path) -> Path:
+    """An embedding for SD1, and beside it a file where somebody wants a folder."""
+    (tmp_path / "file").write_text("x")
+    torch.save({"<a>": torch.zeros(2, 768)}, tmp_path / "a.bin")
+    return tmp_path / "a.bin"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("convert", "a.bin", "file/x.pt"),
+        ("convert", "a.bin", "file/x", "--to", "diffusers-folder"),
+        ("convert", "a.bin", f"{LONG}/x.pt"),
+        ("convert", "a.bin", f"{LONG}.pt"),
+        ("convert", f"{LONG * 20}.pt", "x.pt"),
+        ("extend", "a.bin", "file/e.pt", "--vectors", 4),
+        ("average", "a.bin", "a.bin", "--output", "file/m.pt"),
+        ("generate", "x", "--steps", 1, "--output", "file/x.png"),
+        ("generate", "x", "--steps", 1, "--embedding", LONG * 20),
+        ("toy", "export", "file"),
+        ("toy", "demo", "--output", "file/d"),
+        ("inspect", "nowhere.pt"),
+        ("restore", "file"),
+    ],
+    ids=lambda arguments: " ".join(map(str, arguments))[:40],
+)
+def test_places_that_cannot_be_are_a_sentence(
+    arguments: tuple[Any, ...], embedding: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2 or 4, no traceback."""
+    monkeypatch.chdir(embedding.parent)
+    code = cli.main([str(argument) for argument in arguments])
+    err = capsys.readouterr().err
+    assert code in (BAD_INPUT, FAILED)
+    assert "Traceback" not in err
+    assert err.startswith("tinv: ")
+
+
+def test_a_file_in_the_place_of_the_embeddings_is_told_before_the_training(tinv: Tinv, tmp_path: Path) -> None:
+    """Not after it."""
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "embeddings").write_text("x")
+    for command in ("train", "check"):
+        said = tinv(command, "--name", "zibbo", "--images", IMAGES, "--steps", 3, "--output", "o")
+        assert (said.code, str(Path("o", "embeddings")) in said.err) == (BAD_INPUT, True)
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["embeddings"]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp932", "ascii"])
+def test_output_in_a_code_page_writes_escapes(encoding: str, tmp_path: Path) -> None:
+    """A word in Chinese, piped on Windows: exit code 0, as without."""
+    run = [sys.executable, "-m", "tinv_ext", "check", "--name", "猫猫", "--images", str(IMAGES)]
+
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
+    said = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert said.returncode == 0, said.stderr
+    assert "猫".encode("cp932") in said.stdout or b"\\u732b" in said.stdout
+
+
+def test_output_that_nobody_reads_stops_nothing(tmp_path: Path) -> None:
+    """`check | head -1`, and a full disk behind the output."""
+    command = f"'{sys.executable}' -m tinv_ext check --name zibbo --images '{IMAGES}'"
+    for output in ("| head -c 1; exit ${PIPESTATUS[0]}", "> /dev/full"):
+        said = subprocess.run(
+            ["bash", "-c", f"{command} {output}"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert (said.returncode, "Traceback" in said.stderr) == (0, False), said.stderr
+
+
+class Bug(Exception):
+    """Something that nobody expected."""
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InputError("a"), BAD_INPUT),
+        (FormatError("a damaged file"), BAD_INPUT),
+        (HostError("it cannot"), FAILED),
+        (MemoryError(), FAILED),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."), FAILED),
+        (OSError(28, "No space left on device", "x"), FAILED),
+        (PermissionError(13, "Permission denied"), FAILED),
+        (Bug("the sky fell"), BUG),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_each_kind_of_trouble_has_its_code(
+    error: Exception, code: int, tinv: Tinv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever command it is; only a bug has a traceback, and says where to report it and with which versions."""
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "_host", fail)
+    for command in (("check", "--name", "a"), ("generate", "x"), ("train", "--name", "a")):
+        said = tinv(*command)
+        assert said.code == code
+        assert ("Traceback" in said.err, "Please report it" in said.err) == (code == BUG, code == BUG)
+        assert code != BUG or f"torch {torch.__version__}" in said.err
+    assert explain(error) == code
+
+
+def test_ctrl_c_while_it_loads_is_told(tinv: Tinv, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a library has made an error of its own of it."""
+
+    def interrupt(options: dict[str, Any], *_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_host", interrupt)
+    for command in (("check", "--name", "a"), ("generate", "x"), ("train", "--name", "a")):
+        said = tinv(*command)
+        assert (said.code, "Traceback" in said.err, said.err != "") == (STOPPED, False, True)
+
+
+@pytest.mark.skipif(find_spec("uvicorn") is None, reason="the page needs gradio")
+def test_a_port_that_cannot_be_is_told(tinv: Tinv) -> None:
+    """Taken, or no port at all: exit code 2, before the model is loaded."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for port in (taken.getsockname()[1], 0, -1, 65536, 99999999):
+            said = tinv("ui", "--port", port)
+            assert (said.code, str(port) in said.err) == (BAD_INPUT, True)
+
+
+@pytest.mark.skipif(find_spec("uvicorn") is not None, reason="gradio is there")
+def test_the_page_without_gradio_says_what_to_install(tinv: Tinv) -> None:
+    """Exit code 2."""
+    said = tinv("ui")
+    assert (said.code, "pip install" in said.err) == (BAD_INPUT, True)
+
+
+def test_windows_console_waits_until_the_run_is_saved() -> None:
+    """Closed, logged off or shut down: as one Ctrl-C, and Windows goes on when it is done. By fault injection."""
+
+    handlers: list[tuple[Any, bool]] = []
+    kernel32 = SimpleNamespace(SetConsoleCtrlHandler=lambda handler, add: handlers.append((handler, add)))
+    library = SimpleNamespace(
+        windll=SimpleNamespace(kernel32=kernel32), WINFUNCTYPE=lambda *_: lambda act: act, c_int=0, c_uint=0
+    )
+    for event in (2, 5, 6):
+        ending, stopped, returned = Ending(lambda: None), threading.Event(), list[bool]()
+        forget = _watch_console(ending.on_console, library)
+        handler, added = handlers[-1]
+        assert added
+        with ending.stopping(stopped.set):
+            thread = threading.Thread(target=lambda: returned.append(handler(event)))  # noqa: B023 (joined below)
+            thread.start()
+            assert stopped.wait(30)
+            assert returned == []  # Windows would end the process now
+            ending.over.set()
+            thread.join(30)
+        assert returned == [True]
+        forget()
+        assert handlers[-1] == (handler, False)
+    assert not Ending(lambda: None).on_console(0)  # Ctrl-C and Ctrl-Break are signals
+    assert not Ending(lambda: None).on_console(1)

@@ -1,0 +1,217 @@
+"""Real processes that are told to end by real signals, whenever it comes: a sentence, an exit code, a saved state."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.faults.outside import _environment
+from tests.paths import ROOT
+from tinv_ext.core.formats import read_embedding
+from tinv_ext.run.curve import read_curve
+from tinv_ext.run.run_folder import RunFolder, find_runs
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")
+IMAGES = ROOT / "tinv_ext" / "toy" / "samples" / "clover"
+PLAIN = ("--preview-every", "0", "--evaluate-every", "0")
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@contextmanager
+def begun(folder: Path, *arguments: object, **streams: Any) -> Iterator[subprocess.Popen[str]]:
+    """The command line at work in a folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tinv_ext", *map(str, arguments)],
+        cwd=folder,
+        env={**_environment(), "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"},
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **streams},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def training(folder: Path, steps: int, **streams: Any) -> Any:
+    """A training of the toy model."""
+    flags = ("--name", "zibbo", "--images", IMAGES, "--steps", steps, "--output", folder / "runs", *PLAIN)
+    return begun(folder, "train", *flags, **streams)
+
+
+def wait_for(what: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 120) -> Any:
+    """What `what` returns as soon as it is something."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = what()
+        if found:
+            return found
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError("it does not come")
+
+
+def at_work(folder: Path, steps: int = 3) -> RunFolder | None:
+    """The run there, once it has taken some steps."""
+    runs = find_runs(folder / "runs")
+    return runs[0] if runs and len(read_curve(runs[0].curve)) > steps else None
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_each_way_to_end_a_training_saves_it(number: signal.Signals, tmp_path: Path) -> None:
+    """The step is finished and saved, it says so and how to go on, exit code 3."""
+    with training(tmp_path, 100000) as process:
+        run = wait_for(lambda: at_work(tmp_path), process)
+        process.send_signal(number)
+        if number != signal.SIGINT:
+            time.sleep(0.05)
+            process.send_signal(signal.SIGHUP)  # as a logout sends both
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 3, err
+    assert "Stopped at step" in out
+    assert f'--resume "{run.path}"' in out
+    assert "Traceback" not in err
+    status = run.status()
+    rows = read_curve(run.curve)
+    assert (status.status, str(status.steps)) == ("stopped", rows[-1]["step"])
+    assert read_embedding(tmp_path / "runs" / "embeddings" / "zibbo.pt").step == status.steps
+
+
+def test_a_second_ctrl_c_aborts_and_costs_nothing(tmp_path: Path) -> None:
+    """Exit code 3, no traceback; resumed, the run is the one that nobody interrupted."""
+    for name in "xy":
+        (tmp_path / name).mkdir()
+    with training(tmp_path / "x", 100000) as process:
+        run = wait_for(lambda: at_work(tmp_path / "x", 7), process)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.002)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 3, err
+    assert "Traceback" not in err
+    steps = run.last_status().steps + 5
+    with begun(tmp_path, "train", "--resume", run.path, "--steps", steps) as process:
+        assert process.wait(120) == 0, process.communicate()
+    with training(tmp_path / "y", steps) as process:
+        assert process.wait(120) == 0, process.communicate()
+    (whole,) = find_runs(tmp_path / "y" / "runs")
+    assert read_curve(run.curve) == read_curve(whole.curve)
+    resumed, right = (read_embedding(tmp_path / name / "runs" / "embeddings" / "zibbo.pt") for name in "xy")
+    assert all(torch.equal(resumed.vectors[key], right.vectors[key]) for key in right.vectors)
+
+
+def test_a_closed_terminal_ends_a_training_well(tmp_path: Path) -> None:
+    """A real terminal whose other end goes away: SIGHUP, and nothing can be written any more."""
+    ours, its = os.openpty()
+    with training(tmp_path, 100000, stdout=its, stderr=its, stdin=its, start_new_session=True) as process:
+        os.close(its)
+        drained = threading.Thread(target=_drain, args=(ours,), daemon=True)
+        drained.start()
+        run = wait_for(lambda: at_work(tmp_path), process)
+        os.close(ours)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(120) == 3
+    assert run.status().status == "stopped"
+    assert run.state.is_file()
+
+
+def _drain(terminal: int) -> None:
+    try:
+        while os.read(terminal, 4096):
+            pass
+    except OSError:
+        return
+
+
+def test_nohup_is_respected(tmp_path: Path) -> None:
+    """A program that was told to outlive its terminal does."""
+
+    def ignore() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    with training(tmp_path, 100000, preexec_fn=ignore) as process:
+        run = wait_for(lambda: at_work(tmp_path), process)
+        process.send_signal(signal.SIGHUP)
+        step = len(read_curve(run.curve))
+        wait_for(lambda: len(read_curve(run.curve)) > step + 3, process)
+
+
+LIVES = {
+    "train": ("train", "--name", "zibbo", "--images", IMAGES, "--steps", 100000, *PLAIN),
+    "check": ("check", "--name", "zibbo", "--images", IMAGES),
+    "generate": ("generate", "a photo", "--steps", 900),
+}
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize("name", LIVES)
+def test_ctrl_c_while_it_loads_or_works_is_a_sentence(name: str, seconds: float, tmp_path: Path) -> None:
+    """At any time: exit code 3 and a sentence, no traceback; or it was done already."""
+    with begun(tmp_path, *LIVES[name]) as process:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert "Traceback" not in err, err
+    if process.returncode != 0 or name != "check":
+        assert process.returncode == 3, err
+        assert "stopped before it was done" in err or "Stopped at step" in out
+    assert not list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.skipif(find_spec("uvicorn") is None, reason="the page needs gradio")
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_the_end_of_the_page_saves_its_run(number: signal.Signals, tmp_path: Path) -> None:
+    """A job on `tinv ui` is stopped and saved however the program is told to end; exit code 3."""
+    with begun(tmp_path, "ui", "--port", free_port()) as process:
+        assert process.stdout is not None
+        address = next(part for part in process.stdout.readline().split() if part.startswith("http"))
+        values = {"name": "zibbo", "images": str(IMAGES), "steps": 100000, "output": str(tmp_path / "runs")}
+        values |= {"preview_every": 0, "evaluate_every": 0, "width": 64, "height": 64}
+        wait_for(lambda: answered(f"{address}tinv/v1/jobs"), process)
+        assert answered(f"{address}tinv/v1/train", values)
+        run = wait_for(lambda: at_work(tmp_path), process)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, '"zibbo" was stopped at step' in out) == (3, True), err
+    assert "Traceback" not in err, err
+    status = run.status()
+    assert (status.status, str(status.steps)) == ("stopped", read_curve(run.curve)[-1]["step"])
+    assert read_embedding(tmp_path / str(status.file)).step == status.steps
+
+
+def answered(address: str, values: Any = None) -> Any:
+    """What a route answers; None while the server does not."""
+    data = None if values is None else json.dumps(values).encode()
+    request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read()
+    except (ConnectionError, urllib.error.URLError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            raise AssertionError(error.read()) from error
+        return None
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    import socket
+
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
