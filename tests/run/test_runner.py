@@ -27,7 +27,7 @@ from tinv_ext.core.training.state import State, load_state
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.run import evaluations, preflight, run_folder, runner
 from tinv_ext.run.curve import COLUMNS
-from tinv_ext.run.events import Event, Noticed, Prepared, RunControls
+from tinv_ext.run.events import Event, Noticed, Prepared, RunControls, Wrote
 from tinv_ext.run.provenance import run_facts
 from tinv_ext.run.run_lock import FILE, RunLock, TakenOverError
 from tinv_ext.run.status import Status
@@ -291,6 +291,23 @@ def test_a_snapshot_and_a_preview_are_made_once_when_asked_for(host: FakeHost, c
         "embeddings/zworble-2.pt",
         "images/zworble-4.png",
     }
+
+
+def test_a_snapshot_asked_for_while_one_is_written_is_made_after_the_next_step(
+    host: FakeHost,
+    config: Configure,
+) -> None:
+    """No request is lost, and none is done twice."""
+    controls, written = RunControls(), list[int]()
+
+    def report(event: Event) -> None:
+        if isinstance(event, Wrote) and event.kind == "snapshot":
+            written.append(event.step)
+            if len(written) == 1:
+                controls.snapshot.set()
+
+    runner.run(config(save_every=4), host, report, controls)
+    assert written == [4, 5]
 
 
 def test_a_paused_run_waits_outside_of_training(host: FakeHost, config: Configure) -> None:

@@ -67,10 +67,10 @@ class RunControls:
     snapshot: threading.Event = field(default_factory=threading.Event)
     preview: threading.Event = field(default_factory=threading.Event)
 
-    def take(self) -> set[str]:
-        """Which of "snapshot" and "preview" have been asked for since the last call."""
-        asked = {"snapshot": self.snapshot, "preview": self.preview}
-        taken = {name for name, event in asked.items() if event.is_set()}
-        for name in taken:
-            asked[name].clear()
-        return taken
+    def take(self, name: str) -> bool:
+        """Whether what has this name, "snapshot" or "preview", was asked for; it is cleared. Nothing else ever is."""
+        request = {"snapshot": self.snapshot, "preview": self.preview}.get(name)
+        if request is None or not request.is_set():
+            return False
+        request.clear()
+        return True

@@ -73,8 +73,7 @@ class Recorder:
         """Carry out what is due after a step. NotNowError if the disk is full."""
         self.lock.refuse_if_lost()
         self.reporter.advance(step.number)
-        # what is asked for from here on is done after the next step
-        self._carry_out(Moment(step.number, step, self.finished, self.controls.take()), model)
+        self._carry_out(Moment(step.number, step, self.finished), model)
 
     def _carry_out(self, moment: Moment, model: Model) -> None:
         self._moment, self._pending = moment, list(self.tasks)
@@ -84,6 +83,9 @@ class Recorder:
         """Carry out what is left to do since a full disk had no room for it. NotNowError if it still has none."""
         while self._pending:
             task = self._pending[0]
+            # taken just before its task: what is asked for while that is at work is done after the next step
+            if self._moment.step and self.controls.take(task.name):
+                self._moment.asked.add(task.name)
             if task.due(self._moment):
                 self._try(task, model)
             del self._pending[0]

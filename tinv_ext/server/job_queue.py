@@ -372,7 +372,7 @@ class JobQueue:
     def _work(self) -> None:
         while True:
             with self._changed:
-                job = next((job for job in self._jobs.values() if job.status == "queued"), None)
+                job = next((job for job in self._jobs.values() if job.order and job.status == "queued"), None)
                 if job is None:
                     self._worker = None
                     return
