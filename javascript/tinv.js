@@ -155,31 +155,34 @@
         new MutationObserver(translate).observe(page, {childList: true, subtree: true});
     }
 
+    // Whether there is more to be asked for at once.
     async function look() {
         const place = find("tinv_live");
-        if (!place || place.offsetParent === null) return;
+        if (!place || place.offsetParent === null) return false;
         const same = shown && shown.place === place;
         const since = same && shown.rows.length ? shown.rows[shown.rows.length - 1].step : 0;
         const language = place.dataset.language;
         const response = await fetch(`${root()}/tinv/v1/status?since=${since}${language ? "&language=" + language : ""}`);
-        if (!response.ok) return;
+        if (!response.ok) return false;
         const answer = await response.json();
         await localize(place, answer.language);
         const other = answer.job && (!same || shown.id !== answer.job.id);
         if (other && since) { // another run than the one shown: its curve is wanted from the beginning
             shown = null;
-            return;
+            return true;
         }
         show(place, answer);
+        return Boolean(answer.job && answer.job.more);
     }
 
     async function forever() {
+        let more = false;
         try {
-            await look();
+            more = await look();
         } catch (error) {
             console.warn("tinv: the server does not answer", error);
         }
-        setTimeout(forever, INTERVAL);
+        setTimeout(forever, more ? 0 : INTERVAL);
     }
 
     forever();

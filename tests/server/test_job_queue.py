@@ -19,7 +19,8 @@ from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.hosts.diffusers.host import DiffusersHost, PipelineModel
 from tinv_ext.server.allowed_paths import allow_only
-from tinv_ext.server.job_queue import Job, JobQueue
+from tinv_ext.server.job import Job
+from tinv_ext.server.job_queue import JobQueue
 
 
 @pytest.fixture

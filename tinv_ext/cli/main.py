@@ -81,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     ui = _command(commands, "ui", _ui, message("cli.ui", "serve the WebUI's tab as a page on this machine"))
     add_model(ui)
     ui.add_argument("--port", type=int, default=7870)
+    about_hosts = message("cli.allow_host", "also answer to this name, as behind a proxy or tunnel (repeatable)")
+    ui.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=say(about_hosts))
     add_commands(lambda *about: _command(commands, *about), _token_table)
     _add_toy(commands)
     return parser
@@ -312,7 +314,7 @@ def _generate(options: dict[str, Any]) -> int:
 def _ui(options: dict[str, Any]) -> int:
     from tinv_ext.standalone import serve
 
-    serve(_host(options, {}), options["port"])
+    serve(_host(options, {}), options["port"], options["allow_host"])
     return DONE
 
 

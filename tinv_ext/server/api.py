@@ -1,12 +1,15 @@
 """The HTTP routes under /tinv/v1: look at jobs, and, where the owner allows it, start and control them.
 
-Looking needs no login, as with the WebUI's own /internal/progress, and shows no paths. Routes that change anything are
-only made when `changing` is set, and ask for the owner's credentials where there are any. Sentences are English unless
-the request asks for another language.
+Looking shows no paths, and needs no login, as with the WebUI's own /internal/progress, unless the page does
+(--gradio-auth). Routes that change anything are only made when `changing` is set, and ask for the owner's credentials
+where there are any, else for the page's login. No route answers to another page in the user's browser, and a body must
+say that it is JSON, which no other page can say unasked. Sentences are English unless the request asks for another
+language.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -25,11 +28,13 @@ from tinv_ext.core.settings import DEFAULTS, SETTINGS
 
 if TYPE_CHECKING:
     from tinv_ext.server.allowed_paths import PathCheck
-    from tinv_ext.server.job_queue import Job, JobQueue
+    from tinv_ext.server.job import Job
+    from tinv_ext.server.job_queue import JobQueue
 
 Route = Callable[..., Any]
 ROOT = "/tinv/v1"
 MAX_BODY = 64 * 1024  # bytes of settings; a request with more is refused
+BODY_SECONDS = 20.0  # for the whole of it
 COMMANDS = ("stop", "pause", "snapshot", "preview")  # those that have a route of their own
 
 
@@ -39,17 +44,23 @@ def add_routes(
     changing: bool,
     credentials: Mapping[str, str] | None,
     allowed_paths: PathCheck | None,
+    allowed_origin: Callable[[str], bool] | None = None,
 ) -> None:
-    """Add the routes to a program's app, after removing those of an earlier load of the extension."""
+    """Add the routes to a program's app, after removing those of an earlier load of the extension.
+
+    `allowed_origin` says which other pages the owner trusts.
+    """
     app.router.routes[:] = [route for route in app.router.routes if not getattr(route, "path", "").startswith(ROOT)]
+    login = _page_login(app)
+    look = [Depends(_own_page_check(allowed_origin)), Depends(_login_check(credentials or {}, login))]
+    change = [look[0], Depends(_credentials_check(credentials)) if credentials else look[1]]
     public = {"/status": status_route(queue), "/schema": schema, "/labels": labels, "/picture": picture_route(queue)}
     for path, route in public.items():
-        app.add_api_route(ROOT + path, route, methods=["GET"])
+        app.add_api_route(ROOT + path, route, methods=["GET"], dependencies=look)
     if not changing:
         return
-    guard = [Depends(_credentials_check(credentials))] if credentials else []
     for path, route in {"/jobs": jobs_route(queue), "/runs": runs_route(queue, allowed_paths)}.items():
-        app.add_api_route(ROOT + path, route, methods=["GET"], dependencies=guard)
+        app.add_api_route(ROOT + path, route, methods=["GET"], dependencies=change)
     changes = {
         "/train": train_route(queue, allowed_paths),
         "/check": check_route(queue, allowed_paths),
@@ -57,7 +68,7 @@ def add_routes(
         **{f"/{command}": command_route(queue, command) for command in COMMANDS},
     }
     for path, route in changes.items():
-        app.add_api_route(ROOT + path, route, methods=["POST"], dependencies=guard)
+        app.add_api_route(ROOT + path, route, methods=["POST"], dependencies=[*change, Depends(_json_only)])
 
 
 async def language_asked(request: Request, language: str = "") -> str:
@@ -99,7 +110,10 @@ def status_route(queue: JobQueue) -> Route:
     from tinv_ext.server.language import all_translated
 
     def status(job: str = "", since: int = 0, language: str = Language) -> JSONResponse:
-        """The job of this id, or the one being carried out, else the last; the curve after step `since`."""
+        """The job of this id, or the one being carried out, else the last.
+
+        Of the curve the first rows after step `since`; `more` says that others follow them.
+        """
         try:
             shown = queue.get(job) if job else queue.current()
         except InputError as error:
@@ -151,10 +165,8 @@ def runs_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Route:
 
     def runs(output: str = DEFAULTS["output"], language: str = Language) -> JSONResponse:
         """The runs in a log directory, newest first; 422 for a directory that may not be looked into."""
-        problems = allowed_paths({"output": queue.placed(output)}) if allowed_paths else []
-        if problems:
-            raise _refused(InputError(problems), language)
         try:
+            queue.check_paths({"output": queue.placed(output)}, allowed_paths)
             found = queue.runs(output)
         except InputError as error:
             raise _refused(error, language) from error
@@ -244,13 +256,12 @@ def _view(job: Job, language: str, since: int) -> dict[str, Any]:
 
 
 async def _settings(request: Request, language: str) -> dict[str, Any]:
-    """The request's JSON object. 413 if it is too large, 422 if it is not an object."""
-    data = b""
-    async for part in request.stream():
-        data += part
-        if len(data) > MAX_BODY:
-            large = message("api.body_too_large", "The settings are larger than {limit} bytes.", limit=MAX_BODY)
-            raise HTTPException(413, translated(large, language))
+    """The request's JSON object. 413 if it is too large, 408 if it is too slow, 422 if it is not an object."""
+    try:
+        data = await asyncio.wait_for(_body(request, language), BODY_SECONDS)
+    except asyncio.TimeoutError as error:
+        problem = message("api.body_too_slow", "The settings did not arrive within {seconds} s.", seconds=BODY_SECONDS)
+        raise _refused(InputError(problem), language, 408) from error
     try:
         values = json.loads(data or b"{}")
     except (ValueError, RecursionError) as error:
@@ -260,6 +271,16 @@ async def _settings(request: Request, language: str) -> dict[str, Any]:
         problem = message("api.body_not_an_object", "The body must be a JSON object with settings by name.")
         raise _refused(InputError(problem), language)
     return values
+
+
+async def _body(request: Request, language: str) -> bytes:
+    data = b""
+    async for part in request.stream():
+        data += part
+        if len(data) > MAX_BODY:
+            large = message("api.body_too_large", "The settings are larger than {limit} bytes.", limit=MAX_BODY)
+            raise HTTPException(413, translated(large, language))
+    return data
 
 
 async def _in_thread(work: Callable[[], JSONResponse], language: str) -> JSONResponse:
@@ -277,19 +298,62 @@ def _refused(error: TinvError, language: str, code: int = 422) -> HTTPException:
     return HTTPException(code, {"problems": problems, "ids": ids})
 
 
+async def _json_only(request: Request, language: str = Language) -> None:
+    """415 for a body, or a header, that does not say application/json: a form, or what a browser sends unasked."""
+    headers = request.headers
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    empty = headers.get("content-length", "0").strip() == "0" and "transfer-encoding" not in headers
+    if kind != "application/json" and (kind or not empty):
+        wrong = message("api.not_json_type", 'Send settings with the header "Content-Type: application/json".')
+        raise _refused(InputError(wrong), language, 415)
+
+
+def _own_page_check(allowed: Callable[[str], bool] | None) -> Callable[..., Any]:
+    """403 for another page; here there may be a proxy or a tunnel (--share) in front."""
+    from tinv_ext.server.same_origin import foreign_origin
+
+    async def check(request: Request, language: str = Language) -> None:
+        problem = foreign_origin(request.headers, request.method, allowed, behind_proxy=True)
+        if problem:
+            raise _refused(InputError(problem), language, 403)
+
+    return check
+
+
+def _page_login(app: FastAPI) -> Callable[[Request], None]:
+    """gradio's own check, if this is its app: in its routes.py, /user says who asks, /login_check raises 401."""
+    own = {getattr(route, "path", ""): getattr(route, "endpoint", None) for route in app.router.routes}
+    user, check = own.get("/user"), own.get("/login_check")
+    return lambda request: check(user(request)) if user and check else None
+
+
+def _login_check(credentials: Mapping[str, str], login: Callable[[Request], None]) -> Callable[..., None]:
+    """The page's login, or the API's credentials in its place."""
+
+    def check(request: Request) -> None:
+        if not _knows(credentials, request):
+            login(request)
+
+    return check
+
+
 def _credentials_check(credentials: Mapping[str, str]) -> Callable[..., None]:
-    """HTTP Basic, as the WebUI's own --api-auth asks for it; compared in constant time."""
+    """HTTP Basic, as the WebUI's own --api-auth asks for it."""
 
     def check(request: Request, language: str = Language) -> None:
-        scheme, _, value = request.headers.get("authorization", "").partition(" ")
-        try:
-            name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            name, password = "", ""
-        known = credentials.get(name, "")
-        right = hmac.compare_digest(known.encode(), password.encode())
-        if scheme.lower() != "basic" or name not in credentials or not right:
+        if not _knows(credentials, request):
             wrong = message("api.wrong_credentials", "Incorrect username or password.")
             raise HTTPException(401, translated(wrong, language), headers={"WWW-Authenticate": "Basic"})
 
     return check
+
+
+def _knows(credentials: Mapping[str, str], request: Request) -> bool:
+    """Whether the request has one of the names with its password; compared in constant time."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    try:
+        name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return False
+    right = hmac.compare_digest(credentials.get(name, "").encode(), password.encode())
+    return scheme.lower() == "basic" and name in credentials and right

@@ -16,7 +16,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,127 +26,19 @@ from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import message
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.prepare import PreparedRun
-from tinv_ext.core.settings import DEFAULTS, TrainConfig, current_names, overridden
-from tinv_ext.core.training.trainer import Step
+from tinv_ext.core.settings import DEFAULTS, current_names, overridden
 from tinv_ext.hosts.base import Host
 from tinv_ext.run import dry_run, preflight, runner
-from tinv_ext.run.events import Encoded, Evaluated, Event, Noticed, Prepared, RunControls, Wrote
 from tinv_ext.run.run_folder import find_runs
-from tinv_ext.run.smoothing import smoothed
 from tinv_ext.run.status import OVER, Status
-from tinv_ext.server.allowed_paths import PathCheck
+from tinv_ext.server.allowed_paths import PathCheck, local_only
+from tinv_ext.server.job import Job, Order
 from tinv_ext.server.templates import Templates
 
 log = logging.getLogger(__name__)
 COMMANDS = ("stop", "pause", "resume", "snapshot", "preview")
 _LOOK = 10.0  # seconds between two looks for interrupted runs
 _KEPT = 50  # jobs that are over and still remembered
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a job is to do: a run as it was prepared, on the host that it was prepared for; where it resumes, if so."""
-
-    prepared: PreparedRun
-    host: Host
-    resumes: Path | None = None
-
-
-@dataclass
-class Job:
-    """One job as others see it. Its lock guards every field; `view()` is a consistent copy.
-
-    `order` is None once it is carried out: images and prompts of runs that are over would fill the memory.
-    """
-
-    id: str
-    config: TrainConfig
-    order: Order | None = None
-    now: Status = field(default_factory=lambda: Status("queued", 0))
-    folder: str | None = None
-    encoded: tuple[int, int] = (0, 0)
-    seconds_left: float | None = None
-    loss: float | None = None
-    prompts: tuple[str, ...] = ()
-    notices: list[str] = field(default_factory=list)
-    curve: list[dict[str, float]] = field(default_factory=list)
-    evaluations: list[tuple[int, float]] = field(default_factory=list)
-    previews: list[tuple[int, str]] = field(default_factory=list)
-    controls: RunControls = field(default_factory=RunControls)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    _step_times: list[tuple[float, int]] = field(default_factory=list)
-
-    @property
-    def status(self) -> str:
-        """One of `STATUSES`; "stopping" as soon as a stop was requested."""
-        return "stopping" if self.controls.stop.is_set() and not self.now.over else self.now.status
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps really done."""
-        return self.now.steps
-
-    @property
-    def reason(self) -> str:
-        """Why it is paused or stopped or has failed."""
-        return self.now.reason
-
-    @property
-    def file(self) -> str | None:
-        """The embedding really written."""
-        return self.now.file
-
-    def view(self, since: int = 0) -> dict[str, Any]:
-        """What there is to show, as JSON can hold it; of the curve only the steps after `since`. No paths."""
-        with self.lock:
-            return {
-                "id": self.id,
-                "name": self.config.name,
-                "status": self.status,
-                "reason": self.now.reason,
-                "steps": self.now.steps,
-                "total": self.now.total,
-                "file": Path(self.now.file).name if self.now.file else None,
-                "encoded": list(self.encoded),
-                "seconds_left": self.seconds_left,
-                "loss": self.loss,
-                "prompts": list(self.prompts),
-                "notices": list(self.notices),
-                "curve": [row for row in self.curve if row["step"] > since],
-                "evaluations": [[step, loss] for step, loss in self.evaluations if step >= since],
-                "previews": [step for step, _ in self.previews],
-            }
-
-    def on_event(self, event: Event) -> None:
-        """Take in what the run reports."""
-        with self.lock:
-            if isinstance(event, Prepared):
-                self.notices += event.prepared.notices
-                self.folder = str(event.folder.path)
-            elif isinstance(event, Status):
-                if event.status != self.now.status:
-                    self._step_times.clear()
-                self.now = event
-            elif isinstance(event, Noticed):
-                self.notices.append(event.text)
-            elif isinstance(event, Encoded):
-                self.encoded = (event.done, event.total)
-            elif isinstance(event, Evaluated):
-                self.evaluations.append((event.step, event.loss))
-            elif isinstance(event, Wrote) and event.kind == "preview":
-                self.previews.append((event.step, str(event.path)))
-            elif isinstance(event, Step):
-                self._on_step(event)
-
-    def _on_step(self, step: Step) -> None:
-        self.now, self.prompts = replace(self.now, steps=step.number), step.prompts
-        self.loss = smoothed(self.loss, step.loss)
-        row = {"step": step.number, "loss": step.loss, "smoothed": self.loss, "rate": step.rate}
-        norms = {"gradient_norm": step.gradient_norm, "vector_norm": step.vector_norm, "distance": step.distance}
-        self.curve.append({**row, **norms})
-        self._step_times = [*self._step_times[-200:], (time.monotonic(), step.number)]
-        (started, first), (now, last) = self._step_times[0], self._step_times[-1]
-        self.seconds_left = (now - started) / (last - first) * (self.now.total - last) if last > first else None
 
 
 class JobQueue:
@@ -170,6 +62,12 @@ class JobQueue:
         """The log directory that is meant by `output`, the usual one if it is empty."""
         return str(self._home / path_given(output or str(DEFAULTS["output"])))
 
+    def check_paths(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> None:
+        """`InputError` where the settings name a path that may not be opened; what is not local never is unasked."""
+        problems = (confine or local_only())(values)
+        if problems:
+            raise InputError(problems)
+
     def check(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> PreparedRun:
         """What a run of these settings would do. Forbidden places are told before anything is opened."""
         return self._order(values, confine).prepared
@@ -180,9 +78,7 @@ class JobQueue:
         if isinstance(current.get("template"), str):
             places["template"] = self.templates.place(current["template"])
         values = overridden(values, places)
-        outside = confine(values) if confine else []
-        if outside:
-            raise InputError(outside)
+        self.check_paths(values, confine)
         host = self._host()
         config = preflight.parse_settings(values, host)
         prepared = preflight.prepare_run(config, host, self._known_images, room)
@@ -246,9 +142,8 @@ class JobQueue:
     def resume(self, output: str, id: str, changes: Mapping[str, Any], confine: PathCheck | None = None) -> Job:  # noqa: A002
         """Queue the resuming of a run of a log directory. `InputError` has every problem, and nothing is queued."""
         log_directory = self.placed(output)
-        outside = [*confine({"output": log_directory}), *confine(changes)] if confine else []
-        if outside:
-            raise InputError(outside)
+        self.check_paths({"output": log_directory}, confine)
+        self.check_paths(changes, confine)
         folder = next((folder for folder in find_runs(Path(log_directory)) if folder.id == id), None)
         if folder is None:
             raise InputError(

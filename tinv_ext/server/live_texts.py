@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tinv_ext.core.messages import Message, message
-from tinv_ext.server.job_queue import Job, JobQueue
+from tinv_ext.server.job import Job
+from tinv_ext.server.job_queue import JobQueue
 
 STATUS_WORDS: Mapping[str, Message] = {
     "queued": message("ui.queued", "queued"),

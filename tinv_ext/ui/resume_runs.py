@@ -41,9 +41,7 @@ def build(queue: JobQueue, output: gr.components.Component, context: PageContext
     def refresh(folder: str, request: gr.Request) -> tuple[Any, str]:
         language, allowed_paths = context.language_for(request), context.allowed_paths(request)
         try:
-            problems = allowed_paths({"output": queue.placed(folder)}) if allowed_paths else []
-            if problems:
-                raise InputError(problems)
+            queue.check_paths({"output": queue.placed(folder)}, allowed_paths)
             choices = [_choice(run, language) for run in queue.runs(folder) if run["can_resume"]][:_LISTED]
         except TinvError as error:
             return gr.update(), answers_html.not_done(error, language)
