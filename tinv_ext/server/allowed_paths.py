@@ -40,7 +40,7 @@ def local_only(roots: Sequence[Path] = ()) -> PathCheck:
     end, and reading some of them has effects. What no system can have is for others to tell.
     """
     return _check(
-        lambda path: bool(path_problems(path)) or not _elsewhere(path) or _opened(path, roots),  #
+        lambda path: bool(path_problems(path)) or not _elsewhere(path) or _opened(path, roots),
         lambda name: message(
             "server.path_not_local",
             "{label} ({name}) is not a file or folder of this machine. Connect a network folder as a drive, or train "
@@ -65,8 +65,8 @@ def _check(good: Callable[[str], bool], problem: Callable[[str], Message]) -> Pa
 def _opened(text: str, roots: Sequence[Path]) -> bool:
     """Whether the path is below one of the roots. One of another machine is opened only if it says so itself."""
     path = text.strip().strip("\"'")
-    if _remote(path):
-        roots = [root for root in roots if _remote(str(root)) and _starts(_words(path), _words(str(root)))]
+    if is_remote(path):
+        roots = [root for root in roots if is_remote(str(root)) and _starts(_words(path), _words(str(root)))]
     real = [Path(os.path.realpath(root)) for root in roots]
     place = Path(os.path.realpath(os.path.expanduser(path))) if real else Path()
     return any(place == root or root in place.parents for root in real)
@@ -75,22 +75,28 @@ def _opened(text: str, roots: Sequence[Path]) -> bool:
 def _elsewhere(text: str) -> bool:
     """Whether a path is that of another machine, of a device, or of what is neither file nor folder."""
     path = text.strip().strip("\"'")
-    if _remote(path) or (WINDOWS and any(word.split(".")[0].strip(" :") in RESERVED for word in _words(path))):
+    if is_remote(path) or (WINDOWS and any(word.split(".")[0].strip(" :") in RESERVED for word in _words(path))):
         return True
-    real = os.path.realpath(os.path.expanduser(path))
-    first = real.split("/")[:3]  # of an absolute path, "" and two names
-    if first[:2] in (["", "proc"], ["", "sys"]) or (first[:2] == ["", "dev"] and first[2:] != ["shm"]):
+    absolute = os.path.abspath(os.path.expanduser(path))
+    if _of_the_system(absolute):
         return True
     try:
-        mode = os.stat(real).st_mode
-    except OSError:
+        real = os.path.realpath(absolute)
+        mode = 0 if _of_the_system(real) else os.stat(real).st_mode
+    except OSError:  # not there, or not to be seen: the run says so
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-def _remote(path: str) -> bool:
+def _of_the_system(path: str) -> bool:
+    """Whether it is below a folder of Linux and macOS that holds no files but doors; /dev/shm is one of memory."""
+    _, first, *below = [*path.split("/"), ""]
+    return path.startswith("/") and (first in ("proc", "sys") or (first == "dev" and below[:1] != ["shm"]))
+
+
+def is_remote(path: str) -> bool:
     """Whether it begins as \\\\server\\share, \\\\?\\ or \\\\.\\ do, in either slash; the file system is not asked."""
-    return path.replace("\\", "/").startswith("//")
+    return path.strip().strip("\"'").replace("\\", "/").startswith("//")
 
 
 def _starts(words: Sequence[str], first: Sequence[str]) -> bool:

@@ -31,7 +31,7 @@ from tinv_ext.hosts.base import Host
 from tinv_ext.run import dry_run, preflight, runner
 from tinv_ext.run.run_folder import find_runs
 from tinv_ext.run.status import OVER, Status
-from tinv_ext.server.allowed_paths import PathCheck, local_only
+from tinv_ext.server.allowed_paths import PathCheck, is_remote, local_only
 from tinv_ext.server.job import Job, Order
 from tinv_ext.server.templates import Templates
 
@@ -60,6 +60,8 @@ class JobQueue:
 
     def placed(self, output: str) -> str:
         """The log directory that is meant by `output`, the usual one if it is empty."""
+        if is_remote(output):
+            return output  # to be refused as it was entered
         return str(self._home / path_given(output or str(DEFAULTS["output"])))
 
     def check_paths(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> None:
