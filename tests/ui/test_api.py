@@ -20,8 +20,8 @@ from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.run.status import Status
 from tinv_ext.server import api
 from tinv_ext.server.allowed_paths import allow_only
-from tinv_ext.server.job import MAX_ROWS, Job
 from tinv_ext.server.job_queue import JobQueue
+from tinv_ext.server.queued_run import MAX_ROWS, Job
 
 Client = Callable[..., TestClient]
 

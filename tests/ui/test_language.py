@@ -13,10 +13,10 @@ from fastapi.testclient import TestClient
 
 from tests.ui.test_api import over
 from tinv_ext.core.messages import templates, translated
-from tinv_ext.server.job import Job
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.language import accepted_language, page_labels
 from tinv_ext.server.live_texts import LABELS, STATUS_WORDS, taken_on, time_left
+from tinv_ext.server.queued_run import Job
 from tinv_ext.ui.context import PageContext
 
 Client = Callable[..., TestClient]

@@ -15,6 +15,7 @@ import binascii
 import hmac
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +29,14 @@ from tinv_ext.core.settings import DEFAULTS, SETTINGS
 
 if TYPE_CHECKING:
     from tinv_ext.server.allowed_paths import PathCheck
-    from tinv_ext.server.job import Job
     from tinv_ext.server.job_queue import JobQueue
+    from tinv_ext.server.queued_run import Job
 
 Route = Callable[..., Any]
 ROOT = "/tinv/v1"
 MAX_BODY = 64 * 1024  # bytes of settings; a request with more is refused
 BODY_SECONDS = 20.0  # for the whole of it
+_TURNS = ThreadPoolExecutor(1, "tinv-turns")
 COMMANDS = ("stop", "pause", "snapshot", "preview")  # those that have a route of their own
 
 
@@ -162,13 +164,15 @@ def jobs_route(queue: JobQueue) -> Route:
 
 def runs_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Route:
     """GET /runs."""
+    from tinv_ext.server.failures import errors_told
 
     def runs(output: str = DEFAULTS["output"], language: str = Language) -> JSONResponse:
         """The runs in a log directory, newest first; 422 for a directory that may not be looked into."""
         try:
-            queue.check_paths({"output": queue.placed(output)}, allowed_paths)
-            found = queue.runs(output)
-        except InputError as error:
+            with errors_told():
+                queue.check_paths({"output": queue.placed(output)}, allowed_paths)
+                found = queue.runs(output)
+        except TinvError as error:
             raise _refused(error, language) from error
         return JSONResponse([{**run, "reason": translated(run["reason"], language)} for run in found])
 
@@ -193,10 +197,12 @@ def resume_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Route:
 
         def answer() -> JSONResponse:
             if job:
-                return JSONResponse({"status": queue.command(job, "resume").status})
+                commanded = queue.command(job, "resume")
+                queue.obeyed(commanded, "resume")
+                return JSONResponse({"status": commanded.status})
             return JSONResponse({"id": queue.resume(output, run, changes, allowed_paths).id}, 202)
 
-        return await _in_thread(answer, language)
+        return await (_in_thread if job else _in_turn)(answer, language)
 
     return resume
 
@@ -207,7 +213,7 @@ def train_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Route:
     async def train(request: Request, language: str = Language) -> JSONResponse:
         """Check the settings and queue a run: 202 and the job's id, or 422 and every problem."""
         values = await _settings(request, language)
-        return await _in_thread(lambda: JSONResponse({"id": queue.submit(values, allowed_paths).id}, 202), language)
+        return await _in_turn(lambda: JSONResponse({"id": queue.submit(values, allowed_paths).id}, 202), language)
 
     return train
 
@@ -225,19 +231,23 @@ def check_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Route:
             notices = all_translated(prepared.notices, language)
             return JSONResponse({"notices": notices, "prompts": prepared.prompts(10)})
 
-        return await _in_thread(answer, language)
+        return await _in_turn(answer, language)
 
     return check
 
 
 def command_route(queue: JobQueue, command: str) -> Route:
     """POST /stop, /pause, /snapshot or /preview."""
+    from tinv_ext.server.failures import errors_told
 
     def send(job: str, language: str = Language) -> JSONResponse:
-        """Send the command to a job; 422 if the job cannot carry it out."""
+        """Send the command to a job; 422 if it cannot carry it out. The status is that after it, if it obeys soon."""
         try:
-            return JSONResponse({"status": queue.command(job, command).status})
-        except InputError as error:
+            with errors_told():
+                commanded = queue.command(job, command)
+                queue.obeyed(commanded, command)
+                return JSONResponse({"status": commanded.status})
+        except TinvError as error:
             raise _refused(error, language) from error
 
     return send
@@ -284,15 +294,30 @@ async def _body(request: Request, language: str) -> bytes:
 
 
 async def _in_thread(work: Callable[[], JSONResponse], language: str) -> JSONResponse:
-    """Read images in another thread, so that the server goes on answering."""
+    """Work in another thread, so that the server goes on answering."""
+    return await run_in_threadpool(_told, work, language)
+
+
+async def _in_turn(work: Callable[[], JSONResponse], language: str) -> JSONResponse:
+    """As `_in_thread`, one after the other: many who wait must not take all threads from those who only look."""
+    return await asyncio.get_running_loop().run_in_executor(_TURNS, _told, work, language)
+
+
+def _told(work: Callable[[], JSONResponse], language: str) -> JSONResponse:
+    from tinv_ext.server.failures import errors_told
+
     try:
-        return await run_in_threadpool(work)
+        with errors_told():
+            return work()
     except TinvError as error:
         raise _refused(error, language) from error
 
 
 def _refused(error: TinvError, language: str, code: int = 422) -> HTTPException:
-    """Every problem as a sentence, and its id, by which a program can recognise it."""
+    """Every problem as a sentence, and its id, by which a program can recognise it; 500 for a bug."""
+    from tinv_ext.server.failures import UnexpectedError
+
+    code = 500 if isinstance(error, UnexpectedError) else code
     problems = [translated(problem, language) for problem in error.problems]
     ids = [problem.id if isinstance(problem, Message) else None for problem in error.problems]
     return HTTPException(code, {"problems": problems, "ids": ids})

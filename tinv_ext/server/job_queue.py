@@ -32,11 +32,12 @@ from tinv_ext.run import dry_run, preflight, runner
 from tinv_ext.run.run_folder import find_runs
 from tinv_ext.run.status import OVER, Status
 from tinv_ext.server.allowed_paths import PathCheck, is_remote, local_only
-from tinv_ext.server.job import Job, Order
+from tinv_ext.server.queued_run import Job, Order
 from tinv_ext.server.templates import Templates
 
 log = logging.getLogger(__name__)
 COMMANDS = ("stop", "pause", "resume", "snapshot", "preview")
+PATIENCE = 2.0  # seconds in which most steps end
 _LOOK = 10.0  # seconds between two looks for interrupted runs
 _KEPT = 50  # jobs that are over and still remembered
 
@@ -56,6 +57,7 @@ class JobQueue:
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
         self._looked, self._interrupted = -math.inf, list[dict[str, Any]]()
+        self._preparing = threading.Lock()  # held by who checks a run, so that two never try out steps on one model
         self._known_images: Mapping[Path, TrainingImage] = {}  # those of the last check: Train comes after Check
 
     def placed(self, output: str) -> str:
@@ -72,7 +74,8 @@ class JobQueue:
 
     def check(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> PreparedRun:
         """What a run of these settings would do. Forbidden places are told before anything is opened."""
-        return self._order(values, confine).prepared
+        with self._preparing:
+            return self._order(values, confine).prepared
 
     def _order(self, values: Mapping[str, Any], confine: PathCheck | None, room: int = 0) -> Order:
         current = current_names(values)
@@ -89,25 +92,27 @@ class JobQueue:
 
     def examine(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> PreparedRun:
         """As `check`, with some steps tried out on the model, unless a run has it."""
-        order = self._order(values, confine)
-        if self._active():
-            notice = message("server.not_tried_out", "No step was tried out, because a run is in progress.")
-            return replace(order.prepared, notices=(*order.prepared.notices, notice))
-        return dry_run.examine(order.prepared, order.host)
+        with self._preparing:
+            order = self._order(values, confine)
+            if self._active():
+                notice = message("server.not_tried_out", "No step was tried out, because a run is in progress.")
+                return replace(order.prepared, notices=(*order.prepared.notices, notice))
+            return dry_run.examine(order.prepared, order.host)
 
     def submit(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> Job:
         """Check the settings and queue a run of them. `InputError` has every problem, and nothing is queued."""
-        order = self._order(values, confine, self._room())
-        name = order.prepared.config.name
-        if any(job.config.name == name for job in self._active()):
-            raise InputError(
-                message(
-                    "server.name_in_use",
-                    'A run of "{name}" is in progress or queued. Wait for it, stop it, or choose another name.',
-                    name=name,
+        with self._preparing:  # until it is queued: a check that begins then finds it
+            order = self._order(values, confine, self._room())
+            name = order.prepared.config.name
+            if any(job.config.name == name for job in self._active()):
+                raise InputError(
+                    message(
+                        "server.name_in_use",
+                        'A run of "{name}" is in progress or queued. Wait for it, stop it, or choose another name.',
+                        name=name,
+                    )
                 )
-            )
-        return self._add(Job(uuid.uuid4().hex, order.prepared.config, order))
+            return self._add(Job(uuid.uuid4().hex, order.prepared.config, order))
 
     def _active(self) -> list[Job]:
         """Jobs that are not over."""
@@ -143,6 +148,10 @@ class JobQueue:
 
     def resume(self, output: str, id: str, changes: Mapping[str, Any], confine: PathCheck | None = None) -> Job:  # noqa: A002
         """Queue the resuming of a run of a log directory. `InputError` has every problem, and nothing is queued."""
+        with self._preparing:
+            return self._resume(output, id, changes, confine)
+
+    def _resume(self, output: str, id: str, changes: Mapping[str, Any], confine: PathCheck | None) -> Job:  # noqa: A002
         log_directory = self.placed(output)
         self.check_paths({"output": log_directory}, confine)
         self.check_paths(changes, confine)
@@ -177,7 +186,10 @@ class JobQueue:
         return self._add(Job(uuid.uuid4().hex, prepared.config, order, folder=str(folder.path)))
 
     def interrupted(self) -> list[dict[str, Any]]:
-        """The runs of the usual log directory that can be resumed after a crash; looked for once in a while."""
+        """The runs of the usual log directory that can be resumed after a crash; looked for once in a while.
+
+        Those that are being resumed, or were since, are left out at once.
+        """
         if time.monotonic() - self._looked > _LOOK and not self._active():
             self._looked = time.monotonic()
             self._interrupted = [
@@ -185,7 +197,8 @@ class JobQueue:
                 for run in self.runs(DEFAULTS["output"])
                 if run["status"] == "interrupted" and run["can_resume"]
             ]
-        return self._interrupted
+        jobs, log_directory = {job.folder for job in self.all()}, Path(self.placed(DEFAULTS["output"]))
+        return [run for run in self._interrupted if str(log_directory / run["id"]) not in jobs]
 
     def _add(self, job: Job) -> Job:
         with self._changed:
@@ -223,6 +236,11 @@ class JobQueue:
         running = [job for job in jobs if job.status not in OVER and job.status != "queued"]
         return running[0] if running else next((job for job in reversed(jobs) if job.status in OVER), None)
 
+    def ahead_of(self, job: Job) -> list[Job]:
+        """The jobs that come to their end before this one starts, in order."""
+        active = self._active()
+        return active[: active.index(job)] if job in active else []
+
     def command(self, id: str, what: str) -> Job:  # noqa: A002
         """Ask something of a job: one of `COMMANDS`. `InputError` if it is too late for it."""
         job = self.get(id)
@@ -253,6 +271,23 @@ class JobQueue:
                 reason = message("server.stopped_in_queue", "It was stopped before it started.")
                 job.now, job.order = Status("stopped", job.now.steps, reason=reason), None
         return job
+
+    def obeyed(self, job: Job, what: str, seconds: float = PATIENCE) -> bool:
+        """Whether a job's status shows within so many seconds what was asked of it; a run ends the step it is in first.
+
+        A snapshot or a preview does not show in the status, and a job that waits obeys when its turn comes.
+        """
+        shows: dict[str, Callable[[], bool]] = {
+            "stop": lambda: True,
+            "pause": lambda: job.status == "paused",
+            "resume": lambda: job.status != "paused",
+        }
+        showing, end = shows.get(what, lambda: False), time.monotonic() + seconds
+        while what in shows and not showing() and time.monotonic() < end:
+            if job.now.over or job.status == "queued":
+                break
+            time.sleep(0.02)
+        return showing()
 
     def wait(self, job: Job, seconds: float) -> bool:
         """Whether the job is over within so many seconds."""

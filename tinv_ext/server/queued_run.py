@@ -109,6 +109,7 @@ class Job:
             elif isinstance(event, Status):
                 if event.status != self.now.status:
                     self._step_times.clear()
+                    self.seconds_left = None  # a run that stands still has no end in sight
                 self.now = event
             elif isinstance(event, Noticed):
                 self.notices.append(event.text)
