@@ -7,6 +7,7 @@
     const SPOKEN = "#tinv_live, .tinv-said, .tinv-problems, .tinv-table, #tinv_answer ol, textarea, script, style"; // already in the page's language
     let shown = null; // the run on the page: {id, place, rows, evaluations, chart, previews, notices}
     let localized = false;
+    let unreachable = ""; // what to say when the server does not answer
 
     const root = () => {
         const base = document.querySelector("base");
@@ -120,7 +121,8 @@
         const {job, texts} = answer;
         interrupted(place, texts.interrupted);
         if (!job) {
-            if (!place.childNodes.length) place.append(make("div", "tinv-title", texts.no_run));
+            if (shown || !place.childNodes.length) place.replaceChildren(make("div", "tinv-title", texts.no_run)); // not the run of a server of before
+            shown = null;
             return;
         }
         if (!shown || shown.id !== job.id || shown.place !== place) begin(place, job);
@@ -155,31 +157,37 @@
         new MutationObserver(translate).observe(page, {childList: true, subtree: true});
     }
 
+    // Whether there is more to be asked for at once.
     async function look() {
         const place = find("tinv_live");
-        if (!place || place.offsetParent === null) return;
+        if (!place || place.offsetParent === null) return false;
         const same = shown && shown.place === place;
         const since = same && shown.rows.length ? shown.rows[shown.rows.length - 1].step : 0;
         const language = place.dataset.language;
         const response = await fetch(`${root()}/tinv/v1/status?since=${since}${language ? "&language=" + language : ""}`);
-        if (!response.ok) return;
+        if (!response.ok) throw new Error(response.status);
         const answer = await response.json();
+        unreachable = answer.texts.unreachable;
         await localize(place, answer.language);
         const other = answer.job && (!same || shown.id !== answer.job.id);
         if (other && since) { // another run than the one shown: its curve is wanted from the beginning
             shown = null;
-            return;
+            return true;
         }
         show(place, answer);
+        return Boolean(answer.job && answer.job.more);
     }
 
     async function forever() {
+        let more = false;
         try {
-            await look();
+            more = await look();
         } catch (error) {
             console.warn("tinv: the server does not answer", error);
+            const title = shown && shown.place.querySelector(".tinv-title");
+            if (title && unreachable) title.textContent = unreachable;
         }
-        setTimeout(forever, INTERVAL);
+        setTimeout(forever, more ? 0 : INTERVAL);
     }
 
     forever();

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import socket
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,12 +16,14 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
 from tinv_ext.hosts.base import Host
 from tinv_ext.server import api
 from tinv_ext.server.job_queue import JobQueue
+from tinv_ext.server.same_origin import SameOrigin
 from tinv_ext.ui import page
 from tinv_ext.ui.context import PageContext
 
@@ -29,10 +34,14 @@ PACKAGE = Path(__file__).parent
 # A wheel has the page's script and style inside the package (setup.py); a clone has them where WebUIs look for them.
 ASSETS = PACKAGE / "assets" if (PACKAGE / "assets").is_dir() else PACKAGE.parent
 SCRIPTS = sorted(path.name for path in (ASSETS / "javascript").glob("*.js"))  # uplot… after tinv: loaded in reverse
+HEAD_SECONDS = 10.0  # for a request's line and headers
 
 
-def app_for(host: Host, queue: JobQueue | None = None) -> FastAPI:
-    """The server's app: page at /, routes under /tinv/v1, which may also change things."""
+def app_for(host: Host, queue: JobQueue | None = None, hosts: Collection[str] = ()) -> FastAPI:
+    """The server's app: page at /, routes under /tinv/v1, which may also change things.
+
+    It answers to the names of this machine alone, and to `hosts`, and only programs and its own page.
+    """
     queue = queue or JobQueue(lambda: host)
     app = FastAPI(title=page.TITLE)
     app.mount("/tinv/javascript", StaticFiles(directory=str(ASSETS / "javascript")))
@@ -44,7 +53,14 @@ def app_for(host: Host, queue: JobQueue | None = None) -> FastAPI:
         page.build(queue, host.embeddings_folder, lambda: host, context)
         blocks.load(fn=None, **{_js_name(): _loading(SCRIPTS)})
     blocks.queue()
-    return gr.mount_gradio_app(app, blocks, path="/")
+    app = gr.mount_gradio_app(app, blocks, path="/")
+    app.add_middleware(SameOrigin, hosts=hosts, uploads=_uploads())
+    return app
+
+
+def _uploads() -> str:
+    """Where gradio keeps what it was given and what it offers: routes.py of 3.41.2, utils.get_upload_folder of 4."""
+    return os.environ.get("GRADIO_TEMP_DIR") or os.path.join(tempfile.gettempdir(), "gradio")
 
 
 def listen(port: int) -> socket.socket:
@@ -75,15 +91,17 @@ def serve(
     bound: socket.socket,
     stopping: Callable[[Stop], AbstractContextManager[None]],
     tell: Callable[[str], None],
+    hosts: Collection[str] = (),
 ) -> bool:
     """Answer at a socket until the process is asked to end; whether runs were then stopped and saved.
 
     `stopping(stop)` is a context in which a wish to end calls `stop`. `tell` hears what a person should know.
     """
     queue = JobQueue(lambda: host)
-    server = uvicorn.Server(
-        uvicorn.Config(app_for(host, queue), log_level="warning", timeout_graceful_shutdown=_LINGER)
-    )
+    http: Any = timed_protocol  # a function in place of the class that it makes an object of
+    app = app_for(host, queue, hosts)
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_LINGER, http=http)
+    server = uvicorn.Server(config)
     server.install_signal_handlers, server.capture_signals = (lambda: None), nullcontext  # they are ours: `stopping`
     address = f"http://{ADDRESS}:{bound.getsockname()[1]}/"
     tell(message("webui.page_address", "Open {address} in a browser. Ctrl+C ends the program.", address=address))
@@ -99,6 +117,24 @@ def serve(
     for job in ended:
         tell(message("webui.run_saved", '"{name}" was stopped at step {step}.', name=job.config.name, step=job.steps))
     return bool(ended)
+
+
+def timed_protocol(**settings: Any) -> H11Protocol:
+    """uvicorn's protocol, closed where a request's head takes longer than `HEAD_SECONDS`, twice that at most."""
+    protocol = H11Protocol(**settings)
+    asyncio.get_running_loop().call_later(HEAD_SECONDS, _look, protocol, True, None)
+    return protocol
+
+
+def _look(protocol: H11Protocol, waited: bool, cycle: Any) -> None:
+    """`waited`: whether it waited for a head at the last look, too; then `cycle` was the request before that."""
+    if protocol.transport.is_closing() or protocol.transport.get_protocol() is not protocol:  # gone, or a websocket
+        return
+    waits = str(protocol.conn.their_state) == "IDLE"
+    if waits and waited and protocol.cycle is cycle:
+        protocol.transport.close()
+        return
+    asyncio.get_running_loop().call_later(HEAD_SECONDS, _look, protocol, waits, protocol.cycle)
 
 
 def _js_name() -> str:

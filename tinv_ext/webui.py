@@ -6,7 +6,7 @@ and no model touched, before the WebUI asks for the tab. Names of the WebUI are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,7 +134,7 @@ def add_routes(_: Any, app: Any) -> None:
     from tinv_ext.server import api
 
     changing = bool(cmd_opts.api or cmd_opts.nowebui)
-    api.add_routes(app, job_queue(), changing, credentials(cmd_opts.api_auth), allowed_paths())
+    api.add_routes(app, job_queue(), changing, credentials(cmd_opts.api_auth), allowed_paths(), allowed_origin())
 
 
 def credentials(api_auth: str | None) -> Mapping[str, str] | None:
@@ -145,8 +145,25 @@ def credentials(api_auth: str | None) -> Mapping[str, str] | None:
     return {name: password for name, _, password in pairs}
 
 
-def allowed_paths() -> PathCheck | None:
-    """Where others than the owner can reach the page, only the data folder and those of --tinv-folder are open.
+def allowed_origin() -> Callable[[str], bool] | None:
+    """The pages of others that the owner trusts (modules/initialize_util.py, `configure_cors_middleware`), if any."""
+    import re
+
+    from modules.shared import cmd_opts
+
+    names = {
+        name.strip().rstrip("/").lower() for name in (cmd_opts.cors_allow_origins or "").split(",") if name.strip()
+    }
+    pattern = cmd_opts.cors_allow_origins_regex
+    if not names and not pattern:
+        return None
+    return lambda origin: bool({"*", origin.lower()} & names or (pattern and re.fullmatch(pattern, origin)))
+
+
+def allowed_paths() -> PathCheck:
+    """What page and routes may open: what is local and what --tinv-folder names.
+
+    Where others than the owner can reach the page, only the data folder and those of --tinv-folder are open.
 
     modules/shared_cmd_options.py, `disable_extension_access`: the page is not local, and the owner has not said that
     this is all right (--enable-insecure-extension-access).
@@ -154,8 +171,9 @@ def allowed_paths() -> PathCheck | None:
     from modules import paths
     from modules.shared import cmd_opts
 
-    from tinv_ext.server.allowed_paths import allow_only
+    from tinv_ext.server.allowed_paths import allow_only, local_only
 
+    opened = [Path(folder) for folder in cmd_opts.tinv_folder]
     if not cmd_opts.disable_extension_access:
-        return None
-    return allow_only([Path(paths.data_path), _templates_folder(), *map(Path, cmd_opts.tinv_folder)])
+        return local_only(opened)
+    return allow_only([Path(paths.data_path), _templates_folder(), *opened])

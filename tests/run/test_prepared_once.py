@@ -24,7 +24,8 @@ from tinv_ext.core.data.image_index import known_images, read_index, write_index
 from tinv_ext.core.data.images import FITTED_BYTES, scan_images
 from tinv_ext.hosts.base import Host
 from tinv_ext.run import preflight, runner
-from tinv_ext.server.job_queue import Job, JobQueue
+from tinv_ext.server.job_queue import JobQueue
+from tinv_ext.server.queued_run import Job
 
 OLD = 10**18  # nanoseconds: a file's time, long past
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,12 +16,16 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from tests.hosts.conftest import make_pipeline  # noqa: F401  (a fixture)
-from tests.messages import refused
+from tests.messages import ids, refused, said
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.hosts.diffusers.host import DiffusersHost, PipelineModel
+from tinv_ext.run.run_folder import RunFolder
+from tinv_ext.run.status import Status
+from tinv_ext.server import live_texts
 from tinv_ext.server.allowed_paths import allow_only
-from tinv_ext.server.job_queue import Job, JobQueue
+from tinv_ext.server.job_queue import JobQueue
+from tinv_ext.server.queued_run import Job
 from tinv_ext.webui import _saving_first
 
 
@@ -255,3 +260,70 @@ def test_a_run_that_goes_on_keeps_what_it_has_shown(jobs: JobQueue, values: dict
     ]
     assert now["previews"][: len(before["previews"])] == before["previews"]
     assert now["previews"][-1] == 8
+
+
+def test_checks_at_the_same_time_take_turns(jobs: JobQueue, values: dict[str, Any], host: DiffusersHost) -> None:
+    """Two that try out steps on one model would each be told something untrue; a run that is queued then waits, too."""
+    told: list[object] = []
+
+    def check() -> None:
+        try:
+            told.append(ids(jobs.examine(values).notices))
+        except Exception as error:  # noqa: BLE001 (that is what is looked for)
+            told.append(error)
+
+    checks = [threading.Thread(target=check) for _ in range(12)]
+    for thread in checks:
+        thread.start()
+    job = jobs.submit({**values, "name": "zibbo-2"})
+    for thread in checks:
+        thread.join(120)
+    assert jobs.wait(job, 120)
+    assert (job.status, job.reason) == ("finished", "")
+    assert len(told) == 12
+    assert {type(answer) for answer in told} == {list}, told
+    assert all("run.gradient_arrives" in answer or "server.not_tried_out" in answer for answer in told)  # type: ignore[operator]
+
+
+def test_the_reply_tells_the_state_after_the_command(jobs: JobQueue, values: dict[str, Any]) -> None:
+    """Pause: paused, without a time that is left; Resume: training; Stop: stopping or stopped."""
+    job = jobs.submit(endless(values))
+    until(lambda: job.steps > 5)
+    assert job.seconds_left is not None
+    assert said(live_texts.reply(jobs.command(job.id, "pause"), "pause", jobs), "ui.run_status", status="paused")
+    assert job.view()["seconds_left"] is None
+    assert said(live_texts.reply(jobs.command(job.id, "resume"), "resume", jobs), "ui.run_status", status="training")
+    assert ids(live_texts.reply(jobs.command(job.id, "snapshot"), "snapshot", jobs))[1] == "ui.will_save_snapshot"
+    (reply,) = live_texts.reply(jobs.command(job.id, "stop"), "stop", jobs)
+    assert said([reply], "ui.run_status", status="stopping") or said([reply], "ui.run_status", status="stopped")
+
+
+def test_a_command_that_takes_long_is_announced(jobs: JobQueue, values: dict[str, Any], monkeypatch: Any) -> None:
+    """A step of a big model may last minutes."""
+    monkeypatch.setattr(JobQueue, "obeyed", lambda *_: False)
+    job = jobs.submit(endless(values))
+    assert ids(live_texts.reply(jobs.command(job.id, "pause"), "pause", jobs)) == ["ui.run_status", "ui.will_pause"]
+
+
+def test_a_run_that_has_to_wait_is_told_so(jobs: JobQueue, values: dict[str, Any]) -> None:
+    """Also in the moment in which the one before it has not begun, and for which one: the last before it."""
+    submitted = [jobs.submit({**endless(values), "name": f"zibbo-{index}"}) for index in range(3)]
+    replies = [live_texts.taken_on(job, jobs) for job in submitted]
+    assert ids(replies) == ["ui.training_started", "ui.run_queued", "ui.run_queued"]
+    assert said(replies[2:], "ui.run_queued", current="zibbo-1")
+    for job in reversed(submitted):
+        jobs.command(job.id, "stop")
+
+
+def test_a_run_that_is_resumed_is_offered_no_longer(jobs: JobQueue, values: dict[str, Any], tmp_path: Path) -> None:
+    """At once, not at the next look."""
+    home = JobQueue(jobs._host, tmp_path)
+    job = home.submit({**values, "output": "textual_inversion", "save_state_every": 2})
+    assert home.wait(job, 120)
+    RunFolder(Path(str(job.folder))).write_status(Status("training", 3, total=5))  # as a kill leaves it
+    later = JobQueue(jobs._host, tmp_path)
+    (offer,) = later.interrupted()
+    resumed = later.resume("", offer["id"], {"steps": 8})
+    assert later.interrupted() == []
+    assert later.wait(resumed, 120)
+    assert later.interrupted() == []

@@ -41,3 +41,18 @@ def test_an_empty_template_is_not_kept(tmp_path: Path) -> None:
     """It would be refused at the training."""
     with refused("server.empty_template"):
         Templates(tmp_path).save("mine", " \n ")
+
+
+@pytest.mark.parametrize("name", ["style", "mine", "hidden link"])
+def test_nothing_is_replaced_unasked(tmp_path: Path, name: str) -> None:
+    """The WebUI's own templates lie in the same folder; not even a link that leads nowhere is replaced."""
+    path = tmp_path / f"{name}.txt"
+    if name == "hidden link":
+        path.symlink_to(tmp_path / "nowhere")
+    else:
+        path.write_text("as it was")
+    with refused("server.template_exists", name=name):
+        Templates(tmp_path).save(name, "[name]")
+    assert path.is_symlink() or path.read_text() == "as it was"
+    Templates(tmp_path).save(name, "[name]", overwrite=True)
+    assert Templates(tmp_path).text(name) == "[name]\n"

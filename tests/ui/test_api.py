@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tinv_ext.run.status import Status
 from tinv_ext.server import api
 from tinv_ext.server.allowed_paths import allow_only
 from tinv_ext.server.job_queue import JobQueue
+from tinv_ext.server.queued_run import MAX_ROWS, Job
 
 Client = Callable[..., TestClient]
 
@@ -117,10 +119,29 @@ def test_a_crooked_authorization_is_401(client: Client, header: str) -> None:
 
 def test_bodies_are_bounded_and_must_be_objects(client: Client) -> None:
     """413 for the large, 422 for what is no object of settings."""
-    routes = client()
-    assert routes.post("/tinv/v1/train", content=b"[" * 100_000).status_code == 413
+    routes, json = client(), {"Content-Type": "application/json"}
+    assert routes.post("/tinv/v1/train", content=b"[" * 100_000, headers=json).status_code == 413
     for body in (b"[1]", b"{", b"[" * 5000, b"\xff"):
-        assert routes.post("/tinv/v1/train", content=body).status_code == 422
+        assert routes.post("/tinv/v1/train", content=body, headers=json).status_code == 422
+
+
+def test_a_long_curve_comes_in_parts(client: Client, jobs: JobQueue) -> None:
+    """No answer is larger than `MAX_ROWS` rows; `since` asks for the rest, and nothing is missing or comes twice."""
+    job = Job("x", SimpleNamespace(name="zibbo"), now=Status("finished", 5000, total=5000))  # type: ignore[arg-type]
+    job.curve += [{"step": step, "loss": 0.1, "vector_norm": 1.0, "distance": 0.0} for step in range(1, 5001)]
+    job.evaluations += [(step, 0.1) for step in range(0, 5001, 2)]
+    jobs._jobs["x"], routes, steps, evaluations = job, client(), list[int](), set[int]()
+    more = True
+    while more:
+        view = status(routes, "x", since=steps[-1] if steps else 0)
+        assert len(view["curve"]) <= MAX_ROWS
+        assert len(view["evaluations"]) <= MAX_ROWS
+        steps += [row["step"] for row in view["curve"]]
+        evaluations |= {step for step, _ in view["evaluations"]}
+        more = view["more"]
+    assert steps == list(range(1, 5001))
+    assert evaluations == set(range(0, 5001, 2))
+    jobs._jobs.clear()
 
 
 def test_paths_outside_of_the_opened_folders_are_refused(
@@ -209,7 +230,7 @@ def test_runs_outside_of_the_open_folders_are_not_told(client: Client, values: d
     routes = client(allowed_paths=allow_only([tmp_path / "open"]))
     assert routes.get("/tinv/v1/runs", params={"output": values["output"]}).status_code == 422
     answer = routes.post("/tinv/v1/resume", params={"output": values["output"], "run": "2026-01-01/a-1"})
-    assert "is outside the folders" in answer.json()["detail"]["problems"][0]
+    assert answer.json()["detail"]["ids"][0] == "server.path_not_allowed"
 
 
 def test_a_model_that_cannot_be_trained_is_told(client: Client, values: dict[str, Any], jobs: JobQueue) -> None:

@@ -13,9 +13,10 @@ from fastapi.testclient import TestClient
 
 from tests.ui.test_api import over
 from tinv_ext.core.messages import templates, translated
-from tinv_ext.server.job_queue import Job, JobQueue
+from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.language import accepted_language, page_labels
 from tinv_ext.server.live_texts import LABELS, STATUS_WORDS, taken_on, time_left
+from tinv_ext.server.queued_run import Job
 from tinv_ext.ui.context import PageContext
 
 Client = Callable[..., TestClient]
@@ -98,10 +99,13 @@ def test_problems_have_ids_beside_their_sentences(client: Client) -> None:
 
 def test_every_refusal_of_the_routes_is_translated(client: Client) -> None:
     """Of bodies, of previews, of credentials."""
-    routes = client()
+    routes, json = client(), {**ZH, "Content-Type": "application/json"}
     for body in (b"[1]", b"{"):
-        assert CHINESE.search(routes.post("/tinv/v1/train", content=body, headers=ZH).json()["detail"]["problems"][0])
-    assert CHINESE.search(routes.post("/tinv/v1/train", content=b"[" * 100_000, headers=ZH).json()["detail"])
+        assert CHINESE.search(routes.post("/tinv/v1/train", content=body, headers=json).json()["detail"]["problems"][0])
+    assert CHINESE.search(routes.post("/tinv/v1/train", content=b"[" * 100_000, headers=json).json()["detail"])
+    for headers in (ZH, {**json, "Origin": "http://evil.test"}):
+        answer = routes.post("/tinv/v1/train", content=b"{}", headers=headers)
+        assert CHINESE.search(answer.json()["detail"]["problems"][0])
     guarded = client(credentials={"ann": "secret"})
     assert CHINESE.search(guarded.get("/tinv/v1/runs", headers=ZH).json()["detail"])
 

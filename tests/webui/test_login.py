@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,3 +53,19 @@ def test_the_tab_works_behind_the_pages_own_login(start: Any) -> None:
         page.wait_status("finished", "zibbo")
         assert webui.inside("word", name="zibbo")["step"] == 20
         assert page.errors == []
+        assert webui.ask("/tinv/v1/status").code == 401  # the page has the login's cookie
+        assert webui.ask("/tinv/v1/picture?job=x&index=0").code == 401
+
+
+def test_another_page_is_refused(guarded: WebUI) -> None:
+    """Its origin, and what it may send without asking."""
+    for headers, code in (
+        ({"Origin": "http://evil.test"}, 403),
+        ({"Origin": guarded.address, "Content-Type": "text/plain"}, 415),
+        ({"Origin": guarded.address, "Content-Type": "application/json"}, 422),
+    ):
+        login = {"Authorization": "Basic " + base64.b64encode(b"ann:secret").decode()}
+        request = urllib.request.Request(guarded.address + "/tinv/v1/train", b"{}", {**headers, **login})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=60)
+        assert refused.value.code == code, headers

@@ -26,8 +26,6 @@ from tinv_ext.core.messages import encodable, message
 from tinv_ext.core.settings import DEFAULTS, current_names, overridden
 
 if TYPE_CHECKING:
-    from tinv_ext.core.embedding import Embedding
-    from tinv_ext.core.generation import ImageRequest
     from tinv_ext.core.model import TokenTable
     from tinv_ext.core.preflight.prepare import PreparedRun
     from tinv_ext.core.prompts.reader import Chunk
@@ -81,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     ui = _command(commands, "ui", _ui, message("cli.ui", "serve the WebUI's tab as a page on this machine"))
     add_model(ui)
     ui.add_argument("--port", type=int, default=7870)
+    about_hosts = message("cli.allow_host", "also answer to this name, as behind a proxy or tunnel (repeatable)")
+    ui.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=say(about_hosts))
     add_commands(lambda *about: _command(commands, *about), _token_table)
     _add_toy(commands)
     return parser
@@ -279,87 +279,9 @@ def _chunk_tokens(chunk: Chunk, prepared: PreparedRun) -> list[Any]:
 
 
 def _generate(options: dict[str, Any]) -> int:
-    from tinv_ext.core.generation import ImageRequest, infotext
-    from tinv_ext.core.prompts.unsupported import unsupported
-    from tinv_ext.run.run_folder import write_image
+    from tinv_ext.cli.generate import generate
 
-    host = _host({**options, "embeddings": options["embeddings"]}, {})
-    request = ImageRequest(
-        options["prompt"],
-        options["negative_prompt"],
-        options["steps"],
-        options["cfg_scale"],
-        options["seed"],
-        options["width"] or host.native_size,
-        options["height"] or host.native_size,
-    )
-    by_file, problems = _words_of(options["embedding"], host)
-    problems += request.problems()
-    problems += dict.fromkeys(problem for text in _texts(request) for problem in unsupported(text))
-    if problems:
-        raise InputError(problems)
-    for notice in (*host.embedding_notes, *_unused(by_file, request, host)):
-        print(f"tinv: {say(notice)}", file=sys.stderr)
-    words = {name: embedding.vectors for found in by_file.values() for name, embedding in found.items()}
-    output: Path = options["output"]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"Model hash": host.facts.get("model_hash"), "Model": host.facts.get("model_name")}
-    write_image(host.generate(request, words), output, {"parameters": infotext(request, facts)})
-    show(str(output))
-    return DONE
-
-
-def _words_of(paths: Sequence[Path], host: DiffusersHost) -> tuple[dict[Path, dict[str, Embedding]], list[str]]:
-    """The words of embedding files that the model can use, and what is wrong with the others."""
-    from tinv_ext.core.errors import FormatError, NumericError
-    from tinv_ext.core.fit import unfit
-    from tinv_ext.core.formats import read_words
-
-    by_file: dict[Path, dict[str, Embedding]] = {}
-    problems: list[str] = []
-    for path in paths:
-        if not path.exists():
-            problems.append(
-                message("cli.no_embedding", 'There is no embedding file "{path}". Check the path.', path=path)
-            )
-            continue
-        try:
-            found = read_words(path)
-        except (FormatError, NumericError) as error:
-            problems += error.problems
-            continue
-        unfitting = (unfit(embedding, host.token_table.widths) for embedding in found.values())
-        problems += dict.fromkeys(problem for problem in unfitting if problem)
-        by_file[path] = found
-    return by_file, problems
-
-
-def _texts(request: ImageRequest) -> tuple[str, str]:
-    return request.prompt, request.negative_prompt
-
-
-def _unused(
-    by_file: Mapping[Path, Mapping[str, Embedding]], request: ImageRequest, host: DiffusersHost
-) -> Iterator[str]:
-    """A sentence for each file of which neither prompt has a word."""
-    from tinv_ext.core.prompts.reader import PromptReader, Word
-
-    tokenizer = host.token_table.tokenizer
-    words = {
-        name: Word(name, tuple(tokenizer.ids(name)), embedding.count)
-        for found in by_file.values()
-        for name, embedding in found.items()
-    }
-    reader = PromptReader(tokenizer, tuple(words.values()), emphasis=True)
-    prompts = [reader.read(text) for text in _texts(request)]
-    for path, found in by_file.items():
-        if not any(prompt.holds(name) for prompt in prompts for name in found):
-            yield message(
-                "cli.word_not_in_prompt",
-                "{file} makes no difference to this image: its word is {words: or }, and the prompt does not have it.",
-                file=path.name,
-                words=[f'"{name}"' for name in found][:5],
-            )
+    return generate(options, _host(options, {}))
 
 
 def _ui(options: dict[str, Any]) -> int:
@@ -378,7 +300,9 @@ def _ui(options: dict[str, Any]) -> int:
         ) from error
     socket = standalone.listen(options["port"])
     stopping = options["ending"].stopping
-    stopped = standalone.serve(_host(options, {}), socket, stopping, lambda text: show(say(text)))
+    stopped = standalone.serve(
+        _host(options, {}), socket, stopping, lambda text: show(say(text)), options["allow_host"]
+    )
     # torch's and the server's threads end in "terminate called …" where the interpreter takes them apart
     leave(STOPPED if stopped else DONE)
 

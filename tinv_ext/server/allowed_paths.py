@@ -3,45 +3,105 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tinv_ext.core.data.captions import own_templates
 from tinv_ext.core.messages import Message, message
+from tinv_ext.core.names import RESERVED
 from tinv_ext.core.paths import path_problems
 from tinv_ext.core.settings import SETTINGS, current_names
 
 PathCheck = Callable[[Mapping[str, Any]], list[Message]]
+WINDOWS = os.name == "nt"
 PATHS = ("images", "init_embedding", "template", "output")  # the settings that are paths
 
 
 def allow_only(roots: Sequence[Path]) -> PathCheck:
     """A check of settings: a sentence for each path that lies outside of `roots`, links followed."""
-    real = [Path(os.path.realpath(root)) for root in roots]
+    return _check(
+        lambda path: path_problems(path) == [] and _opened(path, roots),
+        lambda name: message(
+            "server.path_not_allowed",
+            "{label} ({name}) is outside the folders that may be used from here. Use a folder below the WebUI's "
+            "data folder, or one that its owner has opened with --tinv-folder.",
+            label=SETTINGS[name].label,
+            name=name,
+        ),
+    )
 
+
+def local_only(roots: Sequence[Path] = ()) -> PathCheck:
+    """A check of settings: a sentence for each path of another machine or of a device, unless it is below `roots`.
+
+    To open a share is to log on there, with the user's name and a hash of the password; a device or a pipe may never
+    end, and reading some of them has effects. What no system can have is for others to tell.
+    """
+    return _check(
+        lambda path: bool(path_problems(path)) or not _elsewhere(path) or _opened(path, roots),
+        lambda name: message(
+            "server.path_not_local",
+            "{label} ({name}) is not a file or folder of this machine. Connect a network folder as a drive, or train "
+            "on the command line; in the WebUI, --tinv-folder opens it.",
+            label=SETTINGS[name].label,
+            name=name,
+        ),
+    )
+
+
+def _check(good: Callable[[str], bool], problem: Callable[[str], Message]) -> PathCheck:
     def problems(values: Mapping[str, Any]) -> list[Message]:
         values = current_names(values)  # the first of two names counts, as it does for the run
         given = {name: str(values.get(name) or "") for name in PATHS}
         if given["template"].removesuffix(".txt") in own_templates():
             given["template"] = ""
-        return [
-            message(
-                "server.path_not_allowed",
-                "{label} ({name}) is outside the folders that may be used from here. Use a folder below the WebUI's "
-                "data folder, or one that its owner has opened with --tinv-folder.",
-                label=SETTINGS[name].label,
-                name=name,
-            )
-            for name, path in given.items()
-            if path and not _inside(path, real)
-        ]
+        return [problem(name) for name, path in given.items() if path and not good(path)]
 
     return problems
 
 
-def _inside(text: str, roots: Sequence[Path]) -> bool:
-    if path_problems(text):
+def _opened(text: str, roots: Sequence[Path]) -> bool:
+    """Whether the path is below one of the roots. One of another machine is opened only if it says so itself."""
+    path = text.strip().strip("\"'")
+    if is_remote(path):
+        roots = [root for root in roots if is_remote(str(root)) and _starts(_words(path), _words(str(root)))]
+    real = [Path(os.path.realpath(root)) for root in roots]
+    place = Path(os.path.realpath(os.path.expanduser(path))) if real else Path()
+    return any(place == root or root in place.parents for root in real)
+
+
+def _elsewhere(text: str) -> bool:
+    """Whether a path is that of another machine, of a device, or of what is neither file nor folder."""
+    path = text.strip().strip("\"'")
+    if is_remote(path) or (WINDOWS and any(word.split(".")[0].strip(" :") in RESERVED for word in _words(path))):
+        return True
+    absolute = os.path.abspath(os.path.expanduser(path))
+    if _of_the_system(absolute):
+        return True
+    try:
+        real = os.path.realpath(absolute)
+        mode = 0 if _of_the_system(real) else os.stat(real).st_mode
+    except OSError:  # not there, or not to be seen: the run says so
         return False
-    path = Path(os.path.realpath(os.path.expanduser(text.strip().strip("\"'"))))
-    return any(path == root or root in path.parents for root in roots)
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _of_the_system(path: str) -> bool:
+    """Whether it is below a folder of Linux and macOS that holds no files but doors; /dev/shm is one of memory."""
+    _, first, *below = [*path.split("/"), ""]
+    return path.startswith("/") and (first in ("proc", "sys") or (first == "dev" and below[:1] != ["shm"]))
+
+
+def is_remote(path: str) -> bool:
+    """Whether it begins as \\\\server\\share, \\\\?\\ or \\\\.\\ do, in either slash; the file system is not asked."""
+    return path.strip().strip("\"'").replace("\\", "/").startswith("//")
+
+
+def _starts(words: Sequence[str], first: Sequence[str]) -> bool:
+    return list(words[: len(first)]) == list(first)
+
+
+def _words(path: str) -> list[str]:
+    return path.replace("\\", "/").rstrip("/").lower().split("/")

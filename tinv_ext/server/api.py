@@ -1,17 +1,21 @@
 """The HTTP routes under /tinv/v1: look at jobs, and, where the owner allows it, start and control them.
 
-Looking needs no login, as with the WebUI's own /internal/progress, and shows no paths. Routes that change anything are
-only made when `changing` is set, and ask for the owner's credentials where there are any. Sentences are English unless
-the request asks for another language.
+Looking shows no paths, and needs no login, as with the WebUI's own /internal/progress, unless the page does
+(--gradio-auth). Routes that change anything are only made when `changing` is set, and ask for the owner's credentials
+where there are any, else for the page's login. No route answers to another page in the user's browser, and a body must
+say that it is JSON, which no other page can say unasked. Sentences are English unless the request asks for another
+language.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +29,14 @@ from tinv_ext.core.settings import DEFAULTS, SETTINGS
 
 if TYPE_CHECKING:
     from tinv_ext.server.allowed_paths import PathCheck
-    from tinv_ext.server.job_queue import Job, JobQueue
+    from tinv_ext.server.job_queue import JobQueue
+    from tinv_ext.server.queued_run import Job
 
 Route = Callable[..., Any]
 ROOT = "/tinv/v1"
 MAX_BODY = 64 * 1024  # bytes of settings; a request with more is refused
+BODY_SECONDS = 20.0  # for the whole of it
+_TURNS = ThreadPoolExecutor(1, "tinv-turns")
 COMMANDS = ("stop", "pause", "snapshot", "preview")  # those that have a route of their own
 
 
@@ -39,17 +46,23 @@ def add_routes(
     changing: bool,
     credentials: Mapping[str, str] | None,
     allowed_paths: PathCheck | None,
+    allowed_origin: Callable[[str], bool] | None = None,
 ) -> None:
-    """Add the routes to a program's app, after removing those of an earlier load of the extension."""
+    """Add the routes to a program's app, after removing those of an earlier load of the extension.
+
+    `allowed_origin` says which other pages the owner trusts.
+    """
     app.router.routes[:] = [route for route in app.router.routes if not getattr(route, "path", "").startswith(ROOT)]
+    login = _page_login(app)
+    look = [Depends(_own_page_check(allowed_origin)), Depends(_login_check(credentials or {}, login))]
+    change = [look[0], Depends(_credentials_check(credentials)) if credentials else look[1]]
     public = {"/status": status_route(queue), "/schema": schema, "/labels": labels, "/picture": picture_route(queue)}
     for path, route in public.items():
-        app.add_api_route(ROOT + path, route, methods=["GET"])
+        app.add_api_route(ROOT + path, route, methods=["GET"], dependencies=look)
     if not changing:
         return
-    guard = [Depends(_credentials_check(credentials))] if credentials else []
     for path, route in {"/jobs": jobs_route(queue), "/runs": runs_route(queue, allowed_paths)}.items():
-        app.add_api_route(ROOT + path, route, methods=["GET"], dependencies=guard)
+        app.add_api_route(ROOT + path, route, methods=["GET"], dependencies=change)
     changes = {
         "/train": train_route(queue, allowed_paths),
         "/check": check_route(queue, allowed_paths),
@@ -57,7 +70,7 @@ def add_routes(
         **{f"/{command}": command_route(queue, command) for command in COMMANDS},
     }
     for path, route in changes.items():
-        app.add_api_route(ROOT + path, route, methods=["POST"], dependencies=guard)
+        app.add_api_route(ROOT + path, route, methods=["POST"], dependencies=[*change, Depends(_json_only)])
 
 
 async def language_asked(request: Request, language: str = "") -> str:
@@ -99,7 +112,10 @@ def status_route(queue: JobQueue) -> Route:
     from tinv_ext.server.language import all_translated
 
     def status(job: str = "", since: int = 0, language: str = Language) -> JSONResponse:
-        """The job of this id, or the one being carried out, else the last; the curve after step `since`."""
+        """The job of this id, or the one being carried out, else the last.
+
+        Of the curve the first rows after step `since`; `more` says that others follow them.
+        """
         try:
             shown = queue.get(job) if job else queue.current()
         except InputError as error:
@@ -148,15 +164,15 @@ def jobs_route(queue: JobQueue) -> Route:
 
 def runs_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Route:
     """GET /runs."""
+    from tinv_ext.server.failures import errors_told
 
     def runs(output: str = DEFAULTS["output"], language: str = Language) -> JSONResponse:
         """The runs in a log directory, newest first; 422 for a directory that may not be looked into."""
-        problems = allowed_paths({"output": queue.placed(output)}) if allowed_paths else []
-        if problems:
-            raise _refused(InputError(problems), language)
         try:
-            found = queue.runs(output)
-        except InputError as error:
+            with errors_told():
+                queue.check_paths({"output": queue.placed(output)}, allowed_paths)
+                found = queue.runs(output)
+        except TinvError as error:
             raise _refused(error, language) from error
         return JSONResponse([{**run, "reason": translated(run["reason"], language)} for run in found])
 
@@ -181,10 +197,12 @@ def resume_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Route:
 
         def answer() -> JSONResponse:
             if job:
-                return JSONResponse({"status": queue.command(job, "resume").status})
+                commanded = queue.command(job, "resume")
+                queue.obeyed(commanded, "resume")
+                return JSONResponse({"status": commanded.status})
             return JSONResponse({"id": queue.resume(output, run, changes, allowed_paths).id}, 202)
 
-        return await _in_thread(answer, language)
+        return await (_in_thread if job else _in_turn)(answer, language)
 
     return resume
 
@@ -195,7 +213,7 @@ def train_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Route:
     async def train(request: Request, language: str = Language) -> JSONResponse:
         """Check the settings and queue a run: 202 and the job's id, or 422 and every problem."""
         values = await _settings(request, language)
-        return await _in_thread(lambda: JSONResponse({"id": queue.submit(values, allowed_paths).id}, 202), language)
+        return await _in_turn(lambda: JSONResponse({"id": queue.submit(values, allowed_paths).id}, 202), language)
 
     return train
 
@@ -213,19 +231,23 @@ def check_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Route:
             notices = all_translated(prepared.notices, language)
             return JSONResponse({"notices": notices, "prompts": prepared.prompts(10)})
 
-        return await _in_thread(answer, language)
+        return await _in_turn(answer, language)
 
     return check
 
 
 def command_route(queue: JobQueue, command: str) -> Route:
     """POST /stop, /pause, /snapshot or /preview."""
+    from tinv_ext.server.failures import errors_told
 
     def send(job: str, language: str = Language) -> JSONResponse:
-        """Send the command to a job; 422 if the job cannot carry it out."""
+        """Send the command to a job; 422 if it cannot carry it out. The status is that after it, if it obeys soon."""
         try:
-            return JSONResponse({"status": queue.command(job, command).status})
-        except InputError as error:
+            with errors_told():
+                commanded = queue.command(job, command)
+                queue.obeyed(commanded, command)
+                return JSONResponse({"status": commanded.status})
+        except TinvError as error:
             raise _refused(error, language) from error
 
     return send
@@ -244,13 +266,12 @@ def _view(job: Job, language: str, since: int) -> dict[str, Any]:
 
 
 async def _settings(request: Request, language: str) -> dict[str, Any]:
-    """The request's JSON object. 413 if it is too large, 422 if it is not an object."""
-    data = b""
-    async for part in request.stream():
-        data += part
-        if len(data) > MAX_BODY:
-            large = message("api.body_too_large", "The settings are larger than {limit} bytes.", limit=MAX_BODY)
-            raise HTTPException(413, translated(large, language))
+    """The request's JSON object. 413 if it is too large, 408 if it is too slow, 422 if it is not an object."""
+    try:
+        data = await asyncio.wait_for(_body(request, language), BODY_SECONDS)
+    except asyncio.TimeoutError as error:
+        problem = message("api.body_too_slow", "The settings did not arrive within {seconds} s.", seconds=BODY_SECONDS)
+        raise _refused(InputError(problem), language, 408) from error
     try:
         values = json.loads(data or b"{}")
     except (ValueError, RecursionError) as error:
@@ -262,34 +283,102 @@ async def _settings(request: Request, language: str) -> dict[str, Any]:
     return values
 
 
+async def _body(request: Request, language: str) -> bytes:
+    data = b""
+    async for part in request.stream():
+        data += part
+        if len(data) > MAX_BODY:
+            large = message("api.body_too_large", "The settings are larger than {limit} bytes.", limit=MAX_BODY)
+            raise HTTPException(413, translated(large, language))
+    return data
+
+
 async def _in_thread(work: Callable[[], JSONResponse], language: str) -> JSONResponse:
-    """Read images in another thread, so that the server goes on answering."""
+    """Work in another thread, so that the server goes on answering."""
+    return await run_in_threadpool(_told, work, language)
+
+
+async def _in_turn(work: Callable[[], JSONResponse], language: str) -> JSONResponse:
+    """As `_in_thread`, one after the other: many who wait must not take all threads from those who only look."""
+    return await asyncio.get_running_loop().run_in_executor(_TURNS, _told, work, language)
+
+
+def _told(work: Callable[[], JSONResponse], language: str) -> JSONResponse:
+    from tinv_ext.server.failures import errors_told
+
     try:
-        return await run_in_threadpool(work)
+        with errors_told():
+            return work()
     except TinvError as error:
         raise _refused(error, language) from error
 
 
 def _refused(error: TinvError, language: str, code: int = 422) -> HTTPException:
-    """Every problem as a sentence, and its id, by which a program can recognise it."""
+    """Every problem as a sentence, and its id, by which a program can recognise it; 500 for a bug."""
+    from tinv_ext.server.failures import UnexpectedError
+
+    code = 500 if isinstance(error, UnexpectedError) else code
     problems = [translated(problem, language) for problem in error.problems]
     ids = [problem.id if isinstance(problem, Message) else None for problem in error.problems]
     return HTTPException(code, {"problems": problems, "ids": ids})
 
 
+async def _json_only(request: Request, language: str = Language) -> None:
+    """415 for a body, or a header, that does not say application/json: a form, or what a browser sends unasked."""
+    headers = request.headers
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    empty = headers.get("content-length", "0").strip() == "0" and "transfer-encoding" not in headers
+    if kind != "application/json" and (kind or not empty):
+        wrong = message("api.not_json_type", 'Send settings with the header "Content-Type: application/json".')
+        raise _refused(InputError(wrong), language, 415)
+
+
+def _own_page_check(allowed: Callable[[str], bool] | None) -> Callable[..., Any]:
+    """403 for another page; here there may be a proxy or a tunnel (--share) in front."""
+    from tinv_ext.server.same_origin import foreign_origin
+
+    async def check(request: Request, language: str = Language) -> None:
+        problem = foreign_origin(request.headers, request.method, allowed, behind_proxy=True)
+        if problem:
+            raise _refused(InputError(problem), language, 403)
+
+    return check
+
+
+def _page_login(app: FastAPI) -> Callable[[Request], None]:
+    """gradio's own check, if this is its app: in its routes.py, /user says who asks, /login_check raises 401."""
+    own = {getattr(route, "path", ""): getattr(route, "endpoint", None) for route in app.router.routes}
+    user, check = own.get("/user"), own.get("/login_check")
+    return lambda request: check(user(request)) if user and check else None
+
+
+def _login_check(credentials: Mapping[str, str], login: Callable[[Request], None]) -> Callable[..., None]:
+    """The page's login, or the API's credentials in its place."""
+
+    def check(request: Request) -> None:
+        if not _knows(credentials, request):
+            login(request)
+
+    return check
+
+
 def _credentials_check(credentials: Mapping[str, str]) -> Callable[..., None]:
-    """HTTP Basic, as the WebUI's own --api-auth asks for it; compared in constant time."""
+    """HTTP Basic, as the WebUI's own --api-auth asks for it."""
 
     def check(request: Request, language: str = Language) -> None:
-        scheme, _, value = request.headers.get("authorization", "").partition(" ")
-        try:
-            name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            name, password = "", ""
-        known = credentials.get(name, "")
-        right = hmac.compare_digest(known.encode(), password.encode())
-        if scheme.lower() != "basic" or name not in credentials or not right:
+        if not _knows(credentials, request):
             wrong = message("api.wrong_credentials", "Incorrect username or password.")
             raise HTTPException(401, translated(wrong, language), headers={"WWW-Authenticate": "Basic"})
 
     return check
+
+
+def _knows(credentials: Mapping[str, str], request: Request) -> bool:
+    """Whether the request has one of the names with its password; compared in constant time."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    try:
+        name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return False
+    right = hmac.compare_digest(credentials.get(name, "").encode(), password.encode())
+    return scheme.lower() == "basic" and name in credentials and right

@@ -17,7 +17,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,132 +27,22 @@ from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import message
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.prepare import PreparedRun
-from tinv_ext.core.settings import DEFAULTS, TrainConfig, current_names, overridden
-from tinv_ext.core.training.trainer import Step
+from tinv_ext.core.settings import DEFAULTS, current_names, overridden
 from tinv_ext.hosts.base import Host
 from tinv_ext.run import dry_run, preflight, runner
-from tinv_ext.run.events import Encoded, Evaluated, Event, Noticed, Prepared, RunControls, Wrote
 from tinv_ext.run.run_folder import find_runs
 from tinv_ext.run.status import OVER, Status
-from tinv_ext.server.allowed_paths import PathCheck
+from tinv_ext.server.allowed_paths import PathCheck, is_remote, local_only
+from tinv_ext.server.queued_run import Job, Order
 from tinv_ext.server.run_list import listed
-from tinv_ext.server.shown import Shown
 from tinv_ext.server.templates import Templates
 
 log = logging.getLogger(__name__)
 COMMANDS = ("stop", "pause", "resume", "snapshot", "preview")
+PATIENCE = 2.0  # seconds in which most steps end
 _LOOK = 10.0  # seconds between two looks for interrupted runs
 _GLANCE = 0.5  # seconds between two looks whether a job is over, so that signals are heard in between
 _KEPT = 50  # jobs that are over and still remembered
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a job is to do: a run as it was prepared, on the host that it was prepared for; where it resumes, if so."""
-
-    prepared: PreparedRun
-    host: Host
-    resumes: Path | None = None
-
-
-@dataclass
-class Job:
-    """One job as others see it. Its lock guards every field; `view()` is a consistent copy.
-
-    `order` is None once it is carried out: images and prompts of runs that are over would fill the memory.
-    """
-
-    id: str
-    config: TrainConfig
-    order: Order | None = None
-    now: Status = field(default_factory=lambda: Status("queued", 0))
-    folder: str | None = None
-    encoded: tuple[int, int] = (0, 0)
-    seconds_left: float | None = None
-    loss: float | None = None
-    prompts: tuple[str, ...] = ()
-    notices: list[str] = field(default_factory=list)
-    curve: list[dict[str, float]] = field(default_factory=list)
-    evaluations: list[tuple[int, float]] = field(default_factory=list)
-    previews: list[tuple[int, str]] = field(default_factory=list)
-    controls: RunControls = field(default_factory=RunControls)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    _before: Shown = field(default_factory=Shown)
-    _step_times: list[tuple[float, int]] = field(default_factory=list)
-
-    @property
-    def status(self) -> str:
-        """One of `STATUSES`; "stopping" as soon as a stop was requested."""
-        return "stopping" if self.controls.stop.is_set() and not self.now.over else self.now.status
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps really done."""
-        return self.now.steps
-
-    @property
-    def reason(self) -> str:
-        """Why it is paused or stopped or has failed."""
-        return self.now.reason
-
-    @property
-    def file(self) -> str | None:
-        """The embedding really written."""
-        return self.now.file
-
-    def view(self, since: int = 0) -> dict[str, Any]:
-        """What there is to show, as JSON can hold it; of the curve only the steps after `since`. No paths."""
-        with self.lock:
-            return {
-                "id": self.id,
-                "name": self.config.name,
-                "status": self.status,
-                "reason": self.now.reason,
-                "steps": self.now.steps,
-                "total": self.now.total,
-                "file": Path(self.now.file).name if self.now.file else None,
-                "encoded": list(self.encoded),
-                "seconds_left": self.seconds_left,
-                "loss": self.loss,
-                "prompts": list(self.prompts),
-                "notices": list(self.notices),
-                "curve": [row for row in self.curve if row["step"] > since],
-                "evaluations": [[step, loss] for step, loss in self.evaluations if step >= since],
-                "previews": [step for step, _ in self.previews],
-            }
-
-    def on_event(self, event: Event) -> None:
-        """Take in what the run reports."""
-        with self.lock:
-            if isinstance(event, Prepared):
-                self.notices += event.prepared.notices
-                self.folder = str(event.folder.path)
-                before = self._before = Shown.of(event.folder, self.config.name, event.prepared.initial.step)
-                self.curve, self.evaluations, self.previews = before.curve, before.evaluations, before.previews
-            elif isinstance(event, Status):
-                if event.status != self.now.status:
-                    self._step_times.clear()
-                self.now = event
-            elif isinstance(event, Noticed):
-                self.notices.append(event.text)
-            elif isinstance(event, Encoded):
-                self.encoded = (event.done, event.total)
-            elif isinstance(event, Evaluated):
-                self.evaluations.append((event.step, event.loss))
-            elif isinstance(event, Wrote) and event.kind == "preview":
-                self.previews.append((event.step, str(event.path)))
-            elif isinstance(event, Step):
-                self._on_step(event)
-
-    def _on_step(self, step: Step) -> None:
-        self.now, self.prompts = replace(self.now, steps=step.number), step.prompts
-        self.loss = self._before.smoothed.add(step.loss)
-        row = {"step": step.number, "loss": step.loss, "smoothed": self.loss, "rate": step.rate}
-        norms = {"gradient_norm": step.gradient_norm, "vector_norm": step.vector_norm, "distance": step.distance}
-        self.curve.append({**row, **norms})
-        self._step_times = [*self._step_times[-200:], (time.monotonic(), step.number)]
-        (started, first), (now, last) = self._step_times[0], self._step_times[-1]
-        self.seconds_left = (now - started) / (last - first) * (self.now.total - last) if last > first else None
 
 
 class JobQueue:
@@ -171,15 +61,25 @@ class JobQueue:
         self._worker: threading.Thread | None = None
         self._ends = False
         self._looked, self._interrupted = -math.inf, list[dict[str, Any]]()
+        self._preparing = threading.Lock()  # held by who checks a run, so that two never try out steps on one model
         self._known_images: Mapping[Path, TrainingImage] = {}  # those of the last check: Train comes after Check
 
     def placed(self, output: str) -> str:
         """The log directory that is meant by `output`, the usual one if it is empty."""
+        if is_remote(output):
+            return output  # to be refused as it was entered
         return str(self._home / path_given(output or str(DEFAULTS["output"])))
+
+    def check_paths(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> None:
+        """`InputError` where the settings name a path that may not be opened; what is not local never is unasked."""
+        problems = (confine or local_only())(values)
+        if problems:
+            raise InputError(problems)
 
     def check(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> PreparedRun:
         """What a run of these settings would do. Forbidden places are told before anything is opened."""
-        return self._order(values, confine).prepared
+        with self._preparing:
+            return self._order(values, confine).prepared
 
     def _order(self, values: Mapping[str, Any], confine: PathCheck | None, room: int = 0) -> Order:
         current = current_names(values)
@@ -187,9 +87,7 @@ class JobQueue:
         if isinstance(current.get("template"), str):
             places["template"] = self.templates.place(current["template"])
         values = overridden(values, places)
-        outside = confine(values) if confine else []
-        if outside:
-            raise InputError(outside)
+        self.check_paths(values, confine)
         host = self._host()
         config = preflight.parse_settings(values, host)
         prepared = preflight.prepare_run(config, host, self._known_images, room)
@@ -198,25 +96,27 @@ class JobQueue:
 
     def examine(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> PreparedRun:
         """As `check`, with some steps tried out on the model, unless a run has it."""
-        order = self._order(values, confine)
-        if self._active():
-            notice = message("server.not_tried_out", "No step was tried out, because a run is in progress.")
-            return replace(order.prepared, notices=(*order.prepared.notices, notice))
-        return dry_run.examine(order.prepared, order.host)
+        with self._preparing:
+            order = self._order(values, confine)
+            if self._active():
+                notice = message("server.not_tried_out", "No step was tried out, because a run is in progress.")
+                return replace(order.prepared, notices=(*order.prepared.notices, notice))
+            return dry_run.examine(order.prepared, order.host)
 
     def submit(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> Job:
         """Check the settings and queue a run of them. `InputError` has every problem, and nothing is queued."""
-        order = self._order(values, confine, self._room())
-        name = order.prepared.config.name
-        if any(job.config.name == name for job in self._active()):
-            raise InputError(
-                message(
-                    "server.name_in_use",
-                    'A run of "{name}" is in progress or queued. Wait for it, stop it, or choose another name.',
-                    name=name,
+        with self._preparing:  # until it is queued: a check that begins then finds it
+            order = self._order(values, confine, self._room())
+            name = order.prepared.config.name
+            if any(job.config.name == name for job in self._active()):
+                raise InputError(
+                    message(
+                        "server.name_in_use",
+                        'A run of "{name}" is in progress or queued. Wait for it, stop it, or choose another name.',
+                        name=name,
+                    )
                 )
-            )
-        return self._add(Job(uuid.uuid4().hex, order.prepared.config, order))
+            return self._add(Job(uuid.uuid4().hex, order.prepared.config, order))
 
     def _active(self) -> list[Job]:
         """Jobs that are not over."""
@@ -236,10 +136,13 @@ class JobQueue:
 
     def resume(self, output: str, id: str, changes: Mapping[str, Any], confine: PathCheck | None = None) -> Job:  # noqa: A002
         """Queue the resuming of a run of a log directory. `InputError` has every problem, and nothing is queued."""
+        with self._preparing:
+            return self._resume(output, id, changes, confine)
+
+    def _resume(self, output: str, id: str, changes: Mapping[str, Any], confine: PathCheck | None) -> Job:  # noqa: A002
         log_directory = self.placed(output)
-        outside = [*confine({"output": log_directory}), *confine(changes)] if confine else []
-        if outside:
-            raise InputError(outside)
+        self.check_paths({"output": log_directory}, confine)
+        self.check_paths(changes, confine)
         folder = next((folder for folder in find_runs(Path(log_directory)) if folder.id == id), None)
         if folder is None:
             raise InputError(
@@ -271,7 +174,10 @@ class JobQueue:
         return self._add(Job(uuid.uuid4().hex, prepared.config, order, folder=str(folder.path)))
 
     def interrupted(self) -> list[dict[str, Any]]:
-        """The runs of the usual log directory that can be resumed after a crash; looked for once in a while."""
+        """The runs of the usual log directory that can be resumed after a crash; looked for once in a while.
+
+        Those that are being resumed, or were since, are left out at once.
+        """
         if time.monotonic() - self._looked > _LOOK and not self._active():
             self._looked = time.monotonic()
             self._interrupted = [
@@ -279,7 +185,8 @@ class JobQueue:
                 for run in self.runs(DEFAULTS["output"])
                 if run["status"] == "interrupted" and run["can_resume"]
             ]
-        return self._interrupted
+        jobs, log_directory = {job.folder for job in self.all()}, Path(self.placed(DEFAULTS["output"]))
+        return [run for run in self._interrupted if str(log_directory / run["id"]) not in jobs]
 
     def _add(self, job: Job) -> Job:
         if self._ends:
@@ -319,6 +226,11 @@ class JobQueue:
         running = [job for job in jobs if job.status not in OVER and job.status != "queued"]
         return running[0] if running else next((job for job in reversed(jobs) if job.status in OVER), None)
 
+    def ahead_of(self, job: Job) -> list[Job]:
+        """The jobs that come to their end before this one starts, in order."""
+        active = self._active()
+        return active[: active.index(job)] if job in active else []
+
     def command(self, id: str, what: str) -> Job:  # noqa: A002
         """Ask something of a job: one of `COMMANDS`. `InputError` if it is too late for it."""
         job = self.get(id)
@@ -349,6 +261,23 @@ class JobQueue:
                 reason = message("server.stopped_in_queue", "It was stopped before it started.")
                 job.now, job.order = Status("stopped", job.now.steps, reason=reason), None
         return job
+
+    def obeyed(self, job: Job, what: str, seconds: float = PATIENCE) -> bool:
+        """Whether a job's status shows within so many seconds what was asked of it; a run ends the step it is in first.
+
+        A snapshot or a preview does not show in the status, and a job that waits obeys when its turn comes.
+        """
+        shows: dict[str, Callable[[], bool]] = {
+            "stop": lambda: True,
+            "pause": lambda: job.status == "paused",
+            "resume": lambda: job.status != "paused",
+        }
+        showing, end = shows.get(what, lambda: False), time.monotonic() + seconds
+        while what in shows and not showing() and time.monotonic() < end:
+            if job.now.over or job.status == "queued":
+                break
+            time.sleep(0.02)
+        return showing()
 
     def wait(self, job: Job, seconds: float) -> bool:
         """Whether the job is over within so many seconds."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tinv_ext.core.messages import Message, message
-from tinv_ext.server.job_queue import Job, JobQueue
+from tinv_ext.server.job_queue import JobQueue
+from tinv_ext.server.queued_run import Job
 
 STATUS_WORDS: Mapping[str, Message] = {
     "queued": message("ui.queued", "queued"),
@@ -29,6 +30,7 @@ LABELS: Mapping[str, Message] = {  # what does not depend on the run; the script
     "rate": message("ui.learning_rate", "learning rate"),
     "at_step": message("ui.at_step", "step {step}", step="{step}"),
     "preview": message("ui.preview_at_step", "preview at step {step}", step="{step}"),
+    "unreachable": message("ui.server_silent", "The server does not answer. What is shown here may be out of date."),
     "to_prompt": message("ui.send_to_txt2img", "Send to txt2img"),
     "to_negative_prompt": message("ui.send_to_negative_prompt", "Send to negative prompt"),
 }
@@ -54,15 +56,30 @@ def title(name: str, status: str, queued: Sequence[str]) -> Message:
 
 def taken_on(job: Job, queue: JobQueue) -> Message:
     """That a run has started, or waits for the one that is at work."""
-    current = queue.current()
-    if current is None or current is job or current.now.over:
+    ahead = queue.ahead_of(job)
+    if not ahead:
         return message("ui.training_started", "Training started: {name}.", name=job.config.name)
     return message(
         "ui.run_queued",
         "{name} is queued. It starts when {current} has ended.",
         name=job.config.name,
-        current=current.config.name,
+        current=ahead[-1].config.name,
     )
+
+
+ASKED: Mapping[str, Message] = {  # of a run that does it only when the step it is in has ended
+    "pause": message("ui.will_pause", "It pauses after the step that it is in."),
+    "resume": message("ui.will_resume", "It resumes as soon as the model is free."),
+    "snapshot": message("ui.will_save_snapshot", "A snapshot is saved after the step that it is in."),
+    "preview": message("ui.will_preview", "A preview is generated after the step that it is in."),
+}
+
+
+def reply(job: Job, command: str, queue: JobQueue) -> list[Message]:
+    """How a job stands after a command, and what it has still to do; waits a little for it to obey."""
+    obeyed = queue.obeyed(job, command)
+    asked = [] if obeyed or job.now.over or command not in ASKED else [ASKED[command]]
+    return [title(job.config.name, job.status, ()), *asked]
 
 
 def figures(job: Job, view: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,9 +43,19 @@ class Templates:
             )
         return read_text(template_path(self.place(name)))
 
-    def save(self, name: str, text: str) -> Path:
-        """Save the lines under a name, replacing what was there. `InputError` says what is wrong with either."""
+    def save(self, name: str, text: str, overwrite: bool = False) -> Path:
+        """Save the lines under a name. `InputError` says what is wrong with either, or that the name is taken."""
+        path = self.folder / f"{name}.txt"
         problems = list(name_problems(name))
+        if not problems and not overwrite and os.path.lexists(path):
+            problems.append(
+                message(
+                    "server.template_exists",
+                    'There is a template "{name}" already. Choose another name, or tick "Replace a template of the '
+                    'same name".',
+                    name=name,
+                )
+            )
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         if not lines:
             problems.append(
@@ -57,7 +68,6 @@ class Templates:
         if problems:
             raise InputError(problems)
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{name}.txt"
         with atomic_write(path) as file:
             file.write(("\n".join(lines) + "\n").encode("utf-8"))
         return path

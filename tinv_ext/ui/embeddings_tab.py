@@ -20,6 +20,7 @@ from tinv_ext.core.messages import Message, message
 from tinv_ext.library.combine import FILLS, MAX_VECTORS
 from tinv_ext.library.convert import FORMAT_NAMES, ConvertOptions, Written
 from tinv_ext.library.library import Library
+from tinv_ext.server.failures import errors_told
 from tinv_ext.ui import answers_html, library_html
 from tinv_ext.ui.context import PageContext
 
@@ -69,7 +70,8 @@ class _Lists:
         """The lists after an action, or what is wrong."""
         language = self.context.language_for(request)
         try:
-            key, sentences = action()
+            with errors_told():
+                key, sentences = action()
         except TinvError as error:
             return self._values(selected, answers_html.not_done(error, language), language)
         return self._values(key, answers_html.sentences(sentences, language), language)
@@ -79,6 +81,14 @@ class _Lists:
         return path.relative_to(self.library.folder).as_posix()
 
     def _values(self, selected: str | None, answer: str, language: str) -> Outputs:
+        try:
+            with errors_told():
+                return self._current(selected, answer, language)
+        except TinvError as error:
+            unchanged = (gr.update(),) * 4
+            return (*unchanged, answers_html.sentences(error.problems, language) + answer, "")
+
+    def _current(self, selected: str | None, answer: str, language: str) -> Outputs:
         items = self.library.items()
         keys = [item.key for item in items]
         readable = [item.key for item in items if not item.problem]
@@ -97,7 +107,8 @@ class _Lists:
         if not selected:
             return ""
         try:
-            return library_html.inspected(self.library.inspect(selected), language)
+            with errors_told():
+                return library_html.inspected(self.library.inspect(selected), language)
         except TinvError as error:
             return answers_html.sentences(error.problems, language)
 
@@ -194,8 +205,10 @@ def _convert(library: Library, context: PageContext) -> Callable[..., Outputs]:
         """Files to download, in a new folder each time, and an answer."""
         language = context.language_for(request)
         try:
-            folder = Path(tempfile.mkdtemp(dir=_converted_folder()))
-            files = library.convert(_required(selected), folder, ConvertOptions(format, author=author, license=license))
+            with errors_told():
+                folder = Path(tempfile.mkdtemp(dir=_converted_folder()))
+                options = ConvertOptions(format, author=author, license=license)
+                files = library.convert(_required(selected), folder, options)
         except TinvError as error:
             return gr.update(value=None, visible=False), answers_html.not_done(error, language)
         done = message("ui.converted", "{count:file|files} converted. Download below.", count=len(files))

@@ -9,6 +9,7 @@ import gradio as gr
 
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import Message, message, translated
+from tinv_ext.server.failures import errors_told
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.live_texts import status_word, taken_on
 from tinv_ext.ui import answers_html
@@ -39,13 +40,12 @@ def build(queue: JobQueue, output: gr.components.Component, context: PageContext
         control.do_not_save_to_config = True  # what a person types for one run is no default of the page
 
     def refresh(folder: str, request: gr.Request) -> tuple[Any, str]:
-        language, allowed_paths = context.language_for(request), context.allowed_paths(request)
+        language = context.language_for(request)
         try:
-            problems = allowed_paths({"output": queue.placed(folder)}) if allowed_paths else []
-            if problems:
-                raise InputError(problems)
-            runs = queue.runs(folder)
-            choices = [_choice(run, language) for run in runs if run["can_resume"]][:_LISTED]
+            with errors_told():
+                queue.check_paths({"output": queue.placed(folder)}, context.allowed_paths(request))
+                runs = queue.runs(folder)
+            choices = _choices(runs, language)
             elsewhere = [run["id"] for run in runs if run["status"] == "elsewhere"]
         except TinvError as error:
             return gr.update(), answers_html.not_done(error, language)
@@ -54,19 +54,23 @@ def build(queue: JobQueue, output: gr.components.Component, context: PageContext
             text += answers_html.sentence(_elsewhere(elsewhere), language)
         return gr.update(choices=choices, value=choices[0] if choices else None), text
 
-    def resume(folder: str, chosen: str | None, steps: str, rate: str, images: str, request: gr.Request) -> str:
+    def resume(
+        folder: str, chosen: str | None, steps: str, rate: str, images: str, request: gr.Request
+    ) -> tuple[Any, str]:
         language = context.language_for(request)
         values = {name: value for name, value in zip(CHANGES, (steps, rate, images)) if value.strip()}
         try:
             if not chosen:
                 raise InputError(message("ui.no_run_selected", "No run is selected. Click Refresh and select one."))
-            job = queue.resume(folder, chosen.partition(_PART)[0], values, context.allowed_paths(request))
+            with errors_told():
+                job = queue.resume(folder, chosen.partition(_PART)[0], values, context.allowed_paths(request))
+                choices = _choices(queue.runs(folder), language)  # without the one that is now at work
         except TinvError as error:
-            return answers_html.not_started(error, language)
-        return answers_html.sentence(taken_on(job, queue), language)
+            return gr.update(), answers_html.not_started(error, language)
+        return gr.update(choices=choices, value=None), answers_html.sentence(taken_on(job, queue), language)
 
     refresh_button.click(refresh, inputs=[output], outputs=[run, answer])
-    resume_button.click(resume, inputs=[output, run, *changes], outputs=[answer])
+    resume_button.click(resume, inputs=[output, run, *changes], outputs=[run, answer])
 
 
 def _count(runs: int) -> Message:
@@ -77,6 +81,10 @@ def _count(runs: int) -> Message:
 
 def _elsewhere(runs: Sequence[str]) -> Message:
     return message("ui.runs_elsewhere", "Running in another program: {runs:, }.", runs=runs)
+
+
+def _choices(runs: Sequence[Mapping[str, Any]], language: str) -> list[str]:
+    return [_choice(run, language) for run in runs if run["can_resume"]][:_LISTED]
 
 
 def _choice(run: Mapping[str, Any], language: str) -> str:

@@ -11,8 +11,9 @@ import gradio as gr
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import message
 from tinv_ext.core.settings import DEFAULTS, GROUPS, SETTINGS
+from tinv_ext.server.failures import errors_told
 from tinv_ext.server.job_queue import JobQueue
-from tinv_ext.server.live_texts import taken_on, title
+from tinv_ext.server.live_texts import reply, taken_on
 from tinv_ext.ui import answers_html, resume_runs, template_editor, txt2img
 from tinv_ext.ui.context import PageContext
 from tinv_ext.ui.widgets import widget
@@ -53,13 +54,13 @@ def build(queue: JobQueue, context: PageContext) -> gr.Blocks:
             gr.HTML(f'<div id="tinv_live" data-language="{escape(context.language)}"></div>')
             with gr.Row():
                 buttons = {command: gr.Button(label, elem_id=f"tinv_{command}") for command, label in COMMANDS.items()}
-            reply = gr.HTML(elem_id="tinv_reply")
+            replies = gr.HTML(elem_id="tinv_reply")
             resume_runs.build(queue, controls["output"], context)
         train, check = _actions(queue, controls, context)
         train_button.click(train, inputs=set(controls.values()), outputs=[answer])
         check_button.click(check, inputs=set(controls.values()), outputs=[answer])
         for command, button in buttons.items():
-            button.click(_send(queue, command, context), inputs=[], outputs=[reply])
+            button.click(_send(queue, command, context), inputs=[], outputs=[replies])
     return blocks
 
 
@@ -98,7 +99,8 @@ def _actions(queue: JobQueue, controls: Controls, context: PageContext) -> tuple
         language = context.language_for(request)
         values = {names[component]: value for component, value in inputs.items()}
         try:
-            job = queue.submit(values, context.allowed_paths(request))
+            with errors_told():
+                job = queue.submit(values, context.allowed_paths(request))
         except TinvError as error:
             return answers_html.not_started(error, language)
         return answers_html.sentence(taken_on(job, queue), language)
@@ -107,7 +109,8 @@ def _actions(queue: JobQueue, controls: Controls, context: PageContext) -> tuple
         language = context.language_for(request)
         values = {names[component]: value for component, value in inputs.items()}
         try:
-            return answers_html.checked(queue.examine(values, context.allowed_paths(request)), language)
+            with errors_told():
+                return answers_html.checked(queue.examine(values, context.allowed_paths(request)), language)
         except TinvError as error:
             return answers_html.not_started(error, language)
 
@@ -123,7 +126,8 @@ def _send(queue: JobQueue, command: str, context: PageContext) -> Callable[[gr.R
         try:
             if job is None or job.now.over:
                 raise InputError(message("ui.no_active_run", "There is no active run."))
-            return answers_html.sentence(title(job.config.name, queue.command(job.id, command).status, ()), language)
+            with errors_told():
+                return answers_html.sentences(reply(queue.command(job.id, command), command, queue), language)
         except TinvError as error:
             return answers_html.sentence(error.problems[0], language)
 

@@ -1,0 +1,94 @@
+"""Whatever goes wrong reaches whoever asked as a sentence, by page and routes; the log has the rest."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tinv_ext.library.library import Library
+from tinv_ext.server.job_queue import JobQueue
+from tinv_ext.server.templates import Templates
+from tinv_ext.ui import page
+
+ERRORS = (RuntimeError("the sky <b>fell"), OSError(28, "No space left"), MemoryError(), KeyError("x"), AssertionError())
+NOBODY = SimpleNamespace(client=None, headers={})
+BROKEN = (
+    *((JobQueue, name) for name in ("submit", "examine", "resume", "runs", "command")),
+    *((Library, name) for name in ("items", "inspect", "rename", "delete", "extend", "average", "undelete", "convert")),
+    *((Templates, name) for name in ("text", "save")),
+)
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
+    """Lets everything that the page asks for fail."""
+
+    def everything(error: Exception) -> None:
+        def fail(*_: Any, **__: Any) -> None:
+            raise error
+
+        for owner, name in BROKEN:
+            monkeypatch.setattr(owner, name, fail)
+
+    return everything
+
+
+def handlers(jobs: JobQueue, host: Any) -> list[tuple[str, Callable[..., Any], int]]:
+    """Name, function and number of inputs of every event of the page that calls Python."""
+    blocks = page.build(jobs, host.embeddings_folder, lambda: host)
+    fns = blocks.fns.values() if isinstance(blocks.fns, dict) else blocks.fns
+    if isinstance(blocks.fns, dict):
+        counts = [len(fn.inputs) for fn in fns]
+    else:  # gradio 3 keeps them apart
+        counts = [len(dependency["inputs"]) for dependency in blocks.dependencies]
+    return [(fn.fn.__name__, fn.fn, count) for fn, count in zip(fns, counts) if fn.fn]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_no_button_breaks(jobs: JobQueue, host: Any, broken: Callable[[Exception], None], error: Exception) -> None:
+    """Each answers with a sentence in which markup is text."""
+    jobs.current = lambda: SimpleNamespace(now=SimpleNamespace(over=False), id="x")  # type: ignore[assignment, return-value]
+    buttons = handlers(jobs, host)
+    broken(error)
+    names = set()
+    for name, button, count in buttons:
+        if name == "<lambda>":  # the names of templates
+            continue
+        names.add(name)
+        arguments: list[Any] = [{}] if name in ("train", "check") else ["x"] * count
+        if name == "add":
+            arguments[1] = SimpleNamespace(name="x.pt")
+        if name == "extend":
+            arguments[1] = 2
+        if name == "average":
+            arguments[1] = ["x"]
+        answer = button(*arguments, NOBODY)
+        told = "".join(part for part in (answer if isinstance(answer, tuple) else (answer,)) if isinstance(part, str))
+        assert "tinv-said" in told or "tinv-problems" in told, name
+        assert "<b>fell" not in told
+        assert type(error).__name__ in told or "memory" in told, (name, told)
+    assert names >= {"train", "check", "send", "resume", "refresh", "load", "save", "rename", "convert", "inspect"}
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_no_route_breaks(
+    client: Callable[..., TestClient],
+    broken: Callable[[Exception], None],
+    error: Exception,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """500 with a sentence; the traceback is in the log."""
+    broken(error)
+    routes = client()
+    for route in ("train", "check", "resume?run=x", "resume?job=x", "stop?job=x", "pause?job=x"):
+        with caplog.at_level(logging.ERROR):
+            answer = routes.post(f"/tinv/v1/{route}", json={})
+        assert answer.status_code == 500, route
+        assert answer.json()["detail"]["ids"] == ["server.unexpected"]
+        assert caplog.records[-1].exc_info
+    assert routes.get("/tinv/v1/runs").json()["detail"]["ids"] == ["server.unexpected"]

@@ -1,0 +1,103 @@
+"""The command `generate`: one image with embeddings, on the offline host."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinv_ext.cli.failures import DONE
+from tinv_ext.cli.language import say
+from tinv_ext.cli.output import show
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import message
+
+if TYPE_CHECKING:
+    from tinv_ext.core.embedding import Embedding
+    from tinv_ext.core.generation import ImageRequest
+    from tinv_ext.hosts.diffusers.host import DiffusersHost
+
+
+def generate(options: dict[str, Any], host: DiffusersHost) -> int:
+    """Generate one image and write it. `InputError` with every problem before anything is generated."""
+    from tinv_ext.core.generation import ImageRequest, infotext
+    from tinv_ext.core.prompts.unsupported import unsupported
+    from tinv_ext.run.run_folder import write_image
+
+    request = ImageRequest(
+        options["prompt"],
+        options["negative_prompt"],
+        options["steps"],
+        options["cfg_scale"],
+        options["seed"],
+        options["width"] or host.native_size,
+        options["height"] or host.native_size,
+    )
+    by_file, problems = _words_of(options["embedding"], host)
+    problems += request.problems()
+    problems += dict.fromkeys(problem for text in _texts(request) for problem in unsupported(text))
+    if problems:
+        raise InputError(problems)
+    for notice in (*host.embedding_notes, *_unused(by_file, request, host)):
+        show(f"tinv: {say(notice)}", sys.stderr)
+    words = {name: embedding.vectors for found in by_file.values() for name, embedding in found.items()}
+    output: Path = options["output"]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"Model hash": host.facts.get("model_hash"), "Model": host.facts.get("model_name")}
+    write_image(host.generate(request, words), output, {"parameters": infotext(request, facts)})
+    show(str(output))
+    return DONE
+
+
+def _words_of(paths: Sequence[Path], host: DiffusersHost) -> tuple[dict[Path, dict[str, Embedding]], list[str]]:
+    """The words of embedding files that the model can use, and what is wrong with the others."""
+    from tinv_ext.core.errors import FormatError, NumericError
+    from tinv_ext.core.fit import unfit
+    from tinv_ext.core.formats import read_words
+
+    by_file: dict[Path, dict[str, Embedding]] = {}
+    problems: list[str] = []
+    for path in paths:
+        if not path.exists():
+            problems.append(
+                message("cli.no_embedding", 'There is no embedding file "{path}". Check the path.', path=path)
+            )
+            continue
+        try:
+            found = read_words(path)
+        except (FormatError, NumericError) as error:
+            problems += error.problems
+            continue
+        unfitting = (unfit(embedding, host.token_table.widths) for embedding in found.values())
+        problems += dict.fromkeys(problem for problem in unfitting if problem)
+        by_file[path] = found
+    return by_file, problems
+
+
+def _texts(request: ImageRequest) -> tuple[str, str]:
+    return request.prompt, request.negative_prompt
+
+
+def _unused(
+    by_file: Mapping[Path, Mapping[str, Embedding]], request: ImageRequest, host: DiffusersHost
+) -> Iterator[str]:
+    """A sentence for each file of which neither prompt has a word."""
+    from tinv_ext.core.prompts.reader import PromptReader, Word
+
+    tokenizer = host.token_table.tokenizer
+    words = {
+        name: Word(name, tuple(tokenizer.ids(name)), embedding.count)
+        for found in by_file.values()
+        for name, embedding in found.items()
+    }
+    reader = PromptReader(tokenizer, tuple(words.values()), emphasis=True)
+    prompts = [reader.read(text) for text in _texts(request)]
+    for path, found in by_file.items():
+        if not any(prompt.holds(name) for prompt in prompts for name in found):
+            yield message(
+                "cli.word_not_in_prompt",
+                "{file} makes no difference to this image: its word is {words: or }, and the prompt does not have it.",
+                file=path.name,
+                words=[f'"{name}"' for name in found][:5],
+            )

@@ -1,0 +1,136 @@
+"""One job of the queue: a run as it was ordered, and all that others see of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tinv_ext.core.preflight.prepare import PreparedRun
+from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.training.trainer import Step
+from tinv_ext.hosts.base import Host
+from tinv_ext.run.events import Encoded, Evaluated, Event, Noticed, Prepared, RunControls, Wrote
+from tinv_ext.run.status import Status
+from tinv_ext.server.shown import Shown
+
+MAX_ROWS = 2000  # of the curve in one view
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a job is to do: a run as it was prepared, on the host that it was prepared for; where it resumes, if so."""
+
+    prepared: PreparedRun
+    host: Host
+    resumes: Path | None = None
+
+
+@dataclass
+class Job:
+    """One job as others see it. Its lock guards every field; `view()` is a consistent copy.
+
+    `order` is None once it is carried out: images and prompts of runs that are over would fill the memory.
+    """
+
+    id: str
+    config: TrainConfig
+    order: Order | None = None
+    now: Status = field(default_factory=lambda: Status("queued", 0))
+    folder: str | None = None
+    encoded: tuple[int, int] = (0, 0)
+    seconds_left: float | None = None
+    loss: float | None = None
+    prompts: tuple[str, ...] = ()
+    notices: list[str] = field(default_factory=list)
+    curve: list[dict[str, float]] = field(default_factory=list)
+    evaluations: list[tuple[int, float]] = field(default_factory=list)
+    previews: list[tuple[int, str]] = field(default_factory=list)
+    controls: RunControls = field(default_factory=RunControls)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    _before: Shown = field(default_factory=Shown)
+    _step_times: list[tuple[float, int]] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        """One of `STATUSES`; "stopping" as soon as a stop was requested."""
+        return "stopping" if self.controls.stop.is_set() and not self.now.over else self.now.status
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps really done."""
+        return self.now.steps
+
+    @property
+    def reason(self) -> str:
+        """Why it is paused or stopped or has failed."""
+        return self.now.reason
+
+    @property
+    def file(self) -> str | None:
+        """The embedding really written."""
+        return self.now.file
+
+    def view(self, since: int = 0) -> dict[str, Any]:
+        """What there is to show, as JSON can hold it; no paths.
+
+        Of the curve the first `MAX_ROWS` rows after the step `since`; `more` says that others follow them.
+        """
+        with self.lock:
+            rows = [row for row in self.curve if row["step"] > since]
+            more, rows = len(rows) > MAX_ROWS, rows[:MAX_ROWS]
+            last = rows[-1]["step"] if more else self.now.total
+            return {
+                "id": self.id,
+                "name": self.config.name,
+                "status": self.status,
+                "reason": self.now.reason,
+                "steps": self.now.steps,
+                "total": self.now.total,
+                "file": Path(self.now.file).name if self.now.file else None,
+                "encoded": list(self.encoded),
+                "seconds_left": self.seconds_left,
+                "loss": self.loss,
+                "prompts": list(self.prompts),
+                "notices": list(self.notices),
+                "curve": rows,
+                "more": more,
+                "evaluations": [[step, loss] for step, loss in self.evaluations if since <= step <= last],
+                "previews": [step for step, _ in self.previews],
+            }
+
+    def on_event(self, event: Event) -> None:
+        """Take in what the run reports."""
+        with self.lock:
+            if isinstance(event, Prepared):
+                self.notices += event.prepared.notices
+                self.folder = str(event.folder.path)
+                before = self._before = Shown.of(event.folder, self.config.name, event.prepared.initial.step)
+                self.curve, self.evaluations, self.previews = before.curve, before.evaluations, before.previews
+            elif isinstance(event, Status):
+                if event.status != self.now.status:
+                    self._step_times.clear()
+                    self.seconds_left = None  # a run that stands still has no end in sight
+                self.now = event
+            elif isinstance(event, Noticed):
+                self.notices.append(event.text)
+            elif isinstance(event, Encoded):
+                self.encoded = (event.done, event.total)
+            elif isinstance(event, Evaluated):
+                self.evaluations.append((event.step, event.loss))
+            elif isinstance(event, Wrote) and event.kind == "preview":
+                self.previews.append((event.step, str(event.path)))
+            elif isinstance(event, Step):
+                self._on_step(event)
+
+    def _on_step(self, step: Step) -> None:
+        self.now, self.prompts = replace(self.now, steps=step.number), step.prompts
+        self.loss = self._before.smoothed.add(step.loss)
+        row = {"step": step.number, "loss": step.loss, "smoothed": self.loss, "rate": step.rate}
+        norms = {"gradient_norm": step.gradient_norm, "vector_norm": step.vector_norm, "distance": step.distance}
+        self.curve.append({**row, **norms})
+        self._step_times = [*self._step_times[-200:], (time.monotonic(), step.number)]
+        (started, first), (now, last) = self._step_times[0], self._step_times[-1]
+        self.seconds_left = (now - started) / (last - first) * (self.now.total - last) if last > first else None
