@@ -8,13 +8,21 @@ from types import FrameType
 
 def run() -> None:
     """Carry out the command, and end with its exit code; a wish to end is heard however early or late it comes."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-        number = getattr(signal, name, None)
-        if number and signal.getsignal(number) not in (signal.SIG_IGN, None):
+    for number in _handled():
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
             signal.signal(number, _early_or_late)
     from tinv_ext.cli.main import main
 
-    sys.exit(main())
+    code = main()
+    for number in (number for number in _handled() if signal.getsignal(number) is _early_or_late):
+        signal.signal(number, signal.SIG_IGN)  # Python would end by the signal, not with the code, while it is leaving
+    sys.exit(code)
+
+
+def _handled() -> list[signal.Signals]:
+    """The signals by which a program is told to end, of those that the system has."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    return [getattr(signal, name) for name in names if hasattr(signal, name)]
 
 
 def _early_or_late(number: int, frame: FrameType | None) -> None:

@@ -155,7 +155,7 @@ def test_nohup_is_respected(tmp_path: Path) -> None:
 LIVES = {
     "train": ("train", "--name", "zibbo", "--images", IMAGES, "--steps", 100000, *PLAIN),
     "check": ("check", "--name", "zibbo", "--images", IMAGES),
-    "generate": ("generate", "a photo", "--steps", 900),
+    "generate": ("generate", "a photo", "--steps", 150, "--width", 512, "--height", 512),
 }
 
 

@@ -12,6 +12,7 @@ from PIL import Image, PngImagePlugin
 from tests.core.formats.files_made_wrong import safetensors
 from tests.core.formats.test_hostile import MEGABYTES, largest_memory
 from tinv_ext.cli import main as cli
+from tinv_ext.cli.failures import BAD_INPUT
 from tinv_ext.core.errors import FormatError
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.formats.torch_write import torch_bytes
@@ -108,5 +109,5 @@ def test_a_header_of_evil_names_is_told_without_them(tmp_path: Path, capsys: pyt
     """In a problem, too."""
     entry = {"dtype": "F32", "shape": [1, 4], "data_offsets": [0, 99]}
     (tmp_path / "a.safetensors").write_bytes(safetensors({EVIL: entry}, bytes(16)))
-    assert cli.main(["inspect", str(tmp_path / "a.safetensors")]) == cli.BAD_INPUT
+    assert cli.main(["inspect", str(tmp_path / "a.safetensors")]) == BAD_INPUT
     assert harmless(capsys.readouterr().err)

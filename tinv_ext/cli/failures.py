@@ -71,8 +71,12 @@ def _refused(error: OSError) -> str:
         return message("cli.system_refused", "The system refuses it: {reason}.", reason=reason)
     path = str(error.filename)
     shown = path if len(path) <= 200 else f"{path[:200]}…"
-    text = '"{path}" cannot be used: {reason}. Check the path, the permissions and the free disk space.'
-    return message("cli.path_refused", text, path=shown, reason=reason)
+    return message(
+        "cli.path_refused",
+        '"{path}" cannot be used: {reason}. Check the path, the permissions and the free disk space.',
+        path=shown,
+        reason=reason,
+    )
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -154,8 +154,7 @@ def _train(options: dict[str, Any]) -> int:
 
 
 def _resume_with(folder: Path) -> str:
-    text = 'Resume it with: python -m tinv_ext train --resume "{folder}"'
-    return message("cli.resume_with", text, folder=folder)
+    return message("cli.resume_with", 'Resume it with: python -m tinv_ext train --resume "{folder}"', folder=folder)
 
 
 def _outcome(status: Status, host: DiffusersHost) -> Iterator[str]:

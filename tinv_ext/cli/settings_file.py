@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from tinv_ext.core.data.captions import own_templates
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.settings import ALIASES, SETTINGS, config_file
@@ -60,6 +59,8 @@ def read_settings_file(path: Path, tell: Callable[[Message], None] = lambda text
 
 def _from_webui(values: dict[str, Any], tell: Callable[[Message], None]) -> dict[str, Any]:
     """The settings of a run of the WebUI's trainer (v1.10.1 modules/textual_inversion/saving_settings.py)."""
+    from tinv_ext.core.data.captions import own_templates  # needs torch, which `--help` does not wait for
+
     taken = {name: value for name, value in values.items() if name in SETTINGS or name in ALIASES}
     template = PureWindowsPath(str(taken["template_file"])).name  # whose \\ and / both part folders
     if template.removesuffix(".txt") in own_templates():

@@ -121,8 +121,14 @@ def _folder_problems(folder: Path) -> list[Message]:
         reason = getattr(error, "strerror", None) or str(error)
     if not reason:
         return []
-    text = 'The embedding could not be written: "{folder}" cannot be a folder of embeddings ({reason}).'
-    return [message("run.no_embeddings_folder", text, folder=folder, reason=reason)]
+    return [
+        message(
+            "run.no_embeddings_folder",
+            'The embedding could not be written: "{folder}" cannot be a folder of embeddings ({reason}).',
+            folder=folder,
+            reason=reason,
+        )
+    ]
 
 
 def _sampling_problems(config: TrainConfig, host: Host) -> list[Message]:

@@ -27,6 +27,8 @@ FILE = "run.lock"
 TOUCHED_EVERY = 10.0  # seconds
 COUNTS_FOR = 120.0  # seconds after the last touch, where the process itself cannot be looked at
 _HALF_WRITTEN = 5.0  # seconds in which a lock that cannot be read may be one that is being written
+_PATIENCE, _GLANCE = 5.0, 0.02  # seconds in which a lock can be had, and between two tries
+_GUARDED = 30.0  # seconds after which a guard was left behind by a killed process
 _MINE: set[str] = set()  # tokens of the locks that this process holds
 
 
@@ -100,8 +102,12 @@ class RunLock:
     def refuse_if_lost(self) -> None:
         """`TakenOverError` if another program has found this one silent for too long and taken the run."""
         if self.lost:
-            text = "Another program has taken over this run. It ends here, and nothing more is written."
-            raise TakenOverError(message("run.taken_over", text))
+            raise TakenOverError(
+                message(
+                    "run.taken_over",
+                    "Another program has taken over this run. It ends here, and nothing more is written.",
+                )
+            )
 
     def touch(self) -> None:
         """Show that the process is there; where the folder was deleted and made again, so is the lock."""
@@ -116,7 +122,11 @@ class RunLock:
 
     def create(self) -> None:
         """Write the file. FileExistsError if there is one."""
-        with open(self.path, "x", encoding="utf-8") as file:
+        self.write(self.path)
+
+    def write(self, path: Path) -> None:
+        """Write what says that this process holds the run into a new file."""
+        with open(path, "x", encoding="utf-8") as file:
             file.write(json.dumps({**asdict(this_process()), "token": self.token}, ensure_ascii=False))
 
     def hold(self) -> None:
@@ -144,8 +154,13 @@ def locked(folder: Path, tell: Callable[[str], None]) -> Iterator[RunLock]:
     try:
         _take(lock, folder)
     except OSError as error:
-        text = "It could not be marked that this run is going on ({reason}). Do not resume it in another program."
-        tell(message("run.no_lock", text, reason=error.strerror or str(error)))
+        tell(
+            message(
+                "run.no_lock",
+                "It could not be marked that this run is going on ({reason}). Do not resume it in another program.",
+                reason=error.strerror or str(error),
+            )
+        )
         yield lock
         return
     try:
@@ -156,29 +171,46 @@ def locked(folder: Path, tell: Callable[[str], None]) -> Iterator[RunLock]:
 
 
 def _take(lock: RunLock, folder: Path) -> None:
-    """Create it, in the place of one that no longer counts if need be."""
+    """Create it, or put it in the place of one that no longer counts."""
     _MINE.add(lock.token)
-    for _ in range(3):  # somebody else may be doing the same
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:  # somebody else may be doing the same
         try:
             lock.create()
             return
         except FileExistsError:
-            owner = _read(lock.path)
-        _refuse(owner, folder)
-        aside = lock.path.with_name(f".{FILE}.{secrets.token_hex(4)}.tmp")
-        with suppress(FileNotFoundError):
-            os.rename(lock.path, aside)  # one of two who do this gets the file
-            if _read_token(aside) == (owner.token if owner else None):
-                aside.unlink()
-            else:
-                os.rename(aside, lock.path)  # the other was quicker, and this is the new lock: back with it
+            refuse_if_running(folder)
+        if _replace_stale(lock):
+            return
+        time.sleep(_GLANCE)
     refuse_if_running(folder)
     raise FileExistsError(f"{lock.path} comes back again and again")
 
 
-def _read_token(path: Path) -> str | None:
-    owner = _read(path)
-    return owner.token if owner else None
+def _replace_stale(lock: RunLock) -> bool:
+    """Put the lock in the place of a stale one; False if somebody else is at it, or has been.
+
+    A guard, a file that only one can create, lets one at a time judge and replace the lock, which is there throughout.
+    """
+    guard = lock.path.with_name(f".{FILE}.guard")
+    try:
+        with open(guard, "x"):
+            pass
+    except FileExistsError:
+        with suppress(OSError):  # gone meanwhile
+            if time.time() - guard.stat().st_mtime > _GUARDED:  # left behind by a process that was killed
+                guard.unlink()
+        return False
+    try:
+        owner = _read(lock.path)
+        if owner is None or owner.there:
+            return False
+        new = lock.path.with_name(f".{FILE}.{secrets.token_hex(4)}.tmp")
+        lock.write(new)
+        os.replace(new, lock.path)
+        return True
+    finally:
+        guard.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Owner | None:
