@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import PureWindowsPath
 
 from tinv_ext.core.data.buckets import nearest
 from tinv_ext.core.data.caption_files import ImageCaption
@@ -112,7 +113,7 @@ def _unused(files: Sequence[str], config: TrainConfig) -> Message:
         "preflight.captions_unused",
         'The captions of {count:image|images} are not used, because the template "{template}" has no [filewords].',
         count=len(files),
-        template=config.template,
+        template=PureWindowsPath(config.template).name.removesuffix(".txt"),  # of which / and \\ both part folders
     )
 
 
