@@ -97,25 +97,25 @@ def test_an_embedding_is_converted_extended_averaged_and_added(opened: Any, shel
     felix = read_embedding(shelf / "felix.pt").vectors["clip_l"]
     assert torch.equal(load_file(tmp_path / "fetched.safetensors")["emb_params"], felix)
     opened.click("#tinv_fold_extend")
-    fill(opened, "extend_name", "longer")
+    fill(opened, "extend_name", "felixlong")
     opened.click("#tinv_do_extend")
-    said(opened, "#tinv_shelf_list", "longer.pt")
-    assert read_embedding(shelf / "longer.pt").count == 8
+    said(opened, "#tinv_shelf_list", "felixlong.pt")
+    assert read_embedding(shelf / "felixlong.pt").count == 8
     opened.click("#tinv_fold_average")
     for name in ("felix.pt", "rex.pt"):
         choose(opened, "tinv_many", name)
-    fill(opened, "average_name", "pair")
+    fill(opened, "average_name", "felixrex")
     opened.click("#tinv_do_average")
-    said(opened, "#tinv_shelf_list", "pair.pt")
+    said(opened, "#tinv_shelf_list", "felixrex.pt")
     rex = read_embedding(shelf / "rex.pt").vectors["clip_l"]
-    assert torch.allclose(read_embedding(shelf / "pair.pt").vectors["clip_l"], (felix + rex) / 2)
-    save_file({"new": felix}, str(tmp_path / "added.safetensors"))
+    assert torch.allclose(read_embedding(shelf / "felixrex.pt").vectors["clip_l"], (felix + rex) / 2)
+    save_file({"new": felix}, str(tmp_path / "addzo.safetensors"))
     opened.click("#tinv_fold_add")
-    opened.set_input_files("#tinv_add_file input[type=file]", str(tmp_path / "added.safetensors"))
-    opened.wait_for_selector("#tinv_add_file >> text=added")
+    opened.set_input_files("#tinv_add_file input[type=file]", str(tmp_path / "addzo.safetensors"))
+    opened.wait_for_selector("#tinv_add_file >> text=addzo")
     opened.click("#tinv_do_add")
-    said(opened, "#tinv_shelf_list", "added.pt")
-    assert torch.equal(read_embedding(shelf / "added.pt").vectors["clip_l"], felix)
+    said(opened, "#tinv_shelf_list", "addzo.pt")
+    assert torch.equal(read_embedding(shelf / "addzo.pt").vectors["clip_l"], felix)
 
 
 def test_what_is_wrong_is_told_and_markup_stays_text(opened: Any, shelf: Path) -> None:
@@ -123,6 +123,7 @@ def test_what_is_wrong_is_told_and_markup_stays_text(opened: Any, shelf: Path) -
     evil = "<img src=x onerror=\"document.title='caught'\">"
     facts = {"made_by": evil}
     write_embedding(Embedding("evil", {"clip_l": torch.ones(1, 32)}, 1, evil, evil, facts), shelf / "evil.pt")
+    write_embedding(Embedding("zibboq", {"clip_l": torch.ones(1, 32)}), shelf / "zibboq.pt")
     opened.click("#tinv_look")
     said(opened, "#tinv_shelf_list", "evil.pt")
     choose(opened, "tinv_one", "evil.pt")
@@ -130,9 +131,9 @@ def test_what_is_wrong_is_told_and_markup_stays_text(opened: Any, shelf: Path) -
     assert opened.query_selector("#tinv_about img") is None
     assert opened.title() != "caught"
     opened.click("#tinv_fold_rename")
-    fill(opened, "rename_name", "rex")
+    fill(opened, "rename_name", "zibboq")
     opened.click("#tinv_do_rename")
-    said(opened, "#tinv_shelf_answer", '"rex.pt" already exists')
+    said(opened, "#tinv_shelf_answer", '"zibboq.pt" already exists')
 
 
 def test_a_client_that_lies_reaches_nothing(shelf: Path, tmp_path: Path, host: DiffusersHost) -> None:

@@ -65,7 +65,7 @@ def test_this_machine_has_several_names(page: TestClient, name: str) -> None:
 
 def test_the_owner_may_name_more_hosts(host: DiffusersHost) -> None:
     """As behind a proxy."""
-    page = TestClient(standalone.app_for(host, ["Lab.Example"]), base_url="https://lab.example")
+    page = TestClient(standalone.app_for(host, hosts=["Lab.Example"]), base_url="https://lab.example")
     assert page.get("/tinv/v1/status", headers={"Origin": "https://lab.example"}).status_code == 200
     assert page.get("/tinv/v1/status", headers={"Origin": "https://evil.test"}).status_code == 403
 
