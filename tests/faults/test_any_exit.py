@@ -48,6 +48,7 @@ def struck(place: Place, strike: Strike) -> BaseException | None:
         return error
     finally:
         sys.setprofile(None)
+        torch.set_grad_enabled(True)  # a strike inside torch's own `no_grad().__exit__` leaves the thread without it
     return None
 
 
