@@ -109,6 +109,6 @@ def dataset(pictures: Sequence[Example] | None = None, sampling: str = "random",
 
 
 def initial(seed: int = 5) -> State:
-    """The word "it" of two vectors, sampled anew but always the same."""
+    """The word "it" of two vectors, sampled at each call but always the same."""
     vectors = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(1)) * 0.1
     return new_state({"it": {"clip_l": vectors}}, seed, torch.device("cpu"))

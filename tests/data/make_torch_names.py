@@ -17,7 +17,7 @@ import warnings
 
 import torch
 
-# Large, and no business of this package: should it ever use one, the list is made anew with it.
+# Large, and no business of this package: should it ever use one, make the list again with it.
 LEFT_OUT = ("ao", "contrib", "distributed", "fx", "masked", "onnx", "package", "quantization", "testing")
 
 HEAD = """\

@@ -1,7 +1,7 @@
 """What others rely on is frozen: settings with defaults and limits, flags, files of a run, columns, statuses.
 
 A change here is a change for every saved config, script and preset: it belongs into CHANGELOG.md, and then
-`python -m tests.surface.test_surface` writes the snapshot anew.
+`python -m tests.surface.test_surface` rewrites the snapshot.
 """
 
 from __future__ import annotations

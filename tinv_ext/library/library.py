@@ -1,4 +1,4 @@
-"""A folder of embeddings as a person keeps it: list, inspect, add, rename, delete, convert, extend, average."""
+"""A folder of embeddings: list, inspect, add, rename, delete, convert, extend, average."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ class Recorder:
         self._take_back()
         step = self.state.step
         if self.recorded < step:
-            self.reporter.log("it ended before its first row was written, and begins anew when it is resumed")
+            self.reporter.log("it ended before its first row was written, so resuming starts it from the beginning")
             return
         if not all(bool(torch.isfinite(vector).all()) for vector in self.state.leaves()):
             self.reporter.log(f"the vectors of step {step} are not finite and were not saved")

@@ -105,7 +105,7 @@ def test_each_rung_is_climbed_and_told_once() -> None:
 
 
 def test_what_was_given_up_stays_so_on_a_fresh_model() -> None:
-    """A run that left the model and takes it again does not have to learn it anew."""
+    """A run that left the model and takes it again does not have to learn it again."""
     fallbacks = Fallbacks(gradient_checkpointing=True, precise=2)
     model = Fake(remedies=["a", "b", "c"])
     fallbacks.begin(model)

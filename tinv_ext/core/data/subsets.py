@@ -23,7 +23,7 @@ class Subset:
     weight: float = 1.0
 
     def sample_prompt(self, caption: str, rng: torch.Generator) -> str:
-        """A training prompt: a template line and a variation of one of the captions, drawn anew at each visit."""
+        """A training prompt: a template line and a variation of one of the captions, drawn again at each visit."""
         line = draw_line(self.lines, rng)
         return expand(line, vary(draw_caption(caption, rng), self.captions, rng), self.captions)
 
