@@ -7,8 +7,8 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +47,36 @@ def app_for(host: Host, queue: JobQueue | None = None, hosts: Collection[str] = 
     app.mount("/tinv/javascript", StaticFiles(directory=str(ASSETS / "javascript")))
     api.add_routes(app, queue, changing=True, credentials=None, allowed_paths=None)
     style = (ASSETS / "style.css").read_text(encoding="utf-8")
-    with gr.Blocks(title=page.TITLE, css=style, analytics_enabled=False) as blocks:
-        gr.Markdown(f"# {page.TITLE}")
-        context = PageContext(choices={"preview_sampler": host.samplers})
-        page.build(queue, host.embeddings_folder, lambda: host, context)
-        blocks.load(fn=None, **{_js_name(): _loading(SCRIPTS)})
-    blocks.queue()
-    app = gr.mount_gradio_app(app, blocks, path="/")
+    with _event_loop():
+        with gr.Blocks(title=page.TITLE, css=style, analytics_enabled=False) as blocks:
+            gr.Markdown(f"# {page.TITLE}")
+            context = PageContext(choices={"preview_sampler": host.samplers})
+            page.build(queue, host.embeddings_folder, lambda: host, context)
+            blocks.load(fn=None, **{_js_name(): _loading(SCRIPTS)})
+        blocks.queue()
+        app = gr.mount_gradio_app(app, blocks, path="/")
     app.add_middleware(SameOrigin, hosts=hosts, uploads=_uploads())
     return app
+
+
+@contextmanager
+def _event_loop() -> Iterator[None]:
+    """See to it that this thread has an event loop, which `asyncio.run` takes away when it is done.
+
+    Without one gradio 4 makes None of its queue's locks (utils.safe_get_lock), and no button of the page works.
+    """
+    try:
+        asyncio.get_event_loop()
+    except RuntimeError:
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            yield
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+    else:
+        yield
 
 
 def _uploads() -> str:

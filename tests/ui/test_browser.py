@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import socket
@@ -29,7 +30,8 @@ PATIENCE = 60_000  # milliseconds for the browser to see something
 
 @pytest.fixture
 def address(host: DiffusersHost) -> Iterator[str]:
-    """The page's server on a free port of this machine."""
+    """The page's server on a free port, built where `asyncio.run` was: it leaves the thread no event loop."""
+    asyncio.set_event_loop(None)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
