@@ -12,8 +12,8 @@ import pytest
 from tests.fake_host import FakeHost
 from tests.faults.test_ended import at_work, begun, training, wait_for
 from tests.messages import refused
-from tinv_ext.run import preflight
 from tinv_ext.run.curve import read_curve
+from tinv_ext.run.resume import prepare_resume
 from tinv_ext.server.job_queue import JobQueue
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")
@@ -30,7 +30,7 @@ def test_a_run_that_is_alive_elsewhere_is_refused_until_it_is_killed(tmp_path: P
         assert run.path.name in err
         assert f"process {process.pid}" in err
         with refused("run.in_use", run=run.path.name, pid=process.pid):
-            preflight.prepare_resume(run.path, FakeHost(tmp_path / "embeddings"))
+            prepare_resume(run.path, FakeHost(tmp_path / "embeddings"))
         with refused("run.in_use", run=run.path.name, pid=process.pid):
             queue.resume(str(tmp_path / "runs"), run.id, {})
         (listed,) = queue.runs(str(tmp_path / "runs"))

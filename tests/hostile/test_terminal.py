@@ -15,7 +15,7 @@ from tinv_ext.cli import main as cli
 from tinv_ext.cli.failures import BAD_INPUT
 from tinv_ext.core.errors import FormatError
 from tinv_ext.core.formats import read_embedding
-from tinv_ext.core.formats.torch_write import torch_bytes
+from tinv_ext.core.formats.torch_bytes import torch_bytes
 from tinv_ext.core.printable import printable
 
 EVIL = "a\x1b[2J\x07\x9b1m\u202eb\x7f\r"

@@ -26,7 +26,7 @@ from tinv_ext.core.settings.config_file import VERSION, from_file, to_file
 from tinv_ext.core.training.state import load_state
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.library import inspect
-from tinv_ext.run import provenance, runner
+from tinv_ext.run import provenance, resume, runner
 from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.toy import pipeline
@@ -90,14 +90,14 @@ def test_a_run_goes_on_as_the_old_code_goes_on(old: Path) -> None:
 def test_a_new_name_is_no_change(old: Path) -> None:
     """Resuming does not tell that a setting differs, and the order of the images is kept."""
     folder, ours = run_of(old), host(old)
-    prepared = runner.prepare_resume(folder.path, ours)
+    prepared = resume.prepare_resume(folder.path, ours)
     now = provenance.state_facts(prepared, ours, torch.device("cpu"))
     state, before = load_state(folder.state, torch.device("cpu"))
     assert set(before["settings"]) & set(ALIASES)
     here = {key: now[key] for key in ("torch", "threads", "device")}
-    assert not provenance.differences({**before, **here}, now)
-    assert provenance.differences({**before, **here, "settings": {**before["settings"], "learn_rate": "9"}}, now)
-    assert provenance.order_facts(before) == provenance.order_facts(now)
+    assert not resume.differences({**before, **here}, now)
+    assert resume.differences({**before, **here, "settings": {**before["settings"], "learn_rate": "9"}}, now)
+    assert resume.order_facts(before) == resume.order_facts(now)
     assert state.order
 
 

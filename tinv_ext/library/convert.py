@@ -27,7 +27,7 @@ from tinv_ext.core.formats.diffusers_folder import PAIR, is_generic_stem, other_
 from tinv_ext.core.formats.image_pixels import MAX_PIXELS
 from tinv_ext.core.formats.image_read import without_embedding
 from tinv_ext.core.formats.image_write import save_png_with_embedding
-from tinv_ext.core.formats.reading import IMAGE
+from tinv_ext.core.formats.read import IMAGE
 from tinv_ext.core.messages import message
 from tinv_ext.core.names import name_problems
 from tinv_ext.core.printable import printable

@@ -10,7 +10,7 @@ from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.formats import FileContents, read_contents, write_embedding
 from tinv_ext.core.formats.image_read import without_embedding
 from tinv_ext.core.formats.image_write import save_png_with_embedding
-from tinv_ext.core.formats.reading import IMAGE
+from tinv_ext.core.formats.read import IMAGE
 from tinv_ext.core.messages import message
 from tinv_ext.library.convert import open_embedding
 

@@ -1,4 +1,4 @@
-"""What can be said of a run before it starts or resumes: nothing is written, and no gradient computed."""
+"""What can be said of a run before it starts: nothing is written, and no gradient computed."""
 
 from __future__ import annotations
 
@@ -9,25 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from tinv_ext.core.data.buckets import Size
 from tinv_ext.core.data.image_index import read_index
 from tinv_ext.core.data.images import ImageScan, TrainingImage, refuse_changed, scan_images
-from tinv_ext.core.errors import FormatError, InputError
+from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
-from tinv_ext.core.preflight.initial_vectors import InitialVectors
-from tinv_ext.core.preflight.prepare import PreparedRun, prepare
-from tinv_ext.core.settings import SETTINGS, TrainConfig, overridden
+from tinv_ext.core.preflight.prepare import PreparedRun, Scanner, prepare
+from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES
-from tinv_ext.core.training.state import State, load_last_state
 from tinv_ext.hosts.base import Host
-from tinv_ext.run.run_folder import RunFolder, latents_folder
-from tinv_ext.run.run_lock import refuse_if_running
-from tinv_ext.run.status import Status
+from tinv_ext.run.run_folder import latents_folder
 
-Known = Mapping[Path, TrainingImage]
-_NOTHING: Known = {}
+KnownImages = Mapping[Path, TrainingImage]
+NOTHING_KNOWN: KnownImages = {}
 
 
 def parse_settings(values: Mapping[str, Any], host: Host) -> TrainConfig:
@@ -46,7 +40,7 @@ def parse_settings(values: Mapping[str, Any], host: Host) -> TrainConfig:
     return config
 
 
-def prepare_run(config: TrainConfig, host: Host, known: Known = _NOTHING, room: int = 0) -> PreparedRun:
+def prepare_run(config: TrainConfig, host: Host, known: KnownImages = NOTHING_KNOWN, room: int = 0) -> PreparedRun:
     """Check everything that can be checked before a run; `InputError` has all problems. Writes nothing.
 
     A size of 0 becomes the model's native one, a clip skip of 0 the one that is set. Images that are `known`, or that
@@ -57,7 +51,7 @@ def prepare_run(config: TrainConfig, host: Host, known: Known = _NOTHING, room: 
     files = [path.name for path in _embedding_files(host.embeddings_folder)]
     try:
         prepared = prepare(
-            config, host.token_table, host.known_words(), files=files, look=_Scanner(config, known, room)
+            config, host.token_table, host.known_words(), files=files, look=image_scanner(config, known, room)
         )
     except InputError as error:
         raise InputError([*error.problems, *problems]) from error
@@ -66,17 +60,15 @@ def prepare_run(config: TrainConfig, host: Host, known: Known = _NOTHING, room: 
     return replace(prepared, notices=(*host.model_notes, *prepared.notices))
 
 
-class _Scanner:
-    """Scans a folder as a run's settings say."""
+def image_scanner(config: TrainConfig, known: KnownImages, room: int) -> Scanner:
+    """What scans a folder as a run's settings say."""
+    latents = latents_folder(config)
+    known = {**(read_index(latents) if latents else {}), **known}
 
-    def __init__(self, config: TrainConfig, known: Known, room: int) -> None:
-        latents = latents_folder(config)
-        self._known = {**(read_index(latents) if latents else {}), **known}
-        self._stretch = config.resize_mode == "stretch"
-        self._room = room
+    def scan(folder: Path, sizes: Sequence[Size], recursive: bool) -> ImageScan:
+        return scan_images(folder, sizes, known, config.resize_mode == "stretch", room, recursive)
 
-    def __call__(self, folder: Path, sizes: Sequence[Size], recursive: bool) -> ImageScan:
-        return scan_images(folder, sizes, self._known, self._stretch, self._room, recursive)
+    return scan
 
 
 def _embedding_files(folder: Path) -> list[Path]:
@@ -167,91 +159,3 @@ def filled_in(config: TrainConfig, host: Host) -> TrainConfig:
     return config.but(
         width=config.width or size, height=config.height or size, clip_skip=config.clip_skip or host.clip_skip
     )
-
-
-def prepare_resume(
-    path: Path, host: Host, changes: Mapping[str, Any] | None = None, known: Known = _NOTHING, room: int = 0
-) -> PreparedRun | Status:
-    """What resuming a run would do, or its status where nothing is left to do. `InputError` with all problems."""
-    folder = RunFolder(path)
-    refuse_if_running(path)
-    before = folder.config()
-    config = filled_in(TrainConfig.from_dict(overridden(before.to_dict(), changes or {})), host)
-    if config.name != before.name:
-        raise InputError(
-            message(
-                "run.other_name",
-                'This run trains "{before}" and cannot be resumed as "{name}". Start a new run with that name and '
-                "this one's embedding as the initial one (init_embedding).",
-                before=before.name,
-                name=config.name,
-            )
-        )
-    status = folder.last_status()
-    finished = status.status == "finished"
-    if finished and (not changes or status.steps >= config.steps):
-        return status
-    if folder.restarts:
-        return prepare_run(config, host, known, room)
-    _refuse_new_beginning(before, config)
-    state, notice = _saved_state(folder, config.name)
-    initial = InitialVectors(state.values(config.name), state.step)
-    prepared = prepare(config, host.token_table, host.known_words(), initial, look=_Scanner(config, known, room))
-    if notice:
-        prepared = replace(prepared, notices=(notice, *prepared.notices))
-    return status if finished and prepared.plan.steps <= state.step else prepared
-
-
-def _refuse_new_beginning(before: TrainConfig, now: TrainConfig) -> None:
-    """`InputError` naming each setting of how the vectors begin that is to change, now that they have begun."""
-    values = [(name, getattr(before, name), getattr(now, name)) for name in _OF_THE_BEGINNING]
-    problems = [
-        message(
-            "run.cannot_change",
-            '{label} ({name}) was "{before}" when this run began and cannot become "{now}" on the way. Leave it as it '
-            "is, or start a new run.",
-            label=SETTINGS[name].label,
-            name=name,
-            before=old,
-            now=new,
-        )
-        for name, old, new in values
-        if old != new
-    ]
-    if problems:
-        raise InputError(problems)
-
-
-_OF_THE_BEGINNING = ("init_text", "num_vectors", "init_embedding")
-
-
-def _saved_state(folder: RunFolder, word: str) -> tuple[State, Message | None]:
-    """The state to go on from; with a sentence where it is not the last one, as that is damaged."""
-    if not folder.has_state:
-        raise InputError(
-            message(
-                "run.no_state",
-                'The run in "{folder}" cannot be resumed: it saved no state (save_state_every was 0, or it ended too '
-                "early). {remedy}",
-                folder=folder.path,
-                remedy=_START_NEW,
-            )
-        )
-    try:
-        state, _, notice = load_last_state(folder.state, torch.device("cpu"), word)
-        return state, notice
-    except FormatError as error:
-        raise InputError(
-            message(
-                "run.state_unreadable",
-                "The run cannot be resumed: {reason} {remedy}",
-                reason=error.problems[0],
-                remedy=_START_NEW,
-            )
-        ) from error
-
-
-_START_NEW = message(
-    "run.start_new",
-    "Start a new run from the last snapshot in its folder embeddings, if there is one (weights).",
-)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import PureWindowsPath
 from typing import Any
 
 import torch
 
 from tinv_ext import __version__
-from tinv_ext.core.messages import Message, message
-from tinv_ext.core.preflight.notices import listed
 from tinv_ext.core.preflight.prepare import PreparedRun
-from tinv_ext.core.settings import SETTINGS, facts_by_current_names
+from tinv_ext.core.settings import SETTINGS
 from tinv_ext.hosts.base import Host
 
 # what names places of this machine stays out of the embedding
@@ -72,33 +69,3 @@ def state_facts(prepared: PreparedRun, host: Host, device: torch.device) -> dict
 
 def _short_digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def order_facts(facts: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Of `state_facts`, what decides which image a number in the data order means."""
-    settings = facts_by_current_names(facts).get("settings", {})
-    return facts.get("pictures"), settings.get("evaluation_images"), settings.get("seed")
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Message]:
-    """Where two `state_facts` differ, as clauses; none for facts that the older one does not have."""
-    before = facts_by_current_names(before)
-    compared = [(key, before, now) for key in ("torch", "threads", "device")]
-    for part in ("settings", "model"):
-        compared += [(key, before.get(part, {}), now[part]) for key in now[part]]
-    clauses = [
-        message("run.was_and_is", "{key} was {before} and is {now}", key=key, before=old[key], now=new[key])
-        for key, old, new in compared
-        if key in old and old[key] != new[key]
-    ]
-    old, new = before.get("pictures", now["pictures"]), now["pictures"]
-    added = [name for name in new if name not in old]
-    removed = [name for name in old if name not in new]
-    changed = [name for name in new if name in old and old[name] != new[name]]
-    if added:
-        clauses.append(message("run.images_added", "images added: {files}", files=listed(added)))
-    if removed:
-        clauses.append(message("run.images_removed", "images removed: {files}", files=listed(removed)))
-    if changed:
-        clauses.append(message("run.images_changed", "images or captions changed: {files}", files=listed(changed)))
-    return clauses

@@ -21,13 +21,14 @@ from tinv_ext.core.training.trainer import train
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.curve import open_curve
 from tinv_ext.run.events import Encoded, Event, Prepared, Report, RunControls
-from tinv_ext.run.preflight import prepare_resume, prepare_run, refuse_outdated
+from tinv_ext.run.preflight import prepare_run, refuse_outdated
 from tinv_ext.run.provenance import folder_facts, state_facts
 from tinv_ext.run.recorder import Recorder, make_recorder
 from tinv_ext.run.reporter import RunReporter
+from tinv_ext.run.resume import load_or_new_state, prepare_resume
 from tinv_ext.run.run_folder import RunFolder, create_run
 from tinv_ext.run.run_lock import RunLock, TakenOverError, locked
-from tinv_ext.run.setup import Training, dataset_of, encoded_examples, eval_set_of, load_or_new_state
+from tinv_ext.run.setup import Training, dataset_of, encoded_examples, eval_set_of
 from tinv_ext.run.slowdown import SlowdownWatch
 from tinv_ext.run.status import Status
 from tinv_ext.run.tasks import reason_of

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from tinv_ext.core.data.dataset import Dataset, Example, opacity_weights
 from tinv_ext.core.data.latents import EncodedImage, EncodeRules, encode_images
-from tinv_ext.core.data.order import Order
 from tinv_ext.core.data.subsets import Subset
-from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model
 from tinv_ext.core.noise import Noise
-from tinv_ext.core.preflight.initial_vectors import InitialVectors
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.training.evaluation import EvalSet, make_eval_set
 from tinv_ext.core.training.fallbacks import encode_with_retry
-from tinv_ext.core.training.state import State, load_last_state, new_state, previous_of
-from tinv_ext.run.provenance import differences, order_facts
+from tinv_ext.core.training.state import State
 from tinv_ext.run.run_folder import latents_folder
 
 EVALUATED = 8  # training images in the evaluation, where none are held out
@@ -84,33 +79,3 @@ def eval_set_of(prepared: PreparedRun, examples: Sequence[Example], noise: Noise
     """The fixed set of the evaluation, in prompts of the template's first line."""
     config = prepared.config
     return make_eval_set(examples, prepared.reader, noise, config.evaluation_timesteps, config.seed)
-
-
-def load_or_new_state(
-    path: Path,
-    word: str,
-    initial: InitialVectors,
-    seed: int,
-    facts: Mapping[str, Any],
-    device: torch.device,
-    tell: Callable[[str], None],
-) -> State:
-    """The state of a word saved at `path`, telling what has changed since; a new one where there is none."""
-    if not path.is_file() and not previous_of(path).is_file():
-        return new_state({word: initial.vectors}, seed, device, initial.step)
-    state, before, notice = load_last_state(path, device, word)
-    if notice and state.step != initial.step:  # else it was told when the run was prepared
-        tell(notice)
-    changes = differences(before, facts)
-    if changes:
-        tell(
-            message(
-                "run.differs",
-                "From step {step} on, this run differs from the original: {changes:; }.",
-                step=state.step,
-                changes=changes,
-            )
-        )
-    if order_facts(before) != order_facts(facts):
-        state.order = Order()  # its numbers mean other images now
-    return state

@@ -30,6 +30,7 @@ from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import DEFAULTS, current_names, overridden
 from tinv_ext.hosts.base import Host
 from tinv_ext.run import dry_run, preflight, runner
+from tinv_ext.run.resume import prepare_resume
 from tinv_ext.run.run_folder import find_runs
 from tinv_ext.run.status import OVER, Status
 from tinv_ext.server.allowed_paths import PathCheck, is_remote, local_only
@@ -160,7 +161,7 @@ class JobQueue:
                 )
             )
         host = self._host()
-        prepared = preflight.prepare_resume(folder.path, host, changes, self._known_images, self._room())
+        prepared = prepare_resume(folder.path, host, changes, self._known_images, self._room())
         if isinstance(prepared, Status):
             raise InputError(
                 message(

@@ -92,7 +92,10 @@ def _rows(names: Sequence[str]) -> list[list[str]]:
 
 
 def _actions(queue: JobQueue, controls: Controls, context: PageContext) -> tuple[Callable[..., str], ...]:
-    """What Train and Check do."""
+    """What the buttons Train and Check do.
+
+    Both check the settings. Train then puts the run into the queue, whose thread carries it out: `run/runner.py: run`.
+    """
     names = {component: name for name, component in controls.items()}
 
     def train(inputs: dict[Any, Any], request: gr.Request) -> str:

@@ -18,7 +18,7 @@ from tests.messages import refused
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError
 from tinv_ext.core.formats import read_all, read_contents, read_embedding
-from tinv_ext.core.formats.torch_write import torch_bytes
+from tinv_ext.core.formats.torch_bytes import torch_bytes
 
 resource = pytest.importorskip("resource", reason="Windows does not tell a process's largest memory")
 SECONDS = 5.0  # of processor time: the bound is against runaways, and another process must not break it

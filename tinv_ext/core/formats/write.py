@@ -15,9 +15,9 @@ from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.formats.diffusers_folder import write_folder
 from tinv_ext.core.formats.image_write import write_png
 from tinv_ext.core.formats.metadata import metadata_of
-from tinv_ext.core.formats.reading import read_embedding
+from tinv_ext.core.formats.read import read_embedding
 from tinv_ext.core.formats.safetensors_file import safetensors_bytes
-from tinv_ext.core.formats.torch_write import torch_bytes
+from tinv_ext.core.formats.torch_bytes import torch_bytes
 from tinv_ext.core.formats.webui import webui_values
 from tinv_ext.core.messages import message
 

@@ -1,0 +1,175 @@
+"""Resuming a run: what is checked before it goes on, what has changed since, and what that means for its state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tinv_ext.core.data.order import Order
+from tinv_ext.core.errors import FormatError, InputError
+from tinv_ext.core.messages import Message, message
+from tinv_ext.core.preflight.initial_vectors import InitialVectors
+from tinv_ext.core.preflight.notices import listed
+from tinv_ext.core.preflight.prepare import PreparedRun, prepare
+from tinv_ext.core.settings import SETTINGS, TrainConfig, facts_by_current_names, overridden
+from tinv_ext.core.training.state import State, load_last_state, new_state, previous_of
+from tinv_ext.hosts.base import Host
+from tinv_ext.run.preflight import NOTHING_KNOWN, KnownImages, filled_in, image_scanner, prepare_run
+from tinv_ext.run.run_folder import RunFolder
+from tinv_ext.run.run_lock import refuse_if_running
+from tinv_ext.run.status import Status
+
+
+def prepare_resume(
+    path: Path, host: Host, changes: Mapping[str, Any] | None = None, known: KnownImages = NOTHING_KNOWN, room: int = 0
+) -> PreparedRun | Status:
+    """What resuming a run would do, or its status where nothing is left to do. `InputError` with all problems."""
+    folder = RunFolder(path)
+    refuse_if_running(path)
+    before = folder.config()
+    config = filled_in(TrainConfig.from_dict(overridden(before.to_dict(), changes or {})), host)
+    if config.name != before.name:
+        raise InputError(
+            message(
+                "run.other_name",
+                'This run trains "{before}" and cannot be resumed as "{name}". Start a new run with that name and '
+                "this one's embedding as the initial one (init_embedding).",
+                before=before.name,
+                name=config.name,
+            )
+        )
+    status = folder.last_status()
+    finished = status.status == "finished"
+    if finished and (not changes or status.steps >= config.steps):
+        return status
+    if folder.restarts:
+        return prepare_run(config, host, known, room)
+    _refuse_new_beginning(before, config)
+    state, notice = _saved_state(folder, config.name)
+    initial = InitialVectors(state.values(config.name), state.step)
+    prepared = prepare(config, host.token_table, host.known_words(), initial, look=image_scanner(config, known, room))
+    if notice:
+        prepared = replace(prepared, notices=(notice, *prepared.notices))
+    return status if finished and prepared.plan.steps <= state.step else prepared
+
+
+def _refuse_new_beginning(before: TrainConfig, now: TrainConfig) -> None:
+    """`InputError` naming each setting of how the vectors begin that is to change, now that they have begun."""
+    values = [(name, getattr(before, name), getattr(now, name)) for name in _OF_THE_BEGINNING]
+    problems = [
+        message(
+            "run.cannot_change",
+            '{label} ({name}) was "{before}" when this run began and cannot become "{now}" on the way. Leave it as it '
+            "is, or start a new run.",
+            label=SETTINGS[name].label,
+            name=name,
+            before=old,
+            now=new,
+        )
+        for name, old, new in values
+        if old != new
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+_OF_THE_BEGINNING = ("init_text", "num_vectors", "init_embedding")
+
+
+def _saved_state(folder: RunFolder, word: str) -> tuple[State, Message | None]:
+    """The state to go on from; with a sentence where it is not the last one, as that is damaged."""
+    if not folder.has_state:
+        raise InputError(
+            message(
+                "run.no_state",
+                'The run in "{folder}" cannot be resumed: it saved no state (save_state_every was 0, or it ended too '
+                "early). {remedy}",
+                folder=folder.path,
+                remedy=_START_NEW,
+            )
+        )
+    try:
+        state, _, notice = load_last_state(folder.state, torch.device("cpu"), word)
+        return state, notice
+    except FormatError as error:
+        raise InputError(
+            message(
+                "run.state_unreadable",
+                "The run cannot be resumed: {reason} {remedy}",
+                reason=error.problems[0],
+                remedy=_START_NEW,
+            )
+        ) from error
+
+
+_START_NEW = message(
+    "run.start_new",
+    "Start a new run from the last snapshot in its folder embeddings, if there is one (weights).",
+)
+
+
+# --- the saved state, and what has changed since it was saved -----------------------------------------------------
+
+
+def load_or_new_state(
+    path: Path,
+    word: str,
+    initial: InitialVectors,
+    seed: int,
+    facts: Mapping[str, Any],
+    device: torch.device,
+    tell: Callable[[str], None],
+) -> State:
+    """The state of a word saved at `path`, telling what has changed since; a new one where there is none."""
+    if not path.is_file() and not previous_of(path).is_file():
+        return new_state({word: initial.vectors}, seed, device, initial.step)
+    state, before, notice = load_last_state(path, device, word)
+    if notice and state.step != initial.step:  # else it was told when the run was prepared
+        tell(notice)
+    changes = differences(before, facts)
+    if changes:
+        tell(
+            message(
+                "run.differs",
+                "From step {step} on, this run differs from the original: {changes:; }.",
+                step=state.step,
+                changes=changes,
+            )
+        )
+    if order_facts(before) != order_facts(facts):
+        state.order = Order()  # its numbers mean other images now
+    return state
+
+
+def order_facts(facts: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Of `state_facts`, what decides which image a number in the data order means."""
+    settings = facts_by_current_names(facts).get("settings", {})
+    return facts.get("pictures"), settings.get("evaluation_images"), settings.get("seed")
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Message]:
+    """Where two `state_facts` differ, as clauses; none for facts that the older one does not have."""
+    before = facts_by_current_names(before)
+    compared = [(key, before, now) for key in ("torch", "threads", "device")]
+    for part in ("settings", "model"):
+        compared += [(key, before.get(part, {}), now[part]) for key in now[part]]
+    clauses = [
+        message("run.was_and_is", "{key} was {before} and is {now}", key=key, before=old[key], now=new[key])
+        for key, old, new in compared
+        if key in old and old[key] != new[key]
+    ]
+    old, new = before.get("pictures", now["pictures"]), now["pictures"]
+    added = [name for name in new if name not in old]
+    removed = [name for name in old if name not in new]
+    changed = [name for name in new if name in old and old[name] != new[name]]
+    if added:
+        clauses.append(message("run.images_added", "images added: {files}", files=listed(added)))
+    if removed:
+        clauses.append(message("run.images_removed", "images removed: {files}", files=listed(removed)))
+    if changed:
+        clauses.append(message("run.images_changed", "images or captions changed: {files}", files=listed(changed)))
+    return clauses
