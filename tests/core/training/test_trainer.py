@@ -62,6 +62,16 @@ def test_the_global_generator_has_no_say() -> None:
     assert torch.equal(vectors(one), vectors(two))
 
 
+def test_gradients_that_are_off_in_the_thread_have_no_say() -> None:
+    """A program may have switched gradients off around the run: the vectors are the same, and they stay off."""
+    one, two = initial(), initial()
+    run(one, plan())
+    with torch.no_grad():
+        run(two, plan())
+        assert not torch.is_grad_enabled()
+    assert torch.equal(vectors(one), vectors(two))
+
+
 @pytest.mark.parametrize("stop", [1, 4, 7])
 @pytest.mark.parametrize("sampling", ["random", "once"])
 def test_a_run_gone_on_with_equals_one_never_stopped(tmp_path: Path, stop: int, sampling: str) -> None:

@@ -68,8 +68,9 @@ def train(
         yield fallbacks.attempt(state, model, plan.batch_size, partial(take, state, plan, model, dataset))
 
 
+@torch.enable_grad()
 def take(state: State, plan: Plan, model: Trainable, dataset: Dataset, pieces: int = 1) -> Step:
-    """One optimizer step, each batch computed in `pieces`."""
+    """One optimizer step, each batch computed in `pieces`; also where the calling thread has gradients switched off."""
     # gradients, averaged over the batches that make up one step
     losses, prompts = [], []
     for _ in range(plan.accumulate):
