@@ -23,7 +23,7 @@ EVERYDAY := -m "not slow and not webui" -n $(WORKERS) --dist loadfile
 # The WebUI's versions have wheels for these Pythons only.
 HAS_WEBUI_WHEELS := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] in ((3, 10), (3, 11))))' 2>/dev/null)
 
-.PHONY: help python venvs test test-today test-webui-pins test-gradio-4 test-slow test-webui webui-given faults fuzz soak \
+.PHONY: help python venvs test test-today test-webui-pins test-gradio-4 test-slow test-webui webui-given faults fuzz fuzz-api soak \
     lint format docs demo toy-report learn bench clean
 
 help:
@@ -37,6 +37,7 @@ help:
 	@echo "                   WEBUI=<its folder> WEBUI_PYTHON=<its python> [SCREENSHOTS=<folder>]"
 	@echo "make faults        kill N=200 runs at random moments; each must resume and end bit for bit the same"
 	@echo "make fuzz          fuzz the readers of files for SECONDS=600, guided by coverage (Python 3.11; its own .venv-fuzz)"
+	@echo "make fuzz-api      fuzz the HTTP routes for SECONDS=600 with schemathesis (in .venv-fuzz, too)"
 	@echo "make soak          one run of STEPS=2000 steps with previews and pauses, watched for leaks of memory and files"
 	@echo "make lint          check style and types;  make format: fix the style"
 	@echo "make docs          rewrite the generated tables in docs/"
@@ -78,9 +79,9 @@ $(GRADIO_4)/.stamp: requirements/torch.txt requirements/gradio-4-constraints.txt
 	@$(GRADIO_4_PY) $(PIP) -r requirements/gradio-4.txt
 	@touch $@
 
-# For `make fuzz` alone; atheris has wheels for few Pythons.
+# For `make fuzz` and `make fuzz-api`; atheris has wheels for few Pythons.
 $(FUZZING)/.stamp: requirements/torch.txt requirements/today-constraints.txt requirements/today.txt requirements/fuzz.txt | python
-	@echo "Installing atheris and current versions of torch and the rest into $(FUZZING) (1.5 GB, some minutes)."
+	@echo "Installing atheris, schemathesis and current versions of torch and the rest into $(FUZZING) (1.5 GB, some minutes)."
 	@test -x $(FUZZING)/bin/python || $(PYTHON) -m venv $(FUZZING)
 	@$(FUZZING)/bin/python $(PIP) -r requirements/torch.txt -c requirements/today-constraints.txt
 	@$(FUZZING)/bin/python $(PIP) -r requirements/today.txt -r requirements/fuzz.txt
@@ -128,6 +129,9 @@ faults: $(TODAY)/.stamp
 
 fuzz: $(FUZZING)/.stamp
 	$(FUZZING)/bin/python -m tests.hostile.fuzzing --seconds $(SECONDS)
+
+fuzz-api: $(FUZZING)/.stamp
+	$(FUZZING)/bin/python -m tests.hostile.fuzzing_api --seconds $(SECONDS)
 
 soak: $(TODAY)/.stamp
 	$(PY) -m tests.faults.soaking --steps $(STEPS)

@@ -52,25 +52,28 @@ def add_routes(
 
     `allowed_origin` says which other pages the owner trusts.
     """
+    from tinv_ext.server.openapi import described
+
     app.router.routes[:] = [route for route in app.router.routes if not getattr(route, "path", "").startswith(ROOT)]
     login = _page_login(app)
     look = [Depends(_own_page_check(allowed_origin)), Depends(_login_check(credentials or {}, login))]
     change = [look[0], Depends(_credentials_check(credentials)) if credentials else look[1]]
     public = {"/status": status_route(queue), "/schema": schema, "/labels": labels, "/picture": picture_route(queue)}
     for path, route in public.items():
-        app.add_api_route(ROOT + path, route, methods=["GET"], dependencies=look)
+        app.add_api_route(ROOT + path, route, dependencies=look, **described("GET", path))
     if not changing:
         return
     for path, route in {"/jobs": jobs_route(queue), "/runs": runs_route(queue, allowed_paths)}.items():
-        app.add_api_route(ROOT + path, route, methods=["GET"], dependencies=change)
+        app.add_api_route(ROOT + path, route, dependencies=change, **described("GET", path))
     changes = {
         "/train": train_route(queue, allowed_paths),
         "/check": check_route(queue, allowed_paths),
         "/resume": resume_route(queue, allowed_paths),
         **{f"/{command}": command_route(queue, command) for command in COMMANDS},
     }
+    json_only = [*change, Depends(_json_only)]
     for path, route in changes.items():
-        app.add_api_route(ROOT + path, route, methods=["POST"], dependencies=[*change, Depends(_json_only)])
+        app.add_api_route(ROOT + path, route, dependencies=json_only, **described("POST", path))
 
 
 async def language_asked(request: Request, language: str = "") -> str:

@@ -51,8 +51,9 @@ def files_in(folder: Path, recursive: bool = False) -> Iterator[Path]:
 
 
 def folders_below(folder: Path) -> tuple[str, ...]:
-    """Sub-folders with images in them, as far as the first files tell."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """Sub-folders with images in them, as far as the first files tell; links are left out, as `recursive` does."""
+    below = (path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+    names = sorted(path.name for path in below if not path.name.startswith("."))
     return tuple(name for name in names[:_LOOKED_INTO] if _holds_images(folder / name))
 
 

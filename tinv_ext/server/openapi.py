@@ -1,0 +1,75 @@
+"""What the routes say of themselves in the app's /openapi.json (OpenAPI 3): bodies and refusals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinv_ext.core.settings import DEFAULTS, SETTINGS
+from tinv_ext.core.settings.setting import Setting
+
+WITH_SETTINGS = ("/train", "/check", "/resume")
+_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
+_REFUSAL = {
+    "type": "object",
+    "required": ["detail"],
+    "properties": {
+        "detail": {
+            "anyOf": [
+                {
+                    "type": "object",
+                    "required": ["problems", "ids"],
+                    "properties": {
+                        "problems": {"type": "array", "items": {"type": "string"}},
+                        "ids": {"type": "array", "description": "Of each problem its id, or null."},
+                    },
+                },
+                {"type": "string"},
+                {"type": "array", "items": {"type": "object"}, "description": "Parameters that are missing or wrong."},
+            ]
+        }
+    },
+}
+_REASONS = {
+    401: "The credentials or the login are missing or wrong.",
+    403: "Another web page asked.",
+    404: "There is no such job or preview.",
+    422: "It cannot be done: every problem.",
+    500: "A bug of tinv.",
+}
+_BODY_REASONS = {
+    408: "The body did not arrive in time.",
+    413: "The body is too large.",
+    415: "The body is not application/json.",
+}
+
+
+def described(method: str, path: str) -> dict[str, Any]:
+    """What FastAPI is to know of a route: its method, its body and the statuses that it answers with."""
+    reasons = {**_REASONS, **(_BODY_REASONS if method == "POST" else {})}
+    refused = {"application/json": {"schema": _REFUSAL}}
+    responses: dict[int | str, Any] = {
+        code: {"description": reason, "content": refused} for code, reason in reasons.items()
+    }
+    if path == "/resume":
+        responses[202] = {"description": "The run is queued.", "content": {"application/json": {"schema": {}}}}
+    extra = {"requestBody": {"content": {"application/json": {"schema": _settings()}}}}
+    return {
+        "methods": [method],
+        "status_code": 202 if path == "/train" else 200,
+        "responses": responses,
+        "openapi_extra": extra if path in WITH_SETTINGS else None,
+    }
+
+
+def _settings() -> dict[str, Any]:
+    return {"type": "object", "properties": {name: _property(name, about) for name, about in SETTINGS.items()}}
+
+
+def _property(name: str, about: Setting) -> dict[str, Any]:
+    """A setting as JSON Schema. A limit that 0 may pass, or a step that it need not keep, is left to the help."""
+    limits = {"minimum": about.minimum, "maximum": about.maximum, "multipleOf": about.multiple}
+    facts: dict[str, Any] = {} if about.zero else {key: value for key, value in limits.items() if value is not None}
+    if about.choices:
+        facts["enum"] = list(about.choices)
+    kind = _TYPES[type(DEFAULTS[name])]
+    return {"type": kind, "title": str(about.label), "description": str(about.help), "default": DEFAULTS[name], **facts}
