@@ -38,14 +38,14 @@ def _save_at_the_end(queue: JobQueue) -> None:
     """Have the running job stopped and saved before the process ends, by itself or by Ctrl-C or a logout.
 
     modules/initialize_util.py, `configure_sigint_handler`: the WebUI ends by os._exit on Ctrl-C, which runs nothing
-    that was registered for the exit; so its handler is called after ours. A kill, and the WebUI's own restart and stop
-    (os._exit without a signal), leave the state that was saved last.
+    that was registered for the exit; so its handler is called after ours. A kill leaves the state that was saved last.
     """
     import atexit
     import signal
     import threading
 
     atexit.register(queue.end, SECONDS_TO_SAVE)
+    _save_before_restart(queue)
     if threading.current_thread() is not threading.main_thread():
         return  # only there signals can be listened to
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
@@ -53,6 +53,28 @@ def _save_at_the_end(queue: JobQueue) -> None:
         before = signal.getsignal(number) if number else signal.SIG_IGN
         if number and before not in (signal.SIG_IGN, None):
             signal.signal(number, _saving_first(queue, before))
+
+
+def _save_before_restart(queue: JobQueue) -> None:
+    """The same where the page's "Apply and restart UI" or the API's server-kill and server-restart end the process.
+
+    modules/restart.py: `stop_program`, which `restart_program` ends with, calls os._exit without a signal.
+    """
+    try:
+        from modules import restart
+
+        stop_program = restart.stop_program
+    except (ImportError, AttributeError):  # versions before 1.3 only reload the page
+        return
+
+    def save_and_stop() -> None:
+        restart.stop_program = stop_program  # a second wish does not wait
+        try:
+            queue.end(SECONDS_TO_SAVE)
+        finally:
+            stop_program()
+
+    restart.stop_program = save_and_stop
 
 
 def _saving_first(queue: JobQueue, before: Any) -> Any:

@@ -45,7 +45,7 @@ def main() -> int:
             code = fuzz(f"http://127.0.0.1:{port}/openapi.json", options.seconds, options.seed, served.home)
         server.should_exit = True
         served.queue.end(60)
-    print(f"{served.started()} runs were started; outside of the open folder, {len(touched)} files were touched")
+        print(f"{served.started()} runs were started; outside of the open folder, {len(touched)} files were touched")
     print("\n".join(sorted(set(touched))[:20]))
     return int(bool(code or touched))
 
