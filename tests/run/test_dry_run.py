@@ -79,7 +79,7 @@ def test_what_it_had_to_give_up_is_said_beforehand() -> None:
     model = Fake()
     model.most = 1
     notices = list(try_out(initial(), PLAN, model, dataset()).notices(4))
-    assert ids(notices)[-1] == "training.pieces"
+    assert ids(notices)[-2:] == ["training.pieces", "run.settings_that_fit"]
     model.most = 0
     with pytest.raises(MemoryShortError):
         try_out(initial(), PLAN, model, dataset())

@@ -101,7 +101,11 @@ def test_a_new_name_is_no_change(old: Path) -> None:
     assert state.order
 
 
-NEWER = {"recursive": False}  # settings that old runs do not have, with the values that go on as they did
+NEWER = {  # settings that old runs do not have, with the values that go on as they did
+    "recursive": False,
+    "gradient_checkpointing": "auto",
+    "micro_batch_size": 0,
+}
 
 
 def test_the_settings_of_an_old_run_are_read(old: Path) -> None:

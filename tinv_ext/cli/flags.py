@@ -43,7 +43,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
             groups[about.group].add_argument(flag, action=action, default=argparse.SUPPRESS, help=text)
             continue
         metavar = "|".join(about.choices) if about.choices else type(default).__name__.upper()
-        groups[about.group].add_argument(flag, default=argparse.SUPPRESS, metavar=metavar, help=text)
+        bare: Any = {"nargs": "?", "const": "true"} if "true" in about.synonyms else {}  # a switch elsewhere
+        groups[about.group].add_argument(flag, default=argparse.SUPPRESS, metavar=metavar, help=text, **bare)
     for alias, name in ALIASES.items():
         flag = "--" + alias.replace("_", "-")
         store = argparse.BooleanOptionalAction if isinstance(DEFAULTS[name], bool) else "store"

@@ -24,6 +24,7 @@ from tinv_ext.core.training.fallbacks import Fallbacks
 from tinv_ext.core.training.state import State, new_state
 from tinv_ext.core.training.trainer import Plan, take
 from tinv_ext.hosts.base import Host
+from tinv_ext.run.memory import fallbacks_of, settings_that_fit
 from tinv_ext.run.preflight import prepare_run
 from tinv_ext.run.setup import dataset_of, encoded_examples, eval_set_of
 
@@ -38,7 +39,7 @@ class DryRun:
     """What the steps were like.
 
     How far each encoder's vectors moved in one, its loss, the seconds of each, the peak of memory in bytes if known,
-    and what had to be given up.
+    what had to be given up, and the settings with which a run would begin so.
     """
 
     moved: Mapping[str, float]
@@ -46,6 +47,7 @@ class DryRun:
     seconds: tuple[float, ...]
     memory: int | None
     given_up: tuple[str, ...]
+    fitting: tuple[str, ...] = ()
 
     def notices(self, steps: int) -> Iterator[str]:
         """For people, before a run of so many steps."""
@@ -61,6 +63,12 @@ class DryRun:
                 "run.memory_needed", "It needs {gigabytes:.1f} GB of the GPU's memory.", gigabytes=self.memory / _GIGA
             )
         yield from self.given_up
+        if self.fitting:
+            yield message(
+                "run.settings_that_fit",
+                "The run will find that out by itself at its first step; set {settings:, } to begin with what fits.",
+                settings=self.fitting,
+            )
 
     def _duration(self, steps: int) -> Message:
         """The least, as on a machine that does nothing else, and the middle one, where that says something else."""
@@ -101,13 +109,16 @@ def try_out(
     model: Trainable,
     dataset: Dataset,
     clock: Callable[[], float] = time.perf_counter,
+    fallbacks: Fallbacks | None = None,
 ) -> DryRun:
     """Take the first step several times, undoing it each time. The errors are those of training.
 
-    At least two: one that does not count, and one that does however long it takes.
+    At least two: one that does not count, and one that does however long it takes. `fallbacks` are those that the run
+    begins with.
     """
     given_up: list[str] = []
-    fallbacks = Fallbacks(given_up.append)
+    fallbacks = replace(fallbacks or Fallbacks(), tell=given_up.append)
+    fallbacks.begin(model)
     before = state.backup()
     on_gpu = model.device.type == "cuda"
     seconds: list[float] = []
@@ -125,7 +136,8 @@ def try_out(
         now = zip(encoders, state.leaves(), before.vectors)
         moved = {encoder: float((vector.detach() - old).abs().max()) for encoder, vector, old in now}
         memory = torch.cuda.max_memory_allocated(model.device) if on_gpu else None
-        return DryRun(moved, step.loss, tuple(seconds[1:]), memory, tuple(given_up))
+        fitting = settings_that_fit(fallbacks, plan.batch_size) if given_up else ()
+        return DryRun(moved, step.loss, tuple(seconds[1:]), memory, tuple(given_up), tuple(fitting))
     finally:
         state.restore(before)
 
@@ -143,7 +155,7 @@ def examine(prepared: PreparedRun, host: Host) -> PreparedRun:
         dataset = dataset_of(few, trained or evaluated)
         initial = prepared.initial
         state = new_state({prepared.config.name: initial.vectors}, prepared.config.seed, model.device, initial.step)
-        result = try_out(state, prepared.plan, model, dataset)
+        result = try_out(state, prepared.plan, model, dataset, fallbacks=fallbacks_of(prepared.config, log.info))
     notices = result.notices(prepared.plan.steps - initial.step)
     return replace(prepared, notices=(*prepared.notices, *notices))
 

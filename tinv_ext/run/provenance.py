@@ -26,6 +26,7 @@ _BESIDE |= {
     "evaluate_every",
     "evaluation_timesteps",
     "steps",
+    "gradient_checkpointing",  # which computes again, but to the same bits
 }
 
 

@@ -13,7 +13,7 @@ from tinv_ext.core.model import Model
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import config_file
 from tinv_ext.core.training.fallbacks import Fallbacks
-from tinv_ext.core.training.state import State
+from tinv_ext.core.training.state import State, facts_of
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.curve import Curve
@@ -21,6 +21,7 @@ from tinv_ext.run.embedding_file import EmbeddingWriter
 from tinv_ext.run.evaluations import CurveRows, Evaluations
 from tinv_ext.run.events import RunControls
 from tinv_ext.run.final_embedding import FinalEmbedding
+from tinv_ext.run.memory import fallbacks_of
 from tinv_ext.run.previews import Previews
 from tinv_ext.run.provenance import folder_facts
 from tinv_ext.run.reporter import RunReporter
@@ -174,7 +175,8 @@ def make_recorder(
     rows = CurveRows(curve, state, len(training.dataset.examples), config.examples_per_step)
     snapshots = Snapshots(config.name, folder, writer, evaluations, config.keep_snapshots)
     facts = {**training.facts, "config": config_file.to_file(config, folder_facts(prepared, host))}
-    saver = StateSaver(state, facts, reporter, config.save_state_every, config.save_state_seconds)
+    fallbacks = fallbacks_of(config, reporter.notify, facts_of(folder.state))
+    saver = StateSaver(state, facts, fallbacks, reporter, config.save_state_every, config.save_state_seconds)
     previews = Previews(config, host, state, folder, writer, reporter.report)
     preview_failures = SwitchesOff(reporter)
 
@@ -209,7 +211,6 @@ def make_recorder(
     )
     final = FinalEmbedding(config, host, reporter, writer, previews)
     recorded = state.step if folder.state.is_file() else state.step - 1
-    fallbacks = Fallbacks(reporter.notify)
     return Recorder(
         state, prepared.plan.steps, reporter, controls, tasks, snapshots, saver, final, fallbacks, recorded, lock
     )

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinv_ext.core.model import Model
-from tinv_ext.core.training.fallbacks import retry_after_freeing
+from tinv_ext.core.training.fallbacks import Fallbacks, retry_after_freeing
 from tinv_ext.core.training.state import State, save_state
 from tinv_ext.run.events import Wrote
+from tinv_ext.run.memory import KEPT
 from tinv_ext.run.reporter import RunReporter
 from tinv_ext.run.tasks import Moment
 
@@ -19,11 +20,12 @@ from tinv_ext.run.tasks import Moment
 class StateSaver:
     """Saves the state every `steps` and at the latest after `seconds` (0: only by steps; no steps: never).
 
-    `facts` are saved with it, to be compared when the run resumes.
+    `facts` are saved with it, to be compared when the run resumes, and what the run has given up.
     """
 
     state: State
     facts: Mapping[str, Any]
+    fallbacks: Fallbacks
     reporter: RunReporter
     steps: int
     seconds: float
@@ -43,7 +45,7 @@ class StateSaver:
     def write(self) -> None:
         """Write the state, and how the run stands."""
         path = self.reporter.folder.state
-        save_state(self.state, path, self.facts)
+        save_state(self.state, path, {**self.facts, KEPT: self.fallbacks.facts()})
         self._saved_at = time.monotonic()
         self.reporter.save()
         self.reporter.report(Wrote("state", self.state.step, path))

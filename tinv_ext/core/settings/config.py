@@ -70,6 +70,8 @@ class TrainConfig:
     learning_rate: str = "0.005"
     batch_size: int = 1
     gradient_accumulation_steps: int = 1
+    micro_batch_size: int = 0
+    gradient_checkpointing: str = "auto"
     clip_mode: str = "disabled"
     clip_value: str = "0.1"
     seed: int = 0
@@ -146,7 +148,7 @@ class TrainConfig:
                 problems.append(_unknown(name))
                 continue
             try:
-                typed = converted(DEFAULTS[name], value)
+                typed = converted(DEFAULTS[name], SETTINGS[name].chosen(value))
             except (ValueError, OverflowError):
                 problems.append(type_problem(SETTINGS[name], name, DEFAULTS[name], value))
                 continue

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tinv_ext.core.messages import Message, message
@@ -22,6 +22,7 @@ class Setting:
     multiple: int | None = None
     zero: bool = False  # 0 is allowed below the minimum, and means what the help says
     choices: tuple[str, ...] = ()
+    synonyms: Mapping[str, str] = field(default_factory=dict)  # other words for choices, in small letters
     check: Callable[[str], list[str]] | None = None
     group: str = ""
 
@@ -29,6 +30,10 @@ class Setting:
         """The setting `name` of a group, its label and help as messages "setting.<name>.label" and ".help"."""
         label = message(f"setting.{name}.label", self.label)
         return replace(self, label=label, help=message(f"setting.{name}.help", self.help), group=group)
+
+    def chosen(self, value: Any) -> Any:
+        """The choice that a value means by another word; any other value as it is."""
+        return self.synonyms.get(str(value).strip().lower(), value) if self.synonyms else value
 
 
 def value_problems(about: Setting, name: str, value: Any) -> list[Message]:

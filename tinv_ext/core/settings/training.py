@@ -9,6 +9,7 @@ from tinv_ext.core.settings.limits import MAX_STEPS
 from tinv_ext.core.settings.setting import Setting
 
 CLIP_MODES = ("disabled", "value", "norm")
+CHECKPOINTING = ("auto", "on", "off")
 
 TRAINING: Mapping[str, Setting] = {
     "steps": Setting(
@@ -33,6 +34,19 @@ TRAINING: Mapping[str, Setting] = {
         "Forward passes whose gradients make up one step.",
         minimum=1,
         maximum=1024,
+    ),
+    "micro_batch_size": Setting(
+        "Micro-batch size",
+        "Computes each batch so many images at a time, which takes less memory and gives the same gradient. 0 = the "
+        "whole batch, or as much of it as fits.",
+        minimum=0,
+        maximum=1024,
+    ),
+    "gradient_checkpointing": Setting(
+        "Gradient checkpointing",
+        "Slower, same gradient, much less memory. auto: only once memory runs out; Check tells what fits.",
+        choices=CHECKPOINTING,
+        synonyms={"true": "on", "yes": "on", "1": "on", "false": "off", "no": "off", "0": "off"},
     ),
     "clip_mode": Setting(
         "Gradient Clipping",

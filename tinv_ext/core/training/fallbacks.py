@@ -1,6 +1,7 @@
 """Fallbacks for a step that runs out of memory or precision: it gives up one thing more, and is taken again.
 
-For memory, in this order: free it, gradient checkpointing, the batch in pieces. For infinite numbers: more precision.
+For memory, in this order: free it, gradient checkpointing unless that is not wanted, the batch in pieces. For infinite
+numbers: more precision.
 No fallback changes what is learned, but for rounding: the random numbers of the step are the same, a batch in pieces
 has the same gradient, and what is recomputed comes out as before. A fallback stays for the rest of the run.
 """
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.errors import MemoryShortError, NumericError
-from tinv_ext.core.messages import message
+from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import MemoryControl, Model
 from tinv_ext.core.training.state import State, StateBackup
 
@@ -75,7 +76,9 @@ def _no_listener(text: str) -> None:
 
 @dataclass
 class Fallbacks:
-    """What a run has given up so far; lives as long as the run. `tell` hears each fallback as a sentence.
+    """What a run does without, by its settings or as something ran out; lives as long as the run.
+
+    `tell` hears each fallback as a sentence. Where `may_checkpoint` is off, gradient checkpointing is none of them.
 
     `before` is the state from before the latest step: whoever ends the run before that step is on record takes it back.
     """
@@ -84,7 +87,16 @@ class Fallbacks:
     gradient_checkpointing: bool = False  # intermediate results are recomputed in backward instead of kept
     pieces: int = 1  # that a batch is cut into
     precise: int = 0  # steps that the model was made more precise by
+    may_checkpoint: bool = True
     before: StateBackup | None = field(default=None, repr=False)
+
+    def facts(self) -> dict[str, int]:
+        """What is given up, as JSON can hold it: kept with the state, so that a run resumes as it stopped."""
+        return {
+            "gradient_checkpointing": int(self.gradient_checkpointing),
+            "pieces": self.pieces,
+            "precise": self.precise,
+        }
 
     def begin(self, model: MemoryControl) -> None:
         """Apply to a model that was just taken what the run has needed so far."""
@@ -145,7 +157,7 @@ class Fallbacks:
             return None
 
     def _save_memory(self, state: State, model: MemoryControl, largest: int, trouble: str) -> None:
-        if not self.gradient_checkpointing:
+        if self.may_checkpoint and not self.gradient_checkpointing:
             self.gradient_checkpointing = True
             model.enable_gradient_checkpointing()
             done = message(
@@ -162,17 +174,26 @@ class Fallbacks:
                 pieces=self.pieces,
             )
         else:
-            raise MemoryShortError(
-                message(
-                    "training.no_memory",
-                    "Memory ran out at step {step} ({reason}), even with gradient checkpointing and one image at a "
-                    "time. Choose a smaller size (width, height), or close other programs that use the device; then "
-                    "resume.",
-                    step=state.step + 1,
-                    reason=first_sentence(trouble),
-                )
-            )
+            raise MemoryShortError(self._no_memory(state.step + 1, first_sentence(trouble)))
         self.tell(done)
+
+    def _no_memory(self, step: int, reason: str) -> Message:
+        if not self.gradient_checkpointing:
+            return message(
+                "training.no_memory_unchecked",
+                "Memory ran out at step {step} ({reason}), even with one image at a time. Set gradient checkpointing "
+                "(gradient_checkpointing) to auto, choose a smaller size (width, height), or close other programs that "
+                "use the device; then resume.",
+                step=step,
+                reason=reason,
+            )
+        return message(
+            "training.no_memory",
+            "Memory ran out at step {step} ({reason}), even with gradient checkpointing and one image at a time. "
+            "Choose a smaller size (width, height), or close other programs that use the device; then resume.",
+            step=step,
+            reason=reason,
+        )
 
 
 def free_memory(model: MemoryControl | None) -> None:
