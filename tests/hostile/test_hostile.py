@@ -120,7 +120,7 @@ def test_a_run_on_images_whose_names_are_not_utf8_is_a_run_and_can_be_resumed(
     host = FakeHost(house / "embeddings")
     asked = {**settings, "template": "subject_filewords", "save_state_every": 1, "latent_sampling": "once"}
     prepared = preflight.prepare_run(preflight.parse_settings(asked, host), host)
-    assert sorted(prepared.captions) == ["a cup", "strae"]
+    assert sorted(prepared.subsets[0].texts) == ["a cup", "strae"]
     status = runner.run(preflight.parse_settings(asked, host), host)
     assert status.status == "finished", status
     (run,) = run_folder.find_runs(house / "runs")

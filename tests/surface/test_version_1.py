@@ -103,6 +103,8 @@ def test_a_new_name_is_no_change(old: Path) -> None:
 
 NEWER = {  # settings that old runs do not have, with the values that go on as they did
     "recursive": False,
+    "repeats": 1,
+    "class_tokens": "",
     "gradient_checkpointing": "auto",
     "micro_batch_size": 0,
 }

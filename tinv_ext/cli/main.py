@@ -22,12 +22,13 @@ from tinv_ext.cli.output import show, write_escapes
 from tinv_ext.cli.settings_file import read_settings_file
 from tinv_ext.cli.signals import leave, watched
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.messages import encodable, message
+from tinv_ext.core.messages import Message, encodable, message
 from tinv_ext.core.settings import DEFAULTS, current_names, overridden
 
 if TYPE_CHECKING:
     from tinv_ext.core.model import TokenTable
     from tinv_ext.core.preflight.prepare import PreparedRun
+    from tinv_ext.core.preflight.subsets import PreparedSubset
     from tinv_ext.core.prompts.reader import Chunk
     from tinv_ext.hosts.diffusers.host import DiffusersHost
     from tinv_ext.run.status import Status
@@ -244,14 +245,14 @@ def _report(prepared: PreparedRun) -> Iterator[str]:
     """The plan, the table of images, and ten training prompts with their token ids."""
     yield say(message("cli.plan", "Plan"))
     yield from (f"  {say(notice)}" for notice in prepared.notices)
-    yield say(message("cli.images", "Images in {folder}", folder=prepared.scan.folder))
-    for image, caption in zip(prepared.scan.pictures, prepared.captions):
-        shown, name = caption.replace("\n", " | "), encodable(prepared.scan.name(image.path))
-        yield f"  {name}  {image.width}×{image.height}  {shown}"
-    for path, reason in prepared.scan.skipped:
-        yield "  " + say(
-            message("cli.skipped", "{file}  skipped: it {reason}", file=prepared.scan.name(path), reason=reason)
-        )
+    for subset in prepared.subsets:
+        yield say(_images_in(subset))
+        for image in subset.images:
+            picture, caption = image.picture, image.caption.text.replace("\n", " | ")
+            yield f"  {encodable(image.name)}  {picture.width}×{picture.height}  {caption}"
+        for path, reason in subset.scan.skipped:
+            file = subset.file(path)
+            yield "  " + say(message("cli.skipped", "{file}  skipped: it {reason}", file=file, reason=reason))
     count = prepared.initial.count
     heading = message(
         "cli.prompts", 'Prompts ("{word}" has {count:vector|vectors})', word=prepared.config.name, count=count
@@ -262,6 +263,18 @@ def _report(prepared: PreparedRun) -> Iterator[str]:
         ids = [str(token) for chunk in prompt.chunks for token in _chunk_tokens(chunk, prepared)]
         tokens = message("cli.tokens", "{count:token|tokens}: {ids: }", count=prompt.length, ids=ids)
         yield f"  {text}\n    {say(tokens)}"
+
+
+def _images_in(subset: PreparedSubset) -> Message:
+    folder, repeats = subset.scan.folder, subset.config.repeats
+    if repeats == 1:
+        return message("cli.images", "Images in {folder}", folder=folder)
+    return message(
+        "cli.images_repeated",
+        "Images in {folder}, {repeats:time|times} in each epoch",
+        folder=folder,
+        repeats=repeats,
+    )
 
 
 def _chunk_tokens(chunk: Chunk, prepared: PreparedRun) -> list[Any]:

@@ -18,6 +18,7 @@ from tinv_ext.core.data.dataset import Dataset
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import Trainable
 from tinv_ext.core.preflight.prepare import PreparedRun
+from tinv_ext.core.preflight.subsets import PreparedSubset
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.evaluation import evaluate
 from tinv_ext.core.training.fallbacks import Fallbacks
@@ -147,8 +148,7 @@ def examine(prepared: PreparedRun, host: Host) -> PreparedRun:
     few = replace(
         prepared,
         config=prepared.config.but(cache_latents=False),
-        scan=replace(prepared.scan, pictures=prepared.scan.pictures[:1]),
-        captions=prepared.captions[:1],
+        subsets=(_first_image(prepared.subsets[0]),),
     )
     with host.training(prepared.config.clip_skip) as model:
         trained, evaluated = encoded_examples(few, model, tell=log.warning)
@@ -160,13 +160,19 @@ def examine(prepared: PreparedRun, host: Host) -> PreparedRun:
     return replace(prepared, notices=(*prepared.notices, *notices))
 
 
+def _first_image(subset: PreparedSubset) -> PreparedSubset:
+    scan = replace(subset.scan, pictures=subset.scan.pictures[:1])
+    return replace(subset, scan=scan, captions=subset.captions[:1])
+
+
 def evaluate_text(config: TrainConfig, host: Host, text: str) -> float:
     """The evaluation loss that `text` reaches in place of the word, on the very set that a run of `config` has.
 
     It tells how good a run could get where words can describe the images. Writes nothing but the latent cache.
     """
     prepared = prepare_run(config, host)
-    with_text = replace(prepared, rules=replace(prepared.rules, name=text))
+    subsets = tuple(replace(one, rules=replace(one.rules, name=text)) for one in prepared.subsets)
+    with_text = replace(prepared, subsets=subsets)
     with host.training(prepared.config.clip_skip) as model:
         _, evaluated = encoded_examples(with_text, model, tell=log.warning)
         return evaluate(model, eval_set_of(with_text, evaluated, model.noise), {})

@@ -53,7 +53,7 @@ class Evaluations:
 
 @dataclass(frozen=True)
 class CurveRows:
-    """Rows of loss.csv. `images` are those trained on; a step sees `per_step` of them."""
+    """Rows of loss.csv. An epoch has `images`; a step sees `per_step` of them."""
 
     curve: Curve
     state: State

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tinv_ext.core.data.buckets import Size
 from tinv_ext.core.data.image_index import read_index
 from tinv_ext.core.data.images import ImageScan, TrainingImage, refuse_changed, scan_images
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
-from tinv_ext.core.preflight.prepare import PreparedRun, Scanner, prepare
+from tinv_ext.core.preflight.prepare import PreparedRun, prepare
+from tinv_ext.core.preflight.problems import Scanner
 from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES
 from tinv_ext.hosts.base import Host
@@ -61,12 +61,16 @@ def prepare_run(config: TrainConfig, host: Host, known: KnownImages = NOTHING_KN
 
 
 def image_scanner(config: TrainConfig, known: KnownImages, room: int) -> Scanner:
-    """What scans a folder as a run's settings say."""
+    """What scans the folders of a run's subsets, as their settings say."""
     latents = latents_folder(config)
     known = {**(read_index(latents) if latents else {}), **known}
 
-    def scan(folder: Path, sizes: Sequence[Size], recursive: bool) -> ImageScan:
-        return scan_images(folder, sizes, known, config.resize_mode == "stretch", room, recursive)
+    def scan(folder: Path, subset: TrainConfig) -> ImageScan:
+        nonlocal room
+        stretch = subset.resize_mode == "stretch"
+        found = scan_images(folder, subset.sizes, known, stretch, room, subset.recursive)
+        room -= sum(image.nbytes for image in found.fitted.values())
+        return found
 
     return scan
 
@@ -85,7 +89,7 @@ def refuse_outdated(prepared: PreparedRun, host: Host, resumes: bool) -> None:
     Its images must be the same files still, and nobody may have taken its name meanwhile. (Captions and templates are
     in memory; the host sees to it that the model is the one that was checked.)
     """
-    refuse_changed(prepared.scan.pictures)
+    refuse_changed([image.picture for image in prepared.images])
     config = prepared.config
     if resumes or config.overwrite:
         return

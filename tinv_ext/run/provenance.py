@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Container
 from pathlib import PureWindowsPath
 from typing import Any
 
@@ -41,31 +42,42 @@ def run_facts(prepared: PreparedRun, host: Host) -> dict[str, Any]:
     settings = {key: value for key, value in prepared.config.to_dict().items() if key not in _PRIVATE}
     settings["template"] = PureWindowsPath(prepared.config.template).name  # whose \\ and / both part folders
     authorship = {key: str(settings.pop(key)).strip() for key in ("author", "license")}
-    contents = zip(prepared.scan.pictures, prepared.captions)
-    seen = "\n".join(sorted(f"{image.digest} {caption}" for image, caption in contents))
+    seen = "\n".join(sorted(f"{image.picture.digest} {image.caption.text}" for image in prepared.images))
     return {
         "made_by": f"tinv_ext {__version__}",
         "model": {key: value for key, value in host.facts.items() if key not in _PRIVATE},
-        "pictures": len(prepared.scan.pictures),
+        "pictures": len(prepared.images),
         "dataset": hashlib.sha256(seen.encode("utf-8", "surrogatepass")).hexdigest(),
         "settings": settings,
+        **({"subsets": subsets} if (subsets := _subset_facts(prepared, _PRIVATE)) else {}),
         **{key: value for key, value in authorship.items() if value},
     }
 
 
 def state_facts(prepared: PreparedRun, host: Host, device: torch.device) -> dict[str, Any]:
     """What the steps of a run depend on, as JSON can hold it: kept with its state."""
-    contents = zip(prepared.scan.pictures, prepared.captions)
     settings = {key: value for key, value in prepared.config.to_dict().items() if key not in _BESIDE}
     here = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": device.type}
     return {
         "settings": settings,
         "pictures": {
-            prepared.scan.name(image.path): _short_digest(f"{image.digest} {caption}") for image, caption in contents
+            image.name: _short_digest(f"{image.picture.digest} {image.caption.text}") for image in prepared.images
         },
+        "subsets": _subset_facts(prepared, _BESIDE),
         "model": {key: value for key, value in host.facts.items() if key not in _PRIVATE},
         **here,
     }
+
+
+def _subset_facts(prepared: PreparedRun, without: Container[str]) -> dict[str, dict[str, Any]]:
+    """In what the subsets, by name, differ from the settings of the run; nothing where there is only one."""
+    run = prepared.config.to_dict()
+    facts = {}
+    for subset in prepared.subsets:
+        own = {key: value for key, value in subset.config.to_dict().items() if key not in without and value != run[key]}
+        own |= {"loss_weight": subset.source.weight} if subset.source.weight != 1.0 else {}
+        facts[subset.name] = own
+    return facts if len(facts) > 1 else {}
 
 
 def _short_digest(text: str) -> str:

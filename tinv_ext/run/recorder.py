@@ -172,7 +172,7 @@ def make_recorder(
     config, folder, state = prepared.config, reporter.folder, training.state
     writer = EmbeddingWriter(prepared, host, state, reporter.report)
     evaluations = Evaluations(state, training.eval_set, reporter)
-    rows = CurveRows(curve, state, len(training.dataset.examples), config.examples_per_step)
+    rows = CurveRows(curve, state, training.dataset.epoch, config.examples_per_step)
     snapshots = Snapshots(config.name, folder, writer, evaluations, config.keep_snapshots)
     facts = {**training.facts, "config": config_file.to_file(config, folder_facts(prepared, host))}
     fallbacks = fallbacks_of(config, reporter.notify, facts_of(folder.state))

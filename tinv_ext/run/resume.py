@@ -148,7 +148,8 @@ def load_or_new_state(
 def order_facts(facts: Mapping[str, Any]) -> tuple[Any, ...]:
     """Of `state_facts`, what decides which image a number in the data order means."""
     settings = facts_by_current_names(facts).get("settings", {})
-    return facts.get("pictures"), settings.get("evaluation_images"), settings.get("seed")
+    repeats = [own.get("repeats", settings.get("repeats")) for own in facts.get("subsets", {}).values()]
+    return facts.get("pictures"), settings.get("evaluation_images"), settings.get("seed"), repeats
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Message]:
@@ -162,6 +163,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Messa
         for key, old, new in compared
         if key in old and old[key] != new[key]
     ]
+    clauses += _subset_differences(before, now)
     old, new = before.get("pictures", now["pictures"]), now["pictures"]
     added = [name for name in new if name not in old]
     removed = [name for name in old if name not in new]
@@ -172,4 +174,27 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Messa
         clauses.append(message("run.images_removed", "images removed: {files}", files=listed(removed)))
     if changed:
         clauses.append(message("run.images_changed", "images or captions changed: {files}", files=listed(changed)))
+    return clauses
+
+
+def _subset_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Message]:
+    """What is set otherwise for a subset that both have; a value that is not its own is that of the whole run."""
+    clauses = []
+    for name, own in now["subsets"].items():
+        if name not in before.get("subsets", {}):
+            continue  # its images are new, which is told
+        old = {**before.get("settings", {}), "loss_weight": 1.0, **before["subsets"][name]}
+        new = {**now["settings"], "loss_weight": 1.0, **own}
+        for key in {**own, **before["subsets"][name]}:
+            if key in old and key in new and old[key] != new[key]:
+                clauses.append(
+                    message(
+                        "run.subset_was_and_is",
+                        "{key} of {subset} was {before} and is {now}",
+                        key=key,
+                        subset=name,
+                        before=old[key],
+                        now=new[key],
+                    )
+                )
     return clauses

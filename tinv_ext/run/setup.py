@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-
-import torch
 
 from tinv_ext.core.data.dataset import Dataset, Example, opacity_weights
 from tinv_ext.core.data.latents import EncodedImage, EncodeRules, encode_images
+from tinv_ext.core.data.split import split_examples
 from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.model import Model
 from tinv_ext.core.noise import Noise
 from tinv_ext.core.preflight.prepare import PreparedRun
+from tinv_ext.core.preflight.subsets import PreparedSubset
 from tinv_ext.core.training.evaluation import EvalSet, make_eval_set
 from tinv_ext.core.training.fallbacks import encode_with_retry
 from tinv_ext.core.training.state import State
@@ -42,26 +43,45 @@ def encoded_examples(
     tell: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[Example], list[Example]]:
     """The examples to train on and those to evaluate on, chosen by the seed."""
-    config, scan = prepared.config, prepared.scan
+    config = prepared.config
+    examples: list[Example] = []
+    done = 0
+    heard: set[str] = set()
+
+    def tell_once(text: str) -> None:
+        if text not in heard:
+            heard.add(text)
+            tell(text)
+
+    for subset in prepared.subsets:
+        before = done
+
+        def advance(now: int, total: int, before: int = before) -> None:
+            nonlocal done
+            done = before + now
+            report(done, before + total)
+
+        examples += _examples(subset, model, latents_folder(config), advance, tell_once)
+    trained, evaluated = split_examples(len(examples), config.evaluation_images, EVALUATED, config.seed)
+    return [examples[number] for number in trained], [examples[number] for number in evaluated]
+
+
+def _examples(
+    subset: PreparedSubset,
+    model: Model,
+    cache: Path | None,
+    report: Callable[[int, int], None],
+    tell: Callable[[str], None],
+) -> list[Example]:
+    """The images of a subset, encoded, with their captions."""
+    config, scan, sampled = subset.config, subset.scan, subset.sampled()
     rules = EncodeRules(config.sizes, config.resize_mode == "stretch", model.vae_digest)
     images = encode_images(
-        scan.pictures,
-        rules,
-        lambda pixels: encode_with_retry(model, pixels),
-        latents_folder(config),
-        report,
-        tell,
-        scan.fitted,
+        scan.pictures, rules, lambda pixels: encode_with_retry(model, pixels), cache, report, tell, scan.fitted
     )
-    subset = Subset(prepared.lines, prepared.rules)
     by_alpha = config.alpha_as_loss_weight
-    names = [scan.name(image.path) for image in scan.pictures]
-    named = zip(names, images, prepared.captions)
-    examples = [_example(name, image, text, subset, by_alpha) for name, image, text in named]
-    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(config.seed)).tolist()
-    held_out = config.evaluation_images if config.evaluation_images < len(examples) else 0
-    shuffled = [examples[index] for index in order]
-    return shuffled[held_out:], shuffled[: held_out or EVALUATED]
+    named = zip(subset.images, images)
+    return [_example(one.name, image, one.caption.text, sampled, by_alpha) for one, image in named]
 
 
 def _example(name: str, image: EncodedImage, caption: str, subset: Subset, weigh_by_alpha: bool) -> Example:

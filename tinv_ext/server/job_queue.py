@@ -92,7 +92,7 @@ class JobQueue:
         host = self._host()
         config = preflight.parse_settings(values, host)
         prepared = preflight.prepare_run(config, host, self._known_images, room)
-        self._known_images = known_images(prepared.scan.pictures)
+        self._known_images = known_images(image.picture for image in prepared.images)
         return Order(prepared, host)
 
     def examine(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> PreparedRun:

@@ -70,15 +70,16 @@ def _text(text: str, language: str) -> str:
 
 def _images(prepared: PreparedRun, language: str) -> str:
     rows = [
-        row((name, f"{image.width}×{image.height}", caption.replace("\n", " | "), _length(prepared, index), remarks))
-        for index, (image, caption) in enumerate(zip(prepared.scan.pictures, prepared.captions))
-        for name in [encodable(prepared.scan.name(image.path))]
-        for remarks in ["; ".join(translated(remark, language) for remark in image.remarks)]
+        row((encodable(image.name), f"{picture.width}×{picture.height}", caption, tokens, remarks))
+        for index, image in enumerate(prepared.images)
+        for tokens in [prepared.tokens(image) if index < _COUNTED else ""]
+        for picture, caption in [(image.picture, image.caption.text.replace("\n", " | "))]
+        for remarks in ["; ".join(translated(remark, language) for remark in picture.remarks)]
     ]
-    for path, reason in prepared.scan.skipped:
-        skipped = message("ui.image_left_out", "left out: {reason}", reason=reason)
-        name = encodable(prepared.scan.name(path))
-        rows.append(row((name, "", "", "", translated(skipped, language)), excluded=True))
+    for subset in prepared.subsets:
+        for path, reason in subset.scan.skipped:
+            skipped = message("ui.image_left_out", "left out: {reason}", reason=reason)
+            rows.append(row((encodable(subset.file(path)), "", "", "", translated(skipped, language)), excluded=True))
     heads = (
         message("ui.head_image", "image"),
         message("ui.head_size", "size"),
@@ -87,10 +88,6 @@ def _images(prepared: PreparedRun, language: str) -> str:
         "",
     )
     return table(heads, rows, language)
-
-
-def _length(prepared: PreparedRun, index: int) -> str:
-    return str(prepared.tokens(index)) if index < _COUNTED else ""
 
 
 def _prompts(prepared: PreparedRun, language: str) -> str:

@@ -67,7 +67,7 @@ def word(token_table: SmallTokenTable, name: str, count: int = 1) -> Word:
 def test_what_is_right_is_ready(ready: Prepare, folder: Path) -> None:
     """Images with their captions, prompts, vectors, and the plan; no caption is used, and the plan."""
     found = ready(num_vectors=3, batch_size=2, gradient_accumulation_steps=3)
-    assert found.captions == tuple(CAPTIONS.values())
+    assert found.subsets[0].texts == list(CAPTIONS.values())
     assert found.initial.count == 3
     assert (found.plan.steps, found.plan.batch_size, found.plan.accumulate) == (100, 2, 3)
     assert ids(found.notices) == UNUSED_AND_PLAN
@@ -79,7 +79,7 @@ def test_what_is_right_is_ready(ready: Prepare, folder: Path) -> None:
 @pytest.mark.parametrize("around", ['"{}"', "'{}'", "  {} ", '"{}" '])
 def test_a_pasted_path_means_the_folder(ready: Prepare, folder: Path, around: str) -> None:
     """Quotes and blanks around it are what Explorer and terminals put there."""
-    assert ready(images=around.format(folder)).scan.folder == folder
+    assert ready(images=around.format(folder)).subsets[0].scan.folder == folder
 
 
 def test_nothing_is_written(ready: Prepare, tmp_path: Path) -> None:
@@ -343,14 +343,15 @@ def test_sub_folders_are_offered_and_taken(ready: Prepare, folder: Path) -> None
     assert said(ready().notices, "preflight.below", folders="10_zibbo cat")
     found = ready(recursive=True)
     assert not said(found.notices, "preflight.below")
-    names = [found.scan.name(image.path) for image in found.scan.pictures]
+    names = [image.name for image in found.images]
     assert names[:2] == ["10_zibbo cat/a.png", "10_zibbo cat/more/a.png"]
     assert len(names) == 5
-    assert found.captions[:2] == ("below 10_zibbo cat", "below more")
+    assert found.subsets[0].texts[:2] == ["below 10_zibbo cat", "below more"]
     for stem in CAPTIONS:
         (folder / f"{stem}.png").unlink()
+    (folder / "10_zibbo cat").rename(folder / "zibbo cat")
     problems = told(ready)
-    assert said(problems, "images.only_below", folders=("10_zibbo cat",))
+    assert said(problems, "images.only_below", folders=("zibbo cat",))
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ _GOES_ON = re.compile(rf"({COMMAS})[ \t]*[\r\n]+")
 
 @dataclass(frozen=True)
 class ImageCaption:
-    """An image's captions, one a line; the file that has them ("" where it is the image's own name), and files that
+    """An image's captions, one a line; the file that has them ("" where there is none), and files that
     say something else."""
 
     text: str
@@ -38,11 +38,15 @@ class ImageCaption:
 
 @dataclass
 class CaptionFiles:
-    """The captions of the images in a folder and below it. Each folder is listed once."""
+    """The captions of the images in a folder and below it. Each folder is listed once.
+
+    `class_tokens` are the caption of an image that has none; without them, it is the words of its name.
+    """
 
     folder: Path
     regex: str = ""
     join: str = " "
+    class_tokens: str = ""
     problems: list[Message] = field(default_factory=list)  # of tables
     _listed: dict[Path, dict[str, list[Path]]] = field(default_factory=dict)
     _tables: dict[Path, Mapping[str, str]] = field(default_factory=dict)
@@ -52,7 +56,7 @@ class CaptionFiles:
         sources = [(path.name, as_lines(read_text(path))) for path in self._beside(image)]
         sources += [(path.name, text) for path, text in self._in_tables(image)]
         if not sources:
-            return ImageCaption(words_of_name(image.stem, self.regex, self.join))
+            return ImageCaption(self.class_tokens or words_of_name(image.stem, self.regex, self.join))
         (source, caption), *rest = sources
         return ImageCaption(caption, source, tuple(name for name, text in rest if text != caption))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -79,9 +80,16 @@ class Dataset:
     _shapes: tuple[torch.Size, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        drawn = tuple(example for example in self.examples for _ in range(example.subset.repeats))
+        # what all repeats have in common only makes an epoch longer: twice each is the same as two epochs of once each
+        common = math.gcd(*(example.subset.repeats for example in self.examples)) or 1
+        drawn = tuple(example for example in self.examples for _ in range(example.subset.repeats // common))
         object.__setattr__(self, "_drawn", drawn)
         object.__setattr__(self, "_shapes", tuple(example.shape for example in drawn))
+
+    @property
+    def epoch(self) -> int:
+        """How many examples an epoch has: every image as often as it is repeated."""
+        return sum(example.subset.repeats for example in self.examples)
 
     def batch(self, size: int, order: Order, rng: torch.Generator) -> Batch:
         """Draw `size` examples of one shape, with fresh prompts and latents.

@@ -54,10 +54,31 @@ def folders_below(folder: Path) -> tuple[str, ...]:
     """Sub-folders with images in them, as far as the first files tell; links are left out, as `recursive` does."""
     below = (path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
     names = sorted(path.name for path in below if not path.name.startswith("."))
-    return tuple(name for name in names[:_LOOKED_INTO] if _holds_images(folder / name))
+    return tuple(name for name in names[:_LOOKED_INTO] if _images_below(folder / name))
 
 
-def _holds_images(folder: Path) -> bool:
+def holds_images(folder: Path) -> bool:
+    """Whether a folder has files, not in its sub-folders, that are called as images are; not if it cannot be read."""
+    try:
+        return any(_called_as_image(path.name) and path.is_file() for path in folder.iterdir())
+    except OSError:
+        return False
+
+
+def folders_with_images(folder: Path) -> list[Path]:
+    """Sub-folders that hold images themselves, by name, but no links; none if the folder cannot be read."""
+    try:
+        below = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
+    except OSError:
+        return []
+    return [path for path in sorted(below) if not path.name.startswith(".") and holds_images(path)]
+
+
+def _called_as_image(name: str) -> bool:
+    return name.lower().endswith(_IMAGE_SUFFIXES) and not name.startswith(".")
+
+
+def _images_below(folder: Path) -> bool:
     files = (name for _, _, names in islice(_walk(folder), _LOOKED_INTO) for name in names)
     return any(name.lower().endswith(_IMAGE_SUFFIXES) for name in islice(files, _FILES_SEEN))
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PureWindowsPath
 
 from tinv_ext.core.data.buckets import nearest
-from tinv_ext.core.data.caption_files import ImageCaption
 from tinv_ext.core.data.captions import FILEWORDS, NAME
 from tinv_ext.core.data.images import ImageScan
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
+from tinv_ext.core.preflight.subsets import PreparedSubset
 from tinv_ext.core.prompts.emphasis import BRACKETS
 from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.core.training.trainer import Plan
@@ -22,90 +22,92 @@ _TOO_FAR, _TOO_NEAR = 3.0, 0.05  # lengths of a vector
 _NAMED = 5  # files named in one sentence
 
 
-def on_images(scan: ImageScan, captions: Sequence[str], lines: Sequence[str], config: TrainConfig) -> list[Message]:
-    """Images that are skipped or remarkable, captions with brackets, settings that make no difference here."""
+def on_subsets(subsets: Sequence[PreparedSubset], config: TrainConfig) -> list[str]:
+    """What is worth knowing of the images and captions of each subset, and how many can be held out."""
     notices = [
-        message("preflight.image_skipped", "{file} is skipped: it {reason}.", file=scan.name(path), reason=reason)
-        for path, reason in scan.skipped
+        subset.said(notice) for about in (_on_images, _on_captions) for subset in subsets for notice in about(subset)
     ]
-    notices += [
-        message("preflight.image_remark", "{file} {remark}.", file=scan.name(image.path), remark=remark)
-        for image in scan.pictures
-        for remark in image.remarks
-    ]
-    if scan.below:
-        notices.append(
-            message(
-                "preflight.below",
-                'Sub-folders hold images that are not used: {folders}. Turn on "{label}" (recursive) to use them, too.',
-                folders=listed(scan.below),
-                label=SETTINGS["recursive"].label,
-            )
-        )
-    if not config.emphasis and any(FILEWORDS in line for line in lines):
-        notices += _brackets(scan, captions)
-    if config.alpha_as_loss_weight and not any(image.transparent for image in scan.pictures):
-        notices.append(
-            message("preflight.no_transparency", "No image has transparent parts, so the alpha channel has no effect.")
-        )
-    if config.resize_mode == "buckets":
-        notices.append(_buckets(scan, config))
-    if config.evaluation_images >= len(scan.pictures):
+    total = sum(len(subset.scan.pictures) for subset in subsets)
+    if config.evaluation_images >= total:
         notices.append(
             message(
                 "preflight.too_many_held_out",
                 "{count:image|images} cannot be held out of {total}, as none would be left to train on. Training "
                 "images are measured instead.",
                 count=config.evaluation_images,
-                total=len(scan.pictures),
+                total=total,
             )
         )
     return notices
 
 
-def on_captions(
-    scan: ImageScan, captions: Sequence[ImageCaption], lines: Sequence[str], config: TrainConfig
-) -> list[Message]:
+def uses_captions(subset: PreparedSubset) -> bool:
+    """Whether a template line takes the captions in."""
+    return any(FILEWORDS in line for line in subset.lines)
+
+
+def _on_images(subset: PreparedSubset) -> Iterator[Message]:
+    """Images that are skipped or remarkable, captions with brackets, settings that make no difference here."""
+    scan, config = subset.scan, subset.config
+    for path, reason in scan.skipped:
+        yield message("preflight.image_skipped", "{file} is skipped: it {reason}.", file=scan.name(path), reason=reason)
+    for image in scan.pictures:
+        for remark in image.remarks:
+            yield message("preflight.image_remark", "{file} {remark}.", file=scan.name(image.path), remark=remark)
+    if scan.below:
+        yield message(
+            "preflight.below",
+            'Sub-folders hold images that are not used: {folders}. Turn on "{label}" (recursive) to use them, too.',
+            folders=listed(scan.below),
+            label=SETTINGS["recursive"].label,
+        )
+    if not config.emphasis and uses_captions(subset):
+        yield from _brackets(scan, subset.texts)
+    if config.alpha_as_loss_weight and not any(image.transparent for image in scan.pictures):
+        yield message(
+            "preflight.no_transparency", "No image has transparent parts, so the alpha channel has no effect."
+        )
+    if config.resize_mode == "buckets":
+        yield _buckets(scan, config)
+
+
+def _on_captions(subset: PreparedSubset) -> Iterator[Message]:
     """Where the captions come from, if that may not be what was meant; nothing of captions that no template uses."""
-    named = [(scan.name(image.path), caption) for image, caption in zip(scan.pictures, captions)]
-    if not any(FILEWORDS in line for line in lines):
+    scan = subset.scan
+    named = [(scan.name(image.path), caption) for image, caption in zip(scan.pictures, subset.captions)]
+    if not uses_captions(subset):
         written = [name for name, caption in named if caption.source]
-        return [_unused(written, config)] if written else []
-    notices = []
-    if of_names := [(name, caption.text) for name, caption in named if not caption.source]:
-        notices.append(
-            message(
-                "preflight.file_names_as_captions",
-                "{count} of {total:image|images} have no caption file, so the words of the file name are the caption, "
-                'such as "{caption}" of {file}.',
-                count=len(of_names),
-                total=len(named),
-                caption=of_names[0][1],
-                file=of_names[0][0],
-            )
+        if written:
+            yield _unused(written, subset.config)
+        return
+    class_tokens = subset.config.class_tokens
+    if of_names := [(name, caption.text) for name, caption in named if not caption.source and not class_tokens]:
+        yield message(
+            "preflight.file_names_as_captions",
+            "{count} of {total:image|images} have no caption file, so the words of the file name are the caption, "
+            'such as "{caption}" of {file}.',
+            count=len(of_names),
+            total=len(named),
+            caption=of_names[0][1],
+            file=of_names[0][0],
         )
     if several := [name for name, caption in named if "\n" in caption.text]:
-        notices.append(
-            message(
-                "preflight.several_captions",
-                "The captions of {count:image|images} have several lines ({files}): each visit uses one of them.",
-                count=len(several),
-                files=listed(several),
-            )
+        yield message(
+            "preflight.several_captions",
+            "The captions of {count:image|images} have several lines ({files}): each visit uses one of them.",
+            count=len(several),
+            files=listed(several),
         )
     if disputed := [(name, caption) for name, caption in named if caption.others]:
-        notices.append(
-            message(
-                "preflight.captions_disagree",
-                "{count:image has|images have} caption files that disagree, such as {file}: {used} is used, not "
-                "{others:, }.",
-                count=len(disputed),
-                file=disputed[0][0],
-                used=disputed[0][1].source,
-                others=disputed[0][1].others,
-            )
+        yield message(
+            "preflight.captions_disagree",
+            "{count:image has|images have} caption files that disagree, such as {file}: {used} is used, not "
+            "{others:, }.",
+            count=len(disputed),
+            file=disputed[0][0],
+            used=disputed[0][1].source,
+            others=disputed[0][1].others,
         )
-    return notices
 
 
 def _unused(files: Sequence[str], config: TrainConfig) -> Message:

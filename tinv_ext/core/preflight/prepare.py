@@ -5,14 +5,11 @@ Nothing is written and no gradient computed, so this is also the check of the pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
-from tinv_ext.core.data.buckets import Size
-from tinv_ext.core.data.caption_files import CaptionFiles, ImageCaption
-from tinv_ext.core.data.captions import CaptionRules, expand, read_template
+from tinv_ext.core.data.captions import expand
 from tinv_ext.core.data.images import ImageScan, scan_images
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.generation import preview_requests
@@ -21,7 +18,10 @@ from tinv_ext.core.model import TokenTable
 from tinv_ext.core.names import word_problems
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.initial_vectors import InitialVectors, from_file, from_text
-from tinv_ext.core.preflight.notices import listed, on_captions, on_images, on_initial_vectors, on_plan, on_rates
+from tinv_ext.core.preflight.notices import listed, on_initial_vectors, on_plan, on_rates, on_subsets
+from tinv_ext.core.preflight.problems import Problems, Scanner
+from tinv_ext.core.preflight.sources import sources_of
+from tinv_ext.core.preflight.subsets import PreparedImage, PreparedSubset, lacking_word, read_subset
 from tinv_ext.core.preflight.words import on_words
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
@@ -29,52 +29,42 @@ from tinv_ext.core.training.gradients import Clip
 from tinv_ext.core.training.schedules import parse_schedule
 from tinv_ext.core.training.trainer import Plan
 
-P = ParamSpec("P")
-T = TypeVar("T")
-Scanner = Callable[[Path, Sequence[Size], bool], ImageScan]
-"""Looks at a folder, for sizes, with or without its sub-folders."""
-
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """What a run needs, checked: images with their captions (one a line of each text), template lines, the word, where
-    it starts, the plan."""
+    """What a run needs, checked: subsets of images with their captions and template lines, the word, where it starts,
+    the plan."""
 
     config: TrainConfig
-    scan: ImageScan
-    captions: tuple[str, ...]
-    lines: tuple[str, ...]
-    rules: CaptionRules
+    subsets: tuple[PreparedSubset, ...]
     reader: PromptReader
     initial: InitialVectors
     plan: Plan
     notices: tuple[str, ...]
 
+    @property
+    def images(self) -> list[PreparedImage]:
+        """The images of all subsets."""
+        return [image for subset in self.subsets for image in subset.images]
+
     def prompts(self, count: int) -> list[str]:
-        """`count` training prompts as they will be read, going through images and lines in turn."""
-        captions = [caption for text in self.captions for caption in text.split("\n")]
-        pairs = ((self.lines[i % len(self.lines)], captions[i % len(captions)]) for i in range(count))
-        return [expand(line, caption, self.rules) for line, caption in pairs]
+        """`count` training prompts as they will be read, going through subsets, images and lines in turn."""
+        captions = [[text for texts in subset.texts for text in texts.split("\n")] for subset in self.subsets]
+        shown = []
+        for number in range(count):
+            turn, place = divmod(number, len(self.subsets))
+            subset, texts = self.subsets[place], captions[place]
+            shown.append(expand(subset.lines[turn % len(subset.lines)], texts[turn % len(texts)], subset.rules))
+        return shown
 
-    def tokens(self, index: int) -> int:
+    def tokens(self, image: PreparedImage) -> int:
         """Number of tokens of an image's longest prompt with the first template line, the word's vectors included."""
-        captions = self.captions[index].split("\n")
-        return max(self.reader.read(expand(self.lines[0], caption, self.rules)).length for caption in captions)
+        line, rules = image.subset.lines[0], image.subset.rules
+        return max(self.reader.read(expand(line, text, rules)).length for text in image.caption.text.split("\n"))
 
 
-@dataclass
-class _Problems:
-    """The problems found so far, so that one does not hide the next."""
-
-    found: list[str]
-
-    def attempt(self, check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """What `check` gives, or None, with its problems kept."""
-        try:
-            return check(*args, **kwargs)
-        except InputError as error:
-            self.found += error.problems
-            return None
+def _look(folder: Path, config: TrainConfig) -> ImageScan:
+    return scan_images(folder, config.sizes, recursive=config.recursive)
 
 
 def prepare(
@@ -83,71 +73,45 @@ def prepare(
     known: Sequence[Word],
     resumed: InitialVectors | None = None,
     files: Sequence[str] = (),
-    look: Scanner = lambda folder, sizes, recursive: scan_images(folder, sizes, recursive=recursive),
+    look: Scanner = _look,
 ) -> PreparedRun:
     """Check settings, files, names and prompts. `InputError` has every problem found.
 
     `known` are the words of the embeddings that the model can use, `files` the names of all files in their folder,
-    `resumed` the vectors of a run that is to be resumed; `look` scans a folder for the sizes that may be trained.
+    `resumed` the vectors of a run that is to be resumed; `look` scans the folder of a subset.
     """
     config, wrong_values = TrainConfig.read(config.to_dict())  # these at their defaults, so that the rest is checked
-    known = [word for word in known if word.ids]
-    problems = _Problems(wrong_values)
-    scan = problems.attempt(_scan, config, look)
-    sources = problems.attempt(_captions, scan, config) if scan else None
-    captions = tuple(caption.text for caption in sources) if sources else None
-    lines = problems.attempt(read_template, config.template)
-    initial = resumed or problems.attempt(_initial_vectors, config, token_table)
+    sources = sources_of(config)
+    config, known = sources.config, [word for word in known if word.ids]
+    problems, later = Problems(wrong_values), Problems([])
+    initial = resumed or later.attempt(_initial_vectors, config, token_table)
 
     word = Word(config.name, tuple(token_table.tokenizer.ids(config.name)), initial.count if initial else 1)
     if config.name:
-        problems.found += _name_problems(word, known, files, replace=config.overwrite or resumed is not None)
+        later.found += _name_problems(word, known, files, replace=config.overwrite or resumed is not None)
     others = tuple(other for other in known if other.name != word.name and other.ids != word.ids)
     reader = PromptReader(token_table.tokenizer, (word, *others) if word.ids else others, config.emphasis)
-    rules = CaptionRules(
-        config.name, config.shuffle_tags, config.tag_dropout, config.prepend_word, reader.finds, config.emphasis
-    )
-    if scan and captions and lines and word.ids:
-        problems.found += _prompt_problems(scan, captions, lines, rules, reader)
+    subsets = [read_subset(source, look, reader, problems) for source in sources.sources]
+    problems.found += later.found
+    complete = tuple(subset for subset in subsets if subset)
+    if word.ids:
+        problems.found += _prompt_problems(complete, reader, word.name)
     problems.found += _preview_problems(config)
 
     start = initial.step if initial else 0
     plan = None if problems.found else problems.attempt(_plan, config, start, resumed is not None)
-    if not (
-        scan and sources and captions and lines and initial and plan
-    ):  # something is missing only where there is a problem
+    if not (len(complete) == len(subsets) and initial and plan):  # something is missing only where there is a problem
         raise InputError(dict.fromkeys(problems.found))
     notices = (
         *_shared_tokens(word, known),
-        *on_words(word, scan, captions, lines, reader),
-        *on_images(scan, captions, lines, config),
-        *on_captions(scan, sources, lines, config),
+        *sources.notices,
+        *on_words(word, complete, reader),
+        *on_subsets(complete, config),
         *(on_initial_vectors(config, token_table) if resumed is None else ()),
-        *on_plan(plan, config, start, len(scan.pictures)),
+        *on_plan(plan, config, start, sum(len(subset.scan.pictures) for subset in complete)),
         *on_rates(plan, token_table, start),
     )
-    return PreparedRun(config, scan, captions, lines, rules, reader, initial, plan, notices)
-
-
-def _scan(config: TrainConfig, look: Scanner) -> ImageScan:
-    if not config.images.strip():
-        raise InputError(
-            message(
-                "preflight.no_image_folder",
-                "{label} (images) is empty. Enter the folder of your training images.",
-                label=SETTINGS["images"].label,
-            )
-        )
-    return look(path_given(config.images), config.sizes, config.recursive)
-
-
-def _captions(scan: ImageScan, config: TrainConfig) -> tuple[ImageCaption, ...]:
-    problems = _Problems([])
-    files = CaptionFiles(scan.folder, config.caption_regex, config.caption_join)
-    captions = [problems.attempt(files.of, image.path) for image in scan.pictures]
-    if problems.found or files.problems:
-        raise InputError([*problems.found, *files.problems])
-    return tuple(caption or ImageCaption("") for caption in captions)
+    return PreparedRun(config, complete, reader, initial, plan, notices)
 
 
 def _initial_vectors(config: TrainConfig, token_table: TokenTable) -> InitialVectors:
@@ -224,16 +188,9 @@ def _same_name(one: str, other: str) -> bool:
 # --- prompts and plan ----------------------------------------------------------------------------------------------
 
 
-def _prompt_problems(
-    scan: ImageScan, captions: Sequence[str], lines: Sequence[str], rules: CaptionRules, reader: PromptReader
-) -> list[Message]:
+def _prompt_problems(subsets: Sequence[PreparedSubset], reader: PromptReader, word: str) -> list[Message]:
     """The images of which some prompt would lack the word."""
-    lacking = []
-    for image, caption in zip(scan.pictures, captions):
-        prompts = (expand(line, text, rules) for line in lines for text in caption.split("\n"))
-        without = next((prompt for prompt in prompts if not reader.read(prompt).holds(rules.name)), None)
-        if without is not None:
-            lacking.append((scan.name(image.path), without))
+    lacking = [pair for subset in subsets for pair in lacking_word(subset, reader)]
     if not lacking:
         return []
     return [
@@ -242,8 +199,8 @@ def _prompt_problems(
             'The prompts of {count} of {total:image|images} would lack the word "{word}" ({files}), such as "{prompt}"'
             '. Use a template with [name], write the word in the captions, or turn on "{label}" (prepend_word).',
             count=len(lacking),
-            total=len(scan.pictures),
-            word=rules.name,
+            total=sum(len(subset.scan.pictures) for subset in subsets),
+            word=word,
             files=listed([name for name, _ in lacking]),
             prompt=lacking[0][1],
             label=SETTINGS["prepend_word"].label,

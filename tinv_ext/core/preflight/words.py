@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tinv_ext.core.data.captions import FILEWORDS
-from tinv_ext.core.data.images import ImageScan
 from tinv_ext.core.messages import Message, message
-from tinv_ext.core.preflight.notices import listed
+from tinv_ext.core.preflight.notices import listed, uses_captions
+from tinv_ext.core.preflight.subsets import PreparedImage, PreparedSubset
 from tinv_ext.core.prompts.reader import PromptReader, Tokenizer, Word
 
 _ENDS = "</w>"  # of a whole word, as CLIP writes its tokens
 
 
-def on_words(
-    word: Word, scan: ImageScan, captions: Sequence[str], lines: Sequence[str], reader: PromptReader
-) -> list[Message]:
+def on_words(word: Word, subsets: Sequence[PreparedSubset], reader: PromptReader) -> list[Message]:
     """What the word that is trained, and the embeddings in the folder, change in prompts that do not mean them.
 
     Captions count where a template line takes them in.
     """
     notices = [_phrase(word.name)] if _is_phrase(word, reader.tokenizer) else []
-    used = captions if any(FILEWORDS in line for line in lines) else ()
-    return [*notices, *_in_captions(word, scan, used, reader)]
+    used = [image for subset in subsets if uses_captions(subset) for image in subset.images]
+    return [*notices, *_in_captions(word, used, reader)]
 
 
 def _is_phrase(word: Word, tokenizer: Tokenizer) -> bool:
@@ -41,13 +38,13 @@ def _phrase(name: str) -> Message:
     )
 
 
-def _in_captions(word: Word, scan: ImageScan, captions: Sequence[str], reader: PromptReader) -> Iterator[Message]:
+def _in_captions(word: Word, images: Sequence[PreparedImage], reader: PromptReader) -> Iterator[Message]:
     """Embeddings of the folder that stand in captions: their vectors are trained with, and not the words."""
     files: dict[str, list[str]] = {}
-    for image, caption in zip(scan.pictures, captions):
-        names = {name for chunk in reader.read(caption).chunks for _, name in chunk.words} - {word.name}
+    for image in images:
+        names = {name for chunk in reader.read(image.caption.text).chunks for _, name in chunk.words} - {word.name}
         for name in sorted(names):
-            files.setdefault(name, []).append(image.path.name)
+            files.setdefault(name, []).append(image.name)
     for name, with_it in files.items():
         yield message(
             "preflight.embedding_in_captions",

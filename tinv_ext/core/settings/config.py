@@ -50,11 +50,13 @@ class TrainConfig:
     # images
     images: str = ""
     recursive: bool = False
+    repeats: int = 1
     width: int = 0
     height: int = 0
     resize_mode: str = "crop"
     bucket_step: int = 64
     template: str = "subject"
+    class_tokens: str = ""
     caption_regex: str = ""
     caption_join: str = " "
     shuffle_tags: bool = False

@@ -22,6 +22,12 @@ IMAGES: Mapping[str, Setting] = {
         "Images in sub-folders, too",
         "Use the images in the folder's sub-folders as well.",
     ),
+    "repeats": Setting(
+        "Repeats",
+        "How often each image comes in an epoch. Folders called N_name in the dataset directory say it themselves.",
+        minimum=1,
+        maximum=1_000_000,
+    ),
     "width": Setting(
         "Width",
         "Training width in pixels; 0 = the model's native size.",
@@ -55,6 +61,11 @@ IMAGES: Mapping[str, Setting] = {
         "Prompt template",
         "subject, style, subject_filewords, style_filewords, none (the caption alone), or a text file of your own.",
         check=path_problems,
+    ),
+    "class_tokens": Setting(
+        "Class tokens",
+        "The caption of images without a caption file; empty = the words of the file name. Folders called N_name have "
+        "their name.",
     ),
     "caption_regex": Setting(
         "Filename word regex",

@@ -1,0 +1,131 @@
+"""The subsets of a run, checked: images with their captions, template lines, and what they have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinv_ext.core.data.caption_files import CaptionFiles, ImageCaption
+from tinv_ext.core.data.captions import CaptionRules, expand, read_template
+from tinv_ext.core.data.images import ImageScan, TrainingImage
+from tinv_ext.core.data.subsets import Subset
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import message
+from tinv_ext.core.paths import path_given
+from tinv_ext.core.preflight.problems import Problems, Scanner
+from tinv_ext.core.preflight.sources import Source
+from tinv_ext.core.prompts.reader import PromptReader
+from tinv_ext.core.settings import SETTINGS, TrainConfig
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """An image of a subset: what it is called among all of the run, and its captions, one a line."""
+
+    name: str
+    picture: TrainingImage
+    caption: ImageCaption
+    subset: PreparedSubset
+
+
+@dataclass(frozen=True)
+class PreparedSubset:
+    """Images of one source with their captions. `config` are the run's settings with the subset's in their place.
+
+    `name` is "" where the run has no other subset.
+    """
+
+    source: Source
+    scan: ImageScan
+    captions: tuple[ImageCaption, ...]
+    lines: tuple[str, ...]
+    rules: CaptionRules
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.source.name
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings of this subset."""
+        return self.source.config
+
+    def file(self, path: Path) -> str:
+        """What a file is called among all of the run."""
+        return f"{self.name}/{self.scan.name(path)}" if self.name else self.scan.name(path)
+
+    @property
+    def images(self) -> list[PreparedImage]:
+        """The images that are used."""
+        pairs = zip(self.scan.pictures, self.captions)
+        return [PreparedImage(self.file(picture.path), picture, caption, self) for picture, caption in pairs]
+
+    @property
+    def texts(self) -> list[str]:
+        """The captions of each image, one a line."""
+        return [caption.text for caption in self.captions]
+
+    def sampled(self) -> Subset:
+        """What its examples have in common."""
+        return Subset(self.lines, self.rules, self.config.repeats, self.source.weight)
+
+    def said(self, text: str) -> str:
+        """A sentence about it, with its name where there are others."""
+        return said_of(self.name, text)
+
+
+def said_of(name: str, text: str) -> str:
+    """A sentence about the subset of a name."""
+    return message("preflight.of_subset", "{subset}: {text}", subset=name, text=text) if name else text
+
+
+def read_subset(source: Source, look: Scanner, reader: PromptReader, problems: Problems) -> PreparedSubset | None:
+    """The images, captions and template of a source; None, and problems, where something of it cannot be used."""
+    own = Problems([])
+    config = source.config
+    scan = own.attempt(_scan, config, look)
+    captions = own.attempt(_captions, scan, config) if scan else None
+    lines = own.attempt(read_template, config.template)
+    problems.found += [said_of(source.name, problem) for problem in own.found]
+    if not (scan and captions and lines):
+        return None
+    return PreparedSubset(source, scan, captions, lines, _rules(config, reader))
+
+
+def lacking_word(subset: PreparedSubset, reader: PromptReader) -> list[tuple[str, str]]:
+    """The images of which some prompt would lack the word, each with one such prompt."""
+    lacking = []
+    for image in subset.images:
+        prompts = (expand(line, text, subset.rules) for line in subset.lines for text in image.caption.text.split("\n"))
+        without = next((prompt for prompt in prompts if not reader.read(prompt).holds(subset.rules.name)), None)
+        if without is not None:
+            lacking.append((image.name, without))
+    return lacking
+
+
+def _rules(config: TrainConfig, reader: PromptReader) -> CaptionRules:
+    return CaptionRules(
+        config.name, config.shuffle_tags, config.tag_dropout, config.prepend_word, reader.finds, config.emphasis
+    )
+
+
+def _scan(config: TrainConfig, look: Scanner) -> ImageScan:
+    if not config.images.strip():
+        raise InputError(
+            message(
+                "preflight.no_image_folder",
+                "{label} (images) is empty. Enter the folder of your training images.",
+                label=SETTINGS["images"].label,
+            )
+        )
+    return look(path_given(config.images), config)
+
+
+def _captions(scan: ImageScan, config: TrainConfig) -> tuple[ImageCaption, ...]:
+    problems = Problems([])
+    files = CaptionFiles(scan.folder, config.caption_regex, config.caption_join, config.class_tokens)
+    captions = [problems.attempt(files.of, image.path) for image in scan.pictures]
+    if problems.found or files.problems:
+        raise InputError([*problems.found, *files.problems])
+    return tuple(caption or ImageCaption("") for caption in captions)
