@@ -107,6 +107,7 @@ NEWER = {  # settings that old runs do not have, with the values that go on as t
     "class_tokens": "",
     "gradient_checkpointing": "auto",
     "micro_batch_size": 0,
+    "angle_brackets": False,
 }
 
 

@@ -43,11 +43,15 @@ class ImageRequest:
 
 def preview_requests(config: TrainConfig) -> list[ImageRequest]:
     """What a preview of this run shows: one image for each line of its preview prompt, with [name] filled in."""
+
+    def filled(text: str) -> str:
+        return text.replace(NAME, config.name).replace(config.token, config.name)
+
     lines = [line.strip() for line in config.preview_prompt.splitlines() if line.strip()]
     return [
         ImageRequest(
-            line.replace(NAME, config.name),
-            config.preview_negative_prompt.replace(NAME, config.name),
+            filled(line),
+            filled(config.preview_negative_prompt),
             config.preview_steps,
             config.preview_cfg_scale,
             config.preview_seed,

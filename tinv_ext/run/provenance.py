@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from tinv_ext import __version__
+from tinv_ext.core.embedding import TOKEN
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import SETTINGS
 from tinv_ext.hosts.base import Host
@@ -20,6 +21,7 @@ _PRIVATE = ("images", "output", "init_embedding", "source", "vae_source")
 _BESIDE = {name for name, about in SETTINGS.items() if about.group in ("previews", "saving")}
 _BESIDE |= {
     "name",
+    "angle_brackets",
     "images",
     "init_embedding",
     "overwrite",
@@ -50,6 +52,7 @@ def run_facts(prepared: PreparedRun, host: Host) -> dict[str, Any]:
         "dataset": hashlib.sha256(seen.encode("utf-8", "surrogatepass")).hexdigest(),
         "settings": settings,
         **({"subsets": subsets} if (subsets := _subset_facts(prepared, _PRIVATE)) else {}),
+        **({TOKEN: prepared.config.token} if prepared.config.angle_brackets else {}),
         **{key: value for key, value in authorship.items() if value},
     }
 

@@ -108,12 +108,12 @@ def _text_config(width: int) -> CLIPTextConfig:
     return CLIPTextConfig(vocab_size=VOCABULARY + 2, projection_dim=32, **sizes, **ids)
 
 
-def diffusers(path: Path, widths: Widths) -> Vectors:
+def diffusers(path: Path, widths: Widths, word: str = WORD) -> Vectors:
     """`load_textual_inversion` of a real pipeline with the file as it is; a folder of SDXL file by file."""
     if len(widths) == 1:
-        return _loaded_by_diffusers(dict.fromkeys(widths, str(path)), widths, None)
-    files = ("learned_embeds.safetensors", "learned_embeds_2.safetensors")
-    return _loaded_by_diffusers({key: str(path / name) for key, name in zip(widths, files)}, widths, None)
+        return _loaded_by_diffusers(dict.fromkeys(widths, str(path)), widths, None, word)
+    files = sorted(path.glob("learned_embeds*"))  # learned_embeds_2 is the second
+    return _loaded_by_diffusers({key: str(file) for key, file in zip(widths, files)}, widths, None, word)
 
 
 def diffusers_by_hand(path: Path, widths: Widths) -> Vectors:
@@ -124,7 +124,7 @@ def diffusers_by_hand(path: Path, widths: Widths) -> Vectors:
     return _loaded_by_diffusers({key: values[key] for key in widths}, widths, WORD)
 
 
-def _loaded_by_diffusers(what: Mapping[str, Any], widths: Widths, token: str | None) -> Vectors:
+def _loaded_by_diffusers(what: Mapping[str, Any], widths: Widths, token: str | None, word: str = WORD) -> Vectors:
     """The rows of the token tables that the word's tokens lead to in a prompt."""
     pipeline = _pipeline(tuple(widths.items()))
     found = {}
@@ -134,7 +134,7 @@ def _loaded_by_diffusers(what: Mapping[str, Any], widths: Widths, token: str | N
         pipeline.register_modules(**{f"tokenizer{end}": tokenizer})
         given = {"text_encoder": encoder, "tokenizer": tokenizer} if len(widths) > 1 else {}
         pipeline.load_textual_inversion(what[key], token=token, **given)
-        prompt = pipeline.maybe_convert_prompt(WORD, tokenizer)
+        prompt = pipeline.maybe_convert_prompt(word, tokenizer)
         ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         _take(min(ids) >= VOCABULARY, "the word has no tokens of its own")
         found[key] = encoder.get_input_embeddings().weight.detach()[ids].clone()

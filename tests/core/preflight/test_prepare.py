@@ -305,8 +305,23 @@ def test_an_embedding_that_takes_over_a_word_of_the_captions_is_noticed(
 
 
 def test_a_token_of_diffusers_users_is_trained_under_its_bare_name() -> None:
-    """What their scripts call placeholder_token is a legal name without its brackets."""
-    assert TrainConfig.from_dict({"name": "<cat-toy>", "images": "x"}).name == "cat-toy"
+    """What their scripts call placeholder_token is a legal name without its brackets, which are kept as a setting."""
+    for given in ({}, {"angle_brackets": False}):  # as the page sends it
+        config = TrainConfig.from_dict({"name": "<cat-toy>", "images": "x", **given})
+        assert (config.name, config.angle_brackets, config.token) == ("cat-toy", True, "<cat-toy>")
+        assert TrainConfig.from_dict(config.to_dict()) == config
+    assert TrainConfig.from_dict({"name": "cat-toy"}).token == "cat-toy"
+
+
+def test_a_token_in_captions_is_the_word(ready: Prepare, folder: Path) -> None:
+    """Prompts are trained without the brackets, which diffusers takes for a part of the word."""
+    for stem in CAPTIONS:
+        (folder / f"{stem}.txt").write_text("a <zworble> sitting")
+    found = ready(name="<zworble>", template="subject_filewords")
+    assert set(found.subsets[0].texts) == {"a zworble sitting"}
+    assert found.reader.read("a zworble sitting").holds("zworble")
+    plain = ready(name="zworble", template="subject_filewords")
+    assert set(plain.subsets[0].texts) == {"a <zworble> sitting"}
 
 
 def test_where_captions_come_from_is_noticed(ready: Prepare, folder: Path) -> None:

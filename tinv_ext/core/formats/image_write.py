@@ -55,7 +55,7 @@ def write_png(image: Image.Image, embedding: Embedding, file: BinaryIO, text: Ma
 
 def image_values(embedding: Embedding) -> dict[str, Any]:
     """What goes into the image: the dictionary of the `.pt`, or the two tensors of SDXL alone."""
-    return dict(embedding.vectors) if len(embedding.vectors) > 1 else webui_values(embedding)
+    return dict(embedding.vectors) if len(embedding.vectors) > 1 else webui_values(embedding, embedding.name)
 
 
 def _tensor_as_json(value: object) -> dict[str, Any]:

@@ -14,8 +14,11 @@ PLACEHOLDER_TOKEN = 265
 """The token id that the WebUI writes into every file; it means nothing, but InvokeAI looks for the key."""
 
 
-def webui_values(embedding: Embedding) -> dict[str, Any]:
-    """The dictionary of a `.pt`, for SD1 and SD2; facts of the run go under one more key, which no loader minds."""
+def webui_values(embedding: Embedding, name: str) -> dict[str, Any]:
+    """The dictionary of a `.pt`, for SD1 and SD2; facts of the run go under one more key, which no loader minds.
+
+    `name` is the word of those who go by it: the WebUI in images, diffusers in a `.pt`.
+    """
     if len(embedding.vectors) != 1:
         raise InputError(
             message(
@@ -29,7 +32,7 @@ def webui_values(embedding: Embedding) -> dict[str, Any]:
     values: dict[str, Any] = {
         "string_to_token": {"*": PLACEHOLDER_TOKEN},
         "string_to_param": {"*": next(iter(embedding.vectors.values()))},
-        "name": embedding.name,
+        "name": name,
         "step": embedding.step,
         "sd_checkpoint": embedding.model_hash,
         "sd_checkpoint_name": embedding.model_name,

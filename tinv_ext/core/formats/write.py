@@ -79,7 +79,7 @@ def _check_written(embedding: Embedding, written: Path, target: Path) -> None:
 
 
 def _a1111(embedding: Embedding) -> bytes:
-    return torch_bytes(webui_values(embedding))
+    return torch_bytes(webui_values(embedding, token_of(embedding)))
 
 
 def _kohya(embedding: Embedding) -> bytes:
@@ -95,8 +95,13 @@ def _by_encoder(embedding: Embedding) -> bytes:
 
 
 def _safetensors(embedding: Embedding) -> bytes:
-    """The layout that every program takes: one tensor as `emb_params`, several by their encoder."""
-    return _kohya(embedding) if len(embedding.vectors) == 1 else _by_encoder(embedding)
+    """The layout that every program takes: one tensor as `emb_params`, several by their encoder.
+
+    A token in angle brackets is the key of one tensor: diffusers finds the word by it, the others by the file's name.
+    """
+    if len(embedding.vectors) > 1:
+        return _by_encoder(embedding)
+    return _kohya(embedding) if token_of(embedding) == embedding.name else _diffusers(embedding)
 
 
 def _diffusers(embedding: Embedding) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tinv_ext.core.data.caption_files import CaptionFiles, ImageCaption
@@ -90,7 +90,14 @@ def read_subset(source: Source, look: Scanner, reader: PromptReader, problems: P
     problems.found += [said_of(source.name, problem) for problem in own.found]
     if not (scan and captions and lines):
         return None
+    captions = tuple(replace(caption, text=_bare(caption.text, config)) for caption in captions)
+    lines = tuple(_bare(line, config) for line in lines)
     return PreparedSubset(source, scan, captions, lines, _rules(config, reader))
+
+
+def _bare(text: str, config: TrainConfig) -> str:
+    """A caption or template line with the word where it has the token: in prompts of diffusers that is one thing."""
+    return text.replace(config.token, config.name)
 
 
 def lacking_word(subset: PreparedSubset, reader: PromptReader) -> list[tuple[str, str]]:

@@ -42,6 +42,7 @@ class TrainConfig:
 
     # word
     name: str = ""
+    angle_brackets: bool = False
     init_text: str = "*"
     num_vectors: int = 1
     init_embedding: str = ""
@@ -110,6 +111,11 @@ class TrainConfig:
     clip_skip: int = 0
 
     @property
+    def token(self) -> str:
+        """The word as diffusers has it: with its angle brackets, if it has some."""
+        return f"<{self.name}>" if self.angle_brackets else self.name
+
+    @property
     def examples_per_step(self) -> int:
         """Images that one optimizer step sees."""
         return self.batch_size * self.gradient_accumulation_steps
@@ -145,6 +151,7 @@ class TrainConfig:
         values, twice = read_names(values)
         problems: list[str] = [*twice]
         usable: dict[str, Any] = {}
+        bracketed = False
         for name, value in values.items():
             if name not in SETTINGS:
                 problems.append(_unknown(name))
@@ -154,12 +161,14 @@ class TrainConfig:
             except (ValueError, OverflowError):
                 problems.append(type_problem(SETTINGS[name], name, DEFAULTS[name], value))
                 continue
-            typed = bare_name(typed) if name == "name" else typed  # a token of diffusers' users
+            if name == "name":
+                typed, token = bare_name(typed), typed  # as diffusers' users have it
+                bracketed = typed != token
             wrong = value_problems(SETTINGS[name], name, typed)
             problems += wrong
             if not wrong:
                 usable[name] = typed
-        return cls(**usable), problems
+        return cls(**usable | ({"angle_brackets": True} if bracketed else {})), problems
 
     def but(self, **changes: Any) -> TrainConfig:
         """The same settings with some changed."""

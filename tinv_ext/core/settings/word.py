@@ -15,6 +15,11 @@ WORD: Mapping[str, Setting] = {
         "The word you will type in prompts, and the name of the file.",
         check=name_problems,
     ),
+    "angle_brackets": Setting(
+        "Angle brackets",
+        "In diffusers the word is the name in angle brackets; the file, and the word in the WebUI and ComfyUI, have "
+        "none. A name typed in brackets turns this on.",
+    ),
     "init_text": Setting(
         "Initialization text",
         'A word close to what the images show ("cat"). Leave empty to start from zero.',
