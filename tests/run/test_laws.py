@@ -20,6 +20,10 @@ from tinv_ext.run import dry_run, runner
 from tinv_ext.run.events import Event, Prepared, RunControls
 
 Train = Callable[..., Tensor]
+CHOICES: tuple[dict[str, object], ...] = (
+    {"optimizer": "SGDNesterov", "optimizer_args": "momentum=0.8 weight_decay=0.01"},
+    {"optimizer": "adafactor", "optimizer_args": "scale_parameter=True"},
+)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +95,14 @@ def test_the_same_seed_gives_the_same_run(train: Train) -> None:
 def test_a_run_that_was_stopped_equals_one_that_was_not(train: Train) -> None:
     """Twice interrupted, with fresh hosts and the state from disk: the same vectors bit for bit."""
     assert torch.equal(train(stops=(1, 3)), train())
+
+
+@pytest.mark.parametrize("given", CHOICES, ids=str)
+def test_that_holds_for_whatever_is_chosen(train: Train, given: dict[str, object]) -> None:
+    """A run that was stopped equals one that was not, and differs from one with the defaults."""
+    whole = train(**given)
+    assert torch.equal(train(stops=(1, 3), **given), whole)
+    assert not torch.equal(train(), whole)
 
 
 def test_looking_does_not_change_the_run(train: Train) -> None:

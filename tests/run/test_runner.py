@@ -568,10 +568,11 @@ def test_what_cannot_go_on_is_told(host: FakeHost, config: Configure, tmp_path: 
     before = contents(tmp_path)
     with refused("run.other_name", before="zworble", name="other-1"):
         runner.resume(folder.path, host, {"name": "other-1"})
-    beginning = {"num_vectors": 4, "init_text": "dog"}
+    beginning = {"num_vectors": 4, "init_text": "dog", "optimizer": "sgd"}
     with refused("run.cannot_change", name="num_vectors", now=4) as caught:
         runner.resume(folder.path, host, beginning)
-    assert said(caught.value.problems, "run.cannot_change", name="init_text", now="dog")
+    for name in ("init_text", "optimizer"):
+        assert said(caught.value.problems, "run.cannot_change", name=name, now=beginning[name])
     assert folder.config().num_vectors == 2
     for changes in ({"steps": 2}, {"x": 1}):
         with pytest.raises(InputError):

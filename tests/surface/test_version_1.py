@@ -102,6 +102,8 @@ def test_a_new_name_is_no_change(old: Path) -> None:
 
 
 NEWER = {  # settings that old runs do not have, with the values that go on as they did
+    "optimizer": "adamw",
+    "optimizer_args": "",
     "recursive": False,
     "repeats": 1,
     "class_tokens": "",

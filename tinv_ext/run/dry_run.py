@@ -22,7 +22,7 @@ from tinv_ext.core.preflight.subsets import PreparedSubset
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.evaluation import evaluate
 from tinv_ext.core.training.fallbacks import Fallbacks
-from tinv_ext.core.training.state import State, new_state
+from tinv_ext.core.training.state import State
 from tinv_ext.core.training.trainer import Plan, take
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.memory import fallbacks_of, settings_that_fit
@@ -153,10 +153,9 @@ def examine(prepared: PreparedRun, host: Host) -> PreparedRun:
     with host.training(prepared.config.clip_skip) as model:
         trained, evaluated = encoded_examples(few, model, tell=log.warning)
         dataset = dataset_of(few, trained or evaluated)
-        initial = prepared.initial
-        state = new_state({prepared.config.name: initial.vectors}, prepared.config.seed, model.device, initial.step)
-        result = try_out(state, prepared.plan, model, dataset, fallbacks=fallbacks_of(prepared.config, log.info))
-    notices = result.notices(prepared.plan.steps - initial.step)
+        state, fallbacks = prepared.new_state(model.device), fallbacks_of(prepared.config, log.info)
+        result = try_out(state, prepared.plan, model, dataset, fallbacks=fallbacks)
+    notices = result.notices(prepared.plan.steps - prepared.initial.step)
     return replace(prepared, notices=(*prepared.notices, *notices))
 
 

@@ -16,7 +16,7 @@ from tinv_ext.core.preflight.initial_vectors import InitialVectors
 from tinv_ext.core.preflight.notices import listed
 from tinv_ext.core.preflight.prepare import PreparedRun, prepare
 from tinv_ext.core.settings import SETTINGS, TrainConfig, facts_by_current_names, overridden
-from tinv_ext.core.training.state import State, load_last_state, new_state, previous_of
+from tinv_ext.core.training.state import State, load_last_state, previous_of
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.preflight import NOTHING_KNOWN, KnownImages, filled_in, image_scanner, prepare_run
 from tinv_ext.run.run_folder import RunFolder
@@ -49,7 +49,7 @@ def prepare_resume(
     if folder.restarts:
         return prepare_run(config, host, known, room)
     _refuse_new_beginning(before, config)
-    state, notice = _saved_state(folder, config.name)
+    state, notice = _saved_state(folder, config)
     initial = InitialVectors(state.values(config.name), state.step)
     prepared = prepare(config, host.token_table, host.known_words(), initial, look=image_scanner(config, known, room))
     if notice:
@@ -58,7 +58,7 @@ def prepare_resume(
 
 
 def _refuse_new_beginning(before: TrainConfig, now: TrainConfig) -> None:
-    """`InputError` naming each setting of how the vectors begin that is to change, now that they have begun."""
+    """`InputError` naming each setting that is to change although the run has begun with it."""
     values = [(name, getattr(before, name), getattr(now, name)) for name in _OF_THE_BEGINNING]
     problems = [
         message(
@@ -77,10 +77,10 @@ def _refuse_new_beginning(before: TrainConfig, now: TrainConfig) -> None:
         raise InputError(problems)
 
 
-_OF_THE_BEGINNING = ("init_text", "num_vectors", "init_embedding")
+_OF_THE_BEGINNING = ("init_text", "num_vectors", "init_embedding", "optimizer", "optimizer_args")
 
 
-def _saved_state(folder: RunFolder, word: str) -> tuple[State, Message | None]:
+def _saved_state(folder: RunFolder, config: TrainConfig) -> tuple[State, Message | None]:
     """The state to go on from; with a sentence where it is not the last one, as that is damaged."""
     if not folder.has_state:
         raise InputError(
@@ -93,7 +93,9 @@ def _saved_state(folder: RunFolder, word: str) -> tuple[State, Message | None]:
             )
         )
     try:
-        state, _, notice = load_last_state(folder.state, torch.device("cpu"), word)
+        state, _, notice = load_last_state(
+            folder.state, torch.device("cpu"), config.name, config.optimizer, config.optimizer_options
+        )
         return state, notice
     except FormatError as error:
         raise InputError(
@@ -116,19 +118,14 @@ _START_NEW = message(
 
 
 def load_or_new_state(
-    path: Path,
-    word: str,
-    initial: InitialVectors,
-    seed: int,
-    facts: Mapping[str, Any],
-    device: torch.device,
-    tell: Callable[[str], None],
+    path: Path, prepared: PreparedRun, facts: Mapping[str, Any], device: torch.device, tell: Callable[[str], None]
 ) -> State:
-    """The state of a word saved at `path`, telling what has changed since; a new one where there is none."""
+    """The state of a run saved at `path`, telling what has changed since; a new one where there is none."""
     if not path.is_file() and not previous_of(path).is_file():
-        return new_state({word: initial.vectors}, seed, device, initial.step)
-    state, before, notice = load_last_state(path, device, word)
-    if notice and state.step != initial.step:  # else it was told when the run was prepared
+        return prepared.new_state(device)
+    config = prepared.config
+    state, before, notice = load_last_state(path, device, config.name, config.optimizer, config.optimizer_options)
+    if notice and state.step != prepared.initial.step:  # else it was told when the run was prepared
         tell(notice)
     changes = differences(before, facts)
     if changes:

@@ -162,15 +162,7 @@ def _set_up(prepared: PreparedRun, host: Host, reporter: RunReporter, controls: 
         return Training(
             dataset_of(prepared, trained),
             eval_set_of(prepared, evaluated, model.noise) if config.evaluate_every else None,
-            load_or_new_state(
-                reporter.folder.state,
-                config.name,
-                prepared.initial,
-                config.seed,
-                facts,
-                model.device,
-                reporter.notify,
-            ),
+            load_or_new_state(reporter.folder.state, prepared, facts, model.device, reporter.notify),
             facts,
         )
 

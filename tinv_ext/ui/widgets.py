@@ -18,8 +18,8 @@ def widget(name: str, value: Any = None, choices: Sequence[str] = ()) -> gr.comp
     about, default = SETTINGS[name], DEFAULTS[name]
     value = default if value is None else value
     shared = {"label": about.label, "value": value, "elem_id": f"tinv_{name}"}
-    if choices:
-        return gr.Dropdown(choices=list(choices), info=about.help, allow_custom_value=True, **shared)
+    if offered := choices or about.suggestions:
+        return gr.Dropdown(choices=list(offered), info=about.help, allow_custom_value=True, **shared)
     if about.choices:
         return gr.Radio(choices=list(about.choices), info=about.help, **shared)
     if isinstance(default, bool):

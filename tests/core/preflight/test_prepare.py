@@ -378,6 +378,24 @@ def test_rates_that_cannot_work_are_noticed(ready: Prepare, rate: str, id: str |
     assert found == ([id] if id else [])
 
 
+def test_an_optimizer_that_cannot_work_is_told_with_the_rest(ready: Prepare) -> None:
+    """Before anything is made of it."""
+    problems = told(ready, optimizer="adamw", optimizer_args="momentum=0.9", num_vectors=3, images="")
+    assert said(problems, "training.optimizer_arguments", unknown=["momentum"])
+    assert said(problems, "preflight.no_image_folder")
+
+
+@pytest.mark.parametrize(
+    "optimizer, rate, noticed", [("prodigy", "0.005", True), ("prodigy", "1", False), ("sgd", "1e6", False)]
+)
+def test_rates_mean_what_the_optimizer_makes_of_them(ready: Prepare, optimizer: str, rate: str, noticed: bool) -> None:
+    """One that finds its own takes a factor; of one whose step follows the gradient nothing can be said."""
+    pytest.importorskip("prodigyopt")
+    notices = ready(optimizer=optimizer, learning_rate=rate).notices
+    assert said(notices, "preflight.rate_is_a_factor") == noticed
+    assert not said(notices, "preflight.rate_too_large")
+
+
 def test_a_decimal_comma_is_named(ready: Prepare) -> None:
     """Of a setting that is one number."""
     _, problems = TrainConfig.read({"preview_cfg_scale": "7,5", "steps": "1,5"})

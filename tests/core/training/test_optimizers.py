@@ -1,7 +1,8 @@
-"""Optimizers as data: each that torch has, and Prodigy, resumes bit for bit; what cannot work is told."""
+"""Optimizers as data: each that is installed resumes bit for bit; what cannot work is told."""
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,16 @@ from torch import Tensor
 from tests.core.fake import WIDTH, Fake, dataset
 from tests.messages import refused
 from tinv_ext.core.errors import FormatError, HostError
-from tinv_ext.core.training.optimizers import OPTIMIZERS, UNSUPPORTED, get_state, make_optimizer, set_state
+from tinv_ext.core.settings import training
+from tinv_ext.core.training.optimizers import (
+    OPTIMIZERS,
+    UNSUPPORTED,
+    get_state,
+    make_optimizer,
+    optimizer_row,
+    set_state,
+    try_optimizer,
+)
 from tinv_ext.core.training.state import State, load_state, new_state, save_state
 from tinv_ext.core.training.trainer import Plan, Step, train
 
@@ -24,10 +34,10 @@ CLASSES = {
     for name, value in vars(torch.optim).items()
     if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
 }
-EVERY = [*OPTIMIZERS, *sorted(CLASSES - set(UNSUPPORTED))]
-if find_spec("prodigyopt"):  # in today's set; the WebUI's versions are tested without it
-    EVERY.append("prodigyopt.Prodigy")
-OPTIONS: dict[str, dict[str, Any]] = {"torch.optim.SGD": {"momentum": 0.9}, "prodigyopt.Prodigy": {"d_coef": 2.0}}
+# today's set has Prodigy, too; other rows run where somebody has installed their packages
+HERE = [name for name, row in OPTIMIZERS.items() if find_spec(row.path.partition(".")[0])]
+EVERY = [*HERE, *sorted(CLASSES - set(UNSUPPORTED))]
+OPTIONS: dict[str, dict[str, Any]] = {"torch.optim.SGD": {"momentum": 0.9}, "prodigy": {"d_coef": 2.0}}
 
 
 def begun(name: str) -> State:
@@ -59,6 +69,8 @@ def test_torch_has_many() -> None:
     """The list is not empty by mistake, and today's set has Prodigy."""
     assert len(CLASSES) > 10
     assert {"torch.optim.AdamW", "torch.optim.Adagrad", "torch.optim.Rprop"} <= set(EVERY)
+    assert set(training.OPTIMIZERS) <= set(OPTIMIZERS)
+    assert {"adamw", "sgd", "sgdnesterov", "adafactor"} <= set(HERE)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -69,7 +81,7 @@ def test_every_optimizer_resumes_bit_for_bit(name: str, tmp_path: Path) -> None:
     before = steps(first, Plan(4, 2, 1, PLAN.rate))
     assert not same(vectors(first), vectors(begun(name)))
     save_state(first, tmp_path / "state", {})
-    second, _ = load_state(tmp_path / "state", CPU, optimizer=name)
+    second, _ = load_state(tmp_path / "state", CPU, "", name, OPTIONS.get(name))
     assert type(second.optimizer) is type(first.optimizer)
     assert before + steps(second) == expected
     assert same(vectors(second), vectors(whole))
@@ -142,12 +154,69 @@ def test_options_and_groups_are_saved(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["torch.optim.NoSuch", "nosuchpackage.Adam", "adam w", "torch.optim.lr_scheduler", "builtins.list", "os.system"],
+    ["torch.optim.NoSuch", "nosuch", "adam w", "torch.optim.lr_scheduler", "builtins.list", "os.system"],
 )
 def test_an_optimizer_that_is_not_there_is_told(name: str) -> None:
     """By name, with those that are."""
     with refused("training.optimizer_missing", name=name):
         make_optimizer(name, [torch.ones(1, 2, requires_grad=True)])
+
+
+@pytest.mark.parametrize("name", ["lion", "DAdaptAdam", "AdamW8bit", "prodigy", "nosuchpackage.Adam"])
+def test_a_package_that_is_not_there_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With how to get it; the package's name is that of the registry, not that of the module."""
+    row = optimizer_row(name)
+    package = row.path.partition(".")[0]
+    for module in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)  # import_module then says that it is not there
+    with refused("training.optimizer_package", name=name, package=row.package):
+        make_optimizer(name, [torch.ones(1, 2, requires_grad=True)])
+
+
+def test_names_are_known_in_any_case(tmp_path: Path) -> None:
+    """As kohya's users write them; the state has one name."""
+    state = new_state({"it": {"clip_l": torch.ones(1, WIDTH)}}, 5, CPU, optimizer="AdamW")
+    assert isinstance(state.optimizer, torch.optim.AdamW)
+    assert state.optimizer.param_groups[0]["weight_decay"] == 0.0
+    save_state(state, tmp_path / "state", {})
+    assert load_state(tmp_path / "state", CPU, optimizer="adamw")[0].optimizer_name == "adamw"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "unknown"),
+    [
+        ("adamw", {"beta": 0.9, "momentum": 1}, ["beta", "momentum"]),
+        ("sgd", {"betas": (0.9, 0.99)}, ["betas"]),
+        ("adamw", {"lr": 1.0, "eps": 1e-6}, ["lr"]),
+    ],
+)
+def test_arguments_that_it_does_not_take_are_told(name: str, options: dict[str, Any], unknown: list[str]) -> None:
+    """All of them; the learning rate is a setting of its own."""
+    with refused("training.optimizer_arguments", name=name, unknown=unknown):
+        try_optimizer(name, options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("adamw", {"betas": 0.9}),
+        ("adamw", {"weight_decay": "much"}),
+        ("adamw", {"eps": None}),
+        ("adafactor", {"clip_threshold": "x"}),
+        ("sgd", {"nesterov": True}),
+    ],
+)
+def test_arguments_that_cannot_work_are_told(name: str, options: dict[str, Any]) -> None:
+    """Whether the optimizer finds out when it is made or in its first step."""
+    with refused("training.optimizer_values", name=name):
+        try_optimizer(name, options)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_optimizer_can_be_tried(name: str) -> None:
+    """What works is not refused."""
+    try_optimizer(name, OPTIONS.get(name, {}))
 
 
 @pytest.mark.parametrize("name", sorted(UNSUPPORTED))

@@ -14,10 +14,12 @@ from tinv_ext.core.model import TokenTable
 from tinv_ext.core.preflight.subsets import PreparedSubset
 from tinv_ext.core.prompts.emphasis import BRACKETS
 from tinv_ext.core.settings import SETTINGS, TrainConfig
+from tinv_ext.core.training.optimizers import optimizer_row
 from tinv_ext.core.training.trainer import Plan
 
 _ORDINARY_WORDS = "a photo of the woman man dog house tree with red and black in on blue"
 _FIRST = 10  # steps
+_LEAST_FACTOR = 0.1  # below which kohya's trainers warn, too
 _TOO_FAR, _TOO_NEAR = 3.0, 0.05  # lengths of a vector
 _NAMED = 5  # files named in one sentence
 
@@ -184,7 +186,7 @@ def on_plan(plan: Plan, config: TrainConfig, start: int, images: int) -> list[Me
     return notices
 
 
-def on_rates(plan: Plan, token_table: TokenTable, start: int) -> list[Message]:
+def on_rates(plan: Plan, config: TrainConfig, token_table: TokenTable, start: int) -> list[Message]:
     """Learning rates that cannot work, by how far steps can take a vector beside the length of the model's own.
 
     A step of AdamW moves each of d numbers by about the rate, and so a vector by rate × √d (Kingma & Ba 2015, section
@@ -192,7 +194,18 @@ def on_rates(plan: Plan, token_table: TokenTable, start: int) -> list[Message]:
     """
     steps = range(start, plan.steps, max(1, (plan.steps - start) // 1000))
     rates = [plan.rate(step) for step in steps]
-    if not rates:
+    meaning = optimizer_row(config.optimizer).rate
+    if meaning == "factor" and rates and not _LEAST_FACTOR < max(rates) < 1 / _LEAST_FACTOR:
+        return [
+            message(
+                "preflight.rate_is_a_factor",
+                "{optimizer} finds the learning rate by itself and multiplies it by yours, which is {rate:g}. Set "
+                "learning_rate to 1.",
+                optimizer=config.optimizer,
+                rate=max(rates),
+            )
+        ]
+    if not rates or meaning != "step":
         return []
     notices: list[Message] = []
     for vectors in token_table.token_vectors(token_table.tokenizer.ids(_ORDINARY_WORDS)).values():

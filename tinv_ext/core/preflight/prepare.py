@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from tinv_ext.core.data.captions import expand
 from tinv_ext.core.data.images import ImageScan, scan_images
 from tinv_ext.core.errors import InputError
@@ -26,7 +28,9 @@ from tinv_ext.core.preflight.words import on_words
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
 from tinv_ext.core.training.gradients import Clip
+from tinv_ext.core.training.optimizers import try_optimizer
 from tinv_ext.core.training.schedules import parse_schedule
+from tinv_ext.core.training.state import State, new_state
 from tinv_ext.core.training.trainer import Plan
 
 
@@ -46,6 +50,12 @@ class PreparedRun:
     def images(self) -> list[PreparedImage]:
         """The images of all subsets."""
         return [image for subset in self.subsets for image in subset.images]
+
+    def new_state(self, device: torch.device) -> State:
+        """The state that the run begins with."""
+        config, initial = self.config, self.initial
+        words = {config.name: initial.vectors}
+        return new_state(words, config.seed, device, initial.step, config.optimizer, config.optimizer_options)
 
     def prompts(self, count: int) -> list[str]:
         """`count` training prompts as they will be read, going through subsets, images and lines in turn."""
@@ -97,6 +107,7 @@ def prepare(
     if word.ids:
         problems.found += _prompt_problems(complete, reader, word.name)
     problems.found += _preview_problems(config)
+    problems.attempt(try_optimizer, config.optimizer, config.optimizer_options)
 
     start = initial.step if initial else 0
     plan = None if problems.found else problems.attempt(_plan, config, start, resumed is not None)
@@ -109,7 +120,7 @@ def prepare(
         *on_subsets(complete, config),
         *(on_initial_vectors(config, token_table) if resumed is None else ()),
         *on_plan(plan, config, start, sum(len(subset.scan.pictures) for subset in complete)),
-        *on_rates(plan, token_table, start),
+        *on_rates(plan, config, token_table, start),
     )
     return PreparedRun(config, complete, reader, initial, plan, notices)
 

@@ -16,6 +16,7 @@ from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.names import bare_name
 from tinv_ext.core.settings.aliases import ALIASES, read_names
+from tinv_ext.core.settings.arguments import read_arguments
 from tinv_ext.core.settings.evaluation import EVALUATION
 from tinv_ext.core.settings.images import IMAGES
 from tinv_ext.core.settings.model import MODEL
@@ -70,6 +71,8 @@ class TrainConfig:
 
     # training
     steps: int = 1000
+    optimizer: str = "adamw"
+    optimizer_args: str = ""
     learning_rate: str = "0.005"
     batch_size: int = 1
     gradient_accumulation_steps: int = 1
@@ -119,6 +122,11 @@ class TrainConfig:
     def examples_per_step(self) -> int:
         """Images that one optimizer step sees."""
         return self.batch_size * self.gradient_accumulation_steps
+
+    @property
+    def optimizer_options(self) -> dict[str, Any]:
+        """`optimizer_args` by name."""
+        return read_arguments(self.optimizer_args)
 
     @property
     def sizes(self) -> tuple[Size, ...]:

@@ -23,6 +23,7 @@ class Setting:
     zero: bool = False  # 0 is allowed below the minimum, and means what the help says
     choices: tuple[str, ...] = ()
     synonyms: Mapping[str, str] = field(default_factory=dict)  # other words for choices, in small letters
+    suggestions: tuple[str, ...] = ()  # offered where others may be typed
     check: Callable[[str], list[str]] | None = None
     group: str = ""
 

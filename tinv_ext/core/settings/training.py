@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tinv_ext.core.settings.arguments import argument_problems
 from tinv_ext.core.settings.checks import schedule_problems
 from tinv_ext.core.settings.limits import MAX_STEPS
 from tinv_ext.core.settings.setting import Setting
 
+OPTIMIZERS = ("adamw", "adamw8bit", "lion", "sgd", "adafactor", "prodigy", "dadaptadam")
 CLIP_MODES = ("disabled", "value", "norm")
 CHECKPOINTING = ("auto", "on", "off")
 
@@ -17,6 +19,17 @@ TRAINING: Mapping[str, Setting] = {
         "Training ends at this step, counted from the embedding's own step 0.",
         minimum=1,
         maximum=MAX_STEPS,
+    ),
+    "optimizer": Setting(
+        "Optimizer",
+        "adamw, adamw8bit, lion, sgd, adafactor, prodigy, dadaptadam or another name that kohya's trainers know, or "
+        'the path of a class such as "torch.optim.RAdam". Some need a package of their own.',
+        suggestions=OPTIMIZERS,
+    ),
+    "optimizer_args": Setting(
+        "Optimizer arguments",
+        "What the optimizer is given beside the learning rate: weight_decay=0.01 betas=0.9,0.999.",
+        check=argument_problems,
     ),
     "learning_rate": Setting(
         "Embedding Learning rate",

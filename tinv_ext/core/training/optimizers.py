@@ -7,9 +7,11 @@ or an installed package has goes by the path of its class, such as "torch.optim.
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 import torch
@@ -21,15 +23,53 @@ from tinv_ext.core.messages import message
 
 @dataclass(frozen=True)
 class OptimizerRow:
-    """One optimizer: the path of its class, what it is given unless a run says otherwise, and what it is good for."""
+    """One optimizer: the path of its class, what it is given unless a run says otherwise, the package to install.
+
+    `rate` says what the learning rate means to it: how far a step moves each number ("step"), a factor on the step that
+    it finds by itself ("factor"), or something else ("").
+    """
 
     path: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    remark: str = ""
+    package: str = ""
+    rate: str = ""
 
 
+_NO_DECAY = {"weight_decay": 0.0}  # decay would pull a word towards no meaning
+_RATE = {"lr": 1.0}  # wanted by some classes; set before each step
+_NESTEROV = {**_RATE, "nesterov": True, "momentum": 0.9}
+_OWN_RATE = {"relative_step": False, "scale_parameter": False, "warmup_init": False}  # or it would ignore ours
+
+
+def _bitsandbytes(name: str, defaults: Mapping[str, Any], rate: str = "step") -> OptimizerRow:
+    return OptimizerRow(f"bitsandbytes.optim.{name}", defaults, "bitsandbytes", rate)
+
+
+def _dadaptation(name: str) -> OptimizerRow:
+    return OptimizerRow(f"dadaptation.{name}", {}, "dadaptation", "factor")
+
+
+# Named as in kohya's sd-scripts (library/train_util.py, get_optimizer), in any case.
 OPTIMIZERS: Mapping[str, OptimizerRow] = {
-    "adamw": OptimizerRow("torch.optim.AdamW", {"weight_decay": 0.0}, "Decay would pull a word towards no meaning."),
+    "adamw": OptimizerRow("torch.optim.AdamW", _NO_DECAY, "torch", "step"),
+    "adamw8bit": _bitsandbytes("AdamW8bit", _NO_DECAY),
+    "pagedadamw": _bitsandbytes("PagedAdamW", _NO_DECAY),
+    "pagedadamw8bit": _bitsandbytes("PagedAdamW8bit", _NO_DECAY),
+    "pagedadamw32bit": _bitsandbytes("PagedAdamW32bit", _NO_DECAY),
+    "lion": OptimizerRow("lion_pytorch.Lion", {}, "lion-pytorch", "step"),
+    "lion8bit": _bitsandbytes("Lion8bit", {}),
+    "pagedlion8bit": _bitsandbytes("PagedLion8bit", {}),
+    "sgd": OptimizerRow("torch.optim.SGD", _RATE, "torch"),
+    "sgdnesterov": OptimizerRow("torch.optim.SGD", _NESTEROV, "torch"),
+    "sgdnesterov8bit": _bitsandbytes("SGD8bit", _NESTEROV, ""),
+    "adafactor": OptimizerRow("transformers.optimization.Adafactor", _OWN_RATE, "transformers"),
+    "prodigy": OptimizerRow("prodigyopt.Prodigy", {}, "prodigyopt", "factor"),
+    "dadaptation": _dadaptation("experimental.DAdaptAdamPreprint"),
+    "dadaptadam": _dadaptation("DAdaptAdam"),
+    "dadaptadagrad": _dadaptation("DAdaptAdaGrad"),
+    "dadaptadan": _dadaptation("DAdaptAdan"),
+    "dadaptlion": _dadaptation("DAdaptLion"),
+    "dadaptsgd": _dadaptation("DAdaptSGD"),
 }
 DEFAULT = "adamw"
 # What cannot train a handful of dense vectors whose gradient is known at one point only.
@@ -39,6 +79,16 @@ UNSUPPORTED = {
 }
 
 
+def optimizer_name(name: str) -> str:
+    """The name as it stands in `OPTIMIZERS`, whatever its case; that of any other class as it is."""
+    return name.lower() if name.lower() in OPTIMIZERS else name
+
+
+def optimizer_row(name: str) -> OptimizerRow:
+    """The row of a name, or one made for the path of a class."""
+    return OPTIMIZERS.get(name.lower(), OptimizerRow(name, package=name.partition(".")[0]))
+
+
 def make_optimizer(
     name: str, vectors: Iterable[Tensor], options: Mapping[str, Any] | None = None
 ) -> torch.optim.Optimizer:
@@ -46,7 +96,7 @@ def make_optimizer(
 
     The rate is set before each step (`State.update`).
     """
-    row = OPTIMIZERS.get(name, OptimizerRow(name))
+    row, options = optimizer_row(name), options or {}
     if row.path in UNSUPPORTED:
         raise InputError(
             message(
@@ -56,13 +106,53 @@ def make_optimizer(
                 reason=UNSUPPORTED[row.path],
             )
         )
+    optimizer_class = _class_of(name, row)
+    _refuse_unknown(name, optimizer_class, options)
+    try:
+        return optimizer_class(list(vectors), **{**row.defaults, **options})
+    except Exception as error:  # whatever a package of any origin finds wrong with its arguments
+        raise _refused(name, error) from error
+
+
+def try_optimizer(name: str, options: Mapping[str, Any]) -> None:
+    """InputError if the optimizer is not there, refuses its arguments, or could not be saved.
+
+    Some look at an argument in the first step only, so one is taken, except with those that want a GPU for it.
+    """
+    vectors = torch.zeros(2, 8, requires_grad=True)
+    optimizer = make_optimizer(name, [vectors], options)
+    if optimizer_row(name).package == "bitsandbytes":
+        return
+    vectors.grad = torch.ones_like(vectors)
+    optimizer.param_groups[0]["lr"] = 1e-3
+    try:
+        optimizer.step()
+        to_tensors_and_json(get_state(optimizer))
+    except HostError as error:
+        raise InputError(error.problems) from error
+    except Exception as error:  # as above
+        raise _refused(name, error) from error
+
+
+def _class_of(name: str, row: OptimizerRow) -> type[torch.optim.Optimizer]:
     module, _, attribute = row.path.rpartition(".")
     try:
-        optimizer_class = getattr(import_module(module), attribute)
-        if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, torch.optim.Optimizer)):
+        found = getattr(import_module(module), attribute)
+        if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
             raise TypeError(f"{row.path} is not a torch optimizer")
-        return optimizer_class(list(vectors), **{**row.defaults, **(options or {})})
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        return found
+    except (ImportError, AttributeError, ValueError, TypeError, OSError, RuntimeError) as error:
+        if isinstance(error, ModuleNotFoundError) and sys.modules.get(row.path.partition(".")[0]) is None:
+            raise InputError(
+                message(
+                    "training.optimizer_package",
+                    'The optimizer "{name}" needs the package {package}, which is not installed. Install it '
+                    '("{python}" -m pip install {package}) and start again, or choose another optimizer.',
+                    name=name,
+                    package=row.package,
+                    python=sys.executable,
+                )
+            ) from error
         raise InputError(
             message(
                 "training.optimizer_missing",
@@ -73,6 +163,36 @@ def make_optimizer(
                 known=list(OPTIMIZERS),
             )
         ) from error
+
+
+def _refuse_unknown(name: str, optimizer_class: type[torch.optim.Optimizer], options: Mapping[str, Any]) -> None:
+    """InputError naming the arguments that the class does not take."""
+    parameters = list(signature(optimizer_class).parameters.values())[1:]  # without the vectors
+    known = [one.name for one in parameters if one.kind != one.VAR_KEYWORD and one.name != "lr"]
+    takes_all = len(known) < len([one for one in parameters if one.name != "lr"])
+    unknown = [option for option in options if option == "lr" or not (takes_all or option in known)]
+    if unknown:
+        raise InputError(
+            message(
+                "training.optimizer_arguments",
+                'The optimizer "{name}" does not take {unknown:, } (optimizer_args). It takes {known:, }; its learning '
+                "rate is the setting learning_rate.",
+                name=name,
+                unknown=unknown,
+                known=known,
+            )
+        )
+
+
+def _refused(name: str, error: Exception) -> InputError:
+    return InputError(
+        message(
+            "training.optimizer_values",
+            'The optimizer "{name}" cannot work with these arguments ({reason}). Correct optimizer_args.',
+            name=name,
+            reason=str(error) or type(error).__name__,
+        )
+    )
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from .optimizers import (
     from_tensors_and_json,
     get_state,
     make_optimizer,
+    optimizer_name,
     set_state,
     to_tensors_and_json,
 )
@@ -120,7 +121,7 @@ def new_state(
     start = {name: {encoder: v.detach().clone() for encoder, v in word.items()} for name, word in vectors.items()}
     leaves = [leaf for word in vectors.values() for leaf in word.values()]
     made = make_optimizer(optimizer, leaves, options)
-    return State(step, vectors, start, made, torch.Generator().manual_seed(seed), optimizer)
+    return State(step, vectors, start, made, torch.Generator().manual_seed(seed), optimizer_name(optimizer))
 
 
 def _leaf(vectors: Tensor, device: torch.device) -> Tensor:
@@ -168,18 +169,22 @@ def _is_older_whole(path: Path, step: int) -> bool:
 
 
 def load_last_state(
-    path: Path, device: torch.device, word: str = "", optimizer: str = DEFAULT
+    path: Path,
+    device: torch.device,
+    word: str = "",
+    optimizer: str = DEFAULT,
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[State, dict[str, Any], Message | None]:
     """The state at `path`, or the one before where that is damaged or gone, with a sentence then; and its facts.
 
     `FormatError` of the last one where neither can be read.
     """
     try:
-        return *load_state(path, device, word, optimizer), None
+        return *load_state(path, device, word, optimizer, options), None
     except FormatError as error:
         damage = error
     try:
-        state, facts = load_state(previous_of(path), device, word, optimizer)
+        state, facts = load_state(previous_of(path), device, word, optimizer, options)
     except FormatError:
         raise damage from None
     return (
@@ -218,12 +223,16 @@ def step_of(path: Path) -> int | None:
 
 
 def load_state(
-    path: Path, device: torch.device, word: str = "", optimizer: str = DEFAULT
+    path: Path,
+    device: torch.device,
+    word: str = "",
+    optimizer: str = DEFAULT,
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[State, dict[str, Any]]:
     """Read what `save_state` wrote, and its facts. `FormatError` if the file is damaged or something else.
 
-    `word` is the word of a file of version 0.1, which did not say it. The file must have been saved with `optimizer`:
-    a file does not decide which code runs.
+    `word` is the word of a file of version 0.1, which did not say it. The file must have been saved with `optimizer`,
+    made with `options`: a file does not decide which code runs.
     """
     tensors, about = _contents(path)
     try:
@@ -232,8 +241,9 @@ def load_state(
             raise TypeError(f"facts of type {type(facts).__name__}")
         if not all(bool(torch.isfinite(value).all()) for key, value in tensors.items() if key.startswith("vectors")):
             raise ValueError("its vectors are not finite")
-        rebuild = _rebuild if about["format"] == FORMAT else _rebuild_1
-        return _checked(rebuild(tensors, about, device, word, optimizer)), facts
+        if about["format"] == FORMAT:
+            return _checked(_rebuild(tensors, about, device, optimizer, options)), facts
+        return _checked(_rebuild_1(tensors, about, device, word)), facts
     except _UNREADABLE as error:
         raise FormatError(_damaged(path, error)) from error
 
@@ -290,7 +300,11 @@ def _checked(state: State) -> State:
 
 
 def _rebuild(
-    tensors: Mapping[str, Tensor], about: Mapping[str, str], device: torch.device, _: str, optimizer: str
+    tensors: Mapping[str, Tensor],
+    about: Mapping[str, str],
+    device: torch.device,
+    optimizer: str,
+    options: Mapping[str, Any] | None,
 ) -> State:
     words: dict[str, list[str]] = json.loads(about["words"])
 
@@ -298,16 +312,14 @@ def _rebuild(
         return {name: {key: tensors[f"{kind}/{name}/{key}"] for key in keys} for name, keys in words.items()}
 
     saved = json.loads(about["optimizer"])
-    if saved["name"] != optimizer:
+    if saved["name"] != optimizer_name(optimizer):
         raise ValueError(f"it was saved with the optimizer {saved['name']}, not {optimizer}")
-    state = new_state(of("vectors"), 0, device, int(about["step"]), optimizer)
+    state = new_state(of("vectors"), 0, device, int(about["step"]), optimizer, options)
     set_state(state.optimizer, from_tensors_and_json(tensors, saved, device))
     return _restore_position(state, of("start"), tensors)
 
 
-def _rebuild_1(
-    tensors: Mapping[str, Tensor], about: Mapping[str, str], device: torch.device, word: str, _: str
-) -> State:
+def _rebuild_1(tensors: Mapping[str, Tensor], about: Mapping[str, str], device: torch.device, word: str) -> State:
     """As version 0.1 wrote it: one word, AdamW, whose step count lies on the CPU and whose groups were not saved."""
     vectors = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith("vectors.")}
     start = {encoder: tensors.get(f"start.{encoder}", value) for encoder, value in vectors.items()}
