@@ -1,4 +1,4 @@
-"""Write what follows from the settings: docs/settings*.md and the settings' part of localizations/zh_CN.json.
+"""Write what follows from the settings: docs/settings*.md, docs/coming-from.md, and their part of zh_CN.json.
 
 With --check nothing is written, and the exit code says whether a file would change.
 """
@@ -13,6 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from coming_from import page  # noqa: E402  (the path first)
+
 from tinv_ext.core.messages import templates, translated  # noqa: E402  (the path first)
 from tinv_ext.core.settings import ALIASES, DEFAULTS, GROUPS, SETTINGS  # noqa: E402
 
@@ -20,13 +22,15 @@ CHINESE = "zh_CN"
 HEADS = {
     "en": (
         "# Settings\n\nEach setting is a flag of `tinv train` and `tinv check` (`--learning-rate`), a name in a "
-        "`--config` file and in the API (`learning_rate`), and a control on the page. Older names still work.",
-        "| setting | default | values | what it does | older name |",
+        "`--config` file and in the API (`learning_rate`), and a control on the page. "
+        "Other names work, too: see [coming-from.md](coming-from.md).",
+        "| setting | default | values | what it does | other names |",
     ),
     CHINESE: (
         "# 设置\n\n每个设置都是 `tinv train` 和 `tinv check` 的一个参数（`--learning-rate`），也是 `--config` 文件和 "
-        "API 中的一个名称（`learning_rate`），以及页面上的一个控件。旧名称仍然可用。",
-        "| 设置 | 默认值 | 取值 | 作用 | 旧名称 |",
+        "API 中的一个名称（`learning_rate`），以及页面上的一个控件。"
+        "其他训练程序的名称也可以用：见 [coming-from.md](coming-from.md)。",
+        "| 设置 | 默认值 | 取值 | 作用 | 其他名称 |",
     ),
 }
 MULTIPLES = {"en": "multiples of {}", CHINESE: "{} 的倍数"}
@@ -46,8 +50,8 @@ def _row(name: str, language: str) -> str:
     about = SETTINGS[name]
     default = f"`{DEFAULTS[name]}`" if DEFAULTS[name] not in ("", " ") else ""
     meaning = f"**{translated(about.label, language)}**<br>{translated(about.help, language)}"
-    older = ", ".join(f"`{alias}`" for alias, setting in ALIASES.items() if setting == name)
-    return f"| `{name}` | {default} | {values(name, language)} | {meaning} | {older} |"
+    others = ", ".join(f"`{alias}`" for alias, setting in ALIASES.items() if setting == name)
+    return f"| `{name}` | {default} | {values(name, language)} | {meaning} | {others} |"
 
 
 def values(name: str, language: str) -> str:
@@ -87,6 +91,7 @@ def main() -> int:
     files = {
         ROOT / "docs" / "settings.md": settings_page("en"),
         ROOT / "docs" / "settings.zh-CN.md": settings_page(CHINESE),
+        ROOT / "docs" / "coming-from.md": page(),
         words: localization(words.read_text("utf-8")),
     }
     different = [path for path, text in files.items() if not path.is_file() or path.read_text("utf-8") != text]

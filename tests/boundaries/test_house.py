@@ -20,6 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("tinv_ext.core.data",),
     ("tinv_ext.core.model",),
     ("tinv_ext.core.training",),
+    ("tinv_ext.core.settings.peers",),
     ("tinv_ext.core.settings",),
     ("tinv_ext.core.generation",),
     ("tinv_ext.core.preflight",),

@@ -54,8 +54,11 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
 LATE = {"api", "cli", "webui"}
 LATE_TOP = {
     "tinv_ext.core",
+    "tinv_ext.cli.arguments",
+    "tinv_ext.cli.create",
     "tinv_ext.cli.failures",
     "tinv_ext.cli.flags",
+    "tinv_ext.cli.given",
     "tinv_ext.cli.language",
     "tinv_ext.cli.main",
     "tinv_ext.cli.output",

@@ -9,7 +9,9 @@ from typing import Any
 from tinv_ext.cli.language import say
 from tinv_ext.core.messages import message
 from tinv_ext.core.settings import ALIASES, DEFAULTS, GROUPS, SETTINGS
+from tinv_ext.core.settings.peers import OPTIONS
 
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 # Known here so that `--help` does not wait for torch; a test holds them to those of the diffusers host.
 SAMPLERS = ("DDIM", "Euler", "Euler a", "DPM++ 2M")
 
@@ -27,7 +29,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model", default=None, help=say(model))
     group.add_argument("--vae", type=Path, metavar="FILE", help=say(message("cli.vae", "use this VAE instead")))
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps …")
-    group.add_argument("--precision", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
+    group.add_argument("--precision", default="auto", choices=PRECISIONS)
     embeddings = message("cli.embeddings", "folder of embeddings (default: in the log directory)")
     group.add_argument("--embeddings", type=Path, metavar="DIR", help=say(embeddings))
 
@@ -43,12 +45,23 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
             groups[about.group].add_argument(flag, action=action, default=argparse.SUPPRESS, help=text)
             continue
         metavar = "|".join(about.choices) if about.choices else type(default).__name__.upper()
-        bare: Any = {"nargs": "?", "const": "true"} if "true" in about.synonyms else {}  # a switch elsewhere
-        groups[about.group].add_argument(flag, default=argparse.SUPPRESS, metavar=metavar, help=text, **bare)
-    for alias, name in ALIASES.items():
-        flag = "--" + alias.replace("_", "-")
-        store = argparse.BooleanOptionalAction if isinstance(DEFAULTS[name], bool) else "store"
-        parser.add_argument(flag, action=store, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        groups[about.group].add_argument(flag, default=argparse.SUPPRESS, metavar=metavar, help=text, **_takes(name))
+    for name in dict.fromkeys([*ALIASES, *OPTIONS]):
+        flag = "--" + name.replace("_", "-")
+        if flag not in parser._option_string_actions:  # an option of the command line may have the same name
+            parser.add_argument(flag, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **_takes(name))
+
+
+def _takes(name: str) -> dict[str, Any]:
+    """How many values a setting, by whatever name, or another program's option has on the command line."""
+    option, setting = OPTIONS.get(name), name if name in SETTINGS else ALIASES.get(name)
+    if setting and isinstance(DEFAULTS[setting], bool):
+        return {"action": argparse.BooleanOptionalAction}
+    if option and option.takes == "*":
+        return {"nargs": "*"}
+    if option and option.takes == "?":
+        return {"nargs": "?", "const": "true"} if setting else {"action": "store_true"}
+    return {"nargs": "?", "const": "true"} if setting and "true" in SETTINGS[setting].synonyms else {}
 
 
 def _help(name: str) -> str:

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinv_ext import __version__
+from tinv_ext.cli.arguments import commands_of, spelled, unknown, without_launcher
+from tinv_ext.cli.create import add_create
 from tinv_ext.cli.embeddings import add_commands
 from tinv_ext.cli.failures import DONE, FAILED, STOPPED, explain
 from tinv_ext.cli.flags import add_generate, add_model, add_settings
+from tinv_ext.cli.given import given_settings
 from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show, write_escapes
-from tinv_ext.cli.settings_file import read_settings_file
 from tinv_ext.cli.signals import leave, watched
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, encodable, message
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from tinv_ext.hosts.diffusers.host import DiffusersHost
     from tinv_ext.run.status import Status
 
-_NOT_SETTINGS = {"command", "config", "model", "vae", "device", "precision", "embeddings", "resume", "ending"}
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command and return the exit code."""
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_escapes()
     with watched(lambda: leave(STOPPED, say(_BROKEN_OFF))) as ending:
         try:
-            options = vars(_parser().parse_args(arguments))
+            options = read_options(sys.argv[1:] if arguments is None else arguments)
             command: Callable[[dict[str, Any]], int] = options.pop("carry_out")
             return command({**options, "ending": ending})
         except KeyboardInterrupt:
@@ -54,6 +54,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 _BROKEN_OFF = message("cli.broken_off", "tinv: stopped before it was done.")
+
+
+def read_options(arguments: Sequence[str]) -> dict[str, Any]:
+    """The options of a command by name. Those of a training that nobody knows are told with its other problems."""
+    parser = _parser()
+    below = commands_of(parser).get(arguments[0]) if arguments else None
+    launcher: list[str] = []
+    if below:
+        after = list(arguments[1:])
+        if below.get_default("settings"):
+            after, launcher = without_launcher(after)
+        arguments = [arguments[0], *spelled(after, below)]
+    namespace, left = parser.parse_known_args(arguments)
+    problems = list(unknown(left, below._option_string_actions)) if below else []
+    options = vars(namespace)
+    if not options.pop("settings", False):
+        if problems:
+            raise InputError(problems)
+        return options
+    return {**options, "problems": problems, "launcher": launcher}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         commands, "check", _check, message("cli.check", "say what a training would do, without starting it")
     )
     for command in (train, check):
+        command.set_defaults(settings=True)
         add_model(command)
         config = message("cli.config", "read settings from a .toml or .json file, such as a run's config.json")
         command.add_argument("--config", type=Path, metavar="FILE", help=say(config))
@@ -82,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--port", type=int, default=7870)
     about_hosts = message("cli.allow_host", "also answer to this name, as behind a proxy or tunnel (repeatable)")
     ui.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=say(about_hosts))
+    add_create(lambda *about: _command(commands, *about), _host)
     add_commands(lambda *about: _command(commands, *about), _token_table)
     _add_toy(commands)
     return parser
@@ -125,7 +147,10 @@ def _train(options: dict[str, Any]) -> int:
     from tinv_ext.run import preflight, runner
     from tinv_ext.run.events import Event, Prepared, RunControls
 
-    given, run, ending = _given(options), options["resume"], options["ending"]
+    given = given_settings(options)
+    if options.pop("debug_dataset", False):  # kohya's way to look at the prompts without a training
+        return _check_run(options, given)
+    run, ending = options["resume"], options["ending"]
     before, made_with = _of_run(run) if run else ({}, {})
     host = _host(options, overridden(before, given), made_with)
     controls, folder = RunControls(), run
@@ -172,13 +197,6 @@ def _outcome(status: Status, host: DiffusersHost) -> Iterator[str]:
         yield message("cli.file", "The embedding: {file}", file=status.file)
         yield message("cli.use", 'Use "{word}" in a prompt, for example:', word=word)
         yield f'  python -m tinv_ext generate "a photo of {word}" --embedding "{status.file}"{model}'
-
-
-def _given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings from the file and, above them, from the flags."""
-    flags = {name: value for name, value in options.items() if name not in _NOT_SETTINGS}
-    file = options["config"]
-    return overridden(read_settings_file(file, lambda text: print(say(text), file=sys.stderr)) if file else {}, flags)
 
 
 def _of_run(path: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
@@ -232,9 +250,12 @@ def _token_table(model: str) -> TokenTable:
 
 
 def _check(options: dict[str, Any]) -> int:
+    return _check_run(options, given_settings(options))
+
+
+def _check_run(options: Mapping[str, Any], given: Mapping[str, Any]) -> int:
     from tinv_ext.run import dry_run, preflight
 
-    given = _given(options)
     host = _host(options, given)
     prepared = preflight.prepare_run(preflight.parse_settings(given, host), host)
     show("\n".join(_report(dry_run.examine(prepared, host))))

@@ -54,7 +54,15 @@ def read_settings_file(path: Path, tell: Callable[[Message], None] = lambda text
                 path=path,
             )
         )
-    return values
+    return _without_sections(values)
+
+
+def _without_sections(values: dict[str, Any]) -> dict[str, Any]:
+    """kohya's --config_file has sections, whose names mean nothing (library/train_util.py: read_config_from_file)."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat.update(value if isinstance(value, dict) else {name: value})
+    return {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in flat.items()}
 
 
 def _from_webui(values: dict[str, Any], tell: Callable[[Message], None]) -> dict[str, Any]:
@@ -62,6 +70,7 @@ def _from_webui(values: dict[str, Any], tell: Callable[[Message], None]) -> dict
     from tinv_ext.core.data.captions import own_templates  # needs torch, which `--help` does not wait for
 
     taken = {name: value for name, value in values.items() if name in SETTINGS or name in ALIASES}
+    taken.pop("log_directory", None)  # not what was chosen, but the folder of that run
     template = PureWindowsPath(str(taken["template_file"])).name  # whose \\ and / both part folders
     if template.removesuffix(".txt") in own_templates():
         taken["template_file"] = template

@@ -8,6 +8,7 @@ import pytest
 
 from tests.messages import ids, refused, said
 from tinv_ext.cli import main as cli
+from tinv_ext.cli.given import given_settings
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.settings import ALIASES, DEFAULTS, SETTINGS, TrainConfig, current_names, overridden
 from tinv_ext.core.settings.aliases import facts_by_current_names, read_names
@@ -39,9 +40,7 @@ def test_every_old_name_is_taken(alias: str) -> None:
     assert getattr(TrainConfig.from_dict({**named, alias: value}), name) == value
     flag = f"--{alias.replace('_', '-')}"
     arguments = [flag] if value is True else [f"--no-{flag[2:]}"] if value is False else [flag, str(value)]
-    options = vars(cli._parser().parse_args(["train", *arguments]))
-    del options["carry_out"]
-    given = cli._given(options)
+    given = given_settings(cli.read_options(["train", *arguments]))
     assert TrainConfig.from_dict({**named, **given}) == TrainConfig.from_dict({**named, name: value})
 
 

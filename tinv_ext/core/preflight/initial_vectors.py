@@ -49,9 +49,14 @@ def from_text(text: str, count: int, token_table: TokenTable) -> InitialVectors:
             )
         )
     if not ids:
-        return InitialVectors({encoder: torch.zeros(count, width) for encoder, width in token_table.widths.items()})
+        return from_zero(count, token_table.widths)
     ids = ids[:count]
     return InitialVectors(token_table.token_vectors([ids[index * len(ids) // count] for index in range(count)]))
+
+
+def from_zero(count: int, widths: Mapping[str, int]) -> InitialVectors:
+    """`count` vectors of zeros for text encoders of these widths."""
+    return InitialVectors({encoder: torch.zeros(count, width) for encoder, width in widths.items()})
 
 
 def from_file(path: Path, count: int | None, token_table: TokenTable) -> InitialVectors:

@@ -1,14 +1,16 @@
 """Other names of settings, taken wherever values travel by name: config files, flags, the API, facts of older files.
 
-Each table holds one program's names. To accept the names of another, add a table.
+Those of other programs are in `core/settings/peers`, a table for each. To accept another name, add a row there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
+from tinv_ext.core.settings.peers import OPTIONS
 
 TINV_0_1: Mapping[str, str] = {
     "vectors": "num_vectors",
@@ -27,51 +29,45 @@ TINV_0_1: Mapping[str, str] = {
 }
 """What our own settings were called before config.json had a version."""
 
-WEBUI: Mapping[str, str] = {
-    "embedding_name": "name",
-    "num_vectors_per_token": "num_vectors",
-    "data_root": "images",
-    "training_width": "width",
-    "training_height": "height",
-    "template_file": "template",
-    "tag_drop_out": "tag_dropout",
-    "use_weight": "alpha_as_loss_weight",
-    "latent_sampling_method": "latent_sampling",
-    "gradient_step": "gradient_accumulation_steps",
-    "clip_grad_mode": "clip_mode",
-    "clip_grad_value": "clip_value",
-    "create_image_every": "preview_every",
-    "preview_sampler_name": "preview_sampler",
-    "save_embedding_every": "save_every",
-    "save_image_with_stored_embedding": "save_image_embedding",
+ALIASES: Mapping[str, str] = {
+    **TINV_0_1,
+    **{name: option.setting for name, option in OPTIONS.items() if option.setting not in ("", name)},
 }
-"""What the WebUI's trainer calls them (v1.10.1 modules/textual_inversion/textual_inversion.py, train_embedding)."""
-
-ALIASES: Mapping[str, str] = {**TINV_0_1, **WEBUI}
-"""Every other name, with the name of the setting."""
+"""Every other name of one setting, with the name of the setting."""
+CONVERSIONS: Mapping[str, Callable[[Any], Mapping[str, Any]]] = {
+    name: option.converts for name, option in OPTIONS.items() if option.converts and not option.command
+}
+"""Options of other programs that become settings of other names or values."""
 
 
 def read_names(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Message]]:
     """`values` by the names of the settings, and a problem for each setting that comes twice with different values.
 
-    Of two names of one setting the first counts. Values are the same if their texts are.
+    Of two names of one setting the first counts. Values are the same if their texts are. What another program's option
+    cannot mean is a problem, too.
     """
     current: dict[str, Any] = {}
     came_as: dict[str, str] = {}
-    problems = []
+    problems: list[Message] = []
     for given, value in values.items():
-        name = ALIASES.get(given, given)
-        if name in current and str(current[name]) != str(value):
-            problems.append(
-                message(
-                    "settings.given_twice",
-                    '"{first}" and "{second}" are the same setting but have different values. Keep only one of them.',
-                    first=came_as[name],
-                    second=given,
+        try:
+            meant = CONVERSIONS[given](value) if given in CONVERSIONS else {ALIASES.get(given, given): value}
+        except InputError as error:
+            problems += [problem for problem in error.problems if isinstance(problem, Message)]
+            continue
+        for name, setting in meant.items():
+            if name in current and str(current[name]) != str(setting):
+                problems.append(
+                    message(
+                        "settings.given_twice",
+                        '"{first}" and "{second}" are the same setting but have different values. Keep only one of '
+                        "them.",
+                        first=came_as[name],
+                        second=given,
+                    )
                 )
-            )
-        current.setdefault(name, value)
-        came_as.setdefault(name, given)
+            current.setdefault(name, setting)
+            came_as.setdefault(name, given)
     return current, problems
 
 
@@ -83,7 +79,14 @@ def current_names(values: Mapping[str, Any]) -> dict[str, Any]:
 def overridden(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """`values` with `changes` in their place, whatever names either comes by."""
     changed = current_names(changes)
-    return {**{name: value for name, value in values.items() if ALIASES.get(name, name) not in changed}, **changes}
+    kept: dict[str, Any] = {}
+    for given, value in values.items():
+        meant = current_names({given: value})
+        if not changed.keys() & meant.keys():
+            kept[given] = value
+        else:  # of a resolution, the height may remain
+            kept.update({name: setting for name, setting in meant.items() if name not in changed})
+    return {**kept, **changes}
 
 
 def facts_by_current_names(facts: Mapping[str, Any]) -> dict[str, Any]:

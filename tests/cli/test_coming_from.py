@@ -1,0 +1,169 @@
+"""The documented command lines of other trainers, as docs/coming-from.md shows them: each runs as it stands."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.messages import ids
+from tests.paths import DOCS
+from tinv_ext.cli.given import given_settings
+from tinv_ext.cli.main import main, read_options
+from tinv_ext.core.formats import read_embedding
+from tinv_ext.core.settings import TrainConfig
+
+BLOCK = re.compile(r"^### \[?(?P<title>[^\]\n]+).*\n\n```sh\ntinv (?P<line>[^`]+)```", re.MULTILINE)
+LINES = {
+    found["title"]: found["line"].replace("\\\n", " ")
+    for found in BLOCK.finditer((DOCS / "coming-from.md").read_text("utf-8"))
+}
+KOHYA = {"name": "mychar", "init_text": "girl", "num_vectors": 4, "steps": 1600, "learning_rate": "1e-6"}
+OLDER = {"name": "mychar4", "init_text": "cute", "num_vectors": 4}
+DIFFUSERS = {"name": "cat-toy", "init_text": "toy", "template": "subject"}
+LEARNING = {"learning_rate": "0.002", "gradient_accumulation_steps": 4, "batch_size": 1}
+MEANT: dict[str, dict[str, Any]] = {
+    "Kohya, SD1 and SD2": {**KOHYA, "output": "output"},
+    "Kohya, SDXL": {**KOHYA, "output": "output"},
+    "Kohya, the Japanese manual": {**OLDER, "steps": 1600, "learning_rate": "1e-6", "output": "output"},
+    "Kohya, the older English manual": {
+        **OLDER,
+        "images": "data/db/char1",
+        "output": "ti_train1",
+        "width": 448,
+        "height": 640,
+        "batch_size": 1,
+        "learning_rate": "1e-4",
+        "steps": 400,
+        "clip_skip": 2,
+        "seed": 42,
+    },
+    "Diffusers": {**DIFFUSERS, **LEARNING, "width": 512, "height": 512, "steps": 3000},
+    "Diffusers, with more vectors and validation images": {
+        **DIFFUSERS,
+        "num_vectors": 5,
+        "preview_prompt": "A [name] train",
+        "preview_every": 100,
+        "save_state_every": 500,
+    },
+    "Diffusers, SDXL": {**DIFFUSERS, **LEARNING, "width": 768, "height": 768, "steps": 500},
+}
+
+
+def test_every_line_of_the_docs_is_tried() -> None:
+    """And there is one of each manual."""
+    assert LINES.keys() == MEANT.keys()
+
+
+@pytest.mark.parametrize("title", MEANT)
+def test_a_documented_command_line_means_what_it_says(
+    title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every option arrives at its setting, or is told in a line; nothing is unknown."""
+    monkeypatch.chdir(tmp_path)
+    told: list[str] = []
+    options = read_options(shlex.split(LINES[title]))
+    config, problems = TrainConfig.read(given_settings(options, told.append))
+    assert problems == []
+    values = config.to_dict()
+    assert {name: values[name] for name in MEANT[title]} == MEANT[title]
+    assert set(ids(told)) <= {"peers.not_used", "peers.scaled_rate", "cli.no_latest"}
+    assert options["precision"] == ("bf16" if "SDXL" in title and "Diffusers" in title else "auto")
+
+
+def test_options_that_are_told_are_those_without_a_use() -> None:
+    """Of the Japanese manual's line; what asks for what is done anyway (a prior weight of 1) is not told."""
+    told: list[Any] = []
+    given_settings(read_options(shlex.split(LINES["Kohya, the Japanese manual"])), told.append)
+    options = [option for line in told for option in line.values["options"]]
+    assert {"--xformers", "--optimizer_type=AdamW8bit"} <= set(options)
+    assert not {"--prior_loss_weight", "--mixed_precision", "--cache_latents"} & set(options)
+
+
+def test_kohyas_older_line_runs(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the toy, with two steps of small images."""
+    monkeypatch.chdir(tmp_path)
+    line = LINES["Kohya, the older English manual"].replace("model.ckpt", "toy").replace("data/db/char1", str(pictures))
+    assert main([*shlex.split(line), "--max_train_steps=2", "--resolution=64,72"]) == 0
+    made = read_embedding(tmp_path / "ti_train1" / "embeddings" / "mychar4.pt")
+    assert (made.count, made.step) == (4, 2)
+    (run,) = (tmp_path / "ti_train1").glob("20*/*")
+    settings = json.loads((run / "config.json").read_text("utf-8"))["settings"]
+    assert (settings["width"], settings["height"], settings["seed"]) == (64, 72, 42)
+
+
+def test_diffusers_line_runs(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the toy, with two steps of small images; what is not used is told; again, it resumes the latest run."""
+    monkeypatch.chdir(tmp_path)
+    line = LINES["Diffusers"].replace("$MODEL_NAME", "toy").replace("$DATA_DIR", str(pictures))
+    few = ["--resolution=64", '--validation_prompt=A "<cat-toy>" train']
+    assert main([*shlex.split(line), *few, "--max_train_steps=2"]) == 0
+    folder = tmp_path / "textual_inversion_cat"
+    assert read_embedding(folder / "embeddings" / "cat-toy.pt").step == 2
+    said = capsys.readouterr().err
+    assert "--push_to_hub" in said
+    assert "0.002" in said
+    (run,) = folder.glob("20*/*")
+    settings = json.loads((run / "config.json").read_text("utf-8"))["settings"]
+    assert (settings["learning_rate"], settings["preview_prompt"]) == ("0.002", 'A "[name]" train')
+    again = [*shlex.split(line), *few, "--max_train_steps=3", "--resume_from_checkpoint=latest"]
+    assert main(again) == 0
+    assert str(run.relative_to(tmp_path)) in capsys.readouterr().err.replace("\n", "")
+    assert read_embedding(folder / "embeddings" / "cat-toy.pt").step == 3
+
+
+def test_debug_dataset_only_looks(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """kohya's way to see the tokens: that is our check."""
+    monkeypatch.chdir(tmp_path)
+    arguments = [
+        "--token_string=mychar4",
+        f"--train_data_dir={pictures}",
+        "--num_vectors_per_token=2",
+        "--debug_dataset",
+    ]
+    assert main(["train", *arguments]) == 0
+    assert "mychar4#1 mychar4#2" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+def test_kohyas_config_file_is_read(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its own option, with or without .toml; the names of its sections mean nothing, and a flag wins."""
+    monkeypatch.chdir(tmp_path)
+    text = f"""
+pretrained_model_name_or_path = "toy"
+[files]
+train_data_dir = {json.dumps(str(pictures))}
+output_name = "mychar4"
+[training]
+resolution = "64,72"
+max_train_steps = 5
+optimizer_args = ["weight_decay=0.1", "betas=.9,.99"]
+xformers = true
+seed = 3
+"""
+    Path("kohya.toml").write_text(text, encoding="utf-8")
+    told: list[Any] = []
+    options = read_options(["train", "--config_file", "kohya", "--seed=4"])
+    config = TrainConfig.from_dict(given_settings(options, told.append))
+    assert (config.name, config.images, config.width, config.height) == ("mychar4", str(pictures), 64, 72)
+    assert (config.steps, config.seed, options["model"]) == (5, 4, "toy")
+    assert "--xformers" in [option for line in told for option in line.values["options"]]
+
+
+def test_a_settings_file_may_name_the_model(tmp_path: Path) -> None:
+    """As the command line does; a flag comes before it, and what is no precision is told."""
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"name": "zibbo", "model": "m", "device": "cpu", "precision": "fp32", "vae": None}))
+    options = read_options(["train", "--config", str(path), "--model", "n"])
+    assert given_settings(options) == {"name": "zibbo"}
+    assert (options["model"], options["device"], options["precision"], options["vae"]) == ("n", "cpu", "fp32", None)
+    path.write_text(json.dumps({"precision": "fp99"}))
+    assert main(["train", "--config", str(path)]) == 2

@@ -1,0 +1,225 @@
+"""Other programs' options: each one is in its table, has one meaning, and arrives where the table says."""
+
+from __future__ import annotations
+
+import json
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.messages import ids, refused, said
+from tinv_ext.core.settings import ALIASES, DEFAULTS, SETTINGS, TrainConfig, current_names, overridden
+from tinv_ext.core.settings.adopt import COMMANDS, adopt
+from tinv_ext.core.settings.peers import OPTIONS, PEERS, reasons
+from tinv_ext.core.settings.peers.diffusers import DIFFUSERS
+from tinv_ext.core.settings.peers.kohya import KOHYA
+from tinv_ext.core.settings.peers.option import Option, is_neutral
+from tinv_ext.core.settings.peers.webui import TRAIN
+
+LISTS = Path(__file__).with_name("peers")
+FILES = {
+    "kohya-ss/sd-scripts": "kohya",
+    "diffusers": "diffusers",
+    "the WebUI": "webui",
+    "OneTrainer": "onetrainer",
+    "DreamArtist": "dreamartist",
+}
+LAUNCHER = {"num_cpu_threads_per_process"}  # accelerate's own, which kohya's manual writes before the script
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_the_table_has_every_option_of_the_program_and_no_other(peer: str) -> None:
+    """Against names taken from its source; `*` in a table stands for several."""
+    names = json.loads((LISTS / f"{FILES[peer]}.json").read_text("utf-8"))["options"]
+    table = PEERS[peer]
+    assert [name for name in names if not any(fnmatchcase(name, row) for row in table)] == []
+    assert {row for row in table if not any(fnmatchcase(name, row) for name in names)} <= LAUNCHER
+
+
+def test_every_row_leads_somewhere() -> None:
+    """To a setting, to an option of the command line, to a reason, or at least to a sentence of the docs."""
+    for peer, table in PEERS.items():
+        for name, option in table.items():
+            assert option.setting or option.command or option.reason or option.shown, (peer, name)
+            assert not option.setting or option.setting in SETTINGS, (peer, name)
+            assert option.takes in ("", "?", "*"), (peer, name)
+
+
+def test_no_name_has_two_meanings() -> None:
+    """What two programs call alike is one thing here, too."""
+    for table in (KOHYA, DIFFUSERS, TRAIN):
+        for name, option in table.items():
+            assert _meaning(OPTIONS[name]) == _meaning(option), name
+
+
+def _meaning(option: Option) -> tuple[str, str, Any, bool]:
+    return option.setting, option.command, option.converts, option.reason is not None
+
+
+def test_options_without_a_value_are_settings_that_are_on_or_off() -> None:
+    """Else a flag would need a value that its program does not give it."""
+    for name, option in OPTIONS.items():
+        if option.setting and name != option.setting:
+            assert option.takes == "", name
+    for name in ("shuffle_caption", "cache_latents_to_disk", "alpha_mask", "weighted_captions"):
+        assert isinstance(DEFAULTS[ALIASES[name]], bool)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"resolution": "448,640"}, {"width": 448, "height": 640}),
+        ({"resolution": 512}, {"width": 512, "height": 512}),
+        ({"resolution": " 512 x 768 "}, {"width": 512, "height": 768}),
+        ({"resolution": [448, 640]}, {"width": 448, "height": 640}),
+        ({"use_object_template": True}, {"template": "subject"}),
+        ({"use_style_template": "true"}, {"template": "style"}),
+        ({"use_style_template": False}, {}),
+        ({"learnable_property": "object"}, {"template": "subject"}),
+        ({"learnable_property": "style"}, {"template": "style"}),
+        ({"enable_bucket": True, "bucket_reso_steps": 32}, {"resize_mode": "buckets", "bucket_step": 32}),
+        ({"max_grad_norm": "0.5"}, {"clip_mode": "norm", "clip_value": "0.5"}),
+        ({"max_grad_norm": 0.0}, {"clip_mode": "disabled"}),
+        ({"sample_sampler": "k_euler_a"}, {"preview_sampler": "Euler a"}),
+        ({"optimizer_type": "AdamW8bit"}, {"optimizer": "AdamW"}),
+        ({"optimizer_type": "PagedLion8bit"}, {"optimizer": "Lion"}),
+        ({"optimizer_type": "Prodigy"}, {"optimizer": "Prodigy"}),
+        ({"use_lion_optimizer": True}, {"optimizer": "lion"}),
+        ({"token_string": "mychar", "init_word": "girl"}, {"name": "mychar", "init_text": "girl"}),
+        ({"num_vectors_per_token": 4, "max_train_steps": 9}, {"num_vectors": 4, "steps": 9}),
+    ],
+)
+def test_an_option_becomes_settings(given: dict[str, Any], meant: dict[str, Any]) -> None:
+    """By name and with the values that they have here; in a dictionary of settings as for the command line."""
+    assert current_names(given) == meant
+    named = {} if "name" in meant else {"name": "zworble"}
+    assert TrainConfig.from_dict({**named, **given}) == TrainConfig.from_dict({**named, **meant})
+
+
+@pytest.mark.parametrize("value", ["1,2,3", "large", "", "-5", "512,"])
+def test_a_resolution_that_is_none_is_refused(value: str) -> None:
+    """In a sentence with an example."""
+    with refused("peers.not_a_resolution", value=value):
+        TrainConfig.from_dict({"name": "zworble", "resolution": value})
+
+
+def test_every_value_that_cannot_be_meant_is_told_at_once() -> None:
+    """Beside those of our own settings."""
+    given = {"resolution": "1,2,3", "learnable_property": "thing", "max_grad_norm": "much", "steps": 0}
+    problems = TrainConfig.read({"name": "zworble", **given})[1]
+    assert sorted(ids(problems)) == [
+        "peers.not_a_choice",
+        "peers.not_a_norm",
+        "peers.not_a_resolution",
+        "settings.too_small",
+    ]
+
+
+def test_an_option_contradicts_a_setting_that_it_means() -> None:
+    """The same value twice is none; of a resolution that is overridden by half, the rest stays."""
+    with refused("settings.given_twice", first="width", second="resolution"):
+        TrainConfig.from_dict({"name": "zworble", "width": 512, "resolution": "448,640"})
+    assert TrainConfig.from_dict({"name": "zworble", "width": 448, "resolution": "448,640"}).height == 640
+    assert overridden({"resolution": "448,640"}, {"width": 512}) == {"height": 640, "width": 512}
+    assert overridden({"width": 512, "seed": 3}, {"resolution": "64"}) == {"seed": 3, "resolution": "64"}
+
+
+def test_what_has_no_use_is_told_once_for_each_reason() -> None:
+    """And is no setting; turned off or at the value that is used anyway, it is not even told."""
+    given = {"xformers": True, "sdpa": "true", "use_8bit_adam": True, "v2": True, "steps": 5, "full_fp16": False}
+    adopted = adopt({**given, "vae_batch_size": "1", "wandb_api_key": None, "local_rank": "-1"})
+    assert adopted.settings == {"steps": 5}
+    assert said(adopted.notices, "peers.not_used", options=["--xformers", "--sdpa"], reason=reasons.ATTENTION)
+    assert said(adopted.notices, "peers.not_used", options=["--use_8bit_adam"], reason=reasons.EIGHT_BIT)
+    assert said(adopted.notices, "peers.not_used", options=["--v2"], reason=reasons.DETECTED)
+    assert (len(adopted.notices), adopted.problems) == (3, [])
+
+
+def test_a_name_that_nobody_has_is_left_for_the_settings_to_refuse() -> None:
+    """With the nearest."""
+    adopted = adopt({"tokn_string": "x"})
+    with refused("settings.unknown_near", name="tokn_string"):
+        TrainConfig.from_dict(adopted.settings)
+
+
+def test_a_setting_of_an_options_name_comes_before_the_reason_to_have_none() -> None:
+    """So a new setting or alias needs no change of the tables."""
+    for name in (*SETTINGS, *ALIASES):
+        adopted = adopt({name: "1"})
+        assert list(adopted.settings) == [name]
+        assert adopted.notices == []
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"pretrained_model_name_or_path": "m"}, {"model": "m"}),
+        ({"vae": "v.pt", "resume": "r"}, {"vae": "v.pt", "resume": "r"}),
+        ({"resume_from_checkpoint": "latest"}, {"resume": "latest"}),
+        ({"mixed_precision": "fp16"}, {"precision": "auto"}),
+        ({"mixed_precision": "no"}, {"precision": "fp32"}),
+        ({"mixed_precision": "bf16"}, {"precision": "bf16"}),
+        ({"debug_dataset": True}, {"debug_dataset": True}),
+        ({"model": "m", "device": "cpu"}, {"model": "m", "device": "cpu"}),
+    ],
+)
+def test_some_options_are_of_the_command_line(given: dict[str, Any], meant: dict[str, Any]) -> None:
+    """The model, the device, the run to resume: no settings."""
+    adopted = adopt(given)
+    assert (adopted.command, adopted.settings, adopted.notices) == (meant, {}, [])
+    assert set(meant) <= set(COMMANDS)
+
+
+def test_a_precision_that_is_none_is_a_problem() -> None:
+    """Told beside the others."""
+    assert ids(adopt({"mixed_precision": "fp8"}).problems) == ["peers.not_a_choice"]
+
+
+def test_the_rate_is_scaled_by_the_images_of_a_step() -> None:
+    """diffusers: rate × accumulation × batch × processes, of which there is one; each rate of a schedule."""
+    given = {"learning_rate": "5.0e-04", "gradient_accumulation_steps": "4", "train_batch_size": 2, "scale_lr": True}
+    adopted = adopt(given)
+    assert current_names(adopted.settings)["learning_rate"] == "0.004"
+    assert said(adopted.notices, "peers.scaled_rate", before="5.0e-04", factor=8, after="0.004")
+    stairs = adopt({"learn_rate": "0.01:5, 0.001", "batch_size": 3, "scale_lr": True})
+    assert stairs.settings == {"batch_size": 3, "learning_rate": "0.03:5, 0.003"}
+    assert adopt({**given, "scale_lr": False}).settings["learning_rate"] == "5.0e-04"
+    assert adopt({"learning_rate": "fast", "scale_lr": True}).settings == {"learning_rate": "fast"}
+
+
+def test_diffusers_options_of_adam_are_arguments_of_the_optimizer() -> None:
+    """Both betas even if one is given, beside the arguments that there are."""
+    adopted = adopt(
+        {"adam_beta2": "0.99", "adam_weight_decay": "1e-2", "adam_epsilon": 1e-8, "optimizer_args": "amsgrad=true"}
+    )
+    assert adopted.settings == {"optimizer_args": "amsgrad=true weight_decay=1e-2 eps=1e-08 betas=0.9,0.99"}
+    options = TrainConfig.from_dict({"name": "zworble", **adopted.settings}).optimizer_options
+    assert options == {"amsgrad": True, "weight_decay": 0.01, "eps": 1e-8, "betas": (0.9, 0.99)}
+
+
+def test_the_name_of_kohyas_file_is_the_word_only_where_there_is_no_other() -> None:
+    """The file is named after the word."""
+    assert adopt({"output_name": "char"}).settings == {"name": "char"}
+    both = adopt({"output_name": "file", "token_string": "char"})
+    assert both.settings == {"token_string": "char"}
+    assert said(both.notices, "peers.not_used", options=["--output_name"], reason=reasons.FILE_NAME)
+    assert adopt({"output_name": "char", "token_string": "char"}).notices == []
+
+
+def test_a_token_in_angle_brackets_is_the_word_in_prompts_too() -> None:
+    """diffusers' validation prompt has the placeholder token as it is."""
+    given = {"placeholder_token": "<cat-toy>", "validation_prompt": "A <cat-toy> train"}
+    assert current_names(adopt(given).settings)["preview_prompt"] == "A [name] train"
+    plain = {"placeholder_token": "cat-toy", "validation_prompt": "A cat-toy train"}
+    assert adopt(plain).settings == plain
+
+
+@pytest.mark.parametrize(
+    ("value", "neutral"),
+    [("constant", True), ("Constant", True), ("cosine", False), (0, True), ("0.0", True), (None, True)],
+)
+def test_a_value_that_asks_for_nothing_is_known(value: Any, neutral: bool) -> None:
+    """It is not told: nothing is missing."""
+    assert is_neutral(KOHYA["lr_scheduler"], value) is neutral

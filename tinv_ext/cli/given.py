@@ -1,0 +1,102 @@
+"""What a person gives for a training, by flags and settings files, under whatever names they know."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tinv_ext.cli.flags import PRECISIONS
+from tinv_ext.cli.language import say
+from tinv_ext.cli.output import show
+from tinv_ext.cli.settings_file import read_settings_file
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import Message, message
+from tinv_ext.core.names import bare_name
+from tinv_ext.core.settings import DEFAULTS, TrainConfig, current_names, overridden
+from tinv_ext.core.settings.adopt import COMMANDS, Adopted, adopt, not_used
+from tinv_ext.core.settings.peers.reasons import ONE_PROCESS
+
+_NOT_SETTINGS = {*COMMANDS, "carry_out", "command", "config", "config_file", "ending", "problems", "launcher"}
+_PATHS = {"vae", "embeddings", "resume"}
+_UNSAID = (None, "auto", False)
+
+
+def tell(notice: str) -> None:
+    """Say something beside what the command puts out."""
+    show(f"tinv: {say(notice)}", sys.stderr)
+
+
+def given_settings(options: dict[str, Any], tell: Callable[[str], None] = tell) -> dict[str, Any]:
+    """Settings from the file and, above them, from the flags.
+
+    What they say of the model, the device and the run to resume goes into `options`, unless a flag says it. Each option
+    that has no use is told. `InputError` with every problem that needs no model, if an option is unknown.
+    """
+    flags = {name: _text(value) for name, value in options.items() if name not in _NOT_SETTINGS}
+    adopted = adopt(overridden(_from_file(options, tell), flags))
+    problems = [*options.pop("problems", ()), *adopted.problems, *_into(options, adopted)]
+    for notice in (*_launcher_unused(options.pop("launcher", ())), *adopted.notices):
+        tell(notice)
+    _find_latest(options, adopted.settings, tell)
+    if problems:
+        raise InputError([*problems, *TrainConfig.read(adopted.settings)[1]])
+    return adopted.settings
+
+
+def _text(value: Any) -> Any:
+    """Several values of one option as one text."""
+    return " ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _from_file(options: dict[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
+    file = options.get("config") or options.pop("config_file", None)
+    if not file:
+        return {}
+    path = Path(file)
+    if not path.is_file() and not path.suffix:  # as kohya has it
+        path = path.with_suffix(".toml")
+    values = read_settings_file(path, tell)
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _into(options: dict[str, Any], adopted: Adopted) -> list[Message]:
+    """Put what was adopted for the command line among its options."""
+    for name, value in adopted.command.items():
+        if options.get(name) in _UNSAID:
+            options[name] = Path(str(value)) if name in _PATHS else value
+    if options.get("precision") in PRECISIONS:
+        return []
+    return [
+        message(
+            "cli.not_a_precision",
+            'precision must be one of {choices:, }, not "{value}".',
+            choices=PRECISIONS,
+            value=options["precision"],
+        )
+    ]
+
+
+def _launcher_unused(launcher: list[str]) -> list[Message]:
+    if not launcher:
+        return []
+    return [not_used([" ".join(launcher)], ONE_PROCESS)]
+
+
+def _find_latest(options: dict[str, Any], settings: Mapping[str, Any], tell: Callable[[str], None]) -> None:
+    """`--resume latest` is the newest run of this word that can be resumed; if there is none, a new one begins."""
+    if str(options.get("resume")) != "latest" or Path("latest").exists():
+        return
+    from tinv_ext.run.run_folder import find_runs
+
+    current = current_names(settings)
+    output = Path(str(current.get("output", DEFAULTS["output"]))).expanduser()
+    word = bare_name(str(current.get("name", "")))
+    runs = (run for run in find_runs(output) if run.can_resume and word in ("", run.config().name))
+    found = next(runs, None)
+    options["resume"] = found.path if found else None
+    if found:
+        tell(message("cli.resuming_latest", 'Resuming the run in "{folder}".', folder=found.path))
+    else:
+        tell(message("cli.no_latest", 'No run in "{output}" can be resumed, so a new one starts.', output=output))

@@ -1,0 +1,135 @@
+"""A whole set of options of another program as settings, with a line on each option that has no use here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import Message, message
+from tinv_ext.core.names import bare_name
+from tinv_ext.core.settings.aliases import ALIASES, CONVERSIONS, current_names
+from tinv_ext.core.settings.config import DEFAULTS, SETTINGS
+from tinv_ext.core.settings.peers import OPTIONS
+from tinv_ext.core.settings.peers.option import is_neutral, is_on
+from tinv_ext.core.settings.peers.reasons import EIGHT_BIT, FILE_NAME
+
+COMMANDS = ("model", "vae", "device", "precision", "embeddings", "resume", "debug_dataset")
+"""What a settings file may name beside settings, because it is an option of the command line."""
+
+
+@dataclass
+class Adopted:
+    """What options mean: settings and options of the command line by name, what has no use, and what is wrong."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    command: dict[str, Any] = field(default_factory=dict)
+    notices: list[Message] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def adopt(values: Mapping[str, Any]) -> Adopted:
+    """The meaning of options by name. A name that nobody has stays among the settings, which refuse it."""
+    adopted, unused = Adopted(), dict[Message, list[str]]()
+    special: dict[str, Any] = {}
+    for name, value in values.items():
+        option = OPTIONS.get(name)
+        if name in SETTINGS or name in ALIASES or name in CONVERSIONS:
+            adopted.settings[name] = value
+        elif name in COMMANDS:
+            adopted.command[name] = value
+        elif option is None:
+            adopted.settings[name] = value
+        elif option.command:
+            _add_command(adopted, name, value)
+        elif option.reason is None:
+            special[name] = value
+        elif not is_neutral(option, value):
+            unused.setdefault(option.reason, []).append(name)
+    _name_by_file(adopted, special.get("output_name"), unused)
+    _name_in_prompt(adopted)
+    _add_adams(adopted, special)
+    optimizer = str(values.get("optimizer_type", ""))
+    if optimizer.lower().endswith("8bit"):
+        unused.setdefault(EIGHT_BIT, []).append(f"optimizer_type={optimizer}")
+    if is_on(special.get("scale_lr", False)):
+        _scale_rate(adopted)
+    for reason, names in unused.items():
+        adopted.notices.append(not_used([f"--{name}" for name in names], reason))
+    return adopted
+
+
+def not_used(options: list[str], reason: Message) -> Message:
+    """That options have no use here, and why."""
+    return message("peers.not_used", "Not used: {options:, }. {reason}", options=options, reason=reason)
+
+
+def _add_command(adopted: Adopted, name: str, value: Any) -> None:
+    option = OPTIONS[name]
+    try:
+        adopted.command.update(option.converts(value) if option.converts else {option.command: value})
+    except InputError as error:
+        adopted.problems += error.problems
+
+
+def _name_by_file(adopted: Adopted, file: Any, unused: dict[Message, list[str]]) -> None:
+    """kohya has a word for training and a file whose name is typed later; here both are the word."""
+    word = current_names(adopted.settings).get("name")
+    if file and not word:
+        adopted.settings["name"] = file
+    elif file and str(file) != str(word):
+        unused.setdefault(FILE_NAME, []).append("output_name")
+
+
+def _name_in_prompt(adopted: Adopted) -> None:
+    """A word in angle brackets, as diffusers' users have it, is none in a prompt of the previews either."""
+    current = current_names(adopted.settings)
+    word, prompt = str(current.get("name", "")), current.get("preview_prompt")
+    if prompt and word != bare_name(word):
+        _replace(adopted, "preview_prompt", str(prompt).replace(word, "[name]"))
+
+
+def _add_adams(adopted: Adopted, special: Mapping[str, Any]) -> None:
+    """diffusers' options of Adam as arguments of the optimizer."""
+    added = [f"{name}={special[given]}" for given, name in _ADAM.items() if given in special]
+    if "adam_beta1" in special or "adam_beta2" in special:
+        added.append(f"betas={special.get('adam_beta1', 0.9)},{special.get('adam_beta2', 0.999)}")
+    if added:
+        before = str(current_names(adopted.settings).get("optimizer_args", ""))
+        _replace(adopted, "optimizer_args", " ".join([before, *added]).strip())
+
+
+_ADAM = {"adam_weight_decay": "weight_decay", "adam_epsilon": "eps"}
+
+
+def _scale_rate(adopted: Adopted) -> None:
+    """diffusers' --scale_lr: the rate times the images of a step."""
+    current = current_names(adopted.settings)
+    numbers = [current.get(name, DEFAULTS[name]) for name in ("batch_size", "gradient_accumulation_steps")]
+    before = str(current.get("learning_rate", DEFAULTS["learning_rate"]))
+    try:
+        factor = int(numbers[0]) * int(numbers[1])
+        after = ", ".join(_scaled(part, factor) for part in before.split(","))
+    except ValueError:
+        return  # the settings say what is wrong with the number
+    _replace(adopted, "learning_rate", after)
+    adopted.notices.append(
+        message(
+            "peers.scaled_rate",
+            "--scale_lr: the learning rate is {before} × {factor} = {after}.",
+            before=before,
+            factor=factor,
+            after=after,
+        )
+    )
+
+
+def _scaled(part: str, factor: int) -> str:
+    rate, colon, step = part.partition(":")
+    return f"{float(rate) * factor:.12g}{colon}{step}"
+
+
+def _replace(adopted: Adopted, setting: str, value: Any) -> None:
+    kept = {name: given for name, given in adopted.settings.items() if ALIASES.get(name, name) != setting}
+    adopted.settings = {**kept, setting: value}

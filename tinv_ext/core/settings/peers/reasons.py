@@ -1,0 +1,40 @@
+"""Why options of other programs have no use here. Each reason is one sentence that follows a list of options."""
+
+from __future__ import annotations
+
+from tinv_ext.core.messages import message
+
+ATTENTION = message("peers.attention", "PyTorch's own memory-efficient attention is always used.")
+EIGHT_BIT = message(
+    "peers.eight_bit", "The optimizer only holds the few numbers of the word, so 8 bits would save nothing."
+)
+ONE_PROCESS = message("peers.one_process", "A run uses one process and one device (--device).")
+LOADING = message(
+    "peers.loading", "Images are encoded once, before the first step, and loading them takes no time after that."
+)
+RAM = message("peers.ram", "There is one way to load the model, which holds no part of it twice.")
+TF32 = message("peers.tf32", "On a GPU the model runs in fp16 unless you choose otherwise, and TF32 is for fp32 only.")
+DETECTED = message("peers.detected", "What kind of model it is can be seen from the model itself.")
+MODEL_FILES = message("peers.model_files", "A model is loaded from its own files, the tokenizer included.")
+VAE = message("peers.vae", "The VAE always runs in fp32.")
+TEXT_ENCODER = message(
+    "peers.text_encoder", "The word changes what the text encoder returns at every step, so it cannot be cached."
+)
+CURVE = message("peers.curve", "The curve is in the run's folder (loss.csv) and on the page.")
+CONSOLE = message("peers.console", "The run's folder has the whole log.")
+UPLOAD = message("peers.upload", "Nothing is uploaded. The embedding is a single file, which you can upload yourself.")
+STATE = message("peers.state", "A run always saves its state, and always replaces the last one.")
+ONLY_THE_WORD = message("peers.only_the_word", "Only the vectors of the word are trained and saved.")
+LENGTH = message("peers.length", "Prompts may have any number of tokens.")
+CACHE = message(
+    "peers.cache", "Cached latents belong to the content of an image: if that changes, they are made again."
+)
+ALWAYS_CONFIG = message("peers.always_config", "Every run saves its settings in config.json.")
+FIRST_PREVIEW = message("peers.first_preview", "If there are previews, there is one before the first step.")
+PRECISION = message("peers.precision", "The vectors are always trained in fp32; --precision is that of the model.")
+FILE_NAME = message("peers.file_name", "The file is always named after the word, as the WebUI expects.")
+MEMORY = message("peers.memory", "If memory runs out, the run takes the next step that saves some, by itself.")
+LATER = message("peers.later", "tinv has no such setting, so results may differ from those you know.")
+ANOTHER_METHOD = message("peers.another_method", "It belongs to another method of training, not to textual inversion.")
+ANOTHER_FAMILY = message("peers.another_family", "It is for models of another architecture.")
+DREAMARTIST = message("peers.dreamartist", "It belongs to DreamArtist's own method, which trains two words at once.")
