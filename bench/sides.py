@@ -26,7 +26,7 @@ from torch import Tensor
 
 from tinv_ext.core.data.captions import CaptionRules
 from tinv_ext.core.data.dataset import Batch, Dataset, Example
-from tinv_ext.core.data.images import uncropped
+from tinv_ext.core.data.image_fit import uncropped
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.noise import NoiseSchedule

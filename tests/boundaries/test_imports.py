@@ -24,6 +24,7 @@ ENGINE = {"tinv_ext.core", "tinv_ext.hosts.base"}
 PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "root": (("tinv_ext",), set()),
     "core": (("tinv_ext.core",), NUMBERS | {"tinv_ext.core"}),
+    "faces": (("tinv_ext.core.data.faces",), NUMBERS | {"cv2"}),  # where it is installed
     "run": (("tinv_ext.run",), NUMBERS | ENGINE | {"tinv_ext.run"}),
     "server": (("tinv_ext.server",), ENGINE | {"tinv_ext.run", "tinv_ext.server"}),
     "api": (("tinv_ext.server.api",), {"fastapi", "pydantic"} | WHOLE),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tinv_ext.core.data.captions import CaptionRules
 from tinv_ext.core.data.dataset import Dataset, Example
-from tinv_ext.core.data.images import SizeConditioning, uncropped
+from tinv_ext.core.data.image_fit import SizeConditioning, uncropped
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.model import Words

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from tinv_ext.core.data.captions import read_text
+from tinv_ext.core.data.image_fit import FitRules
 from tinv_ext.core.data.image_index import read_index
 from tinv_ext.core.data.images import TrainingImage, scan_images
 from tinv_ext.core.data.latents import EncodeRules, LatentDistribution, encode_images
@@ -38,7 +39,7 @@ def _latent(data: bytes, folder: Path) -> None:
     image = folder / "images" / "a.png"
     picture = TrainingImage(image, 64, 64, "digest", False, length=image.stat().st_size)
     picture = TrainingImage(**{**picture.__dict__, "modified": image.stat().st_mtime_ns})
-    rules, cache, zeros = EncodeRules(((64, 64),), False, "vae"), folder / "latents", torch.zeros(1, 4, 8, 8)
+    rules, cache, zeros = EncodeRules(FitRules(((64, 64),)), "vae"), folder / "latents", torch.zeros(1, 4, 8, 8)
 
     def encode(pixels: torch.Tensor) -> LatentDistribution:
         return LatentDistribution(zeros, zeros)
@@ -46,7 +47,7 @@ def _latent(data: bytes, folder: Path) -> None:
     encode_images([picture], rules, encode, cache)
     entry = next(cache.glob("??/*.safetensors"))
     _written(data, entry)
-    (latents,) = encode_images([picture], rules, encode, cache)
+    ((latents,),) = encode_images([picture], rules, encode, cache)
     assert torch.equal(latents.latent.mean, zeros[0])  # never what the file says
 
 
@@ -79,7 +80,7 @@ def _index(data: bytes, folder: Path) -> None:
 
 def _image(data: bytes, folder: Path) -> None:
     path = _written(data, folder / "scanned" / "file.png")
-    for image in scan_images(path.parent, [(64, 64)], room=1 << 24).pictures:
+    for image in scan_images(path.parent, FitRules([(64, 64)]), room=1 << 24).pictures:
         assert image.width > 0
 
 

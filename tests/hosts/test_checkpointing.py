@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.hosts.checkpointing_probe import kept_bytes, own_forwards
 from tests.hosts.diffusers import small_pipelines
 from tinv_ext.core.data.dataset import Batch
-from tinv_ext.core.data.images import uncropped
+from tinv_ext.core.data.image_fit import uncropped
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.training.forward import denoising_losses

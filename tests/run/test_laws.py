@@ -105,6 +105,33 @@ def test_that_holds_for_whatever_is_chosen(train: Train, given: dict[str, object
     assert not torch.equal(train(), whole)
 
 
+VARIED = {"flip": "both", "crop_mode": "random", "color_aug": True, "image_variants": 3, "height": 128}
+
+
+def test_a_run_on_variants_resumes_as_it_was(train: Train, tmp_path: Path) -> None:
+    """Which variant a visit sees comes from the state's generator: stopped or not, from the cache or not."""
+    _textured(tmp_path / "images")
+    whole = train(**VARIED)
+    assert torch.equal(train(stops=(1, 3), **VARIED), whole)
+    assert torch.equal(train(cache_latents=False, **VARIED), whole)
+    plain = train(height=128)
+    for name in ("flip", "crop_mode", "color_aug"):
+        assert not torch.equal(train(height=128, **{name: VARIED[name]}), plain), name
+
+
+def test_variants_that_are_equal_change_nothing(train: Train) -> None:
+    """Images of one colour look the same flipped, and have no surplus to crop: the same run, bit for bit."""
+    assert torch.equal(train(flip="both", crop_mode="random"), train())
+
+
+def _textured(folder: Path) -> None:
+    """Give the images of a folder something to see on one side."""
+    for number, path in enumerate(sorted(folder.glob("*.png"))):
+        image = Image.new("RGB", (96, 64), (60 * number, 90, 200))
+        image.paste((250, 250, 10 * number), (0, 0, 30, 20))
+        image.save(path)
+
+
 def test_looking_does_not_change_the_run(train: Train) -> None:
     """Evaluations, previews, copies and states take nothing from the run's randomness, nor from anybody else's."""
     plain = train()

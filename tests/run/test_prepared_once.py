@@ -20,6 +20,7 @@ from tests.fake_host import FakeHost
 from tests.messages import refused, said
 from tests.run.test_runner import Configure, Watch, config, host, learnt  # noqa: F401  (fixtures)
 from tinv_ext.core.data import image_index, images
+from tinv_ext.core.data.image_fit import FitRules
 from tinv_ext.core.data.image_index import known_images, read_index, write_index
 from tinv_ext.core.data.images import FITTED_BYTES, scan_images
 from tinv_ext.hosts.base import Host
@@ -147,7 +148,9 @@ def test_only_so_much_waits_in_memory(config: Configure, folder: Path) -> None: 
     """The scan keeps pixels as long as there is room; none for a check, nor for a job that has to wait."""
     sizes = [(64, 64)]
     one = 64 * 64 * 3
-    counts = [len(scan_images(folder, sizes, room=room).fitted) for room in (0, 1, one, one + 1, FITTED_BYTES)]
+    counts = [
+        len(scan_images(folder, FitRules(sizes), room=room).fitted) for room in (0, 1, one, one + 1, FITTED_BYTES)
+    ]
     assert counts == [0, 1, 1, 2, 3]
 
 
@@ -155,10 +158,10 @@ def test_a_file_of_a_moment_ago_is_not_trusted(config: Configure, folder: Path) 
     """It may change again within the grain of the file system's clock."""
     now = time.time_ns()
     os.utime(folder / "0 a thing.png", ns=(now, now))
-    scan = scan_images(folder, [(64, 64)])
+    scan = scan_images(folder, FitRules([(64, 64)]))
     assert [image.settled for image in scan.pictures] == [False, True, True]
     with Counted().counting() as counted:
-        scan_images(folder, [(64, 64)], known_images(scan.pictures))
+        scan_images(folder, FitRules([(64, 64)]), known_images(scan.pictures))
     assert dict(counted.opens) == {"0 a thing.png": 1}
 
 
@@ -194,10 +197,10 @@ def test_the_index_forgets_files_that_are_gone_and_keeps_other_folders(folder: P
     (other / "b.png").write_bytes((folder / "0 a thing.png").read_bytes())
     os.utime(other / "b.png", ns=(OLD, OLD))
     for place in (folder, other):
-        write_index(tmp_path, scan_images(place, [(64, 64)]).pictures)
+        write_index(tmp_path, scan_images(place, FitRules([(64, 64)])).pictures)
     assert len(read_index(tmp_path)) == 4
     (folder / "1 a thing.png").unlink()
-    write_index(tmp_path, scan_images(folder, [(64, 64)]).pictures)
+    write_index(tmp_path, scan_images(folder, FitRules([(64, 64)])).pictures)
     assert {path.name for path in read_index(tmp_path)} == {"0 a thing.png", "2 a thing.png", "b.png"}
 
 

@@ -21,7 +21,7 @@ from tests.paths import ROOT
 from tests.run.test_runner import Watch, rows
 from tinv_ext.cli import main as cli
 from tinv_ext.core.formats import read_embedding
-from tinv_ext.core.settings import ALIASES, SETTINGS, TrainConfig
+from tinv_ext.core.settings import ALIASES, DEFAULTS, SETTINGS, TrainConfig
 from tinv_ext.core.settings.config_file import VERSION, from_file, to_file
 from tinv_ext.core.training.state import load_state
 from tinv_ext.hosts.diffusers.host import DiffusersHost
@@ -101,25 +101,13 @@ def test_a_new_name_is_no_change(old: Path) -> None:
     assert state.order
 
 
-NEWER = {  # settings that old runs do not have, with the values that go on as they did
-    "optimizer": "adamw",
-    "optimizer_args": "",
-    "recursive": False,
-    "repeats": 1,
-    "class_tokens": "",
-    "gradient_checkpointing": "auto",
-    "micro_batch_size": 0,
-    "angle_brackets": False,
-}
-
-
 def test_the_settings_of_an_old_run_are_read(old: Path) -> None:
     """Every setting keeps its value under its current name, among the facts, too."""
     folder = run_of(old)
     written = json.loads((folder.path / "config.json").read_text("utf-8"))
     assert "version" not in written
     config = folder.config().to_dict()
-    assert config == NEWER | {ALIASES.get(name, name): value for name, value in written["settings"].items()}
+    assert config == DEFAULTS | {ALIASES.get(name, name): value for name, value in written["settings"].items()}
     assert folder.facts()["settings"].keys() < SETTINGS.keys()
     queue = JobQueue(lambda: host(old), old)
     assert [(run["name"], run["steps"], run["can_resume"]) for run in queue.runs("log")] == [("zworble-v1", 4, True)]
@@ -135,7 +123,7 @@ def test_an_old_config_trains_again(old: Path, capsys: pytest.CaptureFixture[str
     assert written["version"] == VERSION
     wanted = {**json.loads(file.read_text("utf-8"))["settings"], "steps": 1, "learn_rate": "0.5", "preview_every": 0}
     wanted["output"] = str(old / "again")
-    assert written["settings"] == NEWER | {ALIASES.get(name, name): value for name, value in wanted.items()}
+    assert written["settings"] == DEFAULTS | {ALIASES.get(name, name): value for name, value in wanted.items()}
 
 
 @pytest.mark.parametrize("name", EMBEDDINGS)

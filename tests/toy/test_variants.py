@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from tests.messages import refused
 from tests.toy.test_tools import TOOLS, tool
-from tinv_ext.core.data.images import uncropped
+from tinv_ext.core.data.image_fit import uncropped
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.prompts.reader import PromptReader
 from tinv_ext.core.training.forward import encode_prompts

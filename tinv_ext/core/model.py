@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .data.images import SizeConditioning
+from .data.image_fit import SizeConditioning
 from .data.latents import LatentDistribution
 from .noise import Noise
 from .prompts.inputs import PromptInputs

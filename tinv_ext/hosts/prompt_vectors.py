@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tinv_ext.core.data.images import SizeConditioning
+from tinv_ext.core.data.image_fit import SizeConditioning
 from tinv_ext.core.errors import HostError
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Vectors, Words

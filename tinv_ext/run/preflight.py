@@ -67,8 +67,7 @@ def image_scanner(config: TrainConfig, known: KnownImages, room: int) -> Scanner
 
     def scan(folder: Path, subset: TrainConfig) -> ImageScan:
         nonlocal room
-        stretch = subset.resize_mode == "stretch"
-        found = scan_images(folder, subset.sizes, known, stretch, room, subset.recursive)
+        found = scan_images(folder, subset.fit_rules, known, room, subset.recursive)
         room -= sum(image.nbytes for image in found.fitted.values())
         return found
 

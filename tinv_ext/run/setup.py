@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,18 +75,27 @@ def _examples(
 ) -> list[Example]:
     """The images of a subset, encoded, with their captions."""
     config, scan, sampled = subset.config, subset.scan, subset.sampled()
-    rules = EncodeRules(config.sizes, config.resize_mode == "stretch", model.vae_digest)
+    rules = EncodeRules(config.fit_rules, model.vae_digest)
     images = encode_images(
         scan.pictures, rules, lambda pixels: encode_with_retry(model, pixels), cache, report, tell, scan.fitted
     )
     by_alpha = config.alpha_as_loss_weight
     named = zip(subset.images, images)
-    return [_example(one.name, image, one.caption.text, sampled, by_alpha) for one, image in named]
+    return [_example(one.name, variants, one.caption.text, sampled, by_alpha) for one, variants in named]
 
 
-def _example(name: str, image: EncodedImage, caption: str, subset: Subset, weigh_by_alpha: bool) -> Example:
-    weights = opacity_weights(image.opacity) if weigh_by_alpha and image.opacity is not None else None
-    return Example(name, image.latent, caption, image.size_cond, subset, weights)
+def _example(
+    name: str, variants: Sequence[EncodedImage], caption: str, subset: Subset, weigh_by_alpha: bool
+) -> Example:
+    """An image with its variants; of those that are bit for bit alike, only one."""
+    found: list[Example] = []
+    for number, image in enumerate(variants):
+        weights = opacity_weights(image.opacity) if weigh_by_alpha and image.opacity is not None else None
+        called = f"{name}#{number}" if number else name
+        example = Example(called, image.latent, caption, image.size_cond, subset, weights)
+        if not any(example.equals(other) for other in found):
+            found.append(example)
+    return replace(found[0], others=tuple(found[1:]))
 
 
 def dataset_of(prepared: PreparedRun, examples: Sequence[Example]) -> Dataset:

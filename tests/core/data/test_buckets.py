@@ -18,7 +18,8 @@ from torch import Tensor
 from tests.core.fake import SUBSET, Fake, dataset, examples, initial
 from tinv_ext.core.data.buckets import bucket_sizes, nearest
 from tinv_ext.core.data.dataset import Example
-from tinv_ext.core.data.images import scan_images, size_conditioning_of, uncropped
+from tinv_ext.core.data.image_fit import FitRules, uncropped
+from tinv_ext.core.data.images import scan_images
 from tinv_ext.core.data.latents import EncodeRules, LatentDistribution, encode_images
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.evaluation import evaluate, make_eval_set
@@ -65,9 +66,9 @@ def test_a_picture_comes_to_the_nearest_shape(picture: tuple[int, int], size: tu
 
 def test_without_buckets_there_is_one_size() -> None:
     """Whatever the shape of a picture."""
-    assert TrainConfig(width=64, height=96).sizes == ((64, 96),)
-    assert len(TrainConfig(width=512, height=512, resize_mode="buckets").sizes) > 10
-    assert TrainConfig(width=512, height=512, resize_mode="buckets", bucket_step=512).sizes == ((512, 512),)
+    assert TrainConfig(width=64, height=96).fit_rules.sizes == ((64, 96),)
+    assert len(TrainConfig(width=512, height=512, resize_mode="buckets").fit_rules.sizes) > 10
+    assert TrainConfig(width=512, height=512, resize_mode="buckets", bucket_step=512).fit_rules.sizes == ((512, 512),)
     assert nearest(10, 1000, ((64, 96),)) == (64, 96)
 
 
@@ -75,14 +76,14 @@ def test_without_buckets_there_is_one_size() -> None:
 
 
 def test_each_picture_is_encoded_at_its_own_size(tmp_path: Path) -> None:
-    """One by one, each with the framing that is true of it, and kept on disk by that size."""
+    """One by one, each with the size conditioning that is true of it, and kept on disk by that size."""
     rng = np.random.default_rng(0)
     shapes = [(64, 64), (128, 32), (65, 63), (40, 160), (130, 33)]
     for index, (width, height) in enumerate(shapes):
         noise = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
         Image.fromarray(noise).save(tmp_path / f"{index}.png")
     sizes = bucket_sizes(64, 64, 32)
-    pictures = scan_images(tmp_path, sizes).pictures
+    pictures = scan_images(tmp_path, FitRules(sizes)).pictures
     asked: list[tuple[int, ...]] = []
 
     def encode(pixels: Tensor) -> LatentDistribution:
@@ -90,12 +91,12 @@ def test_each_picture_is_encoded_at_its_own_size(tmp_path: Path) -> None:
         mean = torch.nn.functional.avg_pool2d(pixels, 8)
         return LatentDistribution(mean, torch.ones_like(mean))
 
-    rules = EncodeRules(sizes, False, "vae")
-    found = encode_images(pictures, rules, encode, tmp_path / "cache")
+    rules = EncodeRules(FitRules(sizes), "vae")
+    found = [item for (item,) in encode_images(pictures, rules, encode, tmp_path / "cache")]
     assert sorted(asked) == [*[(1, 3, 32, 128)] * 2, *[(1, 3, 64, 64)] * 2, (1, 3, 128, 32)]
     assert [tuple(item.latent.mean.shape[1:]) for item in found] == [(8, 8), (4, 16), (8, 8), (16, 4), (4, 16)]
     for item, picture, (width, height) in zip(found, pictures, shapes):
-        assert item.size_cond == size_conditioning_of(picture, *rules.size_of(picture))
+        assert item.size_cond.target == rules.fit_rules.size_of(*picture.size)[::-1]
         assert item.size_cond.original == (height, width)
         assert item.size_cond.target == (item.latent.mean.shape[1] * 8, item.latent.mean.shape[2] * 8)
     encode_images(pictures, rules, encode, tmp_path / "cache")

@@ -12,10 +12,12 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
+from tests.core.data.fitted import load
 from tests.messages import ids
 from tinv_ext.core.data import color_profile
+from tinv_ext.core.data.image_fit import FitRules
 from tinv_ext.core.data.image_index import read_index, write_index
-from tinv_ext.core.data.images import TrainingImage, load, scan_images
+from tinv_ext.core.data.images import TrainingImage, scan_images
 from tinv_ext.core.data.latents import EncodeRules, LatentDistribution, encode_images
 
 SIZE = [(64, 64)]
@@ -77,7 +79,7 @@ def print_profile() -> bytes:
 def only(folder: Path, name: str, image: Image.Image, **options: Any) -> TrainingImage:
     """The one image of a folder, saved there."""
     image.save(folder / name, **options)
-    (picture,) = scan_images(folder, SIZE).pictures
+    (picture,) = scan_images(folder, FitRules(SIZE)).pictures
     return picture
 
 
@@ -193,7 +195,7 @@ def test_a_latent_of_before_is_not_used(tmp_path: Path) -> None:
     folder.mkdir()
     Image.new("RGB", (64, 64), (250, 120, 120)).save(folder / "a.png", icc_profile=SWAPPED)
     Image.new("RGB", (64, 64), (250, 120, 120)).save(folder / "b.png")
-    scan = scan_images(folder, SIZE)
+    scan = scan_images(folder, FitRules(SIZE))
     before = [TrainingImage(**{**vars(image), "profile": color_profile.NO_PROFILE}) for image in scan.pictures]
     encoded: list[torch.Tensor] = []
 
@@ -201,7 +203,7 @@ def test_a_latent_of_before_is_not_used(tmp_path: Path) -> None:
         encoded.append(pixels)
         return LatentDistribution(pixels[:, :, ::8, ::8].repeat(1, 2, 1, 1)[:, :4], torch.ones(1, 4, 8, 8))
 
-    rules = EncodeRules(SIZE, False, "vae")
+    rules = EncodeRules(FitRules(SIZE), "vae")
     encode_images(before, rules, encode, cache)
     assert len(encoded) == 2
     encode_images(scan.pictures, rules, encode, cache)
@@ -214,8 +216,8 @@ def test_the_index_remembers_the_profile(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64), (250, 120, 120)).save(tmp_path / "b.png", icc_profile=b"none")
     for name in ("a.png", "b.png"):
         os.utime(tmp_path / name, (1, 1))
-    scan = scan_images(tmp_path, SIZE)
+    scan = scan_images(tmp_path, FitRules(SIZE))
     write_index(tmp_path / "latents", scan.pictures)
-    again = scan_images(tmp_path, SIZE, read_index(tmp_path / "latents"))
+    again = scan_images(tmp_path, FitRules(SIZE), read_index(tmp_path / "latents"))
     assert [image.profile for image in again.pictures] == [image.profile for image in scan.pictures]
     assert ids(again.pictures[1].remarks) == ["images.broken_profile"]

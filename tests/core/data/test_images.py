@@ -17,15 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.core.data.fitted import load
 from tests.messages import ids, refused, said
-from tinv_ext.core.data.images import (
-    SizeConditioning,
-    TrainingImage,
-    fit_image,
-    load,
-    scan_images,
-    size_conditioning_of,
-)
+from tinv_ext.core.data.fitted_image import fit_image
+from tinv_ext.core.data.image_fit import Fit, FitRules, SizeConditioning
+from tinv_ext.core.data.images import TrainingImage, scan_images
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -45,7 +41,7 @@ def halves(left: Any, right: Any, mode: str = "RGB", size: tuple[int, int] = (64
 
 def only(folder: Path, size: int = 64) -> TrainingImage:
     """The one picture of a folder."""
-    (picture,) = scan_images(folder, [(size, size)]).pictures
+    (picture,) = scan_images(folder, FitRules([(size, size)])).pictures
     return picture
 
 
@@ -206,7 +202,7 @@ def test_what_cannot_be_used_is_listed_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     save(tmp_path / "folder.png" / "below.png", NOISE)
     save(tmp_path / "good.png", NOISE)
-    found = scan_images(tmp_path, [(64, 64)])
+    found = scan_images(tmp_path, FitRules([(64, 64)]))
     assert [picture.path.name for picture in found.pictures] == ["good.png"]
     reasons = {path.name: reason for path, reason in found.skipped}
     assert reasons.keys() == {name for name, _, _ in UNUSABLE}
@@ -218,7 +214,7 @@ def test_a_decompression_bomb_is_left_out(tmp_path: Path, monkeypatch: pytest.Mo
     save(tmp_path / "good.png", NOISE)
     save(tmp_path / "huge.png", Image.new("1", (3000, 2000)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4_000_000)
-    reasons = [reason for _, reason in scan_images(tmp_path, [(64, 64)]).skipped]
+    reasons = [reason for _, reason in scan_images(tmp_path, FitRules([(64, 64)])).skipped]
     assert len(reasons) == 1
     assert said(reasons, "images.too_large", most=4)
 
@@ -235,7 +231,7 @@ def test_a_folder_without_a_usable_picture_is_refused(tmp_path: Path) -> None:
         ("bad", "images.none_usable"),
     ):
         with refused(id_, folder=tmp_path / place) as error:
-            scan_images(tmp_path / place, [(64, 64)])
+            scan_images(tmp_path / place, FitRules([(64, 64)]))
     (reason,) = error.value.problems[0].values["reasons"]
     assert said([reason.values["reason"]], "images.not_an_image")
 
@@ -245,10 +241,12 @@ def test_what_may_not_be_read_is_told_on_disk(tmp_path: Path) -> None:
     """A picture is listed with the reason; a folder is refused."""
     save(tmp_path / "good.png", NOISE)
     save(tmp_path / "locked.png", NOISE).chmod(0)
-    assert said([scan_images(tmp_path, [(64, 64)]).skipped[0][1]], "images.unreadable", reason="Permission denied")
+    assert said(
+        [scan_images(tmp_path, FitRules([(64, 64)])).skipped[0][1]], "images.unreadable", reason="Permission denied"
+    )
     tmp_path.chmod(0)
     with refused("images.folder_unreadable"):
-        scan_images(tmp_path, [(64, 64)])
+        scan_images(tmp_path, FitRules([(64, 64)]))
     tmp_path.chmod(0o700)
 
 
@@ -264,7 +262,7 @@ def test_what_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
         return real(path, *how, **more)
 
     monkeypatch.setattr(Path, "open", refuse)
-    (skipped,) = scan_images(tmp_path, [(64, 64)]).skipped
+    (skipped,) = scan_images(tmp_path, FitRules([(64, 64)])).skipped
     assert skipped[0].name == "locked.png"
     assert said([skipped[1]], "images.unreadable", reason="Permission denied")
 
@@ -290,7 +288,7 @@ def test_any_name_will_do(tmp_path: Path) -> None:
     names = ["A (1).png", "b [x].png", "c 'd' \"e\".PNG", "é.png", "第一张 猫.png"]
     for name in names:
         save(tmp_path / name, Image.new("RGB", (64, 64), (len(name), 0, 0)))
-    assert [picture.path.name for picture in scan_images(tmp_path, [(64, 64)]).pictures] == names
+    assert [picture.path.name for picture in scan_images(tmp_path, FitRules([(64, 64)])).pictures] == names
 
 
 def test_duplicates_and_enlarged_pictures_are_remarked(tmp_path: Path) -> None:
@@ -298,7 +296,7 @@ def test_duplicates_and_enlarged_pictures_are_remarked(tmp_path: Path) -> None:
     save(tmp_path / "a.png", NOISE)
     save(tmp_path / "b.png", NOISE)
     save(tmp_path / "c.png", NOISE.crop((0, 0, 32, 32)))
-    remarks = [picture.remarks for picture in scan_images(tmp_path, [(64, 64)]).pictures]
+    remarks = [picture.remarks for picture in scan_images(tmp_path, FitRules([(64, 64)])).pictures]
     assert [ids(remark) for remark in remarks] == [[], ["images.duplicate"], ["images.enlarged"]]
     assert said(remarks[1], "images.duplicate", file="a.png")
     assert said(remarks[2], "images.enlarged", width=32, height=32, times=2.0)
@@ -337,13 +335,14 @@ def test_a_framing_says_what_was_cut(
     rows = np.tile(np.arange(size[1], dtype=np.uint8)[:, None], (1, size[0]))
     save(tmp_path / "a.png", Image.fromarray(np.stack([rows, columns, rows], 2)))
     picture = only(tmp_path)
-    found = size_conditioning_of(picture, *target)
+    fit = Fit(*target)
+    found = fit.size_cond(*picture.size, fit.corner(*picture.size))
     assert found == SizeConditioning((size[1], size[0]), crop, (target[1], target[0]))
     assert found.numbers == (size[1], size[0], *crop, target[1], target[0])
     scale = max(target[0] / size[0], target[1] / size[1])
     first = (load(picture, *target).tensors()[0][:2, 0, 0] + 1) * 127.5  # what came to the corner
     assert first.tolist() == pytest.approx([crop[0] / scale, crop[1] / scale], abs=1.5)
-    assert size_conditioning_of(picture, *target, stretch=True).crop == (0, 0)
+    assert Fit(*target, stretch=True).corner(*picture.size) == (0, 0)
 
 
 def test_a_picture_of_the_right_size_is_not_touched(tmp_path: Path) -> None:
@@ -402,7 +401,7 @@ def test_large_files_that_are_no_images_cost_nothing(tmp_path: Path) -> None:
         file.truncate(1 << 29)
     tracemalloc.start()
     begun = time.process_time()
-    scan = scan_images(tmp_path, [(64, 64)])
+    scan = scan_images(tmp_path, FitRules([(64, 64)]))
     assert tracemalloc.get_traced_memory()[1] < 32 * 2**20
     tracemalloc.stop()
     assert time.process_time() - begun < 5
@@ -417,7 +416,7 @@ def test_many_other_files_are_few_lines(tmp_path: Path) -> None:
         (tmp_path / f"{index}.{'mp4' if index % 2 else 'dat'}").write_bytes(b"something else")
     for index in range(300):
         (tmp_path / f"other.x{index}").write_bytes(b"something else")
-    skipped = dict(scan_images(tmp_path, [(64, 64)]).skipped)
+    skipped = dict(scan_images(tmp_path, FitRules([(64, 64)])).skipped)
     assert len(skipped) < 30
     assert skipped[tmp_path / "*.mp4"].values["count"] == 1000
     assert said([skipped[tmp_path / "*"]], "images.more", count=302 - 20)
@@ -430,7 +429,7 @@ def test_strips_are_the_whole(mode: str) -> None:
     if mode in ("I;16", "F"):
         values = rng.integers(0, 65536, (700, 40)).astype(np.uint16 if mode == "I;16" else np.float32)
         expected = np.clip(values.astype(float) / (65535 if mode == "I;16" else 255) * 255, 0, 255).round()
-        fitted = fit_image(Image.fromarray(values), 40, 700)
+        fitted = fit_image(Image.fromarray(values), Fit(40, 700))
         assert np.array_equal(np.asarray(fitted.rgb)[..., 0], expected.astype(np.uint8))
         return
     image = Image.fromarray(rng.integers(0, 256, (700, 40, 4), dtype=np.uint8)).convert(mode)
@@ -438,7 +437,7 @@ def test_strips_are_the_whole(mode: str) -> None:
         image.info["transparency"] = 3
     rgba = image.convert("RGBA")
     white = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), rgba).convert("RGB")
-    fitted = fit_image(image, 40, 700)
+    fitted = fit_image(image, Fit(40, 700))
     assert np.array_equal(np.asarray(fitted.rgb), np.asarray(white))
     assert fitted.alpha is not None
     assert np.array_equal(np.asarray(fitted.alpha), np.asarray(rgba.getchannel("A")))

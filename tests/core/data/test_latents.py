@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ from torch import Tensor
 
 from tests.messages import refused
 from tinv_ext.core.data.dataset import opacity_weights
+from tinv_ext.core.data.image_fit import FitRules
 from tinv_ext.core.data.images import TrainingImage, scan_images
-from tinv_ext.core.data.latents import EncodedImage, EncodeRules, LatentDistribution, encode_images
+from tinv_ext.core.data.latents import EncodedImage, EncodeRules, LatentDistribution
+from tinv_ext.core.data.latents import encode_images as encode_variants
 from tinv_ext.core.errors import NumericError
 
-RULES = EncodeRules(((64, 64),), False, "vae one")
+RULES = EncodeRules(FitRules(((64, 64),)), "vae one")
 
 
 class Encoder:
@@ -44,7 +47,12 @@ def pictures(tmp_path: Path) -> tuple[TrainingImage, ...]:
             image.putalpha(Image.fromarray(np.repeat([[255] * 32 + [0] * 32], 64, 0).astype(np.uint8)))
         image.save(folder / f"{index}.png")
     (folder / "copy.png").write_bytes((folder / "0.png").read_bytes())
-    return scan_images(folder, [(64, 64)]).pictures
+    return scan_images(folder, FitRules([(64, 64)])).pictures
+
+
+def encode_images(*given: Any) -> list[EncodedImage]:
+    """Pictures of one variant each, encoded."""
+    return [image for (image,) in encode_variants(*given)]
 
 
 def same(one: list[EncodedImage], other: list[EncodedImage]) -> bool:
@@ -83,7 +91,13 @@ def test_without_a_cache_nothing_is_written(pictures: tuple[TrainingImage, ...],
 
 @pytest.mark.parametrize(
     "change",
-    [{"sizes": [(128, 64)]}, {"sizes": [(64, 128)]}, {"stretch": True}, {"vae_digest": "vae two"}],
+    [
+        {"sizes": [(128, 64)]},
+        {"sizes": [(64, 128)]},
+        {"stretch": True},
+        {"interpolation": "area"},
+        {"vae_digest": "vae two"},
+    ],
     ids=lambda c: next(iter(c)),
 )
 def test_other_rules_encode_again(
@@ -92,7 +106,12 @@ def test_other_rules_encode_again(
     """Another size, another fit, another VAE; the old latents stay for the next run with the old rules."""
     encode_images(pictures, RULES, Encoder(), tmp_path)
     other, old = Encoder(), Encoder()
-    encode_images(pictures, replace(RULES, **change), other, tmp_path)
+    rules = (
+        replace(RULES, **change)
+        if "vae_digest" in change
+        else EncodeRules(replace(RULES.fit_rules, **change), "vae one")
+    )
+    encode_images(pictures, rules, other, tmp_path)
     encode_images(pictures, RULES, old, tmp_path)
     assert (sum(other.calls), sum(old.calls)) == (5, 0)
 
@@ -104,7 +123,7 @@ def test_latents_go_by_content_not_by_name(pictures: tuple[TrainingImage, ...], 
     (folder / "0.png").rename(folder / "renamed.png")
     Image.new("RGB", (64, 64)).save(folder / "1.png")
     encoder = Encoder()
-    encode_images(scan_images(folder, [(64, 64)]).pictures, RULES, encoder, tmp_path)
+    encode_images(scan_images(folder, FitRules([(64, 64)])).pictures, RULES, encoder, tmp_path)
     assert encoder.calls == [1]
 
 

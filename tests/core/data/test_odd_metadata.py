@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from tests.core.data.fitted import load
 from tests.messages import ids, refused
-from tinv_ext.core.data.images import load, scan_images
+from tinv_ext.core.data.image_fit import FitRules
+from tinv_ext.core.data.images import scan_images
 
 SIZE = [(64, 64)]
 
@@ -157,7 +159,7 @@ def test_whole_pixels_are_used(tmp_path: Path, name: str) -> None:
     """Every one gives the colours that the same file without the odd part gives."""
     suffix = name.rsplit(".", 1)[1]
     (tmp_path / name).write_bytes(ODD[name]())
-    scan = scan_images(tmp_path, SIZE)
+    scan = scan_images(tmp_path, FitRules(SIZE))
     assert [image.path.name for image in scan.pictures] == [name], scan.skipped
     plain = {
         "jpg": lambda: encoded("JPEG", quality=95, subsampling=0),
@@ -182,7 +184,7 @@ def test_orientation_beside_odd_text_counts(tmp_path: Path) -> None:
     turned = pixels().transpose(Image.Transpose.ROTATE_270)
     (tmp_path / "a.png").write_bytes(png(text(b"a", 2 * MB), chunk(b"eXIf", exif.tobytes()[6:])))
     (tmp_path / "b.jpg").write_bytes(jpeg((0xE1, exif.tobytes()), (0xE2, b"ICC_PROFILE\0")))
-    for image in scan_images(tmp_path, SIZE).pictures:
+    for image in scan_images(tmp_path, FitRules(SIZE)).pictures:
         difference = np.asarray(load(image, 64, 64).rgb, np.int16) - np.asarray(turned, np.int16)
         assert np.abs(difference).mean() < (0.1 if image.path.suffix == ".png" else 20)
 
@@ -192,7 +194,7 @@ def test_cut_pixels_are_refused_all_the_same(tmp_path: Path, cut: int) -> None:
     """Beside odd metadata, too."""
     (tmp_path / "a.png").write_bytes(png(text(b"a", 2 * MB), cut=cut))
     with refused("images.none_usable"):
-        scan_images(tmp_path, SIZE)
+        scan_images(tmp_path, FitRules(SIZE))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +205,7 @@ def test_formats_of_others_name_the_remedy(tmp_path: Path, head: bytes, format: 
     """HEIC and its like are named, with what to save them as."""
     (tmp_path / "a.heic").write_bytes(head + bytes(100))
     with refused("images.unread_format", format=format):
-        scan_images(tmp_path, SIZE)
+        scan_images(tmp_path, FitRules(SIZE))
 
 
 def test_texts_that_fit_are_not_touched() -> None:

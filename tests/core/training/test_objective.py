@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.core.fake import WIDTH, Fake, dataset, examples, initial
 from tinv_ext.core.data.dataset import Batch, opacity_weights
-from tinv_ext.core.data.images import uncropped
+from tinv_ext.core.data.image_fit import uncropped
 from tinv_ext.core.noise import NoiseSchedule, scaled_linear
 from tinv_ext.core.training.forward import denoising_losses
 from tinv_ext.core.training.objective import Objective

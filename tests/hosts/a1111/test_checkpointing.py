@@ -11,7 +11,7 @@ import torch
 from tests.hosts.a1111.ldm_model import needs_ldm
 from tests.hosts.a1111.test_exact import TEXTS, measure
 from tests.hosts.checkpointing_probe import kept_bytes, own_forwards
-from tinv_ext.core.data.images import uncropped
+from tinv_ext.core.data.image_fit import uncropped
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.training.forward import encode_prompts
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.hosts.a1111.ldm_model import needs_ldm
 from tinv_ext.core.data.dataset import Batch
-from tinv_ext.core.data.images import uncropped
+from tinv_ext.core.data.image_fit import uncropped
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.training.forward import denoising_losses, encode_prompts

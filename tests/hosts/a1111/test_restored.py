@@ -12,7 +12,7 @@ import torch
 
 from tests.hosts.a1111.ldm_model import needs_ldm
 from tests.messages import ids, refused, said
-from tinv_ext.core.data.images import uncropped
+from tinv_ext.core.data.image_fit import uncropped
 from tinv_ext.core.errors import HostError, NotNowError, NumericError
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.hosts.diffusers import small_pipelines
 from tinv_ext.core.data.captions import CaptionRules
 from tinv_ext.core.data.dataset import Batch, Dataset, Example
-from tinv_ext.core.data.images import uncropped
+from tinv_ext.core.data.image_fit import uncropped
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.model import Model

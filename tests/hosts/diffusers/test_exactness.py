@@ -24,7 +24,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from tests.paths import CLIP_TOKENIZER
 from tinv_ext.core.data.dataset import Batch
-from tinv_ext.core.data.images import uncropped
+from tinv_ext.core.data.image_fit import uncropped
 from tinv_ext.core.data.order import Order
 from tinv_ext.core.noise import Noise
 from tinv_ext.core.prompts.reader import PromptReader, Word

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tests.hosts.diffusers.small_pipelines import POOLED, WIDTH, WIDTH_2, inpainting, sd1, sd2, sdxl
 from tinv_ext.core.data.dataset import Batch
-from tinv_ext.core.data.images import SizeConditioning, uncropped
+from tinv_ext.core.data.image_fit import SizeConditioning, uncropped
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.prompts.reader import PromptReader, Word

@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests.messages import ids, refused, said
-from tinv_ext.core.data.images import uncropped
+from tinv_ext.core.data.image_fit import uncropped
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import HostError, MemoryShortError
 from tinv_ext.core.formats import read_embedding, write_embedding

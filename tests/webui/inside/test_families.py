@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from tests.hosts.a1111.snapshot import difference, snapshot
-from tinv_ext.core.data.images import SizeConditioning, uncropped
+from tinv_ext.core.data.image_fit import SizeConditioning, uncropped
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import TrainConfig

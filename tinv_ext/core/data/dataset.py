@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tinv_ext.core.prompts.reader import Prompt, PromptReader, padded
 
-from .images import SizeConditioning
+from .image_fit import SizeConditioning
 from .latents import LatentDistribution
 from .order import Order
 from .subsets import Subset
@@ -20,7 +20,10 @@ from .subsets import Subset
 
 @dataclass(frozen=True)
 class Example:
-    """An image's latent (4, h, w) with its captions, one a line; `pixel_weights` (1, h, w) average 1 over the image."""
+    """An image's latent (4, h, w) with its captions, one a line; `pixel_weights` (1, h, w) are of the loss.
+
+    `others` are its other variants (flipped, cropped elsewhere …), of the same shape: each visit samples one of all.
+    """
 
     name: str
     latent: LatentDistribution
@@ -28,11 +31,24 @@ class Example:
     size_cond: SizeConditioning
     subset: Subset
     pixel_weights: Tensor | None = None
+    others: tuple[Example, ...] = ()
 
     @property
     def shape(self) -> torch.Size:
         """Of the latent: what a batch must have in common."""
         return self.latent.mean.shape
+
+    def equals(self, other: Example) -> bool:
+        """Whether the other looks bit for bit alike, so that to see one is to see the other."""
+        mine, its = ((e.latent.mean, e.latent.std, *_present(e.pixel_weights)) for e in (self, other))
+        same = len(mine) == len(its) and all(torch.equal(a, b) for a, b in zip(mine, its))
+        return same and self.size_cond == other.size_cond
+
+    def variant(self, rng: torch.Generator) -> Example:
+        """One of its variants, each as likely; where there is one, nothing is sampled."""
+        if not self.others:
+            return self
+        return (self, *self.others)[int(torch.randint(1 + len(self.others), (1,), generator=rng))]
 
 
 @dataclass(frozen=True)
@@ -97,7 +113,7 @@ class Dataset:
         The order goes through all images before any comes again. From it is taken the next one, and with it the next
         that have its shape: so all are seen equally often, however many have a shape.
         """
-        chosen = [self._drawn[number] for number in order.next(size, self._shapes, rng)]
+        chosen = [self._drawn[number].variant(rng) for number in order.next(size, self._shapes, rng)]
         prompts = tuple(self.reader.read(example.subset.sample_prompt(example.caption, rng)) for example in chosen)
         latents = torch.stack([self._latent(example, rng) for example in chosen])
         size_conds = tuple(example.size_cond for example in chosen)
@@ -116,6 +132,10 @@ class Dataset:
             key = hashlib.sha256(f"{self.seed} {example.name}".encode("utf-8", "surrogatepass")).digest()[:8]
             rng = torch.Generator().manual_seed(int.from_bytes(key, "big") % 2**63)
         return example.latent.sample(torch.randn(example.shape, generator=rng))
+
+
+def _present(tensor: Tensor | None) -> tuple[Tensor, ...]:
+    return () if tensor is None else (tensor,)
 
 
 def _pixel_weights(examples: Sequence[Example]) -> Tensor | None:

@@ -1,25 +1,22 @@
-"""Training images of a folder: which can be used, why others cannot, and how one becomes the tensor a VAE encodes."""
+"""Training images of a folder: which can be used, and why others cannot."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
-from tinv_ext.core.data.buckets import Size, nearest
+from tinv_ext.core.data.buckets import Size
 from tinv_ext.core.data.color_profile import BROKEN, NO_PROFILE, UNSUPPORTED
 from tinv_ext.core.data.decoding import Unusable, decode, unknown_format
-from tinv_ext.core.data.image_bounds import alpha_of, has_alpha, may_be_image, to_rgb
+from tinv_ext.core.data.fitted_image import FittedImage, fit_image
+from tinv_ext.core.data.image_bounds import has_alpha, may_be_image
+from tinv_ext.core.data.image_fit import FitRules
 from tinv_ext.core.data.image_folder import files_in, folders_below
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
@@ -57,50 +54,10 @@ class TrainingImage:
     profile: str = NO_PROFILE
     settled: bool = False
 
-
-@dataclass(frozen=True)
-class SizeConditioning:
-    """How an image was brought to its size, in pixels, heights before widths: what SDXL is told of each.
-
-    `original` is the upright image's size, `crop` how much was cut off at the top and left after scaling, `target`
-    the size it came to (Podell et al. 2023, arXiv 2307.01952, section 2.2).
-    """
-
-    original: tuple[int, int]
-    crop: tuple[int, int]
-    target: tuple[int, int]
-
     @property
-    def numbers(self) -> tuple[int, ...]:
-        """All six, in the order in which SDXL takes them."""
-        return (*self.original, *self.crop, *self.target)
-
-
-def uncropped(width: int, height: int) -> SizeConditioning:
-    """The size conditioning of an image that was never scaled or cropped: what images are generated with."""
-    return SizeConditioning((height, width), (0, 0), (height, width))
-
-
-@dataclass(frozen=True)
-class FittedImage:
-    """An image at its training size: RGB on white and, if it has transparency, its alpha channel; 8 bits each."""
-
-    rgb: Image.Image
-    alpha: Image.Image | None
-
-    @property
-    def nbytes(self) -> int:
-        """Memory taken."""
-        return self.rgb.width * self.rgb.height * (3 if self.alpha is None else 4)
-
-    def tensors(self) -> tuple[Tensor, Tensor | None]:
-        """Pixels (3, H, W) float32 in [-1, 1] and, if it has transparency, its opacity (1, H/8, W/8) in [0, 1]."""
-        pixels = torch.from_numpy(np.asarray(self.rgb, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1).contiguous()
-        if self.alpha is None:
-            return pixels, None
-        opacity = np.asarray(self.alpha, dtype=np.float32) / 255
-        height, width = opacity.shape[0] // 8, opacity.shape[1] // 8
-        return pixels, torch.from_numpy(opacity.reshape(1, height, 8, width, 8).mean((2, 4)))
+    def size(self) -> Size:
+        """Width and height."""
+        return self.width, self.height
 
 
 @dataclass(frozen=True)
@@ -124,15 +81,14 @@ class ImageScan:
 
 def scan_images(
     folder: Path,
-    sizes: Sequence[Size],
+    fit_rules: FitRules,
     known: Mapping[Path, TrainingImage] | None = None,
-    stretch: bool = False,
     room: int = 0,
     recursive: bool = False,
 ) -> ImageScan:
     """Look at every file of `folder`, and below it if `recursive`. `InputError` if none can be used.
 
-    `sizes` are those that images may be brought to. A file that is `known` and has not changed since is not opened;
+    `fit_rules` says to which sizes images are brought. A file that is `known` and has not changed since is not opened;
     any other is opened once, hashed in blocks and decoded whole, so that a damaged one is told before a run starts.
     Up to `room` bytes of what was decoded are kept as `fitted`.
     """
@@ -143,12 +99,12 @@ def scan_images(
     for path in sorted(files_in(folder, recursive), key=lambda path: _by_name(path.relative_to(folder).as_posix())):
         try:
             image, upright = _look(path, known or {})
-            remarks = _remarks(image, nearest(image.width, image.height, sizes), seen.get(image.digest))
+            remarks = _remarks(image, fit_rules.size_of(*image.size), seen.get(image.digest))
         except Unusable as unusable:
             skipped.append((path, unusable.reason))
             continue
-        if upright and image.digest not in seen and room > 0:
-            fit = fit_image(upright, *nearest(image.width, image.height, sizes), stretch)
+        if upright and image.digest not in seen and room > 0 and len(fit_rules.fits(*image.size)) == 1:
+            fit = fit_image(upright, fit_rules.fit(*image.size), image.digest)
             room -= fit.nbytes
             fitted[image.digest] = fit
         seen.setdefault(image.digest, path.name)
@@ -318,12 +274,12 @@ def _changed(image: TrainingImage) -> Message | None:
     )
 
 
-def load(image: TrainingImage, width: int, height: int, stretch: bool = False) -> FittedImage:
-    """Decode a scanned image and bring it to its size. `InputError` if it has changed since."""
+def load(image: TrainingImage) -> Image.Image:
+    """A scanned image, upright. `InputError` if it has changed since."""
     refuse_changed([image])
     try:
         with image.path.open("rb") as file:
-            return fit_image(decode(file).image, width, height, stretch)
+            return decode(file).image
     except OSError as error:
         reason = _unreadable(error)
     except Unusable as unusable:
@@ -336,34 +292,3 @@ def load(image: TrainingImage, width: int, height: int, stretch: bool = False) -
             reason=reason,
         )
     )
-
-
-def fit_image(image: Image.Image, width: int, height: int, stretch: bool = False) -> FittedImage:
-    """Scale an image to cover W×H and crop it at the center, or stretch it; what is transparent becomes white."""
-    alpha = alpha_of(image) if has_alpha(image) else None
-    rgb = _fit(to_rgb(image, alpha), width, height, stretch)
-    return FittedImage(rgb, None if alpha is None else _fit(alpha, width, height, stretch))
-
-
-def size_conditioning_of(image: TrainingImage, width: int, height: int, stretch: bool = False) -> SizeConditioning:
-    """How `load` brings the image to W×H. A stretched image has lost nothing at its edges."""
-    _, left, top = (None, 0, 0) if stretch else _covering(image.width, image.height, width, height)
-    return SizeConditioning((image.height, image.width), (top, left), (height, width))
-
-
-def _fit(image: Image.Image, width: int, height: int, stretch: bool) -> Image.Image:
-    if stretch:
-        return image.resize((width, height), Image.Resampling.LANCZOS)
-    size, left, top = _covering(image.width, image.height, width, height)
-    if image.size != size:
-        image = image.resize(size, Image.Resampling.LANCZOS)
-    return image.crop((left, top, left + width, top + height))
-
-
-def _covering(has_width: int, has_height: int, width: int, height: int) -> tuple[tuple[int, int], int, int]:
-    """The size (width, height) that just covers W×H, and what lies left of and above the middle part of it."""
-    if has_width * height <= has_height * width:  # as narrow as the target, or narrower
-        size = (width, math.ceil(Fraction(has_height * width, has_width)))
-    else:
-        size = (math.ceil(Fraction(has_width * height, has_height)), height)
-    return size, (size[0] - width) // 2, (size[1] - height) // 2

@@ -12,16 +12,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from tinv_ext.core.atomic import atomic_write, make_folder, sweep
 from tinv_ext.core.checksum import KEY as CHECKSUM
 from tinv_ext.core.checksum import checksum
-from tinv_ext.core.data.buckets import Size, nearest
 from tinv_ext.core.data.color_profile import NOT_CONVERTED
+from tinv_ext.core.data.fitted_image import FittedImage, fit_image
+from tinv_ext.core.data.image_fit import Fit, FitRules, SizeConditioning
 from tinv_ext.core.data.image_index import write_index
-from tinv_ext.core.data.images import FittedImage, SizeConditioning, TrainingImage, refuse_changed, size_conditioning_of
+from tinv_ext.core.data.images import TrainingImage, refuse_changed
 from tinv_ext.core.data.images import load as load_image
+from tinv_ext.core.data.saliency import detector
 from tinv_ext.core.errors import FormatError, HostError, NumericError
 from tinv_ext.core.formats.safetensors_file import read_safetensors, safetensors_bytes
 from tinv_ext.core.messages import message
@@ -41,25 +44,32 @@ class LatentDistribution:
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """An image as training needs it: latent, size conditioning, and its opacity (1, h, w) if it has transparency."""
+    """One variant of an image as training needs it: its latent, and its opacity (1, h, w) if it has transparency.
+
+    `corner` is where `fit` cropped it.
+    """
 
     picture: TrainingImage
     latent: LatentDistribution
     opacity: Tensor | None
-    size_cond: SizeConditioning
+    fit: Fit
+    corner: tuple[int, int]
+
+    @property
+    def size_cond(self) -> SizeConditioning:
+        """What SDXL is told of its size."""
+        return self.fit.size_cond(*self.picture.size, self.corner)
 
 
 @dataclass(frozen=True)
 class EncodeRules:
-    """What decides a latent beside the image: target sizes in pixels, stretching, and the digest of the VAE."""
+    """What decides a latent beside the image: how it is brought to size, and the digest of the VAE."""
 
-    sizes: Sequence[Size]
-    stretch: bool
+    fit_rules: FitRules
     vae_digest: str
 
-    def size_of(self, image: TrainingImage) -> Size:
-        """The size that an image is brought to."""
-        return nearest(image.width, image.height, self.sizes)
+
+_Variant = tuple[str, Fit]  # digest of the image, and how it is shown
 
 
 def encode_images(
@@ -70,8 +80,8 @@ def encode_images(
     report: Callable[[int, int], None] = lambda done, total: None,
     tell: Callable[[str], None] = lambda text: None,
     fitted: MutableMapping[str, FittedImage] | None = None,
-) -> list[EncodedImage]:
-    """Latents of all images, from the cache where it has them; `encode` gets (1, 3, H, W) in [-1, 1].
+) -> list[tuple[EncodedImage, ...]]:
+    """The variants of each image, from the cache where it has them; `encode` gets (1, 3, H, W) in [-1, 1].
 
     One by one: a latent then depends on its image alone, and not, in its last digits, on which others were missing.
     `fitted` has images by digest that are decoded already, and is emptied. A cache that cannot be written is told
@@ -80,19 +90,26 @@ def encode_images(
     """
     refuse_changed(images)
     fitted = {} if fitted is None else fitted
-    encoded = _all_cached(_unique(images), rules, cache, tell)
-    missing = [image for image in _unique(images) if encoded[image.digest] is None]
-    for done, image in enumerate(missing, 1):
-        fit = fitted.pop(image.digest, None) or load_image(image, *rules.size_of(image), rules.stretch)
-        pixels, opacity = fit.tensors()
+    fits = {image.digest: rules.fit_rules.fits(*image.size) for image in images}
+    variants = [(image, fit) for image in _unique(images) for fit in fits[image.digest]]
+    encoded = _all_cached(variants, rules, cache, tell)
+    missing = [(image, fit) for image, fit in variants if encoded[image.digest, fit] is None]
+    decoded: dict[str, Image.Image] = {}  # the image at hand, for all its variants
+    for done, (image, fit) in enumerate(missing, 1):
+        framed = fitted.pop(image.digest, None)
+        if framed is None:
+            decoded = decoded if image.digest in decoded else {image.digest: load_image(image)}
+            framed = fit_image(decoded[image.digest], fit, image.digest)
+        pixels, opacity = framed.tensors()
         latents = encode(pixels[None])
         latent = LatentDistribution(latents.mean[0].float().cpu(), latents.std[0].float().cpu())
-        encoded[image.digest] = entry = _entry(image, rules, latent, opacity)
+        entry = EncodedImage(image, _finite(latent, image), opacity, fit, framed.corner)
+        encoded[image.digest, fit] = entry
         cache = _keep(cache, lambda folder, entry=entry: _write(entry, rules, folder), tell)  # type: ignore[misc]
         report(done, len(missing))
     fitted.clear()
     _keep(cache, lambda folder: write_index(folder, images), tell)
-    return [_of(encoded[image.digest], image) for image in images]
+    return [tuple(_of(encoded[image.digest, fit], image) for fit in fits[image.digest]) for image in images]
 
 
 def _keep(cache: Path | None, write: Callable[[Path], None], tell: Callable[[str], None]) -> Path | None:
@@ -119,13 +136,6 @@ def _of(entry: EncodedImage | None, image: TrainingImage) -> EncodedImage:
     return replace(entry, picture=image)
 
 
-def _entry(
-    image: TrainingImage, rules: EncodeRules, latent: LatentDistribution, opacity: Tensor | None
-) -> EncodedImage:
-    size_cond = size_conditioning_of(image, *rules.size_of(image), rules.stretch)
-    return EncodedImage(image, _finite(latent, image), opacity, size_cond)
-
-
 def _finite(latent: LatentDistribution, image: TrainingImage) -> LatentDistribution:
     if not (torch.isfinite(latent.mean).all() and torch.isfinite(latent.std).all()):
         raise NumericError(
@@ -139,30 +149,35 @@ def _finite(latent: LatentDistribution, image: TrainingImage) -> LatentDistribut
     return latent
 
 
-def _cache_file(image: TrainingImage, rules: EncodeRules, cache: Path) -> Path:
-    width, height = rules.size_of(image)
-    text = f"1 {image.digest} {width}x{height} {rules.stretch} {rules.vae_digest}"
+def _cache_file(image: TrainingImage, fit: Fit, rules: EncodeRules, cache: Path) -> Path:
+    text = f"1 {image.digest} {fit.width}x{fit.height} {fit.stretch} {rules.vae_digest}"
     if image.profile not in NOT_CONVERTED:  # entries from before profiles were honoured hold other colours
         text += f" icc {image.profile}"
+    if fit.description:
+        text += f" {fit.description}"
+    if fit.place is None:
+        text += f" {detector()}"
     key = hashlib.sha256(text.encode()).hexdigest()
     return cache / key[:2] / f"{key}.safetensors"
 
 
 def _all_cached(
-    images: Sequence[TrainingImage], rules: EncodeRules, cache: Path | None, tell: Callable[[str], None]
-) -> dict[str, EncodedImage | None]:
-    """What the cache has of each image by digest; None for what is not there or cannot be used."""
+    variants: Sequence[tuple[TrainingImage, Fit]],
+    rules: EncodeRules,
+    cache: Path | None,
+    tell: Callable[[str], None],
+) -> dict[_Variant, EncodedImage | None]:
+    """What the cache has of each variant; None for what is not there or cannot be used."""
+    entries: dict[_Variant, EncodedImage | None] = {(image.digest, fit): None for image, fit in variants}
     if cache is None:
-        return {image.digest: None for image in images}
+        return entries
     for folder in cache.glob("[0-9a-f][0-9a-f]"):
         sweep(folder)
-    entries: dict[str, EncodedImage | None] = {}
     damaged = []
-    for image in images:
+    for image, fit in variants:
         try:
-            entries[image.digest] = _cached(image, rules, cache)
+            entries[image.digest, fit] = _cached(image, fit, rules, cache)
         except (FormatError, NumericError, OSError):
-            entries[image.digest] = None
             damaged.append(image.path.name)
     if damaged:
         tell(
@@ -176,20 +191,20 @@ def _all_cached(
     return entries
 
 
-def _cached(image: TrainingImage, rules: EncodeRules, cache: Path) -> EncodedImage | None:
+def _cached(image: TrainingImage, fit: Fit, rules: EncodeRules, cache: Path) -> EncodedImage | None:
     """The cached latent; None if there is none, or one of version 0.2 or earlier, which nothing can verify.
 
     FormatError, NumericError or OSError if it is not what was written.
     """
-    path = _cache_file(image, rules, cache)
+    path = _cache_file(image, fit, rules, cache)
     if not path.is_file():
         return None
     stored, about = read_safetensors(path)
     if CHECKSUM not in about:
         return None
-    height, width = (side // 8 for side in reversed(rules.size_of(image)))
-    expected = {"mean", "std"} | ({"opacity"} if image.transparent else set())
-    if set(stored) != expected or any(one.shape[1:] != (height, width) for one in stored.values()):
+    expected = {"mean", "std", *(["opacity"] if image.transparent else []), *(["corner"] if fit.place is None else [])}
+    sides = {key: (2,) if key == "corner" else (fit.height // 8, fit.width // 8) for key in expected}
+    if set(stored) != expected or any(stored[key].shape[-len(side) :] != side for key, side in sides.items()):
         raise FormatError("other tensors than those of the image")
     tensors = {key: one.read() for key, one in stored.items()}
     mean, std, opacity = tensors["mean"], tensors["std"], tensors.get("opacity")
@@ -197,7 +212,14 @@ def _cached(image: TrainingImage, rules: EncodeRules, cache: Path) -> EncodedIma
         raise FormatError("not the mean and the standard deviation of a latent")
     if about != _about(tensors, path):
         raise FormatError("the checksum is wrong")
-    return _entry(image, rules, LatentDistribution(mean, std), opacity)
+    corner = _corner(tensors["corner"]) if fit.place is None else fit.corner(*image.size)
+    return EncodedImage(image, _finite(LatentDistribution(mean, std), image), opacity, fit, corner)
+
+
+def _corner(stored: Tensor) -> tuple[int, int]:
+    """Left and top, of which the pixels of an image have decided."""
+    left, top = (int(side) for side in stored.flatten().tolist())
+    return left, top
 
 
 def _about(tensors: Mapping[str, Tensor], path: Path) -> dict[str, str]:
@@ -210,7 +232,9 @@ def _write(entry: EncodedImage, rules: EncodeRules, cache: Path) -> None:
     tensors = {"mean": entry.latent.mean.contiguous(), "std": entry.latent.std.contiguous()}
     if entry.opacity is not None:
         tensors["opacity"] = entry.opacity.contiguous()
-    path = _cache_file(entry.picture, rules, cache)
+    if entry.fit.place is None:
+        tensors["corner"] = torch.tensor(entry.corner, dtype=torch.float32)
+    path = _cache_file(entry.picture, entry.fit, rules, cache)
     make_folder(path.parent)
     with atomic_write(path) as file:
         file.write(safetensors_bytes(tensors, _about(tensors, path)))

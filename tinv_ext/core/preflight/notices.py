@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import PureWindowsPath
 
-from tinv_ext.core.data.buckets import nearest
 from tinv_ext.core.data.captions import FILEWORDS, NAME
+from tinv_ext.core.data.faces import have_detector
 from tinv_ext.core.data.images import ImageScan
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
@@ -69,8 +69,34 @@ def _on_images(subset: PreparedSubset) -> Iterator[Message]:
         yield message(
             "preflight.no_transparency", "No image has transparent parts, so the alpha channel has no effect."
         )
-    if config.resize_mode == "buckets":
+    yield from _on_fit(scan, config)
+
+
+def _on_fit(scan: ImageScan, config: TrainConfig) -> Iterator[Message]:
+    """To which sizes images come and in how many variants, and settings of it that make no difference."""
+    if config.resize_mode in ("buckets", "keep"):
         yield _buckets(scan, config)
+    if config.resize_mode != "buckets" and (config.bucket_min or config.bucket_no_upscale):
+        yield message(
+            "preflight.no_buckets",
+            "The settings of buckets have no effect, because {label} (resize_mode) is {mode}.",
+            label=SETTINGS["resize_mode"].label,
+            mode=config.resize_mode,
+        )
+    if config.crop_mode == "focal" and not have_detector():
+        yield message(
+            "preflight.no_face_detector",
+            "OpenCV is not installed, so crops go by edges and detail alone, not by faces.",
+        )
+    variants = [len(config.fit_rules.fits(*image.size)) for image in scan.pictures]
+    if max(variants) > 1:
+        yield message(
+            "preflight.variants",
+            "{images:image|images} in up to {most} variants (crops, colors, flips): {total:latent|latents} in all.",
+            images=len(variants),
+            most=max(variants),
+            total=sum(variants),
+        )
 
 
 def _on_captions(subset: PreparedSubset) -> Iterator[Message]:
@@ -140,7 +166,7 @@ def _brackets(scan: ImageScan, captions: Sequence[str]) -> list[Message]:
 
 def _buckets(scan: ImageScan, config: TrainConfig) -> Message:
     """How many images come to which size."""
-    counts = Counter(nearest(image.width, image.height, config.sizes) for image in scan.pictures)
+    counts = Counter(config.fit_rules.size_of(*image.size) for image in scan.pictures)
     sizes = [f"{width}×{height} ({count})" for (width, height), count in sorted(counts.items())]
     return message("preflight.buckets", "Buckets: {sizes:, }.", sizes=sizes)
 

@@ -74,7 +74,7 @@ class PreparedRun:
 
 
 def _look(folder: Path, config: TrainConfig) -> ImageScan:
-    return scan_images(folder, config.sizes, recursive=config.recursive)
+    return scan_images(folder, config.fit_rules, recursive=config.recursive)
 
 
 def prepare(

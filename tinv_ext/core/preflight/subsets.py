@@ -10,12 +10,13 @@ from tinv_ext.core.data.captions import CaptionRules, expand, read_template
 from tinv_ext.core.data.images import ImageScan, TrainingImage
 from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.messages import message
+from tinv_ext.core.messages import Message, message
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.problems import Problems, Scanner
 from tinv_ext.core.preflight.sources import Source
 from tinv_ext.core.prompts.reader import PromptReader
 from tinv_ext.core.settings import SETTINGS, TrainConfig
+from tinv_ext.core.settings.limits import MAX_SIZE
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,9 @@ def read_subset(source: Source, look: Scanner, reader: PromptReader, problems: P
     scan = own.attempt(_scan, config, look)
     captions = own.attempt(_captions, scan, config) if scan else None
     lines = own.attempt(read_template, config.template)
+    own.found += _bucket_problems(config)
     problems.found += [said_of(source.name, problem) for problem in own.found]
-    if not (scan and captions and lines):
+    if own.found or not (scan and captions and lines):
         return None
     captions = tuple(replace(caption, text=_bare(caption.text, config)) for caption in captions)
     lines = tuple(_bare(line, config) for line in lines)
@@ -115,6 +117,25 @@ def _rules(config: TrainConfig, reader: PromptReader) -> CaptionRules:
     return CaptionRules(
         config.name, config.shuffle_tags, config.tag_dropout, config.prepend_word, reader.finds, config.emphasis
     )
+
+
+def _bucket_problems(config: TrainConfig) -> list[Message]:
+    """Limits of buckets that the training size itself does not keep."""
+    least, most = config.bucket_min, config.bucket_max or MAX_SIZE
+    sides = (config.width, config.height)
+    if config.resize_mode != "buckets" or not all(sides) or (least <= min(sides) and max(sides) <= most):
+        return []
+    return [
+        message(
+            "preflight.bucket_limits",
+            "The training size {width}×{height} does not lie within the limits of buckets: bucket_min is {least}, "
+            "bucket_max is {most}. Change these, or width and height.",
+            width=config.width,
+            height=config.height,
+            least=least,
+            most=most,
+        )
+    ]
 
 
 def _scan(config: TrainConfig, look: Scanner) -> ImageScan:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
-from tinv_ext.core.data.buckets import Size, bucket_sizes
+from tinv_ext.core.data.buckets import bucket_sizes
+from tinv_ext.core.data.image_fit import FitRules
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.names import bare_name
@@ -19,6 +20,7 @@ from tinv_ext.core.settings.aliases import ALIASES, read_names
 from tinv_ext.core.settings.arguments import read_arguments
 from tinv_ext.core.settings.evaluation import EVALUATION
 from tinv_ext.core.settings.images import IMAGES
+from tinv_ext.core.settings.limits import MAX_SIZE
 from tinv_ext.core.settings.model import MODEL
 from tinv_ext.core.settings.previews import PREVIEWS
 from tinv_ext.core.settings.saving import SAVING
@@ -56,7 +58,15 @@ class TrainConfig:
     width: int = 0
     height: int = 0
     resize_mode: str = "crop"
+    crop_mode: str = "center"
+    interpolation: str = "lanczos"
     bucket_step: int = 64
+    bucket_min: int = 0
+    bucket_max: int = 0
+    bucket_no_upscale: bool = False
+    flip: str = "none"
+    color_aug: bool = False
+    image_variants: int = 4
     template: str = "subject"
     class_tokens: str = ""
     caption_regex: str = ""
@@ -129,11 +139,26 @@ class TrainConfig:
         return read_arguments(self.optimizer_args)
 
     @property
-    def sizes(self) -> tuple[Size, ...]:
-        """Width and height of training: one, or that of each bucket."""
-        if self.resize_mode != "buckets":
-            return ((self.width, self.height),)
-        return bucket_sizes(self.width, self.height, self.bucket_step)
+    def fit_rules(self) -> FitRules:
+        """To which sizes images come, and in how many variants."""
+        if self.resize_mode == "buckets":
+            sizes = bucket_sizes(self.width, self.height, self.bucket_step, self.bucket_min, self.bucket_max)
+        else:
+            sizes = ((self.width, self.height),)
+        keep = self.resize_mode == "keep"
+        return FitRules(
+            sizes=sizes,
+            stretch=self.resize_mode == "stretch",
+            keep=keep,
+            no_upscale=self.bucket_no_upscale and self.resize_mode == "buckets",
+            step=self.bucket_step,
+            longest=(self.bucket_max or MAX_SIZE) if keep else max(side for size in sizes for side in size),
+            interpolation=self.interpolation,
+            crop=self.crop_mode,
+            flip=self.flip,
+            color_aug=self.color_aug,
+            variants=self.image_variants,
+        )
 
     def problems(self) -> list[Message]:
         """A sentence for each value that cannot be used."""

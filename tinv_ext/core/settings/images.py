@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tinv_ext.core.data.image_fit import CROPS, FLIPS, INTERPOLATIONS
 from tinv_ext.core.paths import path_problems
 from tinv_ext.core.settings.checks import regex_problems
 from tinv_ext.core.settings.limits import MAX_SIZE, MIN_SIZE, SIZE_STEP
 from tinv_ext.core.settings.setting import Setting
 
-RESIZE_MODES = ("crop", "buckets", "stretch")
+RESIZE_MODES = ("crop", "buckets", "stretch", "keep")
 LATENT_SAMPLING = ("once", "deterministic", "random")
 
 IMAGES: Mapping[str, Setting] = {
@@ -46,9 +47,21 @@ IMAGES: Mapping[str, Setting] = {
     ),
     "resize_mode": Setting(
         "Resize",
-        "crop: scale, then crop at the center. buckets: the same, to the shape closest to the image's out of many with "
-        "as many pixels. stretch: ignore the proportions.",
+        "crop: scale, then crop. buckets: the same, to the shape closest to the image's out of many with as many "
+        "pixels. stretch: ignore the proportions. keep: leave each image at its own size, cropped to whole bucket "
+        "steps.",
         choices=RESIZE_MODES,
+    ),
+    "crop_mode": Setting(
+        "Crop",
+        "Where an image is cropped. center: in the middle. focal: around what stands out (edges, detail, faces). "
+        "random: in several places, of which each visit uses one.",
+        choices=CROPS,
+    ),
+    "interpolation": Setting(
+        "Interpolation",
+        "How images are scaled: lanczos and bicubic are sharp, area averages, nearest keeps hard pixels.",
+        choices=tuple(INTERPOLATIONS),
     ),
     "bucket_step": Setting(
         "Bucket resolution steps",
@@ -56,6 +69,43 @@ IMAGES: Mapping[str, Setting] = {
         minimum=8,
         maximum=1024,
         multiple=SIZE_STEP,
+    ),
+    "bucket_min": Setting(
+        "Minimum bucket resolution",
+        "Shortest side of a bucket in pixels; 0 = half the side of a square with as many pixels.",
+        minimum=MIN_SIZE,
+        maximum=MAX_SIZE,
+        multiple=SIZE_STEP,
+        zero=True,
+    ),
+    "bucket_max": Setting(
+        "Maximum bucket resolution",
+        "Longest side of a bucket, or of an image that keeps its size; 0 = twice the side of a square with as many "
+        "pixels.",
+        minimum=MIN_SIZE,
+        maximum=MAX_SIZE,
+        multiple=SIZE_STEP,
+        zero=True,
+    ),
+    "bucket_no_upscale": Setting(
+        "Do not enlarge images",
+        "Images smaller than their bucket keep their size, cropped to whole bucket steps.",
+    ),
+    "flip": Setting(
+        "Flip",
+        "Show images mirrored, too: horizontal (left to right), vertical (upside down) or both. Each visit uses one "
+        "way.",
+        choices=tuple(FLIPS),
+    ),
+    "color_aug": Setting(
+        "Vary colors",
+        "Show images in slightly different hues and brightness, too.",
+    ),
+    "image_variants": Setting(
+        "Variants per image",
+        "How many random crops or color variations of each image are encoded; flips multiply them.",
+        minimum=2,
+        maximum=64,
     ),
     "template": Setting(
         "Prompt template",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tinv_ext.core.data.dataset import Batch
-from tinv_ext.core.data.images import SizeConditioning
+from tinv_ext.core.data.image_fit import SizeConditioning
 from tinv_ext.core.model import Condition, Denoiser, PromptEncoder, Words
 from tinv_ext.core.prompts.inputs import PromptInputs
 from tinv_ext.core.prompts.reader import Prompt

@@ -11,7 +11,7 @@ import torch
 from modules import devices, sd_hijack, sd_models, shared
 from torch import Tensor
 
-from tinv_ext.core.data.images import SizeConditioning
+from tinv_ext.core.data.image_fit import SizeConditioning
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.errors import HostError
 from tinv_ext.core.messages import message

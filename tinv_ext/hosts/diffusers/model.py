@@ -10,7 +10,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
-from tinv_ext.core.data.images import SizeConditioning
+from tinv_ext.core.data.image_fit import SizeConditioning
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.model import Words
 from tinv_ext.core.noise import NoiseSchedule

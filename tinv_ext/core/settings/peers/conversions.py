@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tinv_ext.core.data.image_fit import INTERPOLATIONS
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
 from tinv_ext.core.settings.peers.option import Values, is_on
 
 _SIZE = re.compile(r"[\s(\[]*(\d+)\s*(?:[,xX×]\s*(\d+)\s*)?[)\]\s]*")
+_RESIZE = "resize_interpolation"
 _SAMPLERS = {
     "ddim": "DDIM",
     "euler": "Euler",
@@ -44,6 +46,12 @@ def only_if_on(**settings: Any) -> Callable[[Any], Values]:
 def learnable_property(value: Any) -> Values:
     """What diffusers learns as the template of that name."""
     return {"template": _of({"object": "subject", "style": "style"}, "learnable_property", value)}
+
+
+def resize_interpolation(value: Any) -> Values:
+    """kohya's names of filters (library/utils.py, get_pil_interpolation): OpenCV's and Pillow's."""
+    names = {name: name for name in INTERPOLATIONS}
+    return {"interpolation": _of({**names, "linear": "bilinear", "cubic": "bicubic", "box": "area"}, _RESIZE, value)}
 
 
 def precision(value: Any) -> Values:

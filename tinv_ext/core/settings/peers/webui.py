@@ -18,7 +18,7 @@ TRAIN: Mapping[str, Option] = {
     "log_directory": to("output"),
     "training_width": to("width"),
     "training_height": to("height"),
-    "varsize": into(only_if_on(resize_mode="buckets"), "`resize_mode=buckets`", "?"),
+    "varsize": into(only_if_on(resize_mode="keep"), "`resize_mode=keep`", "?"),
     "steps": to("steps"),
     "clip_grad_mode": to("clip_mode"),
     "clip_grad_value": to("clip_value"),
