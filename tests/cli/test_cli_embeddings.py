@@ -14,7 +14,7 @@ from tests.cli.conftest import Said
 from tinv_ext.cli import embeddings
 from tinv_ext.cli.main import main
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.formats import FOLDER, FORMATS, read_embedding, write_embedding
+from tinv_ext.core.formats import FOLDERS, FORMATS, read_embedding, write_embedding
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.library.combine import FILLS
 
@@ -38,7 +38,8 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
 def test_the_formats_and_fills_of_the_help_are_those_that_there_are() -> None:
     """They are written down twice so that `--help` does not wait for torch."""
-    assert set(embeddings.FORMATS) == {*FORMATS, FOLDER}
+    assert set(embeddings.FORMATS) == set(FORMATS)
+    assert set(embeddings.FOLDERS) == set(FOLDERS)
     assert embeddings.FILLS == FILLS
 
 

@@ -89,7 +89,7 @@ def test_kohyas_older_line_runs(pictures: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     line = LINES["Kohya, the older English manual"].replace("model.ckpt", "toy").replace("data/db/char1", str(pictures))
     assert main([*shlex.split(line), "--max_train_steps=2", "--resolution=64,72"]) == 0
-    made = read_embedding(tmp_path / "ti_train1" / "embeddings" / "mychar4.pt")
+    made = read_embedding(tmp_path / "ti_train1" / "embeddings" / "mychar4.safetensors")
     assert (made.count, made.step) == (4, 2)
     (run,) = (tmp_path / "ti_train1").glob("20*/*")
     settings = json.loads((run / "config.json").read_text("utf-8"))["settings"]

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from tests.messages import ids, refused, said
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.formats import FOLDER, FORMATS, read_embedding, write_embedding
+from tinv_ext.core.formats import FOLDER, FOLDERS, FORMATS, read_embedding, write_embedding
 from tinv_ext.core.formats.image_write import save_png_with_embedding
 from tinv_ext.core.messages import translated
 from tinv_ext.core.names import name_problems
@@ -45,10 +45,10 @@ def same(path: Path, one: Embedding) -> bool:
     return all(torch.equal(again.vectors[key], one.vectors[key]) for key in one.vectors)
 
 
-@pytest.mark.parametrize("to", [*FORMATS, FOLDER])
+@pytest.mark.parametrize("to", [*FORMATS, *FOLDERS])
 def test_every_format_becomes_every_other(to: str, tmp_path: Path) -> None:
     """By way of each, and back again: the same numbers, the same word."""
-    there = convert(source(tmp_path), tmp_path / "word" if to == FOLDER else tmp_path, ConvertOptions(to))
+    there = convert(source(tmp_path), tmp_path / "word" if to in FOLDERS else tmp_path, ConvertOptions(to))
     assert there.embedding.name == "word"
     for back in FORMATS:
         (tmp_path / back).mkdir()

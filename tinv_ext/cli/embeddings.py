@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from tinv_ext.library.convert import ConvertOptions, Written
 
 # Known here so that `--help` does not wait for torch; a test holds them to `core.formats` and `library.combine`.
-FORMATS = ("a1111", "safetensors", "kohya", "diffusers", "diffusers-bin", "diffusers-folder", "onetrainer", "png")
+FORMATS = ("a1111", "safetensors", "kohya", "diffusers", "diffusers-bin", "onetrainer", "png")
+FOLDERS = ("diffusers-folder", "diffusers-folder-bin")
 FILLS = ("repeat", "zeros")
 ANY_FILE = message("cli.any_file", "a file of any format, or a diffusers folder")
 Add = Callable[[str, Callable[[dict[str, Any]], int], str], argparse.ArgumentParser]
@@ -105,9 +106,8 @@ def _add_pair(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--to", choices=FORMATS, default="", help=say(message("cli.to", "format (default: from the suffix of OUT)"))
-    )
+    to = message("cli.to", "format (default: from the suffix of OUT)")
+    parser.add_argument("--to", choices=(*FORMATS, *FOLDERS), default="", help=say(to))
     parser.add_argument(
         "--name", default="", metavar="WORD", help=say(message("cli.name", "the word, if it is not the name of OUT"))
     )
@@ -168,7 +168,7 @@ def _convert_all(options: dict[str, Any]) -> int:
         raise InputError([*problems, one_by_one])
     options["target"].mkdir(parents=True, exist_ok=True)
     for name in names:
-        folder = options["target"] / name if options["to"] == "diffusers-folder" else options["target"]
+        folder = options["target"] / name if options["to"] in FOLDERS else options["target"]
         _written(convert.convert(options["source"], folder, _options(options), name if len(names) > 1 else None))
     return 0
 

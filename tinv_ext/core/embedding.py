@@ -20,6 +20,9 @@ MAX_CHARACTERS = 1 << 22
 """Of all texts in the facts together; a text that stands in many places counts each time."""
 
 
+PRECISIONS: Mapping[str, torch.dtype] = {"float32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+"""In which the numbers of an embedding's file can be, by kohya's names."""
+
 TOKEN = "token"
 """The fact that holds a name as diffusers' users write it, where that is no file name: "<cat-toy>"."""
 
@@ -30,6 +33,7 @@ class Embedding:
 
     `vectors` is {"clip_l": (n, 768)} for SD1, {"clip_h": (n, 1024)} for SD2, {"clip_l": (n, 768), "clip_g": (n, 1280)}
     for SDXL. It is copied on the way in, to float32 on the CPU, so later training steps cannot change a finished value.
+    `precision`, one of PRECISIONS, is that of its files: the numbers are rounded to it.
     `model_hash` and `model_name` are those of the base model as the WebUI writes them (`sd_checkpoint`: 10 hex digits).
     `facts` are plain values; tuples become lists. Raises InputError for a wrong shape, NumericError for NaN or
     infinity.
@@ -41,6 +45,7 @@ class Embedding:
     model_hash: str | None = None
     model_name: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         problems = _shape_problems(self.name, self.vectors)
@@ -61,8 +66,27 @@ class Embedding:
                     encoders=broken,
                 )
             )
-        object.__setattr__(self, "vectors", vectors)
+        rounded = {key: value.to(self.dtype).to(torch.float32) for key, value in vectors.items()}
+        if not all(torch.isfinite(value).all() for value in rounded.values()):
+            raise NumericError(
+                message(
+                    "embedding.too_large",
+                    'The embedding "{name}" has numbers too large for {precision}. Save it as bf16 or float32.',
+                    name=self.name,
+                    precision=self.precision,
+                )
+            )
+        object.__setattr__(self, "vectors", rounded)
         object.__setattr__(self, "facts", plain_facts(self.facts))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the numbers in its files."""
+        return PRECISIONS[self.precision]
+
+    def stored(self) -> dict[str, Tensor]:
+        """The vectors by encoder as its files hold them."""
+        return {key: value.to(self.dtype) for key, value in self.vectors.items()}
 
     @property
     def count(self) -> int:

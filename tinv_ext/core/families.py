@@ -38,6 +38,7 @@ class Family:
     checkpoint_prefixes: tuple[str, ...]
     pipelines: tuple[str, ...]
     native_size_v: int | None = None
+    modelspec_v: str | None = None  # of models that predict v, where it is another
     clip_skip: bool = False  # whether clip skip counts; elsewhere the config tells the layer
     inpainting: bool = True  # whether inpainting models can be trained, too
     latent_channels: int = 4
@@ -65,6 +66,7 @@ SD2 = Family(
     native_size=512,
     native_size_v=768,
     modelspec="stable-diffusion-v2-512",
+    modelspec_v="stable-diffusion-v2-768-v",
     codebase="ldm",
     checkpoint_prefixes=("cond_stage_model.model.",),
     pipelines=("StableDiffusionPipeline", "StableDiffusionInpaintPipeline"),

@@ -25,6 +25,11 @@ class Noise(Protocol):
         """How many timesteps the model knows (1000 for Stable Diffusion)."""
         ...
 
+    @property
+    def prediction(self) -> str:
+        """What the UNet answers, one of PREDICTIONS."""
+        ...
+
     def add(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """The noisy latents that the UNet is given."""
         ...

@@ -15,7 +15,7 @@ from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError, NumericError
 from tinv_ext.core.formats import (
     DEFAULTS,
-    FOLDER,
+    FOLDERS,
     FORMATS,
     read_contents,
     read_embedding,
@@ -33,13 +33,13 @@ from tinv_ext.core.names import name_problems
 from tinv_ext.core.printable import printable
 from tinv_ext.core.suffixes import EMBEDDING_SUFFIXES
 
-BY_KEY = ("diffusers", "diffusers-bin", FOLDER)
+BY_KEY = ("diffusers", "diffusers-bin", *FOLDERS)
 """Formats whose loader goes by the key inside, whatever the file is called."""
 
-FORMAT_NAMES = (*FORMATS, FOLDER)
+FORMAT_NAMES = (*FORMATS, *FOLDERS)
 """Every format that can be asked for."""
 
-WITHOUT_FACTS = ("diffusers-bin",)
+WITHOUT_FACTS = ("diffusers-bin", "diffusers-folder-bin")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def convert(source: Path, target: Path, options: ConvertOptions, pick: str | Non
 def write_new(embedding: Embedding, target: Path, options: ConvertOptions) -> Written:
     """Write `embedding` to the file or into the folder `target`. InputError with every problem, nothing written."""
     chosen, path, name = _destination(embedding, target, options)
-    problems = [] if chosen == FOLDER else name_problems(name)
+    problems = [] if chosen in FOLDERS else name_problems(name)
     if path.exists() and not options.overwrite:
         problems.append(
             message(
@@ -159,8 +159,8 @@ def _destination(embedding: Embedding, target: Path, options: ConvertOptions) ->
             )
         )
     own = options.name or embedding.name
-    if options.to == FOLDER:
-        return FOLDER, target, own
+    if options.to in FOLDERS:
+        return options.to, target, own
     if target.is_dir():
         chosen = options.to or usual_format(embedding)
         return chosen, target / f"{own}{suffix_of(chosen)}", own
@@ -264,7 +264,7 @@ def _notices(embedding: Embedding, path: Path, chosen: str) -> list[str]:
         for other in sorted(path.parent.iterdir())
         if other != path and other.stem == path.stem and other.suffix.lower() in EMBEDDING_SUFFIXES
     ]
-    if twins and chosen != FOLDER:
+    if twins and chosen not in FOLDERS:
         notices.append(
             message(
                 "library.twins",

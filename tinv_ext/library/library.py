@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from tinv_ext.core.atomic import atomic_write, make_folder
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, HostError, InputError, NumericError, TinvError
-from tinv_ext.core.formats import FOLDER, problem_of, read_all
+from tinv_ext.core.formats import FOLDERS, problem_of, read_all
 from tinv_ext.core.messages import encodable, message
 from tinv_ext.core.names import bare_name, name_problems, word_problems
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES
@@ -76,7 +76,7 @@ class Library:
 
     def convert(self, key: str, folder: Path, options: ConvertOptions) -> list[Path]:
         """Write it in another format into a folder outside of this one; returns the files made there."""
-        target = folder / self.path(key).stem if options.to == FOLDER else folder
+        target = folder / self.path(key).stem if options.to in FOLDERS else folder
         written = convert.convert(self.path(key), target, options)
         return sorted(written.path.iterdir()) if written.path.is_dir() else [written.path]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from tinv_ext.core.atomic import make_folder
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.formats import write_embedding
+from tinv_ext.core.formats import FOLDERS, write_embedding
+from tinv_ext.core.formats.metadata import PREDICTION
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.training.fallbacks import retry_after_freeing
 from tinv_ext.core.training.state import State
@@ -23,12 +25,15 @@ class EmbeddingWriter:
     prepared: PreparedRun
     host: Host
     state: State
+    prediction: str
     report: Report
 
     @property
     def suffix(self) -> str:
-        """Of the file that most programs read: SDXL's two tensors go into .safetensors."""
-        return ".pt" if len(self.state.vectors[self.prepared.config.name]) == 1 else ".safetensors"
+        """Of the file that prompts find: as set, or that which most programs read, for SDXL's two tensors."""
+        one_encoder = len(self.state.vectors[self.prepared.config.name]) == 1
+        usual = ".pt" if one_encoder else ".safetensors"
+        return {"pt": ".pt", "safetensors": ".safetensors"}.get(self.prepared.config.save_format, usual)
 
     def embedding(self, name: str) -> Embedding:
         """The vectors of this step under a name, with what is worth knowing of the run."""
@@ -39,7 +44,12 @@ class EmbeddingWriter:
             step=self.state.step,
             model_hash=facts.get("model_hash"),
             model_name=facts.get("model_name"),
-            facts=run_facts(self.prepared, self.host),
+            facts={
+                **run_facts(self.prepared, self.host),
+                PREDICTION: self.prediction,
+                "date": datetime.now().isoformat(timespec="seconds"),
+            },
+            precision=self.prepared.config.save_precision,
         )
 
     def write(self, kind: str, path: Path) -> None:
@@ -49,3 +59,13 @@ class EmbeddingWriter:
             None, lambda: write_embedding(self.embedding(path.stem), path, validate_file=self.host.validate_file)
         )
         self.report(Wrote(kind, self.state.step, path))
+
+    def write_folder(self, folder: Path) -> bool:
+        """Write a folder for diffusers where one is wanted, and say whether."""
+        config = self.prepared.config
+        if config.save_format not in FOLDERS:
+            return False
+        make_folder(folder)
+        embedding = self.embedding(config.name)
+        retry_after_freeing(None, lambda: write_embedding(embedding, folder, format=config.save_format))
+        return True

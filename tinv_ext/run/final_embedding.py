@@ -31,6 +31,11 @@ class FinalEmbedding:
         """Write it and have the host know it. NotNowError if the disk is full, HostError if it cannot be written."""
         file = self.host.embeddings_folder / f"{self.config.name}{self.writer.suffix}"
         replaced = self._back_up(file)
+        folder = self.reporter.folder.diffusers
+        if self.writer.write_folder(folder):
+            self.reporter.notify(
+                message("run.folder_for_diffusers", "The folder for diffusers: {folder}", folder=folder)
+            )
         self.writer.write("embedding", file)
         for old in replaced:
             self._remove(old)

@@ -47,7 +47,7 @@ def prepare_run(config: TrainConfig, host: Host, known: KnownImages = NOTHING_KN
     the index beside the cached latents knows, are not opened again; of the others, up to `room` bytes stay in memory.
     """
     config = filled_in(config, host)
-    problems = _sampling_problems(config, host) + _folder_problems(host.embeddings_folder)
+    problems = host_problems(config, host) + _folder_problems(host.embeddings_folder)
     files = [path.name for path in _embedding_files(host.embeddings_folder)]
     try:
         prepared = prepare(
@@ -122,6 +122,24 @@ def _folder_problems(folder: Path) -> list[Message]:
             'The embedding could not be written: "{folder}" cannot be a folder of embeddings ({reason}).',
             folder=folder,
             reason=reason,
+        )
+    ]
+
+
+def host_problems(config: TrainConfig, host: Host) -> list[Message]:
+    """What the loaded model and its program cannot do of what is set for previews and files."""
+    return _sampling_problems(config, host) + _format_problems(config, host)
+
+
+def _format_problems(config: TrainConfig, host: Host) -> list[Message]:
+    if config.save_format != "pt" or len(host.token_table.widths) == 1:
+        return []
+    return [
+        message(
+            "run.no_pt_of_two_encoders",
+            "{label} (save_format) is pt, which no program reads for a model with two text encoders (SDXL). Choose "
+            "auto or safetensors.",
+            label=SETTINGS["save_format"].label,
         )
     ]
 

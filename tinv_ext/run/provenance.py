@@ -11,6 +11,7 @@ import torch
 
 from tinv_ext import __version__
 from tinv_ext.core.embedding import TOKEN
+from tinv_ext.core.formats.metadata import AUTHORSHIP
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import SETTINGS
 from tinv_ext.hosts.base import Host
@@ -43,7 +44,7 @@ def run_facts(prepared: PreparedRun, host: Host) -> dict[str, Any]:
     """What is worth knowing of a run afterwards, without any path of this machine."""
     settings = {key: value for key, value in prepared.config.to_dict().items() if key not in _PRIVATE}
     settings["template"] = PureWindowsPath(prepared.config.template).name  # whose \\ and / both part folders
-    authorship = {key: str(settings.pop(key)).strip() for key in ("author", "license")}
+    authorship = {key: str(settings.pop(key)).strip() for key in AUTHORSHIP}
     seen = "\n".join(sorted(f"{image.picture.digest} {image.caption.text}" for image in prepared.images))
     return {
         "made_by": f"tinv_ext {__version__}",

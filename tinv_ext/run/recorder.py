@@ -170,10 +170,10 @@ def make_recorder(
 ) -> Recorder:
     """The recorder of a run, with its table of tasks. Their order is that in which they are carried out."""
     config, folder, state = prepared.config, reporter.folder, training.state
-    writer = EmbeddingWriter(prepared, host, state, reporter.report)
+    writer = EmbeddingWriter(prepared, host, state, training.prediction, reporter.report)
     evaluations = Evaluations(state, training.eval_set, reporter)
     rows = CurveRows(curve, state, training.dataset.epoch, config.examples_per_step)
-    snapshots = Snapshots(config.name, folder, writer, evaluations, config.keep_snapshots)
+    snapshots = Snapshots(config.name, folder, writer, evaluations, config.keep_snapshots, config.keep_snapshot_steps)
     facts = {**training.facts, "config": config_file.to_file(config, folder_facts(prepared, host))}
     fallbacks = fallbacks_of(config, reporter.notify, facts_of(folder.state))
     saver = StateSaver(state, facts, fallbacks, reporter, config.save_state_every, config.save_state_seconds)

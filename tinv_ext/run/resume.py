@@ -18,7 +18,7 @@ from tinv_ext.core.preflight.prepare import PreparedRun, prepare
 from tinv_ext.core.settings import SETTINGS, TrainConfig, facts_by_current_names, overridden
 from tinv_ext.core.training.state import State, load_last_state, previous_of
 from tinv_ext.hosts.base import Host
-from tinv_ext.run.preflight import NOTHING_KNOWN, KnownImages, filled_in, image_scanner, prepare_run
+from tinv_ext.run.preflight import NOTHING_KNOWN, KnownImages, filled_in, host_problems, image_scanner, prepare_run
 from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.run.run_lock import refuse_if_running
 from tinv_ext.run.status import Status
@@ -49,6 +49,8 @@ def prepare_resume(
     if folder.restarts:
         return prepare_run(config, host, known, room)
     _refuse_new_beginning(before, config)
+    if problems := host_problems(config, host):
+        raise InputError(problems)
     state, notice = _saved_state(folder, config)
     initial = InitialVectors(state.values(config.name), state.step)
     prepared = prepare(config, host.token_table, host.known_words(), initial, look=image_scanner(config, known, room))

@@ -77,6 +77,11 @@ class RunFolder:
         """An image that carries the embedding."""
         return self._path_in("image_embeddings", f"{name}-{step}{_numbered(index)}.png")
 
+    @property
+    def diffusers(self) -> Path:
+        """A folder as diffusers' scripts leave it, of a run that is asked for one."""
+        return self.path / "diffusers"
+
     def backup(self, file: Path) -> Path:
         """Where an embedding that the run replaces is kept; a new name each time."""
         backup = self._path_in("replaced", file.name)

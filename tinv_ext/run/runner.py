@@ -164,6 +164,7 @@ def _set_up(prepared: PreparedRun, host: Host, reporter: RunReporter, controls: 
             eval_set_of(prepared, evaluated, model.noise) if config.evaluate_every else None,
             load_or_new_state(reporter.folder.state, prepared, facts, model.device, reporter.notify),
             facts,
+            model.noise.prediction,
         )
 
     with host.training(config.clip_skip) as model:

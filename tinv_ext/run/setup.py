@@ -27,13 +27,14 @@ EVALUATED = 8  # training images in the evaluation, where none are held out
 class Training:
     """What the loop and its recorder need. `eval_set` is None where nothing is evaluated.
 
-    `facts` are what the steps depend on; they are saved with the state.
+    `facts` are what the steps depend on; they are saved with the state. `prediction` is what the UNet answers.
     """
 
     dataset: Dataset
     eval_set: EvalSet | None
     state: State
     facts: Mapping[str, Any]
+    prediction: str
 
 
 def encoded_examples(

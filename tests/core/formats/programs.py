@@ -86,7 +86,7 @@ def webui(path: Path, widths: Widths) -> Vectors:
         found = {next(iter(widths)): next(iter(values.values()))}
     _take(sum(value.shape[-1] for value in found.values()) == sum(widths.values()), "another model's: skipped")
     _take(all(value.dim() == 2 for value in found.values()))
-    return found
+    return {key: value.float() for key, value in found.items()}
 
 
 @cache

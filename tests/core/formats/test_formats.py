@@ -16,10 +16,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.messages import refused
-from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.errors import FormatError
+from tinv_ext.core.embedding import PRECISIONS, Embedding
+from tinv_ext.core.errors import FormatError, NumericError
 from tinv_ext.core.formats import (
     FOLDER,
+    FOLDERS,
     FORMATS,
     read_all,
     read_contents,
@@ -107,15 +108,16 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
 
 GOLDEN = {
     "a1111": "70374b284e86baad",
-    "safetensors": "1537efa29332f5e3",
-    "kohya": "1537efa29332f5e3",
-    "diffusers": "6e28b0f4390ca649",
+    "safetensors": "db4733b6ffef5e37",
+    "kohya": "db4733b6ffef5e37",
+    "diffusers": "9f48f77f2d63f4d9",
     "diffusers-bin": "3be01650a6ce94be",
-    "onetrainer": "756b98445353de66",
+    "onetrainer": "04d5e5cfba811846",
     "png": "99cf78d11a991c4b",
-    FOLDER: "d6fd1e0f1f68aa8f",
+    FOLDER: "2b1bade3dd50a5e9",
+    "diffusers-folder-bin": "db179b84dc71db69",
 }
-GOLDEN_PAIR = {"safetensors": "814aba6ae4bfccf9", "png": "87d3a1af881a7a99", FOLDER: "19b0b68aca5c34ec"}
+GOLDEN_PAIR = {"safetensors": "2250848149f7a8a1", "png": "87d3a1af881a7a99", FOLDER: "33c62adf660fce40"}
 
 
 def digest(embedding: Embedding, folder: Path, chosen: str) -> str:
@@ -133,7 +135,7 @@ def digest(embedding: Embedding, folder: Path, chosen: str) -> str:
 
 def test_files_are_the_same_byte_for_byte(tmp_path: Path) -> None:
     """The same embedding gives the same bytes in every process, on every torch and platform, in every format."""
-    assert GOLDEN.keys() == {*FORMATS, FOLDER}
+    assert GOLDEN.keys() == {*FORMATS, *FOLDERS}
     assert {chosen: digest(make(2, 8), tmp_path, chosen) for chosen in GOLDEN} == GOLDEN
     assert {chosen: digest(make_pair(), tmp_path, chosen) for chosen in GOLDEN_PAIR} == GOLDEN_PAIR
 
@@ -183,6 +185,93 @@ def test_the_sdxl_file_holds_two_tensors_only(tmp_path: Path) -> None:
     assert metadata["format"] == "pt"
     assert metadata["modelspec.architecture"] == "stable-diffusion-xl-v1-base/textual-inversion"
     assert length % 8 == 0
+
+
+def metadata_in(path: Path) -> tuple[dict[str, str], bytes]:
+    """The texts of a safetensors file, and all bytes behind its header."""
+    data = path.read_bytes()
+    length = struct.unpack("<Q", data[:8])[0]
+    return json.loads(data[8 : 8 + length])["__metadata__"], data[8 + length :]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_metadata_is_that_of_modelspec(precision: str, tmp_path: Path) -> None:
+    """The keys that the standard demands, as kohya writes them; the hash is of all bytes behind the header."""
+    facts = {
+        "made_by": "tinv_ext 1.2",
+        "prediction": "v_prediction",
+        "date": "2024-05-06T07:08:09",
+        "settings": {"width": 768, "height": 512, "clip_skip": 2},
+        "title": "A word",
+        "author": "Ada",
+        "description": "what it is",
+        "license": "CC0",
+        "tags": "a, b",
+        "usage_hint": "write it",
+    }
+    embedding = replace(make(2, 1024, "clip_h", facts=facts), precision=precision)
+    write_embedding(embedding, tmp_path / "word.safetensors")
+    metadata, numbers = metadata_in(tmp_path / "word.safetensors")
+    spec = {key.partition(".")[2]: value for key, value in metadata.items() if key.startswith("modelspec.")}
+    assert spec == {
+        "sai_model_spec": "1.0.1",
+        "architecture": "stable-diffusion-v2-768-v/textual-inversion",
+        "implementation": "https://github.com/Stability-AI/generative-models",
+        "implementation_version": "tinv_ext/1.2",
+        "title": "A word",
+        "author": "Ada",
+        "date": "2024-05-06T07:08:09",
+        "description": "what it is",
+        "license": "CC0",
+        "tags": "a, b",
+        "usage_hint": "write it",
+        "trigger_phrase": "word",
+        "prediction_type": "v",
+        "resolution": "768x512",
+        "encoder_layer": "2",
+        "hash_sha256": f"0x{hashlib.sha256(numbers).hexdigest()}",
+    }
+    assert read_embedding(tmp_path / "word.safetensors").facts == facts
+    write_embedding(make_pair(), tmp_path / "pair.safetensors")
+    metadata, numbers = metadata_in(tmp_path / "pair.safetensors")
+    assert metadata["modelspec.hash_sha256"] == f"0x{hashlib.sha256(numbers).hexdigest()}"
+    assert metadata["modelspec.title"] == "word"
+
+
+@pytest.mark.parametrize("precision, dtype", [("fp16", torch.float16), ("bf16", torch.bfloat16)])
+@pytest.mark.parametrize("chosen", [*FORMATS, *FOLDERS])
+def test_numbers_are_rounded_to_the_precision_that_is_asked_for(
+    precision: str, dtype: torch.dtype, chosen: str, tmp_path: Path
+) -> None:
+    """As torch rounds them; other programs find that type in the file; the run's own vectors stay as they are."""
+    exact = torch.linspace(-1, 1, 2 * 768).reshape(2, 768)
+    embedding = Embedding("word", {"clip_l": exact}, precision=precision)
+    path = tmp_path / f"word{suffix_of(chosen)}"
+    write_embedding(embedding, path, format=chosen)
+    assert torch.equal(read_embedding(path).vectors["clip_l"], exact.to(dtype).float())
+    assert not torch.equal(read_embedding(path).vectors["clip_l"], exact)
+    if chosen != "png":
+        file = next(path.glob("learned*")) if path.is_dir() else path
+        values = load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True)
+        (vectors,) = values.get("string_to_param", values).values()
+        assert vectors.dtype == dtype
+        assert torch.equal(vectors, exact.to(dtype))
+
+
+def test_what_does_not_fit_a_precision_is_told() -> None:
+    """Numbers beyond those of float16."""
+    with refused("embedding.too_large", NumericError, precision="fp16"):
+        Embedding("word", {"clip_l": torch.full((1, 768), 1e6)}, precision="fp16")
+    assert Embedding("word", {"clip_l": torch.full((1, 768), 1e6)}, precision="bf16").dtype == torch.bfloat16
+
+
+def test_a_folder_of_another_suffix_is_replaced(tmp_path: Path) -> None:
+    """Loaders would take the old files for the embedding's."""
+    write_embedding(make_pair(), tmp_path / "word", format=FOLDER)
+    write_embedding(make(), tmp_path / "word", format="diffusers-folder-bin")
+    names = ["learned_embeds.bin", "token_identifier.txt", "type_of_concept.txt"]
+    assert sorted(path.name for path in (tmp_path / "word").iterdir()) == names
+    assert same(read_embedding(tmp_path / "word"), make())
 
 
 def test_the_folder_is_what_diffusers_leaves(tmp_path: Path) -> None:

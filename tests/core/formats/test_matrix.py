@@ -14,7 +14,7 @@ import torch
 from tests.core.formats.programs import BY_HAND, LOADERS, REFUSALS, WORD, Loader
 from tests.paths import ROOT
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.formats import FOLDER, FORMATS, write_embedding
+from tinv_ext.core.formats import FOLDER, FOLDERS, FORMATS, write_embedding
 
 DOCS = ROOT / "docs" / "formats.md"
 BEGIN, END = "<!-- matrix: written by `make docs` -->\n", "<!-- end of matrix -->"
@@ -33,10 +33,11 @@ FILES = {  # what a format is called in the table, the file, the format where th
     "diffusers `.safetensors`": ("zworble.safetensors", "diffusers"),
     "diffusers `.bin`": ("zworble.bin", None),
     "diffusers folder": ("zworble", FOLDER),
+    "diffusers folder of `.bin`": ("zworble", "diffusers-folder-bin"),
     "OneTrainer `.safetensors`": ("zworble.safetensors", "onetrainer"),
     "`.png`": ("zworble.png", None),
 }
-OF_TWO_ENCODERS = ("`.safetensors`", "diffusers folder", "`.png`")
+OF_TWO_ENCODERS = ("`.safetensors`", "diffusers folder", "diffusers folder of `.bin`", "`.png`")
 ROWS = [
     (family, called)
     for family, vectors in FAMILIES.items()
@@ -80,7 +81,7 @@ def test_every_format_is_in_the_table() -> None:
     tried = {
         chosen or {".pt": "a1111", ".bin": "diffusers-bin"}.get(Path(name).suffix) for name, chosen in FILES.values()
     }
-    assert {*FORMATS, FOLDER} - {"kohya", "safetensors", "png"} == tried - {None}
+    assert {*FORMATS, *FOLDERS} - {"kohya", "safetensors", "png"} == tried - {None}
     one = Embedding(WORD, FAMILIES["SD1"])
     assert FORMATS["kohya"](one) == FORMATS["safetensors"](one)
 
@@ -100,6 +101,18 @@ def test_the_usual_files_load_in_every_program(matrix: dict[tuple[str, str], dic
     assert matrix["SDXL", "diffusers folder"]["diffusers"] == YES
     for family in FAMILIES:
         assert matrix[family, "`.png`"]["A1111, Forge, reForge"] == YES
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_rounded_files_load_as_the_exact_ones_do(precision: str, tmp_path: Path) -> None:
+    """In the WebUI, diffusers, ComfyUI and kohya: the numbers that were rounded, and no others."""
+    for family, called in (("SD1", "`.pt`"), ("SD1", "`.safetensors`"), ("SDXL", "`.safetensors`")):
+        path = tmp_path / family / FILES[called][0]
+        path.parent.mkdir(exist_ok=True)
+        embedding = Embedding(WORD, FAMILIES[family], precision=precision)
+        write_embedding(embedding, path)
+        for column in ("this", "A1111, Forge, reForge", "diffusers", "ComfyUI", "kohya"):
+            assert cell(embedding, column, path) in (YES, BY_HAND_ONLY), (family, called, column)
 
 
 NOT_USUAL = {("OneTrainer", "SD1"), ("OneTrainer", "SD2")}

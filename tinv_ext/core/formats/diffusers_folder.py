@@ -19,6 +19,7 @@ from tinv_ext.core.families import SDXL
 from tinv_ext.core.formats.layouts import FileContents
 from tinv_ext.core.formats.metadata import metadata_of
 from tinv_ext.core.formats.safetensors_file import safetensors_bytes
+from tinv_ext.core.formats.torch_bytes import torch_bytes
 from tinv_ext.core.messages import message
 
 STEMS = ("learned_embeds", "learned_embeds_2")
@@ -108,15 +109,20 @@ def _read_stem(folder: Path, stem: str, read: Callable[[Path], FileContents]) ->
     return replace(read(path), named=True) if path else None
 
 
-def write_folder(embedding: Embedding, folder: Path) -> None:
-    """Write `embedding` as such a folder, made if it is missing; a style if its facts or its template say so."""
+def write_folder(embedding: Embedding, folder: Path, suffix: str = ".safetensors") -> None:
+    """Write `embedding` as such a folder, made if it is missing; a style if its facts or its template say so.
+
+    `suffix` is one of SUFFIXES. What loaders would take for the embedding's, but was there before, is removed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for stem, (_, vectors) in zip(STEMS, embedding.vectors.items()):
-        _write(
-            folder / f"{stem}.safetensors", safetensors_bytes({token_of(embedding): vectors}, metadata_of(embedding))
-        )
-    if len(embedding.vectors) == 1:
-        (folder / f"{STEMS[1]}.safetensors").unlink(missing_ok=True)
+    written = set()
+    for stem, vectors in zip(STEMS, embedding.stored().values()):
+        tensors = {token_of(embedding): vectors}
+        data = torch_bytes(tensors) if suffix == ".bin" else safetensors_bytes(tensors, metadata_of(embedding))
+        _write(folder / f"{stem}{suffix}", data)
+        written.add(f"{stem}{suffix}")
+    for old in {f"{stem}{other}" for stem in STEMS for other in SUFFIXES} - written:
+        (folder / old).unlink(missing_ok=True)
     _write(folder / "token_identifier.txt", token_of(embedding).encode("utf-8"))
     _write(folder / "type_of_concept.txt", _concept(embedding).encode("ascii"))
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tinv_ext.core.errors import FormatError
 from tinv_ext.core.formats.bounded_json import parse_json_object
-from tinv_ext.core.formats.tensors import MAX_DIMENSIONS, StoredTensor, size_of, tensor_of_bytes
+from tinv_ext.core.formats.tensors import MAX_DIMENSIONS, StoredTensor, bytes_of, size_of, tensor_of_bytes
 from tinv_ext.core.messages import message
 
 MAX_HEADER_BYTES = 1 << 23
@@ -34,6 +34,9 @@ DTYPES = {
     "I32": torch.int32,
     "U8": torch.uint8,
 }
+
+
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def looks_like_safetensors(head: bytes, size: int) -> bool:
@@ -158,12 +161,12 @@ def _are_counts(values: object, limit: int) -> TypeGuard[list[int]]:
 
 
 def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file of float32 tensors in the given order, metadata sorted, the numbers aligned to eight bytes."""
+    """A safetensors file of tensors in the given order, metadata sorted, the numbers aligned to eight bytes."""
     header: dict[str, Any] = {"__metadata__": dict(sorted({**metadata, "format": "pt"}.items()))}
     parts, place = [], 0
     for key, tensor in tensors.items():
-        part = tensor.to(torch.float32).contiguous().numpy().astype("<f4").tobytes()
-        header[key] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [place, place + len(part)]}
+        part, kind = bytes_of(tensor), _NAMES[tensor.dtype]
+        header[key] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [place, place + len(part)]}
         parts.append(part)
         place += len(part)
     coded = json.dumps(header, separators=(",", ":"), ensure_ascii=True).encode("ascii")

@@ -61,3 +61,12 @@ def tensor_of_bytes(data: bytes | memoryview, dtype: torch.dtype, shape: tuple[i
     if not data:
         return torch.zeros(shape, dtype=dtype)
     return torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape)
+
+
+def bytes_of(tensor: Tensor) -> bytes:
+    """The numbers of a tensor on the CPU, little-endian, as `tensor_of_bytes` reads them."""
+    numbers = tensor.contiguous()
+    if tensor.dtype == torch.bfloat16:  # which numpy does not know
+        numbers = numbers.view(torch.int16)
+    array = numbers.numpy()
+    return bytes(array.astype(array.dtype.newbyteorder("<")).tobytes())

@@ -14,19 +14,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tinv_ext.core.formats.tensors import bytes_of
 from tinv_ext.core.formats.torch_read import LEGACY_MAGIC, LEGACY_VERSION
+
+STORAGES = {torch.float32: "FloatStorage", torch.float16: "HalfStorage", torch.bfloat16: "BFloat16Storage"}
+"""Each type's class of storage, which the WebUI's safe unpickler knows (v1.10.1 modules/safe.py)."""
 
 MACHINE = {"protocol_version": LEGACY_VERSION, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
 
 
 def torch_bytes(value: Mapping[str, Any]) -> bytes:
-    """`value` (text, numbers, None, lists, dicts, float32 tensors) as torch.save in the legacy format would hold it."""
+    """`value` (text, numbers, None, lists, dicts, tensors of STORAGES) as torch.save's legacy format would hold it."""
     tensors: list[Tensor] = []
     body = _pickled(value, tensors)
     parts = [_pickled(LEGACY_MAGIC, []), _pickled(LEGACY_VERSION, []), _pickled(MACHINE, []), body]
     parts.append(_pickled([str(index) for index in range(len(tensors))], []))
     for tensor in tensors:
-        parts += [struct.pack("<q", tensor.numel()), tensor.numpy().astype("<f4").tobytes()]
+        parts += [struct.pack("<q", tensor.numel()), bytes_of(tensor)]
     return b"".join(parts)
 
 
@@ -64,11 +68,11 @@ def _coded_integer(value: int) -> bytes:
 
 def _coded_tensor(tensor: Tensor, tensors: list[Tensor]) -> bytes:
     """torch._utils._rebuild_tensor_v2(storage, 0, size, stride, False, OrderedDict()), each tensor its own storage."""
-    assert tensor.dtype == torch.float32
     assert tensor.is_contiguous()
     key = str(len(tensors))
     tensors.append(tensor)
-    storage = _name("torch", "FloatStorage") + _coded(key, []) + _coded("cpu", []) + _coded(tensor.numel(), []) + b"N"
+    kind = _name("torch", STORAGES[tensor.dtype])
+    storage = kind + _coded(key, []) + _coded("cpu", []) + _coded(tensor.numel(), []) + b"N"
     return (
         _name("torch._utils", "_rebuild_tensor_v2")
         + b"(("

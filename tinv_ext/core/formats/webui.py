@@ -31,7 +31,7 @@ def webui_values(embedding: Embedding, name: str) -> dict[str, Any]:
         )
     values: dict[str, Any] = {
         "string_to_token": {"*": PLACEHOLDER_TOKEN},
-        "string_to_param": {"*": next(iter(embedding.vectors.values()))},
+        "string_to_param": {"*": next(iter(embedding.stored().values()))},
         "name": name,
         "step": embedding.step,
         "sd_checkpoint": embedding.model_hash,

@@ -33,13 +33,13 @@ def write_embedding(
 ) -> None:
     """Write `embedding` to `path`, all of it or nothing.
 
-    `format` is a key of FORMATS, or FOLDER for a folder of diffusers; without it the suffix decides (DEFAULTS). Each
-    file is read back and compared before it replaces what was there, and `validate_file` may refuse it. Raises
+    `format` is a key of FORMATS or, for a folder of diffusers, of FOLDERS; without it the suffix decides (DEFAULTS).
+    Each file is read back and compared before it replaces what was there, and `validate_file` may refuse it. Raises
     InputError when the format cannot hold this embedding, HostError when the disk refuses.
     """
     chosen = format or DEFAULTS.get(path.suffix.lower())
-    if chosen == FOLDER:
-        write_folder(embedding, path)
+    if chosen in FOLDERS:
+        write_folder(embedding, path, FOLDERS[chosen])
         _check_written(embedding, path, path)
         return
     if chosen not in FORMATS:
@@ -50,7 +50,7 @@ def write_embedding(
                 "{suffixes:, }.",
                 file=path.name,
                 format=format or path.suffix,
-                formats=[*FORMATS, FOLDER],
+                formats=[*FORMATS, *FOLDERS],
                 suffixes=list(DEFAULTS),
             )
         )
@@ -91,7 +91,7 @@ def _onetrainer(embedding: Embedding) -> bytes:
 
 
 def _by_encoder(embedding: Embedding) -> bytes:
-    return safetensors_bytes(embedding.vectors, metadata_of(embedding))
+    return safetensors_bytes(embedding.stored(), metadata_of(embedding))
 
 
 def _safetensors(embedding: Embedding) -> bytes:
@@ -125,7 +125,7 @@ def _only_tensor(embedding: Embedding, chosen: str) -> torch.Tensor:
                 format=chosen,
             )
         )
-    return next(iter(embedding.vectors.values()))
+    return next(iter(embedding.stored().values()))
 
 
 def _png(embedding: Embedding) -> bytes:
@@ -144,9 +144,11 @@ FORMATS: dict[str, Encode] = {
     "onetrainer": _onetrainer,
     "png": _png,
 }
-FOLDER = "diffusers-folder"
+FOLDER, FOLDER_OF_BIN = "diffusers-folder", "diffusers-folder-bin"
+FOLDERS = {FOLDER: ".safetensors", FOLDER_OF_BIN: ".bin"}
+"""Folders as diffusers' scripts and the concept library have them, with the suffix of the files in them."""
 DEFAULTS = {".pt": "a1111", ".safetensors": "safetensors", ".bin": "diffusers-bin", ".png": "png"}
-_SUFFIXES = {"a1111": ".pt", "diffusers-bin": ".bin", "png": ".png", FOLDER: ""}
+_SUFFIXES = {"a1111": ".pt", "diffusers-bin": ".bin", "png": ".png", FOLDER: "", FOLDER_OF_BIN: ""}
 """The suffix by which programs know a format, where it is not `.safetensors`."""
 
 

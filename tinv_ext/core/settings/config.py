@@ -115,9 +115,16 @@ class TrainConfig:
     save_state_every: int = 100
     save_state_seconds: int = 60
     keep_snapshots: int = 0
+    keep_snapshot_steps: int = 0
+    save_format: str = "auto"
+    save_precision: str = "float32"
     thumbnail: str = "none"
+    title: str = ""
     author: str = ""
+    description: str = ""
     license: str = ""
+    tags: str = ""
+    usage_hint: str = ""
     output: str = "textual_inversion"
 
     # model

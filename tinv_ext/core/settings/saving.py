@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tinv_ext.core.embedding import PRECISIONS
 from tinv_ext.core.paths import path_problems
 from tinv_ext.core.settings.limits import MAX_STEPS
 from tinv_ext.core.settings.setting import Setting
 
 THUMBNAILS = ("none", "new", "replace")
+SAVE_FORMATS = ("auto", "pt", "safetensors", "diffusers-folder", "diffusers-folder-bin")
 
 SAVING: Mapping[str, Setting] = {
     "save_every": Setting(
@@ -39,19 +41,54 @@ SAVING: Mapping[str, Setting] = {
         minimum=0,
         maximum=10_000,
     ),
+    "keep_snapshot_steps": Setting(
+        "Keep the snapshots of the last N steps",
+        "Older ones are deleted, except the one with the lowest evaluation loss; 0 = keep all.",
+        minimum=0,
+        maximum=MAX_STEPS,
+    ),
+    "save_format": Setting(
+        "Format",
+        "auto: what most programs read, .pt or, for SDXL, .safetensors. pt, safetensors: that. diffusers-folder, "
+        "diffusers-folder-bin: also a folder diffusers in the run's folder, with learned_embeds.safetensors or .bin.",
+        choices=SAVE_FORMATS,
+        synonyms={"ckpt": "pt", ".pt": "pt", ".safetensors": "safetensors"},
+    ),
+    "save_precision": Setting(
+        "Precision of the file",
+        "Training is in float32 whatever is chosen; fp16 and bf16 halve the file and round its numbers.",
+        choices=tuple(PRECISIONS),
+        synonyms={"float": "float32", "fp32": "float32", "float16": "fp16", "half": "fp16", "bfloat16": "bf16"},
+    ),
     "thumbnail": Setting(
         "Thumbnail",
         "Use the last preview as the embedding's thumbnail in the extra networks tab. none: never. new: if there is "
         "none yet. replace: always; your own is kept in the run's folder.",
         choices=THUMBNAILS,
     ),
+    "title": Setting(
+        "Title",
+        "What model lists call the embedding; written into the file. Leave empty for its name.",
+    ),
     "author": Setting(
         "Author",
         "Who made the embedding; written into the file.",
     ),
+    "description": Setting(
+        "Description",
+        "What the embedding shows and how to use it; written into the file.",
+    ),
     "license": Setting(
         "License",
         "Under which license it may be used; written into the file.",
+    ),
+    "tags": Setting(
+        "Tags",
+        "Words to find it by, separated by commas; written into the file.",
+    ),
+    "usage_hint": Setting(
+        "Usage hint",
+        "A short hint for those who use it; written into the file.",
     ),
     "output": Setting(
         "Log directory",

@@ -51,7 +51,9 @@ DIFFUSERS: Mapping[str, Option] = {
     "checkpointing_steps": to("save_state_every"),
     "checkpoints_total_limit": unused(why.STATE),
     "resume_from_checkpoint": command("resume"),
-    "no_safe_serialization": unused(why.LATER, "?"),
+    "no_safe_serialization": into(
+        only_if_on(save_format="diffusers-folder-bin"), "`save_format=diffusers-folder-bin`", "?"
+    ),
     "save_as_full_pipeline": unused(why.ONLY_THE_WORD, "?"),
     "enable_xformers_memory_efficient_attention": unused(why.ATTENTION, "?"),
     "allow_tf32": unused(why.TF32, "?"),
