@@ -167,3 +167,10 @@ def test_a_settings_file_may_name_the_model(tmp_path: Path) -> None:
     assert (options["model"], options["device"], options["precision"], options["vae"]) == ("n", "cpu", "fp32", None)
     path.write_text(json.dumps({"precision": "fp99"}))
     assert main(["train", "--config", str(path)]) == 2
+
+
+def test_kohyas_option_for_several_embeddings_is_taken(tmp_path: Path) -> None:
+    """`gen_img.py --textual_inversion_embeddings A B` (docs/gen_img_README.md), beside our own."""
+    options = read_options(["generate", "a", "--embedding", "c.pt", "--textual_inversion_embeddings", "a.pt", "b.pt"])
+    assert options["embedding"] == [Path("c.pt"), Path("a.pt"), Path("b.pt")]
+    assert read_options(["generate", "a"])["embedding"] == []

@@ -85,6 +85,15 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=say(message("cli.embedding", "use this embedding; may be given several times")),
     )
+    parser.add_argument(  # of kohya's gen_img.py
+        "--textual-inversion-embeddings",
+        type=Path,
+        action="extend",
+        nargs="+",
+        dest="embedding",
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
+    )
     parser.add_argument("--negative-prompt", default="")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, default=20)

@@ -144,7 +144,7 @@ def test_what_has_no_use_is_told_once_for_each_reason() -> None:
 def test_a_name_that_nobody_has_is_left_for_the_settings_to_refuse() -> None:
     """With the nearest."""
     adopted = adopt({"tokn_string": "x"})
-    with refused("settings.unknown_near", name="tokn_string"):
+    with refused("settings.unknown_near", name="tokn_string", near="token_string"):
         TrainConfig.from_dict(adopted.settings)
 
 

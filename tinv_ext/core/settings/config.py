@@ -22,6 +22,7 @@ from tinv_ext.core.settings.evaluation import EVALUATION
 from tinv_ext.core.settings.images import IMAGES
 from tinv_ext.core.settings.limits import MAX_SIZE
 from tinv_ext.core.settings.model import MODEL
+from tinv_ext.core.settings.peers import OPTIONS
 from tinv_ext.core.settings.previews import PREVIEWS
 from tinv_ext.core.settings.saving import SAVING
 from tinv_ext.core.settings.setting import Setting, converted, type_problem, value_problems
@@ -233,10 +234,10 @@ assert list(SETTINGS) == list(DEFAULTS), "each setting is a line of TrainConfig 
 
 
 def _unknown(name: str) -> Message:
-    near = get_close_matches(name, [*SETTINGS, *ALIASES], 1)
+    near = get_close_matches(name, [*SETTINGS, *ALIASES, *OPTIONS], 1)
     if not near:
         return message("settings.unknown", 'There is no setting "{name}".', name=name)
-    near_name = ALIASES.get(near[0], near[0])
+    near_name = near[0] if near[0] in OPTIONS else ALIASES.get(near[0], near[0])
     return message(
         "settings.unknown_near", 'There is no setting "{name}". Did you mean "{near}"?', name=name, near=near_name
     )
