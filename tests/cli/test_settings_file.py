@@ -82,3 +82,15 @@ def test_a_template_of_ones_own_keeps_its_path(tmp_path: Path) -> None:
     values = read_settings_file(path)
     assert values["template_file"] == "/x/mine.txt"
     assert values["resize_mode"] == "buckets"
+
+
+def test_a_configuration_of_onetrainer_is_taken(tmp_path: Path) -> None:
+    """And it is told what of it is not used."""
+    path = tmp_path / "config.json"
+    path.write_text(
+        json.dumps({"base_model_name": "m", "training_method": "EMBEDDING", "batch_size": 3, "unet": {"train": True}})
+    )
+    told: list[Message] = []
+    assert read_settings_file(path, told.append) == {"model": "m", "batch_size": 3}
+    assert ids(told) == ["cli.onetrainer_left_out"]
+    assert (told[0].values["taken"], told[0].values["names"]) == (2, ["training_method", "unet.train"])

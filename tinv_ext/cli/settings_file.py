@@ -11,6 +11,7 @@ from typing import Any
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.settings import ALIASES, SETTINGS, config_file
+from tinv_ext.core.settings.peers.onetrainer_file import from_onetrainer, is_onetrainers
 
 _OF_THE_WEBUI = {"embedding_name", "data_root", "template_file"}  # all of them in the file of its trainer, and no other
 
@@ -26,6 +27,8 @@ def read_settings_file(path: Path, tell: Callable[[Message], None] = lambda text
         values = json.loads(text) if path.suffix.lower() == ".json" else _toml(text)
         if isinstance(values, dict) and values.keys() >= _OF_THE_WEBUI:
             values = _from_webui(values, tell)
+        if isinstance(values, dict) and is_onetrainers(values):
+            values = _from_onetrainer(values, tell)
         if isinstance(values, dict) and isinstance(values.get("settings"), dict):
             values = config_file.from_file(values)["settings"]
     except OSError as error:
@@ -87,6 +90,22 @@ def _from_webui(values: dict[str, Any], tell: Callable[[Message], None]) -> dict
                 "cli.webui_settings_left_out",
                 "From the WebUI's settings these are not used: {names:, }.",
                 names=left_out,
+            )
+        )
+    return taken
+
+
+def _from_onetrainer(values: dict[str, Any], tell: Callable[[Message], None]) -> dict[str, Any]:
+    taken, left = from_onetrainer(values)
+    if left:
+        tell(
+            message(
+                "cli.onetrainer_left_out",
+                "Of OneTrainer's configuration, {taken:setting is|settings are} used; {left} are not, such as "
+                "{names:, }. See docs/coming-from.md.",
+                taken=len(taken),
+                left=len(left),
+                names=left[:5],
             )
         )
     return taken

@@ -15,6 +15,7 @@ from tinv_ext.core.settings.adopt import COMMANDS, adopt
 from tinv_ext.core.settings.peers import OPTIONS, PEERS, reasons
 from tinv_ext.core.settings.peers.diffusers import DIFFUSERS
 from tinv_ext.core.settings.peers.kohya import KOHYA
+from tinv_ext.core.settings.peers.onetrainer_file import from_onetrainer
 from tinv_ext.core.settings.peers.option import Option, is_neutral
 from tinv_ext.core.settings.peers.webui import TRAIN
 
@@ -227,3 +228,50 @@ def test_a_token_in_angle_brackets_is_the_word_in_prompts_too() -> None:
 def test_a_value_that_asks_for_nothing_is_known(value: Any, neutral: bool) -> None:
     """It is not told: nothing is missing."""
     assert is_neutral(KOHYA["lr_scheduler"], value) is neutral
+
+
+def test_a_configuration_of_onetrainer_is_read() -> None:
+    """Its preset for embeddings with what a person sets: word, images, rate, units; the rest is named."""
+    values, left = from_onetrainer(
+        {
+            "base_model_name": "m",
+            "training_method": "EMBEDDING",
+            "embedding": {"placeholder": "<zworble>", "initial_embedding_text": "cat", "token_count": 3, "train": True},
+            "learning_rate": 3e-4,
+            "embedding_learning_rate": 1e-3,
+            "resolution": "512x768",
+            "aspect_ratio_bucketing": True,
+            "clip_grad_norm": 1.0,
+            "train_dtype": "FLOAT_16",
+            "text_encoder_layer_skip": 1,
+            "optimizer": {"optimizer": "ADAMW_8BIT", "beta1": 0.9},
+            "concepts": [
+                {"path": "off", "enabled": False},
+                {"path": "in", "text": {"prompt_source": "sample", "enable_tag_shuffling": True}},
+                {"path": "more"},
+            ],
+            "samples": [{"prompt": "a <zworble>", "diffusion_steps": 9, "frames": 1}],
+            "sample_after": 50,
+            "sample_after_unit": "STEP",
+            "backup_after": 10,
+            "backup_after_unit": "MINUTE",
+            "save_every_unit": "NEVER",
+            "vae": {"weight_dtype": "FLOAT_32", "model_name": ""},
+            "lora_rank": 16,
+        }
+    )
+    adopted = adopt(values)
+    assert adopted.command == {"model": "m", "precision": "auto"}
+    config = TrainConfig.from_dict(adopted.settings)
+    assert (config.name, config.init_text, config.num_vectors, config.learning_rate) == ("zworble", "cat", 3, "0.001")
+    assert (config.width, config.height, config.resize_mode, config.clip_skip) == (512, 768, "buckets", 2)
+    assert (config.clip_mode, config.clip_value, config.optimizer) == ("norm", "1.0", "adamw")
+    assert (config.images, config.template, config.shuffle_tags) == ("in", "none", True)
+    assert (config.preview_prompt, config.preview_steps, config.preview_every) == ("a [name]", 9, 50)
+    assert (config.save_state_seconds, config.save_every) == (600, 0)
+    assert {"concepts[2]", "lora_rank", "optimizer.beta1", "samples.frames", "training_method"} <= set(left)
+
+
+def test_one_of_onetrainers_resolutions_is_taken() -> None:
+    """Of a list the first."""
+    assert from_onetrainer({"resolution": "512,768"})[0] == {"width": 512, "height": 512}

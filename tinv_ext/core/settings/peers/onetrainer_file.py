@@ -1,0 +1,111 @@
+"""A configuration of OneTrainer (its presets, and config.json of a run) as settings, by the names of its table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from tinv_ext.core.settings.peers.conversions import max_grad_norm, optimizer_type, resolution
+from tinv_ext.core.settings.peers.onetrainer import ONETRAINER
+from tinv_ext.core.settings.peers.option import Values
+
+_ITS_OWN = {"base_model_name", "training_method"}
+_SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600}
+
+
+def is_onetrainers(values: Mapping[str, Any]) -> bool:
+    """Whether OneTrainer has written these values."""
+    return values.keys() >= _ITS_OWN
+
+
+def from_onetrainer(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Settings and options of the command line by name, and the names of what is there and has no meaning here."""
+    found: dict[str, Any] = {}
+    left: list[str] = []
+    for name in ("concepts", "samples"):
+        left += [f"{name}[{index}]" for index in _enabled(values.get(name))[1:]]
+    for name, value in _flat(values):
+        if value in (None, ""):
+            continue
+        option = ONETRAINER.get(name)
+        if name in _CONVERSIONS:
+            found.update(_CONVERSIONS[name](value))
+        elif option and (option.setting or option.command) and not isinstance(value, (dict, list)):
+            found.setdefault(option.setting or option.command, value)
+        else:
+            left.append(name)
+    found.update(_when(values, "sample", {"STEP": "preview_every"}))
+    found.update(_when(values, "save_every", {"STEP": "save_every"}))
+    found.update(_when(values, "backup", {"STEP": "save_state_every", "time": "save_state_seconds"}))
+    if values.get("embedding_learning_rate"):
+        found["learning_rate"] = values["embedding_learning_rate"]
+    return found, left
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Names with dots; of the concepts and samples those that are enabled, the first one only."""
+    for key, value in values.items():
+        name = before + key
+        if name in ("concepts", "samples") and isinstance(value, list):
+            for index in _enabled(value)[:1]:
+                yield from _flat(value[index], f"{name}.")
+        elif isinstance(value, Mapping) and name not in ("optimizer_defaults", "cloud", "secrets"):
+            yield from _flat(value, f"{name}.")
+        elif name not in _WITH_ANOTHER:
+            yield name, value
+
+
+def _enabled(parts: Any) -> list[int]:
+    """Which of a list of parts are enabled."""
+    found = enumerate(parts if isinstance(parts, list) else [])
+    return [index for index, one in found if isinstance(one, Mapping) and one.get("enabled", True)]
+
+
+def _when(values: Mapping[str, Any], what: str, settings: Mapping[str, str]) -> Values:
+    """Every how many steps or seconds something happens; it may be never."""
+    name = what if what in values else f"{what}_after"
+    unit, count = str(values.get(f"{name}_unit", "")), values.get(name)
+    if unit == "NEVER":
+        return dict.fromkeys(settings.values(), 0)
+    if unit in settings:
+        return {settings[unit]: count}
+    if unit in _SECONDS and "time" in settings and count is not None:
+        return {settings["time"]: int(count) * _SECONDS[unit]}
+    return {}
+
+
+_WITH_ANOTHER = {
+    f"{name}{suffix}" for name in ("sample_after", "backup_after", "save_every") for suffix in ("", "_unit")
+} | {"embedding_learning_rate"}
+
+
+def _one_resolution(value: Any) -> Values:
+    """OneTrainer's list of resolutions, of which each image takes one at random, by its first."""
+    return resolution(re.split(r"[,;]", str(value))[0])
+
+
+def _optimizer(value: Any) -> Values:
+    return optimizer_type(str(value).replace("_", "").lower())
+
+
+def _dtype(value: Any) -> Values:
+    precision = {"FLOAT_16": "auto", "BFLOAT_16": "bf16", "FLOAT_32": "fp32", "TFLOAT_32": "fp32"}.get(str(value))
+    return {"precision": precision} if precision else {}
+
+
+def _prompts(value: Any) -> Values:
+    """A prompt beside each image is the whole prompt; one file of prompts is a template (its path follows)."""
+    return {"template": "none"} if value in ("sample", "filename") else {}
+
+
+_CONVERSIONS: Mapping[str, Callable[[Any], Values]] = {
+    "aspect_ratio_bucketing": lambda value: {"resize_mode": "buckets" if value else "crop"},
+    "clip_grad_norm": max_grad_norm,
+    "concepts.text.prompt_source": _prompts,
+    "optimizer.optimizer": _optimizer,
+    "resolution": _one_resolution,
+    "text_encoder_layer_skip": lambda value: {"clip_skip": int(value) + 1},
+    "train_dtype": _dtype,
+    "unet.weight_dtype": lambda value: {},  # that of the training counts
+}
