@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinv_ext.cli.embeddings import FORMATS, Add
+from tinv_ext.cli.embeddings import FOLDERS, FORMATS, Add
 from tinv_ext.cli.failures import DONE
 from tinv_ext.cli.flags import add_model
 from tinv_ext.cli.given import tell
@@ -39,7 +39,7 @@ def add_create(add: Add, host: HostOf) -> None:
     )
     parser.add_argument("--family", choices=tuple(FAMILIES), help=say(family))
     parser.add_argument(
-        "--to", choices=FORMATS, default="", help=say(message("cli.create_to", "format (default: .pt)"))
+        "--to", choices=(*FORMATS, *FOLDERS), default="", help=say(message("cli.create_to", "format (default: .pt)"))
     )
     add_model(parser)
 
@@ -81,7 +81,7 @@ def _create(options: dict[str, Any], host: HostOf) -> int:
     replaced = _make_room(folder, config)
     folder.mkdir(parents=True, exist_ok=True)
     writing = ConvertOptions(to=options["to"], author=config.author, license=config.license)
-    target = folder / config.name if options["to"] == "diffusers-folder" else folder
+    target = folder / config.name if options["to"] in FOLDERS else folder
     written = write_new(embedding, target, writing)
     for notice in replaced:
         show(say(notice), sys.stderr)
