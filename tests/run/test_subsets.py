@@ -149,8 +149,18 @@ def test_a_run_of_subsets_resumes_bit_for_bit(host: FakeHost, write: Write, tmp_
     """Stopped and resumed it is the run that was not; what a subset has otherwise since is told by its name."""
     write("set/3_a", 10, 20, caption="a #, b, c")
     write("set/1_b", 30, 40, caption="a #, b, c")
-    config = settings(tmp_path, tmp_path / "set")
-    assert torch.equal(trained(config, host, stop=3), trained(config, host))
+    plain = settings(tmp_path, tmp_path / "set")
+    for given in (
+        {},
+        {"enable_wildcard": True, "caption_suffix": "{big|small}"},
+        {"keep_tokens": 1, "caption_dropout_rate": 0.4},
+        {"caption_dropout_every_n_epochs": 2},
+        {"token_warmup_step": 0.7},
+    ):
+        config = plain.but(**given)
+        whole = trained(config, host)
+        assert torch.equal(trained(config, host, stop=3), whole)
+        assert torch.equal(whole, trained(plain, host)) is (given == {})
 
 
 def test_facts_say_what_subsets_have_of_their_own(host: FakeHost, write: Write, tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ def _check_run(options: Mapping[str, Any], given: Mapping[str, Any]) -> int:
 
 
 def _report(prepared: PreparedRun) -> Iterator[str]:
-    """The plan, the table of images, and ten training prompts with their token ids."""
+    """The plan, the table of images, the tags, and ten training prompts with their token ids."""
     yield say(message("cli.plan", "Plan"))
     yield from (f"  {say(notice)}" for notice in prepared.notices)
     for subset in prepared.subsets:
@@ -274,6 +274,8 @@ def _report(prepared: PreparedRun) -> Iterator[str]:
         for path, reason in subset.scan.skipped:
             file = subset.file(path)
             yield "  " + say(message("cli.skipped", "{file}  skipped: it {reason}", file=file, reason=reason))
+    if prepared.tag_table:
+        yield say(prepared.tag_table)
     count = prepared.initial.count
     heading = message(
         "cli.prompts", 'Prompts ("{word}" has {count:vector|vectors})', word=prepared.config.name, count=count

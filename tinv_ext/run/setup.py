@@ -62,20 +62,21 @@ def encoded_examples(
             done = before + now
             report(done, before + total)
 
-        examples += _examples(subset, model, latents_folder(config), advance, tell_once)
+        examples += _examples(subset, prepared.plan.steps, model, latents_folder(config), advance, tell_once)
     trained, evaluated = split_examples(len(examples), config.evaluation_images, EVALUATED, config.seed)
     return [examples[number] for number in trained], [examples[number] for number in evaluated]
 
 
 def _examples(
     subset: PreparedSubset,
+    steps: int,
     model: Model,
     cache: Path | None,
     report: Callable[[int, int], None],
     tell: Callable[[str], None],
 ) -> list[Example]:
     """The images of a subset, encoded, with their captions."""
-    config, scan, sampled = subset.config, subset.scan, subset.sampled()
+    config, scan, sampled = subset.config, subset.scan, subset.sampled(steps)
     rules = EncodeRules(config.fit_rules, model.vae_digest)
     images = encode_images(
         scan.pictures, rules, lambda pixels: encode_with_retry(model, pixels), cache, report, tell, scan.fitted
@@ -102,7 +103,7 @@ def _example(
 def dataset_of(prepared: PreparedRun, examples: Sequence[Example]) -> Dataset:
     """The examples with the run's way of sampling."""
     config = prepared.config
-    return Dataset(examples, prepared.reader, config.latent_sampling, config.seed)
+    return Dataset(examples, prepared.reader, config.latent_sampling, config.seed, config.examples_per_step)
 
 
 def eval_set_of(prepared: PreparedRun, examples: Sequence[Example], noise: Noise) -> EvalSet:

@@ -38,9 +38,10 @@ def checked(prepared: PreparedRun, language: str) -> str:
     """The notices, the images, and ten prompts in which the embedding's name is marked."""
     ready = _text(message("ui.ready", "Ready to train."), language)
     prompts = _text(message("ui.training_prompts", "Training prompts"), language)
+    tags = sentence(prepared.tag_table, language) if prepared.tag_table else ""
     return (
         f'<div class="tinv-said"><b>{ready}</b>{_list(prepared.notices, language)}</div>'
-        f"{_images(prepared, language)}<h4>{prompts}</h4>{_prompts(prepared, language)}"
+        f"{_images(prepared, language)}{tags}<h4>{prompts}</h4>{_prompts(prepared, language)}"
     )
 
 

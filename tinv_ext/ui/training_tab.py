@@ -22,6 +22,7 @@ FIRST = ("name", "images", "template", "init_text")  # what a person decides; th
 FOLDS = {  # groups that open on demand, in order, with what the page calls them
     "word": "Embedding",
     "images": "Images and prompts",
+    "captions": "Captions",
     "training": "Training",
     "previews": "Previews",
     "evaluation": "Evaluation",

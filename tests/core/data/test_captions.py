@@ -21,10 +21,9 @@ from tinv_ext.core.data.captions import (
     own_templates,
     read_template,
     read_text,
-    split_tags,
-    vary,
 )
 from tinv_ext.core.data.subsets import Subset
+from tinv_ext.core.data.variation import split_tags, vary
 from tinv_ext.core.prompts.reader import PromptReader, Word
 
 READER = PromptReader(Letters(), (Word("it", tuple(Letters().ids("it")), 2),))

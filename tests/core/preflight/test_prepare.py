@@ -15,6 +15,7 @@ from tests.messages import ids, said
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import write_embedding
+from tinv_ext.core.messages import Message
 from tinv_ext.core.preflight.initial_vectors import InitialVectors
 from tinv_ext.core.preflight.prepare import PreparedRun, prepare
 from tinv_ext.core.prompts.reader import Word
@@ -400,3 +401,39 @@ def test_a_decimal_comma_is_named(ready: Prepare) -> None:
     """Of a setting that is one number."""
     _, problems = TrainConfig.read({"preview_cfg_scale": "7,5", "steps": "1,5"})
     assert ids(problems) == ["settings.decimal_comma"] * 2
+
+
+def test_a_word_inside_a_longer_one_is_told(ready: Prepare, folder: Path) -> None:
+    """It is read as other tokens; not where the caption has the word itself, too."""
+    (folder / "a.txt").write_text("a photo of zworbles")
+    (folder / "b.txt").write_text("zworbles, zworble")
+    notices = ready(template="subject_filewords").notices
+    assert said(notices, "preflight.word_eaten", count=1, files="a.png", longer="zworbles")
+
+
+def test_what_is_always_named_is_told(ready: Prepare, folder: Path) -> None:
+    """Tags of nearly every caption, and the words that the vectors start at; not the word, and not of few captions."""
+    for index in range(8):
+        Image.new("RGB", (64, 64), (index, 9, 9)).save(folder / f"n{index}.png")
+        (folder / f"n{index}.txt").write_text(f"zworble, red hat, a small cat, {index}")
+    few = ready(template="none", prepend_word=True).notices
+    assert not said(few, "preflight.always_named")  # three of the eleven have no hat
+    for stem in CAPTIONS:
+        (folder / f"{stem}.png").unlink()
+    found = ready(template="none", init_text="cat").notices
+    (notice,) = [one for one in found if isinstance(one, Message) and one.id == "preflight.always_named"]
+    assert all(f'"{thing}"' in notice for thing in ("red hat", "a small cat", "cat"))
+    assert '"zworble"' not in notice.values["things"]
+    assert not said(ready(template="subject", init_text="cat").notices, "preflight.always_named")
+
+
+def test_tags_are_counted(ready: Prepare, folder: Path) -> None:
+    """By the images that have them, where a template uses captions."""
+    (folder / "a.txt").write_text("a cat, red, [name]")
+    (folder / "b.txt").write_text("red, zworble\nred, blue, zworble")
+    (folder / "第三.txt").write_text("a photo of zworble")
+    table = ready(template="none").tag_table
+    assert table is not None
+    tags = ["red (2)", "[name] (1)", "a cat (1)", "blue (1)", "zworble (1)"]
+    assert said([table], "preflight.tags", count=5, tags=tags)
+    assert ready(template="subject").tag_table is None

@@ -40,13 +40,15 @@ class ImageCaption:
 class CaptionFiles:
     """The captions of the images in a folder and below it. Each folder is listed once.
 
-    `class_tokens` are the caption of an image that has none; without them, it is the words of its name.
+    `class_tokens` are the caption of an image that has none; without them, it is the words of its name. With an
+    `extension`, such as ".txt", only files that end with it are captions; tables count all the same.
     """
 
     folder: Path
     regex: str = ""
     join: str = " "
     class_tokens: str = ""
+    extension: str = ""
     problems: list[Message] = field(default_factory=list)  # of tables
     _listed: dict[Path, dict[str, list[Path]]] = field(default_factory=dict)
     _tables: dict[Path, Mapping[str, str]] = field(default_factory=dict)
@@ -60,10 +62,14 @@ class CaptionFiles:
         (source, caption), *rest = sources
         return ImageCaption(caption, source, tuple(name for name, text in rest if text != caption))
 
+    @property
+    def _suffixes(self) -> tuple[str, ...]:
+        return (f".{self.extension.strip().lower().lstrip('.')}",) if self.extension.strip() else _SUFFIXES
+
     def _beside(self, image: Path) -> Iterator[Path]:
         files = self._files(image.parent)
         for stem in dict.fromkeys((image.stem, image.name)):
-            for suffix in _SUFFIXES:
+            for suffix in self._suffixes:
                 paths = files.get(f"{stem}{suffix}".lower(), [])
                 yield from (path for path in paths if path.name[: len(stem)] == stem and path != image)
 
@@ -73,7 +79,7 @@ class CaptionFiles:
             files = self._listed.setdefault(folder, {})
             for path in sorted(folder.iterdir(), reverse=True):  # a.txt before a.TXT
                 name = path.name.lower()
-                if (name.endswith(_SUFFIXES) or name in _TABLES) and path.is_file():
+                if (name.endswith(self._suffixes) or name in _TABLES) and path.is_file():
                     files.setdefault(name, []).append(path)
         return self._listed[folder]
 

@@ -16,8 +16,6 @@ from tinv_ext.core.paths import path_given
 NAME, FILEWORDS = "[name]", "[filewords]"
 TEMPLATES = Path(__file__).parents[2] / "templates"
 COMMAS = "[,，、﹐﹑､،]"  # of all scripts
-_COMMA = re.compile(rf"{COMMAS}|\n")
-_SEMICOLON = re.compile("[;；؛]")
 _ESCAPED_BRACKET = re.compile(r"\\([()\[\]])")
 _LEADING_NUMBERS = re.compile(r"^[-\d]+\s*")
 
@@ -112,10 +110,11 @@ def _in_letters(name: str, text: str) -> bool:
 
 @dataclass(frozen=True)
 class CaptionRules:
-    """How a caption goes into a template line: tags shuffled or dropped, the word put in front where it is missing.
+    """How a caption varies and goes into a template line; the word is put in front where it is missing.
 
     `finds(name, text)` says whether a text contains the word; `PromptReader.finds` does so as a prompt will be read.
-    Without `emphasis` an escaped bracket is a bracket; with it, the parser of emphasis sees to that.
+    Without `emphasis` an escaped bracket is a bracket; with it, the parser of emphasis sees to that. The rest is what
+    the settings of the same names mean; `warmup_steps` are those after which a caption has all its tags.
     """
 
     name: str
@@ -124,6 +123,19 @@ class CaptionRules:
     prepend_word: bool = False
     finds: Callable[[str, str], bool] = _in_letters
     emphasis: bool = False
+    keep_tokens: int = 0
+    keep_tokens_separator: str = ""
+    caption_separator: str = ""
+    secondary_separator: str = ""
+    wildcards: bool = False
+    caption_dropout: float = 0.0
+    caption_dropout_every: int = 0  # epochs
+    warmup_min: int = 1
+    warmup_steps: int = 0
+
+    def holds_word(self, text: str) -> bool:
+        """Whether a part of a caption will be the word, or contain it."""
+        return NAME in text or self.finds(self.name, text)
 
 
 def expand(line: str, caption: str, rules: CaptionRules) -> str:
@@ -136,34 +148,11 @@ def expand(line: str, caption: str, rules: CaptionRules) -> str:
     return text
 
 
-def vary(caption: str, rules: CaptionRules, rng: torch.Generator) -> str:
-    """Drop and shuffle a caption's tags. A tag that contains the word is never dropped."""
-    if not rules.shuffle_tags and not rules.tag_dropout:
-        return caption
-    tags = split_tags(caption)
-    if rules.tag_dropout:
-        chances = torch.rand(len(tags), generator=rng).tolist()
-        tags = [tag for tag, chance in zip(tags, chances) if chance >= rules.tag_dropout or _holds(tag, rules)]
-    if rules.shuffle_tags and tags:
-        tags = [tags[index] for index in torch.randperm(len(tags), generator=rng).tolist()]
-    return ", ".join(tags)
-
-
-def split_tags(caption: str) -> list[str]:
-    """The tags of a caption: between commas, or, where it has none, between semicolons, of any script."""
-    separator = _COMMA if _COMMA.search(caption) else _SEMICOLON
-    return [tag.strip() for tag in separator.split(caption)]
-
-
 def draw_caption(captions: str, rng: torch.Generator) -> str:
     """One of an image's captions, which are a line each. Of a single one no random number is taken."""
     if "\n" not in captions:
         return captions
     return draw_line(captions.split("\n"), rng)
-
-
-def _holds(tag: str, rules: CaptionRules) -> bool:
-    return NAME in tag or rules.finds(rules.name, tag)
 
 
 def draw_line(lines: Sequence[str], rng: torch.Generator) -> str:

@@ -16,6 +16,7 @@ from .image_fit import SizeConditioning
 from .latents import LatentDistribution
 from .order import Order
 from .subsets import Subset
+from .variation import Moment
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,14 @@ class Dataset:
     """The examples of a run. It holds no position of its own: that is the `Order` and the generator of the state.
 
     `latent_sampling` is "random" (a new sample of the VAE's latent at each visit), "once" (one for the whole run) or
-    "deterministic" (its mean).
+    "deterministic" (its mean). A step sees `per_step` examples.
     """
 
     examples: Sequence[Example]
     reader: PromptReader
     latent_sampling: str
     seed: int
+    per_step: int = 1
     _drawn: tuple[Example, ...] = field(init=False, repr=False)
     _shapes: tuple[torch.Size, ...] = field(init=False, repr=False)
 
@@ -107,14 +109,20 @@ class Dataset:
         """How many examples an epoch has: every image as often as it is repeated."""
         return sum(example.subset.repeats for example in self.examples)
 
-    def batch(self, size: int, order: Order, rng: torch.Generator) -> Batch:
-        """Draw `size` examples of one shape, with fresh prompts and latents.
+    def moment(self, steps_done: int) -> Moment:
+        """The next step, with the epoch that it begins in."""
+        return Moment(steps_done + 1, steps_done * self.per_step // self.epoch + 1)
+
+    def batch(self, size: int, order: Order, rng: torch.Generator, steps_done: int = 0) -> Batch:
+        """Draw `size` examples of one shape, with fresh prompts and latents, for the step after `steps_done`.
 
         The order goes through all images before any comes again. From it is taken the next one, and with it the next
         that have its shape: so all are seen equally often, however many have a shape.
         """
         chosen = [self._drawn[number].variant(rng) for number in order.next(size, self._shapes, rng)]
-        prompts = tuple(self.reader.read(example.subset.sample_prompt(example.caption, rng)) for example in chosen)
+        moment = self.moment(steps_done)
+        texts = [example.subset.sample_prompt(example.caption, rng, moment) for example in chosen]
+        prompts = tuple(self.reader.read(text) for text in texts)
         latents = torch.stack([self._latent(example, rng) for example in chosen])
         size_conds = tuple(example.size_cond for example in chosen)
         return Batch(

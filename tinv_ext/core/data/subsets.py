@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .captions import CaptionRules, draw_caption, draw_line, expand, vary
+from .captions import CaptionRules, draw_caption, draw_line, expand
+from .variation import FIRST, Moment, fixed, vary
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,11 @@ class Subset:
     repeats: int = 1
     weight: float = 1.0
 
-    def sample_prompt(self, caption: str, rng: torch.Generator) -> str:
+    def sample_prompt(self, caption: str, rng: torch.Generator, moment: Moment = FIRST) -> str:
         """A training prompt: a template line and a variation of one of the captions, drawn again at each visit."""
         line = draw_line(self.lines, rng)
-        return expand(line, vary(draw_caption(caption, rng), self.captions, rng), self.captions)
+        return expand(line, vary(draw_caption(caption, rng), self.captions, rng, moment), self.captions)
 
     def fixed_prompt(self, caption: str) -> str:
         """The prompt of the evaluation: the first template line with the whole first caption."""
-        return expand(self.lines[0], caption.split("\n", 1)[0], self.captions)
+        return expand(self.lines[0], fixed(caption.split("\n", 1)[0], self.captions), self.captions)

@@ -13,6 +13,7 @@ import torch
 
 from tinv_ext.core.data.captions import expand
 from tinv_ext.core.data.images import ImageScan, scan_images
+from tinv_ext.core.data.variation import fixed
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.generation import preview_requests
 from tinv_ext.core.messages import Message, message
@@ -24,7 +25,7 @@ from tinv_ext.core.preflight.notices import listed, on_initial_vectors, on_plan,
 from tinv_ext.core.preflight.problems import Problems, Scanner
 from tinv_ext.core.preflight.sources import sources_of
 from tinv_ext.core.preflight.subsets import PreparedImage, PreparedSubset, lacking_word, read_subset
-from tinv_ext.core.preflight.words import on_words
+from tinv_ext.core.preflight.words import on_words, tag_table
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
 from tinv_ext.core.training.gradients import Clip
@@ -57,9 +58,14 @@ class PreparedRun:
         words = {config.name: initial.vectors}
         return new_state(words, config.seed, device, initial.step, config.optimizer, config.optimizer_options)
 
+    @property
+    def tag_table(self) -> Message | None:
+        """The most frequent tags of the captions, if they are used and have any."""
+        return tag_table(self.images)
+
     def prompts(self, count: int) -> list[str]:
         """`count` training prompts as they will be read, going through subsets, images and lines in turn."""
-        captions = [[text for texts in subset.texts for text in texts.split("\n")] for subset in self.subsets]
+        captions = [subset.shown for subset in self.subsets]
         shown = []
         for number in range(count):
             turn, place = divmod(number, len(self.subsets))
@@ -70,7 +76,8 @@ class PreparedRun:
     def tokens(self, image: PreparedImage) -> int:
         """Number of tokens of an image's longest prompt with the first template line, the word's vectors included."""
         line, rules = image.subset.lines[0], image.subset.rules
-        return max(self.reader.read(expand(line, text, rules)).length for text in image.caption.text.split("\n"))
+        texts = [fixed(text, rules) for text in image.caption.text.split("\n")]
+        return max(self.reader.read(expand(line, text, rules)).length for text in texts)
 
 
 def _look(folder: Path, config: TrainConfig) -> ImageScan:
@@ -116,7 +123,7 @@ def prepare(
     notices = (
         *_shared_tokens(word, known),
         *sources.notices,
-        *on_words(word, complete, reader),
+        *on_words(word, complete, reader, config.init_text),
         *on_subsets(complete, config),
         *(on_initial_vectors(config, token_table) if resumed is None else ()),
         *on_plan(plan, config, start, sum(len(subset.scan.pictures) for subset in complete)),

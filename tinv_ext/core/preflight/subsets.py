@@ -9,6 +9,7 @@ from tinv_ext.core.data.caption_files import CaptionFiles, ImageCaption
 from tinv_ext.core.data.captions import CaptionRules, expand, read_template
 from tinv_ext.core.data.images import ImageScan, TrainingImage
 from tinv_ext.core.data.subsets import Subset
+from tinv_ext.core.data.variation import fixed, least
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.paths import path_given
@@ -67,9 +68,16 @@ class PreparedSubset:
         """The captions of each image, one a line."""
         return [caption.text for caption in self.captions]
 
-    def sampled(self) -> Subset:
-        """What its examples have in common."""
-        return Subset(self.lines, self.rules, self.config.repeats, self.source.weight)
+    @property
+    def shown(self) -> list[str]:
+        """Every caption as it is without chance."""
+        return [fixed(text, self.rules) for texts in self.texts for text in texts.split("\n")]
+
+    def sampled(self, steps: int) -> Subset:
+        """What its examples have in common in a run of so many steps."""
+        warmup = self.config.token_warmup_step
+        rules = replace(self.rules, warmup_steps=int(warmup if warmup >= 1 else warmup * steps))
+        return Subset(self.lines, rules, self.config.repeats, self.source.weight)
 
     def said(self, text: str) -> str:
         """A sentence about it, with its name where there are others."""
@@ -106,7 +114,8 @@ def lacking_word(subset: PreparedSubset, reader: PromptReader) -> list[tuple[str
     """The images of which some prompt would lack the word, each with one such prompt."""
     lacking = []
     for image in subset.images:
-        prompts = (expand(line, text, subset.rules) for line in subset.lines for text in image.caption.text.split("\n"))
+        texts = [least(text, subset.rules) for text in image.caption.text.split("\n")]
+        prompts = (expand(line, text, subset.rules) for line in subset.lines for text in texts)
         without = next((prompt for prompt in prompts if not reader.read(prompt).holds(subset.rules.name)), None)
         if without is not None:
             lacking.append((image.name, without))
@@ -115,7 +124,20 @@ def lacking_word(subset: PreparedSubset, reader: PromptReader) -> list[tuple[str
 
 def _rules(config: TrainConfig, reader: PromptReader) -> CaptionRules:
     return CaptionRules(
-        config.name, config.shuffle_tags, config.tag_dropout, config.prepend_word, reader.finds, config.emphasis
+        config.name,
+        config.shuffle_tags,
+        config.tag_dropout,
+        config.prepend_word,
+        reader.finds,
+        config.emphasis,
+        config.keep_tokens,
+        config.keep_tokens_separator,
+        config.caption_separator,
+        config.secondary_separator,
+        config.enable_wildcard,
+        config.caption_dropout_rate,
+        config.caption_dropout_every_n_epochs,
+        config.token_warmup_min,
     )
 
 
@@ -152,8 +174,18 @@ def _scan(config: TrainConfig, look: Scanner) -> ImageScan:
 
 def _captions(scan: ImageScan, config: TrainConfig) -> tuple[ImageCaption, ...]:
     problems = Problems([])
-    files = CaptionFiles(scan.folder, config.caption_regex, config.caption_join, config.class_tokens)
+    files = CaptionFiles(
+        scan.folder, config.caption_regex, config.caption_join, config.class_tokens, config.caption_extension
+    )
     captions = [problems.attempt(files.of, image.path) for image in scan.pictures]
     if problems.found or files.problems:
         raise InputError([*problems.found, *files.problems])
-    return tuple(caption or ImageCaption("") for caption in captions)
+    return tuple(_between(config, caption or ImageCaption("")) for caption in captions)
+
+
+def _between(config: TrainConfig, caption: ImageCaption) -> ImageCaption:
+    """A caption between what is put before and after each of its lines."""
+    if not (config.caption_prefix or config.caption_suffix):
+        return caption
+    lines = [[config.caption_prefix, line, config.caption_suffix] for line in caption.text.split("\n")]
+    return replace(caption, text="\n".join(" ".join(" ".join(parts).split()) for parts in lines))

@@ -18,6 +18,7 @@ from tinv_ext.core.messages import Message, message
 from tinv_ext.core.names import bare_name
 from tinv_ext.core.settings.aliases import ALIASES, read_names
 from tinv_ext.core.settings.arguments import read_arguments
+from tinv_ext.core.settings.captions import CAPTIONS
 from tinv_ext.core.settings.evaluation import EVALUATION
 from tinv_ext.core.settings.images import IMAGES
 from tinv_ext.core.settings.limits import MAX_SIZE
@@ -32,6 +33,7 @@ from tinv_ext.core.settings.word import WORD
 _ENTRIES: Mapping[str, Mapping[str, Setting]] = {
     "word": WORD,
     "images": IMAGES,
+    "captions": CAPTIONS,
     "training": TRAINING,
     "evaluation": EVALUATION,
     "previews": PREVIEWS,
@@ -69,16 +71,30 @@ class TrainConfig:
     color_aug: bool = False
     image_variants: int = 4
     template: str = "subject"
-    class_tokens: str = ""
-    caption_regex: str = ""
-    caption_join: str = " "
-    shuffle_tags: bool = False
-    tag_dropout: float = 0.0
     prepend_word: bool = False
     emphasis: bool = False
     alpha_as_loss_weight: bool = False
     latent_sampling: str = "random"
     cache_latents: bool = True
+
+    # captions
+    caption_extension: str = ""
+    class_tokens: str = ""
+    caption_regex: str = ""
+    caption_join: str = " "
+    caption_prefix: str = ""
+    caption_suffix: str = ""
+    shuffle_tags: bool = False
+    tag_dropout: float = 0.0
+    keep_tokens: int = 0
+    keep_tokens_separator: str = ""
+    caption_separator: str = ""
+    secondary_separator: str = ""
+    enable_wildcard: bool = False
+    caption_dropout_rate: float = 0.0
+    caption_dropout_every_n_epochs: int = 0
+    token_warmup_min: int = 1
+    token_warmup_step: float = 0.0
 
     # training
     steps: int = 1000
@@ -219,6 +235,7 @@ class TrainConfig:
 GROUPS: Mapping[str, Message] = {
     "word": message("settings.group_word", "Word"),
     "images": message("settings.group_images", "Images and prompts"),
+    "captions": message("settings.group_captions", "Captions"),
     "training": message("settings.group_training", "Training"),
     "evaluation": message("settings.group_evaluation", "Evaluation"),
     "previews": message("settings.group_previews", "Previews"),

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from tinv_ext.core.data.image_fit import CROPS, FLIPS, INTERPOLATIONS
 from tinv_ext.core.paths import path_problems
-from tinv_ext.core.settings.checks import regex_problems
 from tinv_ext.core.settings.limits import MAX_SIZE, MIN_SIZE, SIZE_STEP
 from tinv_ext.core.settings.setting import Setting
 
@@ -111,30 +110,6 @@ IMAGES: Mapping[str, Setting] = {
         "Prompt template",
         "subject, style, subject_filewords, style_filewords, none (the caption alone), or a text file of your own.",
         check=path_problems,
-    ),
-    "class_tokens": Setting(
-        "Class tokens",
-        "The caption of images without a caption file; empty = the words of the file name. Folders called N_name have "
-        "their name.",
-    ),
-    "caption_regex": Setting(
-        "Filename word regex",
-        "For images without a caption file: picks the words of the caption out of the file name.",
-        check=regex_problems,
-    ),
-    "caption_join": Setting(
-        "Filename join string",
-        "Goes between the words that the regex finds.",
-    ),
-    "shuffle_tags": Setting(
-        "Shuffle tags by ',' when creating prompts",
-        "Shuffle the tags at every step.",
-    ),
-    "tag_dropout": Setting(
-        "Drop out tags when creating prompts",
-        "Probability of dropping each tag.",
-        minimum=0.0,
-        maximum=1.0,
     ),
     "prepend_word": Setting(
         "Put the word in front",

@@ -74,7 +74,7 @@ def take(state: State, plan: Plan, model: Trainable, dataset: Dataset, pieces: i
     # gradients, averaged over the batches that make up one step
     losses, prompts = [], []
     for _ in range(plan.accumulate):
-        batch = dataset.batch(plan.batch_size, state.order, state.rng)
+        batch = dataset.batch(plan.batch_size, state.order, state.rng, state.step)
         noise, timesteps, importance = plan.objective.sample(batch.latents, model.noise, state.rng)
         for part in slices(plan.batch_size, pieces):
             some = None if importance is None else importance[part]
