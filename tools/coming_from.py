@@ -33,7 +33,9 @@ What is different:
 - The finished file is in `<output_dir>/embeddings`; previews, snapshots and the curve are in a folder of their own for
   each run.
 - `init_word` and `initializer_token` may have any number of tokens; they are spread over the vectors.
-- Captions are only used by the templates `subject_filewords` and `style_filewords`, and alone by `none`.
+- Captions are used by the templates `subject_filewords` and `style_filewords`, and are the whole prompt with `none`.
+  `--token_string` chooses `none`, as kohya's trainer does without a template of its own; the word is put in front of
+  captions that lack it.
 - kohya's documented learning rate of 1e-6 hardly moves the vectors. 5e-3 is the default here.
 
 ## Command lines

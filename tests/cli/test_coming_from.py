@@ -23,7 +23,7 @@ LINES = {
     for found in BLOCK.finditer((DOCS / "coming-from.md").read_text("utf-8"))
 }
 KOHYA = {"name": "mychar", "init_text": "girl", "num_vectors": 4, "steps": 1600, "learning_rate": "1e-6"}
-OLDER = {"name": "mychar4", "init_text": "cute", "num_vectors": 4}
+OLDER = {"name": "mychar4", "init_text": "cute", "num_vectors": 4, "template": "none"}
 DIFFUSERS = {"name": "cat-toy", "init_text": "toy", "template": "subject"}
 LEARNING = {"learning_rate": "0.002", "gradient_accumulation_steps": 4, "batch_size": 1}
 MEANT: dict[str, dict[str, Any]] = {
@@ -71,7 +71,7 @@ def test_a_documented_command_line_means_what_it_says(
     assert problems == []
     values = config.to_dict()
     assert {name: values[name] for name in MEANT[title]} == MEANT[title]
-    assert set(ids(told)) <= {"peers.not_used", "peers.scaled_rate", "cli.no_latest"}
+    assert set(ids(told)) <= {"peers.not_used", "peers.scaled_rate", "peers.captions_are_prompts", "cli.no_latest"}
     assert options["precision"] == ("bf16" if "SDXL" in title and "Diffusers" in title else "auto")
 
 
@@ -79,7 +79,7 @@ def test_options_that_are_told_are_those_without_a_use() -> None:
     """Of the Japanese manual's line; what asks for what is done anyway (a prior weight of 1) is not told."""
     told: list[Any] = []
     given_settings(read_options(shlex.split(LINES["Kohya, the Japanese manual"])), told.append)
-    options = [option for line in told for option in line.values["options"]]
+    options = [option for line in told for option in line.values.get("options", ())]
     assert {"--xformers", "--optimizer_type=AdamW8bit"} <= set(options)
     assert not {"--prior_loss_weight", "--mixed_precision", "--cache_latents"} & set(options)
 
@@ -94,6 +94,18 @@ def test_kohyas_older_line_runs(pictures: Path, tmp_path: Path, monkeypatch: pyt
     (run,) = (tmp_path / "ti_train1").glob("20*/*")
     settings = json.loads((run / "config.json").read_text("utf-8"))["settings"]
     assert (settings["width"], settings["height"], settings["seed"]) == (64, 72, 42)
+
+
+def test_kohyas_captions_are_the_prompts(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the word where the caption has it, else in front; the word alone where there is none."""
+    monkeypatch.chdir(tmp_path)
+    (pictures / "0.txt").write_text("a red mychar4, round", encoding="utf-8")
+    assert main(["check", "--token_string=mychar4", f"--train_data_dir={pictures}"]) == 0
+    said = capsys.readouterr().out
+    prompts = said[said.index("Prompts") :].splitlines()[1:10:2]
+    assert {text.strip() for text in prompts} == {"a red mychar4, round", "mychar4", "mychar4 green, round"}
 
 
 def test_diffusers_line_runs(

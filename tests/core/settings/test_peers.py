@@ -152,8 +152,8 @@ def test_a_name_that_nobody_has_is_left_for_the_settings_to_refuse() -> None:
 def test_a_setting_of_an_options_name_comes_before_the_reason_to_have_none() -> None:
     """So a new setting or alias needs no change of the tables."""
     for name in (*SETTINGS, *ALIASES):
-        adopted = adopt({name: "1"})
-        assert list(adopted.settings) == [name]
+        adopted = adopt({name: "1", "template": "style"} if name == "token_string" else {name: "1"})
+        assert list(adopted.settings)[:1] == [name]
         assert adopted.notices == []
 
 
@@ -208,9 +208,24 @@ def test_the_name_of_kohyas_file_is_the_word_only_where_there_is_no_other() -> N
     """The file is named after the word."""
     assert adopt({"output_name": "char"}).settings == {"name": "char"}
     both = adopt({"output_name": "file", "token_string": "char"})
-    assert both.settings == {"token_string": "char"}
+    assert current_names(both.settings)["name"] == "char"
     assert said(both.notices, "peers.not_used", options=["--output_name"], reason=reasons.FILE_NAME)
-    assert adopt({"output_name": "char", "token_string": "char"}).notices == []
+    assert ids(adopt({"output_name": "char", "token_string": "char", "template": "style"}).notices) == []
+
+
+def test_kohyas_captions_are_the_prompts_unless_a_template_is_chosen() -> None:
+    """Its word alone where there is no caption; what is said otherwise counts."""
+    adopted = adopt({"token_string": "char"})
+    assert adopted.settings == {
+        "token_string": "char",
+        "template": "none",
+        "prepend_word": True,
+        "class_tokens": "char",
+    }
+    assert ids(adopted.notices) == ["peers.captions_are_prompts"]
+    assert adopt({"token_string": "char", "class_tokens": "girl"}).settings["class_tokens"] == "girl"
+    for given in ({"use_style_template": True}, {"template_file": "mine.txt"}, {"learnable_property": "object"}):
+        assert adopt({"token_string": "char", **given}).settings == {"token_string": "char", **given}
 
 
 def test_a_token_in_angle_brackets_is_the_word_in_prompts_too() -> None:

@@ -50,6 +50,8 @@ def adopt(values: Mapping[str, Any]) -> Adopted:
     _name_by_file(adopted, special.get("output_name"), unused)
     _name_in_prompt(adopted)
     _add_adams(adopted, special)
+    if values.get("token_string"):
+        _prompt_by_captions(adopted)
     optimizer = str(values.get("optimizer_type", ""))
     if optimizer.lower().endswith("8bit"):
         unused.setdefault(EIGHT_BIT, []).append(f"optimizer_type={optimizer}")
@@ -88,6 +90,24 @@ def _name_in_prompt(adopted: Adopted) -> None:
     word, prompt = str(current.get("name", "")), current.get("preview_prompt")
     if prompt and word != bare_name(word):
         _replace(adopted, "preview_prompt", str(prompt).replace(word, "[name]"))
+
+
+def _prompt_by_captions(adopted: Adopted) -> None:
+    """In kohya's trainer a caption is the whole prompt, unless one of its templates is chosen."""
+    current = current_names(adopted.settings)
+    if "template" in current:
+        return
+    word = bare_name(str(current["name"]))
+    meant = {"template": "none", "prepend_word": True, "class_tokens": word}
+    adopted.settings |= {name: value for name, value in meant.items() if name not in current}
+    adopted.notices.append(
+        message(
+            "peers.captions_are_prompts",
+            "--token_string: as in kohya's trainer, the captions are the prompts; {word} is put in front where it is "
+            "missing. For prompts without captions: --use_object_template or --use_style_template.",
+            word=word,
+        )
+    )
 
 
 def _add_adams(adopted: Adopted, special: Mapping[str, Any]) -> None:
