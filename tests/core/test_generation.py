@@ -8,26 +8,9 @@ import re
 import pytest
 
 from tests.messages import ids, said
-from tinv_ext.core.generation import ImageRequest, infotext, preview_requests
-from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.generation import ImageRequest, infotext
 
 REQUEST = ImageRequest("a zworble", "", 20, 7.0, 5, 512, 448)
-
-
-def test_each_line_of_the_prompt_is_an_image() -> None:
-    """[name] becomes the word, blank lines are nothing, sizes are those of training unless given."""
-    config = TrainConfig(
-        name="zworble",
-        width=64,
-        height=96,
-        preview_prompt="a [name]\n\n  [name] on [name] \r\n",
-        preview_negative_prompt="no [name]",
-        preview_width=128,
-    )
-    assert [(r.prompt, r.negative_prompt, r.width, r.height) for r in preview_requests(config)] == [
-        ("a zworble", "no zworble", 128, 96),
-        ("zworble on zworble", "no zworble", 128, 96),
-    ]
 
 
 def parsed(text: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.settings import ALIASES, SETTINGS, config_file
 from tinv_ext.core.settings.peers.onetrainer_file import from_onetrainer, is_onetrainers
+from tinv_ext.core.toml import parse_toml
 
 _OF_THE_WEBUI = {"embedding_name", "data_root", "template_file"}  # all of them in the file of its trainer, and no other
 
@@ -24,7 +25,7 @@ def read_settings_file(path: Path, tell: Callable[[Message], None] = lambda text
     try:
         data = path.read_bytes()
         text = data.decode(json.detect_encoding(data))  # by BOM, or by where the zeros are
-        values = json.loads(text) if path.suffix.lower() == ".json" else _toml(text)
+        values = json.loads(text) if path.suffix.lower() == ".json" else parse_toml(text)
         if isinstance(values, dict) and values.keys() >= _OF_THE_WEBUI:
             values = _from_webui(values, tell)
         if isinstance(values, dict) and is_onetrainers(values):
@@ -109,19 +110,3 @@ def _from_onetrainer(values: dict[str, Any], tell: Callable[[Message], None]) ->
             )
         )
     return taken
-
-
-def _toml(text: str) -> Any:
-    try:
-        import tomllib
-    except ImportError:  # Python 3.10
-        try:
-            import tomli as tomllib  # type: ignore[no-redef]
-        except ImportError:
-            raise InputError(
-                message(
-                    "cli.no_toml",
-                    "Reading TOML needs Python 3.11 or the package tomli. Install tomli, or use JSON.",
-                )
-            ) from None
-    return tomllib.loads(text)

@@ -12,6 +12,7 @@ from typing import Any
 from tinv_ext.core.data.image_index import read_index
 from tinv_ext.core.data.images import ImageScan, TrainingImage, refuse_changed, scan_images
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.generation import preview_prompts
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.preflight.prepare import PreparedRun, prepare
 from tinv_ext.core.preflight.problems import Scanner
@@ -151,7 +152,27 @@ def _sampling_problems(config: TrainConfig, host: Host) -> list[Message]:
         ("preview_sampler", config.preview_sampler, host.samplers),
         ("preview_scheduler", config.preview_scheduler, ["", *host.schedulers]),
     )
-    return [_no_such_choice(name, value, choices) for name, value, choices in settings if value not in choices]
+    problems = [_no_such_choice(name, value, choices) for name, value, choices in settings if value not in choices]
+    return problems + _prompt_problems(config, host)
+
+
+def _prompt_problems(config: TrainConfig, host: Host) -> list[Message]:
+    """Prompts of previews whose own sampling method does not exist here."""
+    try:
+        prompts = preview_prompts(config)
+    except InputError:
+        return []  # told where the prompts are read
+    return [
+        message(
+            "run.no_such_sampler",
+            '{place}: there is no sampling method "{value}" here. Choose one of {choices:, }.',
+            place=prompt.place,
+            value=prompt.requests[0].sampler,
+            choices=list(host.samplers),
+        )
+        for prompt in prompts
+        if prompt.requests[0].sampler not in (config.preview_sampler, *host.samplers)
+    ]
 
 
 def _no_such_choice(name: str, value: str, choices: Sequence[str]) -> Message:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tinv_ext.core.formats.image_write import save_png_with_embedding
-from tinv_ext.core.generation import infotext, preview_requests
+from tinv_ext.core.generation import ImageRequest, infotext
 from tinv_ext.core.model import Model
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.fallbacks import free_memory, retry_after_freeing
@@ -22,6 +23,7 @@ class Previews:
     """Those of one run."""
 
     config: TrainConfig
+    requests: Sequence[ImageRequest]
     host: Host
     state: State
     folder: RunFolder
@@ -37,11 +39,11 @@ class Previews:
             raise
 
     def generate(self) -> None:
-        """One image for each preview prompt, with the vectors of this step."""
+        """Every image that is asked for, with the vectors of this step."""
         step, name = self.state.step, self.config.name
         words = {word: self.state.values(word) for word in self.state.vectors}
         facts = {"Model hash": self.host.facts.get("model_hash"), "Model": self.host.facts.get("model_name")}
-        for index, request in enumerate(preview_requests(self.config)):
+        for index, request in enumerate(self.requests):
             image = self.host.generate(request, words)
             path = self.folder.preview(name, step, index)
             write_image(image, path, {"parameters": infotext(request, facts)})

@@ -17,7 +17,7 @@ from tinv_ext.core.settings import SETTINGS
 from tinv_ext.hosts.base import Host
 
 # what names places of this machine stays out of the embedding
-_PRIVATE = ("images", "output", "init_embedding", "source", "vae_source")
+_PRIVATE = ("images", "preview_file", "output", "init_embedding", "source", "vae_source")
 # settings that do not touch the vectors
 _BESIDE = {name for name, about in SETTINGS.items() if about.group in ("previews", "saving")}
 _BESIDE |= {

@@ -177,7 +177,7 @@ def make_recorder(
     facts = {**training.facts, "config": config_file.to_file(config, folder_facts(prepared, host))}
     fallbacks = fallbacks_of(config, reporter.notify, facts_of(folder.state))
     saver = StateSaver(state, facts, fallbacks, reporter, config.save_state_every, config.save_state_seconds)
-    previews = Previews(config, host, state, folder, writer, reporter.report)
+    previews = Previews(config, prepared.previews, host, state, folder, writer, reporter.report)
     preview_failures = SwitchesOff(reporter)
 
     def make_folder(moment: Moment, model: Model | None) -> None:
@@ -193,7 +193,8 @@ def make_recorder(
         return training.eval_set is not None and due
 
     def preview_due(moment: Moment) -> bool:
-        due = _every(moment, config.preview_every) or moment.last or moment.step is None
+        first = moment.step is None and config.preview_at_first
+        due = _every(moment, config.preview_every) or moment.last or first
         return "preview" in moment.asked or (config.preview_every > 0 and due and not preview_failures.off)
 
     def snapshot_due(moment: Moment) -> bool:

@@ -16,7 +16,7 @@ from tinv_ext.core.settings import SETTINGS, current_names
 
 PathCheck = Callable[[Mapping[str, Any]], list[Message]]
 WINDOWS = os.name == "nt"
-PATHS = ("images", "init_embedding", "template", "output")  # the settings that are paths
+PATHS = ("images", "init_embedding", "template", "preview_file", "output")  # the settings that are paths
 
 
 def allow_only(roots: Sequence[Path]) -> PathCheck:

@@ -9,6 +9,7 @@ from pathlib import PureWindowsPath
 from tinv_ext.core.data.captions import FILEWORDS, NAME
 from tinv_ext.core.data.faces import have_detector
 from tinv_ext.core.data.images import ImageScan
+from tinv_ext.core.generation import PreviewPrompt
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
 from tinv_ext.core.preflight.subsets import PreparedSubset
@@ -260,6 +261,20 @@ def on_rates(plan: Plan, config: TrainConfig, token_table: TokenTable, start: in
                 )
             )
     return notices[:1]
+
+
+def on_previews(prompts: Sequence[PreviewPrompt]) -> list[Message]:
+    """Options of preview prompts that mean nothing for these models."""
+    return [
+        message(
+            "preflight.preview_options_unused",
+            "{place}: {options:, } is for models of other kinds, and not used.",
+            place=prompt.place,
+            options=prompt.unused,
+        )
+        for prompt in prompts
+        if prompt.unused
+    ]
 
 
 def listed(names: Sequence[str]) -> str:

@@ -15,13 +15,13 @@ from tinv_ext.core.data.captions import expand
 from tinv_ext.core.data.images import ImageScan, scan_images
 from tinv_ext.core.data.variation import fixed
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.generation import preview_requests
+from tinv_ext.core.generation import ImageRequest, PreviewPrompt, preview_prompts
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
 from tinv_ext.core.names import word_problems
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.initial_vectors import InitialVectors, from_file, from_text
-from tinv_ext.core.preflight.notices import listed, on_initial_vectors, on_plan, on_rates, on_subsets
+from tinv_ext.core.preflight.notices import listed, on_initial_vectors, on_plan, on_previews, on_rates, on_subsets
 from tinv_ext.core.preflight.problems import Problems, Scanner
 from tinv_ext.core.preflight.sources import sources_of
 from tinv_ext.core.preflight.subsets import PreparedImage, PreparedSubset, lacking_word, read_subset
@@ -46,6 +46,7 @@ class PreparedRun:
     initial: InitialVectors
     plan: Plan
     notices: tuple[str, ...]
+    previews: tuple[ImageRequest, ...] = ()
 
     @property
     def images(self) -> list[PreparedImage]:
@@ -113,12 +114,15 @@ def prepare(
     complete = tuple(subset for subset in subsets if subset)
     if word.ids:
         problems.found += _prompt_problems(complete, reader, word.name)
-    problems.found += _preview_problems(config)
+    shown = problems.attempt(preview_prompts, config)
+    problems.found += _preview_problems(config, shown) if shown is not None else ()
     problems.attempt(try_optimizer, config.optimizer, config.optimizer_options)
 
     start = initial.step if initial else 0
     plan = None if problems.found else problems.attempt(_plan, config, start, resumed is not None)
-    if not (len(complete) == len(subsets) and initial and plan):  # something is missing only where there is a problem
+    if not (
+        len(complete) == len(subsets) and initial and plan and shown is not None
+    ):  # something is missing only where there is a problem
         raise InputError(dict.fromkeys(problems.found))
     notices = (
         *_shared_tokens(word, known),
@@ -128,8 +132,10 @@ def prepare(
         *(on_initial_vectors(config, token_table) if resumed is None else ()),
         *on_plan(plan, config, start, sum(len(subset.scan.pictures) for subset in complete)),
         *on_rates(plan, config, token_table, start),
+        *on_previews(shown),
     )
-    return PreparedRun(config, complete, reader, initial, plan, notices)
+    previews = tuple(request for prompt in shown for request in prompt.requests)
+    return PreparedRun(config, complete, reader, initial, plan, notices, previews)
 
 
 def _initial_vectors(config: TrainConfig, token_table: TokenTable) -> InitialVectors:
@@ -226,14 +232,15 @@ def _prompt_problems(subsets: Sequence[PreparedSubset], reader: PromptReader, wo
     ]
 
 
-def _preview_problems(config: TrainConfig) -> list[Message]:
-    if not config.preview_every or preview_requests(config):
+def _preview_problems(config: TrainConfig, shown: Sequence[PreviewPrompt]) -> list[Message]:
+    if not config.preview_every or shown:
         return []
     return [
         message(
             "preflight.no_preview_prompt",
-            "There is no preview prompt (preview_prompt), although there is to be a preview every "
+            "There is no preview prompt ({setting}), although there is to be a preview every "
             "{steps:step|steps}. Enter a prompt, or set that to 0.",
+            setting="preview_file" if config.preview_file.strip() else "preview_prompt",
             steps=config.preview_every,
         )
     ]

@@ -116,7 +116,10 @@ class TrainConfig:
 
     # previews
     preview_every: int = 100
+    preview_at_first: bool = True
     preview_prompt: str = "a photo of [name]"
+    preview_file: str = ""
+    preview_images: int = 1
     preview_negative_prompt: str = ""
     preview_steps: int = 20
     preview_sampler: str = "DDIM"

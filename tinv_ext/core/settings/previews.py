@@ -4,19 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tinv_ext.core.paths import path_problems
 from tinv_ext.core.settings.limits import MAX_SIZE, MAX_STEPS, MIN_SIZE, SIZE_STEP
 from tinv_ext.core.settings.setting import Setting
 
 PREVIEWS: Mapping[str, Setting] = {
     "preview_every": Setting(
         "Save an image to log directory every N steps",
-        "Also one before the first step and one after the last; 0 = no previews.",
+        "Also one after the last step and, unless turned off, before the first; 0 = no previews.",
         minimum=0,
         maximum=MAX_STEPS,
     ),
+    "preview_at_first": Setting(
+        "Preview before the first step",
+        "Shows what the run begins with.",
+    ),
     "preview_prompt": Setting(
         "Preview prompt",
-        "One prompt per line; [name] becomes the word.",
+        "One prompt per line; [name] becomes the word. A line can have options of its own: --n negative prompt, --w "
+        "width, --h height, --d seed, --s steps, --l CFG scale.",
+    ),
+    "preview_file": Setting(
+        "Preview prompts from a file",
+        "A text file of such lines, or .json or .toml as kohya's sample_prompts; used instead of the prompt above.",
+        check=path_problems,
+    ),
+    "preview_images": Setting(
+        "Preview images per prompt",
+        "Each with the next seed.",
+        minimum=1,
+        maximum=64,
     ),
     "preview_negative_prompt": Setting(
         "Preview negative prompt",

@@ -13,7 +13,7 @@ from tinv_ext.core.settings.peers.option import Values, is_on
 
 _SIZE = re.compile(r"[\s(\[]*(\d+)\s*(?:[,xX×]\s*(\d+)\s*)?[)\]\s]*")
 _RESIZE = "resize_interpolation"
-_SAMPLERS = {
+SAMPLERS = {
     "ddim": "DDIM",
     "euler": "Euler",
     "k_euler": "Euler",
@@ -21,6 +21,7 @@ _SAMPLERS = {
     "k_euler_a": "Euler a",
     "dpmsolver++": "DPM++ 2M",
 }
+"""kohya's names of sampling methods, with those of the WebUI."""
 
 
 def resolution(value: Any) -> Values:
@@ -82,7 +83,7 @@ def max_grad_norm(value: Any) -> Values:
 
 def sample_sampler(value: Any) -> Values:
     """kohya's samplers by our names; one that does not exist here is refused by its own name later."""
-    return {"preview_sampler": _SAMPLERS.get(str(value).lower(), str(value))}
+    return {"preview_sampler": SAMPLERS.get(str(value).lower(), str(value))}
 
 
 def _of(names: Mapping[str, str], option: str, value: Any) -> str:

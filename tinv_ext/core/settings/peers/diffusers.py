@@ -46,7 +46,7 @@ DIFFUSERS: Mapping[str, Option] = {
     "validation_prompt": to("preview_prompt"),
     "validation_steps": to("preview_every"),
     "validation_epochs": unused(why.LATER),
-    "num_validation_images": unused(why.LATER, neutral=("1",)),
+    "num_validation_images": to("preview_images"),
     "save_steps": to("save_every"),
     "checkpointing_steps": to("save_state_every"),
     "checkpoints_total_limit": unused(why.STATE),

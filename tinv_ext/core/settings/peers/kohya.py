@@ -157,8 +157,8 @@ _DEVICE: Mapping[str, Option] = {
 _PREVIEWS: Mapping[str, Option] = {
     "sample_every_n_steps": to("preview_every"),
     "sample_every_n_epochs": unused(why.LATER),
-    "sample_at_first": unused(why.FIRST_PREVIEW, "?"),
-    "sample_prompts": unused(why.LATER),
+    "sample_at_first": to("preview_at_first"),
+    "sample_prompts": to("preview_file"),
     "sample_sampler": into(sample_sampler, "`preview_sampler`"),
 }
 _SAVING: Mapping[str, Option] = {

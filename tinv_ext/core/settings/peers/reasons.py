@@ -30,7 +30,6 @@ CACHE = message(
     "peers.cache", "Cached latents belong to the content of an image: if that changes, they are made again."
 )
 ALWAYS_CONFIG = message("peers.always_config", "Every run saves its settings in config.json.")
-FIRST_PREVIEW = message("peers.first_preview", "If there are previews, there is one before the first step.")
 PRECISION = message("peers.precision", "The vectors are always trained in fp32; --precision is that of the model.")
 FILE_NAME = message("peers.file_name", "The file is always named after the word, as the WebUI expects.")
 MEMORY = message("peers.memory", "If memory runs out, the run takes the next step that saves some, by itself.")

@@ -1,13 +1,12 @@
-"""Images to generate: what is asked for, and the text that says afterwards how an image was made."""
+"""A request for one image, and the text that says afterwards how it was made."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tinv_ext.core.data.captions import NAME
 from tinv_ext.core.messages import Message, message
-from tinv_ext.core.settings import SETTINGS, TrainConfig
+from tinv_ext.core.settings import SETTINGS
 from tinv_ext.core.settings.setting import value_problems
 
 # The limits are those of previews, but for the seed: the WebUI counts it up beyond what it lets people enter.
@@ -39,29 +38,6 @@ class ImageRequest:
         return [
             problem for name, limits in LIMITS.items() for problem in value_problems(limits, name, getattr(self, name))
         ]
-
-
-def preview_requests(config: TrainConfig) -> list[ImageRequest]:
-    """What a preview of this run shows: one image for each line of its preview prompt, with [name] filled in."""
-
-    def filled(text: str) -> str:
-        return text.replace(NAME, config.name).replace(config.token, config.name)
-
-    lines = [line.strip() for line in config.preview_prompt.splitlines() if line.strip()]
-    return [
-        ImageRequest(
-            filled(line),
-            filled(config.preview_negative_prompt),
-            config.preview_steps,
-            config.preview_cfg_scale,
-            config.preview_seed,
-            config.preview_width or config.width,
-            config.preview_height or config.height,
-            config.preview_sampler,
-            config.preview_scheduler,
-        )
-        for line in lines
-    ]
 
 
 def infotext(request: ImageRequest, facts: Mapping[str, object]) -> str:

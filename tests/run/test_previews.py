@@ -1,0 +1,114 @@
+"""Previews of a run: which images, when, and where they are kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.fake_host import FakeHost
+from tests.messages import refused, said
+from tests.run.test_runner import Configure, Watch, config, host
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.formats import read_embedding
+from tinv_ext.core.generation import ImageRequest
+from tinv_ext.core.model import Words
+from tinv_ext.run import preflight, runner
+from tinv_ext.run.events import Noticed, RunControls
+from tinv_ext.server.allowed_paths import allow_only
+
+__all__ = ["config", "host"]  # the fixtures of a short run
+LINES = "a [name] --d 7 --w 128 --s 2\n# none\nanother --n bad --l 3\n"
+
+
+class Painter(FakeHost):
+    """Keeps what it was asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.asked: list[ImageRequest] = []
+
+    def generate(self, request: ImageRequest, words: Words) -> Image.Image:
+        self.asked.append(request)
+        return super().generate(request, words)
+
+
+def test_a_preview_has_every_image_of_every_prompt(config: Configure, tmp_path: Path) -> None:
+    """In the order of the prompts and seeds; each file says how it was made and carries the embedding."""
+    painter, watch = Painter(tmp_path / "embeddings"), Watch()
+    runner.run(config(preview_every=6, preview_prompt=LINES, preview_images=2, preview_seed=90), painter, watch)
+    one = [(request.prompt, request.negative_prompt, request.seed, request.width) for request in painter.asked]
+    assert one == 2 * [
+        ("a zworble", "", 7, 128),
+        ("a zworble", "", 8, 128),
+        ("another", "bad", 90, 64),
+        ("another", "bad", 91, 64),
+    ]
+    made = watch.folder.previews("zworble")
+    names = [f"zworble-{step}{number}.png" for step in (0, 6) for number in ("", "-2", "-3", "-4")]
+    assert [(step, path.name) for step, path in made] == list(zip([0] * 4 + [6] * 4, names))
+    for (_, path), request in zip(made, painter.asked):
+        with Image.open(path) as image:
+            assert image.size == (request.width, request.height)
+            text = image.text["parameters"]
+        assert text.startswith(request.prompt)
+        assert f"Seed: {request.seed}, Size: {request.width}x{request.height}" in text
+        assert f"Steps: {request.steps}" in text
+        assert read_embedding(watch.folder.path / "image_embeddings" / path.name).name == path.stem
+    assert watch.folder.last_preview("zworble") == made[4][1]
+
+
+def test_prompts_can_come_from_a_file(config: Configure, tmp_path: Path) -> None:
+    """Which may change until the run resumes: the images are the new ones, and the run is the same."""
+    file = tmp_path / "prompts.txt"
+    file.write_text("from the file", "utf-8")
+    painter, controls = Painter(tmp_path / "embeddings"), RunControls()
+    watch, again = Watch({3: controls.stop.set}), Watch()
+    runner.run(config(preview_every=2, preview_file=str(file), preview_prompt="x"), painter, watch, controls)
+    assert [request.prompt for request in painter.asked] == ["from the file"] * 2
+    file.write_text("edited", "utf-8")
+    runner.resume(watch.folder.path, painter, report=again)
+    assert [request.prompt for request in painter.asked[2:]] == ["edited"] * 2
+    assert not said([event.text for event in again.events if isinstance(event, Noticed)], "run.differs")
+    final = read_embedding(tmp_path / "embeddings" / "zworble.pt")
+    assert str(tmp_path) not in json.dumps(final.facts)
+    file.unlink()
+    with refused("captions.unreadable", path=file):
+        runner.resume(watch.folder.path, painter, {"steps": 8})
+
+
+@pytest.mark.parametrize("at_first, steps", [(True, [0, 4, 6]), (False, [4, 6])])
+def test_the_first_preview_can_be_left_out(at_first: bool, steps: list[int], config: Configure, host: FakeHost) -> None:
+    """The one after the last step never is."""
+    watch = Watch()
+    runner.run(config(preview_every=4, preview_at_first=at_first), host, watch)
+    assert [step for step, _ in watch.folder.previews("zworble")] == steps
+
+
+def test_what_is_wrong_is_told_with_everything_else(config: Configure, host: FakeHost, tmp_path: Path) -> None:
+    """Lines, sampling methods that do not exist here, empty files; options of other models are a notice."""
+    file = tmp_path / "prompts.txt"
+    file.write_text("a cat --ss Heun\na dog --ss euler\na cow --g 3\n", "utf-8")
+    given = {"preview_every": 5, "preview_file": str(file)}
+    with refused("run.no_such_sampler", value="Heun") as error:
+        preflight.prepare_run(config(**given), host)
+    assert "line 1" in str(error.value)
+    file.write_text("a cow --g 3\n", "utf-8")
+    prepared = preflight.prepare_run(config(**given), host)
+    assert said(prepared.notices, "preflight.preview_options_unused", options=("--g",))
+    file.write_text("a cat --w x\n", "utf-8")
+    with pytest.raises(InputError) as caught:
+        preflight.prepare_run(config(**given, images=str(tmp_path / "none")), host)
+    assert said(caught.value.problems, "settings.wrong_type", name="--w")
+    assert len(caught.value.problems) == 2
+    file.write_text("# nothing\n", "utf-8")
+    with refused("preflight.no_preview_prompt", setting="preview_file"):
+        preflight.prepare_run(config(**given), host)
+
+
+def test_a_client_from_outside_names_no_file_of_others(tmp_path: Path) -> None:
+    """The file is a path like the other ones."""
+    (told,) = allow_only([tmp_path / "open"])({"sample_prompts": str(tmp_path / "secret.txt")})
+    assert said([told], "server.path_not_allowed", name="preview_file")
