@@ -128,6 +128,8 @@ def test_diffusers_line_runs(
     assert main(again) == 0
     assert str(run.relative_to(tmp_path)) in capsys.readouterr().err.replace("\n", "")
     assert read_embedding(folder / "embeddings" / "cat-toy.pt").step == 3
+    assert main(["check", *again[1:], "--overwrite"]) == 0
+    assert "Resuming" not in capsys.readouterr().err
 
 
 def test_debug_dataset_only_looks(

@@ -64,6 +64,8 @@ def _from_file(options: dict[str, Any], tell: Callable[[str], None]) -> dict[str
 def _into(options: dict[str, Any], adopted: Adopted) -> list[Message]:
     """Put what was adopted for the command line among its options."""
     for name, value in adopted.command.items():
+        if name == "resume" and name not in options:
+            continue  # check resumes nothing
         if options.get(name) in _UNSAID:
             options[name] = Path(str(value)) if name in _PATHS else value
     if options.get("precision") in PRECISIONS:

@@ -84,7 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     train = _command(commands, "train", _train, message("cli.train", "train an embedding on a folder of images"))
     train.add_argument(
-        "--resume", type=Path, metavar="RUN", help=say(message("cli.resume", "resume the run in this folder"))
+        "--resume",
+        type=Path,
+        metavar="RUN",
+        help=say(message("cli.resume", "resume the run in this folder; latest = the newest")),
     )
     check = _command(
         commands, "check", _check, message("cli.check", "say what a training would do, without starting it")
