@@ -247,6 +247,7 @@ def test_a_value_that_asks_for_nothing_is_known(value: Any, neutral: bool) -> No
 
 def test_a_configuration_of_onetrainer_is_read() -> None:
     """Its preset for embeddings with what a person sets: word, images, rate, units; the rest is named."""
+    off = {"tag_dropout_enable": False, "tag_dropout_probability": 0.5, "keep_tags_count": 2}
     values, left = from_onetrainer(
         {
             "base_model_name": "m",
@@ -262,7 +263,7 @@ def test_a_configuration_of_onetrainer_is_read() -> None:
             "optimizer": {"optimizer": "ADAMW_8BIT", "beta1": 0.9},
             "concepts": [
                 {"path": "off", "enabled": False},
-                {"path": "in", "text": {"prompt_source": "sample", "enable_tag_shuffling": True}},
+                {"path": "in", "text": {"prompt_source": "sample", "enable_tag_shuffling": True, **off}},
                 {"path": "more"},
             ],
             "samples": [{"prompt": "a <zworble>", "diffusion_steps": 9, "frames": 1}],
@@ -282,6 +283,7 @@ def test_a_configuration_of_onetrainer_is_read() -> None:
     assert (config.width, config.height, config.resize_mode, config.clip_skip) == (512, 768, "buckets", 2)
     assert (config.clip_mode, config.clip_value, config.optimizer) == ("norm", "1.0", "adamw")
     assert (config.images, config.template, config.shuffle_tags) == ("in", "none", True)
+    assert (config.tag_dropout, config.keep_tokens) == (0, 2)
     assert (config.preview_prompt, config.preview_steps, config.preview_every) == ("a [name]", 9, 50)
     assert (config.save_state_seconds, config.save_every) == (600, 0)
     assert {"concepts[2]", "lora_rank", "optimizer.beta1", "samples.frames", "training_method"} <= set(left)

@@ -52,6 +52,8 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
                 yield from _flat(value[index], f"{name}.")
         elif isinstance(value, Mapping) and name not in ("optimizer_defaults", "cloud", "secrets"):
             yield from _flat(value, f"{name}.")
+        elif key == "tag_dropout_probability" and not values.get("tag_dropout_enable"):
+            continue
         elif name not in _WITH_ANOTHER:
             yield name, value
 
