@@ -34,6 +34,7 @@ PACKAGE = Path(__file__).parent
 # A wheel has the page's script and style inside the package (setup.py); a clone has them where WebUIs look for them.
 ASSETS = PACKAGE / "assets" if (PACKAGE / "assets").is_dir() else PACKAGE.parent
 SCRIPTS = sorted(path.name for path in (ASSETS / "javascript").glob("*.js"))  # uplot… after tinv: loaded in reverse
+_AT_ONCE = 16
 HEAD_SECONDS = 10.0  # for a request's line and headers
 
 
@@ -53,7 +54,7 @@ def app_for(host: Host, queue: JobQueue | None = None, hosts: Collection[str] = 
             context = PageContext(choices={"preview_sampler": host.samplers})
             page.build(queue, host.embeddings_folder, lambda: host, context)
             blocks.load(fn=None, **{_js_name(): _loading(SCRIPTS)})
-        blocks.queue()
+        blocks.queue(**{_at_once_name(): _AT_ONCE})
         app = gr.mount_gradio_app(app, blocks, path="/")
     app.add_middleware(SameOrigin, hosts=hosts, uploads=_uploads())
     return app
@@ -156,6 +157,11 @@ def _look(protocol: H11Protocol, waited: bool, cycle: Any) -> None:
         protocol.transport.close()
         return
     asyncio.get_running_loop().call_later(HEAD_SECONDS, _look, protocol, waits, protocol.cycle)
+
+
+def _at_once_name() -> str:
+    """What gradio 3 and 4 call how many events may be at work at once; to follow a preparation is a long one."""
+    return "concurrency_count" if gr.__version__.startswith("3.") else "default_concurrency_limit"
 
 
 def _js_name() -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tinv_ext.hosts.base import Host
     from tinv_ext.server.allowed_paths import PathCheck
     from tinv_ext.server.job_queue import JobQueue
+    from tinv_ext.server.preparations import Preparations
 
 
 @cache
@@ -28,6 +29,14 @@ def job_queue() -> JobQueue:
     queue = JobQueue(_host, Path(paths.data_path), Templates(_templates_folder()))
     _save_at_the_end(queue)
     return queue
+
+
+@cache
+def preparations() -> Preparations:
+    """Those of this process."""
+    from tinv_ext.server.preparations import Preparations
+
+    return Preparations()
 
 
 SECONDS_TO_SAVE = 10.0
@@ -119,6 +128,7 @@ def tabs() -> list[tuple[Any, str, str]]:
     from modules import shared
 
     from tinv_ext.core.messages import language_of
+    from tinv_ext.hosts.webui.interrogators import captioners
     from tinv_ext.hosts.webui.samplers import samplers, schedulers
     from tinv_ext.ui import page
     from tinv_ext.ui.context import PageContext
@@ -128,6 +138,8 @@ def tabs() -> list[tuple[Any, str, str]]:
         language=language_of(getattr(shared.opts, "localization", None)),
         choices={"preview_sampler": samplers(), "preview_scheduler": ["", *schedulers()]},
         txt2img=_txt2img(),
+        captioners=captioners(),
+        preparations=preparations(),
     )
     return [(page.build(job_queue(), Path(shared.cmd_opts.embeddings_dir), _host, context), page.TITLE, page.ID)]
 

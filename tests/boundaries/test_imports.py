@@ -26,9 +26,11 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "core": (("tinv_ext.core",), NUMBERS | {"tinv_ext.core"}),
     "faces": (("tinv_ext.core.data.faces",), NUMBERS | {"cv2"}),  # where it is installed
     "run": (("tinv_ext.run",), NUMBERS | ENGINE | {"tinv_ext.run"}),
-    "server": (("tinv_ext.server",), ENGINE | {"tinv_ext.run", "tinv_ext.server"}),
+    "server": (("tinv_ext.server",), ENGINE | {"tinv_ext.run", "tinv_ext.prepare", "tinv_ext.server"}),
     "api": (("tinv_ext.server.api",), {"fastapi", "pydantic"} | WHOLE),
     "library": (("tinv_ext.library",), NUMBERS | ENGINE | {"tinv_ext.library", "tinv_ext.run.run_folder"}),
+    "prepare": (("tinv_ext.prepare",), {"numpy", "PIL", "tinv_ext.core", "tinv_ext.prepare"}),
+    "tagger": (("tinv_ext.prepare.wd14",), {"numpy", "PIL", "onnxruntime", "tinv_ext.core", "tinv_ext.prepare"}),
     "hosts": (("tinv_ext.hosts",), set()),
     "base": (HOSTS, NUMBERS | {"tinv_ext.core"}),
     "diffusers": (("tinv_ext.hosts.diffusers",), OFFLINE | {"tinv_ext.core", "tinv_ext.hosts.diffusers", *HOSTS}),
@@ -39,8 +41,15 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     ),
     "ui": (
         ("tinv_ext.ui",),
-        {"gradio", "modules", "tinv_ext.core.settings", "tinv_ext.core.errors", "tinv_ext.core.messages"}
-        | {"tinv_ext.core.preflight.prepare", "tinv_ext.server", "tinv_ext.library", "tinv_ext.ui"},
+        {
+            "gradio",
+            "modules",
+            "tinv_ext.core.settings",
+            "tinv_ext.core.errors",
+            "tinv_ext.core.messages",
+            "tinv_ext.core.paths",
+        }
+        | {"tinv_ext.core.preflight.prepare", "tinv_ext.server", "tinv_ext.library", "tinv_ext.prepare", "tinv_ext.ui"},
     ),
     "cli": (("tinv_ext.cli", "tinv_ext.__main__"), WHOLE),
     "progress": (("tinv_ext.cli.progress",), {"tqdm", "tinv_ext.core", "tinv_ext.run", "tinv_ext.cli.language"}),
@@ -63,6 +72,7 @@ LATE_TOP = {
     "tinv_ext.cli.language",
     "tinv_ext.cli.main",
     "tinv_ext.cli.output",
+    "tinv_ext.cli.prepare",
     "tinv_ext.cli.settings_file",
     "tinv_ext.cli.signals",
     "tinv_ext.cli.embeddings",

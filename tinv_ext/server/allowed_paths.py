@@ -17,6 +17,11 @@ from tinv_ext.core.settings import SETTINGS, current_names
 PathCheck = Callable[[Mapping[str, Any]], list[Message]]
 WINDOWS = os.name == "nt"
 PATHS = ("images", "init_embedding", "template", "preview_file", "output")  # the settings that are paths
+OTHERS = {  # what else is one, with what the page calls it
+    "source": message("server.source", "Source directory"),
+    "target": message("server.target", "Destination directory"),
+    "tagger": message("server.tagger", "Tagger file"),
+}
 
 
 def allow_only(roots: Sequence[Path]) -> PathCheck:
@@ -27,7 +32,7 @@ def allow_only(roots: Sequence[Path]) -> PathCheck:
             "server.path_not_allowed",
             "{label} ({name}) is outside the folders that may be used from here. Use a folder below the WebUI's "
             "data folder, or one that its owner has opened with --tinv-folder.",
-            label=SETTINGS[name].label,
+            label=_label(name),
             name=name,
         ),
     )
@@ -45,7 +50,7 @@ def local_only(roots: Sequence[Path] = ()) -> PathCheck:
             "server.path_not_local",
             "{label} ({name}) is not a file or folder of this machine. Connect a network folder as a drive, or train "
             "on the command line; in the WebUI, --tinv-folder opens it.",
-            label=SETTINGS[name].label,
+            label=_label(name),
             name=name,
         ),
     )
@@ -54,12 +59,16 @@ def local_only(roots: Sequence[Path] = ()) -> PathCheck:
 def _check(good: Callable[[str], bool], problem: Callable[[str], Message]) -> PathCheck:
     def problems(values: Mapping[str, Any]) -> list[Message]:
         values = current_names(values)  # the first of two names counts, as it does for the run
-        given = {name: str(values.get(name) or "") for name in PATHS}
+        given = {name: str(values.get(name) or "") for name in (*PATHS, *OTHERS)}
         if given["template"].removesuffix(".txt") in own_templates():
             given["template"] = ""
         return [problem(name) for name, path in given.items() if path and not good(path)]
 
     return problems
+
+
+def _label(name: str) -> str:
+    return OTHERS[name] if name in OTHERS else SETTINGS[name].label
 
 
 def _opened(text: str, roots: Sequence[Path]) -> bool:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 import gradio as gr
 
+from tinv_ext.prepare.captions import Captioner
 from tinv_ext.server.allowed_paths import PathCheck
 from tinv_ext.server.language import accepted_language
+from tinv_ext.server.preparations import Preparations
 
 
 @dataclass(frozen=True)
@@ -17,13 +19,16 @@ class PageContext:
 
     `allowed_paths(request)` is the check of paths for whoever asks, None where every folder may be used. `language`
     is that of the page; where it is empty, everybody is answered in the language that the browser asks for. `choices`
-    are the names to offer, by setting; `txt2img` the WebUI's own controls by elem_id.
+    are the names to offer, by setting; `txt2img` the WebUI's own controls by elem_id; `captioners` what it can caption
+    images by. `preparations` outlives a reload of the page.
     """
 
     allowed_paths: Callable[[gr.Request], PathCheck | None] = lambda request: None
     language: str = ""
     choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
     txt2img: Mapping[str, gr.components.Component] = field(default_factory=dict)
+    captioners: Mapping[str, Captioner] = field(default_factory=dict)
+    preparations: Preparations = field(default_factory=Preparations)
 
     def language_for(self, request: gr.Request) -> str:
         """The language in which to answer a request."""

@@ -42,7 +42,7 @@ SHARED = {
     "modules.sd_samplers": {"all_samplers_map", "samplers"},
     "modules.shared": {"cmd_opts", "opts", "state"},
 }
-OPTIONAL = {"modules.sd_schedulers": {"schedulers"}}  # imported inside a try
+OPTIONAL = {"modules.sd_schedulers": {"schedulers"}, "modules.deepbooru": {"model"}}  # imported inside a try
 OPTIONS = {"data", "embeddings_dir"}  # of `opts` and `cmd_opts`, likewise
 REQUEST = ImageRequest("a photo of qzx", "blurry", 7, 3.5, 42, 64, 96, scheduler="Karras")
 
@@ -236,3 +236,43 @@ def test_the_queue_and_interrupt_are_those_of_the_program(modules: dict[str, Mod
     assert not lock._lock.locked()
     assert not state.interrupted
     assert state.interrupt == press
+
+
+class Interrogator:
+    """With the methods of v1.10.1's and Forge's, which both keep the order load, caption, unload."""
+
+    def __init__(self, lock: Any) -> None:
+        self.lock, self.calls = lock, list[str]()
+
+    def load(self) -> None:
+        self.calls.append(f"load {self.lock._lock.locked()}")
+
+    def generate_caption(self, image: Image.Image) -> str:
+        self.calls.append(f"caption {image.mode}")
+        if image.width == 1:
+            raise RuntimeError("no")
+        return "a cat"
+
+    def unload(self) -> None:
+        self.calls.append("unload")
+
+
+def test_each_caption_takes_its_turn_at_the_queue(
+    modules: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The models are put away after each image, also after one that fails; a program without them has no captioners."""
+    lock = modules["modules.call_queue"].queue_lock
+    assert ours("interrogators").captioners() == {}
+    interrogator = Interrogator(lock)
+    modules["modules.shared"].interrogator = interrogator
+    tagger = SimpleNamespace(tag=lambda image: f"tags {lock._lock.locked()}")
+    monkeypatch.setitem(sys.modules, "modules.deepbooru", ModuleType("modules.deepbooru"))
+    monkeypatch.setattr(modules["modules"], "deepbooru", SimpleNamespace(model=tagger), raising=False)
+    captioners = ours("interrogators").captioners()
+    with captioners["blip"]() as caption, captioners["deepbooru"]() as tag:
+        assert not lock._lock.locked()
+        assert (caption(Image.new("RGB", (2, 2))), tag(Image.new("RGB", (2, 2)))) == ("a cat", "tags True")
+        with pytest.raises(RuntimeError):
+            caption(Image.new("RGB", (1, 1)))
+    assert interrogator.calls == ["load True", "caption RGB", "unload"] * 2
+    assert not lock._lock.locked()

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tinv_ext.core.data.buckets import Size
 from tinv_ext.core.data.color_profile import BROKEN, NO_PROFILE, UNSUPPORTED
-from tinv_ext.core.data.decoding import Unusable, decode, unknown_format
+from tinv_ext.core.data.decoding import DecodedImage, Unusable, decode, unknown_format
 from tinv_ext.core.data.fitted_image import FittedImage, fit_image
 from tinv_ext.core.data.image_bounds import has_alpha, may_be_image
 from tinv_ext.core.data.image_fit import FitRules
@@ -111,11 +111,11 @@ def scan_images(
         images.append(replace(image, remarks=remarks))
     below = () if recursive else folders_below(folder)
     if not images:
-        raise InputError(_none_usable(folder, _grouped(folder, skipped), below))
-    return ImageScan(folder, tuple(images), tuple(_grouped(folder, skipped)), below, fitted)
+        raise InputError(_none_usable(folder, grouped(folder, skipped), below))
+    return ImageScan(folder, tuple(images), tuple(grouped(folder, skipped)), below, fitted)
 
 
-def _grouped(folder: Path, skipped: Sequence[tuple[Path, Message]]) -> list[tuple[Path, Message]]:
+def grouped(folder: Path, skipped: Sequence[tuple[Path, Message]]) -> list[tuple[Path, Message]]:
     """Files left out with their reasons; where many of one suffix have the same, a single line that counts them."""
     groups: dict[tuple[str, str], list[tuple[Path, Message]]] = {}
     for path, reason in skipped:
@@ -159,25 +159,34 @@ def _none_usable(folder: Path, skipped: Sequence[tuple[Path, Message]], below: S
     )
 
 
-def _look(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImage, Image.Image | None]:
-    """What is known of a file; where that is nothing, what opening it told, and the image upright."""
+def open_image(path: Path) -> tuple[DecodedImage, str]:
+    """Decode a file whole, and take the SHA-256 of its bytes. `Unusable` if it cannot be read or is no image."""
     try:
-        status = path.stat()
-        before = known.get(path.absolute())
-        if before and before.settled and (before.length, before.modified) == (status.st_size, status.st_mtime_ns):
-            return replace(before, path=path), None
-        if status.st_size > LARGEST_FILE:
+        length = path.stat().st_size
+        if length > LARGEST_FILE:
             most = LARGEST_FILE >> 30
             raise Unusable(message("images.file_too_large", "is larger than {most} GB, so it is no image", most=most))
         with path.open("rb") as file:
-            if not may_be_image(path, file.read(16), status.st_size):
+            if not may_be_image(path, file.read(16), length):
                 raise Unusable(unknown_format(file))
             file.seek(0)
             decoded = decode(file)  # first, as it looks at the head of what is no image and leaves the rest
             file.seek(0)
-            digest = _digest(file)
+            return decoded, _digest(file)
     except OSError as error:
         raise Unusable(_unreadable(error)) from error
+
+
+def _look(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImage, Image.Image | None]:
+    """What is known of a file; where that is nothing, what opening it told, and the image upright."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise Unusable(_unreadable(error)) from error
+    before = known.get(path.absolute())
+    if before and before.settled and (before.length, before.modified) == (status.st_size, status.st_mtime_ns):
+        return replace(before, path=path), None
+    decoded, digest = open_image(path)
     upright, settled = decoded.image, time.time_ns() - status.st_mtime_ns > _SETTLED
     image = TrainingImage(
         path,

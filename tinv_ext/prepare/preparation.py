@@ -1,0 +1,193 @@
+"""Carries out a plan: writes the new images and the captions, each whole or not at all, all of it to be undone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from tinv_ext.core.data.caption_files import ImageCaption
+from tinv_ext.core.data.decoding import Unusable
+from tinv_ext.core.data.fitted_image import fitted_by, focal_corner
+from tinv_ext.core.errors import HostError, InputError, TinvError
+from tinv_ext.core.messages import Message, message
+from tinv_ext.prepare.captions import Captioner, CaptionOf, joined, new_caption
+from tinv_ext.prepare.options import PrepareOptions
+from tinv_ext.prepare.plan import NewImage, Plan, PlannedImage
+from tinv_ext.prepare.scan import on_white, skipped_file, upright
+from tinv_ext.prepare.undo import Record
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a preparation is: source images done of all, files written, files that could not be used after all."""
+
+    done: int
+    total: int
+    images: int = 0
+    captions: int = 0
+    problems: tuple[Message, ...] = ()
+
+    def sentence(self, folder: Path) -> Message:
+        """What has been done so far, in the folder that is written into."""
+        if self.done < self.total:
+            return message(
+                "prepare.progress",
+                "{done} of {total:image|images} done: {images:image|images} and {captions:caption|captions} in "
+                '"{folder}".',
+                done=self.done,
+                total=self.total,
+                images=self.images,
+                captions=self.captions,
+                folder=folder,
+            )
+        return message(
+            "prepare.done",
+            'Done: {images:image|images} and {captions:caption|captions} were written into "{folder}".',
+            images=self.images,
+            captions=self.captions,
+            folder=folder,
+        )
+
+
+def refuse_missing(options: PrepareOptions, captioners: Mapping[str, Captioner]) -> None:
+    """`InputError` if there is nothing to do, or with a sentence for each captioner that is not there."""
+    problems = [_missing(name) for name in options.captioners if name not in captioners]
+    if options.target is None and not options.captioners:
+        problems.append(
+            message(
+                "prepare.nothing_to_do",
+                "There is nothing to do. Name a folder for new images, or choose how to caption those that are there.",
+            )
+        )
+    if problems:
+        raise InputError(problems)
+
+
+def prepare(
+    plan: Plan, captioners: Mapping[str, Captioner], stopped: Callable[[], bool] = lambda: False
+) -> Iterator[Progress]:
+    """Write everything, yielding after each source image. When `stopped`, what is written stays, and can be undone.
+
+    `captioners` are those that there are, by name. Raises HostError where one of them or the disk fails.
+    """
+    options = plan.options
+    refuse_missing(options, captioners)
+    progress = Progress(0, len(plan.used))
+    with ExitStack() as models:
+        speakers = {name: models.enter_context(captioners[name]()) for name in options.captioners}
+        record = Record.begin(options.folder)
+        for image in plan.used:
+            if stopped():
+                return
+            progress = _with_image(progress, image, _Writer(options, record, speakers))
+            yield progress
+
+
+def _with_image(progress: Progress, image: PlannedImage, writer: _Writer) -> Progress:
+    """The progress with one more image done."""
+    done, problems = progress.done + 1, progress.problems
+    try:
+        images, captions = writer.write(image)
+    except Unusable as unusable:  # it has changed since the plan was made
+        images, captions = 0, 0
+        folder = writer.options.source
+        problems = (*problems, skipped_file(folder, image.source.path, unusable.reason))
+    return Progress(done, progress.total, progress.images + images, progress.captions + captions, problems)
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Writes what becomes of a source image."""
+
+    options: PrepareOptions
+    record: Record
+    speakers: Mapping[str, CaptionOf]
+
+    def write(self, image: PlannedImage) -> tuple[int, int]:
+        """How many images and captions were written. `Unusable` if the image can no longer be read."""
+        existing = image.source.caption.text if image.source.caption.source else ""
+        if self.options.target is None:
+            path = _beside(image.source.path, image.source.caption)
+            pixels = self._pixels(image) if self._generates(existing) else None
+            return 0, self._caption(image.source.path, path, existing, pixels)
+        pixels, captions = self._pixels(image), 0
+        for new in image.made:
+            made = cut(pixels, new)
+            self.record.write(new.path, _png(made))
+            captions += self._caption(image.source.path, new.path.with_suffix(".txt"), existing, made)
+        return len(image.made), captions
+
+    def _pixels(self, image: PlannedImage) -> Image.Image:
+        pixels, _ = upright(image.source.path)
+        if image.source.content and self.options.trim_bars:
+            pixels = pixels.crop(image.source.content)
+        return pixels
+
+    def _generates(self, existing: str) -> bool:
+        return bool(self.speakers) and not (existing and self.options.existing_captions == "keep")
+
+    def _caption(self, source: Path, path: Path, existing: str, pixels: Image.Image | None) -> int:
+        """Write the caption of an image unless it is there already; how many were written."""
+        generated = ""
+        if pixels is not None and self._generates(existing):
+            rgb = on_white(pixels)
+            generated = joined(_said(name, speaker, rgb, source) for name, speaker in self.speakers.items())
+        caption = new_caption(existing, generated, self.options.existing_captions)
+        if not caption or (self.options.target is None and caption == existing):
+            return 0
+        self.record.write(path, caption.encode("utf-8", "backslashreplace"))
+        return 1
+
+
+def cut(pixels: Image.Image, new: NewImage) -> Image.Image:
+    """The new image out of the upright one."""
+    corner = new.fit.corner(*pixels.size) if new.fit.place is not None else focal_corner(on_white(pixels), new.fit)
+    return fitted_by(pixels, new.fit, corner)
+
+
+def _beside(image: Path, caption: ImageCaption) -> Path:
+    """The file that holds an image's caption: the one that there is, unless it is a table, or a new one."""
+    own = caption.source and not caption.source.lower().startswith("metadata.")
+    return image.with_name(caption.source) if own else image.with_suffix(".txt")
+
+
+def _said(name: str, speaker: CaptionOf, rgb: Image.Image, source: Path) -> str:
+    """What a captioner says of an image. HostError where it fails: it is foreign code, which may raise anything."""
+    try:
+        return speaker(rgb)
+    except TinvError:
+        raise
+    except Exception as error:
+        raise HostError(
+            message(
+                "prepare.captioner_failed",
+                "{captioner} failed on {file} ({reason}). What was written until then can be undone.",
+                captioner=name,
+                file=source.name,
+                reason=f"{type(error).__name__}: {error}",
+            )
+        ) from error
+
+
+def _missing(name: str) -> Message:
+    if name == "wd14":
+        return message(
+            "prepare.no_wd14", "wd14 needs the file of a tagger (ONNX). Name one, such as a downloaded model.onnx."
+        )
+    return message(
+        "prepare.only_in_webui",
+        "{captioner} is a part of the WebUI: use it in the WebUI's tab, or choose wd14.",
+        captioner=name,
+    )
+
+
+def _png(image: Image.Image) -> bytes:
+    image.info = {}  # profile, EXIF and texts of the source, which no longer fit
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    return data.getvalue()

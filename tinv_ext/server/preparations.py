@@ -1,0 +1,63 @@
+"""Preparations in a thread of their own: one at a time, and it goes on whoever looks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tinv_ext.core.errors import InputError, TinvError
+from tinv_ext.core.messages import message
+from tinv_ext.prepare.captions import Captioner
+from tinv_ext.prepare.plan import Plan
+from tinv_ext.prepare.preparation import Progress, prepare, refuse_missing
+from tinv_ext.server.failures import errors_told
+
+_LOOK = 0.5  # seconds between two looks at a preparation
+
+
+class Preparations:
+    """The preparation at work, or the last one."""
+
+    def __init__(self) -> None:
+        self.progress: Progress | None = None
+        self.error: TinvError | None = None
+        self.folder = Path()
+        self._starting = threading.Lock()
+        self._over = threading.Event()
+        self._stop = threading.Event()
+        self._over.set()
+
+    def start(self, plan: Plan, captioners: Mapping[str, Captioner]) -> None:
+        """Begin to carry out a plan. `InputError` while another one is at work, or if a captioner is missing."""
+        refuse_missing(plan.options, captioners)
+        with self._starting:
+            if not self._over.is_set():
+                raise InputError(
+                    message("server.preparing", "A preparation is at work. Wait until it is done, or stop it.")
+                )
+            self._over.clear()
+        self.progress, self.error, self.folder = Progress(0, len(plan.used)), None, plan.options.folder
+        self._stop.clear()
+        threading.Thread(target=self._work, args=(plan, captioners), name="tinv-prepare", daemon=True).start()
+
+    def stop(self) -> None:
+        """Have it stop after the image at hand; what is written stays."""
+        self._stop.set()
+
+    def follow(self) -> Iterator[Progress]:
+        """How far it is, every now and then until it is over; nothing if there has been none."""
+        while self.progress and not self._over.wait(_LOOK):
+            yield self.progress
+        if self.progress:
+            yield self.progress
+
+    def _work(self, plan: Plan, captioners: Mapping[str, Captioner]) -> None:
+        try:
+            with errors_told():
+                for progress in prepare(plan, captioners, self._stop.is_set):
+                    self.progress = progress
+        except TinvError as error:
+            self.error = error
+        finally:
+            self._over.set()
