@@ -41,7 +41,7 @@ def add_create(add: Add, host: HostOf) -> None:
     parser.add_argument(
         "--to", choices=(*FORMATS, *FOLDERS), default="", help=say(message("cli.create_to", "format (default: .pt)"))
     )
-    add_model(parser)
+    add_model(parser, default=False)
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:

@@ -16,16 +16,23 @@ PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 SAMPLERS = ("DDIM", "Euler", "Euler a", "DPM++ 2M")
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """The flags that say which model is used, and where it runs."""
+def add_model(parser: argparse.ArgumentParser, default: bool = True) -> None:
+    """The flags that say which model is used, and where it runs; `default` says whether it is the toy otherwise."""
     from tinv_ext.toy import VARIANTS
 
     group = parser.add_argument_group(say(message("cli.group_model", "model and device")))
+    variants = [f"toy-{name}" for name in VARIANTS]
     model = message(
         "cli.model",
         "toy (the default), {variants:, }, a diffusers folder, a checkpoint file, or owner/name on Hugging Face",
-        variants=[f"toy-{name}" for name in VARIANTS],
+        variants=variants,
     )
+    if not default:
+        model = message(
+            "cli.model_needed",
+            "a diffusers folder, a checkpoint file, owner/name on Hugging Face, toy, {variants:, }",
+            variants=variants,
+        )
     group.add_argument("--model", default=None, help=say(model))
     group.add_argument("--vae", type=Path, metavar="FILE", help=say(message("cli.vae", "use this VAE instead")))
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps …")

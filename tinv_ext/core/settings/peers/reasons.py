@@ -23,6 +23,10 @@ TEXT_ENCODER = message(
 CURVE = message("peers.curve", "The curve is in the run's folder (loss.csv) and on the page.")
 CONSOLE = message("peers.console", "The run's folder has the whole log.")
 UPLOAD = message("peers.upload", "Nothing is uploaded. The embedding is a single file, which you can upload yourself.")
+METADATA = message(
+    "peers.metadata", "The metadata of the file tells the word, the model and the run; other texts go in description."
+)
+FOLDERS = message("peers.folders", "Images are always read from folders.")
 STATE = message("peers.state", "A run always saves its state, and always replaces the last one.")
 ONLY_THE_WORD = message("peers.only_the_word", "Only the vectors of the word are trained and saved.")
 LENGTH = message("peers.length", "Prompts may have any number of tokens.")

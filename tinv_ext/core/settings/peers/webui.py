@@ -55,7 +55,7 @@ _PAGE: Mapping[str, Option] = {
     "save_training_settings_to_txt": unused(why.ALWAYS_CONFIG),
     "dataset_filename_word_regex": to("caption_regex"),
     "dataset_filename_join_string": to("caption_join"),
-    "training_image_repeats_per_epoch": unused(why.LATER),
+    "training_image_repeats_per_epoch": to("repeats"),
     "training_write_csv_every": unused(why.CURVE),
     "training_xattention_optimizations": unused(why.ATTENTION),
     "training_enable_tensorboard": unused(why.CURVE),
