@@ -14,6 +14,7 @@ from tinv_ext.core.data.images import ImageScan, TrainingImage, refuse_changed, 
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.generation import preview_prompts
 from tinv_ext.core.messages import Message, message
+from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.prepare import PreparedRun, prepare
 from tinv_ext.core.preflight.problems import Scanner
 from tinv_ext.core.settings import SETTINGS, TrainConfig
@@ -68,7 +69,8 @@ def image_scanner(config: TrainConfig, known: KnownImages, room: int) -> Scanner
 
     def scan(folder: Path, subset: TrainConfig) -> ImageScan:
         nonlocal room
-        found = scan_images(folder, subset.fit_rules, known, room, subset.recursive)
+        masks = path_given(subset.mask_folder) if subset.mask_folder.strip() else None
+        found = scan_images(folder, subset.fit_rules, known, room, subset.recursive, masks)
         room -= sum(image.nbytes for image in found.fitted.values())
         return found
 

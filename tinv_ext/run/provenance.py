@@ -17,13 +17,14 @@ from tinv_ext.core.settings import SETTINGS
 from tinv_ext.hosts.base import Host
 
 # what names places of this machine stays out of the embedding
-_PRIVATE = ("images", "preview_file", "output", "init_embedding", "source", "vae_source")
+_PRIVATE = ("images", "mask_folder", "preview_file", "output", "init_embedding", "source", "vae_source")
 # settings that do not touch the vectors
 _BESIDE = {name for name, about in SETTINGS.items() if about.group in ("previews", "saving")}
 _BESIDE |= {
     "name",
     "angle_brackets",
     "images",
+    "mask_folder",
     "init_embedding",
     "overwrite",
     "cache_latents",
@@ -45,7 +46,7 @@ def run_facts(prepared: PreparedRun, host: Host) -> dict[str, Any]:
     settings = {key: value for key, value in prepared.config.to_dict().items() if key not in _PRIVATE}
     settings["template"] = PureWindowsPath(prepared.config.template).name  # whose \\ and / both part folders
     authorship = {key: str(settings.pop(key)).strip() for key in AUTHORSHIP}
-    seen = "\n".join(sorted(f"{image.picture.digest} {image.caption.text}" for image in prepared.images))
+    seen = "\n".join(sorted(image.contents for image in prepared.images))
     return {
         "made_by": f"tinv_ext {__version__}",
         "model": {key: value for key, value in host.facts.items() if key not in _PRIVATE},
@@ -64,9 +65,7 @@ def state_facts(prepared: PreparedRun, host: Host, device: torch.device) -> dict
     here = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": device.type}
     return {
         "settings": settings,
-        "pictures": {
-            image.name: _short_digest(f"{image.picture.digest} {image.caption.text}") for image in prepared.images
-        },
+        "pictures": {image.name: _short_digest(image.contents) for image in prepared.images},
         "subsets": _subset_facts(prepared, _BESIDE),
         "model": {key: value for key, value in host.facts.items() if key not in _PRIVATE},
         **here,

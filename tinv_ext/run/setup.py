@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tinv_ext.core.data.dataset import Dataset, Example, opacity_weights
+from tinv_ext.core.data.dataset import Dataset, Example
 from tinv_ext.core.data.latents import EncodedImage, EncodeRules, encode_images
+from tinv_ext.core.data.masks import MaskRules, load_mask, shown_by
 from tinv_ext.core.data.split import split_examples
 from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.model import Model
 from tinv_ext.core.noise import Noise
 from tinv_ext.core.preflight.prepare import PreparedRun
-from tinv_ext.core.preflight.subsets import PreparedSubset
+from tinv_ext.core.preflight.subsets import PreparedImage, PreparedSubset
+from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.evaluation import EvalSet, make_eval_set
 from tinv_ext.core.training.fallbacks import encode_with_retry
 from tinv_ext.core.training.state import State
@@ -81,20 +83,21 @@ def _examples(
     images = encode_images(
         scan.pictures, rules, lambda pixels: encode_with_retry(model, pixels), cache, report, tell, scan.fitted
     )
-    by_alpha = config.alpha_as_loss_weight
-    named = zip(subset.images, images)
-    return [_example(one.name, variants, one.caption.text, sampled, by_alpha) for one, variants in named]
+    return [_example(image, variants, sampled, config) for image, variants in zip(subset.images, images)]
 
 
-def _example(
-    name: str, variants: Sequence[EncodedImage], caption: str, subset: Subset, weigh_by_alpha: bool
-) -> Example:
-    """An image with its variants; of those that are bit for bit alike, only one."""
+def _example(image: PreparedImage, variants: Sequence[EncodedImage], sampled: Subset, config: TrainConfig) -> Example:
+    """An image with its variants; of those that are bit for bit alike, only one. A mask counts before transparency."""
+    mask = image.mask and load_mask(image.mask)
+    rules = MaskRules(config.unmasked_weight, config.normalize_masked_area_loss)
     found: list[Example] = []
-    for number, image in enumerate(variants):
-        weights = opacity_weights(image.opacity) if weigh_by_alpha and image.opacity is not None else None
-        called = f"{name}#{number}" if number else name
-        example = Example(called, image.latent, caption, image.size_cond, subset, weights)
+    for number, variant in enumerate(variants):
+        shown = variant.opacity if config.alpha_as_loss_weight else None
+        if mask:
+            shown = shown_by(mask, variant.fit, variant.corner)
+        weights = None if shown is None else rules.weights(shown)
+        name = f"{image.name}#{number}" if number else image.name
+        example = Example(name, variant.latent, image.caption.text, variant.size_cond, sampled, weights)
         if not any(example.equals(other) for other in found):
             found.append(example)
     return replace(found[0], others=tuple(found[1:]))

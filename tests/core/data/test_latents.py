@@ -13,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from tests.messages import refused
-from tinv_ext.core.data.dataset import opacity_weights
 from tinv_ext.core.data.image_fit import FitRules
 from tinv_ext.core.data.images import TrainingImage, scan_images
 from tinv_ext.core.data.latents import EncodedImage, EncodeRules, LatentDistribution
 from tinv_ext.core.data.latents import encode_images as encode_variants
+from tinv_ext.core.data.masks import MaskRules
 from tinv_ext.core.errors import NumericError
 
 RULES = EncodeRules(FitRules(((64, 64),)), "vae one")
@@ -165,8 +165,8 @@ def test_weights_of_an_opacity_average_one(pictures: tuple[TrainingImage, ...]) 
     """By hand: half clear is 2 and 0; opaque is 1 exactly; wholly clear counts everywhere. Columns stay columns."""
     half = encode_images(pictures, RULES, Encoder(), None)[4].opacity
     assert half is not None
-    assert opacity_weights(half)[0].tolist() == [[2.0] * 4 + [0.0] * 4] * 8
-    assert opacity_weights(torch.ones(1, 8, 16)).tolist() == torch.ones(1, 8, 16).tolist()
-    assert opacity_weights(torch.zeros(1, 2, 3)).tolist() == torch.ones(1, 2, 3).tolist()
+    assert MaskRules().weights(half)[0].tolist() == [[2.0] * 4 + [0.0] * 4] * 8
+    assert MaskRules().weights(torch.ones(1, 8, 16)).tolist() == torch.ones(1, 8, 16).tolist()
+    assert MaskRules().weights(torch.zeros(1, 2, 3)).tolist() == torch.ones(1, 2, 3).tolist()
     grey = torch.tensor([[[0.2, 0.6], [0.6, 0.6]]])  # mean 0.5
-    assert opacity_weights(grey).flatten().tolist() == pytest.approx([0.4, 1.2, 1.2, 1.2])
+    assert MaskRules().weights(grey).flatten().tolist() == pytest.approx([0.4, 1.2, 1.2, 1.2])

@@ -9,8 +9,9 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
 from tests.core.fake import WIDTH, Fake, dataset, examples, initial
-from tinv_ext.core.data.dataset import Batch, opacity_weights
+from tinv_ext.core.data.dataset import Batch
 from tinv_ext.core.data.image_fit import uncropped
+from tinv_ext.core.data.masks import MaskRules
 from tinv_ext.core.noise import NoiseSchedule, scaled_linear
 from tinv_ext.core.training.forward import denoising_losses
 from tinv_ext.core.training.objective import Objective
@@ -88,15 +89,15 @@ def test_weights_count_pixel_by_pixel_and_only_for_their_example() -> None:
 
 def test_opacity_weights_average_one() -> None:
     """A picture partly transparent counts as much as another; one wholly transparent counts everywhere."""
-    half = opacity_weights(torch.tensor([[[1.0, 1.0], [0.0, 0.5]]]))
+    half = MaskRules().weights(torch.tensor([[[1.0, 1.0], [0.0, 0.5]]]))
     assert float(half.mean()) == pytest.approx(1.0)
     assert float(half[0, 1, 0]) == 0.0
-    assert torch.equal(opacity_weights(torch.zeros(1, 2, 2)), torch.ones(1, 2, 2))
+    assert torch.equal(MaskRules().weights(torch.zeros(1, 2, 2)), torch.ones(1, 2, 2))
 
 
 def test_examples_with_and_without_weights_share_a_batch() -> None:
     """An opaque picture beside a transparent one has the weight one everywhere."""
-    opacity = opacity_weights(torch.tensor([[[1.0, 1.0], [0.0, 0.5]]]))
+    opacity = MaskRules().weights(torch.tensor([[[1.0, 1.0], [0.0, 0.5]]]))
     mixed = dataset([examples(1)[0], examples(1, opacity)[0]])
     state = initial()
     batch = mixed.batch(2, state.order, state.rng)

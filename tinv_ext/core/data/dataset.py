@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -51,6 +51,13 @@ class Example:
             return self
         return (self, *self.others)[int(torch.randint(1 + len(self.others), (1,), generator=rng))]
 
+    def unmasked(self, rng: torch.Generator) -> Example:
+        """The same with all pixels counting alike, with the probability of its subset."""
+        chance = self.subset.unmasked_probability
+        if not chance or self.pixel_weights is None or float(torch.rand(1, generator=rng)) >= chance:
+            return self
+        return replace(self, pixel_weights=None)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -73,12 +80,6 @@ def slices(count: int, pieces: int) -> list[slice]:
     """`count` things in so many pieces, or fewer, as equal as can be."""
     size = -(-count // pieces)
     return [slice(start, start + size) for start in range(0, count, size)]
-
-
-def opacity_weights(opacity: Tensor) -> Tensor:
-    """Loss weights from an opacity (1, h, w): scaled to average 1; a wholly transparent image counts everywhere."""
-    mean = opacity.mean()
-    return opacity / mean if mean > 0 else torch.ones_like(opacity)
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Dataset:
             latents,
             padded(prompts, self.reader.tokenizer),
             size_conds,
-            _pixel_weights(chosen),
+            pixel_weights([example.unmasked(rng) for example in chosen]),
             _example_weights(chosen),
         )
 
@@ -146,7 +147,8 @@ def _present(tensor: Tensor | None) -> tuple[Tensor, ...]:
     return () if tensor is None else (tensor,)
 
 
-def _pixel_weights(examples: Sequence[Example]) -> Tensor | None:
+def pixel_weights(examples: Sequence[Example]) -> Tensor | None:
+    """Loss weights by pixel (B, 1, h, w); None where all count alike."""
     if all(example.pixel_weights is None for example in examples):
         return None
     ones = torch.ones_like(examples[0].latent.mean[:1])

@@ -13,11 +13,16 @@ from tinv_ext.core.messages import message
 _NOT_IMAGES = {".txt", ".caption", ".json", ".jsonl", ".csv", ".toml", ".yaml", ".yml", ".md", ".npz", ".npy", ".db"}
 _NOT_IMAGES |= {".ini", ".safetensors", ".pt", ".zip", ".html", ".log"}
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".avif", ".jxl")
+NOT_SHOWN = ("-masklabel", "-condlabel")
+"""Ends of names of files that belong to an image: its mask, its condition (OneTrainer)."""
 _LOOKED_INTO, _FILES_SEEN = 100, 1000  # sub-folders, and files of each, that are looked at
 
 
-def files_in(folder: Path, recursive: bool = False) -> Iterator[Path]:
-    """The files of a folder that may be images; with those below it if `recursive`. `InputError` if it is no folder."""
+def files_in(folder: Path, recursive: bool = False, without: Path | None = None) -> Iterator[Path]:
+    """The files of a folder that may be images; with those below it if `recursive`. `InputError` if it is no folder.
+
+    Not masks: files that are named so, and what is in the folder `without`, where that is one of its sub-folders.
+    """
     if not folder.exists():
         raise InputError(
             message(
@@ -45,7 +50,10 @@ def files_in(folder: Path, recursive: bool = False) -> Iterator[Path]:
                 reason=error.strerror,
             )
         ) from error
+    below = without if without is not None and folder in without.parents else None
     for path in entries:
+        if path.stem.endswith(NOT_SHOWN) or (below is not None and below in path.parents):
+            continue
         if path.is_file() and not path.name.startswith(".") and path.suffix.lower() not in _NOT_IMAGES:
             yield path
 

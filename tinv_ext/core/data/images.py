@@ -85,18 +85,20 @@ def scan_images(
     known: Mapping[Path, TrainingImage] | None = None,
     room: int = 0,
     recursive: bool = False,
+    without: Path | None = None,
 ) -> ImageScan:
     """Look at every file of `folder`, and below it if `recursive`. `InputError` if none can be used.
 
-    `fit_rules` says to which sizes images are brought. A file that is `known` and has not changed since is not opened;
-    any other is opened once, hashed in blocks and decoded whole, so that a damaged one is told before a run starts.
-    Up to `room` bytes of what was decoded are kept as `fitted`.
+    What is in the folder `without` is left out. `fit_rules` says to which sizes images are brought. A file that is
+    `known` and has not changed since is not opened; any other is opened once, hashed in blocks and decoded whole, so
+    that a damaged one is told before a run starts. Up to `room` bytes of what was decoded are kept as `fitted`.
     """
     images: list[TrainingImage] = []
     skipped: list[tuple[Path, Message]] = []
     fitted: dict[str, FittedImage] = {}
     seen: dict[str, str] = {}
-    for path in sorted(files_in(folder, recursive), key=lambda path: _by_name(path.relative_to(folder).as_posix())):
+    files = files_in(folder, recursive, without)
+    for path in sorted(files, key=lambda path: _by_name(path.relative_to(folder).as_posix())):
         try:
             image, upright = _look(path, known or {})
             remarks = _remarks(image, fit_rules.size_of(*image.size), seen.get(image.digest))

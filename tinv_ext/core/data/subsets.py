@@ -15,13 +15,15 @@ from .variation import FIRST, Moment, fixed, vary
 class Subset:
     """What images of one source have in common: template lines, caption rules, how they count.
 
-    Each image comes `repeats` times in a pass through the dataset; its loss is multiplied by `weight`.
+    Each image comes `repeats` times in a pass through the dataset; its loss is multiplied by `weight`. A visit takes no
+    heed of its mask with `unmasked_probability`.
     """
 
     lines: Sequence[str]
     captions: CaptionRules
     repeats: int = 1
     weight: float = 1.0
+    unmasked_probability: float = 0.0
 
     def sample_prompt(self, caption: str, rng: torch.Generator, moment: Moment = FIRST) -> str:
         """A training prompt: a template line and a variation of one of the captions, drawn again at each visit."""

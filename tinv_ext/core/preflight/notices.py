@@ -9,6 +9,7 @@ from pathlib import PureWindowsPath
 from tinv_ext.core.data.captions import FILEWORDS, NAME
 from tinv_ext.core.data.faces import have_detector
 from tinv_ext.core.data.images import ImageScan
+from tinv_ext.core.data.masks import image_mask
 from tinv_ext.core.generation import PreviewPrompt
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
@@ -71,6 +72,38 @@ def _on_images(subset: PreparedSubset) -> Iterator[Message]:
             "preflight.no_transparency", "No image has transparent parts, so the alpha channel has no effect."
         )
     yield from _on_fit(scan, config)
+    yield from _on_masks(subset)
+
+
+def _on_masks(subset: PreparedSubset) -> Iterator[Message]:
+    """Images without a mask, masks that show nothing, masks that are not used."""
+    scan, masks, config = subset.scan, subset.masks, subset.config
+    without = [scan.name(image.path) for image in scan.pictures if image.path not in masks]
+    if masks or config.masked_loss:
+        if without:
+            yield message(
+                "masks.missing",
+                "{count} of {total:image|images} have no mask ({files}): all of each is learned.",
+                count=len(without),
+                total=len(scan.pictures),
+                files=listed(without),
+            )
+    elif beside := [scan.name(image.path) for image in scan.pictures if image_mask(image, scan, None)]:
+        yield message(
+            "masks.not_used",
+            '{count:image has|images have} a mask that is not used ({files}). To use it, turn on "{label}" '
+            "(masked_loss).",
+            count=len(beside),
+            files=listed(beside),
+            label=SETTINGS["masked_loss"].label,
+        )
+    if black := [mask.path.name for mask in masks.values() if mask.black]:
+        yield message(
+            "masks.black",
+            "{count:mask is|masks are} black everywhere ({files}), so all of the image is learned.",
+            count=len(black),
+            files=listed(black),
+        )
 
 
 def _on_fit(scan: ImageScan, config: TrainConfig) -> Iterator[Message]:

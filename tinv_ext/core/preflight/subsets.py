@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tinv_ext.core.data.caption_files import CaptionFiles, ImageCaption
 from tinv_ext.core.data.captions import CaptionRules, expand, read_template
 from tinv_ext.core.data.images import ImageScan, TrainingImage
+from tinv_ext.core.data.masks import Mask, masks_of
 from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.data.variation import fixed, least
 from tinv_ext.core.errors import InputError
@@ -29,6 +31,17 @@ class PreparedImage:
     caption: ImageCaption
     subset: PreparedSubset
 
+    @property
+    def mask(self) -> Mask | None:
+        """Its mask, if it has one."""
+        return self.subset.masks.get(self.picture.path)
+
+    @property
+    def contents(self) -> str:
+        """Its image, mask and caption, as digests and text: another where any of these is."""
+        mask = f" {self.mask.digest}" if self.mask else ""
+        return f"{self.picture.digest}{mask} {self.caption.text}"
+
 
 @dataclass(frozen=True)
 class PreparedSubset:
@@ -42,6 +55,7 @@ class PreparedSubset:
     captions: tuple[ImageCaption, ...]
     lines: tuple[str, ...]
     rules: CaptionRules
+    masks: Mapping[Path, Mask] = field(default_factory=dict)  # by the path of the image
 
     @property
     def name(self) -> str:
@@ -77,7 +91,7 @@ class PreparedSubset:
         """What its examples have in common in a run of so many steps."""
         warmup = self.config.token_warmup_step
         rules = replace(self.rules, warmup_steps=int(warmup if warmup >= 1 else warmup * steps))
-        return Subset(self.lines, rules, self.config.repeats, self.source.weight)
+        return Subset(self.lines, rules, self.config.repeats, self.source.weight, self.config.unmasked_probability)
 
     def said(self, text: str) -> str:
         """A sentence about it, with its name where there are others."""
@@ -96,13 +110,14 @@ def read_subset(source: Source, look: Scanner, reader: PromptReader, problems: P
     scan = own.attempt(_scan, config, look)
     captions = own.attempt(_captions, scan, config) if scan else None
     lines = own.attempt(read_template, config.template)
+    masks = own.attempt(_masks, scan, config) if scan else None
     own.found += _bucket_problems(config)
     problems.found += [said_of(source.name, problem) for problem in own.found]
     if own.found or not (scan and captions and lines):
         return None
     captions = tuple(replace(caption, text=_bare(caption.text, config)) for caption in captions)
     lines = tuple(_bare(line, config) for line in lines)
-    return PreparedSubset(source, scan, captions, lines, _rules(config, reader))
+    return PreparedSubset(source, scan, captions, lines, _rules(config, reader), masks or {})
 
 
 def _bare(text: str, config: TrainConfig) -> str:
@@ -170,6 +185,31 @@ def _scan(config: TrainConfig, look: Scanner) -> ImageScan:
             )
         )
     return look(path_given(config.images), config)
+
+
+def _masks(scan: ImageScan, config: TrainConfig) -> dict[Path, Mask]:
+    """The masks that the settings ask for; a folder of masks is meant to be used."""
+    if not config.mask_folder.strip():
+        return masks_of(scan, None) if config.masked_loss else {}
+    folder = path_given(config.mask_folder)
+    if not folder.is_dir():
+        raise InputError(
+            message(
+                "masks.no_folder",
+                'The mask folder "{folder}" (mask_folder) does not exist or is not a folder. Check the path.',
+                folder=folder,
+            )
+        )
+    if folder.resolve() == scan.folder.resolve():
+        raise InputError(
+            message(
+                "masks.same_folder",
+                'The mask folder (mask_folder) is the image folder itself, "{folder}". Put the masks into a folder of '
+                "their own, or name them <image>-masklabel.png and turn on masked_loss.",
+                folder=folder,
+            )
+        )
+    return masks_of(scan, folder)
 
 
 def _captions(scan: ImageScan, config: TrainConfig) -> tuple[ImageCaption, ...]:

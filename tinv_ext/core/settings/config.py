@@ -74,6 +74,11 @@ class TrainConfig:
     prepend_word: bool = False
     emphasis: bool = False
     alpha_as_loss_weight: bool = False
+    masked_loss: bool = False
+    mask_folder: str = ""
+    unmasked_weight: float = 0.0
+    unmasked_probability: float = 0.0
+    normalize_masked_area_loss: bool = True
     latent_sampling: str = "random"
     cache_latents: bool = True
 

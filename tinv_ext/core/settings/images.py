@@ -123,6 +123,32 @@ IMAGES: Mapping[str, Setting] = {
         "Use PNG alpha channel as loss weight",
         "Transparent parts of an image are not learned.",
     ),
+    "masked_loss": Setting(
+        "Use masks as loss weight",
+        "Learn only what is white in an image's mask: a file beside it named <image>-masklabel.png, or one of the same "
+        "name in the mask folder.",
+    ),
+    "mask_folder": Setting(
+        "Mask folder",
+        "Folder of masks that have the names of their images. Leave empty for -masklabel.png files.",
+        check=path_problems,
+    ),
+    "unmasked_weight": Setting(
+        "Unmasked weight",
+        "How much masked-out and transparent parts still count in the loss.",
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    "unmasked_probability": Setting(
+        "Unmasked probability",
+        "How often an image is learned as a whole, without its mask.",
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    "normalize_masked_area_loss": Setting(
+        "Normalize masked area loss",
+        "An image counts as much as any other, however little of it the mask shows.",
+    ),
     "latent_sampling": Setting(
         "Latent sampling method",
         "random: sample the VAE's latent each time an image is used. once: sample it once per run. deterministic: use "

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tinv_ext.core.data.dataset import Batch, Example, slices
+from tinv_ext.core.data.dataset import Batch, Example, pixel_weights, slices
 from tinv_ext.core.model import Denoiser, Words
 from tinv_ext.core.noise import Noise
 from tinv_ext.core.prompts.reader import PromptReader, padded
@@ -49,7 +49,8 @@ def make_eval_set(examples: Sequence[Example], reader: PromptReader, noise: Nois
 def _batch(examples: Sequence[Example], reader: PromptReader) -> Batch:
     prompts = padded([reader.read(one.subset.fixed_prompt(one.caption)) for one in examples], reader.tokenizer)
     latents = torch.stack([example.latent.mean for example in examples])
-    return Batch(latents, prompts, tuple(example.size_cond for example in examples))
+    size_conds = tuple(example.size_cond for example in examples)
+    return Batch(latents, prompts, size_conds, pixel_weights(examples))
 
 
 @torch.no_grad()
