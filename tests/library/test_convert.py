@@ -176,6 +176,12 @@ def test_what_a_person_should_know_is_told(tmp_path: Path) -> None:
     convert(source(tmp_path, embedding("xl", TWO)), tmp_path / "xl", ConvertOptions(FOLDER))
     halves = open_embedding(tmp_path / "xl" / "learned_embeds.safetensors")[1]
     assert said(halves, "library.half", file="learned_embeds.safetensors", folder=tmp_path / "xl")
+    (tmp_path / "xl" / "learned_embeds.safetensors").unlink()
+    alone = convert(tmp_path / "xl" / "learned_embeds_2.safetensors", tmp_path / "alone.pt", ConvertOptions())
+    assert said(alone.notices, "library.only_half", file="learned_embeds_2.safetensors")
+    save_file({"word": ONE["clip_l"][:1]}, str(tmp_path / "xl" / "learned_embeds.safetensors"))  # TWO has two vectors
+    _, notices = open_embedding(tmp_path / "xl" / "learned_embeds.safetensors")
+    assert said(notices, "library.only_half", file="learned_embeds.safetensors")
 
 
 def test_a_damaged_file_is_bad_input(tmp_path: Path) -> None:

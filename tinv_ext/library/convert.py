@@ -13,6 +13,7 @@ from PIL import Image
 
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError, NumericError
+from tinv_ext.core.families import SDXL
 from tinv_ext.core.formats import (
     DEFAULTS,
     FOLDERS,
@@ -40,6 +41,7 @@ FORMAT_NAMES = (*FORMATS, *FOLDERS)
 """Every format that can be asked for."""
 
 WITHOUT_FACTS = ("diffusers-bin", "diffusers-folder-bin")
+_SECOND = SDXL.encoders[1][0]  # without the first it belongs to no model
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,15 @@ def open_embedding(path: Path, pick: str | None = None) -> tuple[Embedding, list
                 file=path.name,
                 other=other.name,
                 folder=path.parent,
+            )
+        )
+    elif (other and len(contents.embeddings) == 1) or set(embedding.vectors) == {_SECOND}:
+        notices.append(
+            message(
+                "library.only_half",
+                "{file} is for only one of SDXL's two text encoders, and no file beside it has the same number of "
+                "vectors for the other one. SDXL cannot use it alone.",
+                file=path.name,
             )
         )
     return embedding, notices

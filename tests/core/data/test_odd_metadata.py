@@ -108,6 +108,8 @@ ODD: dict[str, Callable[[], bytes]] = {
     "itxt-2mb.png": lambda: png(chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"x" * 2 * MB))),
     "text-2mb-after.png": lambda: png_after(text(b"workflow", 2 * MB)),
     "text-method.png": lambda: png(chunk(b"zTXt", b"a\0\7abc")),
+    "transparency-short.png": lambda: png(chunk(b"tRNS", b"\1")),
+    "transparency-checksum.png": lambda: png(chunk(b"tRNS", b"\0" * 6, 1)),
     "text-checksum.png": lambda: png(chunk(b"tEXt", b"a\0b", 1)),
     "checksum-after.png": lambda: png_after(chunk(b"tEXt", b"a\0b", 1)),
     "icc-2mb.png": lambda: png(chunk(b"iCCP", b"icc\0\0" + zlib.compress(b"x" * 2 * MB))),

@@ -80,6 +80,12 @@ def half(given: str, suffix: str = ".safetensors", second: Tensor = G) -> Callab
     return write
 
 
+def half_of_two_kinds(folder: Path) -> Path:
+    """Halves that were converted one by one."""
+    saved("learned_embeds_2.bin", {"<word>": G})(folder)
+    return safe("learned_embeds.safetensors", {"<word>": L})(folder)
+
+
 def on_the_way(folder: Path) -> Path:
     """A run of the script that was stopped after step 1000."""
     for step in (500, 1000):
@@ -137,6 +143,8 @@ ORIGINS: dict[str, tuple[Callable[[Path], Path], Vectors, str]] = {
     "diffusers SDXL on the way": (half("learned_embeds-steps-500"), SDXL, "word"),
     "diffusers SDXL on the way, the other": (half("learned_embeds_2-steps-500", ".bin"), SDXL, "word"),
     "diffusers SDXL, a folder of files on the way": (on_the_way, SDXL, "word"),
+    "diffusers SDXL on the way, by number alone": (half("learned_embeds_2_500", ".bin"), SDXL, "word"),
+    "diffusers SDXL, two kinds of file": (half_of_two_kinds, SDXL, "word"),
     "diffusers SD1 beside a second word": (half("learned_embeds", second=L), SD1, "word"),
     "Replicate": (safe("embeddings.pti", {"text_encoders_0": L, "text_encoders_1": G}), SDXL, "embeddings"),
     "Replicate, half precision": (
@@ -226,6 +234,12 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         saved("x.pt.optim", {"hash": "0", "optimizer_state_dict": {"state": {}}}),
         "is_optimizer",
     ),
+    "prompts encoded beforehand": (
+        safe("x.safetensors", {"prompt_embeds": L, "pooled_prompt_embeds": G}),
+        "is_encoder_output",
+    ),
+    "kohya's cache of them": (saved("x.pt", {"hidden_state1": L, "hidden_state2": G, "pool2": G}), "is_encoder_output"),
+    "an image's embedding": (saved("x.pt", {"image_embeds": L}), "is_encoder_output"),
     "two placeholders": (saved("x.pt", {"string_to_param": {"*": L, "@": L}}), "several"),
 }
 

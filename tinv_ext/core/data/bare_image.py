@@ -17,6 +17,7 @@ _MOST = 512 * 2**20  # bytes of pixels, still compressed
 _LARGEST_PROFILE = 16 * 2**20
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_PNG_TRANSPARENCY = {0: 2, 2: 6, 3: 1}  # bytes that tRNS has at least, by color type; in others it has no place
 _WEBP_DROPPED = (b"ICCP", b"EXIF", b"XMP ")
 _WEBP_FLAGS = 0x20 | 0x08 | 0x04  # of these three, in VP8X
 _ICC = b"ICC_PROFILE\0"
@@ -55,14 +56,17 @@ def _read(file: BinaryIO, length: int) -> bytes:
 def _png(file: BinaryIO) -> BareImage:
     bare = BareImage(io.BytesIO())
     bare.file.write(file.read(8))
-    size = 0
+    size, color = 0, 0
     while len(header := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", header)
         if name in _PNG_KEPT:
             size += length
             if size > _MOST:
                 raise ValueError(size)
-            bare.file.write(header + file.read(length + 4))
+            data = file.read(length + 4)
+            color = data[9] if name == b"IHDR" else color
+            if name != b"tRNS" or _is_transparency(data, color):
+                bare.file.write(header + data)
         elif name in (b"iCCP", b"eXIf") and length <= _LARGEST_PROFILE:
             data = _read(file, length + 4)[:length]
             if name == b"iCCP":
@@ -75,6 +79,13 @@ def _png(file: BinaryIO) -> BareImage:
             break
     bare.file.seek(0)
     return bare
+
+
+def _is_transparency(data: bytes, color: int) -> bool:
+    """Whether a tRNS chunk, its checksum at the end, is whole and belongs to the color type; else viewers ignore it."""
+    values, checksum = data[:-4], struct.unpack(">I", data[-4:])[0]
+    least = _PNG_TRANSPARENCY.get(color)
+    return least is not None and len(values) >= least and zlib.crc32(b"tRNS" + values) == checksum
 
 
 def _inflated(data: bytes) -> bytes:

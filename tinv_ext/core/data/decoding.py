@@ -30,7 +30,7 @@ _OF_EXIF: tuple[type[Exception], ...] = (
 )
 """What Pillow's readers of EXIF and XMP raise on data that are neither."""
 _OTHER_FORMATS = (  # at which byte which bytes are, and the name of what is then only read with a plugin or not at all
-    (4, (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypheim", b"ftypmif1", b"ftypmsf1"), "HEIC"),
+    (4, (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmiaf", b"ftypmsf1"), "HEIC"),
     (4, (b"ftypavif", b"ftypavis"), "AVIF"),
     (0, (b"\xff\x0a", b"\0\0\0\x0cJXL "), "JPEG XL"),
 )

@@ -25,7 +25,7 @@ from tinv_ext.core.messages import message
 STEMS = ("learned_embeds", "learned_embeds_2")
 SUFFIXES = (".safetensors", ".bin")
 PAIR = "diffusers (SDXL pair)"
-_GENERIC_STEM = re.compile(r"learned_embeds(?P<second>_2)?(?P<rest>(-steps-(?P<step>\d+))?([-_][a-z]\w*)?)")
+_GENERIC_STEM = re.compile(r"learned_embeds(?P<second>_2)?(?P<rest>([-_](steps[-_])?(?P<step>\d+))?([-_][a-z]\w*)?)")
 
 
 def is_generic_stem(stem: str) -> bool:
@@ -41,8 +41,9 @@ def other_half(path: Path) -> Path | None:
     match = _GENERIC_STEM.fullmatch(path.stem)
     if match is None:
         return None
-    other = path.with_name(f"{STEMS[0 if match['second'] else 1]}{match['rest']}{path.suffix}")
-    return other if other.is_file() else None
+    stem = f"{STEMS[0 if match['second'] else 1]}{match['rest']}"
+    others = (path.with_name(stem + suffix) for suffix in (path.suffix, *SUFFIXES))
+    return next((other for other in others if other.is_file()), None)
 
 
 def read_pair(path: Path, other: Path, read: Callable[[Path], FileContents]) -> FileContents | None:
