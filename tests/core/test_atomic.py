@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,18 @@ def test_a_folder_that_is_written_to_is_swept(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "file") as file:
         file.write(b"whole")
     assert {path.name for path in tmp_path.iterdir()} == {"file", ".mine.tmp", "c.0123abcd.tmp", ".d.pt.0123abcd.tmp"}
+
+
+def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
+    """A folder, a pipe, and what a link leads to (for root, /dev/null as well); nothing is left there."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    names = ["folder", "link"]
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "pipe")
+        names += ["pipe"]
+    before = sorted(tmp_path.iterdir())
+    for name in names:
+        with refused("files.not_a_file", HostError), atomic_write(tmp_path / name) as file:
+            file.write(b"x")
+    assert sorted(tmp_path.iterdir()) == before

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 def generate(options: dict[str, Any], host: DiffusersHost) -> int:
     """Generate one image and write it. `InputError` with every problem before anything is generated."""
+    from tinv_ext.core.atomic import not_a_file
     from tinv_ext.core.generation import ImageRequest, infotext
     from tinv_ext.core.prompts.unsupported import unsupported
     from tinv_ext.run.run_folder import write_image
@@ -36,6 +37,7 @@ def generate(options: dict[str, Any], host: DiffusersHost) -> int:
     )
     by_file, problems = _words_of(options["embedding"], host)
     problems += request.problems()
+    problems += filter(None, [not_a_file(options["output"])])
     problems += dict.fromkeys(problem for text in _texts(request) for problem in unsupported(text))
     if problems:
         raise InputError(problems)

@@ -12,6 +12,7 @@ from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.settings import ALIASES, SETTINGS, config_file
 from tinv_ext.core.settings.peers.onetrainer_file import from_onetrainer, is_onetrainers
+from tinv_ext.core.small_files import parse_json, read_small
 from tinv_ext.core.toml import parse_toml
 
 _OF_THE_WEBUI = {"embedding_name", "data_root", "template_file"}  # all of them in the file of its trainer, and no other
@@ -23,9 +24,9 @@ def read_settings_file(path: Path, tell: Callable[[Message], None] = lambda text
     Of the settings-*.json that the WebUI's trainer writes, what has no meaning here is left out and told.
     """
     try:
-        data = path.read_bytes()
+        data = read_small(path)
         text = data.decode(json.detect_encoding(data))  # by BOM, or by where the zeros are
-        values = json.loads(text) if path.suffix.lower() == ".json" else parse_toml(text)
+        values = parse_json(text) if path.suffix.lower() == ".json" else parse_toml(text)
         if isinstance(values, dict) and values.keys() >= _OF_THE_WEBUI:
             values = _from_webui(values, tell)
         if isinstance(values, dict) and is_onetrainers(values):

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -56,10 +57,12 @@ def atomic_write(target: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `target`; when the block ends well, flush it to disk and move it into place.
 
     If the block raises, the temporary file is removed and `target` stays as it was. A link is followed, the file that
-    it points to is replaced. The folder must exist; what killed writers left there is swept. Raises HostError where
-    the system refuses, NotNowError where the disk is full.
+    it points to is replaced; a folder, a device or a pipe never is. The folder must exist; what killed writers left
+    there is swept. Raises HostError where the system refuses, NotNowError where the disk is full.
     """
     real = Path(os.path.realpath(target))
+    if occupied := not_a_file(real):
+        raise HostError(occupied)
     _sweep_now_and_then(real.parent)
     temp = real.with_name(f".{real.name[:100]}.{secrets.token_hex(4)}.tmp")
     try:
@@ -83,6 +86,25 @@ def atomic_write(target: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):  # held by a virus scanner, say: `sweep` takes it later
             temp.unlink(missing_ok=True)
+
+
+def not_a_file(target: Path) -> Message | None:
+    """Why a file cannot be written there, where something else is: a folder, a device or a pipe."""
+    try:
+        mode = target.stat().st_mode
+    except (OSError, ValueError):  # nothing is there, or no system has such a path: the write says so
+        return None
+    if stat.S_ISREG(mode):
+        return None
+    return message(
+        "files.not_a_file",
+        '"{path}" is {kind}. Choose another name for the file.',
+        path=target,
+        kind=_FOLDER if stat.S_ISDIR(mode) else _DEVICE,
+    )
+
+
+_FOLDER, _DEVICE = message("files.kind_folder", "a folder"), message("files.kind_device", "a device or a pipe")
 
 
 def atomic_copy(source: Path, target: Path) -> None:

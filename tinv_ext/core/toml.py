@@ -22,4 +22,7 @@ def parse_toml(text: str) -> dict[str, Any]:
                     "Reading TOML needs Python 3.11 or the package tomli. Install tomli, or use JSON.",
                 )
             ) from None
-    return tomllib.loads(text)
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

@@ -5,7 +5,6 @@ Beside and not below: the WebUI reads every folder below (v1.10.1 `textual_inver
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.messages import message
+from tinv_ext.core.small_files import parse_json, read_small
 from tinv_ext.library.moves import move
 from tinv_ext.run.run_folder import write_json
 
@@ -86,7 +86,7 @@ class Trash:
 def _read_record(record: Path) -> Deleted | None:
     """What a record says; None when it is none, or names a place outside of the folder."""
     try:
-        values = json.loads(record.read_text("utf-8"))
+        values = parse_json(read_small(record))
         key, when = values["key"], values["when"]
     except (OSError, ValueError, KeyError, TypeError):
         return None

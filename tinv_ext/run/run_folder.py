@@ -19,6 +19,7 @@ from tinv_ext.core.errors import FormatError, HostError, InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.paths import path_given, path_problems
 from tinv_ext.core.settings import TrainConfig, config_file
+from tinv_ext.core.small_files import parse_json, read_small
 from tinv_ext.core.suffixes import may_be_embedding
 from tinv_ext.core.training.state import facts_of, previous_of, step_of
 from tinv_ext.run.curve import read_curve
@@ -219,14 +220,7 @@ _LARGEST = 1 << 24  # bytes of a JSON file that is read
 
 def _read_json(path: Path) -> Any:
     """What a JSON file holds. OSError or ValueError where it cannot be read, also because it is far too large."""
-    with path.open("rb") as file:
-        data = file.read(_LARGEST + 1)
-    if len(data) > _LARGEST:
-        raise ValueError("it is too large")
-    try:
-        return json.loads(data.decode("utf-8"))
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    return parse_json(read_small(path, _LARGEST))
 
 
 def _checked(status: Status) -> Status:

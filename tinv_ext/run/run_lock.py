@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.messages import message
+from tinv_ext.core.small_files import parse_json, read_small
 from tinv_ext.run.processes import Process, boot_time, start_of, this_process
 
 log = logging.getLogger(__name__)
@@ -217,14 +218,14 @@ def _read(path: Path) -> Owner | None:
     """What a lock says. One that cannot be read is being written at the moment, or was cut short by a crash."""
     try:
         touched = path.stat().st_mtime
-        text = path.read_text("utf-8")
+        text = read_small(path).decode("utf-8")
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         log.warning("%s cannot be read: %s", path, error)
         return None
     try:
-        values = json.loads(text)
+        values = parse_json(text)
         process = Process(int(values["pid"]), str(values["started"]), str(values["host"]), str(values["boot"]))
         return Owner(process, str(values["token"]), touched)
     except (ValueError, KeyError, TypeError):

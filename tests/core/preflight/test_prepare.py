@@ -305,6 +305,17 @@ def test_an_embedding_that_takes_over_a_word_of_the_captions_is_noticed(
     assert "preflight.embedding_in_captions" not in ids(ready(known=known, overwrite=True).notices)
 
 
+def test_an_embedding_that_takes_over_a_word_of_the_template_is_noticed(
+    ready: Prepare, token_table: SmallTokenTable
+) -> None:
+    """Somebody has an embedding that is called "close-up"; the lines with it are counted, and one is shown."""
+    known = [word(token_table, "close-up"), word(token_table, "zworble"), word(token_table, "elsewhere")]
+    notices = ready(known=known, overwrite=True).notices
+    found = [one for one in notices if one.id == "preflight.embedding_in_template"]
+    assert [(one.values["name"], one.values["line"]) for one in found] == [("close-up", "a close-up photo of zworble")]
+    assert "preflight.embedding_in_template" not in ids(ready(known=known[1:], overwrite=True).notices)
+
+
 def test_a_token_of_diffusers_users_is_trained_under_its_bare_name() -> None:
     """What their scripts call placeholder_token is a legal name without its brackets, which are kept as a setting."""
     for given in ({}, {"angle_brackets": False}):  # as the page sends it

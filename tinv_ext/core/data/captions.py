@@ -12,6 +12,7 @@ import torch
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
 from tinv_ext.core.paths import path_given
+from tinv_ext.core.small_files import read_small
 
 NAME, FILEWORDS = "[name]", "[filewords]"
 TEMPLATES = Path(__file__).parents[2] / "templates"
@@ -23,10 +24,10 @@ _LEADING_NUMBERS = re.compile(r"^[-\d]+\s*")
 def read_text(path: Path) -> str:
     """A text file in UTF-8 (with or without BOM) or, by its BOM, UTF-16; anything else is an `InputError`.
 
-    NUL is refused, too: it is how UTF-16 without a BOM, and UTF-32, look.
+    NUL is refused, too: it is how UTF-16 without a BOM, and UTF-32, look; and so is what is far too large for a text.
     """
     try:
-        data = path.read_bytes()
+        data = read_small(path)
     except OSError as error:
         raise InputError(
             message(

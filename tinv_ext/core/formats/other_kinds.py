@@ -18,8 +18,10 @@ NOT_EMBEDDINGS: Mapping[str, Message] = {
     "text_model.": message("formats.is_text_encoder", "a text encoder"),
     "unet.": message("formats.is_lora", "a LoRA without embeddings in it"),
     **dict.fromkeys(
-        ("prompt_embeds", "pooled_prompt_embeds", "negative_p", "hidden_state", "last_hidden_state", "text_embeds")
-        + ("encoder_hidden_states", "pooler_output", "image_embeds"),
+        (
+            *("prompt_embeds", "pooled_prompt_embeds", "negative_p", "hidden_state", "last_hidden_state"),
+            *("text_embeds", "image_embeds", "encoder_hidden_states", "pooler_output"),
+        ),
         message("formats.is_encoder_output", "what an encoder made of whole prompts or images"),
     ),
     "IN01": message("formats.is_xti", "XTI (a vector for each layer of the UNet), which no other program loads"),

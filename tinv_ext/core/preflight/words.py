@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from tinv_ext.core.data.captions import FILEWORDS, NAME
 from tinv_ext.core.data.variation import split_tags
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.preflight.notices import listed, uses_captions
@@ -25,8 +26,10 @@ def on_words(word: Word, subsets: Sequence[PreparedSubset], reader: PromptReader
     """
     notices = [_phrase(word.name)] if _is_phrase(word, reader.tokenizer) else []
     used = [image for subset in subsets if uses_captions(subset) for image in subset.images]
+    lines = dict.fromkeys(line for subset in subsets for line in subset.lines)
     return [
         *notices,
+        *_in_templates(word, list(lines), reader),
         *_in_captions(word, used, reader),
         *_eaten(word, used, reader),
         *_always_named(word, used, init_text),
@@ -49,12 +52,32 @@ def _phrase(name: str) -> Message:
     )
 
 
+def _in_templates(word: Word, lines: Sequence[str], reader: PromptReader) -> Iterator[Message]:
+    """Embeddings of the folder that stand in template lines, such as one that is called "photo"."""
+    texts = [line.replace(FILEWORDS, "").replace(NAME, word.name) for line in lines]
+    found = {text: _others(word, text, reader) for text in texts}
+    for name in sorted({name for names in found.values() for name in names}):
+        with_it = [text for text, names in found.items() if name in names]
+        yield message(
+            "preflight.embedding_in_template",
+            '{count:template line contains|template lines contain} "{name}", the name of an embedding, such as '
+            '"{line}": its vectors are used there instead of the word. Rename the embedding if that is not meant.',
+            count=len(with_it),
+            name=name,
+            line=with_it[0],
+        )
+
+
+def _others(word: Word, text: str, reader: PromptReader) -> set[str]:
+    """The embeddings of the folder that a text calls up."""
+    return {name for chunk in reader.read(text).chunks for _, name in chunk.words} - {word.name}
+
+
 def _in_captions(word: Word, images: Sequence[PreparedImage], reader: PromptReader) -> Iterator[Message]:
     """Embeddings of the folder that stand in captions: their vectors are trained with, and not the words."""
     files: dict[str, list[str]] = {}
     for image in images:
-        names = {name for chunk in reader.read(image.caption.text).chunks for _, name in chunk.words} - {word.name}
-        for name in sorted(names):
+        for name in sorted(_others(word, image.caption.text, reader)):
             files.setdefault(name, []).append(image.name)
     for name, with_it in files.items():
         yield message(

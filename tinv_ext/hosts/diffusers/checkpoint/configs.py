@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.families import SD1, Family
 from tinv_ext.core.messages import message
+from tinv_ext.core.small_files import parse_json, read_small
 
 _CONFIGS = Path(__file__).parents[1] / "configs"
 TOKENIZER = _CONFIGS / SD1.config_folder / "tokenizer"  # CLIP's vocabulary, the same in all families
@@ -56,7 +56,7 @@ def tokenizer_folder(folder: Path) -> Path:
 def read_json(path: Path) -> dict[str, Any]:
     """Return an object from a JSON file. Raises InputError."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_small(path))
     except (OSError, ValueError) as error:
         raise InputError(
             message(

@@ -11,6 +11,7 @@ import yaml
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.families import SD1, SD2, SDXL, Family
 from tinv_ext.core.messages import message
+from tinv_ext.core.small_files import read_small
 from tinv_ext.hosts.diffusers.checkpoint.configs import (
     ModelConfigs,
     read_configs,
@@ -47,9 +48,9 @@ def configs_for(checkpoint: Path, family: Family, config: Path | None = None) ->
 def read_yaml(path: Path, family: Family) -> ModelConfigs:
     """The configs from a yaml such as v1-inference.yaml, v2-inference-v.yaml, sd_xl_base.yaml. Raises InputError."""
     try:
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]["params"]
+        params = yaml.safe_load(read_small(path).decode("utf-8"))["model"]["params"]
         return _of_sgm(params, path) if family.codebase == "sgm" else _of_ldm(params, path)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise InputError(
             message(
                 "checkpoint.yaml_unreadable",
