@@ -27,6 +27,10 @@ METADATA = message(
     "peers.metadata", "The metadata of the file tells the word, the model and the run; other texts go in description."
 )
 FOLDERS = message("peers.folders", "Images are always read from folders.")
+BUCKETS = message(
+    "peers.buckets", "A bucket has as many pixels as width × height, in the shape closest to the image's."
+)
+FOCAL = message("peers.focal", "The weights of a focal crop are fixed.")
 STATE = message("peers.state", "A run always saves its state, and always replaces the last one.")
 ONLY_THE_WORD = message("peers.only_the_word", "Only the vectors of the word are trained and saved.")
 LENGTH = message("peers.length", "Prompts may have any number of tokens.")

@@ -62,5 +62,34 @@ _PAGE: Mapping[str, Option] = {
     "training_tensorboard_save_images": unused(why.CURVE),
     "training_tensorboard_flush_every": unused(why.CURVE),
 }
-WEBUI: Mapping[str, Option] = {**_CREATE, **TRAIN, **_PAGE}
+_AS_SET = Option(shown="used as it is set there, by the tab Prepare")
+_EXTRAS: Mapping[str, Option] = {
+    "autosized_crop.enable": Option(shown="`resize_mode=keep`, or `tinv prepare --width --height`"),
+    "autosized_crop.mindim": to("bucket_min"),
+    "autosized_crop.maxdim": to("bucket_max"),
+    "autosized_crop.minarea": unused(why.BUCKETS),
+    "autosized_crop.maxarea": unused(why.BUCKETS),
+    "autosized_crop.objective": unused(why.BUCKETS),
+    "autosized_crop.threshold": unused(why.BUCKETS),
+    "caption.enable": Option(shown="`tinv prepare --caption`, or the tab Prepare"),
+    "caption.option": Option(shown="`tinv prepare --caption`, or the tab Prepare"),
+    "create_flipped_copies.enable": Option(shown="`flip`, or `tinv prepare --flip`"),
+    "create_flipped_copies.option": Option(shown="`flip`, or `tinv prepare --flip`"),
+    "focal_crop.enable": Option(shown="`crop_mode=focal`, or `tinv prepare --crop focal`"),
+    "focal_crop.face_weight": unused(why.FOCAL),
+    "focal_crop.entropy_weight": unused(why.FOCAL),
+    "focal_crop.edges_weight": unused(why.FOCAL),
+    "focal_crop.debug": unused(why.FOCAL),
+    "split_oversized.enable": Option(shown="`tinv prepare --split`"),
+    "split_oversized.split_threshold": Option(shown="`tinv prepare --split-threshold`"),
+    "split_oversized.overlap_ratio": Option(shown="`tinv prepare --overlap-ratio`"),
+    "interrogate_deepbooru_score_threshold": Option(shown="`tinv prepare --tag-threshold`"),
+    "deepbooru_sort_alpha": Option(shown="`tinv prepare --tag-sort-alpha`"),
+    "deepbooru_use_spaces": Option(shown="`tinv prepare --tag-spaces`"),
+    "deepbooru_escape": Option(shown="`tinv prepare --tag-escape`"),
+    "deepbooru_filter_tags": Option(shown="`tinv prepare --tag-filter`"),
+    "interrogate_*": _AS_SET,
+}
+"""Extras, and the page Interrogate of the settings."""
+WEBUI: Mapping[str, Option] = {**_CREATE, **TRAIN, **_PAGE, **_EXTRAS}
 """By name, in the order of the docs."""
