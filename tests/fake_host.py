@@ -66,6 +66,7 @@ class FakeHost:
         self.token_table = TokenTable()
         self.facts: Mapping[str, str | None] = {"model_name": "fake", "model_hash": "0123456789", "source": "/fake"}
         self.native_size = 64
+        self.prediction = "epsilon"
         self.clip_skip = 1
         self.samplers, self.schedulers, self.model_notes = ["DDIM", "Euler"], ["Karras"], ["The model is fake."]
         self._words: list[Word] = []

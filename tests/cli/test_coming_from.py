@@ -25,7 +25,7 @@ LINES = {
 KOHYA = {"name": "mychar", "init_text": "girl", "num_vectors": 4, "steps": 1600, "learning_rate": "1e-6"}
 OLDER = {"name": "mychar4", "init_text": "cute", "num_vectors": 4, "template": "none"}
 DIFFUSERS = {"name": "cat-toy", "init_text": "toy", "template": "subject"}
-LEARNING = {"learning_rate": "0.002", "gradient_accumulation_steps": 4, "batch_size": 1}
+LEARNING = {"learning_rate": "5.0e-04", "scale_lr": True, "gradient_accumulation_steps": 4, "batch_size": 1}
 MEANT: dict[str, dict[str, Any]] = {
     "Kohya, SD1 and SD2": {**KOHYA, "output": "output"},
     "Kohya, SDXL": {**KOHYA, "output": "output"},
@@ -71,7 +71,7 @@ def test_a_documented_command_line_means_what_it_says(
     assert problems == []
     values = config.to_dict()
     assert {name: values[name] for name in MEANT[title]} == MEANT[title]
-    assert set(ids(told)) <= {"peers.not_used", "peers.scaled_rate", "peers.captions_are_prompts", "cli.no_latest"}
+    assert set(ids(told)) <= {"peers.not_used", "peers.captions_are_prompts", "cli.no_latest"}
     assert options["precision"] == ("bf16" if "SDXL" in title and "Diffusers" in title else "auto")
 
 
@@ -123,7 +123,7 @@ def test_diffusers_line_runs(
     assert "0.002" in said
     (run,) = folder.glob("20*/*")
     settings = json.loads((run / "config.json").read_text("utf-8"))["settings"]
-    assert (settings["learning_rate"], settings["preview_prompt"]) == ("0.002", 'A "[name]" train')
+    assert (settings["learning_rate"], settings["preview_prompt"]) == ("5.0e-04", 'A "[name]" train')
     again = [*shlex.split(line), *few, "--max_train_steps=3", "--resume_from_checkpoint=latest"]
     assert main(again) == 0
     assert str(run.relative_to(tmp_path)) in capsys.readouterr().err.replace("\n", "")

@@ -27,7 +27,11 @@ class Noise(Protocol):
 
     @property
     def prediction(self) -> str:
-        """What the UNet answers, one of PREDICTIONS."""
+        """What the UNet answers, one of `PREDICTIONS`."""
+        ...
+
+    def with_zero_terminal_snr(self) -> Noise:
+        """The same schedule, stretched so that the last timestep is noise alone."""
         ...
 
     def add(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -71,6 +75,13 @@ class NoiseSchedule:
     @property
     def timesteps(self) -> int:
         return len(self.alphas_cumprod)
+
+    def with_zero_terminal_snr(self) -> NoiseSchedule:
+        """√ᾱ shifted to end at 0 and scaled to begin as before (Lin et al. 2023, arXiv 2305.08891, algorithm 1)."""
+        table = self.alphas_cumprod
+        signal = (table.double() if table.is_cpu or table.is_cuda else table).sqrt()  # other devices have no float64
+        signal = (signal - signal[-1]) * (signal[0] / (signal[0] - signal[-1]))
+        return replace(self, alphas_cumprod=(signal**2).to(table.dtype))
 
     def add(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """√ᾱ·x + √(1-ᾱ)·ε."""

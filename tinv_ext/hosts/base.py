@@ -33,6 +33,11 @@ class Host(Protocol):
         ...
 
     @property
+    def prediction(self) -> str:
+        """What the model predicts: "epsilon" or "v_prediction" where it can be trained."""
+        ...
+
+    @property
     def clip_skip(self) -> int:
         """The clip skip that pictures are drawn with, unless a run says otherwise."""
         ...

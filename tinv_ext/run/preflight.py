@@ -15,6 +15,7 @@ from tinv_ext.core.errors import InputError
 from tinv_ext.core.generation import preview_prompts
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.paths import path_given
+from tinv_ext.core.preflight.plan import prediction_problems
 from tinv_ext.core.preflight.prepare import PreparedRun, prepare
 from tinv_ext.core.preflight.problems import Scanner
 from tinv_ext.core.settings import SETTINGS, TrainConfig
@@ -130,8 +131,12 @@ def _folder_problems(folder: Path) -> list[Message]:
 
 
 def host_problems(config: TrainConfig, host: Host) -> list[Message]:
-    """What the loaded model and its program cannot do of what is set for previews and files."""
-    return _sampling_problems(config, host) + _format_problems(config, host)
+    """What the loaded model and its program cannot do of what is set for losses, previews and files."""
+    return [
+        *prediction_problems(config, host.prediction),
+        *_sampling_problems(config, host),
+        *_format_problems(config, host),
+    ]
 
 
 def _format_problems(config: TrainConfig, host: Host) -> list[Message]:

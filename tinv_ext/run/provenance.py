@@ -62,6 +62,8 @@ def run_facts(prepared: PreparedRun, host: Host) -> dict[str, Any]:
 def state_facts(prepared: PreparedRun, host: Host, device: torch.device) -> dict[str, Any]:
     """What the steps of a run depend on, as JSON can hold it: kept with its state."""
     settings = {key: value for key, value in prepared.config.to_dict().items() if key not in _BESIDE}
+    if prepared.config.rate_depends_on_steps:
+        settings["steps"] = prepared.config.steps
     here = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": device.type}
     return {
         "settings": settings,

@@ -24,6 +24,7 @@ FOLDS = {  # groups that open on demand, in order, with what the page calls them
     "images": "Images and prompts",
     "captions": "Captions",
     "training": "Training",
+    "loss": "Loss and noise",
     "previews": "Previews",
     "evaluation": "Evaluation",
     "saving": "Saving",

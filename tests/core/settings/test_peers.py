@@ -182,16 +182,12 @@ def test_a_precision_that_is_none_is_a_problem() -> None:
     assert ids(adopt({"mixed_precision": "fp8"}).problems) == ["peers.not_a_choice"]
 
 
-def test_the_rate_is_scaled_by_the_images_of_a_step() -> None:
-    """diffusers: rate × accumulation × batch × processes, of which there is one; each rate of a schedule."""
-    given = {"learning_rate": "5.0e-04", "gradient_accumulation_steps": "4", "train_batch_size": 2, "scale_lr": True}
-    adopted = adopt(given)
-    assert current_names(adopted.settings)["learning_rate"] == "0.004"
-    assert said(adopted.notices, "peers.scaled_rate", before="5.0e-04", factor=8, after="0.004")
-    stairs = adopt({"learn_rate": "0.01:5, 0.001", "batch_size": 3, "scale_lr": True})
-    assert stairs.settings == {"batch_size": 3, "learning_rate": "0.03:5, 0.003"}
-    assert adopt({**given, "scale_lr": False}).settings["learning_rate"] == "5.0e-04"
-    assert adopt({"learning_rate": "fast", "scale_lr": True}).settings == {"learning_rate": "fast"}
+def test_what_diffusers_calls_a_rate_is_one_here() -> None:
+    """Its scale, its schedule and warm-up are settings with the same meaning."""
+    given = {"learning_rate": "5.0e-04", "scale_lr": True, "lr_scheduler": "cosine_with_restarts", "lr_num_cycles": "3"}
+    config = TrainConfig.from_dict({"name": "zworble", **adopt({**given, "lr_warmup_steps": "10"}).settings})
+    assert (config.learning_rate, config.scale_lr, config.lr_scheduler) == ("5.0e-04", True, "cosine_with_restarts")
+    assert (config.lr_scheduler_num_cycles, config.lr_warmup_steps) == (3, 10)
 
 
 def test_diffusers_options_of_adam_are_arguments_of_the_optimizer() -> None:
@@ -238,11 +234,11 @@ def test_a_token_in_angle_brackets_is_the_word_in_prompts_too() -> None:
 
 @pytest.mark.parametrize(
     ("value", "neutral"),
-    [("constant", True), ("Constant", True), ("cosine", False), (0, True), ("0.0", True), (None, True)],
+    [("sdpa", False), ("no", True), (0, True), ("0.0", True), (None, True), ("", True), ("False", True)],
 )
 def test_a_value_that_asks_for_nothing_is_known(value: Any, neutral: bool) -> None:
     """It is not told: nothing is missing."""
-    assert is_neutral(KOHYA["lr_scheduler"], value) is neutral
+    assert is_neutral(KOHYA["lr_scheduler_type"], value) is neutral
 
 
 def test_a_configuration_of_onetrainer_is_read() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +13,12 @@ from torch import Tensor
 from tests.core.fake import WIDTH, Fake, dataset, examples, initial
 from tinv_ext.core.noise import Noise
 from tinv_ext.core.training import objective, timesteps
-from tinv_ext.core.training.constraints import fixed_norm
+from tinv_ext.core.training.constraints import fixed_norm, in_turn, pulled_to_start
 from tinv_ext.core.training.evaluation import evaluate, make_eval_set
+from tinv_ext.core.training.noise_samples import NoiseRules
 from tinv_ext.core.training.objective import Objective
 from tinv_ext.core.training.state import State, new_state
-from tinv_ext.core.training.trainer import Plan, Step, train
+from tinv_ext.core.training.trainer import Plan, Step, take, train
 
 PLAN = Plan(4, 2, 1, lambda step: 0.05)
 
@@ -30,21 +32,21 @@ def run(plan: Plan, state: State | None = None) -> tuple[State, list[Step]]:
 def test_a_weighting_is_one_function_and_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """min-SNR (Hang et al. 2023) written in two lines: each example's loss is min(snr, 5)/snr of the plain one."""
 
-    def min_snr(noise: Noise, timesteps: Tensor) -> Tensor:
-        return noise.snr(timesteps).clamp(max=5.0) / noise.snr(timesteps)
+    def min_snr(noise: Noise, timesteps: Tensor, gamma: float) -> Tensor:
+        return noise.snr(timesteps).clamp(max=gamma) / noise.snr(timesteps)
 
-    monkeypatch.setattr(objective, "WEIGHTS", {**objective.WEIGHTS, "min_snr": min_snr})
+    monkeypatch.setattr(objective, "WEIGHTS", {**objective.WEIGHTS, "own_min_snr": min_snr})
     noise, model = Fake().noise, Fake()
     prediction, target = torch.randn(2, 3, 4, 2, 2, generator=torch.Generator().manual_seed(1))
     timesteps = torch.tensor([5, 300, 900])
     plain = Objective().losses(prediction, target, noise, timesteps)
-    weighted = Objective(weight="min_snr").losses(prediction, target, noise, timesteps)
+    weighted = Objective(weights={"own_min_snr": 5.0}).losses(prediction, target, noise, timesteps)
     alphas = model.noise.alphas_cumprod[timesteps]
     expected = plain * torch.minimum(alphas / (1 - alphas), torch.tensor(5.0)) / (alphas / (1 - alphas))
     assert torch.allclose(weighted, expected)
     assert weighted[0] < plain[0] / 10
     assert torch.equal(weighted[2], plain[2])
-    assert run(replace(PLAN, objective=Objective(weight="min_snr")))[1] != run(PLAN)[1]
+    assert run(replace(PLAN, objective=Objective(weights={"own_min_snr": 5.0})))[1] != run(PLAN)[1]
 
 
 def test_an_error_and_a_law_of_timesteps_are_rows_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +56,7 @@ def test_an_error_and_a_law_of_timesteps_are_rows_too(monkeypatch: pytest.Monkey
         return torch.full((count,), known - 1), torch.full((count,), 0.25)
 
     monkeypatch.setattr(timesteps, "TIMESTEPS", {"last": last})
-    monkeypatch.setattr(objective, "ERRORS", {"l1": lambda prediction, target: (prediction - target).abs()})
+    monkeypatch.setattr(objective, "ERRORS", {"l1": lambda prediction, target, _: (prediction - target).abs()})
     seen: list[Tensor] = []
 
     class Watched(Fake):
@@ -75,7 +77,9 @@ def test_noise_offset_shifts_whole_channels() -> None:
     """By the same number in each place of a channel, with the deviation asked for; without it the noise is as ever."""
     latents, noise = torch.zeros(500, 4, 3, 3), Fake().noise
     plain, timesteps, _ = Objective().sample(latents, noise, torch.Generator().manual_seed(1))
-    shifted, same, _ = Objective(noise_offset=0.1).sample(latents, noise, torch.Generator().manual_seed(1))
+    shifted, same, _ = Objective(noise=NoiseRules(noise_offset=0.1)).sample(
+        latents, noise, torch.Generator().manual_seed(1)
+    )
     shift = shifted - plain
     assert torch.equal(timesteps, same)
     assert torch.allclose(shift, shift[..., :1, :1].expand_as(shift), atol=1e-6)
@@ -94,6 +98,69 @@ def test_fixed_norm_keeps_lengths_and_frees_zeros() -> None:
     assert (after[:2] - start[:2]).norm() > 0.01
     assert after[2].norm() > 0.01
     assert steps[-1].distance > 0
+
+
+def test_a_pull_goes_a_share_of_the_way_back() -> None:
+    """After each step; with a share of 1 nothing is learned, and constraints come one after the other."""
+    vectors, start = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0]])
+    in_turn([pulled_to_start(0.25), fixed_norm])(vectors, start)
+    assert torch.allclose(vectors, torch.tensor([[2.5, 3.0]]) / math.hypot(2.5, 3.0))
+    state, _ = run(replace(PLAN, constraint=pulled_to_start(1.0)))
+    assert all(torch.equal(vectors, start) for vectors, start in state.pairs())
+
+
+def test_a_step_whose_weights_are_zero_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no gradient, as there was nothing to learn; a loss without a gradient is refused as ever."""
+    monkeypatch.setattr(objective, "WEIGHTS", {"none": lambda noise, timesteps, _: torch.zeros(len(timesteps))})
+    state, steps = run(replace(PLAN, objective=Objective(weights={"none": 1.0})))
+    assert [(step.number, step.loss, step.gradient_norm) for step in steps] == [(n, 0.0, 0.0) for n in (1, 2, 3, 4)]
+    assert torch.equal(state.values("it")["clip_l"], initial().values("it")["clip_l"])
+
+
+def test_only_the_timesteps_asked_for_are_trained() -> None:
+    """From the first to before the end; without an end to the last; the draws of all are those of ever."""
+    latents, noise = torch.zeros(2000, 1, 1, 1), Fake().noise
+
+    def drawn(**given: Any) -> Tensor:
+        return Objective(**given).sample(latents, noise, torch.Generator().manual_seed(1))[1]
+
+    some = drawn(first=200, end=210)
+    assert (int(some.min()), int(some.max())) == (200, 209)
+    assert int(drawn(first=990).min()) >= 990
+    assert torch.equal(drawn(), torch.randint(1000, (2000,), generator=torch.Generator().manual_seed(1)))
+    middle = drawn(timesteps="logit_normal").float()
+    assert ((middle > 250) & (middle < 750)).float().mean() > 0.7
+
+
+def test_the_schedule_of_the_objective_is_that_of_the_step() -> None:
+    """With zero terminal SNR the last timestep has no signal; the model's own schedule stays as it was."""
+    seen: list[Tensor] = []
+
+    class Watched(Fake):
+        def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
+            seen.append(noisy)
+            return super().denoise(noisy, timesteps, condition)
+
+    model = Watched()
+    before = model.noise.alphas_cumprod.clone()
+    drawn = Objective(first=999, zero_terminal_snr=True)
+    data, state = dataset(), initial()
+    list(train(state, replace(PLAN, steps=1, objective=drawn), model, data))
+    rng = initial().rng
+    batch = data.batch(2, initial().order, rng)
+    assert torch.equal(seen[0], drawn.sample(batch.latents, model.noise, rng)[0])
+    assert torch.equal(model.noise.alphas_cumprod, before)
+
+
+def test_input_noise_is_given_but_not_asked_for() -> None:
+    """The UNet sees other noise than that it is to find; a batch in pieces has the same."""
+    plan = replace(PLAN, objective=Objective(noise=NoiseRules(ip_noise_gamma=0.5)))
+    state, steps = run(plan)
+    assert [step.loss for step in steps] != [step.loss for step in run(PLAN)[1]]
+    other = initial()
+    for _ in range(plan.steps):
+        take(other, plan, Fake(), dataset(), pieces=2)
+    assert torch.allclose(other.values("it")["clip_l"], state.values("it")["clip_l"], atol=1e-6)
 
 
 def test_the_rate_is_any_function_of_the_step() -> None:

@@ -23,6 +23,7 @@ _ORDINARY_WORDS = "a photo of the woman man dog house tree with red and black in
 _FIRST = 10  # steps
 _LEAST_FACTOR = 0.1  # below which kohya's trainers warn, too
 _TOO_FAR, _TOO_NEAR = 3.0, 0.05  # lengths of a vector
+_BARS, _HEIGHTS = 40, "▁▂▃▄▅▆▇█"
 _NAMED = 5  # files named in one sentence
 
 
@@ -243,7 +244,35 @@ def on_plan(plan: Plan, config: TrainConfig, start: int, images: int) -> list[Me
                 steps=config.steps,
             )
         )
-    return notices
+    if config.scale_lr:
+        notices.append(
+            message(
+                "preflight.rate_scaled",
+                "The learning rate is multiplied by the {images:image|images} of a step: at most {most:.3g}.",
+                images=config.examples_per_step,
+                most=max(map(plan.rate, range(start, plan.steps)), default=0.0),
+            )
+        )
+    return notices + _drawn(plan, start)
+
+
+def _drawn(plan: Plan, start: int) -> list[Message]:
+    """The learning rates as a line of bars, where they change."""
+    steps = range(start, plan.steps)
+    rates = [plan.rate(step) for step in steps[:: max(1, len(steps) // _BARS)]]
+    most = max(rates, default=0.0)
+    if not rates or min(rates) == most:
+        return []
+    return [
+        message(
+            "preflight.rates_drawn",
+            "Learning rate: {bars} from {first:.3g} to {last:.3g}, at most {most:.3g}.",
+            bars="".join(_HEIGHTS[round(rate / most * (len(_HEIGHTS) - 1))] for rate in rates),
+            first=plan.rate(start),
+            last=plan.rate(plan.steps - 1),
+            most=most,
+        )
+    ]
 
 
 def on_rates(plan: Plan, config: TrainConfig, token_table: TokenTable, start: int) -> list[Message]:

@@ -22,15 +22,14 @@ from tinv_ext.core.names import word_problems
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.initial_vectors import InitialVectors, from_file, from_text
 from tinv_ext.core.preflight.notices import listed, on_initial_vectors, on_plan, on_previews, on_rates, on_subsets
+from tinv_ext.core.preflight.plan import make_plan, on_settings
 from tinv_ext.core.preflight.problems import Problems, Scanner
 from tinv_ext.core.preflight.sources import sources_of
 from tinv_ext.core.preflight.subsets import PreparedImage, PreparedSubset, lacking_word, read_subset
 from tinv_ext.core.preflight.words import on_words, tag_table
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
-from tinv_ext.core.training.gradients import Clip
 from tinv_ext.core.training.optimizers import try_optimizer
-from tinv_ext.core.training.schedules import parse_schedule
 from tinv_ext.core.training.state import State, new_state
 from tinv_ext.core.training.trainer import Plan
 
@@ -119,7 +118,7 @@ def prepare(
     problems.attempt(try_optimizer, config.optimizer, config.optimizer_options)
 
     start = initial.step if initial else 0
-    plan = None if problems.found else problems.attempt(_plan, config, start, resumed is not None)
+    plan = None if problems.found else problems.attempt(make_plan, config, start, resumed is not None)
     if not (
         len(complete) == len(subsets) and initial and plan and shown is not None
     ):  # something is missing only where there is a problem
@@ -131,6 +130,7 @@ def prepare(
         *on_subsets(complete, config),
         *(on_initial_vectors(config, token_table) if resumed is None else ()),
         *on_plan(plan, config, start, sum(len(subset.scan.pictures) for subset in complete)),
+        *on_settings(config),
         *on_rates(plan, config, token_table, start),
         *on_previews(shown),
     )
@@ -244,21 +244,3 @@ def _preview_problems(config: TrainConfig, shown: Sequence[PreviewPrompt]) -> li
             steps=config.preview_every,
         )
     ]
-
-
-def _plan(config: TrainConfig, start: int, resumed: bool) -> Plan:
-    """The plan from step `start` on. A resumed run may be at its last step: then only its file is missing."""
-    rates = parse_schedule(config.learning_rate)
-    clip = None if config.clip_mode == "disabled" else Clip(config.clip_mode, parse_schedule(config.clip_value).at)
-    steps = config.steps if rates.end is None else min(config.steps, rates.end)
-    if steps < start or (steps == start and not resumed):
-        raise InputError(
-            message(
-                "preflight.no_steps_left",
-                "Max steps counts from the embedding's own step 0. The embedding is already at step {start}, and the "
-                "run would end at step {end}. Set more than {start}.",
-                start=start,
-                end=steps,
-            )
-        )
-    return Plan(steps, config.batch_size, config.gradient_accumulation_steps, rates.at, clip)

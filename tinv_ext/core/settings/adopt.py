@@ -10,9 +10,9 @@ from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.names import bare_name
 from tinv_ext.core.settings.aliases import ALIASES, CONVERSIONS, current_names
-from tinv_ext.core.settings.config import DEFAULTS, SETTINGS
+from tinv_ext.core.settings.config import SETTINGS
 from tinv_ext.core.settings.peers import OPTIONS
-from tinv_ext.core.settings.peers.option import is_neutral, is_on
+from tinv_ext.core.settings.peers.option import is_neutral
 from tinv_ext.core.settings.peers.reasons import EIGHT_BIT, FILE_NAME
 
 COMMANDS = ("model", "vae", "device", "precision", "embeddings", "resume", "debug_dataset")
@@ -55,8 +55,6 @@ def adopt(values: Mapping[str, Any]) -> Adopted:
     optimizer = str(values.get("optimizer_type", ""))
     if optimizer.lower().endswith("8bit"):
         unused.setdefault(EIGHT_BIT, []).append(f"optimizer_type={optimizer}")
-    if is_on(special.get("scale_lr", False)):
-        _scale_rate(adopted)
     for reason, names in unused.items():
         adopted.notices.append(not_used([f"--{name}" for name in names], reason))
     return adopted
@@ -121,33 +119,6 @@ def _add_adams(adopted: Adopted, special: Mapping[str, Any]) -> None:
 
 
 _ADAM = {"adam_weight_decay": "weight_decay", "adam_epsilon": "eps"}
-
-
-def _scale_rate(adopted: Adopted) -> None:
-    """diffusers' --scale_lr: the rate times the images of a step."""
-    current = current_names(adopted.settings)
-    numbers = [current.get(name, DEFAULTS[name]) for name in ("batch_size", "gradient_accumulation_steps")]
-    before = str(current.get("learning_rate", DEFAULTS["learning_rate"]))
-    try:
-        factor = int(numbers[0]) * int(numbers[1])
-        after = ", ".join(_scaled(part, factor) for part in before.split(","))
-    except ValueError:
-        return  # the settings say what is wrong with the number
-    _replace(adopted, "learning_rate", after)
-    adopted.notices.append(
-        message(
-            "peers.scaled_rate",
-            "--scale_lr: the learning rate is {before} × {factor} = {after}.",
-            before=before,
-            factor=factor,
-            after=after,
-        )
-    )
-
-
-def _scaled(part: str, factor: int) -> str:
-    rate, colon, step = part.partition(":")
-    return f"{float(rate) * factor:.12g}{colon}{step}"
 
 
 def _replace(adopted: Adopted, setting: str, value: Any) -> None:

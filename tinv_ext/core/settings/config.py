@@ -22,6 +22,7 @@ from tinv_ext.core.settings.captions import CAPTIONS
 from tinv_ext.core.settings.evaluation import EVALUATION
 from tinv_ext.core.settings.images import IMAGES
 from tinv_ext.core.settings.limits import MAX_SIZE
+from tinv_ext.core.settings.loss import LOSS
 from tinv_ext.core.settings.model import MODEL
 from tinv_ext.core.settings.peers import OPTIONS
 from tinv_ext.core.settings.previews import PREVIEWS
@@ -35,6 +36,7 @@ _ENTRIES: Mapping[str, Mapping[str, Setting]] = {
     "images": IMAGES,
     "captions": CAPTIONS,
     "training": TRAINING,
+    "loss": LOSS,
     "evaluation": EVALUATION,
     "previews": PREVIEWS,
     "saving": SAVING,
@@ -106,13 +108,44 @@ class TrainConfig:
     optimizer: str = "adamw"
     optimizer_args: str = ""
     learning_rate: str = "0.005"
+    lr_scheduler: str = "constant"
+    lr_warmup_steps: float = 0.0
+    lr_scheduler_num_cycles: int = 1
+    lr_scheduler_power: float = 1.0
+    lr_scheduler_min_lr_ratio: float = 0.0
+    scale_lr: bool = False
     batch_size: int = 1
     gradient_accumulation_steps: int = 1
     micro_batch_size: int = 0
     gradient_checkpointing: str = "auto"
     clip_mode: str = "disabled"
     clip_value: str = "0.1"
+    preserve_embedding_norm: bool = False
+    pull_to_init: float = 0.0
     seed: int = 0
+
+    # loss
+    loss_type: str = "l2"
+    huber_schedule: str = "snr"
+    huber_c: float = 0.1
+    huber_scale: float = 1.0
+    min_snr_gamma: float = 0.0
+    debiased_estimation_loss: bool = False
+    p2_gamma: float = 0.0
+    scale_v_pred_loss_like_noise_pred: bool = False
+    v_pred_like_loss: float = 0.0
+    timestep_sampling: str = "uniform"
+    logit_mean: float = 0.0
+    logit_std: float = 1.0
+    min_timestep: int = 0
+    max_timestep: int = 0
+    noise_offset: float = 0.0
+    noise_offset_random_strength: bool = False
+    multires_noise_iterations: int = 0
+    multires_noise_discount: float = 0.3
+    ip_noise_gamma: float = 0.0
+    ip_noise_gamma_random_strength: bool = False
+    zero_terminal_snr: bool = False
 
     # evaluation
     evaluate_every: int = 50
@@ -164,6 +197,11 @@ class TrainConfig:
     def examples_per_step(self) -> int:
         """Images that one optimizer step sees."""
         return self.batch_size * self.gradient_accumulation_steps
+
+    @property
+    def rate_depends_on_steps(self) -> bool:
+        """Whether another number of steps changes the learning rates before."""
+        return self.lr_scheduler != "constant" or 0 < self.lr_warmup_steps < 1
 
     @property
     def optimizer_options(self) -> dict[str, Any]:
@@ -245,6 +283,7 @@ GROUPS: Mapping[str, Message] = {
     "images": message("settings.group_images", "Images and prompts"),
     "captions": message("settings.group_captions", "Captions"),
     "training": message("settings.group_training", "Training"),
+    "loss": message("settings.group_loss", "Loss and noise"),
     "evaluation": message("settings.group_evaluation", "Evaluation"),
     "previews": message("settings.group_previews", "Previews"),
     "saving": message("settings.group_saving", "Saving"),

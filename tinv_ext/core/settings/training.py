@@ -10,6 +10,7 @@ from tinv_ext.core.settings.limits import MAX_STEPS
 from tinv_ext.core.settings.setting import Setting
 
 OPTIMIZERS = ("adamw", "adamw8bit", "lion", "sgd", "adafactor", "prodigy", "dadaptadam")
+SCHEDULERS = ("constant", "linear", "cosine", "cosine_with_restarts", "polynomial")
 CLIP_MODES = ("disabled", "value", "norm")
 CHECKPOINTING = ("auto", "on", "off")
 
@@ -35,6 +36,40 @@ TRAINING: Mapping[str, Setting] = {
         "Embedding Learning rate",
         "One rate, or several with the step that each lasts to: 0.005:100, 1e-3:1000, 1e-5.",
         check=schedule_problems,
+    ),
+    "lr_scheduler": Setting(
+        "Learning rate scheduler",
+        "How one learning rate falls until the last step; constant also for several rates.",
+        choices=SCHEDULERS,
+        synonyms={"constant_with_warmup": "constant", "cosine_with_min_lr": "cosine"},
+    ),
+    "lr_warmup_steps": Setting(
+        "Warm-up steps",
+        "The learning rate grows from 0 in the first steps; below 1 it is a share of all steps.",
+        minimum=0.0,
+        maximum=float(MAX_STEPS),
+    ),
+    "lr_scheduler_num_cycles": Setting(
+        "Cycles",
+        "For cosine_with_restarts: how often the learning rate falls.",
+        minimum=1,
+        maximum=1000,
+    ),
+    "lr_scheduler_power": Setting(
+        "Power",
+        "For polynomial: 1 falls like linear, higher ones sooner.",
+        minimum=0.01,
+        maximum=100.0,
+    ),
+    "lr_scheduler_min_lr_ratio": Setting(
+        "Least learning rate",
+        "What the scheduler leaves of the learning rate in the end, as a share.",
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    "scale_lr": Setting(
+        "Scale learning rate",
+        "Multiply the learning rate by the images of a step.",
     ),
     "batch_size": Setting(
         "Batch size",
@@ -70,6 +105,16 @@ TRAINING: Mapping[str, Setting] = {
         "Gradient clip value",
         "The limit; like the learning rate, it can change with the step.",
         check=schedule_problems,
+    ),
+    "preserve_embedding_norm": Setting(
+        "Keep the length of the vectors",
+        "Each vector stays as long as it was in the beginning; only its direction is learned.",
+    ),
+    "pull_to_init": Setting(
+        "Pull to the start",
+        "Share of the way back to the initial vectors that each step takes, such as 0.001; 0 = none.",
+        minimum=0.0,
+        maximum=1.0,
     ),
     "seed": Setting(
         "Seed",

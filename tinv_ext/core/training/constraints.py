@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -24,6 +24,26 @@ def fixed_norm(vectors: Tensor, start: Tensor) -> None:
     norms = torch.linalg.vector_norm(start, dim=1, keepdim=True)
     scale = norms / torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp(min=1e-12)
     vectors.mul_(torch.where(norms > 0, scale, torch.ones_like(scale)))
+
+
+def pulled_to_start(share: float) -> Constraint:
+    """Each step also goes this share of the way back to the start: a prior that the word means what it began with."""
+
+    @torch.no_grad()
+    def pull(vectors: Tensor, start: Tensor) -> None:
+        vectors.lerp_(start, share)
+
+    return pull
+
+
+def in_turn(constraints: Sequence[Constraint]) -> Constraint:
+    """One constraint after the other."""
+
+    def apply(vectors: Tensor, start: Tensor) -> None:
+        for constraint in constraints:
+            constraint(vectors, start)
+
+    return apply
 
 
 CONSTRAINTS: Mapping[str, Constraint] = {"none": unconstrained, "fixed_norm": fixed_norm}

@@ -25,7 +25,8 @@ from tinv_ext.core.training.transfer import to_device
 class StepInputs:
     """A batch as tensors: latents and noise (B, C, h, w), timesteps (B,) int64, prompts.
 
-    Weights are by pixel (B, 1, h, w) or by example (B,); None where all count alike.
+    Weights are by pixel (B, 1, h, w) or by example (B,); None where all count alike. `input_noise` (B, C, h, w) is what
+    the UNet is given, where that is not the noise that it is to find.
     """
 
     latents: Tensor
@@ -35,6 +36,7 @@ class StepInputs:
     pixel_weights: Tensor | None = None
     example_weights: Tensor | None = None
     importance: Tensor | None = None
+    input_noise: Tensor | None = None
 
 
 def assemble(
@@ -44,11 +46,19 @@ def assemble(
     noise: Tensor,
     timesteps: Tensor,
     importance: Tensor | None = None,
+    input_noise: Tensor | None = None,
 ) -> StepInputs:
     """The batch as tensors on the model's device, moved there together. `words` are those that are trained."""
     prompts = model.assemble_prompts(batch.prompts, words, batch.size_conds)
     inputs = StepInputs(
-        batch.latents, noise, timesteps, prompts, batch.pixel_weights, batch.example_weights, importance
+        batch.latents,
+        noise,
+        timesteps,
+        prompts,
+        batch.pixel_weights,
+        batch.example_weights,
+        importance,
+        input_noise,
     )
     return to_device(inputs, model.device)
 
@@ -56,11 +66,12 @@ def assemble(
 def compute(model: Denoiser, inputs: StepInputs, words: Words, objective: Objective) -> Tensor:
     """The loss of each example (B,) float32, differentiable in the vectors of `words`."""
     condition = model.encode(inputs.prompts, words)
-    noisy = model.noise.add(inputs.latents, inputs.noise, inputs.timesteps)
-    prediction = model.denoise(noisy, inputs.timesteps, condition)
-    target = model.noise.target(inputs.latents, inputs.noise, inputs.timesteps)
+    schedule = objective.schedule(model.noise)
+    added = inputs.noise if inputs.input_noise is None else inputs.input_noise
+    prediction = model.denoise(schedule.add(inputs.latents, added, inputs.timesteps), inputs.timesteps, condition)
+    target = schedule.target(inputs.latents, inputs.noise, inputs.timesteps)
     weights = (inputs.pixel_weights, inputs.example_weights, inputs.importance)
-    return objective.losses(prediction, target, model.noise, inputs.timesteps, *weights)
+    return objective.losses(prediction, target, schedule, inputs.timesteps, *weights)
 
 
 def denoising_losses(

@@ -1,13 +1,13 @@
-"""What is minimised: at which timesteps, with which error, weighted how. Each is a pure function, known by name.
+"""What is minimised: at which timesteps, with which noise and error, weighted how.
 
-A loss weighting or an error is added as one function and one row of its table (`timesteps.py` has the laws of
-timesteps); `Objective` names one of each. Nothing here knows a model: a weighting is given the noise schedule.
+`Objective` names rows of the tables: `timesteps.py` has the laws of timesteps, `loss_types.py` the errors,
+`loss_weights.py` the weights. Their functions are pure and know no model: they are given the noise schedule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -15,43 +15,39 @@ from torch import Tensor
 from tinv_ext.core.noise import Noise
 
 from . import timesteps as laws
-
-# (prediction, target), both (B, C, h, w) float32 -> error of each element
-Error = Callable[[Tensor, Tensor], Tensor]
-# (noise schedule, timesteps (B,)) -> weight of each example (B,), or None where all count alike
-Weight = Callable[[Noise, Tensor], Tensor | None]
-
-
-def l2(prediction: Tensor, target: Tensor) -> Tensor:
-    """Squared error (Gal et al. 2022, arXiv 2208.01618, eq. 2)."""
-    return (prediction - target) ** 2
-
-
-def unweighted(noise: Noise, timesteps: Tensor) -> None:
-    """Every timestep counts alike: the "simple" loss of Ho et al. 2020, eq. 14."""
-
-
-ERRORS: Mapping[str, Error] = {"l2": l2}
-WEIGHTS: Mapping[str, Weight] = {"none": unweighted}
+from .loss_types import ERRORS, Huber
+from .loss_weights import WEIGHTS
+from .noise_samples import NoiseRules
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One row of each table, and how far the noise of a whole channel is shifted (0: not)."""
+    """A law of timesteps with its options, an error, and weights by name with their numbers.
+
+    Timesteps are from `first` on, below `end` (0: all). Of `zero_terminal_snr` see `Noise.with_zero_terminal_snr`.
+    """
 
     timesteps: str = "uniform"
     error: str = "l2"
-    weight: str = "none"
-    noise_offset: float = 0.0
+    weights: Mapping[str, float] = field(default_factory=dict)
+    noise: NoiseRules = field(default_factory=NoiseRules)
+    huber: Huber = field(default_factory=Huber)
+    timestep_options: Mapping[str, float] = field(default_factory=dict)
+    first: int = 0
+    end: int = 0
+    zero_terminal_snr: bool = False
+
+    def schedule(self, noise: Noise) -> Noise:
+        """The noise schedule to train with, of a model's own."""
+        return noise.with_zero_terminal_snr() if self.zero_terminal_snr else noise
 
     def sample(self, latents: Tensor, noise: Noise, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
         """Noise like `latents` (B, C, h, w), timesteps (B,), their importance; from a CPU generator, so the same
         on every device."""
-        timesteps, importance = laws.TIMESTEPS[self.timesteps](noise.timesteps, len(latents), rng)
-        sampled = torch.randn(latents.shape, generator=rng)
-        if self.noise_offset:
-            sampled += self.noise_offset * torch.randn((*latents.shape[:2], 1, 1), generator=rng)
-        return sampled, timesteps, importance
+        end = min(self.end, noise.timesteps) if self.end else noise.timesteps
+        law = laws.TIMESTEPS[self.timesteps]
+        timesteps, importance = law(max(1, end - self.first), len(latents), rng, **self.timestep_options)
+        return self.noise.sample(latents.shape, rng), timesteps + self.first, importance
 
     def losses(
         self, prediction: Tensor, target: Tensor, noise: Noise, timesteps: Tensor, *weights: Tensor | None
@@ -60,11 +56,25 @@ class Objective:
 
         `weights` are further ones, by example (B,) or by pixel (B, 1, h, w).
         """
-        errors = ERRORS[self.error](prediction.float(), target.float())
-        given = [weight for weight in (*weights, WEIGHTS[self.weight](noise, timesteps)) if weight is not None]
-        for by_pixel in (weight for weight in given if weight.dim() > 1):
-            errors = errors * by_pixel
+        errors, given = self._errors(prediction, target, noise, timesteps, weights)
         losses = errors.mean(dim=tuple(range(1, errors.dim())))
-        for by_example in (weight for weight in given if weight.dim() == 1):
+        for by_example in given:
             losses = losses * by_example
         return losses
+
+    def _errors(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        noise: Noise,
+        timesteps: Tensor,
+        weights: tuple[Tensor | None, ...],
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The error of each element (B, C, h, w), weighted by pixel, and the weights by example (B,)."""
+        threshold = self.huber.threshold(self.error, noise, timesteps)
+        errors = ERRORS[self.error](prediction.float(), target.float(), threshold)
+        own = [WEIGHTS[name](noise, timesteps, number) for name, number in self.weights.items()]
+        given = [weight for weight in (*weights, *own) if weight is not None]
+        for by_pixel in (weight for weight in given if weight.dim() > 1):
+            errors = errors * by_pixel
+        return errors, [weight for weight in given if weight.dim() == 1]

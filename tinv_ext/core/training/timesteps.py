@@ -1,6 +1,7 @@
 """At which timesteps a step trains. A law is added as one function and one row of `TIMESTEPS`.
 
-A law that prefers some timesteps gives importance weights that undo it in the mean (guided-diffusion's `resample.py`).
+A law that prefers some timesteps gives importance weights that undo it in the mean (guided-diffusion's `resample.py`),
+unless to prefer them is its purpose.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-# (timesteps of the schedule, how many are wanted, generator) -> (B,) int64, and their importance weights (B,) or None
-SampleTimesteps = Callable[[int, int, torch.Generator], tuple[Tensor, Tensor | None]]
+# (timesteps of the schedule, how many are wanted, generator, options of the law by name) -> (B,) int64 from 0 on, and
+# their importance weights (B,) or None
+SampleTimesteps = Callable[..., tuple[Tensor, Tensor | None]]
 
 
 def uniform(timesteps: int, count: int, rng: torch.Generator) -> tuple[Tensor, None]:
@@ -19,4 +21,15 @@ def uniform(timesteps: int, count: int, rng: torch.Generator) -> tuple[Tensor, N
     return torch.randint(timesteps, (count,), generator=rng), None
 
 
-TIMESTEPS: Mapping[str, SampleTimesteps] = {"uniform": uniform}
+def logit_normal(
+    timesteps: int, count: int, rng: torch.Generator, mean: float = 0.0, std: float = 1.0
+) -> tuple[Tensor, None]:
+    """The sigmoid of normal numbers, as a share of the schedule: those in the middle are preferred.
+
+    Esser et al. 2024, arXiv 2403.03206, section 3.1; as diffusers' `compute_density_for_timestep_sampling`.
+    """
+    shares = torch.sigmoid(torch.normal(mean, std, (count,), generator=rng))
+    return (shares * timesteps).long().clamp(max=timesteps - 1), None
+
+
+TIMESTEPS: Mapping[str, SampleTimesteps] = {"uniform": uniform, "logit_normal": logit_normal}

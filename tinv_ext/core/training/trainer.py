@@ -76,9 +76,10 @@ def take(state: State, plan: Plan, model: Trainable, dataset: Dataset, pieces: i
     for _ in range(plan.accumulate):
         batch = dataset.batch(plan.batch_size, state.order, state.rng, state.step)
         noise, timesteps, importance = plan.objective.sample(batch.latents, model.noise, state.rng)
+        input_noise = plan.objective.noise.perturbed(noise, state.rng)
         for part in slices(plan.batch_size, pieces):
-            some = None if importance is None else importance[part]
-            inputs = assemble(model, batch.part(part), state.vectors, noise[part], timesteps[part], some)
+            some = (None if tensor is None else tensor[part] for tensor in (importance, input_noise))
+            inputs = assemble(model, batch.part(part), state.vectors, noise[part], timesteps[part], *some)
             loss = compute(model, inputs, state.vectors, plan.objective).sum() / (plan.batch_size * plan.accumulate)
             (loss * model.loss_scale).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
@@ -113,7 +114,7 @@ def _refuse_not_finite(step: Step) -> None:
                 rate=f"{step.rate:g}",
             )
         )
-    if step.gradient_norm == 0.0:
+    if step.gradient_norm == 0.0 and step.loss != 0.0:  # a loss of 0 has weights of 0: nothing was to be learnt
         raise HostError(
             message(
                 "training.no_gradient",

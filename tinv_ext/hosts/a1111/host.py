@@ -20,7 +20,7 @@ from tinv_ext.core.suffixes import RUN_SUFFIXES
 from tinv_ext.hosts.a1111 import attention, embedding_db
 from tinv_ext.hosts.a1111.devices import OffloadedModule
 from tinv_ext.hosts.a1111.encoders import token_table
-from tinv_ext.hosts.a1111.model import WebuiModel
+from tinv_ext.hosts.a1111.model import WebuiModel, prediction_of
 from tinv_ext.hosts.a1111.model_type import family_of, loaded_model
 from tinv_ext.hosts.a1111.patches import active_loras, tiling_restored
 from tinv_ext.hosts.a1111.session import session
@@ -72,6 +72,10 @@ class A1111Host:
         if family.native_size_v and sd_model.parameterization == "v":  # the config has the size of the others
             return family.native_size_v
         return int(sd_model.image_size) * family.vae_factor  # ldm/models/diffusion/ddpm.py: the latent's size
+
+    @property
+    def prediction(self) -> str:
+        return prediction_of(self._model())
 
     @property
     def clip_skip(self) -> int:

@@ -129,6 +129,11 @@ class WebuiModel:
         return self._loss_scale.upcast(lambda: self._undo.enter_context(full_precision(*parts)))
 
 
+def prediction_of(sd_model: Any) -> str:
+    """What the model predicts, by our names; by the WebUI's where it cannot be trained."""
+    return _PREDICTIONS.get(sd_model.parameterization, str(sd_model.parameterization))
+
+
 def noise_schedule(sd_model: Any) -> NoiseSchedule:
     """The model's own noise schedule, whatever the last generation has left in its place.
 

@@ -28,6 +28,7 @@ from tinv_ext.hosts.diffusers.pipelines import (
     family_of,
     generate,
     parts_of,
+    prediction_of,
     texts_of,
     token_table_of,
     without_empty,
@@ -85,6 +86,10 @@ class DiffusersHost:
     def native_size(self) -> int:
         """Width and height in pixels that the model was made for."""
         return int(self._pipeline.unet.config.sample_size) * 8
+
+    @property
+    def prediction(self) -> str:
+        return prediction_of(self._pipeline)
 
     @property
     def clip_skip(self) -> int:

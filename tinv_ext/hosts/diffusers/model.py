@@ -17,7 +17,7 @@ from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.prompts.inputs import PromptInputs
 from tinv_ext.core.prompts.reader import Prompt
 from tinv_ext.hosts.checkpointing import gradient_checkpointing
-from tinv_ext.hosts.diffusers.pipelines import added_to_unet, parts_of, text_encoders
+from tinv_ext.hosts.diffusers.pipelines import added_to_unet, parts_of, prediction_of, text_encoders
 from tinv_ext.hosts.loss_scale import LossScale
 from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, assemble_prompts, encode_prompts
 from tinv_ext.hosts.vae import INPAINTING, all_masked, encode, encoder_digest
@@ -43,8 +43,7 @@ class PipelineModel:
         self._encoders = text_encoders(pipeline, clip_skip)
         self._known = known
         self._masked: dict[tuple[int, int], Tensor] = {}
-        config = pipeline.scheduler.config
-        schedule = NoiseSchedule(pipeline.scheduler.alphas_cumprod.float(), config.get("prediction_type", "epsilon"))
+        schedule = NoiseSchedule(pipeline.scheduler.alphas_cumprod.float(), prediction_of(pipeline))
         self.widths = token_table.widths
         self.tokenizer = token_table.tokenizer
         self.device = pipeline.unet.device

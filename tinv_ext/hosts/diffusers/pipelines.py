@@ -38,6 +38,11 @@ SAMPLERS: dict[str, type[SchedulerMixin]] = {  # by the WebUI's names
 _GRAY = (127, 127, 127)
 
 
+def prediction_of(pipeline: DiffusionPipeline) -> str:
+    """What the UNet predicts, as its scheduler says."""
+    return str(pipeline.scheduler.config.get("prediction_type", "epsilon"))
+
+
 def family_of(pipeline: DiffusionPipeline) -> str:
     """ "SD1", "SD2" or "SDXL". Raises InputError for a pipeline that cannot be trained."""
     if isinstance(pipeline, StableDiffusionXLPipeline) and pipeline.text_encoder is not None:

@@ -24,7 +24,7 @@ _WORD: Mapping[str, Option] = {
     "additional_embeddings": unused(why.LATER),
     "embedding_learning_rate": to("learning_rate"),
     "embedding_weight_dtype": unused(why.PRECISION),
-    "preserve_embedding_norm": unused(why.LATER),
+    "preserve_embedding_norm": to("preserve_embedding_norm"),
 }
 _MODEL: Mapping[str, Option] = {
     "base_model_name": command("model"),
@@ -150,9 +150,9 @@ _TRAINING: Mapping[str, Option] = {
     "loss_weight_fn": unused(why.LATER),
     "loss_weight_strength": unused(why.LATER),
     "loss_scaler": unused(why.LATER),
-    "offset_noise_weight": unused(why.LATER),
+    "offset_noise_weight": to("noise_offset"),
     "generalized_offset_noise": unused(why.LATER),
-    "perturbation_noise_weight": unused(why.LATER),
+    "perturbation_noise_weight": to("ip_noise_gamma"),
     "min_noising_strength": unused(why.LATER),
     "max_noising_strength": unused(why.LATER),
     "timestep_distribution": unused(why.LATER),

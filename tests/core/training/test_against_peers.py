@@ -1,0 +1,170 @@
+"""Losses, weights, noise and rates against the peers' own functions: numbers that these gave, or what is installed.
+
+How the numbers were recorded: the functions named at the head of tests/data/peers/objective.json, on these tensors.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDPMScheduler, training_utils
+from diffusers.optimization import get_scheduler
+from torch import Tensor
+
+from tests.paths import ROOT
+from tinv_ext.core.noise import NoiseSchedule
+from tinv_ext.core.training.loss_types import Huber
+from tinv_ext.core.training.loss_weights import WEIGHTS
+from tinv_ext.core.training.noise_samples import NoiseRules
+from tinv_ext.core.training.objective import Objective
+from tinv_ext.core.training.rates import LearningRate
+from tinv_ext.core.training.schedules import parse_schedule
+
+RECORDED: dict[str, Any] = json.loads((ROOT / "tests" / "data" / "peers" / "objective.json").read_text("utf-8"))
+TIMESTEPS = torch.tensor([0, 1, 77, 500, 900, 999])
+CLOSE = 1e-6  # relative
+NOISE: dict[str, dict[str, Any]] = {
+    "noise offset": {"noise_offset": 0.1},
+    "noise offset random": {"noise_offset": 0.1, "noise_offset_random_strength": True},
+    "noise multires": {"multires_noise_iterations": 6, "multires_noise_discount": 0.3},
+    "noise multires 10 .8 + offset": {
+        "multires_noise_iterations": 10,
+        "multires_noise_discount": 0.8,
+        "noise_offset": 0.05,
+    },
+    "noise ip": {"ip_noise_gamma": 0.1},
+    "noise ip random": {"ip_noise_gamma": 0.1, "ip_noise_gamma_random_strength": True},
+}
+
+
+def schedule(prediction: str = "epsilon") -> NoiseSchedule:
+    """Stable Diffusion's, with the rounding of diffusers."""
+    betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    return NoiseSchedule(DDPMScheduler(**betas).alphas_cumprod, prediction)
+
+
+def close(ours: Tensor, name: str, rtol: float = CLOSE) -> bool:
+    """Whether numbers are those recorded."""
+    return torch.allclose(ours.double(), torch.tensor(RECORDED[name], dtype=torch.float64), rtol=rtol, atol=0)
+
+
+@pytest.mark.parametrize("case", [key for key in RECORDED if key.partition(" ")[0] in WEIGHTS])
+def test_weights_are_those_of_the_peers(case: str) -> None:
+    """For models of noise and of v, from the first timestep to the last."""
+    name, number, prediction = case.split()
+    assert close(WEIGHTS[name](schedule(prediction), TIMESTEPS, float(number)), case)
+
+
+@pytest.mark.parametrize(
+    "case", [key for key in RECORDED if key.partition(" ")[0] in ("l2", "l1", "huber", "smooth_l1")]
+)
+def test_losses_are_those_of_kohya(case: str) -> None:
+    """Of each example, with thresholds by timestep."""
+    error, kind, c, scale = case.split()
+    prediction = torch.linspace(-2, 2, 96).view(6, 4, 2, 2)
+    target = torch.linspace(1, -1, 96).view(6, 4, 2, 2)
+    objective = Objective(error=error, huber=Huber(kind, float(c), float(scale)))
+    assert close(objective.losses(prediction, target, schedule(), TIMESTEPS), case)
+
+
+def test_every_weight_and_error_was_recorded() -> None:
+    """A new row needs numbers of its own."""
+    assert {key.partition(" ")[0] for key in RECORDED} >= {*WEIGHTS, "l2", "l1", "huber", "smooth_l1"}
+
+
+def test_zero_terminal_snr_is_that_of_kohya() -> None:
+    """In float64: the peer's way through betas loses 4e-5 in float32, ours 1e-5. The last timestep is noise alone."""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float32) ** 2
+    exact = NoiseSchedule(torch.cumprod(1 - betas.double(), 0), "v_prediction").with_zero_terminal_snr()
+    assert close(exact.alphas_cumprod[TIMESTEPS], "zero_terminal_snr")
+    ours = schedule("v_prediction").with_zero_terminal_snr()
+    assert float(ours.alphas_cumprod[-1]) == 0.0
+    assert ours.alphas_cumprod.dtype == torch.float32
+    assert torch.allclose(ours.alphas_cumprod.double(), exact.alphas_cumprod, rtol=2e-5)
+    again = ours.with_zero_terminal_snr()
+    assert torch.allclose(again.alphas_cumprod, ours.alphas_cumprod, rtol=CLOSE)
+
+
+def test_without_any_signal_weights_are_finite() -> None:
+    """At zero terminal SNR: those of v are what they tend to, and min-SNR of noise is 1."""
+    last = torch.tensor([999])
+    for prediction, names in (("v_prediction", WEIGHTS), ("epsilon", ["min_snr_gamma", "p2_gamma"])):
+        noise = schedule(prediction).with_zero_terminal_snr()
+        found = {name: float(WEIGHTS[name](noise, last, 1.0)) for name in names if name != "v_pred_like_loss"}
+        assert found["min_snr_gamma"] == (0.0 if prediction == "v_prediction" else 1.0)
+        assert all(0 <= weight < 10 for weight in found.values()), found
+    prediction, target = torch.ones(1, 4, 2, 2), torch.zeros(1, 4, 2, 2)
+    noise = schedule("v_prediction").with_zero_terminal_snr()
+    assert torch.isfinite(Objective(error="huber").losses(prediction, target, noise, last)).all()
+
+
+@pytest.mark.parametrize("case", NOISE)
+def test_noise_is_that_of_kohya(case: str) -> None:
+    """From the same random numbers, drawn in the same order: the noise to find, and that which the UNet is given."""
+    rules, rng = NoiseRules(**NOISE[case]), torch.Generator().manual_seed(3)
+    noise = rules.sample(torch.Size((2, 4, 16, 16)), rng)
+    given = rules.perturbed(noise, rng)
+    ours = torch.cat([part.flatten()[:6] for part in (noise, noise if given is None else given)])
+    assert close(ours, case, rtol=1e-5)  # of one processor to another
+    assert (given is None) == (not rules.ip_noise_gamma)
+
+
+@pytest.mark.parametrize("warmup", [0, 30])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("constant_with_warmup", {}),
+        ("linear", {}),
+        ("cosine", {}),
+        ("cosine_with_restarts", {"num_cycles": 3}),
+        ("polynomial", {"power": 2.0}),
+    ],
+)
+def test_rates_are_those_of_diffusers(name: str, options: dict[str, Any], warmup: int) -> None:
+    """At each of 300 steps; where diffusers' polynomial ends at 1e-7, ours is told so."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.005)
+    theirs = get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=300, **options)
+    ours = LearningRate(
+        parse_schedule("0.005"),
+        300,
+        name.removesuffix("_with_warmup"),
+        warmup,
+        options.get("num_cycles", 1),
+        options.get("power", 1.0),
+        least=1e-7 / 0.005 if name == "polynomial" else 0.0,
+    )
+    for step in range(300):
+        assert ours.at(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=CLOSE, abs=1e-15)
+        optimizer.step()
+        theirs.step()
+
+
+def test_a_least_rate_and_a_scale() -> None:
+    """transformers' cosine_with_min_lr ends at the share; diffusers' scale_lr multiplies by the images of a step."""
+    ours = LearningRate(parse_schedule("0.01"), 100, "cosine", least=0.25, scale=4.0)
+    assert ours.at(0) == pytest.approx(0.04)
+    assert ours.at(100) == pytest.approx(0.01)
+    assert ours.at(50) == pytest.approx(0.04 * (0.25 + 0.75 / 2))
+
+
+def test_a_list_of_rates_may_have_a_warm_up() -> None:
+    """Of the WebUI's grammar the numbers stay what they were."""
+    rates = parse_schedule("0.01:10, 0.001")
+    plain, warmed = LearningRate(rates, 20), LearningRate(rates, 20, warmup=5)
+    assert [plain.at(step) for step in range(20)] == [rates.at(step) for step in range(20)]
+    assert [warmed.at(step) for step in (0, 1, 5, 12)] == pytest.approx([0.0, 0.002, 0.01, 0.001])
+
+
+def test_logit_normal_timesteps_are_those_of_diffusers() -> None:
+    """From the same generator."""
+    density = getattr(training_utils, "compute_density_for_timestep_sampling", None)
+    if density is None:
+        pytest.skip("this diffusers has none")
+    objective = Objective("logit_normal", timestep_options={"mean": -0.5, "std": 1.3})
+    rng = torch.Generator().manual_seed(9)
+    timesteps = objective.sample(torch.zeros(512, 1, 1, 1), schedule(), rng)[1]
+    shares = density("logit_normal", 512, -0.5, 1.3, generator=torch.Generator().manual_seed(9))
+    assert torch.equal(timesteps, (shares * 1000).long())

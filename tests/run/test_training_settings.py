@@ -1,0 +1,72 @@
+"""Settings of rates and losses in a run: what a model cannot have is refused, and what changes a step is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.fake_host import FakeHost
+from tests.messages import refused
+from tinv_ext.core.settings import TrainConfig
+from tinv_ext.run import resume
+from tinv_ext.run.preflight import prepare_run
+from tinv_ext.run.provenance import state_facts
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> FakeHost:
+    """A host with a folder of embeddings."""
+    (tmp_path / "embeddings").mkdir()
+    return FakeHost(tmp_path / "embeddings")
+
+
+def config(tmp_path: Path, **given: Any) -> TrainConfig:
+    """Settings that are right, but for those given."""
+    images = tmp_path / "images"
+    images.mkdir(exist_ok=True)
+    Image.new("RGB", (64, 64), (9, 90, 200)).save(images / "a.png")
+    return TrainConfig(name="zworble", images=str(images), output=str(tmp_path / "runs"), steps=8, **given)
+
+
+def test_a_loss_for_other_models_is_refused(host: FakeHost, tmp_path: Path) -> None:
+    """With whatever else is wrong, before anything is made."""
+    with refused("preflight.other_prediction", name="zero_terminal_snr", prediction="epsilon") as caught:
+        prepare_run(config(tmp_path, zero_terminal_snr=True, preview_sampler="none"), host)
+    assert len(caught.value.problems) == 2
+    host.prediction = "v_prediction"
+    assert prepare_run(config(tmp_path, zero_terminal_snr=True), host).plan.objective.zero_terminal_snr
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"lr_scheduler": "cosine"}, True),
+        ({"lr_warmup_steps": 0.25}, True),
+        ({"lr_warmup_steps": 3.0}, False),
+        ({}, False),
+    ],
+)
+def test_more_steps_change_a_run_whose_rates_depend_on_them(
+    host: FakeHost, tmp_path: Path, given: dict[str, Any], told: bool
+) -> None:
+    """A run that resumes with more steps tells so; without a curve, steps are but where it ends."""
+    facts = [
+        state_facts(prepare_run(config(tmp_path, **given).but(steps=steps), host), host, torch.device("cpu"))
+        for steps in (8, 9)
+    ]
+    assert bool(resume.differences(*facts)) == told
+
+
+@pytest.mark.parametrize("name", ["min_snr_gamma", "loss_type", "lr_scheduler", "noise_offset", "pull_to_init"])
+def test_another_loss_changes_a_run(host: FakeHost, tmp_path: Path, name: str) -> None:
+    """It is told when a run resumes with it."""
+    value = {"loss_type": "l1", "lr_scheduler": "linear"}.get(name, 0.5)
+    facts = [
+        state_facts(prepare_run(config(tmp_path, **given), host), host, torch.device("cpu"))
+        for given in ({}, {name: value})
+    ]
+    assert resume.differences(*facts)

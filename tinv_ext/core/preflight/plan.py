@@ -1,0 +1,188 @@
+"""The plan of a run from its settings, and what in them contradicts itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import Message, message
+from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
+from tinv_ext.core.training.constraints import CONSTRAINTS, Constraint, in_turn, pulled_to_start
+from tinv_ext.core.training.gradients import Clip
+from tinv_ext.core.training.loss_types import Huber
+from tinv_ext.core.training.loss_weights import WEIGHTS
+from tinv_ext.core.training.noise_samples import NoiseRules
+from tinv_ext.core.training.objective import Objective
+from tinv_ext.core.training.rates import LearningRate
+from tinv_ext.core.training.schedules import Schedule, parse_schedule
+from tinv_ext.core.training.trainer import Plan
+
+
+def make_plan(config: TrainConfig, start: int, resumed: bool) -> Plan:
+    """The plan from step `start` on. A resumed run may be at its last step: then only its file is missing."""
+    rates = parse_schedule(config.learning_rate)
+    clip = None if config.clip_mode == "disabled" else Clip(config.clip_mode, parse_schedule(config.clip_value).at)
+    steps = config.steps if rates.end is None else min(config.steps, rates.end)
+    problems = [*_rate_problems(config, rates, steps), *_timestep_problems(config)]
+    if steps < start or (steps == start and not resumed):
+        problems.append(
+            message(
+                "preflight.no_steps_left",
+                "Max steps counts from the embedding's own step 0. The embedding is already at step {start}, and the "
+                "run would end at step {end}. Set more than {start}.",
+                start=start,
+                end=steps,
+            )
+        )
+    if problems:
+        raise InputError(problems)
+    rate = _learning_rate(config, rates, steps).at
+    return Plan(
+        steps, config.batch_size, config.gradient_accumulation_steps, rate, clip, objective_of(config), _after(config)
+    )
+
+
+def objective_of(config: TrainConfig) -> Objective:
+    """What the settings say is minimised."""
+    numbers = {name: float(getattr(config, name)) for name in WEIGHTS}
+    shape = {"mean": config.logit_mean, "std": config.logit_std}
+    return Objective(
+        timesteps=config.timestep_sampling,
+        error=config.loss_type,
+        weights={name: number for name, number in numbers.items() if number},
+        noise=NoiseRules(
+            config.noise_offset,
+            config.noise_offset_random_strength,
+            config.multires_noise_iterations,
+            config.multires_noise_discount,
+            config.ip_noise_gamma,
+            config.ip_noise_gamma_random_strength,
+        ),
+        huber=Huber(config.huber_schedule, config.huber_c, config.huber_scale),
+        timestep_options=shape if config.timestep_sampling == "logit_normal" else {},
+        first=config.min_timestep,
+        end=config.max_timestep,
+        zero_terminal_snr=config.zero_terminal_snr,
+    )
+
+
+def prediction_problems(config: TrainConfig, prediction: str) -> list[Message]:
+    """Settings that mean something only for models of noise, or only for models of velocity."""
+    needed = {
+        "scale_v_pred_loss_like_noise_pred": "v_prediction",
+        "zero_terminal_snr": "v_prediction",
+        "v_pred_like_loss": "epsilon",
+    }
+    return [
+        message(
+            "preflight.other_prediction",
+            "{label} ({name}) is only for models that predict {needed}; this one predicts {prediction}. Turn it off, "
+            "or load another model.",
+            label=SETTINGS[name].label,
+            name=name,
+            needed=kind,
+            prediction=prediction,
+        )
+        for name, kind in needed.items()
+        if getattr(config, name) and kind != prediction
+    ]
+
+
+def on_settings(config: TrainConfig) -> list[Message]:
+    """Settings that were changed although, as another one is, they make no difference."""
+    return [
+        message(
+            "preflight.no_effect",
+            "{label} ({name}) has no effect, because {other} is {value}.",
+            label=SETTINGS[name].label,
+            name=name,
+            other=other,
+            value=getattr(config, other),
+        )
+        for name, (other, values) in _USED_ONLY_WITH.items()
+        if getattr(config, name) != DEFAULTS[name]
+        and (getattr(config, other) not in values if values else not getattr(config, other))
+    ]
+
+
+_HUBER = ("loss_type", ("huber", "smooth_l1"))
+_LOGIT = ("timestep_sampling", ("logit_normal",))
+_FALLING = ("linear", "cosine", "cosine_with_restarts", "polynomial")
+# setting: the other one, and with which values of that it is used; none: with any but 0
+_USED_ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "lr_scheduler_num_cycles": ("lr_scheduler", ("cosine_with_restarts",)),
+    "lr_scheduler_power": ("lr_scheduler", ("polynomial",)),
+    "lr_scheduler_min_lr_ratio": ("lr_scheduler", _FALLING),
+    "huber_schedule": _HUBER,
+    "huber_c": _HUBER,
+    "huber_scale": _HUBER,
+    "logit_mean": _LOGIT,
+    "logit_std": _LOGIT,
+    "noise_offset_random_strength": ("noise_offset", ()),
+    "multires_noise_discount": ("multires_noise_iterations", ()),
+    "ip_noise_gamma_random_strength": ("ip_noise_gamma", ()),
+}
+
+
+def _learning_rate(config: TrainConfig, rates: Schedule, steps: int) -> LearningRate:
+    return LearningRate(
+        rates,
+        steps,
+        config.lr_scheduler,
+        _warmup(config, steps),
+        config.lr_scheduler_num_cycles,
+        config.lr_scheduler_power,
+        config.lr_scheduler_min_lr_ratio,
+        float(config.examples_per_step) if config.scale_lr else 1.0,
+    )
+
+
+def _warmup(config: TrainConfig, steps: int) -> int:
+    """Steps of warm-up: a number below 1 is a share of all, as with kohya."""
+    asked = config.lr_warmup_steps
+    return int(asked * steps) if asked < 1 else int(asked)
+
+
+def _after(config: TrainConfig) -> Constraint:
+    constraints = [pulled_to_start(config.pull_to_init)] if config.pull_to_init else []
+    if config.preserve_embedding_norm:
+        constraints.append(CONSTRAINTS["fixed_norm"])
+    return in_turn(constraints)
+
+
+def _rate_problems(config: TrainConfig, rates: Schedule, steps: int) -> list[Message]:
+    problems = []
+    if len(rates.pieces) > 1 and config.lr_scheduler != "constant":
+        problems.append(
+            message(
+                "preflight.two_schedules",
+                'learning_rate has several rates ("{rates}"), and lr_scheduler is {scheduler}. Give one rate, or set '
+                "lr_scheduler to constant.",
+                rates=config.learning_rate,
+                scheduler=config.lr_scheduler,
+            )
+        )
+    if _warmup(config, steps) >= steps:
+        problems.append(
+            message(
+                "preflight.warmup_too_long",
+                "The warm-up (lr_warmup_steps) takes {warmup:step|steps}, but the run ends at step {steps}. Set fewer.",
+                warmup=_warmup(config, steps),
+                steps=steps,
+            )
+        )
+    return problems
+
+
+def _timestep_problems(config: TrainConfig) -> list[Message]:
+    if not config.max_timestep or config.min_timestep < config.max_timestep:
+        return []
+    return [
+        message(
+            "preflight.no_timesteps",
+            "No timestep is left: min_timestep is {first}, and max_timestep {end} is the first that is no longer "
+            "used. Set min_timestep below max_timestep.",
+            first=config.min_timestep,
+            end=config.max_timestep,
+        )
+    ]

@@ -1,0 +1,76 @@
+"""The learning rate of each step: the WebUI's list of rates, or one rate that a curve of the peers leads down.
+
+A curve is added as one function and one row of `CURVES`. Formulae are those of diffusers (58eb52c, optimization.py) and
+of transformers' `cosine_with_min_lr`, names those of kohya's and diffusers' trainers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from .schedules import Schedule
+
+# (share of the way from the end of the warm-up to the end of the run, cycles, power) -> factor from 1 down to 0
+Curve = Callable[[float, int, float], float]
+
+
+def constant(progress: float, cycles: int, power: float) -> float:
+    """The rate as it is."""
+    return 1.0
+
+
+def linear(progress: float, cycles: int, power: float) -> float:
+    """A straight line to 0."""
+    return max(0.0, 1 - progress)
+
+
+def cosine(progress: float, cycles: int, power: float) -> float:
+    """Half a wave to 0."""
+    return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def cosine_with_restarts(progress: float, cycles: int, power: float) -> float:
+    """As many half waves, each from the whole rate to 0."""
+    return 0.0 if progress >= 1 else 0.5 * (1 + math.cos(math.pi * (cycles * progress % 1)))
+
+
+def polynomial(progress: float, cycles: int, power: float) -> float:
+    """A power of what is left of the way."""
+    return math.pow(max(0.0, 1 - progress), power)
+
+
+CURVES: Mapping[str, Curve] = {
+    "constant": constant,
+    "linear": linear,
+    "cosine": cosine,
+    "cosine_with_restarts": cosine_with_restarts,
+    "polynomial": polynomial,
+}
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """The rates of a run of `steps` steps, counted from the embedding's step 0, as the list's steps are.
+
+    In the first `warmup` steps the rate grows from 0; then it follows the curve, down to `least` of itself. All is
+    multiplied by `scale`.
+    """
+
+    rates: Schedule
+    steps: int
+    curve: str = "constant"
+    warmup: int = 0
+    cycles: int = 1
+    power: float = 1.0
+    least: float = 0.0
+    scale: float = 1.0
+
+    def at(self, step: int) -> float:
+        """Rate of the update that leads from `step` to `step + 1`."""
+        rate = self.rates.at(step) * self.scale
+        if step < self.warmup:
+            return rate * step / self.warmup
+        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return rate * (self.least + (1 - self.least) * CURVES[self.curve](progress, self.cycles, self.power))
