@@ -99,27 +99,35 @@ def _saving_first(queue: JobQueue, before: Any) -> Any:
 
 
 def _templates_folder() -> Path:
+    """A1111's, Forge's and reForge's --textual-inversion-templates-dir; Forge Neo and Classic have no such option."""
+    from modules import paths
     from modules.shared import cmd_opts
 
-    return Path(cmd_opts.textual_inversion_templates_dir)
+    given = getattr(cmd_opts, "textual_inversion_templates_dir", None)
+    return Path(given) if given else Path(paths.data_path) / "textual_inversion_templates"
 
 
 def _host() -> Host:
-    """The WebUI as it is now. HostError where it cannot be trained in: Forge, for one, has models of another make."""
+    """The program as it is now, by what it is. HostError where it cannot be trained in."""
     from tinv_ext.core.errors import HostError
     from tinv_ext.core.messages import message
+    from tinv_ext.hosts.webui.program import FORGE, REFORGE, program
 
-    try:
-        from tinv_ext.hosts.a1111.host import A1111Host
-    except ImportError as error:
+    here = program()
+    if here == REFORGE:
         raise HostError(
             message(
-                "webui.cannot_train",
-                "This WebUI lacks a part of AUTOMATIC1111's WebUI that training needs ({error}). Train in "
-                "AUTOMATIC1111's WebUI, in reForge or on the command line; finished embeddings also work here.",
-                error=error,
+                "webui.not_in_reforge",
+                "Training is not possible in reForge and Classic yet. Train in AUTOMATIC1111's WebUI, in Forge, in "
+                "Forge Neo or on the command line; finished embeddings work here, too.",
             )
-        ) from error
+        )
+    if here == FORGE:
+        from tinv_ext.hosts.forge.host import ForgeHost
+
+        return ForgeHost()
+    from tinv_ext.hosts.a1111.host import A1111Host
+
     return A1111Host()
 
 

@@ -39,6 +39,10 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         ("tinv_ext.hosts.a1111",),
         NUMBERS | WEBUI | {"tinv_ext.core", "tinv_ext.hosts.webui", "tinv_ext.hosts.a1111", *HOSTS},
     ),
+    "forge": (
+        ("tinv_ext.hosts.forge",),
+        NUMBERS | {"modules", "backend", "tinv_ext.core", "tinv_ext.hosts.webui", "tinv_ext.hosts.forge", *HOSTS},
+    ),
     "ui": (
         ("tinv_ext.ui",),
         {

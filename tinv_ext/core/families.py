@@ -5,7 +5,7 @@ Formats, embeddings, checkpoints and hosts ask the row for what they must know o
 1. Add its row to `FAMILIES`.
 2. Put the configs of its first model into `hosts/diffusers/configs/<name in lower case>/`, as diffusers saves them.
 3. Write what is truly new about it: how a host recognises the loaded model (`hosts/diffusers/pipelines.py: family_of`,
-   `hosts/a1111/model_type.py`) and how its text encoders are called (`text_encoders` there, `hosts/a1111/encoders.py`);
+   `hosts/a1111/model_type.py`, `hosts/forge/model_type.py`) and how its text encoders are called (`encoders.py` there);
    tensors that its checkpoints name in another way (`hosts/diffusers/checkpoint/`).
 4. Give it a small pipeline in `tests/hosts/diffusers/small_pipelines.py`, which the tests of the families run over.
 """
@@ -105,6 +105,8 @@ REFINER = message("families.refiner", "the SDXL refiner")
 SDXL_INPAINTING = message("families.sdxl_inpainting", "an SDXL inpainting model")
 SDXL_EDM = message("families.sdxl_edm", "an SDXL model with EDM noise")
 SSD_1B = message("families.ssd_1b", "SSD-1B")
+SMALLER_SDXL = message("families.smaller_sdxl", "a smaller relative of SDXL (SSD-1B, Vega, KOALA)")
+RECTIFIED_FLOW = message("families.rectified_flow", "a rectified-flow model")
 SD3 = message("families.sd3", "Stable Diffusion 3")
 FLUX = message("families.flux", "Flux")
 DEPTH = message("families.depth", "a depth model")

@@ -27,3 +27,17 @@ def frozen(*modules: torch.nn.Module) -> Iterator[None]:
             weight.requires_grad_(flag)
         for submodule, mode in modes:
             submodule.training = mode
+
+
+@contextmanager
+def weights_in_float32(*modules: torch.nn.Module) -> Iterator[None]:
+    """The modules' weights and buffers in float32; on exit in the types from before, exactly: they are frozen."""
+    dtypes = [(weight, weight.dtype) for module in modules for weight in (*module.parameters(), *module.buffers())]
+    try:
+        for weight, dtype in dtypes:
+            if dtype.is_floating_point:
+                weight.data = weight.data.float()
+        yield
+    finally:
+        for weight, dtype in dtypes:
+            weight.data = weight.data.to(dtype)

@@ -7,41 +7,18 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from diffusers import StableDiffusionPipeline
 
 from tests.hosts.a1111 import running
-from tests.hosts.a1111.ldm_model import UNUSED, latent_diffusion, stand_in
+from tests.hosts.a1111.ldm_model import stand_in
 from tests.hosts.a1111.webui_names import names
-from tinv_ext.hosts.diffusers.host import DiffusersHost
-from tinv_ext.toy import model
 
 OURS = ("tinv_ext.hosts.a1111", "tinv_ext.hosts.webui")  # what imports the WebUI's modules
 SNAPSHOT = Path(__file__).with_name("snapshot.py")
-
-
-@cache
-def pipeline() -> StableDiffusionPipeline:
-    """The toy as it is shipped."""
-    return model.pipeline()
-
-
-@pytest.fixture(scope="session")
-def made_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The toy in ldm's classes, to be copied."""
-    with pytest.MonkeyPatch.context() as patch:
-        absent = {name: content for name, content in UNUSED.items() if not _installed(name)}
-        stand_in(absent, patch)
-        yield latent_diffusion(pipeline(), tmp_path_factory.mktemp("toy"))
-
-
-def _installed(name: str) -> bool:
-    return importlib.util.find_spec(name.partition(".")[0]) is not None
 
 
 @pytest.fixture
@@ -108,9 +85,3 @@ def _fresh(path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture
-def reference(tmp_path: Path) -> DiffusersHost:
-    """The same weights under diffusers."""
-    return DiffusersHost(pipeline(), tmp_path / "none", {"family": "SD1"})

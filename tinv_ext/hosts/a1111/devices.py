@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from modules import devices, lowvram
 
+from tinv_ext.hosts.freezing import weights_in_float32
+
 _CPU = torch.device("cpu")
 _LOWVRAM_HOOK = ("modules.lowvram", "send_me_to_gpu")  # v1.10.1 modules/lowvram.py, setup_for_low_vram
 _WRAPPED_METHODS = ("encode", "decode")  # of the VAE, which that function replaces on the object
@@ -73,19 +75,14 @@ def full_precision(*modules: torch.nn.Module) -> Iterator[None]:
     what enters the UNet to `dtype_unet`.
     """
     before = {name: getattr(devices, name) for name in _PRECISION if hasattr(devices, name)}
-    dtypes = [(weight, weight.dtype) for module in modules for weight in (*module.parameters(), *module.buffers())]
     try:
-        for weight, dtype in dtypes:
-            if dtype.is_floating_point:
-                weight.data = weight.data.float()
-        for name in before:
-            setattr(devices, name, False if name == "unet_needs_upcast" else torch.float32)
-        yield
+        with weights_in_float32(*modules):
+            for name in before:
+                setattr(devices, name, False if name == "unet_needs_upcast" else torch.float32)
+            yield
     finally:
         for name, value in before.items():
             setattr(devices, name, value)
-        for weight, dtype in dtypes:
-            weight.data = weight.data.to(dtype)  # frozen meanwhile: exactly the values from before
 
 
 @contextmanager

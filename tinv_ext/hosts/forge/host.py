@@ -1,0 +1,260 @@
+"""Forge or Forge Neo as `hosts.base.Host`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modules import processing, sd_models, shared
+from PIL import Image
+
+from tinv_ext.core.errors import HostError, NotNowError
+from tinv_ext.core.generation import ImageRequest
+from tinv_ext.core.messages import Message, message
+from tinv_ext.core.model import Model, Words
+from tinv_ext.core.prompts.reader import Word
+from tinv_ext.core.suffixes import RUN_SUFFIXES
+from tinv_ext.hosts.dtypes import dtype_name
+from tinv_ext.hosts.forge import embeddings
+from tinv_ext.hosts.forge.encoders import token_table
+from tinv_ext.hosts.forge.model import ForgeModel
+from tinv_ext.hosts.forge.model_type import (
+    chosen_parameters,
+    family_of,
+    load_chosen,
+    loaded_model,
+    loaded_parameters,
+)
+from tinv_ext.hosts.forge.patches import attention_name, has_loras
+from tinv_ext.hosts.forge.session import ModelParts, session
+from tinv_ext.hosts.prompt_vectors import ClipTokenTable, count
+from tinv_ext.hosts.webui.interrupt import Interrupt
+from tinv_ext.hosts.webui.queue_lock import holding_queue, others_waiting
+from tinv_ext.hosts.webui.samplers import samplers, schedulers
+from tinv_ext.hosts.webui.txt2img import forget_prompts, generate
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What a preview in the middle of training needs of it."""
+
+    clip_skip: int
+    parts: ModelParts
+
+
+class ForgeHost:
+    """The model that is chosen now, loaded if need be. While another one is loaded, this host does not train.
+
+    It takes the program's queue by itself, in `training` and wherever else it needs it: call it without holding it.
+    """
+
+    def __init__(self) -> None:
+        if loaded_parameters() != chosen_parameters():
+            with holding_queue():
+                load_chosen()
+        engine = loaded_model()
+        self._family = family_of(engine)
+        self._parameters = sd_models.model_data.forge_loading_parameters
+        self._identity = _identity(engine, self._parameters)
+        self._training: _Training | None = None
+        self._interrupt = Interrupt()
+        self._files = self._modification_times()
+
+    @property
+    def token_table(self) -> ClipTokenTable:
+        return token_table(self._model())
+
+    @property
+    def facts(self) -> Mapping[str, str | None]:
+        """What was loaded and set when the host was made."""
+        return {**self._identity, "family": self._family.name}
+
+    @property
+    def native_size(self) -> int:
+        """Width and height in pixels that the model was made for."""
+        family = self._family
+        predictor = self._model().forge_objects_original.unet.model.predictor
+        if family.native_size_v and predictor.prediction_type == "v_prediction":
+            return family.native_size_v
+        return family.native_size
+
+    @property
+    def clip_skip(self) -> int:
+        return int(self._identity["clip_skip"] or 1)
+
+    @property
+    def embeddings_folder(self) -> Path:
+        """The folder of embeddings that prompts can use (--embeddings-dir)."""
+        return Path(shared.cmd_opts.embeddings_dir)
+
+    @property
+    def samplers(self) -> Sequence[str]:
+        return samplers()
+
+    @property
+    def schedulers(self) -> Sequence[str]:
+        return schedulers()
+
+    @property
+    def model_notes(self) -> Sequence[str]:
+        engine = self._model()
+        objects = engine.forge_objects_original
+        notes = [
+            message(
+                "hosts.loaded_model",
+                "Model: {model} ({family}), UNet in {unet_dtype}, VAE in {vae_dtype}, cross-attention: {attention}.",
+                model=_description(self._identity),
+                family=self._family.name,
+                unet_dtype=dtype_name(objects.unet.model.computation_dtype),
+                vae_dtype=dtype_name(objects.vae.vae_dtype),
+                attention=attention_name(),
+            )
+        ]
+        if has_loras(engine):
+            notes.append(
+                message(
+                    "hosts.loras_are_out_for_the_run",
+                    "The last image left LoRA in the model; they are out for the run, and in again at the next image.",
+                )
+            )
+        return notes
+
+    def known_words(self) -> Sequence[Word]:
+        tokenizer = self.token_table.tokenizer
+        known = embeddings.known_vectors(self._model())
+        return [Word(name, tuple(tokenizer.ids(name)), count(vectors)) for name, vectors in known.items()]
+
+    @contextmanager
+    def training(self, clip_skip: int) -> Iterator[Model]:
+        """The loaded model frozen and ready, the queue held. Any exit restores everything and lets others in."""
+        with holding_queue():
+            if loaded_parameters() != str(self._parameters) == chosen_parameters():
+                load_chosen()  # it was chosen again, but no image has loaded it yet
+            engine = self._model()
+            with session(engine) as parts, self._interrupt.watched(), ExitStack() as undo:
+                self._training = _Training(clip_skip, parts)
+                try:
+                    known = embeddings.known_vectors(engine)
+                    yield ForgeModel(engine, parts, token_table(engine), clip_skip, known, undo)
+                finally:
+                    self._training = None
+
+    def generate(self, request: ImageRequest, words: Words) -> Image.Image:
+        """One image by txt2img. During training it has the run's clip skip, otherwise the program's."""
+        if self._training is None:
+            with holding_queue():
+                return self._txt2img(request, words, {})
+        try:
+            return self._txt2img(request, words, {"CLIP_stop_at_last_layers": self._training.clip_skip})
+        finally:
+            self._training.parts.forget()
+
+    def _txt2img(self, request: ImageRequest, words: Words, settings: Mapping[str, Any]) -> Image.Image:
+        engine = self._model()
+        with _staying_loaded(self._parameters), embeddings.registered(words, engine):
+            return generate(request, settings)
+
+    def wanted(self) -> bool:
+        """Whether somebody waits for the program's queue."""
+        return others_waiting()
+
+    def let_others_in(self) -> None:
+        """Nothing is left to do: on leaving `training`, everybody who waited went first."""
+
+    def interrupted(self) -> bool:
+        """Whether the program's Interrupt was pressed while nobody else's request ran or waited."""
+        return self._interrupt.pressed
+
+    def validate_file(self, file: Path) -> None:
+        """Forge has no check of its own for pickle files; the file was read back before this is asked."""
+
+    def refresh_embeddings(self) -> None:
+        """Have prompts read the folder again and forget encoded prompts. HostError if a new file is rejected."""
+        with holding_queue():
+            accepted = embeddings.reload(self._model())
+            forget_prompts()
+        before, self._files = self._files, self._modification_times()
+        new = [path.stem for path, modified in self._files.items() if before.get(path) != modified]
+        rejected = [name for name in new if name not in accepted]
+        if rejected:
+            raise HostError(
+                message(
+                    "hosts.embedding_rejected",
+                    "The WebUI could not load the embedding {names:, }; its console says why. The file is saved in "
+                    '"{folder}".',
+                    names=rejected,
+                    folder=self.embeddings_folder,
+                )
+            )
+
+    def _modification_times(self) -> dict[Path, int]:
+        files = (path for suffix in RUN_SUFFIXES for path in self.embeddings_folder.glob(f"*{suffix}"))
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    def _model(self) -> Any:
+        """The loaded model, as long as it is the one that this host was made for."""
+        engine = loaded_model()
+        if not self._is_loaded():
+            raise NotNowError(
+                message(
+                    "hosts.another_model_loaded",
+                    "This run needs {wanted}, but the WebUI now has {loaded}. Switch back, and the run goes on.",
+                    wanted=_description(self._identity),
+                    loaded=_description(_identity(engine, sd_models.model_data.forge_loading_parameters)),
+                ),
+                self._is_back,
+            )
+        return engine
+
+    def _is_loaded(self) -> bool:
+        clip_skip = str(shared.opts.CLIP_stop_at_last_layers)
+        return self._training is not None or (
+            loaded_parameters() == str(self._parameters) and clip_skip == self._identity["clip_skip"]
+        )
+
+    def _is_back(self) -> bool:
+        """Whether the model that this host was made for is loaded again, or chosen, so that it can be."""
+        clip_skip = str(shared.opts.CLIP_stop_at_last_layers)
+        known = str(self._parameters) in (loaded_parameters(), chosen_parameters())
+        return known and clip_skip == self._identity["clip_skip"]
+
+
+@contextmanager
+def _staying_loaded(parameters: Any) -> Iterator[None]:
+    """What the user has chosen meanwhile waits for the user's own next image: this one is made with what is loaded.
+
+    modules/processing.py, manage_model_and_prompt_cache; `need_global_unload` comes with a choice.
+    """
+    data = sd_models.model_data
+    chosen, unload = data.forge_loading_parameters, getattr(processing, "need_global_unload", False)
+    try:
+        data.forge_loading_parameters = parameters
+        processing.need_global_unload = False
+        yield
+    finally:
+        if data.forge_loading_parameters is parameters:  # else something else was chosen while the image was made
+            data.forge_loading_parameters = chosen
+        processing.need_global_unload = unload or processing.need_global_unload
+
+
+def _identity(engine: Any, parameters: Mapping[str, Any]) -> dict[str, str | None]:
+    """modules_forge/main_entry.py, refresh_model_loading_parameters: VAE and text encoder files are "modules"."""
+    info = engine.sd_checkpoint_info
+    files = [Path(file).stem for file in parameters.get("additional_modules") or ()]
+    return {
+        "model_name": info.model_name,
+        "model_hash": info.shorthash,
+        "vae": ", ".join(files) or None,
+        "clip_skip": str(shared.opts.CLIP_stop_at_last_layers),
+    }
+
+
+def _description(identity: Mapping[str, str | None]) -> Message:
+    if identity["vae"]:
+        return message(
+            "hosts.model_with_vae", "{model_name} [{model_hash}] with VAE {vae} at clip skip {clip_skip}", **identity
+        )
+    return message("hosts.model", "{model_name} [{model_hash}] at clip skip {clip_skip}", **identity)

@@ -1,0 +1,19 @@
+"""Which program we run in, by what its parts are made of."""
+
+from __future__ import annotations
+
+import importlib.util
+
+A1111 = "AUTOMATIC1111's WebUI"
+FORGE = "Forge or Forge Neo"
+REFORGE = "reForge or Classic"
+
+
+def program() -> str:
+    """A1111, FORGE (whose models are those of its package `backend`) or REFORGE (those of ComfyUI, in `ldm_patched`).
+
+    All descendants of Forge have `modules_forge`. The names of A1111's modules say nothing: Forge keeps them, empty.
+    """
+    if importlib.util.find_spec("modules_forge") is None:
+        return A1111
+    return REFORGE if importlib.util.find_spec("ldm_patched") is not None else FORGE
