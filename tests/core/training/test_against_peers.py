@@ -6,6 +6,7 @@ How the numbers were recorded: the functions named at the head of tests/data/pee
 from __future__ import annotations
 
 import json
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -161,8 +162,8 @@ def test_a_list_of_rates_may_have_a_warm_up() -> None:
 def test_logit_normal_timesteps_are_those_of_diffusers() -> None:
     """From the same generator."""
     density = getattr(training_utils, "compute_density_for_timestep_sampling", None)
-    if density is None:
-        pytest.skip("this diffusers has none")
+    if density is None or "generator" not in signature(density).parameters:
+        pytest.skip("this diffusers has none that takes a generator")
     objective = Objective("logit_normal", timestep_options={"mean": -0.5, "std": 1.3})
     rng = torch.Generator().manual_seed(9)
     timesteps = objective.sample(torch.zeros(512, 1, 1, 1), schedule(), rng)[1]
