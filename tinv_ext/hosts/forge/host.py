@@ -76,10 +76,13 @@ class ForgeHost:
     def native_size(self) -> int:
         """Width and height in pixels that the model was made for."""
         family = self._family
-        predictor = self._model().forge_objects_original.unet.model.predictor
-        if family.native_size_v and predictor.prediction_type == "v_prediction":
+        if family.native_size_v and self.prediction == "v_prediction":
             return family.native_size_v
         return family.native_size
+
+    @property
+    def prediction(self) -> str:
+        return str(self._model().forge_objects_original.unet.model.predictor.prediction_type)
 
     @property
     def clip_skip(self) -> int:
