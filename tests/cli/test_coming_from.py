@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ import pytest
 
 from tests.messages import ids
 from tests.paths import DOCS
+from tinv_ext.cli.arguments import commands_of
 from tinv_ext.cli.given import given_settings
-from tinv_ext.cli.main import main, read_options
+from tinv_ext.cli.main import _parser, main, read_options
 from tinv_ext.core.formats import read_embedding
-from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.settings import SETTINGS, TrainConfig
+from tinv_ext.core.settings.peers import PEERS
 
 BLOCK = re.compile(r"^### \[?(?P<title>[^\]\n]+).*\n\n```sh\ntinv (?P<line>[^`]+)```", re.MULTILINE)
 LINES = {
@@ -188,3 +192,27 @@ def test_kohyas_option_for_several_embeddings_is_taken(tmp_path: Path) -> None:
     options = read_options(["generate", "a", "--embedding", "c.pt", "--textual_inversion_embeddings", "a.pt", "b.pt"])
     assert options["embedding"] == [Path("c.pt"), Path("a.pt"), Path("b.pt")]
     assert read_options(["generate", "a"])["embedding"] == []
+
+
+def test_what_the_tables_show_exists() -> None:
+    """Settings, their choices, options and commands in the words of a row."""
+    commands = commands_of(_parser())
+    for peer, table in PEERS.items():
+        for name, option in table.items():
+            for code in re.findall(r"`([^`]+)`", option.shown):
+                assert _exists(code.split(), commands), (peer, name, code)
+            if option.command:
+                assert f"--{option.command.replace('_', '-')}" in commands["train"]._option_string_actions, (peer, name)
+
+
+def _exists(words: list[str], commands: Mapping[str, argparse.ArgumentParser]) -> bool:
+    if words[0] == "tinv":
+        options = [word for word in words[2:] if word.startswith("--")]
+        return all(option in commands[words[1]]._option_string_actions for option in options)
+    if words[0].startswith("--"):
+        return words[0] in commands["train"]._option_string_actions
+    setting, _, value = words[0].partition("=")
+    if setting in ("auto", "subject", "style", "token_string", "latents/"):  # values, an option, a folder
+        return True
+    about = SETTINGS[setting]
+    return not value or not about.choices or value in about.choices
