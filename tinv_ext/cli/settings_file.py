@@ -29,6 +29,9 @@ def read_settings_file(path: Path, tell: Callable[[Message], None] = lambda text
         values = parse_json(text) if path.suffix.lower() == ".json" else parse_toml(text)
         if isinstance(values, dict) and values.keys() >= _OF_THE_WEBUI:
             values = _from_webui(values, tell)
+        if isinstance(values, dict) and isinstance(values.get("datasets"), list):  # its own dataset_config, too
+            rest = {name: value for name, value in values.items() if name not in ("general", "datasets")}
+            values = {**rest, "dataset_config": str(path)}
         if isinstance(values, dict) and is_onetrainers(values):
             values = _from_onetrainer(values, tell)
         if isinstance(values, dict) and isinstance(values.get("settings"), dict):

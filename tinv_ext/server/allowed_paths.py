@@ -16,7 +16,8 @@ from tinv_ext.core.settings import SETTINGS, current_names
 
 PathCheck = Callable[[Mapping[str, Any]], list[Message]]
 WINDOWS = os.name == "nt"
-PATHS = ("images", "init_embedding", "template", "preview_file", "output")  # the settings that are paths
+PATHS = ("images", "dataset_config", "in_json", "init_embedding", "template", "preview_file", "mask_folder", "output")
+"""The settings that are paths."""
 OTHERS = {  # what else is one, with what the page calls it
     "source": message("server.source", "Source directory"),
     "target": message("server.target", "Destination directory"),

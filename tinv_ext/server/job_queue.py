@@ -27,13 +27,14 @@ from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import message
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.prepare import PreparedRun
-from tinv_ext.core.settings import DEFAULTS, current_names, overridden
+from tinv_ext.core.preflight.sources import sources_of
+from tinv_ext.core.settings import DEFAULTS, TrainConfig, current_names, overridden
 from tinv_ext.hosts.base import Host
 from tinv_ext.run import dry_run, preflight, runner
 from tinv_ext.run.resume import prepare_resume
 from tinv_ext.run.run_folder import find_runs
 from tinv_ext.run.status import OVER, Status
-from tinv_ext.server.allowed_paths import PathCheck, is_remote, local_only
+from tinv_ext.server.allowed_paths import PATHS, PathCheck, is_remote, local_only
 from tinv_ext.server.queued_run import Job, Order
 from tinv_ext.server.run_list import listed
 from tinv_ext.server.templates import Templates
@@ -77,6 +78,22 @@ class JobQueue:
         if problems:
             raise InputError(problems)
 
+    def _check_sources(self, values: Mapping[str, Any], confine: PathCheck | None) -> None:
+        """`InputError` where a file that the settings name, such as a dataset config, names such a path in its turn."""
+        refused: list[str] = []
+
+        def allow(config: TrainConfig) -> None:
+            try:
+                self.check_paths({name: getattr(config, name) for name in PATHS}, confine)
+            except InputError as error:
+                refused.extend(error.problems)
+                raise
+
+        with suppress(InputError):  # whatever else is wrong is told when the run is prepared
+            sources_of(TrainConfig.read(values)[0], allow)
+        if refused:
+            raise InputError(dict.fromkeys(refused))
+
     def check(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> PreparedRun:
         """What a run of these settings would do. Forbidden places are told before anything is opened."""
         with self._preparing:
@@ -89,6 +106,7 @@ class JobQueue:
             places["template"] = self.templates.place(current["template"])
         values = overridden(values, places)
         self.check_paths(values, confine)
+        self._check_sources(values, confine)
         host = self._host()
         config = preflight.parse_settings(values, host)
         prepared = preflight.prepare_run(config, host, self._known_images, room)
@@ -144,6 +162,7 @@ class JobQueue:
         log_directory = self.placed(output)
         self.check_paths({"output": log_directory}, confine)
         self.check_paths(changes, confine)
+        self._check_sources(changes, confine)
         folder = next((folder for folder in find_runs(Path(log_directory)) if folder.id == id), None)
         if folder is None:
             raise InputError(

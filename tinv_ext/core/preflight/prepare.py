@@ -24,8 +24,8 @@ from tinv_ext.core.preflight.initial_vectors import InitialVectors, from_file, f
 from tinv_ext.core.preflight.notices import listed, on_initial_vectors, on_plan, on_previews, on_rates, on_subsets
 from tinv_ext.core.preflight.plan import make_plan, on_settings
 from tinv_ext.core.preflight.problems import Problems, Scanner
-from tinv_ext.core.preflight.sources import sources_of
-from tinv_ext.core.preflight.subsets import PreparedImage, PreparedSubset, lacking_word, read_subset
+from tinv_ext.core.preflight.sources import Sources, sources_of
+from tinv_ext.core.preflight.subsets import PreparedImage, PreparedSubset, lacking_word, read_subset, same_images
 from tinv_ext.core.preflight.words import on_words, tag_table
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
@@ -98,9 +98,9 @@ def prepare(
     `resumed` the vectors of a run that is to be resumed; `look` scans the folder of a subset.
     """
     config, wrong_values = TrainConfig.read(config.to_dict())  # these at their defaults, so that the rest is checked
-    sources = sources_of(config)
-    config, known = sources.config, [word for word in known if word.ids]
     problems, later = Problems(wrong_values), Problems([])
+    sources = problems.attempt(sources_of, config) or Sources(config, ())
+    config, known = sources.config, [word for word in known if word.ids]
     initial = resumed or later.attempt(_initial_vectors, config, token_table)
 
     word = Word(config.name, tuple(token_table.tokenizer.ids(config.name)), initial.count if initial else 1)
@@ -109,7 +109,7 @@ def prepare(
     others = tuple(other for other in known if other.name != word.name and other.ids != word.ids)
     reader = PromptReader(token_table.tokenizer, (word, *others) if word.ids else others, config.emphasis)
     subsets = [read_subset(source, look, reader, problems) for source in sources.sources]
-    problems.found += later.found
+    problems.found += [*later.found, *same_images([subset for subset in subsets if subset])]
     complete = tuple(subset for subset in subsets if subset)
     if word.ids:
         problems.found += _prompt_problems(complete, reader, word.name)

@@ -1,4 +1,4 @@
-"""Where a run's images come from: one folder, or the `N_name` folders in it, each with its own repeats.
+"""Where a run's images come from: one folder, the `N_name` folders in it, or the subsets of a dataset config.
 
 A source is a run's settings with its own in their place, so whatever can be set for a run can be set for a source.
 """
@@ -6,25 +6,36 @@ A source is a run's settings with its own in their place, so whatever can be set
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tinv_ext.core.data.captions import read_text
 from tinv_ext.core.data.image_folder import folders_with_images, holds_images
+from tinv_ext.core.data.metadata_file import read_metadata
+from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.paths import path_given
-from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.settings import SETTINGS, TrainConfig
+from tinv_ext.core.settings.dataset_config import DatasetConfig, SubsetValues, read_dataset_config
 
 _REPEATED = re.compile(r"(\d{1,6})_(.*)")
+_CONCEPT_IMAGES, _CONCEPT_TYPE = "concept_images", "type_of_concept.txt"  # of Hugging Face's sd-concepts-library
 
 
 @dataclass(frozen=True)
 class Source:
-    """One folder of images, with the settings for it. `name` is "" where there is no other; the loss of each image is
-    multiplied by `weight`."""
+    """One folder of images, with the settings for it, as a part of a dataset.
+
+    `name` is "" where there is no other. The loss of each image is multiplied by `weight`. `is_reg`: its images are for
+    regularization.
+    """
 
     name: str
     config: TrainConfig
     weight: float = 1.0
+    dataset: int = 1
+    is_reg: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,14 +47,23 @@ class Sources:
     notices: tuple[Message, ...] = ()
 
 
-def sources_of(config: TrainConfig) -> Sources:
-    """The sources that the settings of a run name."""
+Allow = Callable[[TrainConfig], None]
+
+
+def sources_of(config: TrainConfig, allow: Allow = lambda config: None) -> Sources:
+    """The sources that the settings of a run name. `InputError` if what they name cannot be used.
+
+    `allow` is asked before anything that the settings of a source name is opened, and may raise.
+    """
+    allow(config)
+    if config.dataset_config.strip():
+        return _of_dataset_config(config, allow)
+    config, notices = _in_place(config)
+    allow(config)
     folder = path_given(config.images)
-    below = [] if config.recursive or not config.images.strip() else _repeated_folders(folder)
-    if not below:
-        return Sources(config, (Source("", config),))
+    if config.recursive or config.in_json.strip() or not config.images.strip() or not _is_divided(folder):
+        return Sources(config, (Source("", config),), tuple(notices))
     sources = []
-    notices = []
     for path in folders_with_images(folder):
         repeats, words = _repeats(path.name)
         if repeats:
@@ -53,7 +73,7 @@ def sources_of(config: TrainConfig) -> Sources:
     return _of(config, sources, notices)
 
 
-def _of(config: TrainConfig, sources: list[Source], notices: list[Message]) -> Sources:
+def _of(config: TrainConfig, sources: list[Source], notices: Sequence[Message]) -> Sources:
     """In what all sources agree, it is what the whole run has; a single one needs no name."""
     of_all = [source.config.to_dict() for source in sources]
     common = {name: value for name, value in of_all[0].items() if all(one[name] == value for one in of_all)}
@@ -62,14 +82,151 @@ def _of(config: TrainConfig, sources: list[Source], notices: list[Message]) -> S
     return Sources(config.but(**common), tuple(sources), tuple(notices))
 
 
-def _repeated_folders(folder: Path) -> list[Path]:
-    """The sub-folders called `N_name` that hold images, of a folder that holds none itself.
+# --- a dataset config ----------------------------------------------------------------------------------------------
 
-    As kohya's trainers take them (sd-scripts library/config_util.py, generate_dreambooth_subsets_config_by_subdirs).
+
+def _of_dataset_config(config: TrainConfig, allow: Allow) -> Sources:
+    path = path_given(config.dataset_config)
+    found = read_dataset_config(path)
+    notices = [*found.notices, *_unused_others(config, found), *_batch_sizes(config, found)]
+    sizes = [int(subset.settings.get("batch_size", config.batch_size)) for subset in found.subsets]
+    used = [subset for subset in found.subsets if not subset.is_reg]
+    if len(used) < len(found.subsets):
+        notices.append(
+            message(
+                "preflight.reg_not_used",
+                "Subsets of regularization images (is_reg) are not used: {folders:, }.",
+                folders=[str(one.settings.get("images", "")) for one in found.subsets if one.is_reg],
+            )
+        )
+    sources: list[Source] = []
+    problems: list[str] = []
+    for subset in used:
+        own = config.but(recursive=False, **{**subset.settings, "batch_size": min(sizes)})
+        try:
+            allow(own)
+            own, more = _in_place(own)
+            allow(own)
+        except InputError as error:
+            problems += error.problems
+            continue
+        notices += more
+        sources.append(_source(own, subset, sources))
+    problems += _twice(sources)
+    if problems or not sources:
+        raise InputError(problems or message("preflight.no_subset", '"{file}" has no subset to train on.', file=path))
+    if config.images.strip() and all(source.config.images != config.images for source in sources):
+        label = SETTINGS["images"].label
+        notices.append(
+            message(
+                "preflight.images_not_used",
+                "{label} (images) is not used: {file} says where they are.",
+                label=label,
+                file=path.name,
+            )
+        )
+    return _of(config, sources, notices)
+
+
+def _source(config: TrainConfig, subset: SubsetValues, others: Sequence[Source]) -> Source:
+    """A source, called as its folder is; where that name is taken, with a number."""
+    folder = path_given(config.images)
+    name = base = folder.absolute().name or str(folder)
+    number, taken = 1, {other.name for other in others}
+    while name in taken:
+        number += 1
+        name = f"{base} ({number})"
+    return Source(name, config, subset.loss_weight, subset.dataset, subset.is_reg)
+
+
+def _twice(sources: Sequence[Source]) -> list[Message]:
+    """Sources of one dataset that are the same folder. (In another dataset, it may come at another size.)"""
+    seen: dict[tuple[int, Path, str], Source] = {}
+    problems = []
+    for source in sources:
+        key = (source.dataset, path_given(source.config.images).absolute(), source.config.in_json)
+        if key in seen:
+            problems.append(
+                message(
+                    "preflight.same_folder",
+                    'Two subsets of one dataset have the folder "{folder}". Remove one of them; num_repeats says how '
+                    "often images are used.",
+                    folder=source.config.images,
+                )
+            )
+        seen[key] = source
+    return problems
+
+
+def _batch_sizes(config: TrainConfig, found: DatasetConfig) -> list[Message]:
+    sizes = sorted({int(subset.settings.get("batch_size", config.batch_size)) for subset in found.subsets})
+    if len(sizes) == 1:
+        return []
+    return [
+        message(
+            "preflight.one_batch_size",
+            "The datasets have batch sizes of {sizes:, }, but a run has one: {used} is used for all.",
+            sizes=[str(size) for size in sizes],
+            used=sizes[0],
+        )
+    ]
+
+
+def _unused_others(config: TrainConfig, found: DatasetConfig) -> list[Message]:
+    """Settings of the run in a file that was not given as --config."""
+    run = config.to_dict()
+    names = [name for name, value in found.others.items() if name in run and str(run[name]) != str(value)]
+    if not names:
+        return []
+    return [
+        message(
+            "preflight.settings_beside_datasets",
+            "The dataset config also has settings of the run that are not used: {names:, }. Give the file with "
+            "--config to use them.",
+            names=names,
+        )
+    ]
+
+
+# --- folders -------------------------------------------------------------------------------------------------------
+
+
+def _in_place(config: TrainConfig) -> tuple[TrainConfig, list[Message]]:
+    """The settings of a source with the folder where its images really are."""
+    if config.in_json.strip():
+        found = read_metadata(path_given(config.in_json), config.caption_separator)
+        if not config.images.strip() and found.folder:
+            return config.but(images=str(found.folder), recursive=True), []
+        return config.but(recursive=config.recursive or found.below), []
+    folder = path_given(config.images)
+    inner = folder / _CONCEPT_IMAGES
+    if not config.images.strip() or config.recursive or holds_images(folder) or not holds_images(inner):
+        return config, []
+    return config.but(images=str(inner)), [_of_the_library(folder, config)]
+
+
+def _of_the_library(folder: Path, config: TrainConfig) -> Message:
+    try:
+        kind = " ".join(read_text(folder / _CONCEPT_TYPE).split())[:20]
+    except InputError:
+        kind = ""
+    if kind == "style" and config.template.startswith("subject"):
+        return message(
+            "preflight.concept_style",
+            'The images are those in "{folder}". They are said to be a style: the template "style" is for that.',
+            folder=_CONCEPT_IMAGES,
+        )
+    return message("preflight.concept_images", 'The images are those in "{folder}".', folder=_CONCEPT_IMAGES)
+
+
+def _is_divided(folder: Path) -> bool:
+    """Whether a folder holds no images itself, but sub-folders called `N_name` that do.
+
+    As kohya's trainers have them (sd-scripts library/config_util.py, generate_dreambooth_subsets_config_by_subdirs).
     """
     if not folder.is_dir() or holds_images(folder):
-        return []
-    return [path for path in folders_with_images(folder) if _repeats(path.name)[0]]
+        return False
+    return any(_repeats(path.name)[0] for path in folders_with_images(folder))
 
 
 def _repeats(name: str) -> tuple[int, str]:

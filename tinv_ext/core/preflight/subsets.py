@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tinv_ext.core.data.caption_files import CaptionFiles, ImageCaption
 from tinv_ext.core.data.captions import CaptionRules, expand, read_template
-from tinv_ext.core.data.images import ImageScan, TrainingImage
+from tinv_ext.core.data.images import ImageScan, TrainingImage, grouped
 from tinv_ext.core.data.masks import Mask, masks_of
+from tinv_ext.core.data.metadata_file import Metadata, read_metadata
 from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.data.variation import fixed, least
 from tinv_ext.core.errors import InputError
@@ -108,13 +109,14 @@ def read_subset(source: Source, look: Scanner, reader: PromptReader, problems: P
     own = Problems([])
     config = source.config
     scan = own.attempt(_scan, config, look)
-    captions = own.attempt(_captions, scan, config) if scan else None
+    found = own.attempt(_captions, scan, config) if scan else None
     lines = own.attempt(read_template, config.template)
-    masks = own.attempt(_masks, scan, config) if scan else None
+    masks = own.attempt(_masks, found[0], config) if found else None
     own.found += _bucket_problems(config)
     problems.found += [said_of(source.name, problem) for problem in own.found]
-    if own.found or not (scan and captions and lines):
+    if own.found or not (found and lines):
         return None
+    scan, captions = found
     captions = tuple(replace(caption, text=_bare(caption.text, config)) for caption in captions)
     lines = tuple(_bare(line, config) for line in lines)
     return PreparedSubset(source, scan, captions, lines, _rules(config, reader), masks or {})
@@ -212,7 +214,59 @@ def _masks(scan: ImageScan, config: TrainConfig) -> dict[Path, Mask]:
     return masks_of(scan, folder)
 
 
-def _captions(scan: ImageScan, config: TrainConfig) -> tuple[ImageCaption, ...]:
+def same_images(subsets: Sequence[PreparedSubset]) -> list[Message]:
+    """Problems of images that two subsets of one dataset have: which captions and repeats count?"""
+    seen: dict[tuple[int, str], PreparedImage] = {}
+    pairs = []
+    for image in (image for subset in subsets for image in subset.images):
+        first = seen.setdefault((image.subset.source.dataset, image.picture.digest), image)
+        if first.subset is not image.subset:
+            pairs.append(message("preflight.same_pair", "{one} and {other}", one=first.name, other=image.name))
+    if not pairs:
+        return []
+    return [
+        message(
+            "preflight.same_images",
+            "{count:image is|images are} in two subsets: {pairs:, }. Remove one of each pair.",
+            count=len(pairs),
+            pairs=[*pairs[:5], *(["…"] if len(pairs) > 5 else [])],
+        )
+    ]
+
+
+def _in_metadata(scan: ImageScan, metadata: Metadata) -> tuple[ImageScan, tuple[ImageCaption, ...]]:
+    """The images that a metadata file names, with their captions; `InputError` if there are none."""
+    keys = [metadata.key(picture.path, scan.folder) for picture in scan.pictures]
+    pairs = [(picture, key) for picture, key in zip(scan.pictures, keys) if key is not None]
+    if not pairs:
+        raise InputError(
+            message(
+                "preflight.none_in_metadata",
+                'None of the images in "{folder}" is named in "{file}", which names {count:image|images}, such as '
+                '"{name}".',
+                folder=scan.folder,
+                file=metadata.file.name,
+                count=len(metadata.captions),
+                name=next(iter(metadata.captions)),
+            )
+        )
+    reason = message("preflight.not_in_metadata", 'is not named in "{file}"', file=metadata.file.name)
+    without = [(picture.path, reason) for picture, key in zip(scan.pictures, keys) if key is None]
+    missing = [Path(key) for key in metadata.captions if key not in set(keys)]
+    gone = message(
+        "preflight.not_there", 'is named in "{file}", but is missing or cannot be used', file=metadata.file.name
+    )
+    skipped = [*scan.skipped, *grouped(scan.folder, without)]
+    skipped += grouped(scan.folder, [(scan.folder / path, gone) for path in missing])
+    captions = tuple(ImageCaption(metadata.captions[key], metadata.file.name) for _, key in pairs)
+    return replace(scan, pictures=tuple(picture for picture, _ in pairs), skipped=tuple(skipped)), captions
+
+
+def _captions(scan: ImageScan, config: TrainConfig) -> tuple[ImageScan, tuple[ImageCaption, ...]]:
+    if config.in_json.strip():
+        metadata = read_metadata(path_given(config.in_json), config.caption_separator)
+        scan, found = _in_metadata(scan, metadata)
+        return scan, tuple(_between(config, caption) for caption in found)
     problems = Problems([])
     files = CaptionFiles(
         scan.folder, config.caption_regex, config.caption_join, config.class_tokens, config.caption_extension
@@ -220,7 +274,7 @@ def _captions(scan: ImageScan, config: TrainConfig) -> tuple[ImageCaption, ...]:
     captions = [problems.attempt(files.of, image.path) for image in scan.pictures]
     if problems.found or files.problems:
         raise InputError([*problems.found, *files.problems])
-    return tuple(_between(config, caption or ImageCaption("")) for caption in captions)
+    return scan, tuple(_between(config, caption or ImageCaption("")) for caption in captions)
 
 
 def _between(config: TrainConfig, caption: ImageCaption) -> ImageCaption:

@@ -58,6 +58,8 @@ class TrainConfig:
 
     # images
     images: str = ""
+    dataset_config: str = ""
+    in_json: str = ""
     recursive: bool = False
     repeats: int = 1
     width: int = 0
@@ -271,7 +273,10 @@ class TrainConfig:
             problems += wrong
             if not wrong:
                 usable[name] = typed
-        return cls(**usable | ({"angle_brackets": True} if bracketed else {})), problems
+        usable |= {"angle_brackets": True} if bracketed else {}
+        if (usable.get("dataset_config") or usable.get("in_json")) and "template" not in values:
+            usable["template"] = "none"  # as where the file is from: its captions are the prompts
+        return cls(**usable), problems
 
     def but(self, **changes: Any) -> TrainConfig:
         """The same settings with some changed."""

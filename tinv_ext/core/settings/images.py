@@ -18,6 +18,17 @@ IMAGES: Mapping[str, Setting] = {
         "Folder of training images; captions go in .txt files next to them.",
         check=path_problems,
     ),
+    "dataset_config": Setting(
+        "Dataset config",
+        "TOML or JSON file in kohya's form, with subsets of images that have settings of their own. It replaces the "
+        "dataset directory.",
+        check=path_problems,
+    ),
+    "in_json": Setting(
+        "Metadata file",
+        "JSON or JSONL file in kohya's form, with images, their captions and tags; no other images are used.",
+        check=path_problems,
+    ),
     "recursive": Setting(
         "Images in sub-folders, too",
         "Use the images in the folder's sub-folders as well.",

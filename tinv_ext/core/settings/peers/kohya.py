@@ -39,8 +39,8 @@ _MODEL: Mapping[str, Option] = {
 }
 _DATASET: Mapping[str, Option] = {
     "train_data_dir": to("images"),
-    "dataset_config": unused(why.LATER),
-    "in_json": unused(why.LATER),
+    "dataset_config": to("dataset_config"),
+    "in_json": to("in_json"),
     "reg_data_dir": unused(why.LATER),
     "prior_loss_weight": unused(why.LATER, neutral=("1", "1.0")),
     "dataset_repeats": to("repeats"),
