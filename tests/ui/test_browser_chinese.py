@@ -109,7 +109,7 @@ def test_embeddings_are_told_in_chinese(page: Any, host: DiffusersHost) -> None:
     write_embedding(Embedding("felix", {"clip_l": torch.ones(2, 32)}, 7, "tiny", "abc"), folder / "felix.pt")
     write_embedding(Embedding("wide", {"clip_l": torch.ones(2, 768)}, 3), folder / "wide.pt")
     (folder / "broken.pt").write_bytes(b"no embedding")
-    page.click("button[role=tab]:nth-of-type(2), .tab-nav button:nth-of-type(2)")
+    page.click("button[role=tab]:nth-of-type(3), .tab-nav button:nth-of-type(3)")
     shows(page, "#tinv_shelf_list", "felix.pt")
     page.click("#tinv_fold_rename")
     page.click("#tinv_do_rename")

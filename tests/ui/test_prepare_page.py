@@ -16,6 +16,7 @@ from PIL import Image
 from tests.prepare.pictures import photo
 from tests.prepare.test_undo import content
 from tests.ui.test_browser import CHROMIUM, address, opened, page  # noqa: F401  (fixtures)
+from tests.ui.test_browser_chinese import english
 from tests.ui.test_embeddings_page import said
 from tinv_ext.prepare.captions import CaptionOf
 from tinv_ext.server.allowed_paths import allow_only
@@ -84,6 +85,9 @@ def test_in_chinese(address: str, source: Path) -> None:  # noqa: F811
         fill(page, "source", str(source))
         page.click("#tinv_prepare_check")
         said(page, "#tinv_prepare_answer", "发现：重复（1）")
+        page.click("#tinv_prepare_splitting")
+        page.click("#tinv_prepare_wd14")
+        assert [text for text in english(page) if not text.endswith(".png")] == []
         page.click("#tinv_prepare")
         said(page, "#tinv_prepare_answer", "没有要做的事")
 
