@@ -250,6 +250,14 @@ def test_a_configuration_of_onetrainer_is_read() -> None:
             "training_method": "EMBEDDING",
             "embedding": {"placeholder": "<zworble>", "initial_embedding_text": "cat", "token_count": 3, "train": True},
             "learning_rate": 3e-4,
+            "learning_rate_scheduler": "COSINE_WITH_HARD_RESTARTS",
+            "learning_rate_warmup_steps": 20,
+            "learning_rate_cycles": 2.0,
+            "learning_rate_scaler": "NONE",
+            "loss_weight_fn": "MIN_SNR_GAMMA",
+            "timestep_distribution": "LOGIT_NORMAL",
+            "noising_bias": 0.5,
+            "max_noising_strength": 0.8,
             "embedding_learning_rate": 1e-3,
             "resolution": "512x768",
             "aspect_ratio_bucketing": True,
@@ -277,6 +285,9 @@ def test_a_configuration_of_onetrainer_is_read() -> None:
     config = TrainConfig.from_dict(adopted.settings)
     assert (config.name, config.init_text, config.num_vectors, config.learning_rate) == ("zworble", "cat", 3, "0.001")
     assert (config.width, config.height, config.resize_mode, config.clip_skip) == (512, 768, "buckets", 2)
+    assert (config.lr_scheduler, config.lr_warmup_steps, config.scale_lr) == ("cosine_with_restarts", 20, False)
+    assert (config.lr_scheduler_num_cycles, config.min_snr_gamma, config.max_timestep) == (2, 5, 800)
+    assert (config.timestep_sampling, config.logit_mean, config.logit_std) == ("logit_normal", 0.5, 1)
     assert (config.clip_mode, config.clip_value, config.optimizer) == ("norm", "1.0", "adamw")
     assert (config.images, config.template, config.shuffle_tags) == ("in", "none", True)
     assert (config.tag_dropout, config.keep_tokens) == (0, 2)
@@ -288,3 +299,10 @@ def test_a_configuration_of_onetrainer_is_read() -> None:
 def test_one_of_onetrainers_resolutions_is_taken() -> None:
     """Of a list the first."""
     assert from_onetrainer({"resolution": "512,768"})[0] == {"width": 512, "height": 512}
+
+
+def test_functions_of_onetrainer_that_are_not_here_are_named() -> None:
+    """Instead of being taken for another."""
+    values, left = from_onetrainer({"loss_weight_fn": "SIGMA", "timestep_distribution": "BETA"})
+    assert (values, left) == ({}, ["loss_weight_fn=SIGMA", "timestep_distribution=BETA"])
+    assert from_onetrainer({"loss_weight_fn": "DEBIASED_ESTIMATION"})[0] == {"debiased_estimation_loss": True}

@@ -38,6 +38,9 @@ def from_onetrainer(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str
     found.update(_when(values, "sample", {"STEP": "preview_every"}))
     found.update(_when(values, "save_every", {"STEP": "save_every"}))
     found.update(_when(values, "backup", {"STEP": "save_state_every", "time": "save_state_seconds"}))
+    found.update(_weighting(values) | _timesteps(values))
+    known = {"loss_weight_fn": ("CONSTANT", *_WEIGHTS), "timestep_distribution": ("UNIFORM", "LOGIT_NORMAL")}
+    left += [f"{name}={values[name]}" for name, choices in known.items() if values.get(name, choices[0]) not in choices]
     if values.get("embedding_learning_rate"):
         found["learning_rate"] = values["embedding_learning_rate"]
     return found, left
@@ -78,8 +81,36 @@ def _when(values: Mapping[str, Any], what: str, settings: Mapping[str, str]) -> 
 
 
 _WITH_ANOTHER = {
-    f"{name}{suffix}" for name in ("sample_after", "backup_after", "save_every") for suffix in ("", "_unit")
-} | {"embedding_learning_rate"}
+    *(f"{name}{suffix}" for name in ("sample_after", "backup_after", "save_every") for suffix in ("", "_unit")),
+    *("embedding_learning_rate", "loss_weight_fn", "loss_weight_strength", "timestep_distribution"),
+    *("noising_bias", "noising_weight", "min_noising_strength", "max_noising_strength"),
+}
+
+
+def _weighting(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The weight of the loss, one of several functions with one strength."""
+    setting = _WEIGHTS.get(str(values.get("loss_weight_fn")), "")
+    strength = True if setting == "debiased_estimation_loss" else values.get("loss_weight_strength", 5.0)
+    return {setting: strength} if setting else {}
+
+
+_WEIGHTS = {"MIN_SNR_GAMMA": "min_snr_gamma", "P2": "p2_gamma", "DEBIASED_ESTIMATION": "debiased_estimation_loss"}
+
+
+def _timesteps(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Which timesteps are sampled (modules/modelSetup/mixin/ModelSetupNoiseMixin.py)."""
+    found: dict[str, Any] = {}
+    if values.get("timestep_distribution") == "LOGIT_NORMAL":
+        mean, std = values.get("noising_bias", 0.0), values.get("noising_weight", 0.0) + 1.0
+        found = {"timestep_sampling": "logit_normal", "logit_mean": mean, "logit_std": std}
+    for name in ("min", "max"):
+        if f"{name}_noising_strength" in values:
+            found[f"{name}_timestep"] = int(1000 * values[f"{name}_noising_strength"])
+    return found
+
+
+def _scheduler(value: Any) -> Values:
+    return {"lr_scheduler": str(value).lower().replace("_hard", "")}
 
 
 def _one_resolution(value: Any) -> Values:
@@ -101,11 +132,17 @@ def _prompts(value: Any) -> Values:
     return {"template": "none"} if value in ("sample", "filename") else {}
 
 
+def _only_if(*wanted: str, **settings: Any) -> Callable[[Any], Values]:
+    return lambda value: settings if value in wanted else {}
+
+
 _CONVERSIONS: Mapping[str, Callable[[Any], Values]] = {
     "aspect_ratio_bucketing": lambda value: {"resize_mode": "buckets" if value else "crop"},
     "clip_grad_norm": max_grad_norm,
     "concepts.text.prompt_source": _prompts,
     "optimizer.optimizer": _optimizer,
+    "learning_rate_scaler": _only_if("BOTH", "GLOBAL_BOTH", scale_lr=True),
+    "learning_rate_scheduler": _scheduler,
     "resolution": _one_resolution,
     "text_encoder_layer_skip": lambda value: {"clip_skip": int(value) + 1},
     "train_dtype": _dtype,
