@@ -140,12 +140,14 @@ def settings(folder: Path, file: Path, **given: Any) -> TrainConfig:
 def test_the_manuals_overview(ready: Prepare) -> None:
     """What stands further in wins; sizes, captions and metadata of each subset; what has no use is told."""
     run = ready(OVERVIEW, prepend_word=True)
-    found = {one.name: one.config for one in run.subsets}
+    *subsets, regularizing = run.subsets
+    assert (regularizing.name, regularizing.source.is_reg, regularizing.source.weight) == ("reg", True, 1.0)
+    found = {one.name: one.config for one in subsets}
     assert list(found) == ["hoge", "fuga", "piyo"]
     assert [one.keep_tokens for one in found.values()] == [2, 3, 1]
     assert [(one.width, one.height) for one in found.values()] == [(64, 64), (64, 64), (128, 192)]
     assert all(one.shuffle_tags and one.caption_extension == ".txt" for one in found.values())
-    assert [image.caption.text for image in run.images if image.subset.name != "hoge"] == [
+    assert [image.caption.text for image in run.images if image.subset.name not in ("hoge", "reg")] == [
         "fuga boy",
         "zworble sits, a, b\nzworble stands, a, b",
         "zworble",
@@ -153,7 +155,6 @@ def test_the_manuals_overview(ready: Prepare) -> None:
     assert run.config.template == "none"
     assert (run.config.batch_size, run.config.shuffle_tags, run.config.width) == (2, True, 64)
     assert said(run.notices, "preflight.one_batch_size", sizes=["2", "4"], used=2)
-    assert said(run.notices, "preflight.reg_not_used", folders=[str(Path(run.config.output).parent / "reg")])
     assert said(run.notices, "preflight.not_in_metadata")
     assert said(run.notices, "preflight.not_there")
 

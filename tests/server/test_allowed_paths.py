@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.messages import ids, refused
+from tinv_ext.core.paths import path_problems
+from tinv_ext.core.settings import SETTINGS
 from tinv_ext.server import allowed_paths
 from tinv_ext.server.allowed_paths import PATHS, local_only
 from tinv_ext.server.job_queue import JobQueue
@@ -105,3 +107,8 @@ def test_the_queue_asks_whoever_it_serves(host: object, tmp_path: Path) -> None:
 def host() -> object:
     """None is needed."""
     return object()
+
+
+def test_every_setting_that_is_a_path_is_checked() -> None:
+    """A new one would else open any folder to whoever reaches the routes."""
+    assert {name for name, about in SETTINGS.items() if about.check is path_problems} == set(PATHS)

@@ -17,7 +17,7 @@ from tinv_ext.core.settings import SETTINGS
 from tinv_ext.hosts.base import Host
 
 # what names places of this machine stays out of the embedding
-_PRIVATE = ("images", "mask_folder", "preview_file", "output", "init_embedding", "source", "vae_source")
+_PRIVATE = ("images", "mask_folder", "reg_images", "preview_file", "output", "init_embedding", "source", "vae_source")
 # settings that do not touch the vectors
 _BESIDE = {name for name, about in SETTINGS.items() if about.group in ("previews", "saving")}
 _BESIDE |= {
@@ -25,6 +25,7 @@ _BESIDE |= {
     "angle_brackets",
     "images",
     "mask_folder",
+    "reg_images",
     "init_embedding",
     "overwrite",
     "cache_latents",

@@ -65,8 +65,10 @@ def encoded_examples(
             report(done, before + total)
 
         examples += _examples(subset, prepared.plan.steps, model, latents_folder(config), advance, tell_once)
-    trained, evaluated = split_examples(len(examples), config.evaluation_images, EVALUATED, config.seed)
-    return [examples[number] for number in trained], [examples[number] for number in evaluated]
+    own = [example for example in examples if not example.subset.is_reg]
+    trained, evaluated = split_examples(len(own), config.evaluation_images, EVALUATED, config.seed)
+    regularizing = [example for example in examples if example.subset.is_reg]
+    return [*(own[number] for number in trained), *regularizing], [own[number] for number in evaluated]
 
 
 def _examples(

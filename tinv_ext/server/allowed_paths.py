@@ -16,7 +16,10 @@ from tinv_ext.core.settings import SETTINGS, current_names
 
 PathCheck = Callable[[Mapping[str, Any]], list[Message]]
 WINDOWS = os.name == "nt"
-PATHS = ("images", "dataset_config", "in_json", "init_embedding", "template", "preview_file", "mask_folder", "output")
+PATHS = (
+    *("images", "mask_folder", "reg_images", "dataset_config", "in_json"),
+    *("init_embedding", "template", "preview_file", "output"),
+)
 """The settings that are paths."""
 OTHERS = {  # what else is one, with what the page calls it
     "source": message("server.source", "Source directory"),

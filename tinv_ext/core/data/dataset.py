@@ -99,16 +99,19 @@ class Dataset:
     _shapes: tuple[torch.Size, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # what all repeats have in common only makes an epoch longer: twice each is the same as two epochs of once each
-        common = math.gcd(*(example.subset.repeats for example in self.examples)) or 1
-        drawn = tuple(example for example in self.examples for _ in range(example.subset.repeats // common))
+        drawn = _repeated([example for example in self.examples if not example.subset.is_reg])
+        others = _repeated([example for example in self.examples if example.subset.is_reg])
+        if others:  # all of them at least once in a round, and as many as of the images
+            drawn *= -(-len(others) // len(drawn))
+            drawn += tuple(others[place % len(others)] for place in range(len(drawn)))
         object.__setattr__(self, "_drawn", drawn)
         object.__setattr__(self, "_shapes", tuple(example.shape for example in drawn))
 
     @property
     def epoch(self) -> int:
-        """How many examples an epoch has: every image as often as it is repeated."""
-        return sum(example.subset.repeats for example in self.examples)
+        """How many examples an epoch has: every image as often as it is repeated, and as many that regularize."""
+        trained = sum(example.subset.repeats for example in self.examples if not example.subset.is_reg)
+        return trained * (2 if any(example.subset.is_reg for example in self.examples) else 1)
 
     def moment(self, steps_done: int) -> Moment:
         """The next step, with the epoch that it begins in."""
@@ -141,6 +144,15 @@ class Dataset:
             key = hashlib.sha256(f"{self.seed} {example.name}".encode("utf-8", "surrogatepass")).digest()[:8]
             rng = torch.Generator().manual_seed(int.from_bytes(key, "big") % 2**63)
         return example.latent.sample(torch.randn(example.shape, generator=rng))
+
+
+def _repeated(examples: Sequence[Example]) -> tuple[Example, ...]:
+    """Each as often as its subset says.
+
+    What all have in common is left out, as it only makes an epoch longer: twice each is two epochs of once each.
+    """
+    common = math.gcd(*(example.subset.repeats for example in examples)) or 1
+    return tuple(example for example in examples for _ in range(example.subset.repeats // common))
 
 
 def _present(tensor: Tensor | None) -> tuple[Tensor, ...]:

@@ -16,7 +16,8 @@ class Subset:
     """What images of one source have in common: template lines, caption rules, how they count.
 
     Each image comes `repeats` times in a pass through the dataset; its loss is multiplied by `weight`. A visit takes no
-    heed of its mask with `unmasked_probability`.
+    heed of its mask with `unmasked_probability`. Those of regularization images (`is_reg`) are seen as often as all
+    others together.
     """
 
     lines: Sequence[str]
@@ -24,6 +25,7 @@ class Subset:
     repeats: int = 1
     weight: float = 1.0
     unmasked_probability: float = 0.0
+    is_reg: bool = False
 
     def sample_prompt(self, caption: str, rng: torch.Generator, moment: Moment = FIRST) -> str:
         """A training prompt: a template line and a variation of one of the captions, drawn again at each visit."""

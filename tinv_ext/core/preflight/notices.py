@@ -32,7 +32,7 @@ def on_subsets(subsets: Sequence[PreparedSubset], config: TrainConfig) -> list[s
     notices = [
         subset.said(notice) for about in (_on_images, _on_captions) for subset in subsets for notice in about(subset)
     ]
-    total = sum(len(subset.scan.pictures) for subset in subsets)
+    total = sum(len(subset.scan.pictures) for subset in subsets if not subset.source.is_reg)
     if config.evaluation_images >= total:
         notices.append(
             message(

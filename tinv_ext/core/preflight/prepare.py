@@ -25,7 +25,14 @@ from tinv_ext.core.preflight.notices import listed, on_initial_vectors, on_plan,
 from tinv_ext.core.preflight.plan import make_plan, on_settings
 from tinv_ext.core.preflight.problems import Problems, Scanner
 from tinv_ext.core.preflight.sources import Sources, sources_of
-from tinv_ext.core.preflight.subsets import PreparedImage, PreparedSubset, lacking_word, read_subset, same_images
+from tinv_ext.core.preflight.subsets import (
+    PreparedImage,
+    PreparedSubset,
+    lacking_word,
+    read_subset,
+    same_images,
+    without_idle,
+)
 from tinv_ext.core.preflight.words import on_words, tag_table
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
@@ -111,6 +118,8 @@ def prepare(
     subsets = [read_subset(source, look, reader, problems) for source in sources.sources]
     problems.found += [*later.found, *same_images([subset for subset in subsets if subset])]
     complete = tuple(subset for subset in subsets if subset)
+    complete, idle = without_idle(complete, reader) if word.ids else (complete, [])
+    problems.found += _regularization_problems(config)
     if word.ids:
         problems.found += _prompt_problems(complete, reader, word.name)
     shown = problems.attempt(preview_prompts, config)
@@ -120,22 +129,29 @@ def prepare(
     start = initial.step if initial else 0
     plan = None if problems.found else problems.attempt(make_plan, config, start, resumed is not None)
     if not (
-        len(complete) == len(subsets) and initial and plan and shown is not None
+        all(subsets) and initial and plan and shown is not None
     ):  # something is missing only where there is a problem
         raise InputError(dict.fromkeys(problems.found))
     notices = (
         *_shared_tokens(word, known),
         *sources.notices,
+        *idle,
         *on_words(word, complete, reader, config.init_text),
         *on_subsets(complete, config),
         *(on_initial_vectors(config, token_table) if resumed is None else ()),
-        *on_plan(plan, config, start, sum(len(subset.scan.pictures) for subset in complete)),
+        *on_plan(plan, config, start, _seen_in_turn(complete)),
         *on_settings(config),
         *on_rates(plan, config, token_table, start),
         *on_previews(shown),
     )
     previews = tuple(request for prompt in shown for request in prompt.requests)
     return PreparedRun(config, complete, reader, initial, plan, notices, previews)
+
+
+def _seen_in_turn(subsets: Sequence[PreparedSubset]) -> int:
+    """How many images are seen until all of the training images have been: half of them are others that regularize."""
+    images = sum(len(subset.scan.pictures) for subset in subsets if not subset.source.is_reg)
+    return images * (2 if any(subset.source.is_reg for subset in subsets) else 1)
 
 
 def _initial_vectors(config: TrainConfig, token_table: TokenTable) -> InitialVectors:
@@ -228,6 +244,22 @@ def _prompt_problems(subsets: Sequence[PreparedSubset], reader: PromptReader, wo
             files=listed([name for name, _ in lacking]),
             prompt=lacking[0][1],
             label=SETTINGS["prepend_word"].label,
+        )
+    ]
+
+
+def _regularization_problems(config: TrainConfig) -> list[Message]:
+    """Regularization images that are the training images."""
+    if not config.reg_images.strip() or not config.images.strip():
+        return []
+    images, others = (path_given(text).absolute() for text in (config.images, config.reg_images))
+    if images != others:
+        return []
+    return [
+        message(
+            "preflight.regularization_same",
+            "The folder of regularization images (reg_images) is that of the training images. Give images of the class "
+            "in general, or leave it empty.",
         )
     ]
 

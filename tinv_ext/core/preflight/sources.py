@@ -19,6 +19,8 @@ from tinv_ext.core.paths import path_given
 from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.core.settings.dataset_config import DatasetConfig, SubsetValues, read_dataset_config
 
+REGULARIZATION = "regularization"
+"""What sources of regularization images are called."""
 _REPEATED = re.compile(r"(\d{1,6})_(.*)")
 _CONCEPT_IMAGES, _CONCEPT_TYPE = "concept_images", "type_of_concept.txt"  # of Hugging Face's sd-concepts-library
 
@@ -51,13 +53,25 @@ Allow = Callable[[TrainConfig], None]
 
 
 def sources_of(config: TrainConfig, allow: Allow = lambda config: None) -> Sources:
-    """The sources that the settings of a run name. `InputError` if what they name cannot be used.
+    """The sources that the settings of a run name, those of regularization images last.
 
-    `allow` is asked before anything that the settings of a source name is opened, and may raise.
+    `InputError` if what they name cannot be used. `allow` is asked before anything that the settings of a source name
+    is opened, and may raise.
     """
     allow(config)
-    if config.dataset_config.strip():
-        return _of_dataset_config(config, allow)
+    trained = _of_dataset_config(config, allow) if config.dataset_config.strip() else _sources_in(config, allow)
+    if not (config.reg_images.strip() and config.prior_loss_weight):
+        return trained
+    found = _sources_in(config.but(images=config.reg_images, in_json="", mask_folder="", repeats=1), allow)
+    regularizing = tuple(
+        replace(one, name=f"{REGULARIZATION}/{one.name}".rstrip("/"), weight=config.prior_loss_weight, is_reg=True)
+        for one in found.sources
+    )
+    return replace(trained, sources=(*trained.sources, *regularizing), notices=(*trained.notices, *found.notices))
+
+
+def _sources_in(config: TrainConfig, allow: Allow) -> Sources:
+    """The sources in the image folder of the settings."""
     config, notices = _in_place(config)
     allow(config)
     folder = path_given(config.images)
@@ -74,12 +88,17 @@ def sources_of(config: TrainConfig, allow: Allow = lambda config: None) -> Sourc
 
 
 def _of(config: TrainConfig, sources: list[Source], notices: Sequence[Message]) -> Sources:
-    """In what all sources agree, it is what the whole run has; a single one needs no name."""
-    of_all = [source.config.to_dict() for source in sources]
+    """In what all sources agree, it is what the whole run has; a single one needs no name.
+
+    Those of regularization images come last, and have no say in it.
+    """
+    trained = [source for source in sources if not source.is_reg]
+    of_all = [source.config.to_dict() for source in trained]
     common = {name: value for name, value in of_all[0].items() if all(one[name] == value for one in of_all)}
-    if len(sources) == 1:
-        sources = [replace(sources[0], name="")]
-    return Sources(config.but(**common), tuple(sources), tuple(notices))
+    if len(trained) == 1:
+        trained = [replace(trained[0], name="")]
+    regularizing = [source for source in sources if source.is_reg]
+    return Sources(config.but(**common), (*trained, *regularizing), tuple(notices))
 
 
 # --- a dataset config ----------------------------------------------------------------------------------------------
@@ -90,15 +109,7 @@ def _of_dataset_config(config: TrainConfig, allow: Allow) -> Sources:
     found = read_dataset_config(path)
     notices = [*found.notices, *_unused_others(config, found), *_batch_sizes(config, found)]
     sizes = [int(subset.settings.get("batch_size", config.batch_size)) for subset in found.subsets]
-    used = [subset for subset in found.subsets if not subset.is_reg]
-    if len(used) < len(found.subsets):
-        notices.append(
-            message(
-                "preflight.reg_not_used",
-                "Subsets of regularization images (is_reg) are not used: {folders:, }.",
-                folders=[str(one.settings.get("images", "")) for one in found.subsets if one.is_reg],
-            )
-        )
+    used = [subset for subset in found.subsets if not subset.is_reg or config.prior_loss_weight]
     sources: list[Source] = []
     problems: list[str] = []
     for subset in used:
@@ -113,7 +124,7 @@ def _of_dataset_config(config: TrainConfig, allow: Allow) -> Sources:
         notices += more
         sources.append(_source(own, subset, sources))
     problems += _twice(sources)
-    if problems or not sources:
+    if problems or all(source.is_reg for source in sources):
         raise InputError(problems or message("preflight.no_subset", '"{file}" has no subset to train on.', file=path))
     if config.images.strip() and all(source.config.images != config.images for source in sources):
         label = SETTINGS["images"].label
@@ -136,7 +147,8 @@ def _source(config: TrainConfig, subset: SubsetValues, others: Sequence[Source])
     while name in taken:
         number += 1
         name = f"{base} ({number})"
-    return Source(name, config, subset.loss_weight, subset.dataset, subset.is_reg)
+    weight = subset.loss_weight * (config.prior_loss_weight if subset.is_reg else 1.0)
+    return Source(name, config, weight, subset.dataset, subset.is_reg)
 
 
 def _twice(sources: Sequence[Source]) -> list[Message]:

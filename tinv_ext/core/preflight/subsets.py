@@ -92,7 +92,8 @@ class PreparedSubset:
         """What its examples have in common in a run of so many steps."""
         warmup = self.config.token_warmup_step
         rules = replace(self.rules, warmup_steps=int(warmup if warmup >= 1 else warmup * steps))
-        return Subset(self.lines, rules, self.config.repeats, self.source.weight, self.config.unmasked_probability)
+        unmasked = self.config.unmasked_probability
+        return Subset(self.lines, rules, self.config.repeats, self.source.weight, unmasked, self.source.is_reg)
 
     def said(self, text: str) -> str:
         """A sentence about it, with its name where there are others."""
@@ -110,7 +111,8 @@ def read_subset(source: Source, look: Scanner, reader: PromptReader, problems: P
     config = source.config
     scan = own.attempt(_scan, config, look)
     found = own.attempt(_captions, scan, config) if scan else None
-    lines = own.attempt(read_template, config.template)
+    of_class = (config.class_prompt.strip(),) if source.is_reg and config.class_prompt.strip() else None
+    lines = of_class or own.attempt(read_template, config.template)
     masks = own.attempt(_masks, found[0], config) if found else None
     own.found += _bucket_problems(config)
     problems.found += [said_of(source.name, problem) for problem in own.found]
@@ -125,6 +127,29 @@ def read_subset(source: Source, look: Scanner, reader: PromptReader, problems: P
 def _bare(text: str, config: TrainConfig) -> str:
     """A caption or template line with the word where it has the token: in prompts of diffusers that is one thing."""
     return text.replace(config.token, config.name)
+
+
+def without_idle(
+    subsets: Sequence[PreparedSubset], reader: PromptReader
+) -> tuple[tuple[PreparedSubset, ...], list[str]]:
+    """The subsets but those of regularization images whose prompts never hold the word, with a sentence on each.
+
+    Nothing is learned from these: of a frozen model, only the word could be.
+    """
+    idle = [one for one in subsets if one.source.is_reg and len(lacking_word(one, reader)) == len(one.images)]
+    notices = [
+        one.said(
+            message(
+                "preflight.regularization_idle",
+                "{count:image is|images are} not used, because nothing can be learned from prompts without the word, "
+                'such as "{prompt}": the model stays as it is. Use a class prompt with [name] (class_prompt).',
+                count=len(one.images),
+                prompt=lacking_word(one, reader)[0][1],
+            )
+        )
+        for one in idle
+    ]
+    return tuple(one for one in subsets if not any(one is other for other in idle)), notices
 
 
 def lacking_word(subset: PreparedSubset, reader: PromptReader) -> list[tuple[str, str]]:

@@ -83,6 +83,9 @@ class TrainConfig:
     unmasked_weight: float = 0.0
     unmasked_probability: float = 0.0
     normalize_masked_area_loss: bool = True
+    reg_images: str = ""
+    class_prompt: str = ""
+    prior_loss_weight: float = 1.0
     latent_sampling: str = "random"
     cache_latents: bool = True
 

@@ -160,6 +160,22 @@ IMAGES: Mapping[str, Setting] = {
         "Normalize masked area loss",
         "An image counts as much as any other, however little of it the mask shows.",
     ),
+    "reg_images": Setting(
+        "Regularization images",
+        "Folder of images of the class in general: the word is learned from them as often as from your images, so that "
+        "it stays one of its class.",
+        check=path_problems,
+    ),
+    "class_prompt": Setting(
+        "Class prompt",
+        "Prompt of the regularization images; it needs [name]. Leave empty for the template's.",
+    ),
+    "prior_loss_weight": Setting(
+        "Prior loss weight",
+        "How much a regularization image counts beside one of yours; 0 = not at all.",
+        minimum=0.0,
+        maximum=100.0,
+    ),
     "latent_sampling": Setting(
         "Latent sampling method",
         "random: sample the VAE's latent each time an image is used. once: sample it once per run. deterministic: use "
