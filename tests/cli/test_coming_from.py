@@ -216,3 +216,35 @@ def _exists(words: list[str], commands: Mapping[str, argparse.ArgumentParser]) -
         return True
     about = SETTINGS[setting]
     return not value or not about.choices or value in about.choices
+
+
+def test_kohyas_line_runs_with_the_dataset_of_its_manual(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the toy, in two steps: the manual's dataset_config (docs/train_textual_inversion.md), with a small size."""
+    monkeypatch.chdir(tmp_path)
+    text = f"""
+[general]
+shuffle_caption = false
+caption_extension = ".txt"
+keep_tokens = 1
+
+[[datasets]]
+resolution = 64                    # 1024 for SDXL
+batch_size = 4                      # Can use larger values than LoRA training
+enable_bucket = true
+
+  [[datasets.subsets]]
+  image_dir = {json.dumps(str(pictures))}
+  caption_extension = ".txt"
+  num_repeats = 10
+"""
+    Path("dataset_config.toml").write_text(text, encoding="utf-8")
+    line = LINES["Kohya, SD1 and SD2"].replace("path/to/model.safetensors", "toy")
+    assert main([*shlex.split(line), "--max_train_steps=2"]) == 0, capsys.readouterr().err
+    (file,) = (tmp_path / "output" / "embeddings").iterdir()
+    made = read_embedding(file)
+    assert (file.name, made.count, made.step) == ("mychar.safetensors", 4, 2)
+    (run,) = (tmp_path / "output").glob("20*/*")
+    settings = json.loads((run / "config.json").read_text("utf-8"))["settings"]
+    assert (settings["template"], settings["learning_rate"]) == ("none", "1e-6")
