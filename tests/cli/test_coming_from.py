@@ -122,7 +122,8 @@ def test_diffusers_line_runs(
     assert main([*shlex.split(line), *few, "--max_train_steps=2"]) == 0
     folder = tmp_path / "textual_inversion_cat"
     assert read_embedding(folder / "embeddings" / "cat-toy.pt").step == 2
-    said = capsys.readouterr().err
+    out, said = capsys.readouterr()
+    assert "<cat-toy>" in out  # as diffusers finds it
     assert "--push_to_hub" in said
     assert "0.002" in said
     (run,) = folder.glob("20*/*")

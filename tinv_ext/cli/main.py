@@ -197,11 +197,22 @@ def _outcome(status: Status, host: DiffusersHost) -> Iterator[str]:
     else:
         yield message("cli.ended", "The run is {status} at step {step}.", status=status.status, step=status.steps)
     if status.file:
-        word = Path(status.file).stem
+        word, token = Path(status.file).stem, _token_in(Path(status.file))
         model = f' --model "{host.facts["source"]}"' if host.facts.get("source") != "toy" else ""
         yield message("cli.file", "The embedding: {file}", file=status.file)
         yield message("cli.use", 'Use "{word}" in a prompt, for example:', word=word)
         yield f'  python -m tinv_ext generate "a photo of {word}" --embedding "{status.file}"{model}'
+        if token != word:
+            yield message("cli.token", 'In diffusers, load_textual_inversion gives it the word "{token}".', token=token)
+
+
+def _token_in(file: Path) -> str:
+    """The word of a file as diffusers finds it; of one with two encoders, which it does not load, its name."""
+    from tinv_ext.core.embedding import token_of
+    from tinv_ext.core.formats import read_embedding
+
+    embedding = read_embedding(file)
+    return token_of(embedding) if len(embedding.vectors) == 1 else embedding.name
 
 
 def _of_run(path: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:

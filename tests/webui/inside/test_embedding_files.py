@@ -23,12 +23,17 @@ from tinv_ext.hosts.a1111.host import A1111Host
 OF_TWO_ENCODERS = ("safetensors", "png")
 
 
-@pytest.mark.parametrize("chosen", [*FORMATS, "pixels alone"])
-def test_the_webui_takes_the_file(chosen: str, tmp_path: Path) -> None:
-    """Known under the file's name, not skipped; SDXL in the formats that hold two encoders."""
+EVERY = [(chosen, "float32") for chosen in (*FORMATS, "pixels alone")]
+ROUNDED = [(chosen, precision) for chosen in ("a1111", "safetensors") for precision in ("fp16", "bf16")]
+
+
+@pytest.mark.parametrize("chosen, precision", [*EVERY, *ROUNDED])
+def test_the_webui_takes_the_file(chosen: str, precision: str, tmp_path: Path) -> None:
+    """Known under the file's name, whatever the token inside; SDXL in the formats that hold two encoders."""
     widths = A1111Host().token_table.widths
     vectors = {key: torch.linspace(-0.3, 0.4, 2 * width).view(2, width) for key, width in widths.items()}
-    embedding = Embedding("zworbfile", vectors, 5, "0123456789", "model", {"a": [1]})
+    facts = {"a": [1], "token": "<zworbfile>"}
+    embedding = Embedding("zworbfile", vectors, 5, "0123456789", "model", facts, precision)
     path = tmp_path / f"zworbfile{'.png' if chosen == 'pixels alone' else suffix_of(chosen)}"
     if chosen == "pixels alone":
         image_with_embedding(Image.new("RGB", (64, 256), (90, 80, 70)), embedding).save(path)
@@ -46,7 +51,7 @@ def test_the_webui_takes_the_file(chosen: str, tmp_path: Path) -> None:
         found = database.word_embeddings["zworbfile"]
         known = found.vec if isinstance(found.vec, dict) else dict.fromkeys(vectors, found.vec)
         assert known.keys() == vectors.keys()
-        assert all(torch.equal(known[key].float().cpu(), vectors[key]) for key in vectors)
+        assert all(torch.equal(known[key].float().cpu(), embedding.vectors[key]) for key in vectors)
         assert found.vectors == 2
     finally:
         database.load_textual_inversion_embeddings(force_reload=True)
