@@ -14,6 +14,7 @@ from tests.run.test_runner import Configure, Watch, config, host
 from tinv_ext.core.embedding import PRECISIONS, token_of
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.formats.metadata import AUTHORSHIP
+from tinv_ext.core.settings import SETTINGS
 from tinv_ext.core.training.state import load_state
 from tinv_ext.run import preflight, runner
 from tinv_ext.run.events import Noticed, RunControls
@@ -118,3 +119,8 @@ def test_what_people_say_of_it_is_in_the_file(config: Configure, host: FakeHost,
     assert not set(AUTHORSHIP) & found["settings"].keys()
     assert found["prediction"] == "epsilon"
     assert datetime.fromisoformat(found["date"]) <= datetime.now()
+
+
+def test_the_precisions_to_choose_from_are_those_of_files() -> None:
+    """The settings have their own list, as --help does not wait for torch."""
+    assert SETTINGS["save_precision"].choices == tuple(PRECISIONS)

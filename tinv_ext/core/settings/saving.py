@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tinv_ext.core.embedding import PRECISIONS
 from tinv_ext.core.paths import path_problems
 from tinv_ext.core.settings.limits import MAX_STEPS
 from tinv_ext.core.settings.setting import Setting
 
 THUMBNAILS = ("none", "new", "replace")
+PRECISIONS = ("float32", "fp16", "bf16")  # of core/embedding.py, which needs torch, for which --help does not wait
 SAVE_FORMATS = ("auto", "pt", "safetensors", "diffusers-folder", "diffusers-folder-bin")
 
 SAVING: Mapping[str, Setting] = {
@@ -57,7 +57,7 @@ SAVING: Mapping[str, Setting] = {
     "save_precision": Setting(
         "Precision of the file",
         "Training is in float32 whatever is chosen; fp16 and bf16 halve the file and round its numbers.",
-        choices=tuple(PRECISIONS),
+        choices=PRECISIONS,
         synonyms={"float": "float32", "fp32": "float32", "float16": "fp16", "half": "fp16", "bfloat16": "bf16"},
     ),
     "thumbnail": Setting(
