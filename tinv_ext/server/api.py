@@ -96,7 +96,7 @@ def schema(language: str = Language) -> JSONResponse:
         facts = {
             key: texts.get(value, value) if key in ("label", "help") else value
             for key, value in asdict(about).items()
-            if key != "check" and not (value is None or value is False or value == ())
+            if key != "check" and not (value is None or value is False or value in ((), {}))
         }
         described[name] = {**facts, "default": DEFAULTS[name], "type": type(DEFAULTS[name]).__name__}
     return JSONResponse(described)

@@ -90,7 +90,7 @@ class Prepared:
     reader: PromptReader
     given: int = 0
 
-    def batch(self, size: int, order: Order, rng: torch.Generator) -> Batch:
+    def batch(self, size: int, order: Order, rng: torch.Generator, steps_done: int = 0) -> Batch:
         part = slice(self.given, self.given + size)
         self.given += size
         prompts = tuple(self.reader.read(text) for text in self.task.texts[part])
