@@ -185,6 +185,47 @@ def test_original_size_and_transparency_are_kept(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(made), np.asarray(image))
 
 
+def test_a_mask_is_cut_as_its_image_is(tmp_path: Path) -> None:
+    """Bars, focal crop, pieces, flips: where the mask is white, the new image shows what it showed; undo takes both."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, size in (("focal", (500, 340)), ("long", (1000, 340))):
+        image = Image.new("RGB", size, "black")
+        image.paste(photo(6, size[0], 300), (0, 20))
+        square = (size[0] // 2 - 50, 90, size[0] // 2 + 50, 190)
+        image.paste("lime", square)
+        image.save(folder / f"{name}.png")
+        mask = Image.new("RGB", size, "black")
+        mask.paste("white", square)
+        mask.save(folder / f"{name}-masklabel.png")
+    found = plan(options(folder, crop="focal", trim_bars=True, split=True, flip=("horizontal", "both")))
+    assert list(kinds(found)) == ["focal.png", "long.png"]
+    carry_out(found)
+    out, shown = tmp_path / "out", 0
+    images = [path for path in sorted(out.glob("*.png")) if "masklabel" not in path.name]
+    assert len(images) == sum(len(image.made) for image in found.images) > 6
+    for path in images:
+        pixels = np.asarray(Image.open(path)).astype(int)
+        mask = np.asarray(Image.open(path.with_name(f"{path.stem}-masklabel.png")))
+        assert mask.shape == (256, 256)
+        lime = np.abs(pixels - (0, 255, 0)).max(axis=-1) < 24
+        assert lime[mask == 255].mean() > 0.98 if (mask == 255).any() else True
+        assert lime[mask == 0].mean() < 0.02
+        shown += bool((mask == 255).any())
+    assert shown >= 6
+    undo_last(out)
+    assert not out.exists()
+
+
+def test_masks_that_do_not_fit_are_refused(source: Path) -> None:
+    """One of another size, one that is no image; nothing is written."""
+    Image.new("L", (10, 10)).save(source / "film-masklabel.png")
+    (source / "wide-masklabel.png").write_bytes(b"none")
+    with refused("prepare.mask_size", mask="10×10", image="640×720") as caught:
+        plan(options(source))
+    assert said(caught.value.problems, "masks.unusable", file="wide-masklabel.png")
+
+
 def test_everything_can_be_undone(source: Path) -> None:
     """To the byte, the folder made for it included."""
     before = content(source.parent)

@@ -13,6 +13,7 @@ from PIL import Image
 from tinv_ext.core.data.caption_files import ImageCaption
 from tinv_ext.core.data.decoding import Unusable
 from tinv_ext.core.data.fitted_image import fitted_by, focal_corner
+from tinv_ext.core.data.masks import BESIDE
 from tinv_ext.core.errors import HostError, InputError, TinvError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.prepare.captions import Captioner, CaptionOf, joined, new_caption
@@ -115,18 +116,28 @@ class _Writer:
             path = _beside(image.source.path, image.source.caption)
             pixels = self._pixels(image) if self._generates(existing) else None
             return 0, self._caption(image.source.path, path, existing, pixels)
-        pixels, captions = self._pixels(image), 0
+        pixels, mask, captions = self._pixels(image), self._mask(image), 0
         for new in image.made:
-            made = cut(pixels, new)
+            corner = corner_of(pixels, new)
+            made = fitted_by(pixels, new.fit, corner)
             self.record.write(new.path, _png(made))
+            if mask is not None:
+                beside = new.path.with_name(f"{new.path.stem}{BESIDE}.png")
+                self.record.write(beside, _png(fitted_by(mask, new.fit, corner)))
             captions += self._caption(image.source.path, new.path.with_suffix(".txt"), existing, made)
         return len(image.made), captions
 
     def _pixels(self, image: PlannedImage) -> Image.Image:
-        pixels, _ = upright(image.source.path)
-        if image.source.content and self.options.trim_bars:
-            pixels = pixels.crop(image.source.content)
-        return pixels
+        return self._trimmed(upright(image.source.path)[0], image)
+
+    def _mask(self, image: PlannedImage) -> Image.Image | None:
+        """The mask in gray, cut as the image is."""
+        mask = image.source.mask
+        return None if mask is None else self._trimmed(upright(mask)[0].convert("L"), image)
+
+    def _trimmed(self, pixels: Image.Image, image: PlannedImage) -> Image.Image:
+        content = image.source.content
+        return pixels.crop(content) if content and self.options.trim_bars else pixels
 
     def _generates(self, existing: str) -> bool:
         return bool(self.speakers) and not (existing and self.options.existing_captions == "keep")
@@ -144,10 +155,9 @@ class _Writer:
         return 1
 
 
-def cut(pixels: Image.Image, new: NewImage) -> Image.Image:
-    """The new image out of the upright one."""
-    corner = new.fit.corner(*pixels.size) if new.fit.place is not None else focal_corner(on_white(pixels), new.fit)
-    return fitted_by(pixels, new.fit, corner)
+def corner_of(pixels: Image.Image, new: NewImage) -> tuple[int, int]:
+    """Where the new image begins in the scaled upright one."""
+    return focal_corner(on_white(pixels), new.fit) if new.fit.place is None else new.fit.corner(*pixels.size)
 
 
 def _beside(image: Path, caption: ImageCaption) -> Path:

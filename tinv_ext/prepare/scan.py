@@ -13,6 +13,7 @@ from tinv_ext.core.data.decoding import Unusable
 from tinv_ext.core.data.image_bounds import alpha_of, has_alpha, to_rgb
 from tinv_ext.core.data.image_folder import files_in, folders_below
 from tinv_ext.core.data.images import grouped, open_image
+from tinv_ext.core.data.masks import BESIDE
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.prepare.bars import Box, without_bars
@@ -26,7 +27,8 @@ from tinv_ext.prepare.options import PrepareOptions
 class SourceImage:
     """An image of the source folder: its upright size in pixels and what was measured of it.
 
-    `content` is the part between letterbox bars, where it has some; `same_as` another image that shows the same.
+    `content` is the part between letterbox bars, where it has some; `mask` the file of its mask, where it has one;
+    `same_as` another image that shows the same.
     """
 
     path: Path
@@ -38,6 +40,7 @@ class SourceImage:
     shown: float
     fingerprint: Fingerprint
     caption: ImageCaption
+    mask: Path | None = None
     same_as: Path | None = None
 
     @property
@@ -67,7 +70,7 @@ def scan(options: PrepareOptions) -> SourceScan:
             images.append(_measured(path, captions.of(path), options))
         except Unusable as unusable:
             skipped.append((path, unusable.reason))
-        except InputError as error:  # of a caption
+        except InputError as error:  # of a caption or a mask
             problems += error.problems
     problems += captions.problems
     if problems:
@@ -91,12 +94,37 @@ def on_white(image: Image.Image) -> Image.Image:
 
 def _measured(path: Path, caption: ImageCaption, options: PrepareOptions) -> SourceImage:
     image, digest = upright(path)
+    mask = _mask_beside(path, image.size)
     rgb = on_white(image)
     content = without_bars(rgb)
     if content and options.trim_bars:
         rgb = rgb.crop(content)
     small = _made_small(rgb, options.width, options.height)
-    return SourceImage(path, *image.size, digest, content, blur(small), shown(small), fingerprint(small), caption)
+    return SourceImage(path, *image.size, digest, content, blur(small), shown(small), fingerprint(small), caption, mask)
+
+
+def _mask_beside(path: Path, size: tuple[int, int]) -> Path | None:
+    """The mask beside an image (`core.data.masks`). `InputError` if it is none or has another size than the image."""
+    mask = path.with_name(f"{path.stem}{BESIDE}.png")
+    if not mask.is_file():
+        return None
+    try:
+        found, _ = upright(mask)
+    except Unusable as unusable:
+        raise InputError(
+            message("masks.unusable", 'The mask "{file}" {reason}.', file=mask.name, reason=unusable.reason)
+        ) from unusable
+    if found.size != size:
+        raise InputError(
+            message(
+                "prepare.mask_size",
+                'The mask "{file}" has {mask} pixels, its image {image}. Save it at the size of the image.',
+                file=mask.name,
+                mask=f"{found.width}×{found.height}",
+                image=f"{size[0]}×{size[1]}",
+            )
+        )
+    return mask
 
 
 def _made_small(image: Image.Image, width: int, height: int) -> Image.Image:
