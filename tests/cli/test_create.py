@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.cli.conftest import Said
+from tinv_ext.core.embedding import token_of
 from tinv_ext.core.families import FAMILIES
 from tinv_ext.core.formats import read_embedding
 
@@ -29,6 +30,16 @@ def test_it_starts_where_a_training_would(tinv: Tinv, pictures: Path, tmp_path: 
     for encoder, vectors in made.vectors.items():
         assert torch.allclose(vectors, trained.vectors[encoder])
         assert vectors.abs().sum() > 0
+
+
+def test_brackets_and_precision_are_as_in_a_training(tinv: Tinv, tmp_path: Path) -> None:
+    """The file has no brackets, the token inside has; numbers are rounded on request."""
+    said = tinv("create", "<zibbo>", "--init_word", "cat", "--save_precision", "fp16")
+    assert said.code == 0, said.err
+    made = read_embedding(tmp_path / FOLDER / "zibbo.pt")
+    raw = torch.load(tmp_path / FOLDER / "zibbo.pt", weights_only=True)
+    assert (made.name, token_of(made), raw["name"]) == ("zibbo", "<zibbo>", "<zibbo>")
+    assert raw["string_to_param"]["*"].dtype == torch.float16
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from tests.messages import ids, refused, said
 from tinv_ext.core.embedding import Embedding
@@ -55,6 +55,18 @@ def test_every_format_becomes_every_other(to: str, tmp_path: Path) -> None:
         again = convert(there.path, tmp_path / back, ConvertOptions(back, name="word"))
         assert again.path.stem == "word"
         assert same(again.path, embedding())
+
+
+@pytest.mark.parametrize("precision, dtype", [("fp16", torch.float16), ("bf16", torch.bfloat16)])
+def test_numbers_are_rounded_on_request(precision: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    """Nowhere else: what is read from a rounded file and written again stays as it is."""
+    path = source(tmp_path)
+    exact = read_embedding(path).vectors["clip_l"]
+    rounded = convert(path, tmp_path / "small.safetensors", ConvertOptions(precision=precision))
+    assert load_file(rounded.path)["emb_params"].dtype == dtype
+    again = convert(rounded.path, tmp_path / "again.pt", ConvertOptions())
+    assert torch.equal(read_embedding(again.path).vectors["clip_l"], exact.to(dtype).float())
+    assert torch.equal(read_embedding(path).vectors["clip_l"], exact)
 
 
 @pytest.mark.parametrize("to", ["safetensors", "png", FOLDER])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tinv_ext.core.embedding import Embedding
     from tinv_ext.hosts.diffusers.host import DiffusersHost
 
-_SETTINGS = ("init_text", "num_vectors", "overwrite", "author", "license")
+_SETTINGS = ("init_text", "num_vectors", "overwrite", "author", "license", "save_precision")
 HostOf = Callable[[Mapping[str, Any], Mapping[str, Any]], "DiffusersHost"]
 
 
@@ -55,6 +56,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _create(options: dict[str, Any], host: HostOf) -> int:
+    from tinv_ext.core.embedding import TOKEN
     from tinv_ext.library.convert import ConvertOptions, write_new
 
     given = {name: value for name, value in options.items() if ALIASES.get(name, name) in _SETTINGS}
@@ -78,9 +80,13 @@ def _create(options: dict[str, Any], host: HostOf) -> int:
     folder = Path(options["embeddings"] or Path(DEFAULTS["output"]) / "embeddings")
     family = FAMILIES[options["family"]] if options["family"] else None
     embedding = _of_family(config, family) if family else _of_model(config, host({**options, "embeddings": folder}, {}))
+    if config.angle_brackets:
+        embedding = replace(embedding, facts={**embedding.facts, TOKEN: config.token})
     replaced = _make_room(folder, config)
     folder.mkdir(parents=True, exist_ok=True)
-    writing = ConvertOptions(to=options["to"], author=config.author, license=config.license)
+    writing = ConvertOptions(
+        to=options["to"], author=config.author, license=config.license, precision=config.save_precision
+    )
     target = folder / config.name if options["to"] in FOLDERS else folder
     written = write_new(embedding, target, writing)
     for notice in replaced:

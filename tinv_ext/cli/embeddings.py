@@ -14,6 +14,7 @@ from tinv_ext.cli.output import show
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
 from tinv_ext.core.printable import valid_json
+from tinv_ext.core.settings.saving import PRECISIONS
 
 if TYPE_CHECKING:
     from tinv_ext.core.model import TokenTable
@@ -108,6 +109,10 @@ def _add_pair(parser: argparse.ArgumentParser) -> None:
 def _add_options(parser: argparse.ArgumentParser) -> None:
     to = message("cli.to", "format (default: from the suffix of OUT)")
     parser.add_argument("--to", choices=(*FORMATS, *FOLDERS), default="", help=say(to))
+    precision = message("cli.save_precision", "of the numbers in the file (default: float32)")
+    parser.add_argument(
+        "--save-precision", dest="precision", choices=PRECISIONS, default="float32", help=say(precision)
+    )
     parser.add_argument(
         "--name", default="", metavar="WORD", help=say(message("cli.name", "the word, if it is not the name of OUT"))
     )
@@ -252,7 +257,9 @@ def weights_of(text: str) -> list[float]:
 def _options(options: dict[str, Any]) -> ConvertOptions:
     from tinv_ext.library.convert import ConvertOptions
 
-    return ConvertOptions(**{key: options[key] for key in ("to", "name", "image", "author", "license", "overwrite")})
+    return ConvertOptions(
+        **{key: options[key] for key in ("to", "name", "image", "author", "license", "overwrite", "precision")}
+    )
 
 
 def _written(written: Written, notices: list[str] | None = None) -> int:

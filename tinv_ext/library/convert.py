@@ -50,7 +50,7 @@ class ConvertOptions:
 
     `to` is a format (empty: by the target's suffix, into a folder the family's usual one); `name` the embedding's
     (empty: the target's stem, into a folder its own); `image` what a `png` shows (empty: the source's own image, or a
-    plain one). `author` and `license` become facts of the file.
+    plain one). `author` and `license` become facts of the file. Its numbers are in `precision`, one of PRECISIONS.
     """
 
     to: str = ""
@@ -59,6 +59,7 @@ class ConvertOptions:
     author: str = ""
     license: str = ""
     overwrite: bool = False
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def write_new(embedding: Embedding, target: Path, options: ConvertOptions) -> Wr
         raise InputError(problems)
     added = {"author": options.author.strip(), "license": options.license.strip()}
     facts = {**embedding.facts, **{key: value for key, value in added.items() if value}}
-    named = replace(embedding, name=name, facts=facts)
+    named = _rounded(replace(embedding, name=name, facts=facts), options.precision)
     path.parent.mkdir(parents=True, exist_ok=True)
     if chosen == "png" and options.image:
         image, texts = _open_image(options.image)
@@ -156,6 +157,14 @@ def write_new(embedding: Embedding, target: Path, options: ConvertOptions) -> Wr
     else:
         write_embedding(named, path, format=chosen)
     return Written(path, named, tuple(_notices(named, path, chosen)))
+
+
+def _rounded(embedding: Embedding, precision: str) -> Embedding:
+    """The embedding with the numbers of a precision. InputError where that cannot hold them."""
+    try:
+        return replace(embedding, precision=precision)
+    except NumericError as error:
+        raise InputError(error.problems) from error
 
 
 def _destination(embedding: Embedding, target: Path, options: ConvertOptions) -> tuple[str, Path, str]:
