@@ -48,6 +48,17 @@ def test_every_row_leads_somewhere() -> None:
             assert option.takes in ("", "?", "*"), (peer, name)
 
 
+def test_no_option_is_lost_in_silence() -> None:
+    """Those that are neither settings nor told are the few whose meaning depends on others: see `adopt`."""
+    rest = {
+        name
+        for name, option in OPTIONS.items()
+        if not (option.setting or option.command or option.converts or option.reason)
+    }
+    adams = {"adam_beta1", "adam_beta2", "adam_weight_decay", "adam_epsilon"}
+    assert rest - SETTINGS.keys() - ALIASES.keys() == {"output_name"} | adams
+
+
 def test_no_name_has_two_meanings() -> None:
     """What two programs call alike is one thing here, too."""
     for table in (KOHYA, DIFFUSERS, TRAIN):
