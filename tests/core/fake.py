@@ -52,6 +52,7 @@ class Fake:
     most: int | None = None  # pictures that there is memory for
     recomputes: int = 0
     remedies: list[str] = field(default_factory=list)  # what more_precise says in turn
+    counts: dict[str, int] = field(default_factory=dict)  # vectors of each word
 
     def release_memory(self) -> None:
         return None
@@ -67,14 +68,15 @@ class Fake:
     ) -> PromptInputs:
         assert len(size_conds) == len(prompts)
         rows = [prompt.chunks[0] for prompt in prompts]
-        counts = {name: count_vectors(vectors) for name, vectors in words.items()}
+        counts = self.counts = {name: count_vectors(vectors) for name, vectors in words.items()}
         sizes = torch.tensor([size.numbers for size in size_conds], dtype=torch.float32)
         return PromptInputs(len(prompts), {"clip_l": padded_ids(rows, 2)}, word_slots(rows, counts), {}, None, sizes)
 
     def encode(self, inputs: PromptInputs, words: Words) -> Tensor:
         rows = inputs.ids["clip_l"].sum(1, keepdim=True) % 97 / 97.0  # (B, 1)
-        vectors = torch.cat([tensor for word in words.values() for tensor in word.values()])  # (n, WIDTH)
-        return torch.tanh(vectors.sum(0) * (1 + rows))  # (B, WIDTH)
+        # (1, WIDTH), or (B, WIDTH) where each prompt has vectors of its own
+        sums = [word["clip_l"].view(-1, self.counts[name], WIDTH).sum(1) for name, word in words.items()]
+        return torch.tanh(torch.stack(sums).sum(0) * (1 + rows))  # (B, WIDTH)
 
     def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
         self.calls += 1

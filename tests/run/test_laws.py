@@ -27,6 +27,8 @@ CHOICES: tuple[dict[str, object], ...] = (
     {"loss_type": "huber", "min_snr_gamma": 5, "debiased_estimation_loss": True, "preserve_embedding_norm": True},
     {"noise_offset": 0.1, "noise_offset_random_strength": True, "ip_noise_gamma": 0.1, "multires_noise_iterations": 6},
     {"timestep_sampling": "logit_normal", "min_timestep": 100, "max_timestep": 600, "pull_to_init": 0.01},
+    {"optimizer": "ssm", "learning_rate": "0.2:2, 0.1", "timestep_sampling": "stratified", "timestep_balance": 1},
+    {"optimizer": "ong", "learning_rate": 1, "timestep_balance": 0.7, "ema_decay": 0.9},
 )
 
 

@@ -33,7 +33,7 @@ class Evaluations:
         assert model is not None
         for size in _BATCH_SIZES:
             try:
-                loss = evaluate(model, self.eval_set, self.state.vectors, size)
+                loss = evaluate(model, self.eval_set, self.state.result, size)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise

@@ -187,6 +187,8 @@ def make_recorder(
     def report_step(moment: Moment, model: Model | None) -> None:
         if moment.step:
             reporter.report(moment.step)
+            if moment.step.left_out:
+                reporter.log(_left_out(moment.step))
 
     def evaluation_due(moment: Moment) -> bool:
         due = _every(moment, config.evaluate_every) or moment.last or moment.step is None
@@ -223,6 +225,15 @@ def _folder_deleted(step: int) -> Message:
         "The run's folder was deleted while it was running. It was created again; what it held before step {step} is "
         "gone.",
         step=step,
+    )
+
+
+def _left_out(step: Step) -> Message:
+    return message(
+        "run.left_out",
+        "Step {step} did without {count:image|images}, whose loss or gradient was not finite.",
+        step=step.number,
+        count=step.left_out,
     )
 
 

@@ -28,7 +28,7 @@ from tinv_ext.run.reporter import RunReporter
 from tinv_ext.run.resume import load_or_new_state, prepare_resume
 from tinv_ext.run.run_folder import RunFolder, create_run
 from tinv_ext.run.run_lock import RunLock, TakenOverError, locked
-from tinv_ext.run.setup import Training, dataset_of, encoded_examples, eval_set_of
+from tinv_ext.run.setup import Training, balanced, dataset_of, encoded_examples, eval_set_of
 from tinv_ext.run.slowdown import SlowdownWatch
 from tinv_ext.run.status import Status
 from tinv_ext.run.tasks import reason_of
@@ -159,10 +159,11 @@ def _set_up(prepared: PreparedRun, host: Host, reporter: RunReporter, controls: 
     def made(model: Model) -> Training:
         trained, evaluated = encoded_examples(prepared, model, encoded, reporter.notify)
         facts = state_facts(prepared, host, model.device)
+        where = (reporter.folder.state, prepared)
         return Training(
             dataset_of(prepared, trained),
             eval_set_of(prepared, evaluated, model.noise) if config.evaluate_every else None,
-            load_or_new_state(reporter.folder.state, prepared, facts, model.device, reporter.notify),
+            balanced(load_or_new_state(*where, facts, model.device, reporter.notify), prepared, model, trained),
             facts,
             model.noise.prediction,
         )

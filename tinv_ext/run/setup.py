@@ -17,11 +17,13 @@ from tinv_ext.core.noise import Noise
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.preflight.subsets import PreparedImage, PreparedSubset
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.core.training.evaluation import EvalSet, make_eval_set
+from tinv_ext.core.training.balance import table_of
+from tinv_ext.core.training.evaluation import EvalSet, losses_by_timestep, make_eval_set
 from tinv_ext.core.training.fallbacks import encode_with_retry
 from tinv_ext.core.training.state import State
 from tinv_ext.run.run_folder import latents_folder
 
+BALANCE_DRAWS = 100  # that the model's loss by timestep is measured with, four in each bin
 EVALUATED = 8  # training images in the evaluation, where none are held out
 
 
@@ -109,6 +111,22 @@ def dataset_of(prepared: PreparedRun, examples: Sequence[Example]) -> Dataset:
     """The examples with the run's way of sampling."""
     config = prepared.config
     return Dataset(examples, prepared.reader, config.latent_sampling, config.seed, config.examples_per_step)
+
+
+def balanced(state: State, prepared: PreparedRun, model: Model, examples: Sequence[Example]) -> State:
+    """The state, its timesteps balanced as the settings say: by losses that are measured now, unless they were before.
+
+    They are those of the initial vectors, on at most as many images as draws.
+    """
+    state.balance.power = prepared.config.timestep_balance
+    if state.balance.power and state.balance.table is None:
+        few = examples[:BALANCE_DRAWS]
+        draws = -(-BALANCE_DRAWS // len(few))
+        measured = make_eval_set(few, prepared.reader, model.noise, draws, prepared.config.seed)
+        size, objective = prepared.config.batch_size, prepared.plan.objective
+        timesteps, losses = losses_by_timestep(model, measured, state.vectors, size, objective)
+        state.balance.table = table_of(timesteps, model.noise.timesteps, losses)
+    return state
 
 
 def eval_set_of(prepared: PreparedRun, examples: Sequence[Example], noise: Noise) -> EvalSet:

@@ -408,6 +408,19 @@ def test_rates_mean_what_the_optimizer_makes_of_them(ready: Prepare, optimizer: 
     assert not said(notices, "preflight.rate_too_large")
 
 
+def test_our_optimizers_say_what_they_make_of_settings(ready: Prepare) -> None:
+    """AdamW's rate is too small for both, and the natural gradient keeps its own bounds."""
+    assert said(ready(optimizer="ong").notices, "preflight.rate_is_a_factor")
+    assert said(ready(optimizer="ssm").notices, "preflight.rate_is_a_share", usual=0.2)
+    assert said(ready(optimizer="ONG", learning_rate="1", clip_mode="norm").notices, "preflight.clip_unused")
+    for good in ({"optimizer": "ong", "learning_rate": "1"}, {"optimizer": "ssm", "learning_rate": "0.2:9, 0.02"}):
+        notices = ready(**good).notices
+        assert not [one for one in notices if getattr(one, "id", "").startswith(("preflight.rate_", "preflight.clip"))]
+    state = ready(optimizer="ong").new_state(torch.device("cpu"))
+    (length,) = state.optimizer.param_groups[0]["lengths"]
+    assert length > 0
+
+
 def test_a_decimal_comma_is_named(ready: Prepare) -> None:
     """Of a setting that is one number."""
     _, problems = TrainConfig.read({"preview_cfg_scale": "7,5", "steps": "1,5"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word
-from tinv_ext.core.training.forward import StepInputs, assemble, compute
+from tinv_ext.core.training.forward import StepInputs, assemble, compute, predict
+from tinv_ext.core.training.natural_gradient import NaturalGradient
 from tinv_ext.core.training.objective import Objective
+from tinv_ext.core.training.optimizers import make_optimizer
+from tinv_ext.core.training.sample_gradients import add_sample_gradients
 from tinv_ext.core.training.state import new_state
 from tinv_ext.core.training.trainer import Plan, take
 from tinv_ext.core.training.transfer import _map
@@ -144,3 +148,40 @@ def test_a_batch_in_pieces_has_the_same_gradient(make: Callable[[], Any], tmp_pa
     whole, parts = gradients
     assert torch.allclose(parts, whole, rtol=0, atol=1e-6 * float(whole.abs().max()) + 1e-9)
     assert (parts - whole).norm() <= 1e-5 * whole.norm()
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_each_example_has_its_own_gradient(make: Callable[[], Any], tmp_path: Path) -> None:
+    """From one backward: each example's alone, in every encoder, with weights and prompts of two chunks."""
+    with DiffusersHost(make(), tmp_path, {}).training(1) as model:
+        words = vectors_of(model)
+        inputs = replace(inputs_of(model, words), pixel_weights=torch.rand(2, 1, 8, 8))
+        # no emphasis: it divides by a mean, which is 0 but for rounding after an untrained model's last LayerNorm
+        inputs = replace(inputs, prompts=replace(inputs.prompts, weights=None))
+        leaves = list(words["qzx"].values())
+        losses = compute(model, inputs, words, Objective())
+        alone = [torch.autograd.grad(loss, leaves, retain_graph=True) for loss in losses]
+        probe = torch.randn(2, 4, 8, 8)
+        probed_alone = torch.autograd.grad(probed(model, inputs, words, probe)[1], leaves)
+        optimizer = make_optimizer("ong", leaves, {"lengths": [1.0] * len(leaves)})
+        assert isinstance(optimizer, NaturalGradient)
+        found = add_sample_gradients(model, replace(inputs, probe=probe), words, Objective(), 0.5, optimizer)
+    units = torch.cat([torch.full((leaf.numel(),), 2 / leaf.shape[1] ** 0.5) for leaf in leaves])
+    for rows, expected, factor in (
+        (optimizer._gradients[0][0], alone[0], 4 * 8 * 8 / 2),
+        (optimizer._gradients[0][1], alone[1], 4 * 8 * 8 / 2),
+        (optimizer._probes[0][1], probed_alone, 1.0),
+    ):
+        right = torch.cat([one.flatten() for one in expected]) * units * factor
+        assert (rows - right).norm() <= 1e-4 * right.norm()
+    assert torch.allclose(found, losses.detach(), rtol=1e-5)
+    for leaf, first, second in zip(leaves, *alone):
+        assert leaf.grad is not None
+        assert (leaf.grad - (first + second) / 2).norm() <= 1e-4 * (first + second).norm()
+
+
+def probed(model: Model, inputs: StepInputs, words: dict[str, dict[str, Tensor]], probe: Tensor) -> Tensor:
+    """Σ u·r·√weight of each example, written out."""
+    prediction, target = predict(model, inputs, words, Objective())
+    assert inputs.pixel_weights is not None
+    return ((prediction - target) * inputs.pixel_weights.sqrt() * probe).flatten(1).sum(1)

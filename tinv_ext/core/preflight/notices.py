@@ -16,11 +16,12 @@ from tinv_ext.core.model import TokenTable
 from tinv_ext.core.preflight.subsets import PreparedSubset
 from tinv_ext.core.prompts.emphasis import BRACKETS
 from tinv_ext.core.settings import SETTINGS, TrainConfig
-from tinv_ext.core.training.optimizers import optimizer_row
+from tinv_ext.core.training.optimizers import optimizer_name, optimizer_row
 from tinv_ext.core.training.trainer import Plan
+from tinv_ext.core.training.typical_length import typical_lengths
 
-_ORDINARY_WORDS = "a photo of the woman man dog house tree with red and black in on blue"
 _FIRST = 10  # steps
+_SHARE = 0.2  # what works in the beginning
 _LEAST_FACTOR = 0.1  # below which kohya's trainers warn, too
 _TOO_FAR, _TOO_NEAR = 3.0, 0.05  # lengths of a vector
 _BARS, _HEIGHTS = 40, "▁▂▃▄▅▆▇█"
@@ -284,22 +285,13 @@ def on_rates(plan: Plan, config: TrainConfig, token_table: TokenTable, start: in
     steps = range(start, plan.steps, max(1, (plan.steps - start) // 1000))
     rates = [plan.rate(step) for step in steps]
     meaning = optimizer_row(config.optimizer).rate
-    if meaning == "factor" and rates and not _LEAST_FACTOR < max(rates) < 1 / _LEAST_FACTOR:
-        return [
-            message(
-                "preflight.rate_is_a_factor",
-                "{optimizer} finds the learning rate by itself and multiplies it by yours, which is {rate:g}. Set "
-                "learning_rate to 1.",
-                optimizer=config.optimizer,
-                rate=max(rates),
-            )
-        ]
+    if rates and (remark := _on_optimizer(plan, config, max(rates))):
+        return [remark]
     if not rates or meaning != "step":
         return []
     notices: list[Message] = []
-    for vectors in token_table.token_vectors(token_table.tokenizer.ids(_ORDINARY_WORDS)).values():
-        length = float(vectors.norm(dim=1).median())
-        reach = vectors.shape[1] ** 0.5 / length if length else 0.0
+    for encoder, length in typical_lengths(token_table).items():
+        reach = token_table.widths[encoder] ** 0.5 / length if length else 0.0
         if max(rates[:_FIRST]) * reach > _TOO_FAR:
             notices.append(
                 message(
@@ -337,6 +329,36 @@ def on_previews(prompts: Sequence[PreviewPrompt]) -> list[Message]:
         for prompt in prompts
         if prompt.unused
     ]
+
+
+def _on_optimizer(plan: Plan, config: TrainConfig, largest: float) -> Message | None:
+    """Settings that mean something else to an optimizer than they do to AdamW, `largest` of the rates among them."""
+    if plan.clip and optimizer_name(config.optimizer) == "ong":
+        return message(
+            "preflight.clip_unused",
+            "{label} (clip_mode) has no effect with the optimizer {optimizer}: it limits each step by itself.",
+            label=SETTINGS["clip_mode"].label,
+            optimizer=config.optimizer,
+        )
+    meaning = optimizer_row(config.optimizer).rate
+    if meaning == "factor" and not _LEAST_FACTOR < largest < 1 / _LEAST_FACTOR:
+        return message(
+            "preflight.rate_is_a_factor",
+            "{optimizer} finds the learning rate by itself and multiplies it by yours, which is {rate:g}. Set "
+            "learning_rate to 1.",
+            optimizer=config.optimizer,
+            rate=largest,
+        )
+    if meaning == "share" and not _LEAST_FACTOR * _SHARE < largest < _SHARE / _LEAST_FACTOR:
+        return message(
+            "preflight.rate_is_a_share",
+            "With {optimizer} the learning rate is how far a step moves the word, as a share of its length; yours "
+            "is {rate:g}. Set learning_rate to {usual:g}.",
+            optimizer=config.optimizer,
+            rate=largest,
+            usual=_SHARE,
+        )
+    return None
 
 
 def listed(names: Sequence[str]) -> str:

@@ -37,9 +37,8 @@ def make_plan(config: TrainConfig, start: int, resumed: bool) -> Plan:
     if problems:
         raise InputError(problems)
     rate = _learning_rate(config, rates, steps).at
-    return Plan(
-        steps, config.batch_size, config.gradient_accumulation_steps, rate, clip, objective_of(config), _after(config)
-    )
+    sizes, objective = (config.batch_size, config.gradient_accumulation_steps), objective_of(config)
+    return Plan(steps, *sizes, rate, clip, objective, _after(config), config.ema_decay)
 
 
 def objective_of(config: TrainConfig) -> Objective:

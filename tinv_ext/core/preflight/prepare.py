@@ -5,7 +5,7 @@ Nothing is written and no gradient computed, so this is also the check of the pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,12 +39,13 @@ from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
 from tinv_ext.core.training.optimizers import try_optimizer
 from tinv_ext.core.training.state import State, new_state
 from tinv_ext.core.training.trainer import Plan
+from tinv_ext.core.training.typical_length import typical_lengths
 
 
 @dataclass(frozen=True)
 class PreparedRun:
     """What a run needs, checked: subsets of images with their captions and template lines, the word, where it starts,
-    the plan."""
+    the plan; and how long a token's vector usually is, by encoder."""
 
     config: TrainConfig
     subsets: tuple[PreparedSubset, ...]
@@ -52,7 +53,8 @@ class PreparedRun:
     initial: InitialVectors
     plan: Plan
     notices: tuple[str, ...]
-    previews: tuple[ImageRequest, ...] = ()
+    previews: tuple[ImageRequest, ...]
+    lengths: Mapping[str, float]
 
     @property
     def images(self) -> list[PreparedImage]:
@@ -63,7 +65,8 @@ class PreparedRun:
         """The state that the run begins with."""
         config, initial = self.config, self.initial
         words = {config.name: initial.vectors}
-        return new_state(words, config.seed, device, initial.step, config.optimizer, config.optimizer_options)
+        options = config.optimizer_options
+        return new_state(words, config.seed, device, initial.step, config.optimizer, options, self.lengths)
 
     @property
     def tag_table(self) -> Message | None:
@@ -145,7 +148,8 @@ def prepare(
         *on_previews(shown),
     )
     previews = tuple(request for prompt in shown for request in prompt.requests)
-    return PreparedRun(config, complete, reader, initial, plan, notices, previews)
+    lengths = typical_lengths(token_table)
+    return PreparedRun(config, complete, reader, initial, plan, notices, previews, lengths)
 
 
 def _seen_in_turn(subsets: Sequence[PreparedSubset]) -> int:

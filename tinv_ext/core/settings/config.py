@@ -127,6 +127,7 @@ class TrainConfig:
     clip_value: str = "0.1"
     preserve_embedding_norm: bool = False
     pull_to_init: float = 0.0
+    ema_decay: float = 0.0
     seed: int = 0
 
     # loss
@@ -140,6 +141,7 @@ class TrainConfig:
     scale_v_pred_loss_like_noise_pred: bool = False
     v_pred_like_loss: float = 0.0
     timestep_sampling: str = "uniform"
+    timestep_balance: float = 0.0
     logit_mean: float = 0.0
     logit_std: float = 1.0
     min_timestep: int = 0

@@ -8,7 +8,7 @@ from tinv_ext.core.settings.setting import Setting
 
 LOSS_TYPES = ("l2", "l1", "huber", "smooth_l1")
 HUBER_SCHEDULES = ("snr", "exponential", "constant")
-TIMESTEP_SAMPLING = ("uniform", "logit_normal")
+TIMESTEP_SAMPLING = ("uniform", "logit_normal", "stratified")
 
 LOSS: Mapping[str, Setting] = {
     "loss_type": Setting(
@@ -61,8 +61,16 @@ LOSS: Mapping[str, Setting] = {
     ),
     "timestep_sampling": Setting(
         "Timestep sampling",
-        "uniform: every timestep is as likely. logit_normal: those in the middle are preferred.",
+        "uniform: every timestep is as likely. logit_normal: those in the middle are preferred. stratified: the images "
+        "of a batch get timesteps from different parts of the schedule, so that batches are more alike.",
         choices=TIMESTEP_SAMPLING,
+    ),
+    "timestep_balance": Setting(
+        "Timestep balance",
+        "Divides the loss by the model's own usual loss at that timestep, to this power. 0 = off; 1 = all timesteps "
+        "count alike. The usual loss is measured when the run begins.",
+        minimum=0.0,
+        maximum=2.0,
     ),
     "logit_mean": Setting(
         "Logit mean",

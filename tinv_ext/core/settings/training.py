@@ -9,7 +9,7 @@ from tinv_ext.core.settings.checks import schedule_problems
 from tinv_ext.core.settings.limits import MAX_STEPS
 from tinv_ext.core.settings.setting import Setting
 
-OPTIMIZERS = ("adamw", "adamw8bit", "lion", "sgd", "adafactor", "prodigy", "dadaptadam")
+OPTIMIZERS = ("adamw", "ssm", "ong", "adamw8bit", "lion", "sgd", "adafactor", "prodigy", "dadaptadam")
 SCHEDULERS = ("constant", "linear", "cosine", "cosine_with_restarts", "polynomial")
 CLIP_MODES = ("disabled", "value", "norm")
 CHECKPOINTING = ("auto", "on", "off")
@@ -115,6 +115,12 @@ TRAINING: Mapping[str, Setting] = {
         "Share of the way back to the initial vectors that each step takes, such as 0.001; 0 = none.",
         minimum=0.0,
         maximum=1.0,
+    ),
+    "ema_decay": Setting(
+        "EMA decay",
+        "Makes the embedding an average over the last steps: 0.9 is about the last 10, 0.99 the last 100. 0 = off.",
+        minimum=0.0,
+        maximum=0.9999,
     ),
     "seed": Setting(
         "Seed",

@@ -18,6 +18,7 @@ from tinv_ext.core.noise import Noise
 from tinv_ext.core.prompts.reader import PromptReader, padded
 
 from .forward import denoising_losses
+from .objective import Objective
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,17 @@ def _batch(examples: Sequence[Example], reader: PromptReader) -> Batch:
 
 
 @torch.no_grad()
-def evaluate(model: Denoiser, eval_set: EvalSet, words: Words, batch_size: int = 8) -> float:
-    """Mean denoising loss over the set. It samples nothing, so it cannot disturb a run."""
+def losses_by_timestep(
+    model: Denoiser, eval_set: EvalSet, words: Words, batch_size: int = 8, objective: Objective | None = None
+) -> tuple[Tensor, Tensor]:
+    """The timesteps of all draws (N,) and the loss of each (N,), on the CPU. It samples nothing."""
     losses = []
     for batch, noise, timesteps in zip(eval_set.batches, eval_set.noises, eval_set.timesteps):
         for part in slices(len(timesteps), -(-len(timesteps) // batch_size)):
-            losses.append(denoising_losses(model, batch.part(part), words, noise[part], timesteps[part]))
-    return float(torch.cat(losses).double().mean())
+            losses.append(denoising_losses(model, batch.part(part), words, noise[part], timesteps[part], objective))
+    return torch.cat(eval_set.timesteps), torch.cat(losses).cpu()
+
+
+def evaluate(model: Denoiser, eval_set: EvalSet, words: Words, batch_size: int = 8) -> float:
+    """Mean denoising loss over the set. It samples nothing, so it cannot disturb a run."""
+    return float(losses_by_timestep(model, eval_set, words, batch_size)[1].double().mean())

@@ -26,7 +26,8 @@ class StepInputs:
     """A batch as tensors: latents and noise (B, C, h, w), timesteps (B,) int64, prompts.
 
     Weights are by pixel (B, 1, h, w) or by example (B,); None where all count alike. `input_noise` (B, C, h, w) is what
-    the UNet is given, where that is not the noise that it is to find.
+    the UNet is given, where that is not the noise that it is to find. `probe` (B, C, h, w) is standard normal, for an
+    optimizer that measures with it how large the curvature is.
     """
 
     latents: Tensor
@@ -37,6 +38,12 @@ class StepInputs:
     example_weights: Tensor | None = None
     importance: Tensor | None = None
     input_noise: Tensor | None = None
+    probe: Tensor | None = None
+
+    @property
+    def weights(self) -> tuple[Tensor | None, ...]:
+        """All weights of losses."""
+        return (self.pixel_weights, self.example_weights, self.importance)
 
 
 def assemble(
@@ -47,6 +54,7 @@ def assemble(
     timesteps: Tensor,
     importance: Tensor | None = None,
     input_noise: Tensor | None = None,
+    probe: Tensor | None = None,
 ) -> StepInputs:
     """The batch as tensors on the model's device, moved there together. `words` are those that are trained."""
     prompts = model.assemble_prompts(batch.prompts, words, batch.size_conds)
@@ -59,19 +67,24 @@ def assemble(
         batch.example_weights,
         importance,
         input_noise,
+        probe,
     )
     return to_device(inputs, model.device)
 
 
 def compute(model: Denoiser, inputs: StepInputs, words: Words, objective: Objective) -> Tensor:
     """The loss of each example (B,) float32, differentiable in the vectors of `words`."""
+    prediction, target = predict(model, inputs, words, objective)
+    return objective.losses(prediction, target, objective.schedule(model.noise), inputs.timesteps, *inputs.weights)
+
+
+def predict(model: Denoiser, inputs: StepInputs, words: Words, objective: Objective) -> tuple[Tensor, Tensor]:
+    """The UNet's answer and what would have been the right one, both (B, C, h, w)."""
     condition = model.encode(inputs.prompts, words)
     schedule = objective.schedule(model.noise)
     added = inputs.noise if inputs.input_noise is None else inputs.input_noise
     prediction = model.denoise(schedule.add(inputs.latents, added, inputs.timesteps), inputs.timesteps, condition)
-    target = schedule.target(inputs.latents, inputs.noise, inputs.timesteps)
-    weights = (inputs.pixel_weights, inputs.example_weights, inputs.importance)
-    return objective.losses(prediction, target, schedule, inputs.timesteps, *weights)
+    return prediction, schedule.target(inputs.latents, inputs.noise, inputs.timesteps)
 
 
 def denoising_losses(

@@ -1,4 +1,4 @@
-"""Gradients between backward and the optimizer: unscaled, measured and, if asked, clipped."""
+"""Gradients from backward to the optimizer: computed, unscaled, measured and, if asked, clipped."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tinv_ext.core.model import Denoiser
+
+from .forward import StepInputs, compute
+from .natural_gradient import NaturalGradient
+from .objective import Objective
+from .sample_gradients import add_sample_gradients
+from .state import State
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -16,6 +24,30 @@ class Clip:
 
     mode: str
     bound: Callable[[int], float]
+
+
+def add_gradients(model: Denoiser, inputs: StepInputs, state: State, objective: Objective, count: int) -> Tensor:
+    """Backward of one forward pass, one of those in which a step sees `count` examples: its part of the mean gradient,
+    times the model's loss scale, is added to that of the vectors. Returns the loss of each example (B,)."""
+    if isinstance(state.optimizer, NaturalGradient):
+        return add_sample_gradients(model, inputs, state.vectors, objective, 1 / count, state.optimizer)
+    losses = compute(model, inputs, state.vectors, objective)
+    (losses.sum() / count * model.loss_scale).backward()  # type: ignore[no-untyped-call]
+    return losses.detach()
+
+
+def sample_probe(state: State, latents: Tensor) -> Tensor | None:
+    """Standard normal numbers like `latents`, where the optimizer measures the curvature in the next step."""
+    if isinstance(state.optimizer, NaturalGradient) and state.optimizer.probing:
+        return torch.randn(latents.shape, generator=state.rng)
+    return None
+
+
+def mean_loss(state: State, losses: Sequence[Tensor], count: int) -> Tensor:
+    """The mean () of `count` losses in several parts; where the optimizer leaves examples out, of the others."""
+    if isinstance(state.optimizer, NaturalGradient):
+        return torch.cat(list(losses)).nanmean()
+    return torch.stack([part.sum() / count for part in losses]).sum()
 
 
 def clip_gradients(gradients: Sequence[Tensor], scale: float, clip: Clip | None, step: int) -> Tensor:

@@ -62,6 +62,23 @@ class Objective:
             losses = losses * by_example
         return losses
 
+    def probed(
+        self,
+        prediction: Tensor,
+        target: Tensor,
+        noise: Noise,
+        timesteps: Tensor,
+        probe: Tensor,
+        *weights: Tensor | None,
+    ) -> Tensor:
+        """⟨r, probe⟩ of each example (B,), with the residual r = ±√(error·weights), so that Σ r² is N times the loss
+        of its N numbers."""
+        errors, given = self._errors(prediction, target, noise, timesteps, weights)
+        for by_example in given:
+            errors = errors * by_example.view(-1, *[1] * (errors.dim() - 1))
+        residual = (prediction.float() - target.float()).sign() * (errors + _TINY).sqrt()  # √ has no slope at 0
+        return (residual * probe).flatten(1).sum(1)
+
     def _errors(
         self,
         prediction: Tensor,
@@ -78,3 +95,6 @@ class Objective:
         for by_pixel in (weight for weight in given if weight.dim() > 1):
             errors = errors * by_pixel
         return errors, [weight for weight in given if weight.dim() == 1]
+
+
+_TINY = 1e-20

@@ -26,7 +26,8 @@ class OptimizerRow:
     """One optimizer: the path of its class, what it is given unless a run says otherwise, the package to install.
 
     `rate` says what the learning rate means to it: how far a step moves each number ("step"), a factor on the step that
-    it finds by itself ("factor"), or something else ("").
+    it finds by itself ("factor"), how far a step moves a word, in its
+    usual length ("share"), or something else ("").
     """
 
     path: str
@@ -70,6 +71,8 @@ OPTIMIZERS: Mapping[str, OptimizerRow] = {
     "dadaptadan": _dadaptation("DAdaptAdan"),
     "dadaptlion": _dadaptation("DAdaptLion"),
     "dadaptsgd": _dadaptation("DAdaptSGD"),
+    "ssm": OptimizerRow("tinv_ext.core.training.scalar_moment.ScalarMoment", rate="share"),
+    "ong": OptimizerRow("tinv_ext.core.training.natural_gradient.NaturalGradient", rate="factor"),
 }
 DEFAULT = "adamw"
 # What cannot train a handful of dense vectors whose gradient is known at one point only.

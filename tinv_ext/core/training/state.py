@@ -21,6 +21,7 @@ from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import Vectors, Words
 
+from .balance import Balance, checked_table
 from .optimizers import (
     DEFAULT,
     OptimizerState,
@@ -37,20 +38,23 @@ FORMAT, FORMAT_1 = "tinv-state-2", "tinv-state-1"
 
 @dataclass(frozen=True)
 class StateBackup:
-    """A copy of a state: the vectors, what the optimizer remembers, the generator and the order."""
+    """A copy of a state: the vectors, what the optimizer remembers, the generator, the order, averages and balance."""
 
     step: int
     vectors: list[Tensor]
     optimizer: OptimizerState
     rng: Tensor
     order: Order
+    averages: list[Tensor]
+    balance: Any
 
 
 @dataclass
 class State:
     """A run at `step`: the vectors of its words (leaves, float32), the optimizer, the generator, the data order.
 
-    `vectors` and `start` are by word and encoder; `start` holds those with which the run began.
+    `vectors` and `start` are by word and encoder; `start` holds those with which the run began. `averages` are the
+    means of the vectors over the last steps, as `leaves`; none where nothing is averaged.
     """
 
     step: int
@@ -60,6 +64,8 @@ class State:
     rng: torch.Generator
     optimizer_name: str = DEFAULT
     order: Order = field(default_factory=Order)
+    averages: list[Tensor] = field(default_factory=list)
+    balance: Balance = field(default_factory=Balance)
 
     def update(self, rate: float) -> None:
         """One optimizer step with the gradients at hand, which are then forgotten."""
@@ -68,6 +74,25 @@ class State:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
+
+    @torch.no_grad()
+    def average(self, decay: float) -> None:
+        """Have the averages follow the vectors, leaving `decay` of themselves, less in the first steps; 0: none.
+
+        The decay grows as in TensorFlow's ExponentialMovingAverage: (step + 1) / (step + 10).
+        """
+        if not decay:
+            self.averages = []
+            return
+        decay = min(decay, self.step / (self.step + 9))
+        before = self.averages or [start for _, start in self.pairs()]
+        self.averages = [torch.lerp(leaf, mean, decay) for leaf, mean in zip(self.leaves(), before)]
+
+    @property
+    def result(self) -> Words:
+        """What a run has learnt so far: the averages or, where nothing is averaged, the vectors."""
+        values = iter(self.averages or self.leaves())
+        return {name: {encoder: next(values) for encoder in word} for name, word in self.vectors.items()}
 
     def leaves(self) -> list[Tensor]:
         """All vectors, by word and encoder in their order: the optimizer's parameters."""
@@ -86,15 +111,19 @@ class State:
     def backup(self) -> StateBackup:
         """All of it, to be restored if the step that follows fails anywhere."""
         vectors = [leaf.detach().clone() for leaf in self.leaves()]
-        return StateBackup(self.step, vectors, get_state(self.optimizer), self.rng.get_state(), self.order.backup())
+        optimizer, averages = get_state(self.optimizer), list(self.averages)  # these are replaced, never changed
+        rng, order = self.rng.get_state(), self.order.backup()
+        return StateBackup(self.step, vectors, optimizer, rng, order, averages, self.balance.backup())
 
     def restore(self, backup: StateBackup) -> None:
         """Go back to the backup; gradients are forgotten."""
         self.step = backup.step
         self.order.restore(backup.order)
         self.rng.set_state(backup.rng)
+        self.averages = list(backup.averages)
+        self.balance.restore(backup.balance)
+        self.optimizer.zero_grad(set_to_none=True)
         for leaf, values in zip(self.leaves(), backup.vectors):
-            leaf.grad = None
             leaf.detach().copy_(values)
         set_state(self.optimizer, backup.optimizer)
 
@@ -104,8 +133,8 @@ class State:
         return torch.stack([torch.stack([a.norm(dim=1).mean(), (a - b).norm(dim=1).mean()]) for a, b in pairs]).amax(0)
 
     def values(self, word: str) -> dict[str, Tensor]:
-        """A copy of a word's vectors by encoder, on the CPU, detached."""
-        return {encoder: v.detach().float().cpu().clone() for encoder, v in self.vectors[word].items()}
+        """A copy of a word's `result` by encoder, on the CPU, detached."""
+        return {encoder: v.detach().float().cpu().clone() for encoder, v in self.result[word].items()}
 
 
 def new_state(
@@ -115,12 +144,18 @@ def new_state(
     step: int = 0,
     optimizer: str = DEFAULT,
     options: Mapping[str, Any] | None = None,
+    lengths: Mapping[str, float] | None = None,
 ) -> State:
-    """A run at its beginning: an optimizer over the vectors alone, one CPU generator from `seed`."""
+    """A run at its beginning: an optimizer over the vectors alone, one CPU generator from `seed`.
+
+    `lengths` are typical ones of token vectors by encoder, for an optimizer that measures by them.
+    """
     vectors = {name: {encoder: _leaf(v, device) for encoder, v in word.items()} for name, word in words.items()}
     start = {name: {encoder: v.detach().clone() for encoder, v in word.items()} for name, word in vectors.items()}
     leaves = [leaf for word in vectors.values() for leaf in word.values()]
     made = make_optimizer(optimizer, leaves, options)
+    if lengths and made.param_groups[0].get("lengths") == []:
+        made.param_groups[0]["lengths"] = [lengths[encoder] for word in vectors.values() for encoder in word]
     return State(step, vectors, start, made, torch.Generator().manual_seed(seed), optimizer_name(optimizer))
 
 
@@ -138,7 +173,10 @@ def save_state(state: State, path: Path, facts: Mapping[str, Any]) -> None:
     """
     tensors, optimizer = to_tensors_and_json(get_state(state.optimizer))
     tensors |= {"rng": state.rng.get_state(), "order": torch.tensor(state.order.numbers(), dtype=torch.int64)}
-    for kind, words in (("vectors", state.vectors), ("start", state.start)):
+    if state.balance.table is not None:
+        tensors["balance"] = state.balance.table
+    averages = {"average": state.result} if state.averages else {}
+    for kind, words in {"vectors": state.vectors, "start": state.start, **averages}.items():
         for name, word in words.items():
             for encoder, vectors in word.items():
                 tensors[f"{kind}/{name}/{encoder}"] = vectors.detach().cpu().contiguous()
@@ -294,6 +332,8 @@ def _checked(state: State) -> State:
     for vectors, start in state.pairs():
         if vectors.dim() != 2 or vectors.shape != start.shape:
             raise ValueError("its vectors are not rows of numbers")
+    if state.averages and [mean.shape for mean in state.averages] != [leaf.shape for leaf in state.leaves()]:
+        raise ValueError("its averages are not those of its vectors")
     if state.step < 0 or not state.leaves():
         raise ValueError("it has no vectors or a negative step")
     return state
@@ -316,6 +356,10 @@ def _rebuild(
         raise ValueError(f"it was saved with the optimizer {saved['name']}, not {optimizer}")
     state = new_state(of("vectors"), 0, device, int(about["step"]), optimizer, options)
     set_state(state.optimizer, from_tensors_and_json(tensors, saved, device))
+    if any(key.startswith("average/") for key in tensors):
+        averages = of("average").values()
+        state.averages = [values.to(device, copy=True) for word in averages for values in word.values()]
+    state.balance = Balance(table=checked_table(tensors.get("balance")))
     return _restore_position(state, of("start"), tensors)
 
 

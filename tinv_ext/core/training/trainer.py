@@ -20,8 +20,8 @@ from tinv_ext.core.model import Trainable
 
 from .constraints import Constraint, unconstrained
 from .fallbacks import Fallbacks
-from .forward import assemble, compute
-from .gradients import Clip, clip_gradients
+from .forward import assemble
+from .gradients import Clip, add_gradients, clip_gradients, mean_loss, sample_probe
 from .objective import Objective
 from .state import State
 
@@ -37,13 +37,15 @@ class Plan:
     clip: Clip | None = None
     objective: Objective = field(default_factory=Objective)
     constraint: Constraint = unconstrained
+    ema_decay: float = 0.0  # of the averaged vectors, which are the result then; 0: the last ones are
 
 
 @dataclass(frozen=True)
 class Step:
     """One optimizer step that was taken: its number, the mean loss of its batches, rate and length of the gradient.
 
-    `vector_norm` is the mean length of the vectors, `distance` how far they are from where they began.
+    `vector_norm` is the mean length of the vectors, `distance` how far they are from where they began. `left_out`
+    counts examples without a finite loss and gradient that the optimizer did without.
     """
 
     number: int
@@ -53,6 +55,7 @@ class Step:
     vector_norm: float
     distance: float
     prompts: tuple[str, ...]
+    left_out: int = 0
 
 
 def train(
@@ -72,17 +75,17 @@ def train(
 def take(state: State, plan: Plan, model: Trainable, dataset: Dataset, pieces: int = 1) -> Step:
     """One optimizer step, each batch computed in `pieces`; also where the calling thread has gradients switched off."""
     # gradients, averaged over the batches that make up one step
-    losses, prompts = [], []
+    count, losses, prompts = plan.batch_size * plan.accumulate, [], []
     for _ in range(plan.accumulate):
         batch = dataset.batch(plan.batch_size, state.order, state.rng, state.step)
         noise, timesteps, importance = plan.objective.sample(batch.latents, model.noise, state.rng)
+        weights = state.balance.weigh(timesteps, model.noise.timesteps, importance)
         input_noise = plan.objective.noise.perturbed(noise, state.rng)
+        probe = sample_probe(state, batch.latents)
         for part in slices(plan.batch_size, pieces):
-            some = (None if tensor is None else tensor[part] for tensor in (importance, input_noise))
+            some = (None if tensor is None else tensor[part] for tensor in (weights, input_noise, probe))
             inputs = assemble(model, batch.part(part), state.vectors, noise[part], timesteps[part], *some)
-            loss = compute(model, inputs, state.vectors, plan.objective).sum() / (plan.batch_size * plan.accumulate)
-            (loss * model.loss_scale).backward()  # type: ignore[no-untyped-call]
-            losses.append(loss.detach())
+            losses.append(add_gradients(model, inputs, state, plan.objective, count))
         prompts += [prompt.text for prompt in batch.prompts]
 
     # clip, update, constrain
@@ -91,11 +94,15 @@ def take(state: State, plan: Plan, model: Trainable, dataset: Dataset, pieces: i
     state.update(rate)
     for vectors, start in state.pairs():
         plan.constraint(vectors, start)
+    state.average(plan.ema_decay)
 
     # everything that is shown is read from the device once; better to fail than to save nonsense
-    shown = torch.cat([torch.stack([torch.stack(losses).sum(), gradient_norm]), state.lengths()]).tolist()
-    step = Step(state.step, shown[0], rate, shown[1], shown[2], shown[3], tuple(prompts))
+    mean = mean_loss(state, losses, count)
+    shown = torch.cat([torch.stack([mean, gradient_norm]), state.lengths(), torch.cat(losses)]).tolist()
+    left_out = sum(map(math.isnan, shown[4:]))
+    step = Step(state.step, shown[0], rate, shown[1], shown[2], shown[3], tuple(prompts), left_out)
     _refuse_not_finite(step)
+    state.balance.follow(shown[4:])
     return step
 
 

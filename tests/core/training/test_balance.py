@@ -1,0 +1,150 @@
+"""Timesteps balanced by the model's own losses, drawn in strata; averaged vectors; the scalar second moment."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.core.fake import WIDTH, Fake, dataset, examples, initial
+from tests.core.training.test_trainer import plan, run, vectors
+from tests.messages import refused
+from tinv_ext.core.training.balance import BINS, Balance, log_linear, table_of
+from tinv_ext.core.training.evaluation import evaluate, losses_by_timestep, make_eval_set
+from tinv_ext.core.training.objective import Objective
+from tinv_ext.core.training.optimizers import make_optimizer
+from tinv_ext.core.training.state import new_state
+from tinv_ext.core.training.timesteps import TIMESTEPS
+from tinv_ext.core.training.trainer import train
+
+TABLE = torch.logspace(0, -2, BINS, dtype=torch.float64)
+
+
+def test_weights_are_the_losses_to_the_power() -> None:
+    """In the middle of a bin exactly, between two in the logarithm, beyond the outermost theirs; times importance."""
+    middles = torch.tensor([19, 20, 39, 0, 999])
+    weights = Balance(0.7, TABLE).weigh(middles, 1000, torch.tensor([1.0, 1.0, 1.0, 2.0, 1.0]))
+    step = 2 / (BINS - 1)  # of the table's exponent from bin to bin
+    places = [0.0, 0.5 / 40, (39.5 - 20) / 40, 0.0, BINS - 1]
+    expected = torch.tensor([10 ** (0.7 * step * place) for place in places])
+    assert torch.allclose(weights, expected * torch.tensor([1.0, 1.0, 1.0, 2.0, 1.0]), rtol=1e-5)
+    assert Balance(0.0, TABLE).weigh(middles, 1000, None) is None
+    assert Balance(1.0, None).weigh(middles, 1000, None) is None
+    assert log_linear(TABLE, torch.tensor([24.0], dtype=torch.float64)).item() == pytest.approx(0.01)
+
+
+def test_the_table_follows_what_is_seen() -> None:
+    """By 0.02 of the way to each unweighted loss, in its bin alone; what is not finite or zero is passed over."""
+    balance = Balance(1.0, TABLE)
+    weights = balance.weigh(torch.tensor([0, 5, 999, 500]), 1000, None)
+    assert weights is not None
+    balance.follow([3.0 * float(weights[0]), math.nan, 0.0, 2.0 * float(weights[3])])
+    expected = TABLE.clone()
+    expected[0] += 0.02 * (3.0 - expected[0])
+    expected[12] += 0.02 * (2.0 - expected[12])
+    assert torch.allclose(balance.table, expected, rtol=1e-6)
+    backup = balance.backup()
+    balance.weigh(torch.tensor([0]), 1000, None)
+    balance.restore(backup)  # the step failed: its weights wait no more
+    balance.weigh(torch.tensor([999]), 1000, None)
+    balance.follow([1.0])
+    assert balance.table[0] == expected[0]
+
+
+def test_the_table_is_the_mean_of_each_bin() -> None:
+    """Of losses measured on fixed draws, of which there are four in each bin with a hundred."""
+    model, data = Fake(), dataset()
+    draws = make_eval_set(examples(5), data.reader, model.noise, draws=20, seed=1)
+    words = initial().vectors
+    timesteps, losses = losses_by_timestep(model, draws, words)
+    table = table_of(timesteps, 1000, losses)
+    assert table.shape == (BINS,)
+    assert float(table[3]) == pytest.approx(float(losses[(timesteps >= 120) & (timesteps < 160)].mean()))
+    assert float(table.mean()) == pytest.approx(evaluate(model, draws, words))
+
+
+def test_balanced_steps_see_weighted_losses() -> None:
+    """One step's loss is the mean of each example's divided by the table's; without a table it is as ever."""
+    plain, balanced, none = initial(), initial(), initial()
+    seen: list[Tensor] = []
+
+    class Watched(Fake):
+        def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
+            seen.append(timesteps)
+            return super().denoise(noisy, timesteps, condition)
+
+    one = replace(plan(1), batch_size=1)
+    (first,) = train(plain, one, Watched(), dataset())
+    balanced.balance, none.balance = Balance(1.0, TABLE), Balance(1.0)
+    (second,) = train(balanced, one, Fake(), dataset())
+    usual = log_linear(TABLE, (seen[0].double() + 0.5) * BINS / 1000 - 0.5)
+    assert second.loss == pytest.approx(first.loss / float(usual))
+    assert list(train(none, one, Fake(), dataset())) == [first]
+
+
+def test_strata_have_one_timestep_each() -> None:
+    """In order, anywhere in theirs; over many batches all are as likely; a batch of one is uniform."""
+    rng = torch.Generator().manual_seed(1)
+    drawn = torch.stack([TIMESTEPS["stratified"](1000, 4, rng)[0] for _ in range(4000)])
+    assert drawn.dtype == torch.int64
+    assert torch.equal(drawn // 250, torch.arange(4).expand(4000, 4))
+    tenths = torch.bincount(drawn.flatten() // 100, minlength=10)
+    assert (tenths - 1600).abs().max() < 160  # four deviations
+    _, timesteps, importance = Objective("stratified").sample(torch.zeros(2, 4, 2, 2), Fake().noise, rng)
+    assert importance is None
+    assert timesteps[0] < 500 <= timesteps[1]
+
+
+def test_the_result_is_the_average() -> None:
+    """mean ← d·mean + (1-d)·x with d = min(decay, k/(k+9)) at step k; the steps themselves are as ever."""
+    plain, averaged = initial(), initial()
+    after, mean = [], vectors(initial())
+    for _ in train(plain, plan(), Fake(), dataset()):
+        after.append(plain.leaves()[0].detach().clone())
+    run(averaged, plan(ema_decay=0.3))
+    for k, x in enumerate(after, start=1):
+        d = min(0.3, k / (k + 9))
+        mean = d * mean + (1 - d) * x
+    assert torch.equal(averaged.leaves()[0], plain.leaves()[0])
+    assert torch.allclose(averaged.values("it")["clip_l"], mean)
+    assert not torch.allclose(mean, after[-1])
+
+
+def test_a_scalar_moment_is_one_number() -> None:
+    """Against the formula written out: s ← .9s + .1|g|², x ← x - rate·1.7·L·√n·g/√(s/(1-.9^k))."""
+    start = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(3))
+    state = new_state({"it": {"clip_l": start}}, 5, torch.device("cpu"), optimizer="ssm", lengths={"clip_l": 0.4})
+    seen: list[Tensor] = []
+    state.optimizer.register_step_pre_hook(lambda *_: seen.append(state.leaves()[0].grad.clone()))
+    run(state, plan(5, "0.2:2, 0.1"))
+    x, s = start.double(), 0.0
+    for k, (gradient, rate) in enumerate(zip(seen, (0.2, 0.2, 0.1, 0.1, 0.1)), start=1):
+        s = 0.9 * s + 0.1 * float(gradient.double().square().sum())
+        x = x - rate * 1.7 * 0.4 * 2**0.5 * gradient.double() / math.sqrt(s / (1 - 0.9**k))
+    assert torch.allclose(state.leaves()[0].double(), x, atol=1e-5)
+
+
+def test_typical_lengths_are_the_models_or_the_vectors_own() -> None:
+    """By encoder where the model tells them; else the mean length of each word's own vectors, 1 for zeros."""
+    words = {"a": {"l": torch.ones(2, 4), "g": torch.zeros(2, 9)}, "b": {"l": torch.ones(1, 4), "g": torch.ones(1, 9)}}
+    for name in ("ssm", "ong"):
+        told = new_state(words, 5, torch.device("cpu"), optimizer=name, lengths={"l": 0.5, "g": 0.25})
+        assert told.optimizer.param_groups[0]["lengths"] == [0.5, 0.25, 0.5, 0.25]
+        alone = new_state(words, 5, torch.device("cpu"), optimizer=name)
+        for leaf in alone.leaves():
+            leaf.grad = torch.ones_like(leaf)
+        if name == "ong":
+            alone.optimizer.add([torch.ones(1, *leaf.shape) for leaf in alone.leaves()])  # type: ignore[operator]
+        alone.optimizer.step()
+        assert alone.optimizer.param_groups[0]["lengths"] == [2.0, 1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("options", [{"beta": 1.0}, {"scale": 0.0}])
+def test_arguments_that_cannot_be_used_are_told(options: dict[str, Any]) -> None:
+    """By name."""
+    with refused("training.optimizer_values", name="ssm"):
+        make_optimizer("ssm", [torch.ones(1, 2, requires_grad=True)], options)

@@ -1,0 +1,253 @@
+"""The online natural gradient: its formula, both of its forms, its radius, its scale, and what it leaves out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.core.fake import WIDTH, Fake, dataset, initial
+from tests.core.training.test_optimizers import begun, steps, vectors
+from tests.messages import refused
+from tinv_ext.core.errors import NumericError
+from tinv_ext.core.prompts.inputs import PromptInputs
+from tinv_ext.core.training.balance import Balance
+from tinv_ext.core.training.natural_gradient import NaturalGradient
+from tinv_ext.core.training.optimizers import make_optimizer
+from tinv_ext.core.training.sample_gradients import separated
+from tinv_ext.core.training.state import State, load_state, new_state, save_state
+from tinv_ext.core.training.trainer import Plan, take
+
+CPU = torch.device("cpu")
+FIXED = {"scale": 0.02, "lengths": [1.0, 2.0]}
+
+
+def leaves() -> list[Tensor]:
+    """Two words of double precision, of 2×6 and 1×4 numbers."""
+    rng = torch.Generator().manual_seed(1)
+    shapes = ((2, 6), (1, 4))
+    return [torch.randn(s, generator=rng, dtype=torch.float64).requires_grad_() for s in shapes]
+
+
+def stream(count: int, examples: int) -> list[list[Tensor]]:
+    """Gradients of `examples` examples in `leaves`, for so many steps; few directions have most of them."""
+    rng = torch.Generator().manual_seed(2)
+    uneven = torch.logspace(1, -3, 16, dtype=torch.float64)
+    rows = [torch.randn(examples, 16, generator=rng, dtype=torch.float64) * uneven for _ in range(count)]
+    return [[row[:, :12].reshape(-1, 2, 6), row[:, 12:].reshape(-1, 1, 4)] for row in rows]
+
+
+def moved(gradients: list[list[Tensor]], rate: float = 1.0, **options: Any) -> Tensor:
+    """All numbers after the steps."""
+    params = leaves()
+    optimizer = NaturalGradient(params, lr=rate, **{**FIXED, **options})
+    for some in gradients:
+        optimizer.add(some)
+        optimizer.step()
+    return torch.cat([param.detach().flatten() for param in params])
+
+
+def test_the_step_is_the_formulas() -> None:
+    """Written out in the vectors' own units: P ← ρP + (1-ρ)Λ + c·Σggᵀ, P₀ = Λ, x ← x - P⁻¹Σg, Λ = diag 1/s²."""
+    s = torch.tensor([2 * 1.0 / 6**0.5] * 12 + [2 * 2.0 / 4**0.5] * 4, dtype=torch.float64)
+    prior = torch.diag(1 / s**2)
+    x, matrix, kept = torch.cat([one.detach().flatten() for one in leaves()]), prior.clone(), 0.975**3
+    for some in stream(7, 3):
+        g = torch.cat([part.flatten(1) for part in some], 1)
+        matrix = kept * matrix + (1 - kept) * prior + 0.02 * g.T @ g
+        x = x - torch.linalg.solve(matrix, g.sum(0))
+    assert torch.allclose(moved(stream(7, 3), radius=1e6), x, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("scale", [0.02, 5.0])
+def test_low_rank_is_dense(scale: float) -> None:
+    """The same steps to 1e-6 and better while no gradient is forgotten; with fewer than that, other ones."""
+    start = torch.cat([one.detach().flatten() for one in leaves()])
+    dense, low, short = (
+        moved(stream(30, 3), scale=scale, form=form, rank=rank)
+        for form, rank in (("dense", 128), ("low_rank", 128), ("low_rank", 6))
+    )
+    assert (dense - low).norm() / (dense - start).norm() < 1e-6
+    assert (dense - short).norm() / (dense - start).norm() > 1e-3
+
+
+def test_no_step_leaves_the_radius() -> None:
+    """However large the gradient: in units of the prior, radius/prior·√D; the rate scales that."""
+    huge = [[part * 1e9 for part in stream(1, 3)[0]]]
+    start = torch.cat([one.detach().flatten() for one in leaves()])
+    units = torch.tensor([2 / 6**0.5] * 12 + [4 / 4**0.5] * 4, dtype=torch.float64)
+    for rate in (1.0, 0.5):
+        reach = ((moved(huge, rate, scale=1e-30) - start) / units).norm()
+        assert float(reach) == pytest.approx(rate * 0.75 / 2 * 16**0.5)
+
+
+def test_the_scale_is_measured() -> None:
+    """c = 0.4·A/B, both halved at each probe; a probe that is not finite changes nothing; probed at six steps."""
+    params = leaves()
+    optimizer = NaturalGradient(params, lengths=[1.0, 2.0])
+    asked, a, b = [], 0.0, 0.0
+    for number, some in enumerate(stream(40, 2), start=1):
+        probes = [part * 3 for part in some] if optimizer.probing else None
+        if number == 8:
+            probes = [part * float("nan") for part in some]
+        optimizer.add(some, probes)
+        rows, probe_rows = optimizer._gradients[0].square().sum(), None if probes is None else optimizer._probes[0]
+        optimizer.step()
+        if probe_rows is not None:
+            asked.append(number)
+            if number < 8:
+                a, b = a / 2 + float(probe_rows.square().sum()), b / 2 + float(rows)
+                assert float(optimizer.state[params[0]]["scale"]) == pytest.approx(0.4 * a / b)
+    assert asked == [1, 2, 4, 8, 16, 32]
+    assert float(optimizer.state[params[0]]["scale"]) == pytest.approx(0.4 * 9)
+
+
+# --- in a run -------------------------------------------------------------------------------------------------------
+
+
+def test_each_examples_gradient_is_its_own() -> None:
+    """From one backward of the batch, in pieces or not: those of each example alone; the mean is what Adam gets."""
+    seen: dict[str, list[Tensor]] = {}
+    for name, pieces in (("ong", 1), ("ong", 2), ("adamw", 1)):
+        state = new_state({"it": {"clip_l": torch.full((2, WIDTH), 0.3)}}, 5, CPU, optimizer=name)
+        hook = seen.setdefault(f"{name}{pieces}", [])
+
+        def look(optimizer: torch.optim.Optimizer, *_: Any, hook: list[Tensor] = hook, state: State = state) -> None:
+            hook.append(state.leaves()[0].grad.clone())
+            if isinstance(optimizer, NaturalGradient):
+                hook.append(torch.cat(optimizer._gradients))
+
+        state.optimizer.register_step_pre_hook(look)
+        take(state, Plan(1, 4, 1, lambda step: 0.0), Fake(loss_scale=1024.0), dataset(), pieces)
+    (mean, rows), (in_pieces, rows_in_pieces), (adams,) = seen.values()
+    unit = 2 * (0.3 * WIDTH**0.5) / WIDTH**0.5
+    assert torch.allclose(mean, adams, rtol=1e-5)
+    assert torch.allclose(in_pieces, mean, rtol=1e-5)
+    assert torch.allclose(rows_in_pieces, rows, rtol=1e-5)
+    assert torch.allclose(rows.mean(0) / unit / (16 / 2), mean.flatten(), rtol=1e-5)  # latents of 16 numbers
+    assert rows.std(0).max() > 0
+
+
+@pytest.mark.parametrize("form", ["dense", "low_rank"])
+def test_a_run_resumes_bit_for_bit_in_both_forms(form: str, tmp_path: Path) -> None:
+    """With balanced timesteps and averaged vectors; and a step that is taken again leaves no trace."""
+    plan = Plan(9, 2, 1, lambda step: 1.0, ema_decay=0.9)
+
+    def fresh() -> State:
+        state = new_state(words(), 5, CPU, optimizer="ong", options={"form": form, "rank": 7})
+        state.balance = Balance(1.0, torch.linspace(0.5, 0.01, 25, dtype=torch.float64))
+        return state
+
+    whole, first, broken = fresh(), fresh(), fresh()
+    expected = steps(whole, plan)
+    assert steps(broken, plan, Fake(poison_at=5, remedies=["full precision"])) == expected
+    before = steps(first, Plan(4, 2, 1, plan.rate, ema_decay=0.9))
+    save_state(first, tmp_path / "state", {})
+    second, _ = load_state(tmp_path / "state", CPU, optimizer="ong")
+    second.balance.power = 1.0
+    assert before + steps(second, plan) == expected
+    for other in (second, broken):
+        assert all(torch.equal(a, b) for a, b in zip(vectors(whole), vectors(other)))
+        assert all(torch.equal(a, b) for a, b in zip(whole.averages, other.averages))
+        assert torch.equal(whole.balance.table, other.balance.table)
+    assert not torch.equal(whole.balance.table, fresh().balance.table)
+    assert not torch.equal(whole.values("it")["clip_l"], vectors(whole)[0])
+
+
+def words() -> dict[str, dict[str, Tensor]]:
+    """One word of two vectors."""
+    return {"it": {"clip_l": torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(1))}}
+
+
+class Spoilt(Fake):
+    """One example of each batch comes out as not a number."""
+
+    def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
+        answer = super().denoise(noisy, timesteps, condition)
+        return torch.cat([answer[:1] * float("nan"), answer[1:]])
+
+
+def test_examples_that_are_not_finite_are_left_out_and_counted() -> None:
+    """The others move the vectors as if they had been alone; the loss is theirs; where none is left, the step fails."""
+    state = begun("ong")
+    (step,) = steps(state, Plan(1, 3, 1, lambda step: 1.0), Spoilt())
+    assert step.left_out == 1
+    assert step.loss > 0
+    assert step.distance > 0
+    assert all(bool(torch.isfinite(one).all()) for one in vectors(state))
+    with pytest.raises(NumericError):
+        steps(begun("ong"), Plan(1, 1, 1, lambda step: 1.0), Spoilt())
+    assert steps(begun("ong"), Plan(1, 3, 1, lambda step: 1.0))[0].left_out == 0
+
+
+def test_memory_that_runs_out_changes_nothing_but_rounding() -> None:
+    """A batch of four in pieces of one: the same examples, gradients and probes."""
+    plan = Plan(5, 4, 1, lambda step: 1.0)
+    whole, small = initial_ong(), initial_ong()
+    steps(whole, plan)
+    steps(small, plan, Fake(most=1))
+    assert torch.allclose(vectors(whole)[0], vectors(small)[0], rtol=1e-3, atol=1e-5)
+
+
+def initial_ong() -> State:
+    """As `initial`, with this optimizer."""
+    return new_state({"it": {"clip_l": initial().values("it")["clip_l"]}}, 5, CPU, optimizer="ong")
+
+
+def test_uneven_curvature_is_crossed() -> None:
+    """A noisy regression whose directions differ by 10⁴ in curvature: 40 steps of two close all but 5 % of the loss.
+
+    Each example has 16 residuals; the scale is measured.
+    """
+    rng = torch.Generator().manual_seed(3)
+    uneven = torch.logspace(1, -1, 16, dtype=torch.float64)
+    x = torch.zeros(1, 16, dtype=torch.float64, requires_grad=True)
+    goal = 0.3 * torch.randn(1, 16, generator=rng, dtype=torch.float64)
+    optimizer = NaturalGradient([x])
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=rng, dtype=torch.float64)
+
+    def loss() -> float:
+        return float((((x.detach() - goal) * uneven) ** 2).sum())
+
+    before = loss()
+    for _ in range(40):
+        slopes = normal(2, 16, 16) * uneven
+        residuals = slopes @ (x.detach() - goal).T + normal(2, 16, 1)
+        probes = [(slopes * normal(2, 16, 1)).sum(1, keepdim=True)] if optimizer.probing else None
+        optimizer.add([(slopes * residuals).sum(1, keepdim=True)], probes)
+        optimizer.step()
+    assert loss() < 0.05 * before
+
+
+@pytest.mark.parametrize("options", [{"prior": 0}, {"memory": 1}, {"form": "sparse"}, {"scale": -1}, {"rank": 0}])
+def test_arguments_that_cannot_be_used_are_told(options: dict[str, Any]) -> None:
+    """By name."""
+    with refused("training.optimizer_values", name="ong"):
+        make_optimizer("ong", leaves(), options)
+    assert isinstance(make_optimizer("ONG", leaves()), NaturalGradient)
+
+
+def test_slots_point_to_each_prompts_own_vectors() -> None:
+    """Two words and another embedding in prompts of two chunks: each place finds the row that it found before."""
+    trained = {
+        "a": {"l": torch.randn(2, 3), "g": torch.randn(2, 5)},
+        "b": {"l": torch.randn(1, 3), "g": torch.randn(1, 5)},
+    }
+    others = torch.randn(4, 3)
+    slots = torch.randint(0, 8, (6, 77), generator=torch.Generator().manual_seed(1))
+    inputs = PromptInputs(3, {}, slots, {"l": others}, None, torch.zeros(3, 6))
+    moved_inputs, copies = separated(inputs, trained)
+    before = torch.cat([torch.zeros(1, 3), *(word["l"] for word in trained.values()), others])
+    after = torch.cat([torch.zeros(1, 3), *(word["l"] for word in copies.values()), others])
+    assert torch.equal(after[moved_inputs.slots], before[slots])
+    own = (slots > 0) & (slots < 4)
+    by_prompt = [set(moved_inputs.slots[2 * i : 2 * i + 2][own[2 * i : 2 * i + 2]].tolist()) for i in range(3)]
+    assert all(len(one) == 3 for one in by_prompt)
+    assert len(set.union(*by_prompt)) == 9
+    assert copies["b"]["g"].shape == (3, 5)
+    assert copies["b"]["g"].requires_grad
