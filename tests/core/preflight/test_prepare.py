@@ -392,7 +392,9 @@ def test_rates_that_cannot_work_are_noticed(ready: Prepare, rate: str, id: str |
 
 def test_an_optimizer_that_cannot_work_is_told_with_the_rest(ready: Prepare) -> None:
     """Before anything is made of it."""
-    problems = told(ready, optimizer="adamw", optimizer_args="momentum=0.9", num_vectors=3, images="")
+    contradicting = {"lr_scheduler": "cosine", "learning_rate": "1:5, 2"}
+    problems = told(ready, optimizer="adamw", optimizer_args="momentum=0.9", num_vectors=3, images="", **contradicting)
+    assert said(problems, "preflight.two_schedules", scheduler="cosine")
     assert said(problems, "training.optimizer_arguments", unknown=["momentum"])
     assert said(problems, "preflight.no_image_folder")
 

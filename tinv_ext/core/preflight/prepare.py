@@ -108,7 +108,7 @@ def prepare(
     `resumed` the vectors of a run that is to be resumed; `look` scans the folder of a subset.
     """
     config, wrong_values = TrainConfig.read(config.to_dict())  # these at their defaults, so that the rest is checked
-    problems, later = Problems(wrong_values), Problems([])
+    values_right, problems, later = not wrong_values, Problems(wrong_values), Problems([])
     sources = problems.attempt(sources_of, config) or Sources(config, ())
     config, known = sources.config, [word for word in known if word.ids]
     initial = resumed or later.attempt(_initial_vectors, config, token_table)
@@ -130,10 +130,8 @@ def prepare(
     problems.attempt(try_optimizer, config.optimizer, config.optimizer_options)
 
     start = initial.step if initial else 0
-    plan = None if problems.found else problems.attempt(make_plan, config, start, resumed is not None)
-    if not (
-        all(subsets) and initial and plan and shown is not None
-    ):  # something is missing only where there is a problem
+    plan = problems.attempt(make_plan, config, start, resumed is not None) if values_right else None
+    if problems.found or not (all(subsets) and initial and plan and shown is not None):
         raise InputError(dict.fromkeys(problems.found))
     notices = (
         *_shared_tokens(word, known),
