@@ -114,3 +114,7 @@ def test_masks_that_are_missing_black_or_not_used_are_told(values: dict[str, Any
     on = prepare_run(TrainConfig.from_dict({**values, "masked_loss": True}), host).notices
     assert said(on, "masks.missing", count=1, total=3, files="2.png")
     assert said(on, "masks.black", files="1-masklabel.png")
+    for name in ("2.png", "other.png"):
+        mask(tmp_path / "masks", name, half=True)
+    found = prepare_run(TrainConfig.from_dict({**values, "mask_folder": str(tmp_path / "masks")}), host).notices
+    assert said(found, "masks.of_no_image", count=1, files="other.png")

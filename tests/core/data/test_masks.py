@@ -92,6 +92,15 @@ def test_masks_of_another_size_and_damaged_ones_are_told_together(tmp_path: Path
     assert (about["count"], about["width"], about["image_width"], len(about["files"])) == (6, 32, 64, 6)
 
 
+def test_many_damaged_masks_are_few_sentences(tmp_path: Path) -> None:
+    """The rest is counted."""
+    scan = pictures(tmp_path, [f"{n}.png" for n in range(50)])
+    for number in range(50):
+        (tmp_path / f"{number}-masklabel.png").write_bytes(b"no image")
+    with refused("masks.more", count=30):
+        masks_of(scan, None)
+
+
 def test_a_folder_of_masks_that_fit_no_picture_is_refused(tmp_path: Path) -> None:
     """With the name that a mask would have."""
     mask(tmp_path / "masks" / "other.png")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +21,14 @@ from tinv_ext.core.data.decoding import Unusable, decode
 from tinv_ext.core.data.fitted_image import by_latent_place, fitted_by
 from tinv_ext.core.data.image_bounds import to_rgb
 from tinv_ext.core.data.image_fit import Fit
+from tinv_ext.core.data.image_folder import files_in
 from tinv_ext.core.data.images import LARGEST_FILE, ImageScan, TrainingImage
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 
 BESIDE = "-masklabel"
 """What is added to an image's name to name its mask (OneTrainer modules/dataLoader, ModifyPath)."""
-_NAMED = 5
+_NAMED, _TOLD = 5, 20  # files in one sentence, and sentences
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ def masks_of(scan: ImageScan, folder: Path | None) -> dict[Path, Mask]:
     if other_sizes:
         problems.append(_of_other_size(other_sizes))
     if problems:
-        raise InputError(problems[: _NAMED * 4])
+        more = len(problems) - _TOLD
+        rest = [message("masks.more", "{count:more mask|more masks} cannot be used.", count=more)] if more > 0 else []
+        raise InputError([*problems[:_TOLD], *rest])
     return masks
 
 
@@ -91,6 +94,12 @@ def image_mask(image: TrainingImage, scan: ImageScan, folder: Path | None) -> Pa
         return place
     same = sorted(path for path in _entries(place.parent) if path.stem == place.stem and path.is_file())
     return same[0] if same else None
+
+
+def masks_not_used(folder: Path, masks: Mapping[Path, Mask]) -> list[str]:
+    """Files in a folder of masks that are of no image."""
+    used = {mask.path for mask in masks.values()}
+    return sorted(path.relative_to(folder).as_posix() for path in files_in(folder, recursive=True) if path not in used)
 
 
 def _entries(folder: Path) -> Iterable[Path]:

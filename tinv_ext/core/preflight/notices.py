@@ -9,10 +9,11 @@ from pathlib import PureWindowsPath
 from tinv_ext.core.data.captions import FILEWORDS, NAME
 from tinv_ext.core.data.faces import have_detector
 from tinv_ext.core.data.images import ImageScan
-from tinv_ext.core.data.masks import image_mask
+from tinv_ext.core.data.masks import image_mask, masks_not_used
 from tinv_ext.core.generation import PreviewPrompt
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
+from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.subsets import PreparedSubset
 from tinv_ext.core.prompts.emphasis import BRACKETS
 from tinv_ext.core.settings import SETTINGS, TrainConfig
@@ -98,6 +99,17 @@ def _on_masks(subset: PreparedSubset) -> Iterator[Message]:
             count=len(beside),
             files=listed(beside),
             label=SETTINGS["masked_loss"].label,
+        )
+    if (
+        config.mask_folder.strip()
+        and not subset.name
+        and (idle := masks_not_used(path_given(config.mask_folder), masks))
+    ):
+        yield message(
+            "masks.of_no_image",
+            "{count:file|files} in the mask folder {count:has|have} the name of no image: {files}.",
+            count=len(idle),
+            files=listed(idle),
         )
     if black := [mask.path.name for mask in masks.values() if mask.black]:
         yield message(
