@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import socket
 import subprocess
@@ -188,3 +190,38 @@ def test_windows_console_waits_until_the_run_is_saved() -> None:
         assert handlers[-1] == (handler, False)
     assert not Ending(lambda: None).on_console(0)  # Ctrl-C and Ctrl-Break are signals
     assert not Ending(lambda: None).on_console(1)
+
+
+def test_windows_console_calls_a_handler_of_c() -> None:
+    """What is registered is a C function, BOOL (DWORD), that lives until it is taken away and can be called by address.
+
+    As kernel32 would call it, from a thread of its own; the calling convention is the one of C here. That Windows does
+    call it is not tried: there is no Windows.
+    """
+    registered: list[tuple[Any, bool]] = []
+    kernel32 = SimpleNamespace(SetConsoleCtrlHandler=lambda handler, add: registered.append((handler, add)))
+    library = SimpleNamespace(
+        windll=SimpleNamespace(kernel32=kernel32),
+        WINFUNCTYPE=ctypes.CFUNCTYPE,
+        c_int=ctypes.c_int,
+        c_uint=ctypes.c_uint,
+    )
+    ending, stopped, returned = Ending(lambda: None), threading.Event(), list[int]()
+    forget = _watch_console(ending.on_console, library)
+    ((handler, added),) = registered
+    assert (added, handler.restype, handler.argtypes) == (True, ctypes.c_int, (ctypes.c_uint,))
+    address = ctypes.cast(handler, ctypes.c_void_p).value
+    del handler
+    registered.clear()
+    gc.collect()
+    called = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint)(address)
+    assert called(0) == 0  # Ctrl-C: for the next handler
+    with ending.stopping(stopped.set):
+        thread = threading.Thread(target=lambda: returned.append(called(2)))
+        thread.start()
+        assert stopped.wait(30)
+        ending.over.set()
+        thread.join(30)
+    assert returned == [1]
+    forget()
+    assert [added for _, added in registered] == [False]
