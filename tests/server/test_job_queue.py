@@ -6,16 +6,14 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from tests.hosts.conftest import make_pipeline  # noqa: F401  (a fixture)
 from tests.messages import ids, refused, said
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import read_embedding
@@ -30,37 +28,9 @@ from tinv_ext.webui import _saving_first
 
 
 @pytest.fixture
-def host(make_pipeline: Callable[[], StableDiffusionPipeline], tmp_path: Path) -> DiffusersHost:  # noqa: F811
-    """A host with the tiny model."""
-    return DiffusersHost(make_pipeline(), tmp_path / "embeddings", {"model_name": "tiny"})
-
-
-@pytest.fixture
-def jobs(host: DiffusersHost) -> Iterator[JobQueue]:
-    """Jobs of that host, all of them stopped in the end."""
-    jobs = JobQueue(lambda: host)
-    yield jobs
-    for one in jobs.all():
-        if one.status not in ("finished", "stopped", "failed"):
-            jobs.command(one.id, "stop")
-            assert jobs.wait(one, 120)
-
-
-@pytest.fixture
-def values(tmp_path: Path) -> dict[str, Any]:
-    """Settings of a short run."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for index, colour in enumerate(("red", "green", "blue")):
-        Image.new("RGB", (64, 64), colour).save(folder / f"{index}.png")
-    return {
-        "name": "zibbo",
-        "images": str(folder),
-        "steps": 5,
-        "evaluate_every": 0,
-        "preview_every": 0,
-        "output": str(tmp_path / "log"),
-    }
+def values(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a short run that is not evaluated."""
+    return {**values, "evaluate_every": 0}
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -14,6 +14,8 @@ from tinv_ext.toy import export, ldm_names, variants
 
 ARCH = "tinv-toy-g"  # of open_clip: the WebUI must be told of it, see docs/toy.md
 YAML = Path(__file__).with_name("sdxl.yaml")
+# open_clip's names are also in hosts/diffusers/checkpoint/open_clip.py, where they are read: a reader and a writer with
+# one table would agree on its mistakes. The real WebUI loads what this writes (tests/webui/test_sdxl.py).
 _WHOLE = {
     "embeddings.token_embedding.weight": "token_embedding.weight",
     "embeddings.position_embedding.weight": "positional_embedding",
