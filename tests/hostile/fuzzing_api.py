@@ -19,9 +19,9 @@ from typing import Any
 import uvicorn
 
 from tests.hostile.routes import Served
+from tinv_ext.server.allowed_paths import PATHS
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-PATHS = ("images", "init_embedding", "template", "output")
 RUN_SECONDS = 2  # a run is stopped then
 
 

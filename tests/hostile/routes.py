@@ -24,7 +24,8 @@ from tinv_ext.server.same_origin import SameOrigin
 _CHANGES = ("mkdir", "rmdir", "remove", "rename", "link", "symlink")
 _EVENTS = ("open", "os.listdir", "os.scandir", *(f"os.{name}" for name in _CHANGES))
 _OF_PYTHON = [os.path.realpath(path) for path in (sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), ROOT)]
-_OF_LOCKS = re.compile(r"/proc/(\d+/stat|sys/kernel/random/boot_id)")  # who holds a run, and since when
+# Who holds a run and since when; the cache of compiled code that torch makes when it is imported.
+_OWN = re.compile(r"/proc/(\d+/stat|sys/kernel/random/boot_id)|.*/torchinductor_\w+")
 _watched: list[tuple[list[str], list[str]]] = []  # folders that are open, and what was touched elsewhere
 
 
@@ -86,5 +87,5 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         return
     path = os.path.realpath(os.fspath(arguments[0]))
     allowed = any(path == folder or path.startswith(folder + os.sep) for folder in opened)
-    if not allowed and not _OF_LOCKS.fullmatch(path):
+    if not allowed and not _OWN.fullmatch(path):
         touched.append(f"{event}: {path}")

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from tests.hostile.routes import Served
 from tinv_ext.core.settings import ALIASES, SETTINGS
+from tinv_ext.server.allowed_paths import PATHS
 from tinv_ext.server.openapi import described
 
-PATHS = ["images", "mask_folder", "reg_images", "init_embedding", "template", "output"]
 GETS = ["status", "schema", "labels", "picture", "jobs", "runs"]
 POSTS = ["train", "check", "resume", "stop", "pause", "snapshot", "preview"]
 SEEDED = settings(

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from tinv_ext.library.library import Library
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.templates import Templates
-from tinv_ext.ui import page
+from tinv_ext.ui import page, prepare_tab
 
 ERRORS = (RuntimeError("the sky <b>fell"), OSError(28, "No space left"), MemoryError(), KeyError("x"), AssertionError())
 NOBODY = SimpleNamespace(client=None, headers={})
@@ -58,6 +58,8 @@ def test_no_button_breaks(jobs: JobQueue, host: Any, broken: Callable[[Exception
     names = set()
     for name, button, count in buttons:
         if name == "<lambda>":  # the names of templates
+            continue
+        if isinstance(getattr(button, "__self__", None), prepare_tab._Actions):  # test_prepare_page.py
             continue
         names.add(name)
         arguments: list[Any] = [{}] if name in ("train", "check") else ["x"] * count

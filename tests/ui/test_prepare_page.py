@@ -127,6 +127,15 @@ def test_paths_that_are_not_open_are_refused(source: Path, tmp_path: Path) -> No
     assert content(tmp_path) == before
 
 
+@pytest.mark.parametrize("place", ["//server/share/x", "\\\\server\\share", "/dev/zero", "/proc/self/environ"])
+def test_other_machines_and_devices_are_refused(place: str, source: Path, tmp_path: Path) -> None:
+    """Also where every folder of this machine may be used, as on the standalone page."""
+    press = Pressed(PageContext())
+    for which, places in (("check", {"source": place}), ("check", {"tagger": place}), ("undo", {"target": place})):
+        told = str(press(which, **{"source": str(source), **places}))
+        assert "is not a file or folder of this machine" in told, (which, places)
+
+
 def test_what_a_client_sends_is_checked(source: Path, tmp_path: Path) -> None:
     """Unknown choices, sizes and halves of characters are sentences; what comes from files is text, not markup."""
     press = Pressed(PageContext())

@@ -18,6 +18,7 @@ from tinv_ext.prepare.options import CAPTIONERS, CROPS, EXISTING, FINDINGS, FLIP
 from tinv_ext.prepare.plan import Plan, plan
 from tinv_ext.prepare.undo import undo_last
 from tinv_ext.prepare.wd14 import TagRules, Wd14
+from tinv_ext.server.allowed_paths import local_only
 from tinv_ext.server.failures import errors_told
 from tinv_ext.ui import answers_html
 from tinv_ext.ui.context import PageContext
@@ -184,8 +185,8 @@ class _Actions:
         values = {self.names[component]: value for component, value in inputs.items()}
         paths = {name: str(values[name] or "") for name in ("source", "target", "tagger")}
         problems = [problem for path in paths.values() for problem in path_problems(path)]
-        allowed = self.context.allowed_paths(request)
-        problems += allowed(paths) if allowed else []
+        allowed = self.context.allowed_paths(request) or local_only()
+        problems += allowed(paths)
         if not paths["source"].strip():
             problems.append(message("ui.no_source", "Enter the source directory."))
         if problems:
