@@ -74,6 +74,13 @@ def test_one_slow_step_makes_no_other_estimate() -> None:
     assert said(even.notices(400), "run.step_takes", seconds="0.15", time="60 s")
 
 
+def test_a_step_without_weights_says_nothing_of_the_gradient() -> None:
+    """It had none, and need not have one."""
+    for loss in (0.1, 0.0):
+        notices = DryRun({"clip_l": 0.0}, loss, (0.15,) * 3, None, ()).notices(400)
+        assert said(notices, "run.gradient_arrives") == bool(loss)
+
+
 def test_what_it_had_to_give_up_is_said_beforehand() -> None:
     """And where nothing helps, that."""
     model = Fake()

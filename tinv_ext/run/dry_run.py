@@ -52,12 +52,13 @@ class DryRun:
 
     def notices(self, steps: int) -> Iterator[str]:
         """For people, before a run of so many steps."""
-        yield message(
-            "run.gradient_arrives",
-            "The gradient reaches the vectors ({encoders:, }); the loss of one step is {loss:.4f}.",
-            encoders=list(self.moved),
-            loss=self.loss,
-        )
+        if self.loss:  # of weights that are all 0 nothing can be said
+            yield message(
+                "run.gradient_arrives",
+                "The gradient reaches the vectors ({encoders:, }); the loss of one step is {loss:.4f}.",
+                encoders=list(self.moved),
+                loss=self.loss,
+            )
         yield self._duration(steps)
         if self.memory is not None:
             yield message(
