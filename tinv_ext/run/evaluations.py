@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from tinv_ext.core.data.epochs import Epochs
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model
 from tinv_ext.core.training.evaluation import EvalSet, evaluate
@@ -53,12 +54,11 @@ class Evaluations:
 
 @dataclass(frozen=True)
 class CurveRows:
-    """Rows of loss.csv. An epoch has `images`; a step sees `per_step` of them."""
+    """Rows of loss.csv."""
 
     curve: Curve
     state: State
-    images: int
-    per_step: int
+    epochs: Epochs
 
     def add(self, moment: Moment, model: Model | None) -> None:
         """The row of a step; before the first one, where the vectors begin."""
@@ -68,6 +68,6 @@ class CurveRows:
             length, distance = retry_after_freeing(model, lambda: self.state.lengths().tolist())
             self.curve.add(moment.number, 0, "", "", "", length, distance, evaluation)
             return
-        epoch = (step.number - 1) * self.per_step // self.images
+        epoch = self.epochs.over(step.number - 1)
         numbers = (step.loss, step.rate, step.gradient_norm, step.vector_norm, step.distance)
         self.curve.add(step.number, epoch, *numbers, evaluation)

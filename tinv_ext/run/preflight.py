@@ -153,7 +153,7 @@ def _format_problems(config: TrainConfig, host: Host) -> list[Message]:
 
 
 def _sampling_problems(config: TrainConfig, host: Host) -> list[Message]:
-    if not config.preview_every:
+    if not config.has_previews:
         return []
     settings = (
         ("preview_sampler", config.preview_sampler, host.samplers),

@@ -17,13 +17,26 @@ from tinv_ext.core.settings import SETTINGS
 from tinv_ext.hosts.base import Host
 
 # what names places of this machine stays out of the embedding
-_PRIVATE = ("images", "mask_folder", "reg_images", "preview_file", "output", "init_embedding", "source", "vae_source")
+_PRIVATE = (
+    "images",
+    "dataset_config",
+    "in_json",
+    "mask_folder",
+    "reg_images",
+    "preview_file",
+    "output",
+    "init_embedding",
+    "source",
+    "vae_source",
+)
 # settings that do not touch the vectors
 _BESIDE = {name for name, about in SETTINGS.items() if about.group in ("previews", "saving")}
 _BESIDE |= {
     "name",
     "angle_brackets",
     "images",
+    "dataset_config",
+    "in_json",
     "mask_folder",
     "reg_images",
     "init_embedding",
@@ -32,6 +45,7 @@ _BESIDE |= {
     "evaluate_every",
     "evaluation_timesteps",
     "steps",
+    "max_train_epochs",
     "gradient_checkpointing",  # which computes again, but to the same bits
 }
 

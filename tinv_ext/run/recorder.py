@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from tinv_ext.core.data.epochs import Epochs
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import Model
 from tinv_ext.core.preflight.prepare import PreparedRun
@@ -172,7 +173,7 @@ def make_recorder(
     config, folder, state = prepared.config, reporter.folder, training.state
     writer = EmbeddingWriter(prepared, host, state, training.prediction, reporter.report)
     evaluations = Evaluations(state, training.eval_set, reporter)
-    rows = CurveRows(curve, state, training.dataset.epoch, config.examples_per_step)
+    rows = CurveRows(curve, state, epochs := training.dataset.epochs)
     snapshots = Snapshots(config.name, folder, writer, evaluations, config.keep_snapshots, config.keep_snapshot_steps)
     facts = {**training.facts, "config": config_file.to_file(config, folder_facts(prepared, host))}
     fallbacks = fallbacks_of(config, reporter.notify, facts_of(folder.state))
@@ -191,16 +192,18 @@ def make_recorder(
                 reporter.log(_left_out(moment.step))
 
     def evaluation_due(moment: Moment) -> bool:
-        due = _every(moment, config.evaluate_every) or moment.last or moment.step is None
+        due = _every(moment, config.evaluate_every, epochs) or moment.last or moment.step is None
         return training.eval_set is not None and due
 
     def preview_due(moment: Moment) -> bool:
         first = moment.step is None and config.preview_at_first
-        due = _every(moment, config.preview_every) or moment.last or first
-        return "preview" in moment.asked or (config.preview_every > 0 and due and not preview_failures.off)
+        by_epochs = config.preview_every_n_epochs  # instead of by steps, as with kohya
+        now = _every(moment, 0 if by_epochs else config.preview_every, epochs, by_epochs)
+        due = config.has_previews and (now or moment.last or first)
+        return "preview" in moment.asked or (due and not preview_failures.off)
 
     def snapshot_due(moment: Moment) -> bool:
-        return "snapshot" in moment.asked or _every(moment, config.save_every)
+        return "snapshot" in moment.asked or _every(moment, config.save_every, epochs, config.save_every_n_epochs)
 
     # a further thing to do beside the loop is a further row, and docs/reliability.md says the same in prose
     tasks = (
@@ -242,6 +245,7 @@ _SNAPSHOT = message("run.snapshot", "snapshot")
 _STATE = message("run.state", "state")
 
 
-def _every(moment: Moment, steps: int) -> bool:
-    """Whether a step was taken whose number is a multiple of `steps`; never for 0."""
-    return steps > 0 and moment.step is not None and moment.number % steps == 0
+def _every(moment: Moment, steps: int, epochs: Epochs, whole: int = 0) -> bool:
+    """Whether a step was taken whose number is a multiple of `steps`, or that ends `whole` epochs; never for 0."""
+    by_steps = steps > 0 and moment.number % steps == 0
+    return moment.step is not None and (by_steps or epochs.ends(moment.number, whole))

@@ -15,7 +15,7 @@ from tinv_ext.core.messages import Message, message
 from tinv_ext.core.preflight.initial_vectors import InitialVectors
 from tinv_ext.core.preflight.notices import listed
 from tinv_ext.core.preflight.prepare import PreparedRun, prepare
-from tinv_ext.core.settings import SETTINGS, TrainConfig, facts_by_current_names, overridden
+from tinv_ext.core.settings import SETTINGS, TrainConfig, current_names, facts_by_current_names, overridden
 from tinv_ext.core.training.state import State, load_last_state, previous_of
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.preflight import NOTHING_KNOWN, KnownImages, filled_in, host_problems, image_scanner, prepare_run
@@ -31,7 +31,7 @@ def prepare_resume(
     folder = RunFolder(path)
     refuse_if_running(path)
     before = folder.config()
-    config = filled_in(TrainConfig.from_dict(overridden(before.to_dict(), changes or {})), host)
+    config = filled_in(TrainConfig.from_dict(overridden(before.to_dict(), _by_steps(changes or {}))), host)
     if config.name != before.name:
         raise InputError(
             message(
@@ -44,7 +44,7 @@ def prepare_resume(
         )
     status = folder.last_status()
     finished = status.status == "finished"
-    if finished and (not changes or status.steps >= config.steps):
+    if finished and (not changes or (status.steps >= config.steps and not config.max_train_epochs)):
         return status
     if folder.restarts:
         return prepare_run(config, host, known, room)
@@ -57,6 +57,13 @@ def prepare_resume(
     if notice:
         prepared = replace(prepared, notices=(notice, *prepared.notices))
     return status if finished and prepared.plan.steps <= state.step else prepared
+
+
+def _by_steps(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Changes of which a new number of steps counts, also in a run that was to end by its epochs."""
+    current = current_names(changes)
+    by_steps = "steps" in current and "max_train_epochs" not in current
+    return {**changes, "max_train_epochs": 0} if by_steps else changes
 
 
 def _refuse_new_beginning(before: TrainConfig, now: TrainConfig) -> None:

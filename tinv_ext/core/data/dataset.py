@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tinv_ext.core.prompts.reader import Prompt, PromptReader, padded
 
+from .epochs import Epochs
 from .image_fit import SizeConditioning
 from .latents import LatentDistribution
 from .order import Order
@@ -108,14 +109,15 @@ class Dataset:
         object.__setattr__(self, "_shapes", tuple(example.shape for example in drawn))
 
     @property
-    def epoch(self) -> int:
-        """How many examples an epoch has: every image as often as it is repeated, and as many that regularize."""
+    def epochs(self) -> Epochs:
+        """An epoch: every image as often as it is repeated, and as many that regularize."""
         trained = sum(example.subset.repeats for example in self.examples if not example.subset.is_reg)
-        return trained * (2 if any(example.subset.is_reg for example in self.examples) else 1)
+        regularizes = any(example.subset.is_reg for example in self.examples)
+        return Epochs(trained * (2 if regularizes else 1), self.per_step)
 
     def moment(self, steps_done: int) -> Moment:
         """The next step, with the epoch that it begins in."""
-        return Moment(steps_done + 1, steps_done * self.per_step // self.epoch + 1)
+        return Moment(steps_done + 1, self.epochs.over(steps_done) + 1)
 
     def batch(self, size: int, order: Order, rng: torch.Generator, steps_done: int = 0) -> Batch:
         """Draw `size` examples of one shape, with fresh prompts and latents, for the step after `steps_done`.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PureWindowsPath
 
 from tinv_ext.core.data.captions import FILEWORDS, NAME
+from tinv_ext.core.data.epochs import Epochs
 from tinv_ext.core.data.faces import have_detector
 from tinv_ext.core.data.images import ImageScan
 from tinv_ext.core.data.masks import image_mask, masks_not_used
@@ -232,6 +233,24 @@ def on_initial_vectors(config: TrainConfig, token_table: TokenTable) -> list[Mes
             text=config.init_text,
             tokens=tokens,
             vectors=config.num_vectors,
+        )
+    ]
+
+
+def on_epochs(
+    epochs: Epochs, plan: Plan, subsets: Sequence[PreparedSubset], config: TrainConfig, start: int
+) -> list[Message]:
+    """How long an epoch is, where a setting counts in epochs or images are repeated."""
+    counted = config.max_train_epochs or config.save_every_n_epochs or config.preview_every_n_epochs
+    repeated = any(one.config.repeats > 1 or one.config.caption_dropout_every_n_epochs for one in subsets)
+    if not counted and not repeated:
+        return []
+    return [
+        message(
+            "preflight.epochs",
+            "An epoch has {images:image|images} with all repeats; from here on, the run takes {epochs} epochs.",
+            images=epochs.images,
+            epochs=f"{(plan.steps - start) * epochs.per_step / epochs.images:.3g}",
         )
     ]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from tinv_ext.core.data.captions import expand
+from tinv_ext.core.data.epochs import Epochs
 from tinv_ext.core.data.images import ImageScan, scan_images
 from tinv_ext.core.data.variation import fixed
 from tinv_ext.core.errors import InputError
@@ -21,13 +22,22 @@ from tinv_ext.core.model import TokenTable
 from tinv_ext.core.names import word_problems
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.initial_vectors import InitialVectors, from_file, from_text
-from tinv_ext.core.preflight.notices import listed, on_initial_vectors, on_plan, on_previews, on_rates, on_subsets
+from tinv_ext.core.preflight.notices import (
+    listed,
+    on_epochs,
+    on_initial_vectors,
+    on_plan,
+    on_previews,
+    on_rates,
+    on_subsets,
+)
 from tinv_ext.core.preflight.plan import make_plan, on_settings
 from tinv_ext.core.preflight.problems import Problems, Scanner
 from tinv_ext.core.preflight.sources import Sources, sources_of
 from tinv_ext.core.preflight.subsets import (
     PreparedImage,
     PreparedSubset,
+    epochs_of,
     lacking_word,
     read_subset,
     same_images,
@@ -36,6 +46,7 @@ from tinv_ext.core.preflight.subsets import (
 from tinv_ext.core.preflight.words import on_words, tag_table
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
+from tinv_ext.core.settings.setting import value_problems
 from tinv_ext.core.training.optimizers import try_optimizer
 from tinv_ext.core.training.state import State, new_state
 from tinv_ext.core.training.trainer import Plan
@@ -130,8 +141,10 @@ def prepare(
     problems.attempt(try_optimizer, config.optimizer, config.optimizer_options)
 
     start = initial.step if initial else 0
+    epochs = None if problems.found else epochs_of(complete, config)
+    config = (problems.attempt(_in_steps, config, epochs) if epochs else None) or config
     plan = problems.attempt(make_plan, config, start, resumed is not None) if values_right else None
-    if problems.found or not (all(subsets) and initial and plan and shown is not None):
+    if problems.found or not (all(subsets) and initial and epochs and plan and shown is not None):
         raise InputError(dict.fromkeys(problems.found))
     notices = (
         *_shared_tokens(word, known),
@@ -141,13 +154,23 @@ def prepare(
         *on_subsets(complete, config),
         *(on_initial_vectors(config, token_table) if resumed is None else ()),
         *on_plan(plan, config, start, _seen_in_turn(complete)),
+        *on_epochs(epochs, plan, complete, config, start),
         *on_settings(config),
         *on_rates(plan, config, token_table, start),
         *on_previews(shown),
     )
     previews = tuple(request for prompt in shown for request in prompt.requests)
-    lengths = typical_lengths(token_table)
-    return PreparedRun(config, complete, reader, initial, plan, notices, previews, lengths)
+    return PreparedRun(config, complete, reader, initial, plan, notices, previews, typical_lengths(token_table))
+
+
+def _in_steps(config: TrainConfig, epochs: Epochs) -> TrainConfig:
+    """The settings with the steps that their epochs take, if they count in these."""
+    if not config.max_train_epochs:
+        return config
+    steps = epochs.steps(config.max_train_epochs)
+    if wrong := value_problems(SETTINGS["steps"], "steps", steps):
+        raise InputError(wrong)
+    return config.but(steps=steps)
 
 
 def _seen_in_turn(subsets: Sequence[PreparedSubset]) -> int:
@@ -267,14 +290,13 @@ def _regularization_problems(config: TrainConfig) -> list[Message]:
 
 
 def _preview_problems(config: TrainConfig, shown: Sequence[PreviewPrompt]) -> list[Message]:
-    if not config.preview_every or shown:
+    if not config.has_previews or shown:
         return []
     return [
         message(
             "preflight.no_preview_prompt",
-            "There is no preview prompt ({setting}), although there is to be a preview every "
-            "{steps:step|steps}. Enter a prompt, or set that to 0.",
+            "There is no preview prompt ({setting}), although there are to be previews. Enter a prompt, or set "
+            "preview_every and preview_every_n_epochs to 0.",
             setting="preview_file" if config.preview_file.strip() else "preview_prompt",
-            steps=config.preview_every,
         )
     ]

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from tinv_ext.core.data.caption_files import CaptionFiles, ImageCaption
 from tinv_ext.core.data.captions import CaptionRules, expand, read_template
+from tinv_ext.core.data.epochs import Epochs
 from tinv_ext.core.data.images import ImageScan, TrainingImage, grouped
 from tinv_ext.core.data.masks import Mask, masks_of
 from tinv_ext.core.data.metadata_file import Metadata, read_metadata
+from tinv_ext.core.data.split import split_examples
 from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.data.variation import fixed, least
 from tinv_ext.core.errors import InputError
@@ -237,6 +239,15 @@ def _masks(scan: ImageScan, config: TrainConfig) -> dict[Path, Mask]:
             )
         )
     return masks_of(scan, folder)
+
+
+def epochs_of(subsets: Sequence[PreparedSubset], config: TrainConfig) -> Epochs:
+    """The epochs of a run on these subsets, as its dataset will have them: without the images that are held out."""
+    own = [subset for subset in subsets if not subset.source.is_reg]
+    repeats = [subset.config.repeats for subset in own for _ in subset.scan.pictures]
+    trained, _ = split_examples(len(repeats), config.evaluation_images, 1, config.seed)
+    images = sum(repeats[number] for number in trained) * (2 if len(own) < len(subsets) else 1)
+    return Epochs(images, config.examples_per_step)
 
 
 def same_images(subsets: Sequence[PreparedSubset]) -> list[Message]:

@@ -34,6 +34,8 @@ def adopt(values: Mapping[str, Any]) -> Adopted:
     adopted, unused = Adopted(), dict[Message, list[str]]()
     special: dict[str, Any] = {}
     for name, value in values.items():
+        if name == "num_train_epochs" and "max_train_steps" in values:
+            continue  # of diffusers' two, the steps count
         option = OPTIONS.get(name)
         if name in SETTINGS or name in ALIASES or name in CONVERSIONS:
             adopted.settings[name] = value

@@ -110,6 +110,7 @@ class TrainConfig:
 
     # training
     steps: int = 1000
+    max_train_epochs: int = 0
     optimizer: str = "adamw"
     optimizer_args: str = ""
     learning_rate: str = "0.005"
@@ -161,6 +162,7 @@ class TrainConfig:
 
     # previews
     preview_every: int = 100
+    preview_every_n_epochs: int = 0
     preview_at_first: bool = True
     preview_prompt: str = "a photo of [name]"
     preview_file: str = ""
@@ -176,6 +178,7 @@ class TrainConfig:
 
     # saving
     save_every: int = 0
+    save_every_n_epochs: int = 0
     save_image_embedding: bool = True
     save_state_every: int = 100
     save_state_seconds: int = 60
@@ -199,6 +202,11 @@ class TrainConfig:
     def token(self) -> str:
         """The word as diffusers has it: with its angle brackets, if it has some."""
         return f"<{self.name}>" if self.angle_brackets else self.name
+
+    @property
+    def has_previews(self) -> bool:
+        """Whether there are previews that nobody asked for."""
+        return bool(self.preview_every or self.preview_every_n_epochs)
 
     @property
     def examples_per_step(self) -> int:

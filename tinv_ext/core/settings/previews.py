@@ -15,6 +15,12 @@ PREVIEWS: Mapping[str, Setting] = {
         minimum=0,
         maximum=MAX_STEPS,
     ),
+    "preview_every_n_epochs": Setting(
+        "Save an image to log directory every N epochs",
+        "Previews by passes through all images, instead of by steps; 0 = by steps.",
+        minimum=0,
+        maximum=MAX_STEPS,
+    ),
     "preview_at_first": Setting(
         "Preview before the first step",
         "Shows what the run begins with.",

@@ -19,6 +19,12 @@ SAVING: Mapping[str, Setting] = {
         minimum=0,
         maximum=MAX_STEPS,
     ),
+    "save_every_n_epochs": Setting(
+        "Save a copy of embedding to log directory every N epochs",
+        "Whenever so many passes through all images are over; 0 = never.",
+        minimum=0,
+        maximum=MAX_STEPS,
+    ),
     "save_image_embedding": Setting(
         "Save images with embedding in PNG chunks",
         "Each preview can also be used as an embedding file.",

@@ -21,6 +21,12 @@ TRAINING: Mapping[str, Setting] = {
         minimum=1,
         maximum=MAX_STEPS,
     ),
+    "max_train_epochs": Setting(
+        "Max epochs",
+        "Training ends after so many passes through all images and their repeats, instead of max steps; 0 = by steps.",
+        minimum=0,
+        maximum=MAX_STEPS,
+    ),
     "optimizer": Setting(
         "Optimizer",
         "adamw, adamw8bit, lion, sgd, adafactor, prodigy, dadaptadam or another name that kohya's trainers know, or "

@@ -86,7 +86,7 @@ _CAPTIONS: Mapping[str, Option] = {
 }
 _TRAINING: Mapping[str, Option] = {
     "max_train_steps": to("steps"),
-    "max_train_epochs": unused(why.LATER),
+    "max_train_epochs": to("max_train_epochs"),
     "learning_rate": to("learning_rate"),
     "train_batch_size": to("batch_size"),
     "gradient_accumulation_steps": to("gradient_accumulation_steps"),
@@ -156,7 +156,7 @@ _DEVICE: Mapping[str, Option] = {
 }
 _PREVIEWS: Mapping[str, Option] = {
     "sample_every_n_steps": to("preview_every"),
-    "sample_every_n_epochs": unused(why.LATER),
+    "sample_every_n_epochs": to("preview_every_n_epochs"),
     "sample_at_first": to("preview_at_first"),
     "sample_prompts": to("preview_file"),
     "sample_sampler": into(sample_sampler, "`preview_sampler`"),
@@ -167,7 +167,7 @@ _SAVING: Mapping[str, Option] = {
     "save_model_as": to("save_format"),
     "save_precision": to("save_precision"),
     "save_every_n_steps": to("save_every"),
-    "save_every_n_epochs": unused(why.LATER),
+    "save_every_n_epochs": to("save_every_n_epochs"),
     "save_n_epoch_ratio": unused(why.LATER),
     "save_last_n_epochs": to("keep_snapshots"),
     "save_last_n_steps": to("keep_snapshot_steps"),

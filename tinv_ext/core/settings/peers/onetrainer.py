@@ -134,7 +134,7 @@ _TRAINING: Mapping[str, Option] = {
     "optimizer.optimizer": to("optimizer"),
     "optimizer.*": Option(shown="`optimizer_args`"),
     "optimizer_defaults": unused(why.LATER),
-    "epochs": unused(why.LATER),
+    "epochs": to("max_train_epochs"),
     "batch_size": to("batch_size"),
     "gradient_accumulation_steps": to("gradient_accumulation_steps"),
     "clip_grad_norm": Option(shown="`clip_mode=norm`, `clip_value`"),
