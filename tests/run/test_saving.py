@@ -124,3 +124,16 @@ def test_what_people_say_of_it_is_in_the_file(config: Configure, host: FakeHost,
 def test_the_precisions_to_choose_from_are_those_of_files() -> None:
     """The settings have their own list, as --help does not wait for torch."""
     assert SETTINGS["save_precision"].choices == tuple(PRECISIONS)
+
+
+def test_a_snapshot_of_an_epoch_is_named_after_it(config: Configure, host: FakeHost) -> None:
+    """Those by steps are not; both count among those that are kept, also in a run that resumes."""
+    controls = RunControls()
+    watch = Watch({4: controls.stop.set})
+    given = {"save_every_n_epochs": 1, "save_every": 2, "steps": 9}  # an epoch of three steps
+    runner.run(config(**given), host, watch, controls)
+    folder = watch.folder.path / "embeddings"
+    assert names(folder) == {"zworble-2.pt", "zworble-e1-3.pt", "zworble-4.pt"}
+    assert read_embedding(folder / "zworble-e1-3.pt").step == 3
+    runner.resume(watch.folder.path, host, {"keep_snapshots": 4})
+    assert names(folder) == {"zworble-e2-6.pt", "zworble-8.pt", "zworble-e3-9.pt", "zworble-4.pt"}

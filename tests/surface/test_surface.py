@@ -61,6 +61,7 @@ def run_files(folder: Path) -> dict[str, str]:
         "curve": run.curve,
         "log": run.log,
         "snapshot": run.snapshot("NAME", 500),
+        "snapshot of an epoch": run.snapshot("NAME", 500, epoch=3),
         "preview": run.preview("NAME", 500, 0),
         "second preview": run.preview("NAME", 500, 1),
         "image embedding": run.image_embedding("NAME", 500, 0),

@@ -174,7 +174,7 @@ def make_recorder(
     writer = EmbeddingWriter(prepared, host, state, training.prediction, reporter.report)
     evaluations = Evaluations(state, training.eval_set, reporter)
     rows = CurveRows(curve, state, epochs := training.dataset.epochs)
-    snapshots = Snapshots(config.name, folder, writer, evaluations, config.keep_snapshots, config.keep_snapshot_steps)
+    snapshots = Snapshots(config, folder, writer, evaluations, epochs)
     facts = {**training.facts, "config": config_file.to_file(config, folder_facts(prepared, host))}
     fallbacks = fallbacks_of(config, reporter.notify, facts_of(folder.state))
     saver = StateSaver(state, facts, fallbacks, reporter, config.save_state_every, config.save_state_seconds)

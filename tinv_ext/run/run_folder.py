@@ -20,7 +20,7 @@ from tinv_ext.core.messages import Message, message
 from tinv_ext.core.paths import path_given, path_problems
 from tinv_ext.core.settings import TrainConfig, config_file
 from tinv_ext.core.small_files import parse_json, read_small
-from tinv_ext.core.suffixes import may_be_embedding
+from tinv_ext.core.suffixes import RUN_SUFFIXES, may_be_embedding
 from tinv_ext.core.training.state import facts_of, previous_of, step_of
 from tinv_ext.run.curve import read_curve
 from tinv_ext.run.status import STATUSES, Status
@@ -55,9 +55,20 @@ class RunFolder:
         """What happened, a line each with its time."""
         return self.path / "log.txt"
 
-    def snapshot(self, name: str, step: int, suffix: str = ".pt") -> Path:
-        """An embedding saved on the way."""
-        return self._path_in("embeddings", f"{name}-{step}{suffix}")
+    def snapshot(self, name: str, step: int, suffix: str = ".pt", epoch: int = 0) -> Path:
+        """An embedding saved on the way, or because an epoch was over with this step."""
+        by_epoch = f"-e{epoch}" if epoch else ""
+        return self._path_in("embeddings", f"{name}{by_epoch}-{step}{suffix}")
+
+    def snapshots(self, name: str) -> dict[int, list[Path]]:
+        """The embeddings that were saved on the way, by step, in whatever format."""
+        pattern = re.compile(rf"{re.escape(name)}(?:-e[0-9]+)?-([0-9]{{1,12}})")
+        found: dict[int, list[Path]] = {}
+        for path in sorted((self.path / "embeddings").glob("*.*")):
+            match = pattern.fullmatch(path.stem)
+            if match and path.suffix in RUN_SUFFIXES:
+                found.setdefault(int(match[1]), []).append(path)
+        return found
 
     def preview(self, name: str, step: int, index: int) -> Path:
         """An image generated on the way."""

@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tinv_ext.core.data.epochs import Epochs
 from tinv_ext.core.model import Model
-from tinv_ext.core.suffixes import RUN_SUFFIXES
+from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.fallbacks import retry_after_freeing
 from tinv_ext.run.curve import read_curve
 from tinv_ext.run.embedding_file import EmbeddingWriter
@@ -19,28 +20,26 @@ from tinv_ext.run.tasks import Moment
 
 @dataclass
 class Snapshots:
-    """Those of one run. The best by evaluation loss stays, of the others the last `keep` and those of the last steps.
+    """Those of one run. The best by evaluation loss stays, and of the others as many and those as recent as is set.
 
-    `keep` and `keep_steps` are limits, and 0 is none.
+    One that is due because an epoch is over has the epoch in its name.
     """
 
-    name: str
+    config: TrainConfig
     folder: RunFolder
     writer: EmbeddingWriter
     evaluations: Evaluations
-    keep: int
-    keep_steps: int
+    epochs: Epochs
     _saved: list[tuple[float, int, Path]] = field(default_factory=list)  # evaluation loss known by then, step, file
 
     def recall(self) -> None:
         """Take in what the run has saved and measured before it was stopped, in whatever format that was."""
+        files = self.folder.snapshots(self.config.name)
         for row in read_curve(self.folder.curve):
             step = int(row["step"])
             with suppress(ValueError):  # not evaluated at this step
                 self.evaluations.last = float(row.get("evaluation") or "")
-            for suffix in RUN_SUFFIXES:
-                if (file := self.folder.snapshot(self.name, step, suffix)).is_file():
-                    self._saved.append((self.evaluations.last, step, file))
+            self._saved += [(self.evaluations.last, step, file) for file in files.get(step, ())]
 
     def save(self, moment: Moment, model: Model | None) -> None:
         """Write one, and remove those that are not to be kept."""
@@ -54,12 +53,14 @@ class Snapshots:
 
     def _outdated(self, now: int) -> list[tuple[float, int, Path]]:
         """Those beyond either limit at step `now`."""
-        too_many = self._saved[: -self.keep] if self.keep else []
-        too_old = [one for one in self._saved if self.keep_steps and one[1] < now - self.keep_steps]
+        count, steps = self.config.keep_snapshots, self.config.keep_snapshot_steps  # of which 0 is no limit
+        too_many = self._saved[:-count] if count else []
+        too_old = [one for one in self._saved if steps and one[1] < now - steps]
         return [one for one in self._saved if one in too_many or one in too_old]
 
     def write(self, step: int) -> None:
         """Write one."""
-        file = self.folder.snapshot(self.name, step, self.writer.suffix)
+        epoch = self.epochs.over(step) if self.epochs.ends(step, self.config.save_every_n_epochs) else 0
+        file = self.folder.snapshot(self.config.name, step, self.writer.suffix, epoch)
         self.writer.write("snapshot", file)
         self._saved.append((self.evaluations.last, step, file))

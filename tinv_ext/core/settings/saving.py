@@ -21,7 +21,7 @@ SAVING: Mapping[str, Setting] = {
     ),
     "save_every_n_epochs": Setting(
         "Save a copy of embedding to log directory every N epochs",
-        "Whenever so many passes through all images are over; 0 = never.",
+        "Whenever so many passes through all images are over; named after epoch and step, as cat-e2-40.pt. 0 = never.",
         minimum=0,
         maximum=MAX_STEPS,
     ),
