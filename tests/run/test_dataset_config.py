@@ -18,6 +18,7 @@ from tinv_ext.core.errors import InputError
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.run import preflight
+from tinv_ext.run.provenance import run_facts
 from tinv_ext.server.job_queue import JobQueue
 
 # sd-scripts docs/config_README-en.md, "Overview", with folders of this machine and numbers that the small images have
@@ -185,6 +186,16 @@ def test_the_manual_of_textual_inversion(ready: Prepare, host: FakeHost, folders
     config = settings(folders, folders / "dataset.toml")
     assert torch.equal(trained(config, host), trained(given, host))
     assert torch.equal(trained(config, host, stop=3), trained(config, host))
+
+
+def test_facts_name_no_place_of_this_machine(ready: Prepare, host: FakeHost, folders: Path) -> None:  # noqa: F811
+    """Not the dataset config, the folders, the metadata or a template of a subset."""
+    (folders / "mine.txt").write_text("a [name]")
+    text = OVERVIEW.replace("class_tokens = 'fuga boy'", f"template = '{(folders / 'mine.txt').as_posix()}'")
+    facts = run_facts(ready(text, prepend_word=True), host)
+    assert facts["subsets"]["fuga"]["template"] == "mine.txt"
+    assert facts["subsets"]["piyo"]["width"] == 128
+    assert folders.name not in str(facts)
 
 
 def test_the_same_folder_at_two_sizes(ready: Prepare) -> None:

@@ -95,6 +95,8 @@ def _subset_facts(prepared: PreparedRun, without: Container[str]) -> dict[str, d
     facts = {}
     for subset in prepared.subsets:
         own = {key: value for key, value in subset.config.to_dict().items() if key not in without and value != run[key]}
+        if "template" in own:
+            own["template"] = PureWindowsPath(own["template"]).name
         own |= {"loss_weight": subset.source.weight} if subset.source.weight != 1.0 else {}
         facts[subset.name] = own
     return facts if len(facts) > 1 else {}
