@@ -202,6 +202,12 @@ def test_the_chosen_model_is_loaded_where_none_is(forge: Any) -> None:
     assert (host.native_size, host.clip_skip, host.facts["family"]) == (512, 1, "SD1")
 
 
+def test_a_model_without_a_name_is_called_as_its_file(forge: Any) -> None:
+    """Forge Neo gives none to a file of its folder that was named on the command line."""
+    forge.program.engine.sd_checkpoint_info.model_name = ""
+    assert forge.new_host().facts["model_name"] == "toy"
+
+
 @pytest.mark.parametrize("parameters", [{}, {"checkpoint_info": None}])
 def test_without_a_checkpoint_it_says_so(forge: Any, parameters: dict[str, Any]) -> None:
     """No class names; what to do."""

@@ -248,7 +248,7 @@ def _identity(engine: Any, parameters: Mapping[str, Any]) -> dict[str, str | Non
     info = engine.sd_checkpoint_info
     files = [Path(file).stem for file in parameters.get("additional_modules") or ()]
     return {
-        "model_name": info.model_name,
+        "model_name": info.model_name or Path(info.filename).stem,  # Neo: none where --ckpt names a listed file
         "model_hash": info.shorthash,
         "vae": ", ".join(files) or None,
         "clip_skip": str(shared.opts.CLIP_stop_at_last_layers),
