@@ -190,7 +190,8 @@ class StableDiffusion:
         self.forge_objects_after_applying_lora = self.forge_objects_original.shallow_copy()
         self.current_lora_hash = str([])
         self.model_config = SimpleNamespace(ztsnr=False)
-        self.sd_checkpoint_info = SimpleNamespace(title="toy [01]", model_name="toy", shorthash="0123456789", filename="/toy.pt")
+        names = {"title": "toy [01]", "model_name": "toy", "shorthash": "0123456789", "filename": "/toy.pt"}
+        self.sd_checkpoint_info = SimpleNamespace(**names)
 
     def modules(self) -> list[torch.nn.Module]:
         """Everything that the checkpoint is made of."""
