@@ -1,4 +1,5 @@
-"""Measure what inversion learns on the toy: python tools/toy/learn.py [--concepts …] [--seeds …] [--steps N].
+"""Measure what inversion learns on the toy: python tools/toy/learn.py [--concepts …] [--seeds …] [--steps N]
+[--set optimizer=ong learning_rate=1 …].
 
 Concepts, seeds and controls are in learn.json, fixed before anything was tuned; settings and prompts are in
 tinv_ext/demo/concept_test.py.
@@ -136,7 +137,7 @@ def run_all(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     done = {(result["concept"], result["seed"]) for result in results}
     host = host_in(folder / "embeddings", options.variant)
     configs = {
-        (name, seed): config_for(folder, concepts[name], seed, {"steps": options.steps})
+        (name, seed): config_for(folder, concepts[name], seed, {"steps": options.steps, **dict(options.set)})
         for seed, name in itertools.product(options.seeds, options.concepts)
     }
     for key, config in configs.items():
@@ -148,6 +149,12 @@ def run_all(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
             result |= oracle(host, concepts[key[0]], configs[key], folder)
             keep(options.json, results, result)
     return results
+
+
+def setting(text: str) -> tuple[str, str]:
+    """Name and value of "name=value". ValueError, which argparse tells, if it is none."""
+    name, value = text.split("=", 1)
+    return name, value
 
 
 def keep(path: Path | None, results: list[dict[str, Any]], result: dict[str, Any]) -> None:
@@ -170,6 +177,7 @@ def main() -> None:
     parser.add_argument("--concepts", nargs="+", default=[*PLAN["describable"], *PLAN["nameless"]])
     parser.add_argument("--seeds", nargs="+", type=int, default=PLAN["seeds"])
     parser.add_argument("--steps", type=int, default=concept_test.SETTINGS["steps"])
+    parser.add_argument("--set", nargs="+", type=setting, default=[], metavar="NAME=VALUE", help="other settings")
     parser.add_argument("--concept", type=Path, default=heldout.FILE, help="a file of concepts of your own")
     parser.add_argument("--variant", choices=variants.VARIANTS, help="use this variant of the toy")
     parser.add_argument("--json", type=Path, help="where results are saved; those that it holds are not measured again")
