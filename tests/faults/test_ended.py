@@ -92,6 +92,23 @@ def test_each_way_to_end_a_training_saves_it(number: signal.Signals, tmp_path: P
     assert read_embedding(tmp_path / "runs" / "embeddings" / "zibbo.pt").step == status.steps
 
 
+def test_a_signal_while_the_outcome_is_told_cuts_no_line_off(tmp_path: Path) -> None:
+    """The run is over and saved; how to go on is said all the same."""
+    with training(
+        tmp_path,
+        100000,
+    ) as process:
+        run = wait_for(lambda: at_work(tmp_path), process)
+        process.send_signal(signal.SIGTERM)
+        lines = [process.stdout.readline()]
+        while lines[-1] and "Stopped at step" not in lines[-1]:
+            lines.append(process.stdout.readline())
+        process.send_signal(signal.SIGHUP)
+        rest = process.stdout.read()
+        assert process.wait(120) in (3, -signal.SIGHUP)  # the latter where it had nothing left to say
+    assert f'--resume "{run.path}"' in rest
+
+
 def test_a_second_ctrl_c_aborts_and_costs_nothing(tmp_path: Path) -> None:
     """Exit code 3, no traceback; resumed, the run is the one that nobody interrupted."""
     for name in "xy":

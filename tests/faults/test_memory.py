@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.hosts.diffusers import small_pipelines
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.core.training import trainer
+from tinv_ext.core.training import gradients
 from tinv_ext.core.training.state import State
 from tinv_ext.hosts.diffusers.host import DiffusersHost, PipelineModel
 from tinv_ext.run import evaluations, run_folder, runner
@@ -24,7 +24,7 @@ from tinv_ext.run.events import Event, Noticed
 
 PARTS: dict[str, tuple[Any, str]] = {
     "encode": (PipelineModel, "encode_images"),
-    "forward": (trainer, "compute"),
+    "forward": (gradients, "compute"),
     "backward": (torch.Tensor, "backward"),
     "optimizer": (State, "update"),
     "evaluation": (evaluations, "evaluate"),

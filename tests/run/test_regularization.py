@@ -44,7 +44,7 @@ def test_half_of_what_is_seen_are_pictures_of_the_class(values: dict[str, Any], 
     trained, evaluated = encoded_examples(run, FakeModel())
     assert {example.name.split("/")[0] for example in evaluated} == {f"images {number}.png" for number in range(3)}
     data, state = dataset_of(run, trained), initial()
-    assert data.epoch == 6
+    assert data.epochs.images == 6
     seen: Counter[str] = Counter()
     for _ in range(60):
         batch = data.batch(2, state.order, state.rng)
@@ -83,7 +83,7 @@ def test_the_weight_decides_how_much_they_teach(values: dict[str, Any], tmp_path
 
 def test_a_dataset_without_them_is_drawn_as_before() -> None:
     """Every example once, in an epoch of as many."""
-    assert len(dataset()._drawn) == dataset().epoch == 5
+    assert len(dataset()._drawn) == dataset().epochs.images == 5
 
 
 def test_prompts_without_the_word_teach_nothing(values: dict[str, Any], tmp_path: Path) -> None:

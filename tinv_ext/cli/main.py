@@ -159,28 +159,29 @@ def _train(options: dict[str, Any]) -> int:
     before, made_with = _of_run(run) if run else ({}, {})
     host = _host(options, overridden(before, given), made_with)
     controls, folder = RunControls(), run
-    with Progress(sys.stderr) as progress, ExitStack() as going_on:
+    with ExitStack() as going_on:  # to the last line: more signals may come while the outcome is being told
+        with Progress(sys.stderr) as progress:
 
-        def report(event: Event) -> None:
-            nonlocal folder
-            if isinstance(event, Prepared):  # from here on there is something to save
-                folder = event.folder.path
-                going_on.enter_context(ending.stopping(controls.stop.set))
-            progress.report(event)
+            def report(event: Event) -> None:
+                nonlocal folder
+                if isinstance(event, Prepared):  # from here on there is something to save
+                    folder = event.folder.path
+                    going_on.enter_context(ending.stopping(controls.stop.set))
+                progress.report(event)
 
-        try:
-            if run:
-                status = runner.resume(run, host, given, report, controls)
-            else:
-                status = runner.run(preflight.parse_settings(given, host), host, report, controls)
-        except KeyboardInterrupt:  # a second one, if the run has begun
-            if ending.stop is not None:
-                show(say(_resume_with(folder)), sys.stderr)
-            raise
-    for line in _outcome(status, host):
-        show(say(line))
-    if status.status == "stopped":
-        show(say(_resume_with(folder)))
+            try:
+                if run:
+                    status = runner.resume(run, host, given, report, controls)
+                else:
+                    status = runner.run(preflight.parse_settings(given, host), host, report, controls)
+            except KeyboardInterrupt:  # a second one, if the run has begun
+                if ending.stop is not None:
+                    show(say(_resume_with(folder)), sys.stderr)
+                raise
+        for line in _outcome(status, host):
+            show(say(line))
+        if status.status == "stopped":
+            show(say(_resume_with(folder)))
     return {"finished": DONE, "stopped": STOPPED}.get(status.status, FAILED)
 
 
