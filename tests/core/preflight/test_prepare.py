@@ -415,6 +415,9 @@ def test_our_optimizers_say_what_they_make_of_settings(ready: Prepare) -> None:
     assert said(ready(optimizer="ong").notices, "preflight.rate_is_a_factor")
     assert said(ready(optimizer="ssm").notices, "preflight.rate_is_a_share", usual=0.2)
     assert said(ready(optimizer="ONG", learning_rate="1", clip_mode="norm").notices, "preflight.clip_unused")
+    both = ready(optimizer="ong", clip_mode="value").notices
+    assert said(both, "preflight.clip_unused")
+    assert said(both, "preflight.rate_is_a_factor")
     for good in ({"optimizer": "ong", "learning_rate": "1"}, {"optimizer": "ssm", "learning_rate": "0.2:9, 0.02"}):
         notices = ready(**good).notices
         assert not [one for one in notices if getattr(one, "id", "").startswith(("preflight.rate_", "preflight.clip"))]

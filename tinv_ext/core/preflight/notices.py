@@ -315,11 +315,10 @@ def on_rates(plan: Plan, config: TrainConfig, token_table: TokenTable, start: in
     """
     steps = range(start, plan.steps, max(1, (plan.steps - start) // 1000))
     rates = [plan.rate(step) for step in steps]
-    meaning = optimizer_row(config.optimizer).rate
-    if rates and (remark := _on_optimizer(plan, config, max(rates))):
-        return [remark]
-    if not rates or meaning != "step":
+    if not rates:
         return []
+    if optimizer_row(config.optimizer).rate != "step":
+        return [*_on_optimizer(plan, config, max(rates))]
     notices: list[Message] = []
     for encoder, length in typical_lengths(token_table).items():
         reach = token_table.widths[encoder] ** 0.5 / length if length else 0.0
@@ -362,10 +361,10 @@ def on_previews(prompts: Sequence[PreviewPrompt]) -> list[Message]:
     ]
 
 
-def _on_optimizer(plan: Plan, config: TrainConfig, largest: float) -> Message | None:
-    """Settings that mean something else to an optimizer than they do to AdamW, `largest` of the rates among them."""
+def _on_optimizer(plan: Plan, config: TrainConfig, largest: float) -> Iterator[Message]:
+    """Settings that mean something else to an optimizer than they do to AdamW; `largest` is the highest rate."""
     if plan.clip and optimizer_name(config.optimizer) == "ong":
-        return message(
+        yield message(
             "preflight.clip_unused",
             "{label} (clip_mode) has no effect with the optimizer {optimizer}: it limits each step by itself.",
             label=SETTINGS["clip_mode"].label,
@@ -373,7 +372,7 @@ def _on_optimizer(plan: Plan, config: TrainConfig, largest: float) -> Message | 
         )
     meaning = optimizer_row(config.optimizer).rate
     if meaning == "factor" and not _LEAST_FACTOR < largest < 1 / _LEAST_FACTOR:
-        return message(
+        yield message(
             "preflight.rate_is_a_factor",
             "{optimizer} finds the learning rate by itself and multiplies it by yours, which is {rate:g}. Set "
             "learning_rate to 1.",
@@ -381,7 +380,7 @@ def _on_optimizer(plan: Plan, config: TrainConfig, largest: float) -> Message | 
             rate=largest,
         )
     if meaning == "share" and not _LEAST_FACTOR * _SHARE < largest < _SHARE / _LEAST_FACTOR:
-        return message(
+        yield message(
             "preflight.rate_is_a_share",
             "With {optimizer} the learning rate is how far a step moves the word, as a share of its length; yours "
             "is {rate:g}. Set learning_rate to {usual:g}.",
@@ -389,7 +388,6 @@ def _on_optimizer(plan: Plan, config: TrainConfig, largest: float) -> Message | 
             rate=largest,
             usual=_SHARE,
         )
-    return None
 
 
 def listed(names: Sequence[str]) -> str:
