@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import pickle
+import re
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,13 @@ import pytest
 
 from tests.boundaries.sources import files, tree
 from tests.messages import refused, said
-from tinv_ext.core import messages
-from tinv_ext.core.errors import InputError
+from tinv_ext.core import errors, messages
+from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import Message, language_of, languages, message, templates, translated
 from tinv_ext.core.settings import SETTINGS
+
+ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, TinvError)]
+TOLD = re.compile(rf"(^|\.)({'|'.join(kind.__name__ for kind in ERRORS)})$|(^|\.)(problems|notices)\.(append|extend)$")
 
 
 def test_a_message_is_its_text() -> None:
@@ -91,6 +95,46 @@ def written() -> dict[str, str]:
 def fields(template: str) -> set[str]:
     """The values that a template asks for."""
     return {name for _, name, _, _ in string.Formatter().parse(template) if name}
+
+
+def plain_texts(source: ast.AST) -> Iterator[int]:
+    """Lines that give a text which is no message to one of our errors or to a list of problems or notices."""
+    for node in ast.walk(source):
+        if isinstance(node, ast.Call) and TOLD.search(ast.unparse(node.func)):
+            yield from (part.lineno for argument in node.args for part in parts(argument) if is_text(part))
+        elif isinstance(node, ast.AugAssign) and TOLD.search(f"{ast.unparse(node.target)}.append"):
+            yield from (part.lineno for part in parts(node.value) if is_text(part))
+
+
+def parts(argument: ast.expr) -> list[ast.expr]:
+    """The elements of a list that is written out; anything else by itself."""
+    return argument.elts if isinstance(argument, (ast.List, ast.Tuple)) else [argument]
+
+
+def is_text(node: ast.expr) -> bool:
+    """Whether it is a string that is written there, values put in or not."""
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def test_what_goes_wrong_is_told_in_messages() -> None:
+    """So that it can be translated: no error of ours and no problem or notice is a plain text."""
+    assert [f"{path.name}:{line}" for path in files() for line in plain_texts(tree(path))] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'raise InputError("Not so.")',
+        'raise errors.HostError([f"Not {so}."])',
+        'problems.append(f"Not {so}.")',
+        'notices.extend(["Not so."])',
+        'self.problems += ["Not so."]',
+    ],
+)
+def test_a_plain_text_is_found(line: str) -> None:
+    """Wherever it is given to."""
+    assert list(plain_texts(ast.parse(line))) == [1]
+    assert list(plain_texts(ast.parse(line.replace('"Not so."', "m").replace('f"Not {so}."', "m")))) == []
 
 
 def test_each_id_has_one_template_and_all_its_values() -> None:

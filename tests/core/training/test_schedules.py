@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.messages import refused
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import translated
 from tinv_ext.core.training.schedules import parse_schedule
 
 
@@ -48,8 +51,10 @@ def test_a_schedule_may_end(text: str, end: int | None) -> None:
 )
 def test_nonsense_is_told_in_a_sentence(text: str, says: str) -> None:
     """What is wrong, with the part that is wrong."""
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=says) as caught:
         parse_schedule(text)
+    for problem in caught.value.problems:
+        assert re.search("[\u4e00-\u9fff]", translated(problem, "zh_CN"))
 
 
 def test_all_wrong_parts_are_told() -> None:

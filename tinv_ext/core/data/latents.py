@@ -177,7 +177,7 @@ def _all_cached(
     for image, fit in variants:
         try:
             entries[image.digest, fit] = _cached(image, fit, rules, cache)
-        except (FormatError, NumericError, OSError):
+        except (FormatError, NumericError, ValueError, OSError):
             damaged.append(image.path.name)
     if damaged:
         tell(
@@ -194,7 +194,7 @@ def _all_cached(
 def _cached(image: TrainingImage, fit: Fit, rules: EncodeRules, cache: Path) -> EncodedImage | None:
     """The cached latent; None if there is none, or one of version 0.2 or earlier, which nothing can verify.
 
-    FormatError, NumericError or OSError if it is not what was written.
+    FormatError, NumericError, ValueError or OSError if it is not what was written.
     """
     path = _cache_file(image, fit, rules, cache)
     if not path.is_file():
@@ -205,13 +205,13 @@ def _cached(image: TrainingImage, fit: Fit, rules: EncodeRules, cache: Path) -> 
     expected = {"mean", "std", *(["opacity"] if image.transparent else []), *(["corner"] if fit.place is None else [])}
     sides = {key: (2,) if key == "corner" else (fit.height // 8, fit.width // 8) for key in expected}
     if set(stored) != expected or any(stored[key].shape[-len(side) :] != side for key, side in sides.items()):
-        raise FormatError("other tensors than those of the image")
+        raise ValueError("other tensors than those of the image")
     tensors = {key: one.read() for key, one in stored.items()}
     mean, std, opacity = tensors["mean"], tensors["std"], tensors.get("opacity")
     if any(one.dtype != torch.float32 for one in tensors.values()) or mean.shape != std.shape or bool((std < 0).any()):
-        raise FormatError("not the mean and the standard deviation of a latent")
+        raise ValueError("not the mean and the standard deviation of a latent")
     if about != _about(tensors, path):
-        raise FormatError("the checksum is wrong")
+        raise ValueError("the checksum is wrong")
     corner = _corner(tensors["corner"]) if fit.place is None else fit.corner(*image.size)
     return EncodedImage(image, _finite(LatentDistribution(mean, std), image), opacity, fit, corner)
 

@@ -45,28 +45,45 @@ def decimal_comma(text: str) -> Message:
 def parse_schedule(text: str) -> Schedule:
     """Read a schedule, or raise `InputError` with a sentence for each thing wrong in it."""
     pieces: list[tuple[float, int | None]] = []
-    problems: list[str] = []
+    problems: list[Message] = []
     for item in filter(None, (part.strip() for part in text.split(","))):
         if pieces and pieces[-1][1] is None:
-            if _DECIMAL_COMMA.search(text):
-                problems.append(decimal_comma(text))
-                break
-            problems.append(f'"{item}" can never be used: the rate before it holds to the end. Give that one a step.')
+            problems.append(decimal_comma(text) if _DECIMAL_COMMA.search(text) else _unreachable(item))
             break
         try:
             piece = _parse_piece(item)
-        except ValueError as error:
-            problems.append(str(error))
+        except InputError as error:
+            problems += error.problems
             continue
         last = pieces[-1][1] if pieces else 0
         if piece[1] is not None and last is not None and piece[1] <= last:
-            problems.append(f'"{item}" ends at step {piece[1]}, not after step {last} before it. Steps must grow.')
+            problems.append(
+                message(
+                    "training.steps_must_grow",
+                    '"{item}" ends at step {step}, not after step {last} before it. Steps must grow.',
+                    item=item,
+                    step=piece[1],
+                    last=last,
+                )
+            )
         pieces.append(piece)
     if not pieces and not problems:
-        problems.append('The schedule is empty. Write a rate such as "0.005" or "0.005:100, 1e-3".')
+        problems.append(
+            message(
+                "training.schedule_empty", 'The schedule is empty. Write a rate such as "0.005" or "0.005:100, 1e-3".'
+            )
+        )
     if problems:
         raise InputError(problems)
     return Schedule(tuple(pieces))
+
+
+def _unreachable(item: str) -> Message:
+    return message(
+        "training.rate_unreachable",
+        '"{item}" can never be used: the rate before it holds to the end. Give that one a step.',
+        item=item,
+    )
 
 
 def _parse_piece(item: str) -> tuple[float, int | None]:
@@ -74,17 +91,36 @@ def _parse_piece(item: str) -> tuple[float, int | None]:
     try:
         rate = float(rate_text)
     except ValueError:
-        raise ValueError(f'"{item}" is not "rate" or "rate:step", such as "0.005:100".') from None
+        raise InputError(
+            message("training.not_a_rate", '"{item}" is not "rate" or "rate:step", such as "0.005:100".', item=item)
+        ) from None
     if not 0 <= rate <= LARGEST:
-        raise ValueError(f'The rate in "{item}" must be a number from 0 to {LARGEST:g}.')
+        raise InputError(
+            message(
+                "training.rate_out_of_range",
+                'The rate in "{item}" must be a number from 0 to {most:g}.',
+                item=item,
+                most=LARGEST,
+            )
+        )
     if not colon:
         return rate, None
     try:
         step = int(step_text)
     except ValueError:
-        raise ValueError(f'The step in "{item}" must be a whole number, such as "0.005:100".') from None
+        raise InputError(
+            message(
+                "training.step_not_whole",
+                'The step in "{item}" must be a whole number, such as "0.005:100".',
+                item=item,
+            )
+        ) from None
     if step == -1:
         return rate, None
     if step < 1:
-        raise ValueError(f'The step in "{item}" must be 1 or more (or -1 for "to the end").')
+        raise InputError(
+            message(
+                "training.step_too_small", 'The step in "{item}" must be 1 or more (or -1 for "to the end").', item=item
+            )
+        )
     return rate, step
