@@ -14,11 +14,12 @@ from tinv_ext.core.data.dataset import Dataset, Example
 from tinv_ext.core.data.image_fit import SizeConditioning, uncropped
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.data.subsets import Subset
+from tinv_ext.core.embedding import count_vectors
 from tinv_ext.core.model import Words
 from tinv_ext.core.noise import NoiseSchedule, scaled_linear
 from tinv_ext.core.prompts.inputs import PromptInputs, padded_ids, word_slots
 from tinv_ext.core.prompts.reader import Prompt, PromptReader, Word
-from tinv_ext.core.training.state import State, count_vectors, new_state
+from tinv_ext.core.training.state import State, new_state
 
 WIDTH = 6
 LINES = ("a photo of [name], [filewords]", "[name]")

@@ -27,6 +27,11 @@ TOKEN = "token"
 """The fact that holds a name as diffusers' users write it, where that is no file name: "<cat-toy>"."""
 
 
+def count_vectors(vectors: Mapping[str, Tensor]) -> int:
+    """How many vectors a word has, given by encoder: the same number in each."""
+    return len(next(iter(vectors.values())))
+
+
 @dataclass(frozen=True, eq=False)
 class Embedding:
     """Vectors by encoder, with the name that calls them up and what is known about their making.
@@ -91,7 +96,7 @@ class Embedding:
     @property
     def count(self) -> int:
         """How many vectors the word has: the same in every encoder."""
-        return next(iter(self.vectors.values())).shape[0]
+        return count_vectors(self.vectors)
 
     @property
     def widths(self) -> dict[str, int]:

@@ -7,7 +7,10 @@ Formats, embeddings, checkpoints and hosts ask the row for what they must know o
 3. Write what is truly new about it: how a host recognises the loaded model (`hosts/diffusers/pipelines.py: family_of`,
    `hosts/a1111/model_type.py`, `hosts/forge/model_type.py`) and how its text encoders are called (`encoders.py` there);
    tensors that its checkpoints name in another way (`hosts/diffusers/checkpoint/`).
-4. Give it a small pipeline in `tests/hosts/diffusers/small_pipelines.py`, which the tests of the families run over.
+4. If its VAE has another factor than `VAE_FACTOR`, give the factor to whatever uses that constant: the limits of sizes,
+   masks and opacity, cached latents, the hosts' native size.
+5. If its VAE also shifts latents, or its inpainting models have other inputs than `INPAINTING`: `hosts/vae.py`.
+6. Give it a small pipeline in `tests/hosts/diffusers/small_pipelines.py`, which the tests of the families run over.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tinv_ext.core.messages import Message, message
+
+VAE_FACTOR = 8
+"""Pixels along one side of a latent's element, in every family: image sizes, masks and cached latents go by it."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,6 @@ class Family:
     clip_skip: bool = False  # whether clip skip counts; elsewhere the config tells the layer
     inpainting: bool = True  # whether inpainting models can be trained, too
     latent_channels: int = 4
-    vae_factor: int = 8  # pixels along one side of a latent's element
 
     @property
     def config_folder(self) -> str:

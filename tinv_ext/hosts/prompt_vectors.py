@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tinv_ext.core.data.image_fit import SizeConditioning
+from tinv_ext.core.embedding import count_vectors
 from tinv_ext.core.errors import HostError
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Vectors, Words
@@ -106,7 +107,7 @@ def assemble_prompts(
             )
         )
     others = {name: known[name] for name in names if name not in words}
-    counts = {name: count(vectors) for name, vectors in (*words.items(), *others.items())}
+    counts = {name: count_vectors(vectors) for name, vectors in (*words.items(), *others.items())}
     return PromptInputs(
         prompts=len(prompts),
         ids={encoder.key: padded_ids(rows, encoder.pad) for encoder in encoders},
@@ -169,8 +170,3 @@ def of_encoder(vectors: Vectors, encoder: str) -> Tensor:
         (tensor,) = vectors.values()
         return tensor
     return vectors[encoder]
-
-
-def count(vectors: Vectors) -> int:
-    """How many vectors a word has: as many in every encoder."""
-    return len(next(iter(vectors.values())))

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from tinv_ext.core.data.latents import LatentDistribution
+from tinv_ext.core.families import SD1, VAE_FACTOR
 
-INPAINTING = 9  # input channels of such a UNet: the latent's 4, the mask, the masked image's 4
+INPAINTING = 2 * SD1.latent_channels + 1  # inputs of such a UNet, SD1's or SD2's: latent, mask, masked image
 
 
 @torch.no_grad()
@@ -36,7 +37,7 @@ def encode(vae: Any, pixels: Tensor, scale: float) -> LatentDistribution:
 
 
 def _moments(vae: Any, pixels: Tensor) -> Tensor:
-    """Means and log variances, (B, 8, h, w) float32."""
+    """Means and log variances, one after the other: (B, 2 · channels, h, w) float32."""
     moments: Tensor = vae.quant_conv(vae.encoder(pixels)).float()
     return moments
 
@@ -57,5 +58,5 @@ def all_masked(encode: Callable[[Tensor], LatentDistribution], height: int, widt
     As the WebUI fills them for txt2img (v1.10.1 modules/processing.py, txt2img_image_conditioning). `height` and
     `width` are the latent's.
     """
-    gray = encode(torch.zeros(1, 3, height * 8, width * 8)).mean
+    gray = encode(torch.zeros(1, 3, height * VAE_FACTOR, width * VAE_FACTOR)).mean
     return torch.cat([torch.ones_like(gray[:, :1]), gray], 1)

@@ -182,7 +182,7 @@ def _destination(embedding: Embedding, target: Path, options: ConvertOptions) ->
     if options.to in FOLDERS:
         return options.to, target, own
     if target.is_dir():
-        chosen = options.to or usual_format(embedding)
+        chosen = options.to or usual_format(embedding.vectors)
         return chosen, target / f"{own}{suffix_of(chosen)}", own
     chosen = options.to or DEFAULTS.get(target.suffix.lower(), "")
     if not chosen:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tinv_ext.core.atomic import make_folder
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.formats import FOLDERS, write_embedding
+from tinv_ext.core.formats import DEFAULTS, FOLDERS, suffix_of, usual_format, write_embedding
 from tinv_ext.core.formats.metadata import PREDICTION
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.training.fallbacks import retry_after_freeing
@@ -30,10 +30,10 @@ class EmbeddingWriter:
 
     @property
     def suffix(self) -> str:
-        """Of the file that prompts find: as set, or that which most programs read, for SDXL's two tensors."""
-        one_encoder = len(self.state.vectors[self.prepared.config.name]) == 1
-        usual = ".pt" if one_encoder else ".safetensors"
-        return {"pt": ".pt", "safetensors": ".safetensors"}.get(self.prepared.config.save_format, usual)
+        """Of the file that prompts find: as set, or that of the usual format."""
+        config = self.prepared.config
+        asked = f".{config.save_format}"
+        return asked if asked in DEFAULTS else suffix_of(usual_format(self.state.vectors[config.name]))
 
     def embedding(self, name: str) -> Embedding:
         """The vectors of this step under a name, with what is worth knowing of the run."""

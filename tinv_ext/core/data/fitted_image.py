@@ -15,6 +15,7 @@ from torch import Tensor
 from tinv_ext.core.data.image_bounds import alpha_of, has_alpha, to_rgb
 from tinv_ext.core.data.image_fit import Fit
 from tinv_ext.core.data.saliency import most_salient
+from tinv_ext.core.families import VAE_FACTOR
 
 _FILTERS: Mapping[str, Image.Resampling] = {
     "lanczos": Image.Resampling.LANCZOS,
@@ -57,10 +58,10 @@ class FittedImage:
 
 
 def by_latent_place(gray: Image.Image) -> Tensor:
-    """Means of a grayscale image over 8×8 pixels, (1, H/8, W/8) float32 in [0, 1]."""
+    """Means of a grayscale image over the pixels of each latent place, (1, H/8, W/8) float32 in [0, 1]."""
     values = np.asarray(gray, dtype=np.float32) / 255
-    height, width = values.shape[0] // 8, values.shape[1] // 8
-    return torch.from_numpy(values.reshape(1, height, 8, width, 8).mean((2, 4)))
+    height, width = (side // VAE_FACTOR for side in values.shape)
+    return torch.from_numpy(values.reshape(1, height, VAE_FACTOR, width, VAE_FACTOR).mean((2, 4)))
 
 
 def fit_image(image: Image.Image, fit: Fit, digest: str = "") -> FittedImage:

@@ -26,6 +26,7 @@ from tinv_ext.core.data.images import TrainingImage, refuse_changed
 from tinv_ext.core.data.images import load as load_image
 from tinv_ext.core.data.saliency import detector
 from tinv_ext.core.errors import FormatError, HostError, NumericError
+from tinv_ext.core.families import VAE_FACTOR
 from tinv_ext.core.formats.safetensors_file import read_safetensors, safetensors_bytes
 from tinv_ext.core.messages import message
 
@@ -203,7 +204,7 @@ def _cached(image: TrainingImage, fit: Fit, rules: EncodeRules, cache: Path) -> 
     if CHECKSUM not in about:
         return None
     expected = {"mean", "std", *(["opacity"] if image.transparent else []), *(["corner"] if fit.place is None else [])}
-    sides = {key: (2,) if key == "corner" else (fit.height // 8, fit.width // 8) for key in expected}
+    sides = {key: (2,) if key == "corner" else (fit.height // VAE_FACTOR, fit.width // VAE_FACTOR) for key in expected}
     if set(stored) != expected or any(stored[key].shape[-len(side) :] != side for key, side in sides.items()):
         raise ValueError("other tensors than those of the image")
     tensors = {key: one.read() for key, one in stored.items()}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from tinv_ext.core.atomic import atomic_write
 from tinv_ext.core.embedding import Embedding, token_of
@@ -157,6 +158,6 @@ def suffix_of(chosen: str) -> str:
     return _SUFFIXES.get(chosen, ".safetensors")
 
 
-def usual_format(embedding: Embedding) -> str:
-    """The format that the programs of the embedding's family expect first: `a1111`, for SDXL `safetensors`."""
-    return "a1111" if len(embedding.vectors) == 1 else "safetensors"
+def usual_format(vectors: Mapping[str, Tensor]) -> str:
+    """The format that programs expect first of vectors by encoder: `a1111`, for SDXL's two `safetensors`."""
+    return "a1111" if len(vectors) == 1 else "safetensors"

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tinv_ext.core.embedding import count_vectors
 from tinv_ext.core.errors import FormatError, InputError, NumericError
 from tinv_ext.core.fit import unfit
 from tinv_ext.core.formats import read_embedding
@@ -27,7 +28,7 @@ class InitialVectors:
     @property
     def count(self) -> int:
         """How many vectors the word has."""
-        return len(next(iter(self.vectors.values())))
+        return count_vectors(self.vectors)
 
 
 def from_text(text: str, count: int, token_table: TokenTable) -> InitialVectors:

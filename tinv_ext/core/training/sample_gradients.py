@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from tinv_ext.core.embedding import count_vectors
 from tinv_ext.core.model import Denoiser, Words
 from tinv_ext.core.prompts.inputs import PromptInputs
 from tinv_ext.core.training.forward import StepInputs, predict
@@ -34,7 +35,7 @@ def separated(inputs: PromptInputs, words: Words) -> tuple[PromptInputs, dict[st
     prompt = torch.arange(len(slots), device=slots.device).unsqueeze(1) // (len(slots) // count)
     moved, first = slots, 1
     for vectors in words.values():
-        rows = len(next(iter(vectors.values())))
+        rows = count_vectors(vectors)
         own = (slots >= first) & (slots < first + rows)
         moved = torch.where(own, slots + (count - 1) * (first - 1) + prompt * rows, moved)
         first += rows

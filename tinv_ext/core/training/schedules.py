@@ -45,7 +45,7 @@ def decimal_comma(text: str) -> Message:
 def parse_schedule(text: str) -> Schedule:
     """Read a schedule, or raise `InputError` with a sentence for each thing wrong in it."""
     pieces: list[tuple[float, int | None]] = []
-    problems: list[Message] = []
+    problems: list[str] = []
     for item in filter(None, (part.strip() for part in text.split(","))):
         if pieces and pieces[-1][1] is None:
             problems.append(decimal_comma(text) if _DECIMAL_COMMA.search(text) else _unreachable(item))

@@ -19,7 +19,7 @@ from tinv_ext.core.checksum import checksum
 from tinv_ext.core.data.order import Order
 from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.messages import Message, message
-from tinv_ext.core.model import Vectors, Words
+from tinv_ext.core.model import Words
 
 from .balance import Balance, checked_table
 from .optimizers import (
@@ -388,8 +388,3 @@ def _restore_position(state: State, start: Words, tensors: Mapping[str, Tensor])
 
 def _start(values: Tensor, vectors: Tensor) -> Tensor:
     return values.to(vectors.device, torch.float32, copy=True)
-
-
-def count_vectors(vectors: Vectors) -> int:
-    """How many vectors a word has: as many in every encoder."""
-    return len(next(iter(vectors.values())))

@@ -14,8 +14,8 @@ import torch
 from modules import devices, sd_hijack
 from modules.textual_inversion.textual_inversion import Embedding
 
+from tinv_ext.core.embedding import count_vectors
 from tinv_ext.core.model import Vectors, Words
-from tinv_ext.hosts.prompt_vectors import count
 
 
 def known_vectors() -> dict[str, Vectors]:
@@ -55,7 +55,7 @@ def _refill(mapping: dict[Any, Any], content: Mapping[Any, Any]) -> None:
 def _embedding(name: str, vectors: Vectors) -> Any:
     moved = {key: vector.detach().to(devices.device, torch.float32) for key, vector in vectors.items()}
     embedding = Embedding(moved if len(moved) > 1 else next(iter(moved.values())), name)
-    embedding.vectors = count(moved)
+    embedding.vectors = count_vectors(moved)
     embedding.shape = sum(vector.shape[1] for vector in moved.values())
     return embedding
 

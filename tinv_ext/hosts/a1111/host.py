@@ -11,7 +11,9 @@ from typing import Any
 from modules import devices, safe, sd_vae, shared
 from PIL import Image
 
+from tinv_ext.core.embedding import count_vectors
 from tinv_ext.core.errors import HostError, NotNowError
+from tinv_ext.core.families import VAE_FACTOR
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import Model, Words
@@ -25,7 +27,7 @@ from tinv_ext.hosts.a1111.model_type import family_of, loaded_model
 from tinv_ext.hosts.a1111.patches import active_loras, tiling_restored
 from tinv_ext.hosts.a1111.session import session
 from tinv_ext.hosts.dtypes import dtype_name
-from tinv_ext.hosts.prompt_vectors import ClipTokenTable, count
+from tinv_ext.hosts.prompt_vectors import ClipTokenTable
 from tinv_ext.hosts.webui.interrupt import Interrupt
 from tinv_ext.hosts.webui.queue_lock import holding_queue, others_waiting
 from tinv_ext.hosts.webui.samplers import samplers, schedulers
@@ -71,7 +73,7 @@ class A1111Host:
             return family.native_size
         if family.native_size_v and sd_model.parameterization == "v":  # the config has the size of the others
             return family.native_size_v
-        return int(sd_model.image_size) * family.vae_factor  # ldm/models/diffusion/ddpm.py: the latent's size
+        return int(sd_model.image_size) * VAE_FACTOR  # ldm/models/diffusion/ddpm.py: the latent's size
 
     @property
     def prediction(self) -> str:
@@ -128,7 +130,7 @@ class A1111Host:
     def known_words(self) -> Sequence[Word]:
         tokenizer = self.token_table.tokenizer
         known = embedding_db.known_vectors()
-        return [Word(name, tuple(tokenizer.ids(name)), count(vectors)) for name, vectors in known.items()]
+        return [Word(name, tuple(tokenizer.ids(name)), count_vectors(vectors)) for name, vectors in known.items()]
 
     @contextmanager
     def training(self, clip_skip: int) -> Iterator[Model]:

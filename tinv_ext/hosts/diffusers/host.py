@@ -14,7 +14,9 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 
 from tinv_ext.core.data.image_fit import uncropped
+from tinv_ext.core.embedding import count_vectors
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.families import VAE_FACTOR
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model, Words
@@ -35,7 +37,6 @@ from tinv_ext.hosts.diffusers.pipelines import (
 )
 from tinv_ext.hosts.dtypes import DTYPES, dtype_name
 from tinv_ext.hosts.freezing import frozen
-from tinv_ext.hosts.prompt_vectors import count
 
 
 class DiffusersHost:
@@ -85,7 +86,7 @@ class DiffusersHost:
     @property
     def native_size(self) -> int:
         """Width and height in pixels that the model was made for."""
-        return int(self._pipeline.unet.config.sample_size) * 8
+        return int(self._pipeline.unet.config.sample_size) * VAE_FACTOR
 
     @property
     def prediction(self) -> str:
@@ -176,7 +177,7 @@ class DiffusersHost:
         if problems:
             raise InputError(dict.fromkeys(problems))
         known = {**self._known_vectors(), **words}
-        vocabulary = tuple(self._word(name, count(vectors)) for name, vectors in known.items())
+        vocabulary = tuple(self._word(name, count_vectors(vectors)) for name, vectors in known.items())
         reader = PromptReader(self.token_table.tokenizer, vocabulary, emphasis=True)
         model = PipelineModel(self._pipeline, self.token_table, clip_skip, known)
         texts = [request.negative_prompt for request in requests] + [request.prompt for request in requests]

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from backend.text_processing.textual_inversion import Embedding
 
+from tinv_ext.core.embedding import count_vectors
 from tinv_ext.core.model import Vectors, Words
 from tinv_ext.hosts.forge.encoders import text_engines
-from tinv_ext.hosts.prompt_vectors import count
 
 
 def known_vectors(engine: Any) -> dict[str, Vectors]:
@@ -59,7 +59,7 @@ def registered(words: Words, engine: Any) -> Iterator[None]:
 def _embedding(name: str, vectors: Vectors) -> Any:
     moved = {key: vector.detach().to("cpu", torch.float32) for key, vector in vectors.items()}
     embedding = Embedding(moved if len(moved) > 1 else next(iter(moved.values())), name)
-    embedding.vectors = count(moved)
+    embedding.vectors = count_vectors(moved)
     embedding.shape = sum(vector.shape[1] for vector in moved.values())
     return embedding
 

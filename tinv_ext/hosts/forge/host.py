@@ -11,6 +11,7 @@ from typing import Any
 from modules import processing, sd_models, shared
 from PIL import Image
 
+from tinv_ext.core.embedding import count_vectors
 from tinv_ext.core.errors import HostError, NotNowError
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.messages import Message, message
@@ -30,7 +31,7 @@ from tinv_ext.hosts.forge.model_type import (
 )
 from tinv_ext.hosts.forge.patches import attention_name, has_loras
 from tinv_ext.hosts.forge.session import ModelParts, session
-from tinv_ext.hosts.prompt_vectors import ClipTokenTable, count
+from tinv_ext.hosts.prompt_vectors import ClipTokenTable
 from tinv_ext.hosts.webui.interrupt import Interrupt
 from tinv_ext.hosts.webui.queue_lock import holding_queue, others_waiting
 from tinv_ext.hosts.webui.samplers import samplers, schedulers
@@ -128,7 +129,7 @@ class ForgeHost:
     def known_words(self) -> Sequence[Word]:
         tokenizer = self.token_table.tokenizer
         known = embeddings.known_vectors(self._model())
-        return [Word(name, tuple(tokenizer.ids(name)), count(vectors)) for name, vectors in known.items()]
+        return [Word(name, tuple(tokenizer.ids(name)), count_vectors(vectors)) for name, vectors in known.items()]
 
     @contextmanager
     def training(self, clip_skip: int) -> Iterator[Model]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tinv_ext.core.data.image_fit import SizeConditioning
 from tinv_ext.core.data.latents import LatentDistribution
+from tinv_ext.core.families import SD1
 from tinv_ext.core.model import Words
 from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.prompts.inputs import PromptInputs
@@ -58,7 +59,7 @@ class ForgeModel:
     @property
     def _scale(self) -> float:
         """backend/nn/vae.py, process_in: (latent - shift) times the scale; SD1, SD2 and SDXL shift nothing."""
-        zero = torch.zeros(1, 4, 1, 1)
+        zero = torch.zeros(1, SD1.latent_channels, 1, 1)  # as many in each of them
         scaled = self._parts.vae.process_in(zero + 1) - self._parts.vae.process_in(zero)
         return float(scaled.flatten()[0])
 
