@@ -51,9 +51,10 @@ sizes: list[int] = []
 
 def trained(fallbacks: Fallbacks, model: Fake | None = None) -> Tensor:
     """The vectors after the plan."""
-    state = initial()
+    state, model = initial(), model or Counting()
     sizes.clear()
-    list(train(state, PLAN, model or Counting(), dataset(), fallbacks))
+    fallbacks.begin(model)
+    list(train(state, PLAN, model, dataset(), fallbacks))
     return state.values("it")["clip_l"]
 
 

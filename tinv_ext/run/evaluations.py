@@ -9,7 +9,7 @@ from tinv_ext.core.data.epochs import Epochs
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model
 from tinv_ext.core.training.evaluation import EvalSet, evaluate
-from tinv_ext.core.training.fallbacks import free_memory, is_out_of_memory, retry_after_freeing
+from tinv_ext.core.training.fallbacks import Fallbacks, free_memory, is_out_of_memory, retry_after_freeing
 from tinv_ext.core.training.state import State
 from tinv_ext.run.curve import Curve
 from tinv_ext.run.events import Evaluated
@@ -21,35 +21,76 @@ _BATCH_SIZES = (8, 1)  # the second where memory does not suffice for the first
 
 @dataclass
 class Evaluations:
-    """The evaluation loss on the fixed set; `last` is the latest, infinite before the first."""
+    """The evaluation loss on the fixed set; `last` is the latest, infinite where there is no finite one.
+
+    The one before the first step makes the model more precise where it must, as a step would; those on the way change
+    nothing of the run.
+    """
 
     state: State
     eval_set: EvalSet | None
     reporter: RunReporter
+    fallbacks: Fallbacks
     last: float = math.inf
 
+    def take(self, loss: float) -> bool:
+        """Keep `loss` as the latest; whether it is finite."""
+        finite = math.isfinite(loss)
+        self.last = loss if finite else math.inf
+        return finite
+
     def measure(self, moment: Moment, model: Model | None) -> None:
-        """Put the loss into `moment`; it stays None, which is told, where memory runs out even for single images."""
-        assert self.eval_set is not None
+        """Put the loss into `moment`; it stays None, which is told, where memory runs out or it is not finite."""
         assert model is not None
+        loss = self._loss(model)
+        while moment.step is None and loss is not None and not math.isfinite(loss) and self._made_precise(model):
+            loss = self._loss(model)
+        if loss is None:
+            self.reporter.notify(
+                message(
+                    "run.not_evaluated",
+                    "Memory ran out during the evaluation at step {step}; the run goes on without it.",
+                    step=moment.number,
+                )
+            )
+        elif self.take(loss):
+            self.reporter.recovered("evaluation")
+            moment.evaluation = loss
+            self.reporter.report(Evaluated(moment.number, loss))
+        else:
+            self.reporter.warn_once(
+                "evaluation",
+                message(
+                    "run.evaluation_not_finite",
+                    "The evaluation at step {step} gave a number that is not finite; the run goes on without it.",
+                    step=moment.number,
+                ),
+            )
+
+    def _loss(self, model: Model) -> float | None:
+        """None where memory runs out even for single images."""
+        assert self.eval_set is not None
         for size in _BATCH_SIZES:
             try:
-                loss = evaluate(model, self.eval_set, self.state.result, size)
+                return evaluate(model, self.eval_set, self.state.result, size)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-            else:
-                moment.evaluation = self.last = loss
-                self.reporter.report(Evaluated(moment.number, loss))
-                return
             free_memory(model)
-        self.reporter.notify(
-            message(
-                "run.not_evaluated",
-                "Memory ran out during the evaluation at step {step}; the run goes on without it.",
-                step=moment.number,
+        return None
+
+    def _made_precise(self, model: Model) -> bool:
+        done = self.fallbacks.upcast(model)
+        if done is not None:
+            self.reporter.notify(
+                message(
+                    "run.evaluated_more_precisely",
+                    "The evaluation before the first step gave a number that is not finite; it is repeated with "
+                    "{what}, which the run keeps.",
+                    what=done,
+                )
             )
-        )
+        return done is not None
 
 
 @dataclass(frozen=True)

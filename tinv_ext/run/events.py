@@ -31,7 +31,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The evaluation loss at a step."""
+    """The evaluation loss at a step; finite."""
 
     step: int
     loss: float

@@ -170,13 +170,13 @@ def make_recorder(
     lock: RunLock,
 ) -> Recorder:
     """The recorder of a run, with its table of tasks. Their order is that in which they are carried out."""
-    config, folder, state = prepared.config, reporter.folder, training.state
+    config, folder, state, epochs = prepared.config, reporter.folder, training.state, training.dataset.epochs
     writer = EmbeddingWriter(prepared, host, state, training.prediction, reporter.report)
-    evaluations = Evaluations(state, training.eval_set, reporter)
-    rows = CurveRows(curve, state, epochs := training.dataset.epochs)
+    fallbacks = fallbacks_of(config, reporter.notify, facts_of(folder.state))
+    evaluations = Evaluations(state, training.eval_set, reporter, fallbacks)
+    rows = CurveRows(curve, state, epochs)
     snapshots = Snapshots(config, folder, writer, evaluations, epochs)
     facts = {**training.facts, "config": config_file.to_file(config, folder_facts(prepared, host))}
-    fallbacks = fallbacks_of(config, reporter.notify, facts_of(folder.state))
     saver = StateSaver(state, facts, fallbacks, reporter, config.save_state_every, config.save_state_seconds)
     previews = Previews(config, prepared.previews, host, state, folder, writer, reporter.report)
     preview_failures = SwitchesOff(reporter)

@@ -179,6 +179,7 @@ def _train(prepared: PreparedRun, host: Host, training: Training, recorder: Reco
 
     def session() -> None:
         with host.training(prepared.config.clip_skip) as model:
+            recorder.fallbacks.begin(model)
             recorder.begin(model)
             recorder.catch_up(model)
             reporter.update("training", state.step)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,8 +36,8 @@ class Snapshots:
         files = self.folder.snapshots(self.config.name)
         for row in read_curve(self.folder.curve):
             step = int(row["step"])
-            with suppress(ValueError):  # not evaluated at this step
-                self.evaluations.last = float(row.get("evaluation") or "")
+            if evaluation := row.get("evaluation"):
+                self.evaluations.take(float(evaluation))
             self._saved += [(self.evaluations.last, step, file) for file in files.get(step, ())]
 
     def save(self, moment: Moment, model: Model | None) -> None:

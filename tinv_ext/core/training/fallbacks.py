@@ -129,16 +129,15 @@ class Fallbacks:
                 state.restore(backup)  # only now: the failed try's tensors hang on the exception, which is gone here
             free_memory(model)
             if numeric:
-                self._upcast(state, model, trouble)
+                self._raise_precision(state, model, trouble)
             elif released:
                 self._save_memory(state, model, largest, trouble)
             released = True
 
-    def _upcast(self, state: State, model: MemoryControl, trouble: str) -> None:
-        done = self._try_precision(model)
+    def _raise_precision(self, state: State, model: MemoryControl, trouble: str) -> None:
+        done = self.upcast(model)
         if done is None:
             raise NumericError(trouble)
-        self.precise += 1
         self.tell(
             message(
                 "training.more_precise",
@@ -148,13 +147,16 @@ class Fallbacks:
             )
         )
 
-    def _try_precision(self, model: MemoryControl) -> str | None:
+    def upcast(self, model: MemoryControl) -> str | None:
+        """Make the model one step more precise for the rest of the run: what was done, or None if no more can be."""
         try:
-            return model.upcast()
+            done = model.upcast()
         except Exception as error:  # the numbers are the trouble to be told, not that their remedy needs more memory
             if not is_out_of_memory(error):
                 raise
             return None
+        self.precise += done is not None
+        return done
 
     def _save_memory(self, state: State, model: MemoryControl, largest: int, trouble: str) -> None:
         if self.may_checkpoint and not self.gradient_checkpointing:

@@ -63,10 +63,9 @@ def train(
 ) -> Generator[Step, None, None]:
     """Run from `state.step` to `plan.steps`, yielding after each optimizer step.
 
-    A step is all or nothing: where it fails, the state is as before it.
+    A step is all or nothing: where it fails, the state is as before it. `fallbacks` have begun with the model.
     """
     fallbacks = fallbacks or Fallbacks()
-    fallbacks.begin(model)
     while state.step < plan.steps:
         yield fallbacks.attempt(state, model, plan.batch_size, partial(take, state, plan, model, dataset))
 
