@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -15,8 +16,8 @@ from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.model import Words
-from tinv_ext.run import preflight, runner
-from tinv_ext.run.events import Noticed, RunControls
+from tinv_ext.run import preflight, previews, runner
+from tinv_ext.run.events import Noticed, RunControls, Wrote
 from tinv_ext.server.allowed_paths import allow_only
 
 __all__ = ["config", "host"]  # the fixtures of a short run
@@ -58,6 +59,32 @@ def test_a_preview_has_every_image_of_every_prompt(config: Configure, tmp_path: 
         assert f"Steps: {request.steps}" in text
         assert read_embedding(watch.folder.path / "image_embeddings" / path.name).name == path.stem
     assert watch.folder.last_preview("zworble") == made[4][1]
+
+
+@pytest.mark.parametrize("place", ["image", "carrier"])
+def test_an_image_that_ran_out_of_memory_is_the_only_one_made_again(
+    place: str, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each image is reported once, whether the sampler or the image with the embedding found no memory."""
+    painter, watch = Painter(tmp_path / "embeddings"), Watch()
+    owner, name = {"image": (painter, "generate"), "carrier": (previews, "save_png_with_embedding")}[place]
+    calls, real = [], getattr(owner, name)
+
+    def scarce(*given: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("CUDA out of memory")
+        return real(*given)
+
+    monkeypatch.setattr(owner, name, scarce)
+    given = {"preview_images": 4, "preview_at_first": False, "preview_every": 6}
+    assert runner.run(config(**given, save_image_embedding=True), painter, watch).status == "finished"
+    made = [event.path.name for event in watch.events if isinstance(event, Wrote) and event.kind == "preview"]
+    assert made == ["zworble-6.png", "zworble-6-2.png", "zworble-6-3.png", "zworble-6-4.png"]
+    assert len(painter.asked) == 4
+    assert len(calls) == 5
+    assert len(list((watch.folder.path / "image_embeddings").iterdir())) == 4
+    assert not [event for event in watch.events if isinstance(event, Noticed)]
 
 
 def test_prompts_can_come_from_a_file(config: Configure, tmp_path: Path) -> None:

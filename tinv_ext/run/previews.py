@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
 
 from tinv_ext.core.formats.image_write import save_png_with_embedding
 from tinv_ext.core.generation import ImageRequest, infotext
@@ -31,23 +35,29 @@ class Previews:
     report: Report
 
     def make(self, moment: Moment, model: Model | None) -> None:
-        """Generate and write them; a second time with all memory released if it ran out in the first."""
+        """Generate, write and report them."""
         try:
-            retry_after_freeing(model, self.generate)
+            self.generate(model)
         except Exception:
             free_memory(model)
             raise
 
-    def generate(self) -> None:
-        """Every image that is asked for, with the vectors of this step."""
-        step, name = self.state.step, self.config.name
+    def generate(self, model: Model | None = None) -> None:
+        """Every image that is asked for, with the vectors of this step; what runs out of memory is tried once more."""
+        for index, request in enumerate(self.requests):
+            image, path = retry_after_freeing(model, partial(self._generate_one, index, request))
+            self.report(Wrote("preview", self.state.step, path))
+            if self.config.save_image_embedding:
+                retry_after_freeing(model, partial(self._write_carrier, index, image))
+
+    def _generate_one(self, index: int, request: ImageRequest) -> tuple[Image.Image, Path]:
         words = {word: self.state.values(word) for word in self.state.vectors}
         facts = {"Model hash": self.host.facts.get("model_hash"), "Model": self.host.facts.get("model_name")}
-        for index, request in enumerate(self.requests):
-            image = self.host.generate(request, words)
-            path = self.folder.preview(name, step, index)
-            write_image(image, path, {"parameters": infotext(request, facts)})
-            self.report(Wrote("preview", step, path))
-            if self.config.save_image_embedding:
-                carrier = self.folder.image_embedding(name, step, index)
-                save_png_with_embedding(image, self.writer.embedding(carrier.stem), carrier)
+        image = self.host.generate(request, words)
+        path = self.folder.preview(self.config.name, self.state.step, index)
+        write_image(image, path, {"parameters": infotext(request, facts)})
+        return image, path
+
+    def _write_carrier(self, index: int, image: Image.Image) -> None:
+        carrier = self.folder.image_embedding(self.config.name, self.state.step, index)
+        save_png_with_embedding(image, self.writer.embedding(carrier.stem), carrier)
