@@ -22,7 +22,7 @@ def of(name: str) -> st.SearchStrategy[Any]:
     if isinstance(default, bool):
         return st.booleans()
     if about.choices:
-        return st.sampled_from(about.choices)
+        return st.sampled_from(tuple(about.choices))
     if isinstance(default, float):
         return st.floats(about.minimum, about.maximum)
     if isinstance(default, int):
@@ -81,7 +81,7 @@ def test_sizes_are_multiples_and_one_is_offered(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name, about in SETTINGS.items() if about.choices])
 def test_a_choice_names_the_choices(name: str) -> None:
     """Anything else is refused with the list."""
-    only("settings.not_a_choice", {"name": name, "choices": SETTINGS[name].choices}, **{name: "purple"})
+    only("settings.not_a_choice", {"name": name, "choices": tuple(SETTINGS[name].choices)}, **{name: "purple"})
     assert all(choice in problems(**{name: "purple"})[0] for choice in SETTINGS[name].choices)
 
 

@@ -18,7 +18,7 @@ from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.subsets import PreparedSubset
 from tinv_ext.core.prompts.emphasis import BRACKETS
 from tinv_ext.core.settings import SETTINGS, TrainConfig
-from tinv_ext.core.training.optimizers import optimizer_name, optimizer_row
+from tinv_ext.core.training.optimizer_rows import optimizer_name, optimizer_row
 from tinv_ext.core.training.trainer import Plan
 from tinv_ext.core.training.typical_length import typical_lengths
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
-from tinv_ext.core.training.constraints import CONSTRAINTS, Constraint, in_turn, pulled_to_start
+from tinv_ext.core.training.constraints import CONSTRAINTS, Constraint, in_turn
 from tinv_ext.core.training.gradients import Clip
-from tinv_ext.core.training.loss_types import Huber
+from tinv_ext.core.training.loss_types import WITH_THRESHOLD, Huber
 from tinv_ext.core.training.loss_weights import WEIGHTS
 from tinv_ext.core.training.noise_samples import NoiseRules
 from tinv_ext.core.training.objective import Objective
-from tinv_ext.core.training.rates import LearningRate
+from tinv_ext.core.training.rates import CURVES, LearningRate
 from tinv_ext.core.training.schedules import Schedule, parse_schedule
+from tinv_ext.core.training.timesteps import OPTIONS
 from tinv_ext.core.training.trainer import Plan
+
+assert {*WEIGHTS, *CONSTRAINTS} <= set(SETTINGS), "each row of WEIGHTS and CONSTRAINTS has the name of a setting"
 
 
 def make_plan(config: TrainConfig, start: int, resumed: bool) -> Plan:
@@ -43,12 +46,11 @@ def make_plan(config: TrainConfig, start: int, resumed: bool) -> Plan:
 
 def objective_of(config: TrainConfig) -> Objective:
     """What the settings say is minimised."""
-    numbers = {name: float(getattr(config, name)) for name in WEIGHTS}
-    shape = {"mean": config.logit_mean, "std": config.logit_std}
+    options = OPTIONS.get(config.timestep_sampling, {})
     return Objective(
         timesteps=config.timestep_sampling,
         error=config.loss_type,
-        weights={name: number for name, number in numbers.items() if number},
+        weights=_asked(config, WEIGHTS),
         noise=NoiseRules(
             config.noise_offset,
             config.noise_offset_random_strength,
@@ -58,7 +60,7 @@ def objective_of(config: TrainConfig) -> Objective:
             config.ip_noise_gamma_random_strength,
         ),
         huber=Huber(config.huber_schedule, config.huber_c, config.huber_scale),
-        timestep_options=shape if config.timestep_sampling == "logit_normal" else {},
+        timestep_options={option: getattr(config, setting) for option, setting in options.items()},
         first=config.min_timestep,
         end=config.max_timestep,
         zero_terminal_snr=config.zero_terminal_snr,
@@ -104,9 +106,8 @@ def on_settings(config: TrainConfig) -> list[Message]:
     ]
 
 
-_HUBER = ("loss_type", ("huber", "smooth_l1"))
-_LOGIT = ("timestep_sampling", ("logit_normal",))
-_FALLING = ("linear", "cosine", "cosine_with_restarts", "polynomial")
+_HUBER = ("loss_type", WITH_THRESHOLD)
+_FALLING = tuple(curve for curve in CURVES if curve != "constant")
 # setting: the other one, and with which values of that it is used; none: with any but 0
 _USED_ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "lr_scheduler_num_cycles": ("lr_scheduler", ("cosine_with_restarts",)),
@@ -115,8 +116,7 @@ _USED_ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "huber_schedule": _HUBER,
     "huber_c": _HUBER,
     "huber_scale": _HUBER,
-    "logit_mean": _LOGIT,
-    "logit_std": _LOGIT,
+    **{setting: ("timestep_sampling", (law,)) for law, options in OPTIONS.items() for setting in options.values()},
     "noise_offset_random_strength": ("noise_offset", ()),
     "multires_noise_discount": ("multires_noise_iterations", ()),
     "ip_noise_gamma_random_strength": ("ip_noise_gamma", ()),
@@ -143,10 +143,13 @@ def _warmup(config: TrainConfig, steps: int) -> int:
 
 
 def _after(config: TrainConfig) -> Constraint:
-    constraints = [pulled_to_start(config.pull_to_init)] if config.pull_to_init else []
-    if config.preserve_embedding_norm:
-        constraints.append(CONSTRAINTS["fixed_norm"])
-    return in_turn(constraints)
+    return in_turn([CONSTRAINTS[name](number) for name, number in _asked(config, CONSTRAINTS).items()])
+
+
+def _asked(config: TrainConfig, rows: Iterable[str]) -> dict[str, float]:
+    """The numbers of the settings that the rows are named as, without those that are off."""
+    numbers = {name: float(getattr(config, name)) for name in rows}
+    return {name: number for name, number in numbers.items() if number}
 
 
 def _rate_problems(config: TrainConfig, rates: Schedule, steps: int) -> list[Message]:

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tinv_ext.core.settings.setting import Setting
-
-LOSS_TYPES = ("l2", "l1", "huber", "smooth_l1")
-HUBER_SCHEDULES = ("snr", "exponential", "constant")
-TIMESTEP_SAMPLING = ("uniform", "logit_normal", "stratified")
+from tinv_ext.core.training.loss_types import ERRORS, THRESHOLDS
+from tinv_ext.core.training.timesteps import TIMESTEPS
 
 LOSS: Mapping[str, Setting] = {
     "loss_type": Setting(
         "Loss",
         "l2: squared error. l1: absolute error. huber, smooth_l1: in between, so that outliers count less.",
-        choices=LOSS_TYPES,
+        choices=ERRORS,
     ),
     "huber_schedule": Setting(
         "Huber schedule",
         "How the threshold of huber and smooth_l1 falls from the first to the last timestep.",
-        choices=HUBER_SCHEDULES,
+        choices=THRESHOLDS,
     ),
     "huber_c": Setting(
         "Huber threshold",
@@ -63,7 +61,7 @@ LOSS: Mapping[str, Setting] = {
         "Timestep sampling",
         "uniform: every timestep is as likely. logit_normal: those in the middle are preferred. stratified: the images "
         "of a batch get timesteps from different parts of the schedule, so that batches are more alike.",
-        choices=TIMESTEP_SAMPLING,
+        choices=TIMESTEPS,
     ),
     "timestep_balance": Setting(
         "Timestep balance",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,9 +21,9 @@ class Setting:
     maximum: float | None = None
     multiple: int | None = None
     zero: bool = False  # 0 is allowed below the minimum, and means what the help says
-    choices: tuple[str, ...] = ()
+    choices: Collection[str] = ()  # a table by name stays the table: its rows are the choices
     synonyms: Mapping[str, str] = field(default_factory=dict)  # other words for choices, in small letters
-    suggestions: tuple[str, ...] = ()  # offered where others may be typed
+    suggestions: Collection[str] = ()  # offered where others may be typed
     check: Callable[[str], list[str]] | None = None
     group: str = ""
 
@@ -46,7 +46,7 @@ def value_problems(about: Setting, name: str, value: Any) -> list[Message]:
                 "settings.not_a_choice",
                 '{label} ({name}) must be one of {choices:, }, not "{value}".',
                 **control,
-                choices=about.choices,
+                choices=tuple(about.choices),
             )
         ]
     if isinstance(value, float) and not math.isfinite(value):

@@ -8,9 +8,9 @@ from tinv_ext.core.settings.arguments import argument_problems
 from tinv_ext.core.settings.checks import schedule_problems
 from tinv_ext.core.settings.limits import MAX_STEPS
 from tinv_ext.core.settings.setting import Setting
+from tinv_ext.core.training.optimizer_rows import OPTIMIZERS
+from tinv_ext.core.training.rates import CURVES
 
-OPTIMIZERS = ("adamw", "ssm", "ong", "adamw8bit", "lion", "sgd", "adafactor", "prodigy", "dadaptadam")
-SCHEDULERS = ("constant", "linear", "cosine", "cosine_with_restarts", "polynomial")
 CLIP_MODES = ("disabled", "value", "norm")
 CHECKPOINTING = ("auto", "on", "off")
 
@@ -29,8 +29,9 @@ TRAINING: Mapping[str, Setting] = {
     ),
     "optimizer": Setting(
         "Optimizer",
-        "adamw, adamw8bit, lion, sgd, adafactor, prodigy, dadaptadam or another name that kohya's trainers know, or "
-        'the path of a class such as "torch.optim.RAdam". Some need a package of their own.',
+        "adamw, lion, sgd, adafactor, prodigy or another name that kohya's trainers know; tinv_ext's own ssm (learning "
+        'rate 0.2) and ong (learning rate 1); or the path of a class such as "torch.optim.RAdam". Some need a package '
+        "of their own.",
         suggestions=OPTIMIZERS,
     ),
     "optimizer_args": Setting(
@@ -46,7 +47,7 @@ TRAINING: Mapping[str, Setting] = {
     "lr_scheduler": Setting(
         "Learning rate scheduler",
         "How one learning rate falls until the last step; constant also for several rates.",
-        choices=SCHEDULERS,
+        choices=CURVES,
         synonyms={"constant_with_warmup": "constant", "cosine_with_min_lr": "cosine"},
     ),
     "lr_warmup_steps": Setting(

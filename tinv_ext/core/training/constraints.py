@@ -1,4 +1,8 @@
-"""What is done to the vectors after each optimizer step. A constraint is added as one function and one row."""
+"""What is done to the vectors after each optimizer step.
+
+A constraint is added as one function, one row of `CONSTRAINTS`, and a setting of the row's name in `core/settings`: its
+number is given to the function, and 0 turns the constraint off.
+"""
 
 from __future__ import annotations
 
@@ -46,4 +50,8 @@ def in_turn(constraints: Sequence[Constraint]) -> Constraint:
     return apply
 
 
-CONSTRAINTS: Mapping[str, Constraint] = {"none": unconstrained, "fixed_norm": fixed_norm}
+CONSTRAINTS: Mapping[str, Callable[[float], Constraint]] = {
+    "pull_to_init": pulled_to_start,
+    "preserve_embedding_norm": lambda on: fixed_norm,
+}
+"""In the order in which they are applied."""

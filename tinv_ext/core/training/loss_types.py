@@ -1,7 +1,8 @@
-"""The error of each element, before any weight. Another is added as one function and one row of `ERRORS`.
+"""The error of each element, before any weight. Another is added as one function and one row of `ERRORS`, and by its
+name in `WITH_THRESHOLD` if it takes a threshold; a threshold's fall over the timesteps is a row of `THRESHOLDS`.
 
 Formulae and names are those of kohya's sd-scripts (48d368f, library/train_util.py, `conditional_loss` and
-`get_huber_threshold_if_needed`).
+`get_huber_threshold_if_needed`). torch is imported only where it is needed: `--help` lists the rows.
 """
 
 from __future__ import annotations
@@ -9,16 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from tinv_ext.core.noise import Noise
+    from tinv_ext.core.noise import Noise
 
 # (prediction, target, both (B, C, h, w) float32, threshold (B, 1, 1, 1) or None) -> error of each element
-Error = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+Error = Callable[["Tensor", "Tensor", "Tensor | None"], "Tensor"]
 # (noise schedule, timesteps (B,), huber_c, huber_scale) -> threshold of each example (B,)
-Threshold = Callable[[Noise, Tensor, float, float], Tensor]
+Threshold = Callable[["Noise", "Tensor", float, float], "Tensor"]
 
 
 def l2(prediction: Tensor, target: Tensor, threshold: Tensor | None = None) -> Tensor:
@@ -45,7 +47,7 @@ def smooth_l1(prediction: Tensor, target: Tensor, threshold: Tensor | None) -> T
 
 def exponential(noise: Noise, timesteps: Tensor, c: float, scale: float) -> Tensor:
     """From 1 at the first timestep to c behind the last, times the scale."""
-    return torch.exp(math.log(c) / noise.timesteps * timesteps) * scale
+    return (math.log(c) / noise.timesteps * timesteps).exp() * scale
 
 
 def by_snr(noise: Noise, timesteps: Tensor, c: float, scale: float) -> Tensor:
@@ -55,10 +57,13 @@ def by_snr(noise: Noise, timesteps: Tensor, c: float, scale: float) -> Tensor:
 
 def constant(noise: Noise, timesteps: Tensor, c: float, scale: float) -> Tensor:
     """c times the scale."""
+    import torch
+
     return torch.full((len(timesteps),), c * scale, device=timesteps.device)
 
 
 ERRORS: Mapping[str, Error] = {"l2": l2, "l1": l1, "huber": huber, "smooth_l1": smooth_l1}
+WITH_THRESHOLD = ("huber", "smooth_l1")
 THRESHOLDS: Mapping[str, Threshold] = {"snr": by_snr, "exponential": exponential, "constant": constant}
 
 
@@ -72,6 +77,6 @@ class Huber:
 
     def threshold(self, error: str, noise: Noise, timesteps: Tensor) -> Tensor | None:
         """For each example (B, 1, 1, 1); None for an error that has none."""
-        if error not in ("huber", "smooth_l1"):
+        if error not in WITH_THRESHOLD:
             return None
         return THRESHOLDS[self.schedule](noise, timesteps, self.c, self.scale).view(-1, 1, 1, 1)

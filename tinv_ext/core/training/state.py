@@ -22,13 +22,12 @@ from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import Words
 
 from .balance import Balance, checked_table
+from .optimizer_rows import DEFAULT, optimizer_name
 from .optimizers import (
-    DEFAULT,
     OptimizerState,
     from_tensors_and_json,
     get_state,
     make_optimizer,
-    optimizer_name,
     set_state,
     to_tensors_and_json,
 )

@@ -1,23 +1,29 @@
 """At which timesteps a step trains. A law is added as one function and one row of `TIMESTEPS`.
 
+What settings give it as options is a row of `OPTIONS`.
+
 A law that prefers some timesteps gives importance weights that undo it in the mean (guided-diffusion's `resample.py`),
-unless to prefer them is its purpose.
+unless to prefer them is its purpose. torch is imported by the laws that run, not here: `--help` lists the rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 # (timesteps of the schedule, how many are wanted, generator, options of the law by name) -> (B,) int64 from 0 on, and
 # their importance weights (B,) or None
-SampleTimesteps = Callable[..., tuple[Tensor, Tensor | None]]
+SampleTimesteps = Callable[..., tuple["Tensor", "Tensor | None"]]
 
 
 def uniform(timesteps: int, count: int, rng: torch.Generator) -> tuple[Tensor, None]:
     """Every timestep as likely (Ho et al. 2020, arXiv 2006.11239, algorithm 1)."""
+    import torch
+
     return torch.randint(timesteps, (count,), generator=rng), None
 
 
@@ -28,6 +34,8 @@ def logit_normal(
 
     Esser et al. 2024, arXiv 2403.03206, section 3.1; as diffusers' `compute_density_for_timestep_sampling`.
     """
+    import torch
+
     shares = torch.sigmoid(torch.normal(mean, std, (count,), generator=rng))
     return (shares * timesteps).long().clamp(max=timesteps - 1), None
 
@@ -37,8 +45,12 @@ def stratified(timesteps: int, count: int, rng: torch.Generator) -> tuple[Tensor
 
     Kingma et al. 2021 (arXiv 2107.00630, appendix I.1) spread those of a batch likewise.
     """
+    import torch
+
     places = (torch.arange(count) + torch.rand(count, generator=rng)) / count
     return (places * timesteps).long().clamp(max=timesteps - 1), None
 
 
 TIMESTEPS: Mapping[str, SampleTimesteps] = {"uniform": uniform, "logit_normal": logit_normal, "stratified": stratified}
+OPTIONS: Mapping[str, Mapping[str, str]] = {"logit_normal": {"mean": "logit_mean", "std": "logit_std"}}
+"""Of laws that take options, the settings that give them, by the option's name."""
