@@ -18,12 +18,13 @@ from safetensors.torch import load_file, save_file
 from tests.fake_host import FakeHost
 from tests.faults.test_sites import GIVEN, Listening
 from tests.messages import refused, said
-from tests.run.test_runner import Configure, Watch, learnt
+from tests.run.test_runner import Configure, Watch, fail, learnt
 from tinv_ext.core.data.image_index import read_index
-from tinv_ext.core.training.state import load_state, previous_of
+from tinv_ext.core.training.state import State, load_state, previous_of
 from tinv_ext.run import runner
 from tinv_ext.run.events import Prepared, RunControls
 from tinv_ext.run.run_folder import RunFolder
+from tinv_ext.server.queued_run import Job
 
 Damage = Callable[[Path], None]
 
@@ -157,6 +158,21 @@ def test_a_damaged_state_falls_back_to_the_one_before(
     assert said(prepared.prepared.notices, "state.previous", step=before)
     assert heard.steps == [5, 6]
     assert torch.equal(learnt(tmp_path / "embeddings"), right)
+
+
+def test_with_the_last_state_lost_the_one_before_counts_everywhere(
+    host: FakeHost, config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page goes on with the curve up to it, and a failure in the first step saves it and says nothing else."""
+    folder = stopped(host, config(**GIVEN))
+    folder.state.unlink()
+    job = Job("1", config(**GIVEN))
+    monkeypatch.setattr(State, "update", lambda *given: fail())
+    with pytest.raises(ZeroDivisionError):
+        runner.resume(folder.path, host, report=job.on_event)
+    assert [row["step"] for row in job.view()["curve"]] == [1, 2, 3, 4]
+    assert "from the beginning" not in folder.log.read_text("utf-8")
+    assert load_state(folder.state, torch.device("cpu"))[0].step == 4
 
 
 def test_a_damaged_state_is_not_kept_as_the_one_before(host: FakeHost, config: Configure) -> None:

@@ -216,7 +216,7 @@ def make_recorder(
         Task("preview", preview_due, previews.make, preview_failures),
     )
     final = FinalEmbedding(config, host, reporter, writer, previews)
-    recorded = state.step if folder.state.is_file() else state.step - 1
+    recorded = state.step if folder.has_state else state.step - 1
     return Recorder(
         state, prepared.plan.steps, reporter, controls, tasks, snapshots, saver, final, fallbacks, recorded, lock
     )

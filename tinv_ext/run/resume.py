@@ -1,4 +1,8 @@
-"""Resuming a run: what is checked before it goes on, what has changed since, and what that means for its state."""
+"""Resuming a run: what is checked before it goes on, what has changed since, and what that means for its state.
+
+Two more things are checked as it starts: that its images are as they were prepared (`run/preflight.py:
+refuse_outdated`), and that no other program has the run (`run/run_lock.py: locked`).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from tinv_ext.core.preflight.initial_vectors import InitialVectors
 from tinv_ext.core.preflight.notices import listed
 from tinv_ext.core.preflight.prepare import PreparedRun, prepare
 from tinv_ext.core.settings import SETTINGS, TrainConfig, current_names, facts_by_current_names, overridden
-from tinv_ext.core.training.state import State, load_last_state, previous_of
+from tinv_ext.core.training.state import State, has_state, load_last_state
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.preflight import NOTHING_KNOWN, KnownImages, filled_in, host_problems, image_scanner, prepare_run
 from tinv_ext.run.run_folder import RunFolder
@@ -130,7 +134,7 @@ def load_or_new_state(
     path: Path, prepared: PreparedRun, facts: Mapping[str, Any], device: torch.device, tell: Callable[[str], None]
 ) -> State:
     """The state of a run saved at `path`, telling what has changed since; a new one where there is none."""
-    if not path.is_file() and not previous_of(path).is_file():
+    if not has_state(path):
         return prepared.new_state(device)
     config = prepared.config
     state, before, notice = load_last_state(path, device, config.name, config.optimizer, config.optimizer_options)

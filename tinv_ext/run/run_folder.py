@@ -21,7 +21,7 @@ from tinv_ext.core.paths import path_given, path_problems
 from tinv_ext.core.settings import TrainConfig, config_file
 from tinv_ext.core.small_files import parse_json, read_small
 from tinv_ext.core.suffixes import RUN_SUFFIXES, may_be_embedding
-from tinv_ext.core.training.state import facts_of, previous_of, step_of
+from tinv_ext.core.training.state import facts_of, has_state, step_of
 from tinv_ext.run.curve import read_curve
 from tinv_ext.run.status import STATUSES, Status
 
@@ -133,7 +133,7 @@ class RunFolder:
     @property
     def has_state(self) -> bool:
         """Whether a state was saved, be it the last one or the one before."""
-        return self.state.is_file() or previous_of(self.state).is_file()
+        return has_state(self.state)
 
     def recover_config(self) -> Message | None:
         """Write config.json again where it is damaged and the state knows what was in it; a sentence if so."""

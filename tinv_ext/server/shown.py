@@ -25,7 +25,7 @@ class Shown:
     def of(cls, folder: RunFolder, name: str, start: int) -> Shown:
         """What a run in `folder` has shown up to step `start`, from which it goes on; nothing of one that begins."""
         shown = cls()
-        if not folder.state.is_file():
+        if not folder.has_state:
             return shown
         for row in read_curve(folder.curve):
             numbers = _numbers(row)

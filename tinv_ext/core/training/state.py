@@ -198,6 +198,11 @@ def previous_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
+def has_state(path: Path) -> bool:
+    """Whether a state was saved at `path`, be it the last one or the one before."""
+    return path.is_file() or previous_of(path).is_file()
+
+
 def _is_older_whole(path: Path, step: int) -> bool:
     try:
         return path.is_file() and int(_contents(path)[1]["step"]) < step
