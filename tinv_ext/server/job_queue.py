@@ -35,7 +35,7 @@ from tinv_ext.run.resume import prepare_resume
 from tinv_ext.run.run_folder import find_runs
 from tinv_ext.run.status import OVER, Status
 from tinv_ext.server.allowed_paths import PATHS, PathCheck, is_remote, local_only
-from tinv_ext.server.queued_run import Job, Order
+from tinv_ext.server.queued_run import Job, RunRequest
 from tinv_ext.server.run_list import listed
 from tinv_ext.server.templates import Templates
 
@@ -97,9 +97,9 @@ class JobQueue:
     def check(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> PreparedRun:
         """What a run of these settings would do. Forbidden places are told before anything is opened."""
         with self._preparing:
-            return self._order(values, confine).prepared
+            return self._request(values, confine).prepared
 
-    def _order(self, values: Mapping[str, Any], confine: PathCheck | None, room: int = 0) -> Order:
+    def _request(self, values: Mapping[str, Any], confine: PathCheck | None, room: int = 0) -> RunRequest:
         current = current_names(values)
         places = {"output": self.placed(str(current.get("output") or ""))}
         if isinstance(current.get("template"), str):
@@ -111,22 +111,22 @@ class JobQueue:
         config = preflight.parse_settings(values, host)
         prepared = preflight.prepare_run(config, host, self._known_images, room)
         self._known_images = known_images(image.picture for image in prepared.images)
-        return Order(prepared, host)
+        return RunRequest(prepared, host)
 
     def examine(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> PreparedRun:
         """As `check`, with some steps tried out on the model, unless a run has it."""
         with self._preparing:
-            order = self._order(values, confine)
+            request = self._request(values, confine)
             if self._active():
                 notice = message("server.not_tried_out", "No step was tried out, because a run is in progress.")
-                return replace(order.prepared, notices=(*order.prepared.notices, notice))
-            return dry_run.examine(order.prepared, order.host)
+                return replace(request.prepared, notices=(*request.prepared.notices, notice))
+            return dry_run.examine(request.prepared, request.host)
 
     def submit(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> Job:
         """Check the settings and queue a run of them. `InputError` has every problem, and nothing is queued."""
         with self._preparing:  # until it is queued: a check that begins then finds it
-            order = self._order(values, confine, self._room())
-            name = order.prepared.config.name
+            request = self._request(values, confine, self._room())
+            name = request.prepared.config.name
             if any(job.config.name == name for job in self._active()):
                 raise InputError(
                     message(
@@ -135,7 +135,7 @@ class JobQueue:
                         name=name,
                     )
                 )
-            return self._add(Job(uuid.uuid4().hex, order.prepared.config, order))
+            return self._add(Job(uuid.uuid4().hex, request.prepared.config, request))
 
     def _active(self) -> list[Job]:
         """Jobs that are not over."""
@@ -190,8 +190,8 @@ class JobQueue:
                     status=prepared.status,
                 )
             )
-        order = Order(prepared, host, folder.path)
-        return self._add(Job(uuid.uuid4().hex, prepared.config, order, folder=str(folder.path)))
+        request = RunRequest(prepared, host, folder.path)
+        return self._add(Job(uuid.uuid4().hex, prepared.config, request, folder=str(folder.path)))
 
     def interrupted(self) -> list[dict[str, Any]]:
         """The runs of the usual log directory that can be resumed after a crash; looked for once in a while.
@@ -279,7 +279,7 @@ class JobQueue:
                 getattr(job.controls, what).set()
             if what == "stop" and job.now.status == "queued":
                 reason = message("server.stopped_in_queue", "It was stopped before it started.")
-                job.now, job.order = Status("stopped", job.now.steps, reason=reason), None
+                job.now, job.request = Status("stopped", job.now.steps, reason=reason), None
         return job
 
     def obeyed(self, job: Job, what: str, seconds: float = PATIENCE) -> bool:
@@ -321,26 +321,26 @@ class JobQueue:
     def _work(self) -> None:
         while True:
             with self._changed:
-                job = next((job for job in self._jobs.values() if job.order and job.status == "queued"), None)
+                job = next((job for job in self._jobs.values() if job.request and job.status == "queued"), None)
                 if job is None:
                     self._worker = None
                     return
                 with job.lock:
-                    if job.order is None:  # stopped in this moment
+                    if job.request is None:  # stopped in this moment
                         continue
-                    order, job.now = job.order, replace(job.now, status="preparing")
-            status = self._execute(job, order)
+                    request, job.now = job.request, replace(job.now, status="preparing")
+            status = self._execute(job, request)
             with self._changed, job.lock:
-                job.now, job.order = status, None
+                job.now, job.request = status, None
                 self._changed.notify_all()
 
-    def _execute(self, job: Job, order: Order) -> Status:
+    def _execute(self, job: Job, request: RunRequest) -> Status:
         """The run to its end, however that comes; a failure is a status, and a bug of ours is also printed."""
         try:
-            host = self._current(order.host)
-            if order.resumes:
-                return runner.resume_prepared(order.resumes, order.prepared, host, job.on_event, job.controls)
-            return runner.start(order.prepared, host, job.on_event, job.controls)
+            host = self._current(request.host)
+            if request.resumes:
+                return runner.resume_prepared(request.resumes, request.prepared, host, job.on_event, job.controls)
+            return runner.start(request.prepared, host, job.on_event, job.controls)
         except Exception as error:  # noqa: BLE001 (the end of the thread: nobody above would hear it)
             if not isinstance(error, TinvError):
                 traceback.print_exc()

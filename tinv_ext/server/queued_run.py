@@ -20,7 +20,7 @@ MAX_ROWS = 2000  # of the curve in one view
 
 
 @dataclass(frozen=True)
-class Order:
+class RunRequest:
     """What a job is to do: a run as it was prepared, on the host that it was prepared for; where it resumes, if so."""
 
     prepared: PreparedRun
@@ -32,12 +32,12 @@ class Order:
 class Job:
     """One job as others see it. Its lock guards every field; `view()` is a consistent copy.
 
-    `order` is None once it is carried out: images and prompts of runs that are over would fill the memory.
+    `request` is None once it is carried out: images and prompts of runs that are over would fill the memory.
     """
 
     id: str
     config: TrainConfig
-    order: Order | None = None
+    request: RunRequest | None = None
     now: Status = field(default_factory=lambda: Status("queued", 0))
     folder: str | None = None
     encoded: tuple[int, int] = (0, 0)

@@ -9,7 +9,7 @@ import torch
 
 from tests.core.fake import Letters
 from tinv_ext.core.data.captions import CaptionRules
-from tinv_ext.core.data.variation import FIRST, Moment, fixed, least, vary
+from tinv_ext.core.data.variation import FIRST, Visit, fixed, least, vary
 from tinv_ext.core.prompts.reader import PromptReader, Word
 
 READER = PromptReader(Letters(), (Word("it", tuple(Letters().ids("it")), 2),))
@@ -20,10 +20,10 @@ def rules(**given: Any) -> CaptionRules:
     return CaptionRules("it", finds=READER.finds, **given)
 
 
-def drawn(caption: str, count: int = 60, moment: Moment = FIRST, **given: Any) -> set[str]:
+def drawn(caption: str, count: int = 60, visit: Visit = FIRST, **given: Any) -> set[str]:
     """The variations that come up."""
     rng = torch.Generator().manual_seed(1)
-    return {vary(caption, rules(**given), rng, moment) for _ in range(count)}
+    return {vary(caption, rules(**given), rng, visit) for _ in range(count)}
 
 
 def test_nothing_set_takes_no_random_number() -> None:
@@ -31,7 +31,7 @@ def test_nothing_set_takes_no_random_number() -> None:
     rng = torch.Generator().manual_seed(0)
     state = rng.get_state()
     text = "a {red|blue} cat ||| b;;;c"
-    assert vary(text, rules(), rng, Moment(7, 3)) == fixed(text, rules()) == text
+    assert vary(text, rules(), rng, Visit(7, 3)) == fixed(text, rules()) == text
     assert torch.equal(rng.get_state(), state)
 
 
@@ -84,7 +84,7 @@ def test_a_dropped_caption_keeps_the_word(caption: str, dropped: str) -> None:
     rng = torch.Generator().manual_seed(3)
     times = [vary(caption, rules(caption_dropout=0.3), rng) == dropped for _ in range(800)]
     assert sum(times) / 800 == pytest.approx(0.3, abs=0.05)
-    epochs = [vary(caption, rules(caption_dropout_every=3), rng, Moment(1, epoch)) for epoch in range(1, 7)]
+    epochs = [vary(caption, rules(caption_dropout_every=3), rng, Visit(1, epoch)) for epoch in range(1, 7)]
     assert epochs == [caption, caption, dropped, caption, caption, dropped]
 
 
@@ -95,6 +95,6 @@ def test_tags_warm_up() -> None:
     """
     caption = "a, b, c, d, it"
     given = {"warmup_min": 1, "warmup_steps": 8}
-    found = [vary(caption, rules(**given), torch.Generator(), Moment(step)) for step in (1, 2, 3, 5, 7, 8, 9, 100)]
+    found = [vary(caption, rules(**given), torch.Generator(), Visit(step)) for step in (1, 2, 3, 5, 7, 8, 9, 100)]
     assert found == ["a, it", "a, it", "a, b, it", "a, b, c, it", "a, b, c, d, it", *["a, b, c, d, it"] * 3]
-    assert vary("a", rules(warmup_min=5, warmup_steps=8), torch.Generator(), Moment(3)) == "a"
+    assert vary("a", rules(warmup_min=5, warmup_steps=8), torch.Generator(), Visit(3)) == "a"

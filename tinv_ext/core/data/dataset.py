@@ -17,7 +17,7 @@ from .image_fit import SizeConditioning
 from .latents import LatentDistribution
 from .order import Order
 from .subsets import Subset
-from .variation import Moment
+from .variation import Visit
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,9 @@ class Dataset:
         regularizes = any(example.subset.is_reg for example in self.examples)
         return Epochs(trained * (2 if regularizes else 1), self.per_step)
 
-    def moment(self, steps_done: int) -> Moment:
+    def visit(self, steps_done: int) -> Visit:
         """The next step, with the epoch that it begins in."""
-        return Moment(steps_done + 1, self.epochs.over(steps_done) + 1)
+        return Visit(steps_done + 1, self.epochs.over(steps_done) + 1)
 
     def batch(self, size: int, order: Order, rng: torch.Generator, steps_done: int = 0) -> Batch:
         """Draw `size` examples of one shape, with fresh prompts and latents, for the step after `steps_done`.
@@ -126,8 +126,8 @@ class Dataset:
         that have its shape: so all are seen equally often, however many have a shape.
         """
         chosen = [self._drawn[number].variant(rng) for number in order.next(size, self._shapes, rng)]
-        moment = self.moment(steps_done)
-        texts = [example.subset.sample_prompt(example.caption, rng, moment) for example in chosen]
+        visit = self.visit(steps_done)
+        texts = [example.subset.sample_prompt(example.caption, rng, visit) for example in chosen]
         prompts = tuple(self.reader.read(text) for text in texts)
         latents = torch.stack([self._latent(example, rng) for example in chosen])
         size_conds = tuple(example.size_cond for example in chosen)

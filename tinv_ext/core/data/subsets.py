@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from .captions import CaptionRules, draw_caption, draw_line, expand
-from .variation import FIRST, Moment, fixed, vary
+from .variation import FIRST, Visit, fixed, vary
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Subset:
     unmasked_probability: float = 0.0
     is_reg: bool = False
 
-    def sample_prompt(self, caption: str, rng: torch.Generator, moment: Moment = FIRST) -> str:
+    def sample_prompt(self, caption: str, rng: torch.Generator, visit: Visit = FIRST) -> str:
         """A training prompt: a template line and a variation of one of the captions, drawn again at each visit."""
         line = draw_line(self.lines, rng)
-        return expand(line, vary(draw_caption(caption, rng), self.captions, rng, moment), self.captions)
+        return expand(line, vary(draw_caption(caption, rng), self.captions, rng, visit), self.captions)
 
     def fixed_prompt(self, caption: str) -> str:
         """The prompt of the evaluation: the first template line with the whole first caption."""

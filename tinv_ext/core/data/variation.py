@@ -20,23 +20,23 @@ _WILDCARD = re.compile(r"\{\{|\}\}|\{([^{}]+)\}")
 
 
 @dataclass(frozen=True)
-class Moment:
-    """When a prompt is drawn: the step that it is for, and its epoch, both from 1."""
+class Visit:
+    """A visit of an image, for which a prompt is drawn: its step and epoch, both from 1."""
 
     step: int = 1
     epoch: int = 1
 
 
-FIRST = Moment()
+FIRST = Visit()
 
 
-def vary(caption: str, rules: CaptionRules, rng: torch.Generator, moment: Moment = FIRST) -> str:
+def vary(caption: str, rules: CaptionRules, rng: torch.Generator, visit: Visit = FIRST) -> str:
     """One variation of a caption."""
-    if _is_dropped(rules, rng, moment):
+    if _is_dropped(rules, rng, visit):
         return NAME if rules.holds_word(caption) else ""
     if rules.wildcards:
         caption = _chosen(caption, lambda options: draw_line(options, rng))
-    return _arranged(caption, rules, lambda tags: _varied(tags, rules, rng, moment))
+    return _arranged(caption, rules, lambda tags: _varied(tags, rules, rng, visit))
 
 
 def fixed(caption: str, rules: CaptionRules) -> str:
@@ -66,10 +66,10 @@ def _without_chance(caption: str, rules: CaptionRules, choose: Callable[[Sequenc
     return _arranged(caption, rules, None)
 
 
-def _is_dropped(rules: CaptionRules, rng: torch.Generator, moment: Moment) -> bool:
+def _is_dropped(rules: CaptionRules, rng: torch.Generator, visit: Visit) -> bool:
     """Whether no caption is used at this visit: by chance, or in every so many epochs."""
     by_chance = rules.caption_dropout > 0 and float(torch.rand(1, generator=rng)) < rules.caption_dropout
-    return by_chance or (rules.caption_dropout_every > 0 and moment.epoch % rules.caption_dropout_every == 0)
+    return by_chance or (rules.caption_dropout_every > 0 and visit.epoch % rules.caption_dropout_every == 0)
 
 
 def _chosen(caption: str, choose: Callable[[Sequence[str]], str]) -> str:
@@ -101,10 +101,10 @@ def _parts(caption: str, rules: CaptionRules) -> tuple[list[str], list[str], lis
     return tags[: rules.keep_tokens], tags[rules.keep_tokens :], []
 
 
-def _varied(tags: list[str], rules: CaptionRules, rng: torch.Generator, moment: Moment) -> list[str]:
+def _varied(tags: list[str], rules: CaptionRules, rng: torch.Generator, visit: Visit) -> list[str]:
     """Tags of which some are left out, in another order."""
-    if moment.step <= rules.warmup_steps:
-        grown = (moment.step - 1) * (len(tags) - rules.warmup_min) // rules.warmup_steps
+    if visit.step <= rules.warmup_steps:
+        grown = (visit.step - 1) * (len(tags) - rules.warmup_min) // rules.warmup_steps
         some = rules.warmup_min + max(0, grown)
         tags = [*tags[:some], *(tag for tag in tags[some:] if rules.holds_word(tag))]
     if rules.tag_dropout:
