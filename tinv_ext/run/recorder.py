@@ -110,11 +110,9 @@ class Recorder:
         """
         self.lock.refuse_if_lost()
         self.catch_up(None)
-        self._moment = Moment(self.state.step)
+        self._moment = Moment(self.state.step, over=True)
         for task in self.tasks:
-            if task.name == "folder" and task.due(self._moment):
-                self._try(task, None)
-            if task.name == "state" and self.state_saver.steps:
+            if task.at_end and task.due(self._moment):
                 self._try(task, None)
         file = self.final.write()
         reason = "" if self.finished else self.reporter.status.reason
@@ -207,12 +205,12 @@ def make_recorder(
 
     # a further thing to do beside the loop is a further row, and docs/reliability.md says the same in prose
     tasks = (
-        Task("folder", lambda moment: not folder.is_there, make_folder, PausesIfFull(reporter, _FOLDER)),
+        Task("folder", lambda moment: not folder.is_there, make_folder, PausesIfFull(reporter, _FOLDER), at_end=True),
         Task("evaluation", evaluation_due, evaluations.measure, EndsTheRun()),
         Task("curve", lambda moment: True, rows.add, WritesLater(reporter, lambda: curve.waits)),
         Task("events", lambda moment: True, report_step, EndsTheRun()),
         Task("snapshot", snapshot_due, snapshots.save, PausesIfFull(reporter, _SNAPSHOT)),
-        Task("state", saver.due, saver.save, PausesIfFull(reporter, _STATE)),
+        Task("state", saver.due, saver.save, PausesIfFull(reporter, _STATE), at_end=True),
         Task("preview", preview_due, previews.make, preview_failures),
     )
     final = FinalEmbedding(config, host, reporter, writer, previews)

@@ -33,6 +33,8 @@ class StateSaver:
 
     def due(self, moment: Moment) -> bool:
         """Whether it is time."""
+        if moment.over:
+            return self.steps > 0
         if not self.steps or moment.step is None:
             return False
         overdue = self.seconds and time.monotonic() - self._saved_at >= self.seconds

@@ -20,7 +20,7 @@ class Moment:
     """The run after a step, or before its first one, where `step` is None.
 
     `last`: no step follows. `asked`: what somebody has asked for, by its name in `RunControls`. `evaluation`: the loss,
-    once it is measured.
+    once it is measured. `over`: the run ends here, finished or stopped, and is done with this step.
     """
 
     number: int
@@ -28,6 +28,7 @@ class Moment:
     last: bool = False
     asked: set[str] = field(default_factory=set)
     evaluation: float | None = None
+    over: bool = False
 
 
 class OnFailure(Protocol):
@@ -44,12 +45,16 @@ class OnFailure(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """One thing beside the loop. `run` gets the model where training has it, None outside of it."""
+    """One thing beside the loop. `run` gets the model where training has it, None outside of it.
+
+    One `at_end` is also carried out when the run is over, where it is due then.
+    """
 
     name: str
     due: Callable[[Moment], bool]
     run: Callable[[Moment, Model | None], None]
     on_failure: OnFailure
+    at_end: bool = False
 
 
 class EndsTheRun:
