@@ -1,4 +1,7 @@
-"""What a run does without from its first step on: as its settings say, and as it stopped where it resumes."""
+"""What a run does without from its first step on: as its settings say, and as it stopped where it resumes.
+
+What happens when memory runs out on the way is in `core/training/fallbacks.py`.
+"""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def _rows(names: Sequence[str]) -> list[list[str]]:
 def _actions(queue: JobQueue, controls: Controls, context: PageContext) -> tuple[Callable[..., str], ...]:
     """What the buttons Train and Check do.
 
-    Both check the settings. Train then puts the run into the queue, whose thread carries it out: `run/runner.py: run`.
+    Both check the settings. Train then queues the run; the queue's thread carries it out with `run/runner.py: start`.
     """
     names = {component: name for name, component in controls.items()}
 
