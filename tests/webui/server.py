@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -98,11 +99,22 @@ def _good(path: str, answer: Answer) -> Any:
 
 @contextmanager
 def running(
-    code: Path, python: str, checkpoint: Path, data: Path, flags: Sequence[str], settings: Mapping[str, Any]
+    code: Path,
+    python: str,
+    checkpoint: Path,
+    data: Path,
+    flags: Sequence[str],
+    settings: Mapping[str, Any],
+    always: Sequence[str] = tuple(FLAGS),
+    beside: Mapping[str, Path] = MappingProxyType({"inside": INSIDE}),
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[WebUI]:
-    """The WebUI of the folder `code` with this extension and a checkpoint; everything it writes lies in `data`."""
+    """The WebUI of the folder `code` with this extension and a checkpoint; everything it writes lies in `data`.
+
+    A sibling has flags of its own (`always`), and perhaps other extensions `beside` this one.
+    """
     (data / "extensions").mkdir(parents=True, exist_ok=True)
-    for name, target in (("tinv_ext", ROOT), ("inside", INSIDE)):
+    for name, target in {"tinv_ext": ROOT, **beside}.items():
         link = data / "extensions" / name
         if not link.exists():
             link.symlink_to(target, target_is_directory=True)
@@ -111,9 +123,9 @@ def running(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = data / "webui.log"
-    own = {"HOME": str(data), "USERPROFILE": str(data)}  # caches, and what ~ means, are not the user's
+    own = {**environment, "HOME": str(data), "USERPROFILE": str(data)}  # caches, and what ~ means, are not the user's
     own["TINV_ARCHITECTURES"] = str(checkpoint.parent) if list(checkpoint.parent.glob("*.json")) else ""
-    command = [python, "launch.py", *FLAGS, "--port", str(port), "--data-dir", str(data), "--ckpt", str(checkpoint)]
+    command = [python, "launch.py", *always, "--port", str(port), "--data-dir", str(data), "--ckpt", str(checkpoint)]
     with log.open("wb") as out:
         process = subprocess.Popen(
             [*command, *flags], cwd=code, env={**os.environ, **ENVIRONMENT, **own}, stdout=out, stderr=subprocess.STDOUT
