@@ -17,15 +17,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tinv_ext.run.status import Status
-from tinv_ext.run import (events, runner, run_folder, dry_run)
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.model import Words
 from tinv_ext.core.preflight.initial_vectors import from_text
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.hosts.diffusers.host import DiffusersHost
-from tinv_ext.run import dry_run, events, run_folder, runner
+from tinv_ext.run import dry_run, events, runner
+from tinv_ext.run.status import Status
 from tinv_ext.toy import heldout, judge
 from tinv_ext.toy.captions import describe
 

@@ -191,7 +191,7 @@ def _fits(image: SourceImage, options: PrepareOptions) -> list[Fit]:
 
 
 def _in_the_way(options: PrepareOptions, images: Sequence[PlannedImage]) -> list[Message]:
-    """That the target folder has files, unless they may be replaced."""
+    """The problem of files in the target folder, unless they may be replaced."""
     if options.target is None or options.overwrite or not options.target.is_dir():
         return []
     there = sorted(path.name for path in options.target.iterdir() if not path.name.startswith("."))

@@ -171,7 +171,7 @@ def _none(folder: Path, skipped: Sequence[tuple[Path, Message]]) -> list[Message
 
 
 def skipped_file(folder: Path, path: Path, reason: Message) -> Message:
-    """That a file is left out, and why."""
+    """A sentence saying that a file is left out, and why."""
     return message("prepare.skipped", "{file} is left out: it {reason}.", file=name_in(folder, path), reason=reason)
 
 

@@ -35,7 +35,7 @@ def most_salient(rgb: Image.Image, wide: Fraction, high: Fraction) -> tuple[floa
 
 
 def saliency_map(rgb: Image.Image) -> Map:
-    """(h, w) float64, 0 where there is nothing: of the image made small."""
+    """Saliency (h, w) float64 of the image scaled down; 0 where there is nothing to see."""
     times = min(1.0, _LONGEST / max(rgb.size))
     size = (max(1, round(rgb.width * times)), max(1, round(rgb.height * times)))
     gray = np.asarray(rgb.convert("L").resize(size, Image.Resampling.BOX), dtype=np.float64) / 255

@@ -1,4 +1,4 @@
-"""The plan of a run from its settings, and what in them contradicts itself."""
+"""The plan of a run from its settings, and the contradictions in them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def prediction_problems(config: TrainConfig, prediction: str) -> list[Message]:
 
 
 def on_settings(config: TrainConfig) -> list[Message]:
-    """Settings that were changed although, as another one is, they make no difference."""
+    """Changed settings that have no effect because of the value of another setting."""
     return [
         message(
             "preflight.no_effect",

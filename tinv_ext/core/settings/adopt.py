@@ -63,7 +63,7 @@ def adopt(values: Mapping[str, Any]) -> Adopted:
 
 
 def not_used(options: list[str], reason: Message) -> Message:
-    """That options have no use here, and why."""
+    """A sentence saying that options have no use here, and why."""
     return message("peers.not_used", "Not used: {options:, }. {reason}", options=options, reason=reason)
 
 

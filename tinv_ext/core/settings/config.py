@@ -205,7 +205,7 @@ class TrainConfig:
 
     @property
     def has_previews(self) -> bool:
-        """Whether there are previews that nobody asked for."""
+        """Whether previews are made regularly, without anybody pressing a button."""
         return bool(self.preview_every or self.preview_every_n_epochs)
 
     @property
@@ -215,7 +215,7 @@ class TrainConfig:
 
     @property
     def rate_depends_on_steps(self) -> bool:
-        """Whether another number of steps changes the learning rates before."""
+        """Whether changing the number of steps changes the learning rate of earlier steps."""
         return self.lr_scheduler != "constant" or 0 < self.lr_warmup_steps < 1
 
     @property
@@ -225,7 +225,7 @@ class TrainConfig:
 
     @property
     def fit_rules(self) -> FitRules:
-        """To which sizes images come, and in how many variants."""
+        """The sizes that images are brought to, and the number of variants of each."""
         if self.resize_mode == "buckets":
             sizes = bucket_sizes(self.width, self.height, self.bucket_step, self.bucket_min, self.bucket_max)
         else:

@@ -36,7 +36,7 @@ class Schedule:
 
 
 def decimal_comma(text: str) -> Message:
-    """That a number is written as in much of the world, but not here."""
+    """The problem of a number written with a decimal comma."""
     return message(
         "training.decimal_comma", '"{text}" has a comma in a number. Write a point, as in "0.005".', text=text
     )
