@@ -1,4 +1,4 @@
-"""What a run does without from its first step on: as its settings say, and as it stopped where it resumes.
+"""The memory fallbacks that a run starts with: those its settings turn on, and those in use when it was stopped.
 
 What happens when memory runs out on the way is in `core/training/fallbacks.py`.
 """
@@ -20,7 +20,7 @@ _MOST_PRECISE = 8  # steps of precision that a file can ask for; no model has as
 def fallbacks_of(
     config: TrainConfig, tell: Callable[[str], None], before: Mapping[str, Any] | None = None
 ) -> Fallbacks:
-    """Those that a run begins with; `before` are the facts of the state from which it resumes.
+    """The fallbacks that a run starts with; `before` are the facts of the state from which it resumes.
 
     A batch in other pieces gives the same gradient but for rounding, so a run goes on in the pieces in which it
     stopped, unless the batch or its pieces are set anew.
