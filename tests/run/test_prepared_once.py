@@ -241,7 +241,7 @@ def test_what_was_checked_is_what_is_trained(config: Configure, folder: Path, tm
     finished(jobs, second)
     facts = json.loads((Path(str(second.folder)) / "config.json").read_text())["facts"]
     assert facts["model"]["model_name"] == "fake"
-    assert second.order is None
+    assert second.request is None
 
 
 def test_a_run_that_resumes_is_prepared_once(host: FakeHost, config: Configure, folder: Path) -> None:  # noqa: F811
