@@ -105,6 +105,23 @@ def test_the_scale_is_measured() -> None:
     assert float(optimizer.state[params[0]]["scale"]) == pytest.approx(0.4 * 9)
 
 
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+def test_a_probe_that_is_not_finite_spoils_no_later_one(bad: float) -> None:
+    """The scale is that of a run which never had it: nothing of it is remembered."""
+    scales = []
+    for first in (bad, None):
+        params = leaves()
+        optimizer = NaturalGradient(params, lengths=[1.0, 2.0])
+        for number, some in enumerate(stream(8, 2), start=1):
+            skipped = number == 1 and first is None
+            factor = bad if number == 1 else 3.0
+            optimizer.add(some, [part * factor for part in some] if optimizer.probing and not skipped else None)
+            optimizer.step()
+        scales.append(float(optimizer.state[params[0]]["scale"]))
+    assert scales[0] == pytest.approx(0.4 * 9)
+    assert scales[0] == scales[1]
+
+
 # --- in a run -------------------------------------------------------------------------------------------------------
 
 
@@ -178,9 +195,32 @@ def test_examples_that_are_not_finite_are_left_out_and_counted() -> None:
     assert step.loss > 0
     assert step.distance > 0
     assert all(bool(torch.isfinite(one).all()) for one in vectors(state))
+    measured = state.optimizer.state[state.leaves()[0]]
+    assert 0 < float(measured["sample_trace"]) < float("inf")  # by the probes of the others
+    assert 0 < float(measured["true_trace"]) < float("inf")
     with pytest.raises(NumericError):
         steps(begun("ong"), Plan(1, 1, 1, lambda step: 1.0), Spoilt())
     assert steps(begun("ong"), Plan(1, 3, 1, lambda step: 1.0))[0].left_out == 0
+
+
+@pytest.mark.parametrize("loss_scale", [1 / 1024, 1.0, 1024.0])
+def test_probes_are_scaled_as_the_loss_is(loss_scale: float) -> None:
+    """What backward has to hold of a probe is as large as what it has to hold of the loss; the scale found is as ever."""
+    found, slopes = [], []
+
+    class Watched(Fake):
+        def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
+            answer = super().denoise(noisy, timesteps, condition)
+            answer.register_hook(lambda slope: slopes.append(float(slope.norm())))
+            return answer
+
+    for scale in (loss_scale, 1.0):
+        state = initial_ong()
+        steps(state, Plan(1, 4, 1, lambda step: 1.0), Watched(loss_scale=scale))
+        found.append(float(state.optimizer.state[state.leaves()[0]]["scale"]))
+    probe, loss = slopes[:2]
+    assert 0.1 < probe / loss < 10
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
 def test_memory_that_runs_out_changes_nothing_but_rounding() -> None:

@@ -118,11 +118,12 @@ class NaturalGradient(torch.optim.Optimizer):
 
     def _measure_scale(self, gradients: Tensor, probes: Tensor) -> None:
         remembered = self._remembered
-        for name, rows in (("true_trace", probes), ("sample_trace", gradients)):
-            remembered[name] = remembered[name] / 2 + rows.square().sum()
-        measured = _SHARE * remembered["true_trace"] / remembered["sample_trace"]
-        good = torch.isfinite(measured) & (measured > 0)
-        remembered["scale"] = torch.where(good, measured, remembered["scale"])
+        true_trace = remembered["true_trace"] / 2 + probes.square().sum()
+        sample_trace = remembered["sample_trace"] / 2 + gradients.square().sum()
+        scale = _SHARE * true_trace / sample_trace
+        good = torch.isfinite(scale) & (scale > 0)  # else nothing of it is kept, or it would spoil what comes later
+        for name, measured in (("true_trace", true_trace), ("sample_trace", sample_trace), ("scale", scale)):
+            remembered[name] = torch.where(good, measured, remembered[name])
 
     def _remember(self, rows: Tensor, total: Tensor) -> Tensor:
         """Take `rows` (N, D) into P, and give P⁻¹·total (D,)."""

@@ -60,21 +60,28 @@ def add_sample_gradients(
     leaves = [copy for vectors in copies.values() for copy in vectors.values()]
     prediction, target = predict(model, inputs, copies, objective)
     schedule, probes = objective.schedule(model.noise), None
+    scale = share * model.loss_scale
+    likelihood = inputs.latents[0].numel() / 2 / scale  # makes a loss, as it is scaled for backward, ½·Σ residual²
     if inputs.probe is not None:
         probed = objective.probed(prediction, target, schedule, inputs.timesteps, inputs.probe, *inputs.weights)
-        probes = _by_example(torch.autograd.grad(probed.sum(), leaves, retain_graph=True), len(probed))
+        slopes = torch.autograd.grad(probed.sum() / likelihood, leaves, retain_graph=True)
+        probes = _by_example(slopes, len(probed))
     losses = objective.losses(prediction, target, schedule, inputs.timesteps, *inputs.weights)
-    scale = share * model.loss_scale
     gradients = _by_example(torch.autograd.grad(losses.sum() * scale, leaves), len(losses))
     losses = losses.detach()
     finite = torch.stack([losses, *(part.flatten(1).sum(1) for part in gradients)]).isfinite().all(0)
-    gradients = [torch.where(finite.view(-1, 1, 1), part, torch.zeros_like(part)) for part in gradients]
+    gradients = _without(gradients, ~finite)
     for leaf, part in zip((leaf for vectors in words.values() for leaf in vectors.values()), gradients):
         leaf.grad = part.sum(0) if leaf.grad is None else leaf.grad + part.sum(0)
-    likelihood = inputs.latents[0].numel() / 2 / scale
-    optimizer.add([part * likelihood for part in gradients], probes)
+    in_likelihood = [part * likelihood for part in gradients]
+    optimizer.add(in_likelihood, probes and [part * likelihood for part in _without(probes, ~finite)])
     return torch.where(finite, losses, torch.full_like(losses, float("nan")))
 
 
 def _by_example(gradients: Sequence[Tensor], count: int) -> list[Tensor]:
     return [part.view(count, -1, part.shape[-1]) for part in gradients]
+
+
+def _without(gradients: Sequence[Tensor], left_out: Tensor) -> list[Tensor]:
+    """Zeros in place of the examples `left_out` (B,)."""
+    return [part.masked_fill(left_out.view(-1, 1, 1), 0.0) for part in gradients]
