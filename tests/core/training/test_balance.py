@@ -114,6 +114,19 @@ def test_the_result_is_the_average() -> None:
     assert not torch.allclose(mean, after[-1])
 
 
+def test_an_average_switched_on_later_begins_where_the_vectors_are() -> None:
+    """At a resume or when its decay is set: what was learnt until then is kept, however far the vectors had come."""
+    state, step = initial(), 3000
+    for leaf in state.leaves():
+        leaf.detach().add_(1.0)
+    state.step = step
+    before = vectors(state)
+    run(state, replace(plan(), steps=step + 1, ema_decay=0.999))
+    d = min(0.999, (step + 1) / (step + 10))
+    assert torch.allclose(state.values("it")["clip_l"], d * before + (1 - d) * state.leaves()[0])
+    assert (state.values("it")["clip_l"] - before).norm() < 0.01 * (before - vectors(initial())).norm()
+
+
 def test_a_scalar_moment_is_one_number() -> None:
     """Against the formula written out: s ← .9s + .1|g|², x ← x - rate·1.7·L·√n·g/√(s/(1-.9^k))."""
     start = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(3))

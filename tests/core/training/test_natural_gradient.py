@@ -205,7 +205,7 @@ def test_examples_that_are_not_finite_are_left_out_and_counted() -> None:
 
 @pytest.mark.parametrize("loss_scale", [1 / 1024, 1.0, 1024.0])
 def test_probes_are_scaled_as_the_loss_is(loss_scale: float) -> None:
-    """What backward has to hold of a probe is as large as what it has to hold of the loss; the scale found is as ever."""
+    """In backward, a probe's numbers are about as large as the loss's, and the scale found is as ever."""
     found, slopes = [], []
 
     class Watched(Fake):

@@ -74,6 +74,11 @@ class State:
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
 
+    def begin_averages(self, decay: float) -> None:
+        """Before a step: have the averages begin at the vectors where there are none yet; a `decay` of 0 wants none."""
+        if decay and not self.averages:
+            self.averages = [leaf.detach().clone() for leaf in self.leaves()]
+
     @torch.no_grad()
     def average(self, decay: float) -> None:
         """Have the averages follow the vectors, leaving `decay` of themselves, less in the first steps; 0: none.
@@ -84,8 +89,7 @@ class State:
             self.averages = []
             return
         decay = min(decay, self.step / (self.step + 9))
-        before = self.averages or [start for _, start in self.pairs()]
-        self.averages = [torch.lerp(leaf, mean, decay) for leaf, mean in zip(self.leaves(), before)]
+        self.averages = [torch.lerp(leaf, mean, decay) for leaf, mean in zip(self.leaves(), self.averages)]
 
     @property
     def result(self) -> Words:

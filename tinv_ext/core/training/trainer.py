@@ -90,6 +90,7 @@ def take(state: State, plan: Plan, model: Trainable, dataset: Dataset, pieces: i
     # clip, update, constrain
     rate = plan.rate(state.step)
     gradient_norm = clip_gradients(state.gradients(), model.loss_scale, plan.clip, state.step)
+    state.begin_averages(plan.ema_decay)
     state.update(rate)
     for vectors, start in state.pairs():
         plan.constraint(vectors, start)
