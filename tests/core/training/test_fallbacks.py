@@ -134,6 +134,23 @@ def test_numbers_that_are_not_finite_are_tried_more_precisely() -> None:
         run(Fake(poison_at=3))
 
 
+def test_precision_that_memory_lacks_for_is_told() -> None:
+    """It is not said to have been tried; the state is that of the last good step."""
+
+    class Full(Fake):
+        def upcast(self) -> str | None:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 8.09 GiB")
+
+    state = initial()
+    with refused("training.no_memory_for_precision", NumericError) as error:
+        list(train(state, PLAN, Full(poison_at=1), dataset(), Fallbacks()))
+    assert said(error.value.problems, "training.not_finite", step=1)
+    assert state.step == 0
+    with refused("training.not_finite", NumericError, step=1) as error:
+        list(train(initial(), PLAN, Fake(poison_at=1), dataset(), Fallbacks()))
+    assert not said(error.value.problems, "training.no_memory_for_precision")
+
+
 def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
     """They go through as they are."""
     assert not is_out_of_memory(RuntimeError("shapes do not fit"))

@@ -135,7 +135,12 @@ class Fallbacks:
             released = True
 
     def _raise_precision(self, state: State, model: MemoryControl, trouble: str) -> None:
-        done = self.upcast(model)
+        try:
+            done = self._more_precise(model)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise NumericError(_no_memory_for_precision(trouble)) from error
         if done is None:
             raise NumericError(trouble)
         self.tell(
@@ -150,11 +155,14 @@ class Fallbacks:
     def upcast(self, model: MemoryControl) -> str | None:
         """Make the model one step more precise for the rest of the run: what was done, or None if no more can be."""
         try:
-            done = model.upcast()
+            return self._more_precise(model)
         except Exception as error:  # the numbers are the trouble to be told, not that their remedy needs more memory
             if not is_out_of_memory(error):
                 raise
             return None
+
+    def _more_precise(self, model: MemoryControl) -> str | None:
+        done = model.upcast()
         self.precise += done is not None
         return done
 
@@ -196,6 +204,15 @@ class Fallbacks:
             step=step,
             reason=reason,
         )
+
+
+def _no_memory_for_precision(trouble: str) -> Message:
+    return message(
+        "training.no_memory_for_precision",
+        "{trouble} There is not enough memory to take the step in full precision, which may help, too: close other "
+        "programs that use the device, then resume.",
+        trouble=trouble,
+    )
 
 
 def free_memory(model: MemoryControl | None) -> None:

@@ -112,8 +112,8 @@ def _refuse_not_finite(step: Step) -> None:
         raise NumericError(
             message(
                 "training.not_finite",
-                "Step {step} gave a loss of {loss} and a gradient of {gradient}, in full precision too. The vectors of "
-                "step {kept} were kept. Use a learning rate below {rate}.",
+                "Step {step} gave a loss of {loss} and a gradient of {gradient}. The vectors of step {kept} were "
+                "kept. Use a learning rate below {rate}.",
                 step=step.number,
                 kept=step.number - 1,
                 loss=step.loss,
