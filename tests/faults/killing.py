@@ -51,7 +51,7 @@ NAME = "zworble-k"
 PHASES: dict[str, tuple[Any, str]] = {  # what is wrapped; the innermost counts
     "check": (runner, "prepare_run"),
     "encode": (runner, "encoded_examples"),
-    "step": (trainer, "take"),
+    "step": (trainer, "take_step"),
     "evaluation": (evaluations, "evaluate"),
     "state write": (state_saver, "save_state"),
     "snapshot": (snapshots.Snapshots, "save"),

@@ -23,7 +23,7 @@ from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.evaluation import evaluate
 from tinv_ext.core.training.fallbacks import Fallbacks
 from tinv_ext.core.training.state import State
-from tinv_ext.core.training.trainer import Plan, take
+from tinv_ext.core.training.trainer import Plan, take_step
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.memory import fallbacks_of, settings_that_fit
 from tinv_ext.run.preflight import prepare_run
@@ -132,7 +132,7 @@ def try_out(
                 torch.cuda.synchronize(model.device)
                 torch.cuda.reset_peak_memory_stats(model.device)
             started = clock()
-            step = fallbacks.attempt(state, model, plan.batch_size, partial(take, state, plan, model, dataset))
+            step = fallbacks.attempt(state, model, plan.batch_size, partial(take_step, state, plan, model, dataset))
             seconds.append(clock() - started)  # the loss was read: the device is done
         encoders = [encoder for word in state.vectors.values() for encoder in word]
         now = zip(encoders, state.leaves(), before.vectors)

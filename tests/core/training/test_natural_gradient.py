@@ -15,11 +15,12 @@ from tests.messages import refused
 from tinv_ext.core.errors import NumericError
 from tinv_ext.core.prompts.inputs import PromptInputs
 from tinv_ext.core.training.balance import Balance
+from tinv_ext.core.training.gradients import Clip
 from tinv_ext.core.training.natural_gradient import NaturalGradient
-from tinv_ext.core.training.optimizers import make_optimizer
+from tinv_ext.core.training.optimizers import make_optimizer, takes_samples
 from tinv_ext.core.training.sample_gradients import separated
 from tinv_ext.core.training.state import State, load_state, new_state, save_state
-from tinv_ext.core.training.trainer import Plan, take
+from tinv_ext.core.training.trainer import Plan, take_step
 
 CPU = torch.device("cpu")
 FIXED = {"scale": 0.02, "lengths": [1.0, 2.0]}
@@ -90,7 +91,7 @@ def test_the_scale_is_measured() -> None:
     optimizer = NaturalGradient(params, lengths=[1.0, 2.0])
     asked, a, b = [], 0.0, 0.0
     for number, some in enumerate(stream(40, 2), start=1):
-        probes = [part * 3 for part in some] if optimizer.probing else None
+        probes = [part * 3 for part in some] if optimizer.probing() else None
         if number == 8:
             probes = [part * float("nan") for part in some]
         optimizer.add(some, probes)
@@ -115,7 +116,7 @@ def test_a_probe_that_is_not_finite_spoils_no_later_one(bad: float) -> None:
         for number, some in enumerate(stream(8, 2), start=1):
             skipped = number == 1 and first is None
             factor = bad if number == 1 else 3.0
-            optimizer.add(some, [part * factor for part in some] if optimizer.probing and not skipped else None)
+            optimizer.add(some, [part * factor for part in some] if optimizer.probing() and not skipped else None)
             optimizer.step()
         scales.append(float(optimizer.state[params[0]]["scale"]))
     assert scales[0] == pytest.approx(0.4 * 9)
@@ -138,7 +139,7 @@ def test_each_examples_gradient_is_its_own() -> None:
                 hook.append(torch.cat(optimizer._gradients))
 
         state.optimizer.register_step_pre_hook(look)
-        take(state, Plan(1, 4, 1, lambda step: 0.0), Fake(loss_scale=1024.0), dataset(), pieces)
+        take_step(state, Plan(1, 4, 1, lambda step: 0.0), Fake(loss_scale=1024.0), dataset(), pieces)
     (mean, rows), (in_pieces, rows_in_pieces), (adams,) = seen.values()
     unit = 2 * (0.3 * WIDTH**0.5) / WIDTH**0.5
     assert torch.allclose(mean, adams, rtol=1e-5)
@@ -258,7 +259,7 @@ def test_uneven_curvature_is_crossed() -> None:
     for _ in range(40):
         slopes = normal(2, 16, 16) * uneven
         residuals = slopes @ (x.detach() - goal).T + normal(2, 16, 1)
-        probes = [(slopes * normal(2, 16, 1)).sum(1, keepdim=True)] if optimizer.probing else None
+        probes = [(slopes * normal(2, 16, 1)).sum(1, keepdim=True)] if optimizer.probing() else None
         optimizer.add([(slopes * residuals).sum(1, keepdim=True)], probes)
         optimizer.step()
     assert loss() < 0.05 * before
@@ -270,6 +271,17 @@ def test_arguments_that_cannot_be_used_are_told(options: dict[str, Any]) -> None
     with refused("training.optimizer_values", name="ong"):
         make_optimizer("ong", leaves(), options)
     assert isinstance(make_optimizer("ONG", leaves()), NaturalGradient)
+
+
+def test_clipping_is_nothing_to_an_optimizer_of_examples() -> None:
+    """Its gradients are left as they are; those that others take are clipped, and both lengths are told."""
+    for name, clipped in (("ong", False), ("adamw", True)):
+        assert takes_samples(name) != clipped
+        state, seen = begun(name), []
+        state.optimizer.register_step_pre_hook(lambda *_, s=state, to=seen: to.extend(s.gradients()))
+        (step,) = steps(state, Plan(1, 2, 1, lambda step: 0.1, Clip("value", lambda step: 1e-9)))
+        assert (max(float(one.abs().max()) for one in seen) < 2e-9) == clipped
+        assert step.gradient_norm > 1e-6
 
 
 def test_slots_point_to_each_prompts_own_vectors() -> None:

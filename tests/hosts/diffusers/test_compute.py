@@ -28,7 +28,7 @@ from tinv_ext.core.training.objective import Objective
 from tinv_ext.core.training.optimizers import make_optimizer
 from tinv_ext.core.training.sample_gradients import add_sample_gradients
 from tinv_ext.core.training.state import new_state
-from tinv_ext.core.training.trainer import Plan, take
+from tinv_ext.core.training.trainer import Plan, take_step
 from tinv_ext.core.training.transfer import _map
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 
@@ -143,7 +143,7 @@ def test_a_batch_in_pieces_has_the_same_gradient(make: Callable[[], Any], tmp_pa
             state.optimizer.register_step_pre_hook(
                 lambda *_, state=state, seen=seen: seen.extend(one.clone() for one in state.gradients())
             )
-            take(state, Plan(1, 3, 1, lambda step: 0.1), model, Dataset(examples, reader, "once", 0), pieces)
+            take_step(state, Plan(1, 3, 1, lambda step: 0.1), model, Dataset(examples, reader, "once", 0), pieces)
             gradients.append(torch.cat([one.flatten() for one in seen]))
     whole, parts = gradients
     assert torch.allclose(parts, whole, rtol=0, atol=1e-6 * float(whole.abs().max()) + 1e-9)

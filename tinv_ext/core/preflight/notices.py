@@ -18,7 +18,8 @@ from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.subsets import PreparedSubset
 from tinv_ext.core.prompts.emphasis import BRACKETS
 from tinv_ext.core.settings import SETTINGS, TrainConfig
-from tinv_ext.core.training.optimizer_rows import optimizer_name, optimizer_row
+from tinv_ext.core.training.optimizer_rows import optimizer_row
+from tinv_ext.core.training.optimizers import takes_samples
 from tinv_ext.core.training.trainer import Plan
 from tinv_ext.core.training.typical_length import typical_lengths
 
@@ -363,7 +364,7 @@ def on_previews(prompts: Sequence[PreviewPrompt]) -> list[Message]:
 
 def _on_optimizer(plan: Plan, config: TrainConfig, largest: float) -> Iterator[Message]:
     """Settings that mean something else to an optimizer than they do to AdamW; `largest` is the highest rate."""
-    if plan.clip and optimizer_name(config.optimizer) == "ong":
+    if plan.clip and takes_samples(config.optimizer):
         yield message(
             "preflight.clip_unused",
             "{label} (clip_mode) has no effect with the optimizer {optimizer}: it limits each step by itself.",

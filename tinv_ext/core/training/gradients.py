@@ -11,8 +11,8 @@ from torch import Tensor
 from tinv_ext.core.model import Denoiser
 
 from .forward import StepInputs, compute
-from .natural_gradient import NaturalGradient
 from .objective import Objective
+from .optimizers import TakesSamples
 from .sample_gradients import add_sample_gradients
 from .state import State
 
@@ -29,7 +29,7 @@ class Clip:
 def add_gradients(model: Denoiser, inputs: StepInputs, state: State, objective: Objective, count: int) -> Tensor:
     """Backward of one forward pass, one of those in which a step sees `count` examples: its part of the mean gradient,
     times the model's loss scale, is added to that of the vectors. Returns the loss of each example (B,)."""
-    if isinstance(state.optimizer, NaturalGradient):
+    if isinstance(state.optimizer, TakesSamples):
         return add_sample_gradients(model, inputs, state.vectors, objective, 1 / count, state.optimizer)
     losses = compute(model, inputs, state.vectors, objective)
     (losses.sum() / count * model.loss_scale).backward()  # type: ignore[no-untyped-call]
@@ -38,26 +38,30 @@ def add_gradients(model: Denoiser, inputs: StepInputs, state: State, objective: 
 
 def sample_probe(state: State, latents: Tensor) -> Tensor | None:
     """Standard normal numbers like `latents`, where the optimizer measures the curvature in the next step."""
-    if isinstance(state.optimizer, NaturalGradient) and state.optimizer.probing:
+    if isinstance(state.optimizer, TakesSamples) and state.optimizer.probing():
         return torch.randn(latents.shape, generator=state.rng)
     return None
 
 
 def mean_loss(state: State, losses: Sequence[Tensor], count: int) -> Tensor:
     """The mean () of `count` losses in several parts; where the optimizer leaves examples out, of the others."""
-    if isinstance(state.optimizer, NaturalGradient):
+    if isinstance(state.optimizer, TakesSamples):
         return torch.cat(list(losses)).nanmean()
     return torch.stack([part.sum() / count for part in losses]).sum()
 
 
-def clip_gradients(gradients: Sequence[Tensor], scale: float, clip: Clip | None, step: int) -> Tensor:
-    """Divide the gradients by `scale` in place, clip them, and return their length from before the clipping, ()."""
+def clip_gradients(state: State, scale: float, clip: Clip | None) -> Tensor:
+    """Divide the gradients by `scale` in place, clip them, and return their length from before the clipping, ().
+
+    Nothing is clipped for an optimizer that takes the gradients of examples instead.
+    """
+    gradients = state.gradients()
     for gradient in gradients:
         gradient.div_(scale)
     norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
-    if clip is None:
+    if clip is None or isinstance(state.optimizer, TakesSamples):
         return norm
-    bound = clip.bound(step)
+    bound = clip.bound(state.step)
     for gradient in gradients:
         if clip.mode == "value":
             gradient.clamp_(-bound, bound)

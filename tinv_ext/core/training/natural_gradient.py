@@ -61,7 +61,6 @@ class NaturalGradient(torch.optim.Optimizer):
         self._gradients: list[Tensor] = []
         self._probes: list[Tensor] = []
 
-    @property
     def probing(self) -> bool:
         """Whether the next step measures c, so that `add` should be given probes too."""
         return not self.param_groups[0]["scale"] and self._remembered["step"] + 1 in _PROBED

@@ -16,6 +16,8 @@ from typing import Any
 class OptimizerRow:
     """One optimizer: the path of its class, what it is given unless a run says otherwise, the package to install.
 
+    One with `takes_lengths` measures its steps by the typical length of a token's vector (`typical_length.py`).
+
     `rate` says what the learning rate means to it: how far a step moves each number ("step"), a factor on the step
     that it finds by itself ("factor"), how far a step moves a word as a share of its usual length ("share"), or
     something else ("").
@@ -25,6 +27,7 @@ class OptimizerRow:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     package: str = ""
     rate: str = ""
+    takes_lengths: bool = False
 
 
 _NO_DECAY = {"weight_decay": 0.0}  # decay would pull a word towards no meaning
@@ -62,8 +65,8 @@ OPTIMIZERS: Mapping[str, OptimizerRow] = {
     "dadaptadan": _dadaptation("DAdaptAdan"),
     "dadaptlion": _dadaptation("DAdaptLion"),
     "dadaptsgd": _dadaptation("DAdaptSGD"),
-    "ssm": OptimizerRow("tinv_ext.core.training.scalar_moment.ScalarMoment", rate="share"),
-    "ong": OptimizerRow("tinv_ext.core.training.natural_gradient.NaturalGradient", rate="factor"),
+    "ssm": OptimizerRow("tinv_ext.core.training.scalar_moment.ScalarMoment", rate="share", takes_lengths=True),
+    "ong": OptimizerRow("tinv_ext.core.training.natural_gradient.NaturalGradient", rate="factor", takes_lengths=True),
 }
 DEFAULT = "adamw"
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import signature
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -21,11 +21,31 @@ from tinv_ext.core.messages import message
 
 from .optimizer_rows import OPTIMIZERS, OptimizerRow, optimizer_row
 
+_ON_GPU_ONLY = ("bitsandbytes",)  # packages whose optimizers take no step without one
 # What cannot train a handful of dense vectors whose gradient is known at one point only.
 UNSUPPORTED = {
     "torch.optim.LBFGS": "it wants the loss computed again at other points",
     "torch.optim.SparseAdam": "it takes sparse gradients only",
 }
+
+
+@runtime_checkable
+class TakesSamples(Protocol):
+    """An optimizer that wants the gradient of each example (`natural_gradient.py`), and limits its steps by itself.
+
+    The mean gradient, which others take and which is clipped, is nothing to it.
+    """
+
+    def add(self, gradients: Sequence[Tensor], probes: Sequence[Tensor] | None = None) -> None:
+        """Gradients (B, n, d) of B examples in each parameter, and of `probes`, where it is `probing`."""
+
+    def probing(self) -> bool:
+        """Whether it wants probes for the next step."""
+
+
+def takes_samples(name: str) -> bool:
+    """Whether the optimizer of a name wants the gradient of each example. InputError if there is none."""
+    return issubclass(_class_of(name, optimizer_row(name)), TakesSamples)
 
 
 def make_optimizer(
@@ -60,7 +80,7 @@ def try_optimizer(name: str, options: Mapping[str, Any]) -> None:
     """
     vectors = torch.zeros(2, 8, requires_grad=True)
     optimizer = make_optimizer(name, [vectors], options)
-    if optimizer_row(name).package == "bitsandbytes":
+    if optimizer_row(name).package in _ON_GPU_ONLY:
         return
     vectors.grad = torch.ones_like(vectors)
     optimizer.param_groups[0]["lr"] = 1e-3

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,12 +17,7 @@ from tinv_ext.core.model import Denoiser, Words
 from tinv_ext.core.prompts.inputs import PromptInputs
 from tinv_ext.core.training.forward import StepInputs, predict
 from tinv_ext.core.training.objective import Objective
-
-
-class TakesSamples(Protocol):
-    """An optimizer that wants the gradient of each example (`natural_gradient.py`)."""
-
-    def add(self, gradients: Sequence[Tensor], probes: Sequence[Tensor] | None = None) -> None: ...
+from tinv_ext.core.training.optimizers import TakesSamples
 
 
 def separated(inputs: PromptInputs, words: Words) -> tuple[PromptInputs, dict[str, dict[str, Tensor]]]:

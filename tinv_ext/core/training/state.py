@@ -22,7 +22,7 @@ from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import Words
 
 from .balance import Balance, checked_table
-from .optimizer_rows import DEFAULT, optimizer_name
+from .optimizer_rows import DEFAULT, optimizer_name, optimizer_row
 from .optimizers import (
     OptimizerState,
     from_tensors_and_json,
@@ -156,9 +156,9 @@ def new_state(
     vectors = {name: {encoder: _leaf(v, device) for encoder, v in word.items()} for name, word in words.items()}
     start = {name: {encoder: v.detach().clone() for encoder, v in word.items()} for name, word in vectors.items()}
     leaves = [leaf for word in vectors.values() for leaf in word.values()]
+    if lengths and optimizer_row(optimizer).takes_lengths:
+        options = {"lengths": [lengths[encoder] for word in vectors.values() for encoder in word], **(options or {})}
     made = make_optimizer(optimizer, leaves, options)
-    if lengths and made.param_groups[0].get("lengths") == []:
-        made.param_groups[0]["lengths"] = [lengths[encoder] for word in vectors.values() for encoder in word]
     return State(step, vectors, start, made, torch.Generator().manual_seed(seed), optimizer_name(optimizer))
 
 

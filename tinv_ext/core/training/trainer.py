@@ -67,11 +67,11 @@ def train(
     """
     fallbacks = fallbacks or Fallbacks()
     while state.step < plan.steps:
-        yield fallbacks.attempt(state, model, plan.batch_size, partial(take, state, plan, model, dataset))
+        yield fallbacks.attempt(state, model, plan.batch_size, partial(take_step, state, plan, model, dataset))
 
 
 @torch.enable_grad()
-def take(state: State, plan: Plan, model: Trainable, dataset: Dataset, pieces: int = 1) -> Step:
+def take_step(state: State, plan: Plan, model: Trainable, dataset: Dataset, pieces: int = 1) -> Step:
     """One optimizer step, each batch computed in `pieces`; also where the calling thread has gradients switched off."""
     # gradients, averaged over the batches that make up one step
     count, losses, prompts = plan.batch_size * plan.accumulate, [], []
@@ -89,7 +89,7 @@ def take(state: State, plan: Plan, model: Trainable, dataset: Dataset, pieces: i
 
     # clip, update, constrain
     rate = plan.rate(state.step)
-    gradient_norm = clip_gradients(state.gradients(), model.loss_scale, plan.clip, state.step)
+    gradient_norm = clip_gradients(state, model.loss_scale, plan.clip)
     state.begin_averages(plan.ema_decay)
     state.update(rate)
     for vectors, start in state.pairs():
