@@ -8,13 +8,17 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
-from tests.fake_host import FakeHost
+from tests.fake_host import FakeHost, FakeModel
 from tests.messages import refused
+from tinv_ext.core.errors import NumericError
 from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.training.state import load_state, save_state
 from tinv_ext.run import resume
 from tinv_ext.run.preflight import prepare_run
 from tinv_ext.run.provenance import state_facts
+from tinv_ext.run.setup import balanced, encoded_examples
 
 
 @pytest.fixture
@@ -70,3 +74,36 @@ def test_another_loss_changes_a_run(host: FakeHost, tmp_path: Path, name: str) -
         for given in ({}, {name: value})
     ]
     assert resume.differences(*facts)
+
+
+class Half(FakeModel):
+    """Its answers are not numbers until it has been made more precise `upcasts_needed` times."""
+
+    upcasts_needed = 2
+
+    def upcast(self) -> str | None:
+        self.upcasts_needed -= 1
+        return super().upcast()
+
+    def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
+        answer = super().denoise(noisy, timesteps, condition)
+        return answer * float("nan") if self.upcasts_needed > 0 else answer
+
+
+def test_losses_that_are_no_numbers_are_not_balanced_by(host: FakeHost, tmp_path: Path) -> None:
+    """One is left out; where all are, a more precise model measures them, or the run fails before its first step."""
+    prepared = prepare_run(config(tmp_path, timestep_balance=1), host)
+
+    def table(model: FakeModel) -> Tensor:
+        examples, _ = encoded_examples(prepared, model)
+        state = balanced(prepared.new_state(model.device), prepared, model, examples)
+        save_state(state, tmp_path / "state", {})
+        read, _ = load_state(tmp_path / "state", model.device)
+        assert read.balance.table is not None
+        return read.balance.table
+
+    clean, one_left_out = table(FakeModel()), table(FakeModel(poison_at=1))
+    assert int((clean != one_left_out).sum()) == 1
+    assert torch.equal(table(Half(remedies=["a smaller loss scale", "full precision"])), clean)
+    with refused("run.nothing_to_balance_by", NumericError):
+        table(Half(remedies=["a smaller loss scale"]))

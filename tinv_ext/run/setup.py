@@ -12,11 +12,13 @@ from tinv_ext.core.data.latents import EncodedImage, EncodeRules, encode_images
 from tinv_ext.core.data.masks import MaskRules, load_mask, shown_by
 from tinv_ext.core.data.split import split_examples
 from tinv_ext.core.data.subsets import Subset
+from tinv_ext.core.errors import NumericError
+from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model
 from tinv_ext.core.noise import Noise
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.preflight.subsets import PreparedImage, PreparedSubset
-from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.core.training.balance import table_of
 from tinv_ext.core.training.evaluation import EvalSet, losses_by_timestep, make_eval_set
 from tinv_ext.core.training.fallbacks import encode_with_retry
@@ -116,7 +118,8 @@ def dataset_of(prepared: PreparedRun, examples: Sequence[Example]) -> Dataset:
 def balanced(state: State, prepared: PreparedRun, model: Model, examples: Sequence[Example]) -> State:
     """The state, its timesteps balanced as the settings say: by losses that are measured now, unless they were before.
 
-    They are those of the initial vectors, on at most as many images as draws.
+    They are those of the initial vectors, on at most as many images as draws. Where none is finite, the model is made
+    more precise for this session; NumericError where that does not help.
     """
     state.balance.power = prepared.config.timestep_balance
     if state.balance.power and state.balance.table is None:
@@ -124,8 +127,18 @@ def balanced(state: State, prepared: PreparedRun, model: Model, examples: Sequen
         draws = -(-BALANCE_DRAWS // len(few))
         measured = make_eval_set(few, prepared.reader, model.noise, draws, prepared.config.seed)
         size, objective = prepared.config.batch_size, prepared.plan.objective
-        timesteps, losses = losses_by_timestep(model, measured, state.vectors, size, objective)
-        state.balance.table = table_of(timesteps, model.noise.timesteps, losses)
+        while state.balance.table is None:
+            timesteps, losses = losses_by_timestep(model, measured, state.vectors, size, objective)
+            state.balance.table = table_of(timesteps, model.noise.timesteps, losses)
+            if state.balance.table is None and model.upcast() is None:
+                raise NumericError(
+                    message(
+                        "run.nothing_to_balance_by",
+                        "{label} (timestep_balance) divides by the model's own losses, and none of them is a number "
+                        "above 0. Set it to 0, or check the model and the masks.",
+                        label=SETTINGS["timestep_balance"].label,
+                    )
+                )
     return state
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.core.fake import WIDTH, Fake, dataset, examples, initial
 from tests.core.training.test_trainer import plan, run, vectors
 from tests.messages import refused
-from tinv_ext.core.training.balance import BINS, Balance, log_linear, table_of
+from tinv_ext.core.training.balance import BINS, Balance, checked_table, log_linear, table_of
 from tinv_ext.core.training.evaluation import evaluate, losses_by_timestep, make_eval_set
 from tinv_ext.core.training.objective import Objective
 from tinv_ext.core.training.optimizers import make_optimizer
@@ -25,22 +25,22 @@ TABLE = torch.logspace(0, -2, BINS, dtype=torch.float64)
 
 
 def test_weights_are_the_losses_to_the_power() -> None:
-    """In the middle of a bin exactly, between two in the logarithm, beyond the outermost theirs; times importance."""
+    """In the middle of a bin exactly, between two in the logarithm, beyond the outermost theirs."""
     middles = torch.tensor([19, 20, 39, 0, 999])
-    weights = Balance(0.7, TABLE).weigh(middles, 1000, torch.tensor([1.0, 1.0, 1.0, 2.0, 1.0]))
+    weights = Balance(0.7, TABLE).weigh(middles, 1000)
     step = 2 / (BINS - 1)  # of the table's exponent from bin to bin
     places = [0.0, 0.5 / 40, (39.5 - 20) / 40, 0.0, BINS - 1]
     expected = torch.tensor([10 ** (0.7 * step * place) for place in places])
-    assert torch.allclose(weights, expected * torch.tensor([1.0, 1.0, 1.0, 2.0, 1.0]), rtol=1e-5)
-    assert Balance(0.0, TABLE).weigh(middles, 1000, None) is None
-    assert Balance(1.0, None).weigh(middles, 1000, None) is None
+    assert torch.allclose(weights, expected, rtol=1e-5)
+    assert Balance(0.0, TABLE).weigh(middles, 1000) is None
+    assert Balance(1.0, None).weigh(middles, 1000) is None
     assert log_linear(TABLE, torch.tensor([24.0], dtype=torch.float64)).item() == pytest.approx(0.01)
 
 
 def test_the_table_follows_what_is_seen() -> None:
     """By 0.02 of the way to each unweighted loss, in its bin alone; what is not finite or zero is passed over."""
     balance = Balance(1.0, TABLE)
-    weights = balance.weigh(torch.tensor([0, 5, 999, 500]), 1000, None)
+    weights = balance.weigh(torch.tensor([0, 5, 999, 500]), 1000)
     assert weights is not None
     balance.follow([3.0 * float(weights[0]), math.nan, 0.0, 2.0 * float(weights[3])])
     expected = TABLE.clone()
@@ -48,9 +48,9 @@ def test_the_table_follows_what_is_seen() -> None:
     expected[12] += 0.02 * (2.0 - expected[12])
     assert torch.allclose(balance.table, expected, rtol=1e-6)
     backup = balance.backup()
-    balance.weigh(torch.tensor([0]), 1000, None)
+    balance.weigh(torch.tensor([0]), 1000)
     balance.restore(backup)  # the step failed: its weights wait no more
-    balance.weigh(torch.tensor([999]), 1000, None)
+    balance.weigh(torch.tensor([999]), 1000)
     balance.follow([1.0])
     assert balance.table[0] == expected[0]
 
@@ -65,6 +65,38 @@ def test_the_table_is_the_mean_of_each_bin() -> None:
     assert table.shape == (BINS,)
     assert float(table[3]) == pytest.approx(float(losses[(timesteps >= 120) & (timesteps < 160)].mean()))
     assert float(table.mean()) == pytest.approx(evaluate(model, draws, words))
+
+
+def test_a_bin_without_usable_losses_has_its_neighbours() -> None:
+    """Those that are good count; a bin with none is interpolated in the logarithm; without any, no table."""
+    timesteps = torch.arange(1000)
+    clean = torch.full((1000,), 0.5)
+    clean[520:560] = 0.02
+    expected = table_of(timesteps, 1000, clean)
+    assert expected is not None
+    losses = clean.clone()
+    losses[3], losses[5] = math.nan, math.inf
+    losses[480:520], losses[960:] = math.nan, 0.0
+    table = table_of(timesteps, 1000, losses)
+    assert table is not None
+    assert float(table[12]) == pytest.approx(0.1)  # √(0.5·0.02)
+    assert float(table[24]) == float(table[23])
+    whole = torch.ones(BINS, dtype=torch.bool)
+    whole[12] = whole[24] = False
+    assert torch.allclose(table[whole], expected[whole])
+    assert table_of(timesteps, 1000, torch.full((1000,), math.nan)) is None
+
+
+def test_no_loss_makes_the_table_infinite() -> None:
+    """Not one that overflows when its weight is taken out; a file with such a table is damaged."""
+    balance = Balance(8.0, TABLE * 1e4)
+    weights = balance.weigh(torch.tensor([0]), 1000)
+    assert weights is not None
+    assert 0 < float(weights) < 1e-30
+    balance.follow([1e300])
+    assert torch.equal(balance.table, TABLE * 1e4)
+    with pytest.raises(ValueError, match="table"):
+        checked_table(TABLE.clone().fill_(math.inf))
 
 
 def test_balanced_steps_see_weighted_losses() -> None:
@@ -89,13 +121,12 @@ def test_balanced_steps_see_weighted_losses() -> None:
 def test_strata_have_one_timestep_each() -> None:
     """In order, anywhere in theirs; over many batches all are as likely; a batch of one is uniform."""
     rng = torch.Generator().manual_seed(1)
-    drawn = torch.stack([TIMESTEPS["stratified"](1000, 4, rng)[0] for _ in range(4000)])
+    drawn = torch.stack([TIMESTEPS["stratified"](1000, 4, rng) for _ in range(4000)])
     assert drawn.dtype == torch.int64
     assert torch.equal(drawn // 250, torch.arange(4).expand(4000, 4))
     tenths = torch.bincount(drawn.flatten() // 100, minlength=10)
     assert (tenths - 1600).abs().max() < 160  # four deviations
-    _, timesteps, importance = Objective("stratified").sample(torch.zeros(2, 4, 2, 2), Fake().noise, rng)
-    assert importance is None
+    _, timesteps = Objective("stratified").sample(torch.zeros(2, 4, 2, 2), Fake().noise, rng)
     assert timesteps[0] < 500 <= timesteps[1]
 
 

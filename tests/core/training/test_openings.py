@@ -18,7 +18,7 @@ from tinv_ext.core.training.evaluation import evaluate, make_eval_set
 from tinv_ext.core.training.noise_samples import NoiseRules
 from tinv_ext.core.training.objective import Objective
 from tinv_ext.core.training.state import State, new_state
-from tinv_ext.core.training.trainer import Plan, Step, take, train
+from tinv_ext.core.training.trainer import Plan, Step, take_step, train
 
 PLAN = Plan(4, 2, 1, lambda step: 0.05)
 
@@ -50,10 +50,10 @@ def test_a_weighting_is_one_function_and_one_row(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_error_and_a_law_of_timesteps_are_rows_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Absolute error at the last timestep alone, with its importance: what a step computes is that."""
+    """Absolute error at the last timestep alone: what a step computes is that."""
 
-    def last(known: int, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        return torch.full((count,), known - 1), torch.full((count,), 0.25)
+    def last(known: int, count: int, rng: torch.Generator) -> Tensor:
+        return torch.full((count,), known - 1)
 
     monkeypatch.setattr(timesteps, "TIMESTEPS", {"last": last})
     monkeypatch.setattr(objective, "ERRORS", {"l1": lambda prediction, target, _: (prediction - target).abs()})
@@ -67,17 +67,16 @@ def test_an_error_and_a_law_of_timesteps_are_rows_too(monkeypatch: pytest.Monkey
     plan = replace(PLAN, steps=1, objective=Objective("last", "l1"))
     (step,) = train(initial(), plan, Watched(), dataset())
     assert seen[0].tolist() == [999, 999]
-    whole = replace(plan, objective=Objective("ones", "l1"))
-    monkeypatch.setattr(timesteps, "TIMESTEPS", {"ones": lambda *asked: (last(*asked)[0], None)})
-    (other,) = train(initial(), whole, Fake(), dataset())
+    monkeypatch.setattr(objective, "ERRORS", {"l1": lambda prediction, target, _: 4 * (prediction - target).abs()})
+    (other,) = train(initial(), plan, Fake(), dataset())
     assert step.loss == pytest.approx(other.loss / 4)
 
 
 def test_noise_offset_shifts_whole_channels() -> None:
     """By the same number in each place of a channel, with the deviation asked for; without it the noise is as ever."""
     latents, noise = torch.zeros(500, 4, 3, 3), Fake().noise
-    plain, timesteps, _ = Objective().sample(latents, noise, torch.Generator().manual_seed(1))
-    shifted, same, _ = Objective(noise=NoiseRules(noise_offset=0.1)).sample(
+    plain, timesteps = Objective().sample(latents, noise, torch.Generator().manual_seed(1))
+    shifted, same = Objective(noise=NoiseRules(noise_offset=0.1)).sample(
         latents, noise, torch.Generator().manual_seed(1)
     )
     shift = shifted - plain
@@ -159,7 +158,7 @@ def test_input_noise_is_given_but_not_asked_for() -> None:
     assert [step.loss for step in steps] != [step.loss for step in run(PLAN)[1]]
     other = initial()
     for _ in range(plan.steps):
-        take(other, plan, Fake(), dataset(), pieces=2)
+        take_step(other, plan, Fake(), dataset(), pieces=2)
     assert torch.allclose(other.values("it")["clip_l"], state.values("it")["clip_l"], atol=1e-6)
 
 

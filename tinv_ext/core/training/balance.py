@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,13 +32,12 @@ class Balance:
     table: Tensor | None = None
     _waiting: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
-    def weigh(self, timesteps: Tensor, known: int, importance: Tensor | None) -> Tensor | None:
-        """Weights (B,) of `timesteps` (B,) of a schedule of `known`, times `importance` (B,) or None."""
+    def weigh(self, timesteps: Tensor, known: int) -> Tensor | None:
+        """Weights (B,) of `timesteps` (B,) of a schedule of `known`; None where all count alike."""
         if not self.power or self.table is None:
-            return importance
+            return None
         places = (timesteps.double() + 0.5) * (BINS / known)
         weights = log_linear(self.table, places - 0.5).pow(-self.power).float()
-        weights = weights if importance is None else weights * importance
         self._waiting.append((places.long(), weights))
         return weights
 
@@ -49,7 +49,7 @@ class Balance:
         self._waiting = []
         table = self.table.clone()
         for place, loss, weight in zip(bins.tolist(), losses, weights.tolist()):
-            if 0 < loss < math.inf and weight > 0:
+            if weight > 0 and 0 < loss / weight < math.inf:
                 table[place] += _FORGETTING * (loss / weight - table[place])
         self.table = table
 
@@ -72,13 +72,28 @@ def log_linear(table: Tensor, places: Tensor) -> Tensor:
 
 def checked_table(table: Tensor | None) -> Tensor | None:
     """The table that a file has, if any. ValueError if it is no table of losses."""
-    if table is not None and (table.shape != (BINS,) or table.dtype != torch.float64 or not bool((table > 0).all())):
+    if table is not None and (table.shape != (BINS,) or table.dtype != torch.float64 or not _usable(table).all()):
         raise ValueError("its losses by timestep are not a table of them")
     return table
 
 
-def table_of(timesteps: Tensor, known: int, losses: Tensor) -> Tensor:
-    """The table from losses (N,) at timesteps (N,), of which each bin has some: the mean of each."""
-    bins = timesteps * BINS // known
+def table_of(timesteps: Tensor, known: int, losses: Tensor) -> Tensor | None:
+    """The table from losses (N,) at timesteps (N,): the mean of each bin's, without those that are not finite.
+
+    A bin without a loss has what its neighbours make likely. None where all are.
+    """
+    good = losses.isfinite()
+    bins = timesteps[good] * BINS // known
     counts = torch.bincount(bins, minlength=BINS)
-    return torch.bincount(bins, weights=losses.double(), minlength=BINS) / counts
+    table = torch.bincount(bins, weights=losses[good].double(), minlength=BINS) / counts
+    places = _usable(table).nonzero().squeeze(1)
+    if not len(places):
+        return None
+    empty = (~_usable(table)).nonzero().squeeze(1)
+    table[empty] = torch.from_numpy(np.interp(empty.numpy(), places.numpy(), table[places].log().numpy())).exp()
+    return table
+
+
+def _usable(table: Tensor) -> Tensor:
+    """Which losses can be divided by."""
+    return table.isfinite() & (table > 0)

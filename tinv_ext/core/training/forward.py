@@ -36,14 +36,14 @@ class StepInputs:
     prompts: PromptInputs
     pixel_weights: Tensor | None = None
     example_weights: Tensor | None = None
-    importance: Tensor | None = None
+    timestep_weights: Tensor | None = None
     input_noise: Tensor | None = None
     probe: Tensor | None = None
 
     @property
     def weights(self) -> tuple[Tensor | None, ...]:
         """All weights of losses."""
-        return (self.pixel_weights, self.example_weights, self.importance)
+        return (self.pixel_weights, self.example_weights, self.timestep_weights)
 
 
 def assemble(
@@ -52,7 +52,7 @@ def assemble(
     words: Words,
     noise: Tensor,
     timesteps: Tensor,
-    importance: Tensor | None = None,
+    timestep_weights: Tensor | None = None,
     input_noise: Tensor | None = None,
     probe: Tensor | None = None,
 ) -> StepInputs:
@@ -65,7 +65,7 @@ def assemble(
         prompts,
         batch.pixel_weights,
         batch.example_weights,
-        importance,
+        timestep_weights,
         input_noise,
         probe,
     )

@@ -41,13 +41,12 @@ class Objective:
         """The noise schedule to train with, of a model's own."""
         return noise.with_zero_terminal_snr() if self.zero_terminal_snr else noise
 
-    def sample(self, latents: Tensor, noise: Noise, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Noise like `latents` (B, C, h, w), timesteps (B,), their importance; from a CPU generator, so the same
-        on every device."""
+    def sample(self, latents: Tensor, noise: Noise, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Noise like `latents` (B, C, h, w) and timesteps (B,); from a CPU generator, so the same on every device."""
         end = min(self.end, noise.timesteps) if self.end else noise.timesteps
         law = laws.TIMESTEPS[self.timesteps]
-        timesteps, importance = law(max(1, end - self.first), len(latents), rng, **self.timestep_options)
-        return self.noise.sample(latents.shape, rng), timesteps + self.first, importance
+        timesteps = law(max(1, end - self.first), len(latents), rng, **self.timestep_options)
+        return self.noise.sample(latents.shape, rng), timesteps + self.first
 
     def losses(
         self, prediction: Tensor, target: Tensor, noise: Noise, timesteps: Tensor, *weights: Tensor | None

@@ -2,8 +2,7 @@
 
 What settings give it as options is a row of `OPTIONS`.
 
-A law that prefers some timesteps gives importance weights that undo it in the mean (guided-diffusion's `resample.py`),
-unless to prefer them is its purpose. torch is imported by the laws that run, not here: `--help` lists the rows.
+torch is imported by the laws that run, not here: `--help` lists the rows.
 """
 
 from __future__ import annotations
@@ -15,21 +14,18 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-# (timesteps of the schedule, how many are wanted, generator, options of the law by name) -> (B,) int64 from 0 on, and
-# their importance weights (B,) or None
-SampleTimesteps = Callable[..., tuple["Tensor", "Tensor | None"]]
+# (timesteps of the schedule, how many are wanted, generator, options of the law by name) -> (B,) int64 from 0 on
+SampleTimesteps = Callable[..., "Tensor"]
 
 
-def uniform(timesteps: int, count: int, rng: torch.Generator) -> tuple[Tensor, None]:
+def uniform(timesteps: int, count: int, rng: torch.Generator) -> Tensor:
     """Every timestep as likely (Ho et al. 2020, arXiv 2006.11239, algorithm 1)."""
     import torch
 
-    return torch.randint(timesteps, (count,), generator=rng), None
+    return torch.randint(timesteps, (count,), generator=rng)
 
 
-def logit_normal(
-    timesteps: int, count: int, rng: torch.Generator, mean: float = 0.0, std: float = 1.0
-) -> tuple[Tensor, None]:
+def logit_normal(timesteps: int, count: int, rng: torch.Generator, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """The sigmoid of normal numbers, as a share of the schedule: those in the middle are preferred.
 
     Esser et al. 2024, arXiv 2403.03206, section 3.1; as diffusers' `compute_density_for_timestep_sampling`.
@@ -37,10 +33,10 @@ def logit_normal(
     import torch
 
     shares = torch.sigmoid(torch.normal(mean, std, (count,), generator=rng))
-    return (shares * timesteps).long().clamp(max=timesteps - 1), None
+    return (shares * timesteps).long().clamp(max=timesteps - 1)
 
 
-def stratified(timesteps: int, count: int, rng: torch.Generator) -> tuple[Tensor, None]:
+def stratified(timesteps: int, count: int, rng: torch.Generator) -> Tensor:
     """One from each of `count` equal parts of the schedule, in their order: as likely as `uniform`, less chance.
 
     Kingma et al. 2021 (arXiv 2107.00630, appendix I.1) spread those of a batch likewise.
@@ -48,7 +44,7 @@ def stratified(timesteps: int, count: int, rng: torch.Generator) -> tuple[Tensor
     import torch
 
     places = (torch.arange(count) + torch.rand(count, generator=rng)) / count
-    return (places * timesteps).long().clamp(max=timesteps - 1), None
+    return (places * timesteps).long().clamp(max=timesteps - 1)
 
 
 TIMESTEPS: Mapping[str, SampleTimesteps] = {"uniform": uniform, "logit_normal": logit_normal, "stratified": stratified}

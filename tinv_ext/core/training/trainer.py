@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from tinv_ext.core.data.dataset import Dataset, slices
 from tinv_ext.core.errors import HostError, NumericError
@@ -72,18 +73,29 @@ def train(
 
 @torch.enable_grad()
 def take_step(state: State, plan: Plan, model: Trainable, dataset: Dataset, pieces: int = 1) -> Step:
-    """One optimizer step, each batch computed in `pieces`; also where the calling thread has gradients switched off."""
+    """One optimizer step, each batch computed in `pieces`; also where the calling thread has gradients switched off.
+
+    Where it raises, the state has changed in part, also after the update: `Fallbacks.attempt` restores it.
+    """
     # gradients, averaged over the batches that make up one step
     count, losses, prompts = plan.batch_size * plan.accumulate, [], []
     for _ in range(plan.accumulate):
         batch = dataset.batch(plan.batch_size, state.order, state.rng, state.step)
-        noise, timesteps, importance = plan.objective.sample(batch.latents, model.noise, state.rng)
-        weights = state.balance.weigh(timesteps, model.noise.timesteps, importance)
+        noise, timesteps = plan.objective.sample(batch.latents, model.noise, state.rng)
+        timestep_weights = state.balance.weigh(timesteps, model.noise.timesteps)
         input_noise = plan.objective.noise.perturbed(noise, state.rng)
         probe = sample_probe(state, batch.latents)
         for part in slices(plan.batch_size, pieces):
-            some = (None if tensor is None else tensor[part] for tensor in (weights, input_noise, probe))
-            inputs = assemble(model, batch.part(part), state.vectors, noise[part], timesteps[part], *some)
+            inputs = assemble(
+                model,
+                batch.part(part),
+                state.vectors,
+                noise[part],
+                timesteps[part],
+                timestep_weights=_part(timestep_weights, part),
+                input_noise=_part(input_noise, part),
+                probe=_part(probe, part),
+            )
             losses.append(add_gradients(model, inputs, state, plan.objective, count))
         prompts += [prompt.text for prompt in batch.prompts]
 
@@ -99,11 +111,16 @@ def take_step(state: State, plan: Plan, model: Trainable, dataset: Dataset, piec
     # everything that is shown is read from the device once; better to fail than to save nonsense
     mean = mean_loss(state, losses, count)
     shown = torch.cat([torch.stack([mean, gradient_norm]), state.lengths(), torch.cat(losses)]).tolist()
-    left_out = sum(map(math.isnan, shown[4:]))
-    step = Step(state.step, shown[0], rate, shown[1], shown[2], shown[3], tuple(prompts), left_out)
+    loss, gradient_length, vector_norm, distance, *example_losses = shown
+    left_out = sum(map(math.isnan, example_losses))
+    step = Step(state.step, loss, rate, gradient_length, vector_norm, distance, tuple(prompts), left_out)
     _refuse_not_finite(step)
-    state.balance.follow(shown[4:])
+    state.balance.follow(example_losses)
     return step
+
+
+def _part(tensor: Tensor | None, part: slice) -> Tensor | None:
+    return None if tensor is None else tensor[part]
 
 
 def _refuse_not_finite(step: Step) -> None:
