@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -78,13 +79,19 @@ def start(
             toys[family],
             data,
             ["--api"],
-            {},
+            _version(Path(os.environ["SIBLING"])),
             always=FLAGS + PROGRAMS[os.environ["SIBLING_NAME"]],
             beside={"a-toys": TOYS},  # before ours: before the model is loaded
             environment={"TINV_TOYS": str(toys["configs"])},
         )
 
     return begin
+
+
+def _version(code: Path) -> dict[str, str]:
+    """Neo waits for Enter where the settings do not name its own version."""
+    source = (code / "modules" / "launch_utils.py").read_text(encoding="utf-8")
+    return dict(re.findall(r'^(VERSION_UID)\b[^"\n]*"([^"]*)"', source, re.MULTILINE))
 
 
 def _lora(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
