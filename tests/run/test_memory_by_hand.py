@@ -27,7 +27,7 @@ from tinv_ext.core.training.trainer import Plan, train
 from tinv_ext.run import runner
 from tinv_ext.run.dry_run import try_out
 from tinv_ext.run.events import Noticed, RunControls
-from tinv_ext.run.memory import KEPT, fallbacks_of
+from tinv_ext.run.starting_fallbacks import KEPT, fallbacks_of
 
 __all__ = ["config"]  # the fixture of a short run
 PLAN = Plan(4, 5, 1, parse_schedule("0.05").at)

@@ -25,9 +25,9 @@ from tinv_ext.core.training.fallbacks import Fallbacks
 from tinv_ext.core.training.state import State
 from tinv_ext.core.training.trainer import Plan, take_step
 from tinv_ext.hosts.base import Host
-from tinv_ext.run.memory import fallbacks_of, settings_that_fit
 from tinv_ext.run.preflight import prepare_run
 from tinv_ext.run.setup import dataset_of, encoded_examples, eval_set_of
+from tinv_ext.run.starting_fallbacks import fallbacks_of, settings_that_fit
 
 log = logging.getLogger(__name__)
 STEPS = 7  # timed at most; a first one, which compiles and fills caches, does not count

@@ -1,4 +1,7 @@
-"""Previews: images generated with the word on the way, each also as one that carries the embedding if asked for."""
+"""Previews: images generated with the word on the way, each also as one that carries the embedding if asked for.
+
+When there is one is a row of the table in `run/recorder.py`.
+"""
 
 from __future__ import annotations
 

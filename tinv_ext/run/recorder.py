@@ -22,13 +22,13 @@ from tinv_ext.run.embedding_file import EmbeddingWriter
 from tinv_ext.run.evaluations import CurveRows, Evaluations
 from tinv_ext.run.events import RunControls
 from tinv_ext.run.final_embedding import FinalEmbedding
-from tinv_ext.run.memory import fallbacks_of
 from tinv_ext.run.previews import Previews
 from tinv_ext.run.provenance import folder_facts
 from tinv_ext.run.reporter import RunReporter
 from tinv_ext.run.run_lock import RunLock, TakenOverError
 from tinv_ext.run.setup import Training
 from tinv_ext.run.snapshots import Snapshots
+from tinv_ext.run.starting_fallbacks import fallbacks_of
 from tinv_ext.run.state_saver import StateSaver
 from tinv_ext.run.status import Status
 from tinv_ext.run.tasks import EndsTheRun, Moment, PausesIfFull, SwitchesOff, Task, WritesLater

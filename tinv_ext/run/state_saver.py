@@ -11,8 +11,8 @@ from tinv_ext.core.model import Model
 from tinv_ext.core.training.fallbacks import Fallbacks, retry_after_freeing
 from tinv_ext.core.training.state import State, save_state
 from tinv_ext.run.events import Wrote
-from tinv_ext.run.memory import KEPT
 from tinv_ext.run.reporter import RunReporter
+from tinv_ext.run.starting_fallbacks import KEPT
 from tinv_ext.run.tasks import Moment
 
 

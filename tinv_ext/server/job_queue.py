@@ -1,6 +1,7 @@
 """Runs as jobs of the server: queued, carried out one at a time, watched and controlled by whoever knows their id.
 
-A job lives in this process, not in a browser's request; page and API look at the same one. Nothing here touches torch.
+A job lives in this process, not in a browser's request; page and API look at the same one. The work itself is in
+`run/runner.py`.
 
 A run is checked when it is submitted, and trained as it was checked: the job keeps what was prepared, and the host that
 belongs to the model of then. When its turn comes, `runner` refuses it where its images have changed or its name was

@@ -1,7 +1,7 @@
 """Fallbacks for a step that runs out of memory or precision: it gives up one thing more, and is taken again.
 
-For memory, in this order: free it, gradient checkpointing unless that is not wanted, the batch in pieces. For infinite
-numbers: more precision.
+For memory, in this order: free it, gradient checkpointing (`hosts/checkpointing.py`) unless that is not wanted, the
+batch in pieces. For infinite numbers: more precision.
 No fallback changes what is learned, but for rounding: the random numbers of the step are the same, a batch in pieces
 has the same gradient, and what is recomputed comes out as before. A fallback stays for the rest of the run.
 """

@@ -1,7 +1,7 @@
 """Weights of losses by timestep.
 
-Another is added as one function, one row of `WEIGHTS`, and a setting of the row's name in `core/settings`: its number
-is given to the function, and 0 turns the weight off. Formulae are those of kohya's sd-scripts (48d368f,
+Another is added as one function, one row of `WEIGHTS`, and a setting of the row's name in `core/settings/loss.py`: its
+number is given to the function, and 0 turns the weight off. Formulae are those of kohya's sd-scripts (48d368f,
 library/custom_train_functions.py), P2 that of OneTrainer (23df383, ModelSetupDiffusionLossMixin.py).
 """
 

@@ -1,6 +1,6 @@
 """At which timesteps a step trains. A law is added as one function and one row of `TIMESTEPS`.
 
-What settings give it as options is a row of `OPTIONS`.
+What settings give it as options is a row of `OPTIONS`. A step draws with it in `objective.py: Objective.sample`.
 
 torch is imported by the laws that run, not here: `--help` lists the rows.
 """
