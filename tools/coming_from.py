@@ -28,8 +28,8 @@ shows what a training would do, without starting it.
 What is different:
 
 - The embedding is always named after its word, so `--token_string` (kohya) or `--placeholder_token` (diffusers) is also
-  the name of the file. Angle brackets are removed: `<cat-toy>` is typed as `cat-toy`. In the WebUI, the file name is
-  the word.
+  the name of the file. Of `<cat-toy>` the file is `cat-toy.pt`, and that is the word in the WebUI, which goes by the
+  file's name; in diffusers it stays `<cat-toy>`.
 - The finished file is in `<output_dir>/embeddings`; previews, snapshots and the curve are in a folder of their own for
   each run.
 - `init_word` and `initializer_token` may have any number of tokens; they are spread over the vectors.
