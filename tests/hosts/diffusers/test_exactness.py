@@ -77,9 +77,9 @@ class Given(Objective):
 
     draws: Iterator[tuple[Tensor, Tensor]] | None = None
 
-    def sample(self, latents: Tensor, noise: Noise, rng: torch.Generator) -> tuple[Tensor, Tensor, None]:
+    def sample(self, latents: Tensor, noise: Noise, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         assert self.draws is not None
-        return (*next(self.draws), None)
+        return next(self.draws)
 
 
 @dataclass
