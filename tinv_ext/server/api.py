@@ -16,7 +16,7 @@ import hmac
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Request
@@ -93,10 +93,12 @@ def schema(language: str = Language) -> JSONResponse:
     texts = page_labels(language)
     described = {}
     for name, about in SETTINGS.items():
+        known = {item.name: getattr(about, item.name) for item in fields(about) if item.name != "check"}
+        known |= {key: list(known[key]) for key in ("choices", "suggestions")}  # of a table, the names of its rows
         facts = {
             key: texts.get(value, value) if key in ("label", "help") else value
-            for key, value in asdict(about).items()
-            if key != "check" and not (value is None or value is False or value in ((), {}))
+            for key, value in known.items()
+            if not (value is None or value is False or value in ([], {}))
         }
         described[name] = {**facts, "default": DEFAULTS[name], "type": type(DEFAULTS[name]).__name__}
     return JSONResponse(described)
