@@ -32,7 +32,7 @@ help:
 	@echo "make test          style, types and the everyday tests, under three sets of package versions (about 10 minutes;"
 	@echo "                   the first time it also downloads 5 GB of packages into .venv, .venv-webui and .venv-gradio4)"
 	@echo "make test-today    only the everyday tests, only under current versions (about 2 minutes)"
-	@echo "make test-slow     the tests that train until something is learned, and the slow crash tests (about 30 minutes)"
+	@echo "make test-slow     the tests that train until something is learned, and the slow crash tests (about 15 minutes)"
 	@echo "make test-webui    the whole workflow in a real WebUI, with a browser:"
 	@echo "                   WEBUI=<its folder> WEBUI_PYTHON=<its python> [SCREENSHOTS=<folder>]"
 	@echo "make test-forge    a run in a real Forge, make test-neo in a real Forge Neo:"
@@ -118,7 +118,7 @@ test-webui-pins test-gradio-4:
 endif
 
 test-slow: $(TODAY)/.stamp
-	$(PY) -m pytest -m slow -v
+	$(PY) -m pytest -m slow -v -n $(WORKERS) --dist loadfile
 
 N ?= 200
 STEPS ?= 2000
