@@ -20,6 +20,7 @@ from tinv_ext.core.preflight.prepare import PreparedRun, prepare
 from tinv_ext.core.preflight.problems import Scanner
 from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES
+from tinv_ext.core.training.fallbacks import retry_after_freeing
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.run_folder import latents_folder
 
@@ -52,9 +53,10 @@ def prepare_run(config: TrainConfig, host: Host, known: KnownImages = NOTHING_KN
     config = filled_in(config, host)
     problems = host_problems(config, host) + _folder_problems(host.embeddings_folder)
     files = [path.name for path in _embedding_files(host.embeddings_folder)]
-    try:
-        prepared = prepare(
-            config, host.token_table, host.known_words(), files=files, look=image_scanner(config, known, room)
+    look = image_scanner(config, known, room)
+    try:  # nothing is changed by it, so where memory ran out it can simply be done again
+        prepared = retry_after_freeing(
+            None, lambda: prepare(config, host.token_table, host.known_words(), files=files, look=look)
         )
     except InputError as error:
         raise InputError([*error.problems, *problems]) from error
