@@ -33,7 +33,7 @@ def logit_normal(timesteps: int, count: int, rng: torch.Generator, mean: float =
     import torch
 
     shares = torch.sigmoid(torch.normal(mean, std, (count,), generator=rng))
-    return (shares * timesteps).long().clamp(max=timesteps - 1)
+    return (shares * timesteps).to(torch.int64).clamp(max=timesteps - 1)
 
 
 def stratified(timesteps: int, count: int, rng: torch.Generator) -> Tensor:
@@ -44,7 +44,7 @@ def stratified(timesteps: int, count: int, rng: torch.Generator) -> Tensor:
     import torch
 
     places = (torch.arange(count) + torch.rand(count, generator=rng)) / count
-    return (places * timesteps).long().clamp(max=timesteps - 1)
+    return (places * timesteps).to(torch.int64).clamp(max=timesteps - 1)
 
 
 TIMESTEPS: Mapping[str, SampleTimesteps] = {"uniform": uniform, "logit_normal": logit_normal, "stratified": stratified}
