@@ -44,7 +44,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     yield served
     served.stop_jobs()
     for job in served.queue.all():
-        assert served.queue.wait(job, 300)  # a step that was asked for may be a large one, on a busy machine
+        assert served.queue.wait(job, 60)
 
 
 def told(served: Served, method: str, route: str, **request: Any) -> Any:
