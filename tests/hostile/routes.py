@@ -7,7 +7,7 @@ import re
 import sys
 import sysconfig
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from PIL import Image
 
 from tests.fake_host import FakeHost
 from tests.paths import ROOT
+from tinv_ext.core.errors import InputError
 from tinv_ext.server import api
 from tinv_ext.server.allowed_paths import allow_only
 from tinv_ext.server.job_queue import JobQueue
@@ -62,8 +63,9 @@ class Served:
     def stop_jobs(self) -> None:
         """Stop every job that is not over."""
         for job in self.queue.all():
-            job.controls.stop.set()
-            job.controls.pause.clear()
+            if not job.now.over:
+                with suppress(InputError):  # it ended in this moment
+                    self.queue.command(job.id, "stop")
 
     @contextmanager
     def watched(self) -> Iterator[list[str]]:
