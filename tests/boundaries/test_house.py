@@ -29,6 +29,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("tinv_ext.hosts.a1111", "tinv_ext.hosts.forge"),
     ("tinv_ext.run", "tinv_ext.prepare"),
     ("tinv_ext.server", "tinv_ext.library"),
+    ("tinv_ext.server.routes",),
+    ("tinv_ext.server.api",),
     ("tinv_ext.ui", "tinv_ext.demo"),
     ("tinv_ext.standalone", "tinv_ext.webui"),
     ("tinv_ext.cli",),

@@ -27,7 +27,7 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "faces": (("tinv_ext.core.data.faces",), NUMBERS | {"cv2"}),  # where it is installed
     "run": (("tinv_ext.run",), NUMBERS | ENGINE | {"tinv_ext.run"}),
     "server": (("tinv_ext.server",), ENGINE | {"tinv_ext.run", "tinv_ext.prepare", "tinv_ext.server"}),
-    "api": (("tinv_ext.server.api",), {"fastapi", "pydantic"} | WHOLE),
+    "api": (("tinv_ext.server.api", "tinv_ext.server.routes"), {"fastapi", "pydantic"} | WHOLE),
     "library": (("tinv_ext.library",), NUMBERS | ENGINE | {"tinv_ext.library", "tinv_ext.run.run_folder"}),
     "prepare": (("tinv_ext.prepare",), {"numpy", "PIL", "tinv_ext.core", "tinv_ext.prepare"}),
     "tagger": (("tinv_ext.prepare.wd14",), {"numpy", "PIL", "onnxruntime", "tinv_ext.core", "tinv_ext.prepare"}),
@@ -81,6 +81,7 @@ LATE_TOP = {
     "tinv_ext.cli.signals",
     "tinv_ext.cli.embeddings",
     "tinv_ext.server.api",
+    "tinv_ext.server.routes",
     "fastapi",
     "pydantic",
 }

@@ -1,0 +1,114 @@
+"""What a route is, and how it answers: bodies read within bounds, refusals in sentences, in the language asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Depends, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+
+from tinv_ext.core.errors import InputError, TinvError
+from tinv_ext.core.messages import Message, language_of, message, translated
+
+if TYPE_CHECKING:
+    from tinv_ext.server.allowed_paths import PathCheck
+    from tinv_ext.server.job_queue import JobQueue
+
+MAX_BODY = 64 * 1024  # bytes of settings; a request with more is refused
+BODY_SECONDS = 20.0  # for the whole of it
+_TURNS = ThreadPoolExecutor(1, "tinv-turns")
+
+
+@dataclass(frozen=True)
+class Route:
+    """One address below /tinv/v1: what answers it, and whether it is for the owner alone.
+
+    `changing`: it starts or changes something, or tells paths. A POST takes JSON and nothing else.
+    """
+
+    method: str
+    path: str
+    answer: Callable[..., Any]
+    changing: bool = True
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the routes work on. `allowed_paths` are those that a client may name, None for every one of this machine."""
+
+    queue: JobQueue
+    allowed_paths: PathCheck | None
+
+
+async def language_asked(request: Request, language: str = "") -> str:
+    """The language to answer in: the query's, else the one that the Accept-Language header prefers, else English."""
+    from tinv_ext.server.language import accepted_language
+
+    return language_of(language) if language else accepted_language(request.headers.get("accept-language"))
+
+
+Language = Depends(language_asked)
+
+
+async def json_body(request: Request, language: str) -> dict[str, Any]:
+    """The request's JSON object. 413 if it is too large, 408 if it is too slow, 422 if it is not an object."""
+    try:
+        data = await asyncio.wait_for(_body(request, language), BODY_SECONDS)
+    except asyncio.TimeoutError as error:
+        problem = message("api.body_too_slow", "The settings did not arrive within {seconds} s.", seconds=BODY_SECONDS)
+        raise refused(InputError(problem), language, 408) from error
+    try:
+        values = json.loads(data or b"{}")
+    except (ValueError, RecursionError) as error:
+        problem = message("api.body_not_json", "The body is not JSON: {error}.", error=error)
+        raise refused(InputError(problem), language) from error
+    if not isinstance(values, dict):
+        problem = message("api.body_not_an_object", "The body must be a JSON object with settings by name.")
+        raise refused(InputError(problem), language)
+    return values
+
+
+async def _body(request: Request, language: str) -> bytes:
+    data = b""
+    async for part in request.stream():
+        data += part
+        if len(data) > MAX_BODY:
+            large = message("api.body_too_large", "The settings are larger than {limit} bytes.", limit=MAX_BODY)
+            raise HTTPException(413, translated(large, language))
+    return data
+
+
+async def in_thread(work: Callable[[], JSONResponse], language: str) -> JSONResponse:
+    """Work in another thread, so that the server goes on answering."""
+    return await run_in_threadpool(_told, work, language)
+
+
+async def in_turn(work: Callable[[], JSONResponse], language: str) -> JSONResponse:
+    """As `in_thread`, one after the other: many who wait must not take all threads from those who only look."""
+    return await asyncio.get_running_loop().run_in_executor(_TURNS, _told, work, language)
+
+
+def _told(work: Callable[[], JSONResponse], language: str) -> JSONResponse:
+    from tinv_ext.server.failures import errors_told
+
+    try:
+        with errors_told():
+            return work()
+    except TinvError as error:
+        raise refused(error, language) from error
+
+
+def refused(error: TinvError, language: str, code: int = 422) -> HTTPException:
+    """Every problem as a sentence, and its id, by which a program can recognise it; 500 for a bug."""
+    from tinv_ext.server.failures import UnexpectedError
+
+    code = 500 if isinstance(error, UnexpectedError) else code
+    problems = [translated(problem, language) for problem in error.problems]
+    ids = [problem.id if isinstance(problem, Message) else None for problem in error.problems]
+    return HTTPException(code, {"problems": problems, "ids": ids})

@@ -1,0 +1,196 @@
+"""Runs: checked, started, watched, steered, resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fastapi import HTTPException, Request
+from fastapi.responses import FileResponse, JSONResponse
+
+from tinv_ext.core.errors import InputError, TinvError
+from tinv_ext.core.messages import message, translated
+from tinv_ext.core.settings import DEFAULTS
+from tinv_ext.server.routes.route import Language, Route, Served, in_thread, in_turn, json_body, refused
+
+if TYPE_CHECKING:
+    from tinv_ext.server.allowed_paths import PathCheck
+    from tinv_ext.server.job_queue import JobQueue
+    from tinv_ext.server.queued_run import Job
+
+Answer = Callable[..., Any]
+COMMANDS = ("stop", "pause", "snapshot", "preview")  # those that have a route of their own
+
+
+def routes(served: Served) -> list[Route]:
+    """Those of this file."""
+    queue, allowed_paths = served.queue, served.allowed_paths
+    return [
+        Route("GET", "/status", status_route(queue), changing=False),
+        Route("GET", "/picture", picture_route(queue), changing=False),
+        Route("GET", "/jobs", jobs_route(queue)),
+        Route("GET", "/runs", runs_route(queue, allowed_paths)),
+        Route("POST", "/train", train_route(queue, allowed_paths)),
+        Route("POST", "/check", check_route(queue, allowed_paths)),
+        Route("POST", "/resume", resume_route(queue, allowed_paths)),
+        *(Route("POST", f"/{command}", command_route(queue, command)) for command in COMMANDS),
+    ]
+
+
+def status_route(queue: JobQueue) -> Answer:
+    """GET /status."""
+    from tinv_ext.server import live_texts
+    from tinv_ext.server.language import all_translated
+
+    def status(job: str = "", since: int = 0, language: str = Language) -> JSONResponse:
+        """The job of this id, or the one being carried out, else the last.
+
+        Of the curve the first rows after step `since`; `more` says that others follow them.
+        """
+        try:
+            shown = queue.get(job) if job else queue.current()
+        except InputError as error:
+            raise refused(error, language, 404) from error
+        queued = [other.config.name for other in queue.all() if other.status == "queued"]
+        interrupted = queue.interrupted()
+        texts: dict[str, Any] = {key: translated(label, language) for key, label in live_texts.LABELS.items()}
+        texts["interrupted"] = all_translated(map(live_texts.interrupted, interrupted), language)
+        view = None
+        if shown:
+            view = _view(shown, language, since)
+            texts["title"] = translated(live_texts.title(view["name"], view["status"], queued), language)
+            texts["figures"] = all_translated(live_texts.figures(shown, view), language)
+        answer = {"job": view, "queued": queued, "interrupted": interrupted}
+        return JSONResponse({**answer, "language": language, "texts": texts})
+
+    return status
+
+
+def picture_route(queue: JobQueue) -> Answer:
+    """GET /picture."""
+
+    def picture(job: str, index: int, language: str = Language) -> FileResponse:
+        """A preview of a job, by its place in the list that the status shows."""
+        try:
+            previews = queue.get(job).previews
+        except InputError as error:
+            raise refused(error, language, 404) from error
+        if not 0 <= index < len(previews):
+            missing = message("api.no_preview", "There is no preview {index}.", index=index)
+            raise HTTPException(404, translated(missing, language))
+        return FileResponse(previews[index][1], media_type="image/png", headers={"Cache-Control": "max-age=3600"})
+
+    return picture
+
+
+def jobs_route(queue: JobQueue) -> Answer:
+    """GET /jobs."""
+
+    def jobs(language: str = Language) -> JSONResponse:
+        """The jobs since the program was started, oldest first, without their curves."""
+        return JSONResponse([{**_view(job, language, job.steps), "path": job.file} for job in queue.all()])
+
+    return jobs
+
+
+def runs_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
+    """GET /runs."""
+    from tinv_ext.server.failures import errors_told
+
+    def runs(output: str = DEFAULTS["output"], language: str = Language) -> JSONResponse:
+        """The runs in a log directory, newest first; 422 for a directory that may not be looked into."""
+        try:
+            with errors_told():
+                queue.check_paths({"output": queue.placed(output)}, allowed_paths)
+                found = queue.runs(output)
+        except TinvError as error:
+            raise refused(error, language) from error
+        return JSONResponse([{**run, "reason": translated(run["reason"], language)} for run in found])
+
+    return runs
+
+
+def resume_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
+    """POST /resume."""
+
+    async def resume(
+        request: Request,
+        job: str = "",
+        run: str = "",
+        output: str = DEFAULTS["output"],
+        language: str = Language,
+    ) -> JSONResponse:
+        """Resume a paused job (`job`), or a stopped or interrupted run (`run`, with settings to change as body)."""
+        if bool(job) == bool(run):
+            either = message("api.job_or_run", "Name either a job (job) or a run (run) to resume.")
+            raise refused(InputError(either), language)
+        changes = await json_body(request, language)
+
+        def answer() -> JSONResponse:
+            if job:
+                commanded = queue.command(job, "resume")
+                queue.obeyed(commanded, "resume")
+                return JSONResponse({"status": commanded.status})
+            return JSONResponse({"id": queue.resume(output, run, changes, allowed_paths).id}, 202)
+
+        return await (in_thread if job else in_turn)(answer, language)
+
+    return resume
+
+
+def train_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
+    """POST /train."""
+
+    async def train(request: Request, language: str = Language) -> JSONResponse:
+        """Check the settings and queue a run: 202 and the job's id, or 422 and every problem."""
+        values = await json_body(request, language)
+        return await in_turn(lambda: JSONResponse({"id": queue.submit(values, allowed_paths).id}, 202), language)
+
+    return train
+
+
+def check_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
+    """POST /check."""
+    from tinv_ext.server.language import all_translated
+
+    async def check(request: Request, language: str = Language) -> JSONResponse:
+        """What a run of these settings would do, or 422 and every problem."""
+        values = await json_body(request, language)
+
+        def answer() -> JSONResponse:
+            prepared = queue.examine(values, allowed_paths)
+            notices = all_translated(prepared.notices, language)
+            return JSONResponse({"notices": notices, "prompts": prepared.prompts(10)})
+
+        return await in_turn(answer, language)
+
+    return check
+
+
+def command_route(queue: JobQueue, command: str) -> Answer:
+    """POST /stop, /pause, /snapshot or /preview."""
+    from tinv_ext.server.failures import errors_told
+
+    def send(job: str, language: str = Language) -> JSONResponse:
+        """Send the command to a job; 422 if it cannot carry it out. The status is that after it, if it obeys soon."""
+        try:
+            with errors_told():
+                commanded = queue.command(job, command)
+                queue.obeyed(commanded, command)
+                return JSONResponse({"status": commanded.status})
+        except TinvError as error:
+            raise refused(error, language) from error
+
+    return send
+
+
+def _view(job: Job, language: str, since: int) -> dict[str, Any]:
+    """A job as JSON, its sentences in the language."""
+    from tinv_ext.server.language import all_translated
+
+    view = job.view(since)
+    return {
+        **view,
+        "reason": translated(view["reason"], language),
+        "notices": all_translated(view["notices"], language),
+    }
