@@ -27,6 +27,7 @@ def test_epochs_end_where_they_are_over() -> None:
     assert [step for step in range(1, 11) if Epochs(10, 4).ends(step, 2)] == [5, 10]
     assert [step for step in range(1, 4) if Epochs(3, 8).ends(step, 2)] == [1, 2, 3]
     assert not any(Epochs(10, 4).ends(step, 0) for step in range(1, 11))
+    assert [Epochs(10, 4).begun(step) for step in range(6)] == [0, 1, 1, 2, 2, 2]
     for images in range(1, 9):
         for per_step in range(1, 9):
             epochs = Epochs(images, per_step)
@@ -108,3 +109,18 @@ def test_of_diffusers_two_the_steps_count() -> None:
     assert "num_train_epochs" not in adopt({"num_train_epochs": 9, "max_train_steps": 5}).settings
     assert adopt({"num_train_epochs": 9}).settings == {"num_train_epochs": 9}
     assert TrainConfig.from_dict({"num_train_epochs": 9}).max_train_epochs == 9
+
+
+@pytest.mark.parametrize(("ratio", "every"), [(1, 7), (3, 2), (5, 1), (100, 1)])
+def test_copies_spread_over_the_epochs(
+    write: Write,  # noqa: F811
+    host: FakeHost,  # noqa: F811
+    tmp_path: Path,
+    ratio: int,
+    every: int,
+) -> None:
+    """kohya's ratio: of seven epochs, every so many; instead of what is set otherwise."""
+    write("set/1_zworble", 10, 20)
+    given = {"max_train_epochs": 7, "save_n_epoch_ratio": ratio, "save_every_n_epochs": 4}
+    prepared = preflight.prepare_run(settings(tmp_path, tmp_path / "set", **given), host)
+    assert prepared.config.save_every_n_epochs == every

@@ -14,12 +14,13 @@ from tqdm import tqdm
 from tinv_ext.cli.language import say
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.training.trainer import Step
-from tinv_ext.run.events import Encoded, Evaluated, Event, Noticed, Prepared, Wrote
+from tinv_ext.run.events import Encoded, Evaluated, Event, Generated, Noticed, Prepared, Wrote
 from tinv_ext.run.smoothing import SmoothedLoss
 from tinv_ext.run.status import Status
 
 log = logging.getLogger(__name__)
 _ENCODING = message("run.encoding", "encoding images")
+_GENERATING = message("run.generating", "generating images of the class")
 _TRAINING = message("run.training", "training")
 _SNAPSHOT = message("run.snapshot", "snapshot")
 _PREVIEW = message("run.preview", "preview")
@@ -79,6 +80,8 @@ class Progress:
                 self._say(
                     message("run.paused", "Paused at step {step}. {reason}", step=event.steps, reason=event.reason)
                 )
+        elif isinstance(event, Generated):
+            self._advance(_GENERATING, event.done, event.total)
         elif isinstance(event, Encoded):
             self._advance(_ENCODING, event.done, event.total)
         elif isinstance(event, Evaluated):

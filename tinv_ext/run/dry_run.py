@@ -25,6 +25,7 @@ from tinv_ext.core.training.fallbacks import Fallbacks
 from tinv_ext.core.training.state import State
 from tinv_ext.core.training.trainer import Plan, take_step
 from tinv_ext.hosts.base import Host
+from tinv_ext.run.class_images import seconds_for_all
 from tinv_ext.run.preflight import prepare_run
 from tinv_ext.run.setup import dataset_of, encoded_examples, eval_set_of
 from tinv_ext.run.starting_fallbacks import fallbacks_of, settings_that_fit
@@ -156,7 +157,16 @@ def examine(prepared: PreparedRun, host: Host) -> PreparedRun:
         dataset = dataset_of(few, trained or evaluated)
         state, fallbacks = prepared.new_state(model.device), fallbacks_of(prepared.config, log.info)
         result = try_out(state, prepared.plan, model, dataset, fallbacks=fallbacks)
-    notices = result.notices(prepared.plan.steps - prepared.initial.step)
+    notices = [*result.notices(prepared.plan.steps - prepared.initial.step)]
+    if prepared.to_generate:
+        notices.append(
+            message(
+                "run.class_images_take",
+                "Generating {count:image|images} of the class before that takes about {time}.",
+                count=len(prepared.to_generate),
+                time=duration(seconds_for_all(prepared, host)),
+            )
+        )
     return replace(prepared, notices=(*prepared.notices, *notices))
 
 

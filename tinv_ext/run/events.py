@@ -22,6 +22,14 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class Generated:
+    """Images of the class generated so far, of those that were lacking."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Encoded:
     """Images encoded so far, of those that were not in the cache."""
 
@@ -54,7 +62,7 @@ class Noticed:
     text: str
 
 
-Event = Prepared | Status | Encoded | Step | Evaluated | Wrote | Noticed
+Event = Prepared | Status | Generated | Encoded | Step | Evaluated | Wrote | Noticed
 Report = Callable[[Event], None]
 
 

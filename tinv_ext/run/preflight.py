@@ -22,7 +22,7 @@ from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES
 from tinv_ext.core.training.fallbacks import retry_after_freeing
 from tinv_ext.hosts.base import Host
-from tinv_ext.run.run_folder import latents_folder
+from tinv_ext.run.run_folder import class_images_folder, latents_folder
 
 KnownImages = Mapping[Path, TrainingImage]
 NOTHING_KNOWN: KnownImages = {}
@@ -207,6 +207,8 @@ def _no_such_choice(name: str, value: str, choices: Sequence[str]) -> Message:
 def filled_in(config: TrainConfig, host: Host) -> TrainConfig:
     """The settings with the host's own in the place of each 0 that means them."""
     size = host.native_size
-    return config.but(
+    config = config.but(
         width=config.width or size, height=config.height or size, clip_skip=config.clip_skip or host.clip_skip
     )
+    lacks_folder = config.num_class_images and config.prior_loss_weight and not config.reg_images.strip()
+    return config.but(reg_images=str(class_images_folder(config, host.facts))) if lacks_folder else config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -265,6 +266,19 @@ def _modified(path: Path) -> float:
 def latents_folder(config: TrainConfig) -> Path | None:
     """Where the latents of all runs of a log directory are cached; None if they are not to be."""
     return path_given(config.output) / "latents" if config.cache_latents else None
+
+
+def class_images_folder(config: TrainConfig, model: Mapping[str, str | None]) -> Path:
+    """Where images of the class are kept that a model has generated: another folder if they would be others."""
+    made = [model.get("model_hash") or model.get("model_name"), *(getattr(config, name) for name in _OF_CLASS_IMAGES)]
+    key = hashlib.sha256(json.dumps(made).encode("utf-8")).hexdigest()[:12]
+    return path_given(config.output) / "class_images" / key
+
+
+_OF_CLASS_IMAGES = (
+    *("class_prompt", "class_tokens", "init_text", "init_embedding", "template", "width", "height"),
+    *("preview_negative_prompt", "preview_steps", "preview_cfg_scale", "preview_sampler", "preview_scheduler"),
+)
 
 
 def _numbered(index: int) -> str:

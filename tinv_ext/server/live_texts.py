@@ -88,8 +88,16 @@ def figures(job: Job, view: Mapping[str, Any]) -> list[str]:
 
 
 def _figures(job: Job, view: Mapping[str, Any]) -> Iterator[str]:
+    generated, lacking = view["generated"]
     encoded, total = view["encoded"]
-    if view["status"] == "preparing" and total:
+    if view["status"] == "preparing" and lacking and not total:
+        yield message(
+            "ui.class_images_generated",
+            "{done} of {total:image|images} of the class generated",
+            done=generated,
+            total=lacking,
+        )
+    elif view["status"] == "preparing" and total:
         yield message("ui.images_encoded", "{done} of {total:image|images} encoded", done=encoded, total=total)
     else:
         yield message("ui.step_of_total", "step {step} of {total}", step=view["steps"], total=view["total"])

@@ -12,7 +12,7 @@ from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.base import Host
-from tinv_ext.run.events import Encoded, Evaluated, Event, Noticed, Prepared, RunControls, Wrote
+from tinv_ext.run.events import Encoded, Evaluated, Event, Generated, Noticed, Prepared, RunControls, Wrote
 from tinv_ext.run.status import Status
 from tinv_ext.server.shown import Shown
 
@@ -40,6 +40,7 @@ class Job:
     request: RunRequest | None = None
     now: Status = field(default_factory=lambda: Status("queued", 0))
     folder: str | None = None
+    generated: tuple[int, int] = (0, 0)
     encoded: tuple[int, int] = (0, 0)
     seconds_left: float | None = None
     loss: float | None = None
@@ -90,6 +91,7 @@ class Job:
                 "steps": self.now.steps,
                 "total": self.now.total,
                 "file": Path(self.now.file).name if self.now.file else None,
+                "generated": list(self.generated),
                 "encoded": list(self.encoded),
                 "seconds_left": self.seconds_left,
                 "loss": self.loss,
@@ -116,6 +118,8 @@ class Job:
                 self.now = event
             elif isinstance(event, Noticed):
                 self.notices.append(event.text)
+            elif isinstance(event, Generated):
+                self.generated = (event.done, event.total)
             elif isinstance(event, Encoded):
                 self.encoded = (event.done, event.total)
             elif isinstance(event, Evaluated):

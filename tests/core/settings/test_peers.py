@@ -23,6 +23,7 @@ LISTS = Path(__file__).with_name("peers")
 FILES = {
     "kohya-ss/sd-scripts": "kohya",
     "diffusers": "diffusers",
+    "diffusers' DreamBooth (images of the class)": "dreambooth",
     "the WebUI": "webui",
     "OneTrainer": "onetrainer",
     "DreamArtist": "dreamartist",

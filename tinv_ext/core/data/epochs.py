@@ -20,6 +20,10 @@ class Epochs:
         """How many epochs are over after so many steps."""
         return steps * self.per_step // self.images
 
+    def begun(self, steps: int) -> int:
+        """How many epochs so many steps have a part in."""
+        return -(-steps * self.per_step // self.images)
+
     def ends(self, step: int, every: int) -> bool:
         """Whether the last epoch of `every` epochs ends with a step; never for 0."""
         return every > 0 and self.over(step) // every > self.over(step - 1) // every

@@ -73,6 +73,14 @@ def holds_images(folder: Path) -> bool:
         return False
 
 
+def images_in(folder: Path) -> list[Path]:
+    """The files of a folder, not in its sub-folders, that are called as images are; none if it cannot be read."""
+    try:
+        return sorted(path for path in folder.iterdir() if _called_as_image(path.name) and path.is_file())
+    except OSError:
+        return []
+
+
 def folders_with_images(folder: Path) -> list[Path]:
     """Sub-folders that hold images themselves, by name, but no links; none if the folder cannot be read."""
     try:

@@ -6,7 +6,7 @@ Nothing is written and no gradient computed, so this is also the check of the pa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
 from tinv_ext.core.names import word_problems
 from tinv_ext.core.paths import path_given
+from tinv_ext.core.preflight.class_images import ClassImage, on_class_images
 from tinv_ext.core.preflight.initial_vectors import InitialVectors, from_file, from_text
 from tinv_ext.core.preflight.notices import (
     listed,
@@ -71,6 +72,22 @@ class PreparedRun:
     def images(self) -> list[PreparedImage]:
         """The images of all subsets."""
         return [image for subset in self.subsets for image in subset.images]
+
+    @property
+    def to_generate(self) -> list[ClassImage]:
+        """Images of the class that have to be generated before the first step."""
+        return [image for subset in self.subsets for image in subset.to_generate]
+
+    def with_class_images(self, look: Scanner) -> PreparedRun:
+        """The same once these are there. `InputError` where some cannot be used."""
+        problems = Problems([])
+        subsets = [
+            read_subset(one.source, look, self.reader, problems) if one.to_generate else one for one in self.subsets
+        ]
+        complete = tuple(subset for subset in subsets if subset)
+        if problems.found:
+            raise InputError(problems.found)
+        return replace(self, subsets=complete)
 
     def new_state(self, device: torch.device) -> State:
         """The state that the run begins with."""
@@ -150,8 +167,9 @@ def prepare(
         *_shared_tokens(word, known),
         *sources.notices,
         *idle,
+        *on_class_images([image for subset in complete for image in subset.to_generate]),
         *on_words(word, complete, reader, config.init_text),
-        *on_subsets(complete, config),
+        *on_subsets([subset for subset in complete if not subset.to_generate], config),
         *(on_initial_vectors(config, token_table) if resumed is None else ()),
         *on_plan(plan, config, start, _seen_in_turn(complete)),
         *on_epochs(epochs, plan, complete, config, start),
@@ -164,13 +182,16 @@ def prepare(
 
 
 def _in_steps(config: TrainConfig, epochs: Epochs) -> TrainConfig:
-    """The settings with the steps that their epochs take, if they count in these."""
-    if not config.max_train_epochs:
-        return config
-    steps = epochs.steps(config.max_train_epochs)
-    if wrong := value_problems(SETTINGS["steps"], "steps", steps):
-        raise InputError(wrong)
-    return config.but(steps=steps)
+    """The settings with the steps that their epochs take, and the epochs between copies, if they count in these."""
+    if config.max_train_epochs:
+        steps = epochs.steps(config.max_train_epochs)
+        if wrong := value_problems(SETTINGS["steps"], "steps", steps):
+            raise InputError(wrong)
+        config = config.but(steps=steps)
+    if config.save_n_epoch_ratio:  # as sd-scripts' train_textual_inversion.py has it
+        whole = config.max_train_epochs or epochs.begun(config.steps)
+        config = config.but(save_every_n_epochs=max(1, whole // config.save_n_epoch_ratio))
+    return config
 
 
 def _seen_in_turn(subsets: Sequence[PreparedSubset]) -> int:

@@ -18,6 +18,7 @@ from tinv_ext.core.data.variation import fixed, least
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.paths import path_given
+from tinv_ext.core.preflight.class_images import ClassImage, class_images, class_word, scan_class
 from tinv_ext.core.preflight.problems import Problems, Scanner
 from tinv_ext.core.preflight.sources import Source
 from tinv_ext.core.prompts.reader import PromptReader
@@ -50,7 +51,8 @@ class PreparedImage:
 class PreparedSubset:
     """Images of one source with their captions. `config` are the run's settings with the subset's in their place.
 
-    `name` is "" where the run has no other subset.
+    `name` is "" where the run has no other subset. Until those `to_generate` are there, it has no images; its one
+    caption is what theirs will be.
     """
 
     source: Source
@@ -59,6 +61,7 @@ class PreparedSubset:
     lines: tuple[str, ...]
     rules: CaptionRules
     masks: Mapping[Path, Mask] = field(default_factory=dict)  # by the path of the image
+    to_generate: tuple[ClassImage, ...] = ()
 
     @property
     def name(self) -> str:
@@ -111,8 +114,9 @@ def read_subset(source: Source, look: Scanner, reader: PromptReader, problems: P
     """The images, captions and template of a source; None, and problems, where something of it cannot be used."""
     own = Problems([])
     config = source.config
-    scan = own.attempt(_scan, config, look)
-    found = own.attempt(_captions, scan, config) if scan else None
+    generates = source.is_reg and config.num_class_images > 0
+    scan = own.attempt(scan_class if generates else _scan, config, look)
+    found = own.attempt(_captions, scan, config, class_word(config) if generates else "") if scan else None
     of_class = (config.class_prompt.strip(),) if source.is_reg and config.class_prompt.strip() else None
     lines = of_class or own.attempt(read_template, config.template)
     masks = own.attempt(_masks, found[0], config) if found else None
@@ -123,7 +127,20 @@ def read_subset(source: Source, look: Scanner, reader: PromptReader, problems: P
     scan, captions = found
     captions = tuple(replace(caption, text=_bare(caption.text, config)) for caption in captions)
     lines = tuple(_bare(line, config) for line in lines)
-    return PreparedSubset(source, scan, captions, lines, _rules(config, reader), masks or {})
+    subset = PreparedSubset(source, scan, captions, lines, _rules(config, reader), masks or {})
+    return _with_class_images(subset, problems) if generates else subset
+
+
+def _with_class_images(subset: PreparedSubset, problems: Problems) -> PreparedSubset | None:
+    """The subset with the images that are to be generated; all it has counts once they are there."""
+    own = Problems([])
+    images = own.attempt(class_images, subset.config, subset.lines)
+    problems.found += [said_of(subset.name, problem) for problem in own.found]
+    if not images:
+        return None if own.found else subset
+    caption = ImageCaption(class_word(subset.config))
+    scan = ImageScan(subset.scan.folder, (), ())
+    return replace(subset, scan=scan, captions=(caption,), masks={}, to_generate=images)
 
 
 def _bare(text: str, config: TrainConfig) -> str:
@@ -138,15 +155,15 @@ def without_idle(
 
     Nothing is learned from these: of a frozen model, only the word could be.
     """
-    idle = [one for one in subsets if one.source.is_reg and len(lacking_word(one, reader)) == len(one.images)]
+    idle = [one for one in subsets if one.source.is_reg and _never_holds_word(one, reader)]
     notices = [
         one.said(
             message(
                 "preflight.regularization_idle",
                 "{count:image is|images are} not used, because nothing can be learned from prompts without the word, "
                 'such as "{prompt}": the model stays as it is. Use a class prompt with [name] (class_prompt).',
-                count=len(one.images),
-                prompt=lacking_word(one, reader)[0][1],
+                count=len(one.images) or len(one.to_generate),
+                prompt=_without(one, one.captions[0], reader),
             )
         )
         for one in idle
@@ -154,16 +171,21 @@ def without_idle(
     return tuple(one for one in subsets if not any(one is other for other in idle)), notices
 
 
+def _never_holds_word(subset: PreparedSubset, reader: PromptReader) -> bool:
+    return all(_without(subset, caption, reader) is not None for caption in subset.captions)
+
+
 def lacking_word(subset: PreparedSubset, reader: PromptReader) -> list[tuple[str, str]]:
     """The images of which some prompt would lack the word, each with one such prompt."""
-    lacking = []
-    for image in subset.images:
-        texts = [least(text, subset.rules) for text in image.caption.text.split("\n")]
-        prompts = (expand(line, text, subset.rules) for line in subset.lines for text in texts)
-        without = next((prompt for prompt in prompts if not reader.read(prompt).holds(subset.rules.name)), None)
-        if without is not None:
-            lacking.append((image.name, without))
-    return lacking
+    found = [(image.name, _without(subset, image.caption, reader)) for image in subset.images]
+    return [(name, prompt) for name, prompt in found if prompt is not None]
+
+
+def _without(subset: PreparedSubset, caption: ImageCaption, reader: PromptReader) -> str | None:
+    """Some prompt of a caption that lacks the word, if there is one."""
+    texts = [least(text, subset.rules) for text in caption.text.split("\n")]
+    prompts = (expand(line, text, subset.rules) for line in subset.lines for text in texts)
+    return next((prompt for prompt in prompts if not reader.read(prompt).holds(subset.rules.name)), None)
 
 
 def _rules(config: TrainConfig, reader: PromptReader) -> CaptionRules:
@@ -298,14 +320,15 @@ def _in_metadata(scan: ImageScan, metadata: Metadata) -> tuple[ImageScan, tuple[
     return replace(scan, pictures=tuple(picture for picture, _ in pairs), skipped=tuple(skipped)), captions
 
 
-def _captions(scan: ImageScan, config: TrainConfig) -> tuple[ImageScan, tuple[ImageCaption, ...]]:
+def _captions(scan: ImageScan, config: TrainConfig, class_: str = "") -> tuple[ImageScan, tuple[ImageCaption, ...]]:
+    """The images that have captions, with these; what has none is called as its class, or as its file."""
     if config.in_json.strip():
         metadata = read_metadata(path_given(config.in_json), config.caption_separator)
         scan, found = _in_metadata(scan, metadata)
         return scan, tuple(_between(config, caption) for caption in found)
     problems = Problems([])
     files = CaptionFiles(
-        scan.folder, config.caption_regex, config.caption_join, config.class_tokens, config.caption_extension
+        scan.folder, config.caption_regex, config.caption_join, class_ or config.class_tokens, config.caption_extension
     )
     captions = [problems.attempt(files.of, image.path) for image in scan.pictures]
     if problems.found or files.problems:

@@ -85,6 +85,7 @@ class TrainConfig:
     normalize_masked_area_loss: bool = True
     reg_images: str = ""
     class_prompt: str = ""
+    num_class_images: int = 0
     prior_loss_weight: float = 1.0
     latent_sampling: str = "random"
     cache_latents: bool = True
@@ -179,6 +180,7 @@ class TrainConfig:
     # saving
     save_every: int = 0
     save_every_n_epochs: int = 0
+    save_n_epoch_ratio: int = 0
     save_image_embedding: bool = True
     save_state_every: int = 100
     save_state_seconds: int = 60

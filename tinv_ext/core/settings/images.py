@@ -170,6 +170,14 @@ IMAGES: Mapping[str, Setting] = {
         "Class prompt",
         "Prompt of the regularization images; it needs [name]. Leave empty for the template's.",
     ),
+    "num_class_images": Setting(
+        "Number of regularization images",
+        "If the folder of regularization images has fewer, the model generates the rest before the first step, as the "
+        "class prompt says, with the class (the initialization text) in the word's place. Without a folder, they are "
+        "kept for other runs in the log directory. 0 = only those that there are.",
+        minimum=0,
+        maximum=10_000,
+    ),
     "prior_loss_weight": Setting(
         "Prior loss weight",
         "How much a regularization image counts beside one of yours; 0 = not at all.",

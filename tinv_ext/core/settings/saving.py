@@ -25,6 +25,12 @@ SAVING: Mapping[str, Setting] = {
         minimum=0,
         maximum=MAX_STEPS,
     ),
+    "save_n_epoch_ratio": Setting(
+        "Copies of embedding over the whole run",
+        "Save a copy at the end of about so many epochs, evenly spread, instead of every N epochs. 0 = not used.",
+        minimum=0,
+        maximum=MAX_STEPS,
+    ),
     "save_image_embedding": Setting(
         "Save images with embedding in PNG chunks",
         "Each preview can also be used as an embedding file.",

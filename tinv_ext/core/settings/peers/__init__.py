@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tinv_ext.core.settings.peers.diffusers import DIFFUSERS
+from tinv_ext.core.settings.peers.diffusers import DIFFUSERS, DREAMBOOTH
 from tinv_ext.core.settings.peers.dreamartist import DREAMARTIST
 from tinv_ext.core.settings.peers.kohya import KOHYA
 from tinv_ext.core.settings.peers.onetrainer import ONETRAINER
@@ -14,6 +14,7 @@ from tinv_ext.core.settings.peers.webui import TRAIN, WEBUI
 PEERS: Mapping[str, Mapping[str, Option]] = {
     "kohya-ss/sd-scripts": KOHYA,
     "diffusers": DIFFUSERS,
+    "diffusers' DreamBooth (images of the class)": DREAMBOOTH,
     "the WebUI": WEBUI,
     "OneTrainer": ONETRAINER,
     "DreamArtist": DREAMARTIST,
@@ -21,6 +22,7 @@ PEERS: Mapping[str, Mapping[str, Option]] = {
 """Every table, by program."""
 OPTIONS: Mapping[str, Option] = {
     **TRAIN,
+    **DREAMBOOTH,
     **DIFFUSERS,
     **KOHYA,
     "overwrite_old": WEBUI["overwrite_old"],

@@ -1,4 +1,7 @@
-"""Options of Hugging Face diffusers' textual_inversion.py and textual_inversion_sdxl.py (58eb52c, 2026-08)."""
+"""Options of Hugging Face diffusers' textual_inversion.py and textual_inversion_sdxl.py (58eb52c, 2026-08).
+
+With those of train_dreambooth.py that are about images of the class, as these can be had here, too.
+"""
 
 from __future__ import annotations
 
@@ -66,5 +69,16 @@ DIFFUSERS: Mapping[str, Option] = {
     "push_to_hub": unused(why.UPLOAD, "?"),
     "hub_token": unused(why.UPLOAD),
     "hub_model_id": unused(why.UPLOAD),
+}
+"""By name, in the order of the docs."""
+
+DREAMBOOTH: Mapping[str, Option] = {
+    "with_prior_preservation": into(lambda value: {}, "`num_class_images` above 0", "?"),
+    "class_data_dir": to("reg_images"),
+    "class_prompt": to("class_prompt"),
+    "num_class_images": to("num_class_images"),
+    "prior_loss_weight": KOHYA["prior_loss_weight"],
+    "sample_batch_size": unused(why.CLASS_IMAGES, neutral=("1",)),
+    "prior_generation_precision": unused(why.CLASS_IMAGES),
 }
 """By name, in the order of the docs."""

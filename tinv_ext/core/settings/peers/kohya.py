@@ -168,7 +168,7 @@ _SAVING: Mapping[str, Option] = {
     "save_precision": to("save_precision"),
     "save_every_n_steps": to("save_every"),
     "save_every_n_epochs": to("save_every_n_epochs"),
-    "save_n_epoch_ratio": unused(why.LATER),
+    "save_n_epoch_ratio": to("save_n_epoch_ratio"),
     "save_last_n_epochs": to("keep_snapshots"),
     "save_last_n_steps": to("keep_snapshot_steps"),
     "save_state": unused(why.STATE, "?"),

@@ -41,6 +41,9 @@ ALWAYS_CONFIG = message("peers.always_config", "Every run saves its settings in 
 PRECISION = message("peers.precision", "The vectors are always trained in fp32; --precision is that of the model.")
 FILE_NAME = message("peers.file_name", "The file is always named after the word, as the WebUI expects.")
 MEMORY = message("peers.memory", "If memory runs out, the run takes the next step that saves some, by itself.")
+CLASS_IMAGES = message(
+    "peers.class_images", "Images of the class are generated one at a time, in the precision of the training."
+)
 LATER = message("peers.later", "tinv has no such setting, so results may differ from those you know.")
 ANOTHER_METHOD = message("peers.another_method", "It belongs to another method of training, not to textual inversion.")
 ANOTHER_FAMILY = message("peers.another_family", "It is for models of another architecture.")
