@@ -33,7 +33,7 @@ def read_settings_file(path: Path, tell: Callable[[Message], None] = lambda text
             rest = {name: value for name, value in values.items() if name not in ("general", "datasets")}
             values = {**rest, "dataset_config": str(path)}
         if isinstance(values, dict) and is_onetrainers(values):
-            values = _from_onetrainer(values, tell)
+            values = _from_onetrainer(values, path, tell)
         if isinstance(values, dict) and isinstance(values.get("settings"), dict):
             values = config_file.from_file(values)["settings"]
     except OSError as error:
@@ -100,8 +100,8 @@ def _from_webui(values: dict[str, Any], tell: Callable[[Message], None]) -> dict
     return taken
 
 
-def _from_onetrainer(values: dict[str, Any], tell: Callable[[Message], None]) -> dict[str, Any]:
-    taken, left = from_onetrainer(values)
+def _from_onetrainer(values: dict[str, Any], path: Path, tell: Callable[[Message], None]) -> dict[str, Any]:
+    taken, left = from_onetrainer(values, str(path))
     if left:
         tell(
             message(

@@ -280,7 +280,7 @@ def test_a_configuration_of_onetrainer_is_read() -> None:
             "concepts": [
                 {"path": "off", "enabled": False},
                 {"path": "in", "text": {"prompt_source": "sample", "enable_tag_shuffling": True, **off}},
-                {"path": "more"},
+                {"path": "more", "type": "VALIDATION"},
             ],
             "samples": [{"prompt": "a <zworble>", "diffusion_steps": 9, "frames": 1}],
             "sample_after": 50,
@@ -305,7 +305,9 @@ def test_a_configuration_of_onetrainer_is_read() -> None:
     assert (config.tag_dropout, config.keep_tokens) == (0, 2)
     assert (config.preview_prompt, config.preview_steps, config.preview_every) == ("a [name]", 9, 50)
     assert (config.save_state_seconds, config.save_every) == (600, 0)
-    assert {"concepts[2]", "lora_rank", "optimizer.beta1", "samples.frames", "training_method"} <= set(left)
+    assert {"concepts[2].type=VALIDATION", "lora_rank", "optimizer.beta1", "samples.frames", "training_method"} <= set(
+        left
+    )
 
 
 def test_one_of_onetrainers_resolutions_is_taken() -> None:

@@ -4,6 +4,8 @@
     [[datasets]]                  # for all its subsets
       [[datasets.subsets]]        # one folder of images
 
+OneTrainer's list of concepts, in its configuration or a file of its own, is taken as subsets, too.
+
 What stands further in wins (sd-scripts docs/config_README-en.md, library/config_util.py). Keys are kohya's, and also
 our settings of images and captions; keys that have no use here are told, unknown ones are refused.
 """
@@ -24,6 +26,8 @@ from tinv_ext.core.settings.aliases import ALIASES, CONVERSIONS
 from tinv_ext.core.settings.config import DEFAULTS, SETTINGS
 from tinv_ext.core.settings.peers import OPTIONS
 from tinv_ext.core.settings.peers import reasons as why
+from tinv_ext.core.settings.peers.onetrainer_concepts import as_tables, is_concepts, not_trained, trained
+from tinv_ext.core.settings.peers.onetrainer_file import is_onetrainers
 from tinv_ext.core.settings.peers.option import is_neutral
 from tinv_ext.core.settings.setting import converted, type_problem, value_problems
 from tinv_ext.core.toml import parse_toml
@@ -66,10 +70,14 @@ class DatasetConfig:
 
 def read_dataset_config(path: Path) -> DatasetConfig:
     """The subsets of a file. `InputError` with all that is wrong in it."""
-    return _Reader(path).read(_tables(path))
+    values, notices = _tables(path)
+    found = _Reader(path).read(values)
+    found.notices += notices
+    return found
 
 
-def _tables(path: Path) -> dict[str, Any]:
+def _tables(path: Path) -> tuple[dict[str, Any], list[Message]]:
+    """The tables of a file, and a sentence on what of OneTrainer's concepts is not used."""
     text = read_text(path)
     try:
         values = json.loads(text) if path.suffix.lower() == ".json" else parse_toml(text)
@@ -82,6 +90,12 @@ def _tables(path: Path) -> dict[str, Any]:
                 error=error,
             )
         ) from error
+    concepts = values if is_concepts(values) else is_onetrainers(values) and values.get("concepts")
+    if concepts:
+        tables, left = as_tables(trained(concepts))
+        left += not_trained(concepts)
+        unused = message("peers.concepts_left", "Of OneTrainer's concepts these are not used: {names:, }.", names=left)
+        return tables, [unused] if left else []
     if not isinstance(values, dict) or not _list(values.get("datasets")):
         raise InputError(
             message(
@@ -90,7 +104,7 @@ def _tables(path: Path) -> dict[str, Any]:
                 path=path,
             )
         )
-    return values
+    return values, []
 
 
 class _Reader:

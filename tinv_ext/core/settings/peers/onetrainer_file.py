@@ -8,23 +8,25 @@ from typing import Any
 
 from tinv_ext.core.settings.peers.conversions import max_grad_norm, optimizer_type, resolution
 from tinv_ext.core.settings.peers.onetrainer import ONETRAINER
+from tinv_ext.core.settings.peers.onetrainer_concepts import concept_settings, not_trained, trained
 from tinv_ext.core.settings.peers.option import Values
 
 _ITS_OWN = {"base_model_name", "training_method"}
 _SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600}
 
 
-def is_onetrainers(values: Mapping[str, Any]) -> bool:
+def is_onetrainers(values: Any) -> bool:
     """Whether OneTrainer has written these values."""
-    return values.keys() >= _ITS_OWN
+    return isinstance(values, Mapping) and values.keys() >= _ITS_OWN
 
 
-def from_onetrainer(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Settings and options of the command line by name, and the names of what is there and has no meaning here."""
-    found: dict[str, Any] = {}
-    left: list[str] = []
-    for name in ("concepts", "samples"):
-        left += [f"{name}[{index}]" for index in _enabled(values.get(name))[1:]]
+def from_onetrainer(values: Mapping[str, Any], path: str = "") -> tuple[dict[str, Any], list[str]]:
+    """Settings and options of the command line by name, and the names of what is there and has no meaning here.
+
+    Where it has several concepts, they are the subsets of the dataset config that the file, at `path`, is, too.
+    """
+    found, left = _concepts(values, path)
+    left += [f"samples[{index}]" for index in _enabled(values.get("samples"))[1:]]
     for name, value in _flat(values):
         if value in (None, ""):
             continue
@@ -47,18 +49,32 @@ def from_onetrainer(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Names with dots; of the concepts and samples those that are enabled, the first one only."""
+    """Names with dots; of the samples that are enabled, the first one only. The concepts are `_concepts`."""
     for key, value in values.items():
         name = before + key
-        if name in ("concepts", "samples") and isinstance(value, list):
+        if name in ("concepts", "concept_file_name"):
+            continue
+        if name == "samples" and isinstance(value, list):
             for index in _enabled(value)[:1]:
                 yield from _flat(value[index], f"{name}.")
         elif isinstance(value, Mapping) and name not in ("optimizer_defaults", "cloud", "secrets"):
             yield from _flat(value, f"{name}.")
-        elif key == "tag_dropout_probability" and not values.get("tag_dropout_enable"):
-            continue
         elif name not in _WITH_ANOTHER:
             yield name, value
+
+
+def _concepts(values: Mapping[str, Any], path: str) -> tuple[dict[str, Any], list[str]]:
+    """The images of one concept, or the file that has several."""
+    concepts = trained(values.get("concepts"))
+    left = not_trained(values.get("concepts"))
+    if len(concepts) == 1:
+        found, unused = concept_settings(concepts[0][1])
+        return found, [*left, *unused]
+    if concepts and path:
+        return {"dataset_config": path}, left  # and what is not used of them is told where it is read
+    if not concepts and values.get("concept_file_name"):
+        return {"dataset_config": values["concept_file_name"]}, left
+    return {}, [*left, *(f"concepts[{place}]" for place, _ in concepts)]
 
 
 def _enabled(parts: Any) -> list[int]:
@@ -127,11 +143,6 @@ def _dtype(value: Any) -> Values:
     return {"precision": precision} if precision else {}
 
 
-def _prompts(value: Any) -> Values:
-    """A prompt beside each image is the whole prompt; one file of prompts is a template (its path follows)."""
-    return {"template": "none"} if value in ("sample", "filename") else {}
-
-
 def _only_if(*wanted: str, **settings: Any) -> Callable[[Any], Values]:
     return lambda value: settings if value in wanted else {}
 
@@ -139,7 +150,6 @@ def _only_if(*wanted: str, **settings: Any) -> Callable[[Any], Values]:
 _CONVERSIONS: Mapping[str, Callable[[Any], Values]] = {
     "aspect_ratio_bucketing": lambda value: {"resize_mode": "buckets" if value else "crop"},
     "clip_grad_norm": max_grad_norm,
-    "concepts.text.prompt_source": _prompts,
     "optimizer.optimizer": _optimizer,
     "learning_rate_scaler": _only_if("BOTH", "GLOBAL_BOTH", scale_lr=True),
     "learning_rate_scheduler": _scheduler,

@@ -41,6 +41,19 @@ ALWAYS_CONFIG = message("peers.always_config", "Every run saves its settings in 
 PRECISION = message("peers.precision", "The vectors are always trained in fp32; --precision is that of the model.")
 FILE_NAME = message("peers.file_name", "The file is always named after the word, as the WebUI expects.")
 MEMORY = message("peers.memory", "If memory runs out, the run takes the next step that saves some, by itself.")
+NAMED_BY_FOLDER = message("peers.named_by_folder", "A subset is called by its folder.")
+ONE_SEED = message("peers.one_seed", "One seed drives the whole run.")
+ALWAYS_VARIES = message("peers.always_varies", "Prompts are made again at every visit of an image.")
+TAGS_ALIKE = message("peers.tags_alike", "Tags that must stay go first (keep_tokens); all others are dropped alike.")
+SMALL_LETTERS = message(
+    "peers.small_letters", "The text encoders read capitals as small letters, so it would change nothing."
+)
+COLORS = message(
+    "peers.colors", "Colors vary by hue and brightness (color_aug), as much as with kohya: 8 of 180, and 5 %."
+)
+PREPARED = message("peers.prepared", "A change that is always the same belongs into the images themselves.")
+ROTATED = message("peers.rotated", "Images are not rotated: their corners would have to be made up or cut off.")
+MASKS_AS_DRAWN = message("peers.masks_as_drawn", "Masks are used as they are drawn.")
 CLASS_IMAGES = message(
     "peers.class_images", "Images of the class are generated one at a time, in the precision of the training."
 )
