@@ -26,6 +26,7 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "core": (("tinv_ext.core",), NUMBERS | {"tinv_ext.core"}),
     "faces": (("tinv_ext.core.data.faces",), NUMBERS | {"cv2"}),  # where it is installed
     "run": (("tinv_ext.run",), NUMBERS | ENGINE | {"tinv_ext.run"}),
+    "trackers": (("tinv_ext.run.trackers",), NUMBERS | ENGINE | {"wandb", "tinv_ext.run"}),  # where it is installed
     "server": (("tinv_ext.server",), ENGINE | {"tinv_ext.run", "tinv_ext.prepare", "tinv_ext.server"}),
     "api": (("tinv_ext.server.api", "tinv_ext.server.routes"), {"fastapi", "pydantic"} | WHOLE),
     "library": (("tinv_ext.library",), NUMBERS | ENGINE | {"tinv_ext.library", "tinv_ext.run.run_folder"}),

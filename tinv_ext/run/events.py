@@ -66,6 +66,16 @@ Event = Prepared | Status | Generated | Encoded | Step | Evaluated | Wrote | Not
 Report = Callable[[Event], None]
 
 
+def both(first: Report, second: Report) -> Report:
+    """A report to two listeners, one after the other."""
+
+    def report(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return report
+
+
 @dataclass(frozen=True)
 class RunControls:
     """What others ask of a run, looked at after every step."""

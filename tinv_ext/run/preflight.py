@@ -23,6 +23,7 @@ from tinv_ext.core.suffixes import TENSOR_SUFFIXES
 from tinv_ext.core.training.fallbacks import retry_after_freeing
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.run_folder import class_images_folder, latents_folder
+from tinv_ext.run.trackers import tracker_problems
 
 KnownImages = Mapping[Path, TrainingImage]
 NOTHING_KNOWN: KnownImages = {}
@@ -133,11 +134,12 @@ def _folder_problems(folder: Path) -> list[Message]:
 
 
 def host_problems(config: TrainConfig, host: Host) -> list[Message]:
-    """What the loaded model and its program cannot do of what is set for losses, previews and files."""
+    """What cannot be done here of what is set for losses, previews, files and trackers."""
     return [
         *prediction_problems(config, host.prediction),
         *_sampling_problems(config, host),
         *_format_problems(config, host),
+        *tracker_problems(config),
     ]
 
 

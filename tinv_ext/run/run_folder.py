@@ -56,6 +56,11 @@ class RunFolder:
         """What happened, a line each with its time."""
         return self.path / "log.txt"
 
+    @property
+    def tensorboard(self) -> Path:
+        """Event files of a run that is shown in TensorBoard."""
+        return self.path / "tensorboard"
+
     def snapshot(self, name: str, step: int, suffix: str = ".pt", epoch: int = 0) -> Path:
         """An embedding saved on the way, or because an epoch was over with this step."""
         by_epoch = f"-e{epoch}" if epoch else ""

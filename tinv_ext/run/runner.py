@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from tinv_ext.core.training.trainer import train
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.class_images import ClassImageGenerator
 from tinv_ext.run.curve import open_curve
-from tinv_ext.run.events import Encoded, Event, Prepared, Report, RunControls
+from tinv_ext.run.events import Encoded, Event, Prepared, Report, RunControls, both
 from tinv_ext.run.preflight import NOTHING_KNOWN, image_scanner, prepare_run, refuse_outdated
 from tinv_ext.run.provenance import folder_facts, state_facts
 from tinv_ext.run.recorder import Recorder, make_recorder
@@ -33,6 +33,7 @@ from tinv_ext.run.setup import Training, balanced, dataset_of, encoded_examples,
 from tinv_ext.run.slowdown import SlowdownWatch
 from tinv_ext.run.status import Status
 from tinv_ext.run.tasks import reason_of
+from tinv_ext.run.trackers import tracked
 
 T = TypeVar("T")
 _POLL = 0.1  # seconds between two looks at the controls while paused
@@ -99,11 +100,15 @@ def _execute(
     resumes: bool = False,
 ) -> Status:
     """Hold the run's folder while it goes on. `InputError` if another process does."""
-    reporter = RunReporter(folder, report, Status("queued", prepared.initial.step, total=prepared.plan.steps))
-    with locked(folder.path, reporter.notify) as lock:
+    first = prepared.initial.step
+    reporter = RunReporter(folder, report, Status("queued", first, total=prepared.plan.steps))
+    with ExitStack() as stack:
+        lock = stack.enter_context(locked(folder.path, reporter.notify))
         if resumes:
             prepared = _tidy(prepared, host, folder)
         report(Prepared(prepared, folder))
+        track = stack.enter_context(tracked(prepared.config, folder, first, reporter.notify))
+        reporter = replace(reporter, report=both(report, track))
         return _train_to_the_end(prepared, host, reporter, controls, lock)
 
 

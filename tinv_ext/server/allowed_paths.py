@@ -18,7 +18,7 @@ PathCheck = Callable[[Mapping[str, Any]], list[Message]]
 WINDOWS = os.name == "nt"
 PATHS = (
     *("images", "mask_folder", "reg_images", "dataset_config", "in_json"),
-    *("init_embedding", "template", "preview_file", "output"),
+    *("init_embedding", "template", "preview_file", "output", "logging_dir"),
 )
 """The settings that are paths."""
 OTHERS = {  # what else is one, with what the page calls it

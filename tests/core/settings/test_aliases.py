@@ -22,6 +22,8 @@ def other(name: str) -> Any:
         return not default
     if about.choices:
         return next(choice for choice in about.choices if choice != default)
+    if about.check and about.suggestions:
+        return next(iter(about.suggestions))
     return "0.7" if isinstance(default, str) else max(default, about.minimum or 0) + (about.multiple or 1)
 
 

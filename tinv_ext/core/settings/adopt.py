@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from tinv_ext.core.errors import InputError
@@ -13,7 +14,7 @@ from tinv_ext.core.settings.aliases import ALIASES, CONVERSIONS, current_names
 from tinv_ext.core.settings.config import SETTINGS
 from tinv_ext.core.settings.peers import OPTIONS
 from tinv_ext.core.settings.peers.option import is_neutral
-from tinv_ext.core.settings.peers.reasons import EIGHT_BIT, FILE_NAME
+from tinv_ext.core.settings.peers.reasons import CURVE, EIGHT_BIT, FILE_NAME
 
 COMMANDS = ("model", "vae", "device", "precision", "embeddings", "resume", "debug_dataset")
 """What a settings file may name beside settings, because it is an option of the command line."""
@@ -51,6 +52,7 @@ def adopt(values: Mapping[str, Any]) -> Adopted:
             unused.setdefault(option.reason, []).append(name)
     _name_by_file(adopted, special.get("output_name"), unused)
     _name_in_prompt(adopted)
+    _track_in_folder(adopted, unused)
     _add_adams(adopted, special)
     if values.get("token_string"):
         _prompt_by_captions(adopted)
@@ -90,6 +92,18 @@ def _name_in_prompt(adopted: Adopted) -> None:
     word, prompt = str(current.get("name", "")), current.get("preview_prompt")
     if prompt and word != bare_name(word):
         _replace(adopted, "preview_prompt", str(prompt).replace(word, "[name]"))
+
+
+def _track_in_folder(adopted: Adopted, unused: dict[Message, list[str]]) -> None:
+    """With kohya and diffusers a folder for logs alone means TensorBoard; here where its package is installed."""
+    current = current_names(adopted.settings)
+    if not str(current.get("logging_dir") or "").strip() or "log_with" in current:
+        return
+    if find_spec("tensorboard"):
+        adopted.settings["log_with"] = "tensorboard"
+    else:
+        del adopted.settings["logging_dir"]
+        unused.setdefault(CURVE, []).append("logging_dir")
 
 
 def _prompt_by_captions(adopted: Adopted) -> None:

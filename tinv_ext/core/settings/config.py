@@ -196,6 +196,10 @@ class TrainConfig:
     tags: str = ""
     usage_hint: str = ""
     output: str = "textual_inversion"
+    log_with: str = ""
+    logging_dir: str = ""
+    tracker_project: str = ""
+    tracker_run: str = ""
 
     # model
     clip_skip: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tinv_ext.core.messages import message
 from tinv_ext.core.paths import path_problems
 from tinv_ext.core.settings.limits import MAX_STEPS
 from tinv_ext.core.settings.setting import Setting
@@ -11,6 +12,28 @@ from tinv_ext.core.settings.setting import Setting
 THUMBNAILS = ("none", "new", "replace")
 PRECISIONS = ("float32", "fp16", "bf16")  # of core/embedding.py, which needs torch, for which --help does not wait
 SAVE_FORMATS = ("auto", "pt", "safetensors", "diffusers-folder", "diffusers-folder-bin")
+
+TRACKERS = ("tensorboard", "wandb")  # of run/trackers.py, which a test holds them to
+
+
+def trackers_named(text: str) -> list[str]:
+    """The trackers that `log_with` names; "all" is every one."""
+    words = [word.strip().lower() for word in text.split(",") if word.strip()]
+    return list(dict.fromkeys(name for word in words for name in (TRACKERS if word == "all" else (word,))))
+
+
+def _tracker_problems(text: str) -> list[str]:
+    return [
+        message(
+            "settings.no_tracker",
+            '"{word}" is not a tracker. Choose from {known:, }, all.',
+            word=word,
+            known=TRACKERS,
+        )
+        for word in trackers_named(text)
+        if word not in TRACKERS
+    ]
+
 
 SAVING: Mapping[str, Setting] = {
     "save_every": Setting(
@@ -106,5 +129,25 @@ SAVING: Mapping[str, Setting] = {
         "Log directory",
         "Folder for runs with their previews and snapshots.",
         check=path_problems,
+    ),
+    "log_with": Setting(
+        "Trackers",
+        "Also show the curve and previews in these programs, separated by commas. tensorboard: files in the run's "
+        "folder. wandb: sent to wandb.ai. Their packages must be installed.",
+        suggestions=(*TRACKERS, "all"),
+        check=_tracker_problems,
+    ),
+    "logging_dir": Setting(
+        "TensorBoard directory",
+        "Where TensorBoard's files go, a folder for each run; leave empty for the run's own folder.",
+        check=path_problems,
+    ),
+    "tracker_project": Setting(
+        "Project in the tracker",
+        'The project at wandb; leave empty for "tinv".',
+    ),
+    "tracker_run": Setting(
+        "Run's name in the tracker",
+        "Leave empty for the name of the run's folder.",
     ),
 }

@@ -65,7 +65,7 @@ DIFFUSERS: Mapping[str, Option] = {
     "revision": unused(why.LATER),
     "variant": unused(why.LATER),
     "tokenizer_name": unused(why.MODEL_FILES),
-    "report_to": unused(why.CURVE),
+    "report_to": to("log_with"),
     "push_to_hub": unused(why.UPLOAD, "?"),
     "hub_token": unused(why.UPLOAD),
     "hub_model_id": unused(why.UPLOAD),

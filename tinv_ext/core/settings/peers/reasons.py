@@ -21,6 +21,14 @@ TEXT_ENCODER = message(
     "peers.text_encoder", "The word changes what the text encoder returns at every step, so it cannot be cached."
 )
 CURVE = message("peers.curve", "The curve is in the run's folder (loss.csv) and on the page.")
+RUN_NAMES = message("peers.run_names", "A run's folder is named after the word and the time.")
+TENSORBOARD = message(
+    "peers.tensorboard", "TensorBoard gets every preview, and is written whenever the run's state is saved."
+)
+TRACKER_CONFIG = message("peers.tracker_config", "A tracker takes its own settings from its environment variables.")
+SECRET = message(
+    "peers.secret", "A key on a command line can be read by others. Log in once with the program's own command."
+)
 CONSOLE = message("peers.console", "The run's folder has the whole log.")
 UPLOAD = message("peers.upload", "Nothing is uploaded. The embedding is a single file, which you can upload yourself.")
 METADATA = message(

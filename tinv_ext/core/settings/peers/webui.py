@@ -58,9 +58,9 @@ _PAGE: Mapping[str, Option] = {
     "training_image_repeats_per_epoch": to("repeats"),
     "training_write_csv_every": unused(why.CURVE),
     "training_xattention_optimizations": unused(why.ATTENTION),
-    "training_enable_tensorboard": unused(why.CURVE),
-    "training_tensorboard_save_images": unused(why.CURVE),
-    "training_tensorboard_flush_every": unused(why.CURVE),
+    "training_enable_tensorboard": into(only_if_on(log_with="tensorboard"), "`log_with=tensorboard`"),
+    "training_tensorboard_save_images": unused(why.TENSORBOARD),
+    "training_tensorboard_flush_every": unused(why.TENSORBOARD),
 }
 _AS_SET = Option(shown="used as it is set there, by the tab Prepare")
 _EXTRAS: Mapping[str, Option] = {
