@@ -78,6 +78,7 @@ LATE_TOP = {
     "tinv_ext.cli.main",
     "tinv_ext.cli.output",
     "tinv_ext.cli.prepare",
+    "tinv_ext.cli.presets",
     "tinv_ext.cli.settings_file",
     "tinv_ext.cli.signals",
     "tinv_ext.cli.embeddings",

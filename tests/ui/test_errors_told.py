@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.settings.presets import CLASSIC
 from tinv_ext.library.library import Library
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.templates import Templates
@@ -49,6 +51,16 @@ def handlers(jobs: JobQueue, host: Any) -> list[tuple[str, Callable[..., Any], i
     return [(fn.fn.__name__, fn.fn, count) for fn, count in zip(fns, counts) if fn.fn]
 
 
+def test_the_controls_follow_preset_and_purpose(jobs: JobQueue, host: Any) -> None:
+    """What is shown is what a training with nothing else set would have; other controls stay as they are."""
+    by_preset, by_purpose = [button for name, button, _ in handlers(jobs, host) if name == "following"]
+    shown = dict(zip(CLASSIC, by_preset("diffusers", "style")))
+    wanted = TrainConfig.from_dict({"preset": "diffusers", "purpose": "style"})
+    assert shown == {name: getattr(wanted, name) for name in CLASSIC}
+    assert {"style", 4, wanted.steps} <= set(by_purpose("diffusers", "style"))
+    assert {"subject", 1, 3000} <= set(by_purpose("diffusers", "object"))
+
+
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_no_button_breaks(jobs: JobQueue, host: Any, broken: Callable[[Exception], None], error: Exception) -> None:
     """Each answers with a sentence in which markup is text."""
@@ -57,7 +69,7 @@ def test_no_button_breaks(jobs: JobQueue, host: Any, broken: Callable[[Exception
     broken(error)
     names = set()
     for name, button, count in buttons:
-        if name == "<lambda>":  # the names of templates
+        if name in ("<lambda>", "following"):  # the names of templates, the values of presets: nothing can go wrong
             continue
         if isinstance(getattr(button, "__self__", None), prepare_tab._Actions):  # test_prepare_page.py
             continue

@@ -10,11 +10,12 @@ from typing import Any
 from tinv_ext.cli.flags import PRECISIONS
 from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show
+from tinv_ext.cli.presets import above
 from tinv_ext.cli.settings_file import read_settings_file
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.names import bare_name
-from tinv_ext.core.settings import DEFAULTS, TrainConfig, current_names, overridden
+from tinv_ext.core.settings import DEFAULTS, TrainConfig, current_names
 from tinv_ext.core.settings.adopt import COMMANDS, Adopted, adopt, not_used
 from tinv_ext.core.settings.peers.reasons import ONE_PROCESS
 
@@ -35,7 +36,7 @@ def given_settings(options: dict[str, Any], tell: Callable[[str], None] = tell) 
     that has no use is told. `InputError` with every problem that needs no model, if an option is unknown.
     """
     flags = {name: _text(value) for name, value in options.items() if name not in _NOT_SETTINGS}
-    adopted = adopt(overridden(_from_file(options, tell), flags))
+    adopted = adopt(above(_from_file(options, tell), flags, tell))
     problems = [*options.pop("problems", ()), *adopted.problems, *_into(options, adopted)]
     for notice in (*_launcher_unused(options.pop("launcher", ())), *adopted.notices):
         tell(notice)

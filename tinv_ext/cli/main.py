@@ -23,6 +23,7 @@ from tinv_ext.cli.given import given_settings
 from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show, write_escapes
 from tinv_ext.cli.prepare import add_prepare
+from tinv_ext.cli.presets import add_presets
 from tinv_ext.cli.signals import leave, watched
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, encodable, message
@@ -109,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=say(about_hosts))
     add_create(lambda *about: _command(commands, *about), _host)
     add_prepare(lambda *about: _command(commands, *about))
+    add_presets(lambda *about: _command(commands, *about))
     add_commands(lambda *about: _command(commands, *about), _token_table)
     _add_toy(commands)
     return parser

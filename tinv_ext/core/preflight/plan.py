@@ -21,8 +21,11 @@ from tinv_ext.core.training.trainer import Plan
 assert {*WEIGHTS, *CONSTRAINTS} <= set(SETTINGS), "each row of WEIGHTS and CONSTRAINTS has the name of a setting"
 
 
-def make_plan(config: TrainConfig, start: int, resumed: bool) -> Plan:
-    """The plan from step `start` on. A resumed run may be at its last step: then only its file is missing."""
+def make_plan(config: TrainConfig, start: int, resumed: bool, lengths: Mapping[str, float] | None = None) -> Plan:
+    """The plan from step `start` on. A resumed run may be at its last step: then only its file is missing.
+
+    `lengths` are typical ones of a token's vector by encoder (`typical_length.py`).
+    """
     rates = parse_schedule(config.learning_rate)
     clip = None if config.clip_mode == "disabled" else Clip(config.clip_mode, parse_schedule(config.clip_value).at)
     steps = config.steps if rates.end is None else min(config.steps, rates.end)
@@ -41,7 +44,7 @@ def make_plan(config: TrainConfig, start: int, resumed: bool) -> Plan:
         raise InputError(problems)
     rate = _learning_rate(config, rates, steps).at
     sizes, objective = (config.batch_size, config.gradient_accumulation_steps), objective_of(config)
-    return Plan(steps, *sizes, rate, clip, objective, _after(config), config.ema_decay)
+    return Plan(steps, *sizes, rate, clip, objective, _after(config), dict(lengths or {}), config.ema_decay)
 
 
 def objective_of(config: TrainConfig) -> Objective:

@@ -160,7 +160,8 @@ def prepare(
     start = initial.step if initial else 0
     epochs = None if problems.found else epochs_of(complete, config)
     config = (problems.attempt(_in_steps, config, epochs) if epochs else None) or config
-    plan = problems.attempt(make_plan, config, start, resumed is not None) if values_right else None
+    lengths = typical_lengths(token_table)
+    plan = problems.attempt(make_plan, config, start, resumed is not None, lengths) if values_right else None
     if problems.found or not (all(subsets) and initial and epochs and plan and shown is not None):
         raise InputError(dict.fromkeys(problems.found))
     notices = (
@@ -178,7 +179,7 @@ def prepare(
         *on_previews(shown),
     )
     previews = tuple(request for prompt in shown for request in prompt.requests)
-    return PreparedRun(config, complete, reader, initial, plan, notices, previews, typical_lengths(token_table))
+    return PreparedRun(config, complete, reader, initial, plan, notices, previews, lengths)
 
 
 def _in_steps(config: TrainConfig, epochs: Epochs) -> TrainConfig:

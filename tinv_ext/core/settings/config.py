@@ -25,6 +25,7 @@ from tinv_ext.core.settings.limits import MAX_SIZE
 from tinv_ext.core.settings.loss import LOSS
 from tinv_ext.core.settings.model import MODEL
 from tinv_ext.core.settings.peers import OPTIONS
+from tinv_ext.core.settings.presets import chosen_preset, contradictions, preset_values
 from tinv_ext.core.settings.previews import PREVIEWS
 from tinv_ext.core.settings.saving import SAVING
 from tinv_ext.core.settings.setting import Setting, converted, type_problem, value_problems
@@ -110,6 +111,8 @@ class TrainConfig:
     token_warmup_step: float = 0.0
 
     # training
+    preset: str = "classic"
+    purpose: str = "object"
     steps: int = 1000
     max_train_epochs: int = 0
     optimizer: str = "adamw"
@@ -128,6 +131,7 @@ class TrainConfig:
     clip_mode: str = "disabled"
     clip_value: str = "0.1"
     preserve_embedding_norm: bool = False
+    max_vector_norm: float = 0.0
     pull_to_init: float = 0.0
     ema_decay: float = 0.0
     seed: int = 0
@@ -271,9 +275,12 @@ class TrainConfig:
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> tuple[TrainConfig, list[str]]:
-        """As `from_dict`, but what cannot be used is told and left at its default, so that more can be checked."""
+        """As `from_dict`, but what cannot be used is told and left at its default, so that more can be checked.
+
+        What is not among the values is what their preset and purpose say (`presets.py`).
+        """
         values, twice = read_names(values)
-        problems: list[str] = [*twice]
+        problems: list[str] = [*twice, *contradictions(values)]
         usable: dict[str, Any] = {}
         bracketed = False
         for name, value in values.items():
@@ -295,7 +302,10 @@ class TrainConfig:
         usable |= {"angle_brackets": True} if bracketed else {}
         if (usable.get("dataset_config") or usable.get("in_json")) and "template" not in values:
             usable["template"] = "none"  # as where the file is from: its captions are the prompts
-        return cls(**usable), problems
+        if "preset" not in usable:
+            usable["preset"] = chosen_preset(usable, DEFAULTS["preset"])
+        chosen = preset_values(usable["preset"], usable.get("purpose", DEFAULTS["purpose"]))
+        return cls(**{**chosen, **usable}), problems
 
     def but(self, **changes: Any) -> TrainConfig:
         """The same settings with some changed."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tinv_ext.core.settings.arguments import argument_problems
 from tinv_ext.core.settings.checks import schedule_problems
 from tinv_ext.core.settings.limits import MAX_STEPS
+from tinv_ext.core.settings.presets import PRESETS, PURPOSES
 from tinv_ext.core.settings.setting import Setting
 from tinv_ext.core.training.optimizer_rows import OPTIMIZERS
 from tinv_ext.core.training.rates import CURVES
@@ -15,6 +16,19 @@ CLIP_MODES = ("disabled", "value", "norm")
 CHECKPOINTING = ("auto", "on", "off")
 
 TRAINING: Mapping[str, Setting] = {
+    "preset": Setting(
+        "Preset",
+        "Chooses the settings that you leave alone. fast: few images, for most words; thorough: the same with more "
+        "images; classic: the WebUI's own trainer; kohya, diffusers: as their documentation has it. A learning rate or "
+        "an optimizer without a preset means classic.",
+        choices=PRESETS,
+    ),
+    "purpose": Setting(
+        "What the word is for",
+        "Chooses template, number of vectors and steps where you leave them alone. negative: a word for negative "
+        "prompts, learned from images of what is unwanted.",
+        choices=PURPOSES,
+    ),
     "steps": Setting(
         "Max steps",
         "Training ends at this step, counted from the embedding's own step 0.",
@@ -116,6 +130,13 @@ TRAINING: Mapping[str, Setting] = {
     "preserve_embedding_norm": Setting(
         "Keep the length of the vectors",
         "Each vector stays as long as it was in the beginning; only its direction is learned.",
+    ),
+    "max_vector_norm": Setting(
+        "Longest vectors",
+        "No vector grows longer than this many times an ordinary word's, such as 1.5, unless it began longer; 0 = no "
+        "limit.",
+        minimum=0.0,
+        maximum=1000.0,
     ),
     "pull_to_init": Setting(
         "Pull to the start",

@@ -7,7 +7,7 @@ to leave the loop, to resume is to call it again with the same state. It saves n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -38,7 +38,14 @@ class Plan:
     clip: Clip | None = None
     objective: Objective = field(default_factory=Objective)
     constraint: Constraint = unconstrained
+    lengths: Mapping[str, float] = field(default_factory=dict)  # typical ones of a token's vector, by encoder
     ema_decay: float = 0.0  # of the averaged vectors, which are the result then; 0: the last ones are
+
+    def constrain(self, state: State) -> None:
+        """Apply the constraint to all vectors, each beside the typical length of a token's in its encoder, or 1."""
+        for name, word in state.vectors.items():
+            for encoder, vectors in word.items():
+                self.constraint(vectors, state.start[name][encoder], self.lengths.get(encoder, 1.0))
 
 
 @dataclass(frozen=True)
@@ -104,8 +111,7 @@ def take_step(state: State, plan: Plan, model: Trainable, dataset: Dataset, piec
     gradient_norm = clip_gradients(state, model.loss_scale, plan.clip)
     state.begin_averages(plan.ema_decay)
     state.update(rate)
-    for vectors, start in state.pairs():
-        plan.constraint(vectors, start)
+    plan.constrain(state)
     state.average(plan.ema_decay)
 
     # everything that is shown is read from the device once; better to fail than to save nonsense
