@@ -23,7 +23,7 @@ EVERYDAY := -m "not slow and not webui" -n $(WORKERS) --dist loadfile
 # The WebUI's versions have wheels for these Pythons only.
 HAS_WEBUI_WHEELS := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] in ((3, 10), (3, 11))))' 2>/dev/null)
 
-.PHONY: help python venvs test test-today test-webui-pins test-gradio-4 test-slow test-webui webui-given test-forge test-neo faults fuzz fuzz-api soak \
+.PHONY: help python venvs test test-page lint-page test-today test-webui-pins test-gradio-4 test-slow test-webui webui-given test-forge test-neo faults fuzz fuzz-api soak \
     lint format docs demo toy-report learn bench clean
 
 help:
@@ -93,9 +93,28 @@ venvs: $(TODAY)/.stamp $(WEBUI_PINS)/.stamp $(GRADIO_4)/.stamp
 
 # --- tests -----------------------------------------------------------------------------------------------------------
 
-test: lint test-today test-gradio-4 test-webui-pins
+test: lint test-page test-today test-gradio-4 test-webui-pins
 
-lint: $(TODAY)/.stamp
+# The page's script needs no build step; its checks need npm. Where there is none they are left out, but not in CI.
+HAS_NPM := $(shell command -v npm 2>/dev/null)
+
+ifneq ($(HAS_NPM),)
+node_modules/.stamp: package.json package-lock.json
+	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+lint-page: node_modules/.stamp
+	npm run --silent lint
+
+test-page: node_modules/.stamp
+	npm test --silent
+else
+lint-page test-page:
+	@echo "$@ is SKIPPED: it needs node and npm."
+	@test -z "$$CI"
+endif
+
+lint: lint-page $(TODAY)/.stamp
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy $(STRICT)
@@ -157,6 +176,7 @@ webui-given:
 format: $(TODAY)/.stamp
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+	$(if $(HAS_NPM),npm run --silent format)
 
 # --- the toy, figures, documentation ---------------------------------------------------------------------------------
 

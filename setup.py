@@ -11,7 +11,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-ASSETS = ["style.css", *sorted(path.as_posix() for path in Path("javascript").iterdir())]
+ASSETS = ["style.css", *sorted(path.as_posix() for path in Path("javascript").rglob("*") if path.is_file())]
 
 
 class BuildWithAssets(build_py):

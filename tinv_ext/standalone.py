@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -23,6 +23,7 @@ from tinv_ext.core.messages import message
 from tinv_ext.hosts.base import Host
 from tinv_ext.server import api
 from tinv_ext.server.job_queue import JobQueue
+from tinv_ext.server.page_files import ASSETS
 from tinv_ext.server.same_origin import SameOrigin
 from tinv_ext.ui import page
 from tinv_ext.ui.context import PageContext
@@ -30,9 +31,6 @@ from tinv_ext.ui.context import PageContext
 Stop = Callable[[], None]
 ADDRESS = "127.0.0.1"
 _LINGER = 2  # seconds that open pages may take to let go when the server ends
-PACKAGE = Path(__file__).parent
-# A wheel has the page's script and style inside the package (setup.py); a clone has them where WebUIs look for them.
-ASSETS = PACKAGE / "assets" if (PACKAGE / "assets").is_dir() else PACKAGE.parent
 SCRIPTS = sorted(path.name for path in (ASSETS / "javascript").glob("*.js"))  # uplot… after tinv: loaded in reverse
 _AT_ONCE = 16
 HEAD_SECONDS = 10.0  # for a request's line and headers
@@ -46,12 +44,13 @@ def app_for(host: Host, queue: JobQueue | None = None, hosts: Collection[str] = 
     queue = queue or JobQueue(lambda: host)
     app = FastAPI(title=page.TITLE)
     app.mount("/tinv/javascript", StaticFiles(directory=str(ASSETS / "javascript")))
-    api.add_routes(app, queue, changing=True, credentials=None, allowed_paths=None)
+    token = secrets.token_urlsafe()
+    api.add_routes(app, queue, changing=True, credentials=None, allowed_paths=None, token=token)
     style = (ASSETS / "style.css").read_text(encoding="utf-8")
     with _event_loop():
         with gr.Blocks(title=page.TITLE, css=style, analytics_enabled=False) as blocks:
             gr.Markdown(f"# {page.TITLE}")
-            context = PageContext(choices={"preview_sampler": host.samplers})
+            context = PageContext(choices={"preview_sampler": host.samplers}, token=token)
             page.build(queue, host.embeddings_folder, lambda: host, context)
             blocks.load(fn=None, **{_js_name(): _loading(SCRIPTS)})
         blocks.queue(**{_at_once_name(): _AT_ONCE})

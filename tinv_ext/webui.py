@@ -39,6 +39,14 @@ def preparations() -> Preparations:
     return Preparations()
 
 
+@cache
+def page_token() -> str:
+    """What the page shows to be let in, of this process; see `server/routes/access.py`."""
+    import secrets
+
+    return secrets.token_urlsafe()
+
+
 SECONDS_TO_SAVE = 10.0
 """How long the end of the WebUI may wait for a run to finish its step and save."""
 
@@ -148,6 +156,7 @@ def tabs() -> list[tuple[Any, str, str]]:
         txt2img=_txt2img(),
         captioners=captioners(),
         preparations=preparations(),
+        token=page_token(),
     )
     return [(page.build(job_queue(), Path(shared.cmd_opts.embeddings_dir), _host, context), page.TITLE, page.ID)]
 
@@ -170,13 +179,14 @@ def _txt2img() -> dict[str, Any]:
 
 
 def add_routes(_: Any, app: Any) -> None:
-    """For `script_callbacks.on_app_started`. What changes anything is there only where the WebUI's own API is."""
+    """For `script_callbacks.on_app_started`. Programs may change something only where the WebUI's own API is."""
     from modules.shared import cmd_opts
 
     from tinv_ext.server import api
 
-    changing = bool(cmd_opts.api or cmd_opts.nowebui)
-    api.add_routes(app, job_queue(), changing, credentials(cmd_opts.api_auth), allowed_paths(), allowed_origin())
+    programs = bool(cmd_opts.api or cmd_opts.nowebui)
+    login = credentials(cmd_opts.api_auth)
+    api.add_routes(app, job_queue(), programs, login, allowed_paths(), allowed_origin(), page_token())
 
 
 def credentials(api_auth: str | None) -> Mapping[str, str] | None:

@@ -67,7 +67,7 @@ def run(arguments: list[str], folder: Path) -> str:
 def test_the_wheel_has_every_file_of_the_package_and_the_page(wheel: Path) -> None:
     """Templates, translations, configs, weights, sample images, script and style: nothing stays behind."""
     package = [path for path in (ROOT / "tinv_ext").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    page = [ROOT / "style.css", *(ROOT / "javascript").iterdir()]
+    page = [ROOT / "style.css", *(path for path in (ROOT / "javascript").rglob("*") if path.is_file())]
     wanted = {path.relative_to(ROOT).as_posix() for path in package}
     wanted |= {f"tinv_ext/assets/{path.relative_to(ROOT).as_posix()}" for path in page}
     assert wanted - set(zipfile.ZipFile(wheel).namelist()) == set()

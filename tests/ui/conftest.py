@@ -16,14 +16,18 @@ from tests.job_fixtures import host, jobs, make_pipeline, values  # noqa: F401  
 from tinv_ext.server import api
 from tinv_ext.server.job_queue import JobQueue
 
+TOKEN = "the page's own"
+
 
 @pytest.fixture
 def client(jobs: JobQueue) -> Callable[..., TestClient]:  # noqa: F811
-    """A client of the routes; its arguments are those of `add_routes`."""
+    """A client of the routes, which has not the page's token."""
 
-    def make(changing: bool = True, credentials: Any = None, allowed_paths: Any = None) -> TestClient:
+    def make(
+        changing: bool = True, credentials: Any = None, allowed_paths: Any = None, token: str = TOKEN
+    ) -> TestClient:
         app = FastAPI()
-        api.add_routes(app, jobs, changing, credentials, allowed_paths)
+        api.add_routes(app, jobs, changing, credentials, allowed_paths, token=token)
         return TestClient(app)
 
     return make

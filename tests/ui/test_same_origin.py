@@ -20,8 +20,8 @@ from tests.messages import said
 from tinv_ext import standalone
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.server import api, same_origin
-from tinv_ext.server.routes import route
 from tinv_ext.server.job_queue import JobQueue
+from tinv_ext.server.routes import route as bodies
 
 HERE = "http://127.0.0.1:7870"
 FOREIGN_HOSTS = (
@@ -290,7 +290,7 @@ def test_settings_that_trickle_in_are_refused(
     jobs: JobQueue, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """408, in whatever program: each part comes in time, the whole does not."""
-    monkeypatch.setattr(route, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.3)
     app = FastAPI()
     api.add_routes(app, jobs, True, None, None)
     sent: list[Any] = []

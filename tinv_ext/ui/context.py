@@ -20,7 +20,7 @@ class PageContext:
     `allowed_paths(request)` is the check of paths for whoever asks, None where every folder may be used. `language`
     is that of the page; where it is empty, everybody is answered in the language that the browser asks for. `choices`
     are the names to offer, by setting; `txt2img` the WebUI's own controls by elem_id; `captioners` what it can caption
-    images by. `preparations` outlives a reload of the page.
+    images by. `preparations` outlives a reload of the page. `token` lets the page use the routes that change something.
     """
 
     allowed_paths: Callable[[gr.Request], PathCheck | None] = lambda request: None
@@ -29,6 +29,7 @@ class PageContext:
     txt2img: Mapping[str, gr.components.Component] = field(default_factory=dict)
     captioners: Mapping[str, Captioner] = field(default_factory=dict)
     preparations: Preparations = field(default_factory=Preparations)
+    token: str = ""
 
     def language_for(self, request: gr.Request) -> str:
         """The language in which to answer a request."""

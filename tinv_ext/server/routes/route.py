@@ -29,13 +29,15 @@ _TURNS = ThreadPoolExecutor(1, "tinv-turns")
 class Route:
     """One address below /tinv/v1: what answers it, and whether it is for the owner alone.
 
-    `changing`: it starts or changes something, or tells paths. A POST takes JSON and nothing else.
+    `changing`: it starts or changes something, or tells paths. A POST takes JSON and nothing else. `described`: whether
+    /openapi.json tells of it, which it does not where only the page has a use for it.
     """
 
     method: str
     path: str
     answer: Callable[..., Any]
     changing: bool = True
+    described: bool = True
 
 
 @dataclass(frozen=True)

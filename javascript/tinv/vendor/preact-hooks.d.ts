@@ -1,0 +1,10 @@
+type Inputs = readonly unknown[];
+export function useState<T>(first: T | (() => T)): [T, (next: T | ((before: T) => T)) => void];
+export function useRef<T>(first: T): { current: T };
+export function useEffect(effect: () => void | (() => void), inputs?: Inputs): void;
+export function useLayoutEffect(effect: () => void | (() => void), inputs?: Inputs): void;
+export function useMemo<T>(make: () => T, inputs?: Inputs): T;
+export function useCallback<T>(call: T, inputs?: Inputs): T;
+export function useContext(context: any): any;
+export function useErrorBoundary(heard?: (error: any) => void): [any, () => void];
+export function useId(): string;

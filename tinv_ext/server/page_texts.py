@@ -1,0 +1,24 @@
+"""The texts of the page: its script has no sentences of its own, and asks here for those of its language.
+
+What is sent is the template of each message; the script puts the values in (javascript/tinv/texts.js), by the rules of
+`core/messages.py`. So the values that a message is given here only show what it may be given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tinv_ext.core.messages import ENGLISH, Message, message, templates
+
+SHARED: Sequence[Message] = (
+    message("page.unreachable", "The server does not answer. What is shown here may be out of date."),
+    message("page.went_wrong", "Something went wrong: {reason}", reason=""),
+    message("page.try_again", "Try again"),
+)
+TEXTS: Sequence[Message] = (*SHARED,)  # a part of the page adds its own here
+
+
+def page_texts(language: str) -> dict[str, str]:
+    """The page's texts by id; `{n:image|images}` counts, `{names:, }` joins a list, `{loss:.4f}` rounds."""
+    known = {} if language == ENGLISH else templates(language)
+    return {text.id: known.get(text.id, text.template) for text in TEXTS}
