@@ -21,6 +21,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
 from tinv_ext.hosts.base import Host
+from tinv_ext.library.library import Library
 from tinv_ext.server import api
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.page_files import ASSETS
@@ -45,7 +46,8 @@ def app_for(host: Host, queue: JobQueue | None = None, hosts: Collection[str] = 
     app = FastAPI(title=page.TITLE)
     app.mount("/tinv/javascript", StaticFiles(directory=str(ASSETS / "javascript")))
     token = secrets.token_urlsafe()
-    api.add_routes(app, queue, changing=True, credentials=None, allowed_paths=None, token=token)
+    library = Library(host.embeddings_folder, lambda: host, queue.logs)
+    api.add_routes(app, queue, changing=True, credentials=None, allowed_paths=None, token=token, library=library)
     style = (ASSETS / "style.css").read_text(encoding="utf-8")
     with _event_loop():
         with gr.Blocks(title=page.TITLE, css=style, analytics_enabled=False) as blocks:

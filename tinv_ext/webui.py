@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tinv_ext.hosts.base import Host
+    from tinv_ext.library.library import Library
     from tinv_ext.server.allowed_paths import PathCheck
     from tinv_ext.server.job_queue import JobQueue
     from tinv_ext.server.preparations import Preparations
@@ -29,6 +30,16 @@ def job_queue() -> JobQueue:
     queue = JobQueue(_host, Path(paths.data_path), Templates(_templates_folder()))
     _save_at_the_end(queue)
     return queue
+
+
+@cache
+def library() -> Library:
+    """The finished embeddings, as this process knows them."""
+    from modules.shared import cmd_opts
+
+    from tinv_ext.library.library import Library
+
+    return Library(Path(cmd_opts.embeddings_dir), _host, job_queue().logs)
 
 
 @cache
@@ -186,7 +197,8 @@ def add_routes(_: Any, app: Any) -> None:
 
     programs = bool(cmd_opts.api or cmd_opts.nowebui)
     login = credentials(cmd_opts.api_auth)
-    api.add_routes(app, job_queue(), programs, login, allowed_paths(), allowed_origin(), page_token())
+    origin, token = allowed_origin(), page_token()
+    api.add_routes(app, job_queue(), programs, login, allowed_paths(), origin, token, library=library())
 
 
 def credentials(api_auth: str | None) -> Mapping[str, str] | None:

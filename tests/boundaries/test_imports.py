@@ -29,7 +29,12 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "trackers": (("tinv_ext.run.trackers",), NUMBERS | ENGINE | {"wandb", "tinv_ext.run"}),  # where it is installed
     "server": (("tinv_ext.server",), ENGINE | {"tinv_ext.run", "tinv_ext.prepare", "tinv_ext.server"}),
     "api": (("tinv_ext.server.api", "tinv_ext.server.routes"), {"fastapi", "pydantic"} | WHOLE),
-    "library": (("tinv_ext.library",), NUMBERS | ENGINE | {"tinv_ext.library", "tinv_ext.run.run_folder"}),
+    "library": (
+        ("tinv_ext.library",),
+        NUMBERS
+        | ENGINE
+        | {"tinv_ext.library", "tinv_ext.run.run_folder", "tinv_ext.run.thumbnail", "tinv_ext.run.run_lock"},
+    ),
     "prepare": (("tinv_ext.prepare",), {"numpy", "PIL", "tinv_ext.core", "tinv_ext.prepare"}),
     "tagger": (("tinv_ext.prepare.wd14",), {"numpy", "PIL", "onnxruntime", "tinv_ext.core", "tinv_ext.prepare"}),
     "hosts": (("tinv_ext.hosts",), set()),

@@ -17,6 +17,7 @@ from PIL import Image
 from tests.fake_host import FakeHost
 from tests.paths import ROOT
 from tinv_ext.core.errors import InputError
+from tinv_ext.library.library import Library
 from tinv_ext.server import api
 from tinv_ext.server.allowed_paths import allow_only
 from tinv_ext.server.job_queue import JobQueue
@@ -26,7 +27,9 @@ _CHANGES = ("mkdir", "rmdir", "remove", "rename", "link", "symlink")
 _EVENTS = ("open", "os.listdir", "os.scandir", *(f"os.{name}" for name in _CHANGES))
 _OF_PYTHON = [os.path.realpath(path) for path in (sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), ROOT)]
 # Who holds a run and since when; the cache of compiled code that torch makes when it is imported.
-_OWN = re.compile(r"/proc/(\d+/stat|sys/kernel/random/boot_id)|.*/torchinductor_\w+")
+_OWN = re.compile(
+    r"/proc/(\d+/stat|sys/kernel/random/boot_id)|.*/torchinductor_\w+|.*/tinv-(added|converted)-\w+(/.*)?"
+)
 _watched: list[tuple[list[str], list[str]]] = []  # folders that are open, and what was touched elsewhere
 
 
@@ -42,7 +45,8 @@ class Served:
         (self.home / "link").symlink_to(self.closed)
         self.queue = JobQueue(lambda: FakeHost(self.home / "embeddings"), self.home)
         self.app = FastAPI()
-        api.add_routes(self.app, self.queue, True, None, allow_only([self.home]))
+        library = Library(self.home / "embeddings", lambda: FakeHost(self.home / "embeddings"), self.queue.logs)
+        api.add_routes(self.app, self.queue, True, None, allow_only([self.home]), library=library)
         self.app.add_middleware(SameOrigin, hosts=["testserver"], uploads=str(self.home / "uploads"))
 
     def places(self) -> list[str]:

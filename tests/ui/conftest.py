@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from tests.job_fixtures import host, jobs, make_pipeline, values  # noqa: F401  (fixtures)
+from tinv_ext.library.library import Library
 from tinv_ext.server import api
 from tinv_ext.server.job_queue import JobQueue
 
@@ -24,10 +25,14 @@ def client(jobs: JobQueue) -> Callable[..., TestClient]:  # noqa: F811
     """A client of the routes, which has not the page's token."""
 
     def make(
-        changing: bool = True, credentials: Any = None, allowed_paths: Any = None, token: str = TOKEN
+        changing: bool = True,
+        credentials: Any = None,
+        allowed_paths: Any = None,
+        token: str = TOKEN,
+        library: Library | None = None,
     ) -> TestClient:
         app = FastAPI()
-        api.add_routes(app, jobs, changing, credentials, allowed_paths, token=token)
+        api.add_routes(app, jobs, changing, credentials, allowed_paths, token=token, library=library)
         return TestClient(app)
 
     return make

@@ -20,8 +20,13 @@ from tinv_ext.core.settings import ALIASES, SETTINGS
 from tinv_ext.server.allowed_paths import PATHS
 from tinv_ext.server.openapi import described
 
-GETS = ["status", "schema", "labels", "picture", "jobs", "runs"]
-POSTS = ["train", "check", "resume", "stop", "pause", "snapshot", "preview"]
+GETS = ["status", "schema", "labels", "picture", "jobs", "runs", "queue", "presets"]
+GETS += ["embeddings", "embeddings/about", "embeddings/file", "embeddings/thumbnail"]
+GETS += ["runs/about", "runs/preview", "runs/deleted"]
+POSTS = ["train", "check", "resume", "stop", "pause", "snapshot", "preview", "image", "queue/order"]
+POSTS += [f"embeddings/{name}" for name in ("rename", "extend", "average", "delete", "restore", "convert", "add")]
+POSTS += ["runs/delete", "runs/restore", "runs/empty", "presets/save", "presets/delete"]
+KEYS = ["key", "name", "count", "fill", "keys", "weights", "id", "to", "parts", "jobs", "run", "prompt", "settings"]
 SEEDED = settings(
     derandomize=True,
     database=None,
@@ -78,8 +83,18 @@ def test_any_settings(served: Served, route: str, odd: dict[str, Any], usual: bo
 def test_any_body(served: Served, route: str, body: bytes, kind: str) -> None:
     """Whatever it is and calls itself."""
     kind = kind.encode("ascii", "ignore").decode() if "\n" not in kind else ""
-    for header in ("application/json", "".join(filter(str.isprintable, kind))):
+    for header in ("application/json", "application/octet-stream", "".join(filter(str.isprintable, kind))):
         told(served, "POST", route, content=body, headers={"Content-Type": header})
+
+
+@SEEDED
+@given(st.sampled_from(POSTS), st.dictionaries(st.sampled_from(KEYS), anything, max_size=5), st.data())
+def test_any_values(served: Served, route: str, values: dict[str, Any], data: st.DataObject) -> None:
+    """Whatever each is, and keys, names and runs that are ways out of the folder."""
+    place = st.sampled_from(served.places())
+    odd = data.draw(st.dictionaries(st.sampled_from(["key", "name", "id", "run"]), place, max_size=2))
+    body = json.dumps({**values, **odd}).encode()
+    told(served, "POST", route, content=body, headers={"Content-Type": "application/json"})
 
 
 @SEEDED
@@ -90,6 +105,7 @@ def test_any_parameters(served: Served, asked: tuple[str, str], data: st.DataObj
     text = (texts | place).map(lambda value: value.encode("utf-8", "replace").decode())
     number = st.integers().map(str) | st.sampled_from(["9" * 400, "-1", "nan", "0x1"]) | text
     kinds = {"job": text, "run": text, "output": text, "language": text, "since": number, "index": number}
+    kinds |= {"key": text, "name": text, "step": number, "small": number}
     parameters = {name: data.draw(kind) for name, kind in kinds.items() if data.draw(st.booleans())}
     told(served, method, route, params=parameters)
 

@@ -21,7 +21,17 @@ from tinv_ext.server.routes.access import TOKEN_HEADER
 Client = Callable[..., TestClient]
 MINE = {TOKEN_HEADER: TOKEN}
 NOT_MINE = ("", "x", TOKEN[:-1], TOKEN + " ", TOKEN.upper(), "ü" * 20, "a" * 10_000)
-CHANGES = ("train", "check", "stop?job=x", "pause?job=x", "resume?run=x", "snapshot?job=x", "preview?job=x")
+CHANGES = (
+    "train",
+    "check",
+    "stop?job=x",
+    "pause?job=x",
+    "resume?run=x",
+    "snapshot?job=x",
+    "preview?job=x",
+    "runs/empty",
+    "presets/save",
+)
 
 
 def sent(header: str) -> dict[str, bytes]:
@@ -84,7 +94,7 @@ def test_routes_for_the_page_alone_are_not_described_to_programs(jobs: JobQueue)
     app = FastAPI()
     api.add_routes(app, jobs, False, None, None, token=TOKEN)
     assert set(app.openapi()["paths"]) == {
-        f"/tinv/v1/{name}" for name in ("status", "schema", "labels", "texts", "picture")
+        f"/tinv/v1/{name}" for name in ("status", "schema", "labels", "texts", "picture", "queue")
     }
 
 

@@ -54,6 +54,10 @@ class Library:
         """The file of a key that `items` gave; any other text is refused, so a key cannot lead out of the folder."""
         return self._files.file(key)
 
+    def key(self, file: Path) -> str:
+        """The key of a file of the folder."""
+        return self._files.key(file)
+
     def snapshots(self) -> dict[str, Path]:
         """Embeddings that runs saved on the way, of the last runs, the latest run first, by what to call them."""
         runs = {run.path.resolve(): run.path for log in self._logs() for run in run_folder.find_runs(log)}
@@ -64,6 +68,17 @@ class Library:
             for path in sorted((run / "embeddings").glob("*.*"), key=lambda path: (len(path.name), path.name))
             if path.suffix.lower() in TENSOR_SUFFIXES
         }
+
+    def file(self, key: str) -> Path:
+        """The file of a key of `items` or of `snapshots`."""
+        return self.snapshots().get(key) or self.path(key)
+
+    def blended(self, shares: Sequence[tuple[str, float]]) -> Embedding:
+        """An embedding by its key, or the weighted mean of several, which is not written anywhere."""
+        opened = [convert.open_embedding(self.file(key))[0] for key, _ in shares]
+        if len(opened) == 1:
+            return opened[0]
+        return averaged(opened, "blend", [weight for _, weight in shares])
 
     def inspect(self, key: str) -> dict[str, Any]:
         """As `inspect.inspect`, with the nearest tokens where the host has a model that fits."""
@@ -113,8 +128,7 @@ class Library:
 
     def average(self, keys: Sequence[str], name: str, weights: Sequence[float] = ()) -> Written:
         """A new embedding, the mean of several, in the folder; keys of `items` and of `snapshots`."""
-        snapshots = self.snapshots()
-        opened = [convert.open_embedding(snapshots.get(key) or self.path(key)) for key in keys]
+        opened = [convert.open_embedding(self.file(key)) for key in keys]
         mean = averaged([embedding for embedding, _ in opened], name, weights)
         return self._write_new(mean, self.folder, name, [notice for _, notices in opened for notice in notices])
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image, PngImagePlugin
 
@@ -338,8 +338,13 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_image(image: Image.Image, path: Path, text: Mapping[str, str]) -> None:
     """Write a PNG with text chunks (Latin-1 as tEXt, anything else as iTXt), whole or not at all."""
+    with atomic_write(path) as file:
+        save_png(image, file, text)
+
+
+def save_png(image: Image.Image, file: BinaryIO, text: Mapping[str, str]) -> None:
+    """Write a PNG with text chunks to an open file."""
     info = PngImagePlugin.PngInfo()
     for key, value in text.items():
         info.add_text(key, value)
-    with atomic_write(path) as file:
-        image.save(file, "PNG", pnginfo=info)
+    image.save(file, "PNG", pnginfo=info)

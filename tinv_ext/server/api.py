@@ -13,16 +13,27 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
-from tinv_ext.server.routes import page, settings, training
+from tinv_ext.server.routes import (
+    embedding_changes,
+    embeddings,
+    generation,
+    history,
+    page,
+    presets,
+    queue_order,
+    settings,
+    training,
+)
 from tinv_ext.server.routes.access import Access
 from tinv_ext.server.routes.route import Route, Served
 
 if TYPE_CHECKING:
+    from tinv_ext.library.library import Library
     from tinv_ext.server.allowed_paths import PathCheck
     from tinv_ext.server.job_queue import JobQueue
 
 ROOT = "/tinv/v1"
-SUBJECTS = (training, settings, page)
+SUBJECTS = (training, settings, page, embeddings, embedding_changes, generation, history, queue_order, presets)
 """Files of routes: each has a function `routes`."""
 
 
@@ -35,17 +46,19 @@ def add_routes(
     allowed_origin: Callable[[str], bool] | None = None,
     token: str = "",
     more: Iterable[Route] = (),
+    library: Library | None = None,
 ) -> None:
     """Add the routes to a program's app, after removing those of an earlier load of the extension.
 
     `changing`: whether programs may change anything, with `credentials` if there are any. `allowed_origin` says which
-    other pages the owner trusts. `token` is the page's own way in. `more` are routes of rooms above this one.
+    other pages the owner trusts. `token` is the page's own way in. `more` are routes of rooms above this one; without
+    a `library` there are none for embeddings.
     """
     from tinv_ext.server.openapi import described
 
     app.router.routes[:] = [route for route in app.router.routes if not getattr(route, "path", "").startswith(ROOT)]
     access = Access(changing, credentials, allowed_origin, token)
-    served = Served(queue, allowed_paths)
+    served = Served(queue, allowed_paths, library)
     for route in [*(route for subject in SUBJECTS for route in subject.routes(served)), *more]:
         app.add_api_route(
             ROOT + route.path,

@@ -16,11 +16,11 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tinv_ext.core.data.image_index import known_images
 from tinv_ext.core.data.images import FITTED_BYTES, TrainingImage
@@ -33,14 +33,16 @@ from tinv_ext.core.settings import DEFAULTS, TrainConfig, current_names, overrid
 from tinv_ext.hosts.base import Host
 from tinv_ext.run import dry_run, preflight, runner
 from tinv_ext.run.resume import prepare_resume
-from tinv_ext.run.run_folder import find_runs
+from tinv_ext.run.run_folder import RunFolder, find_runs
 from tinv_ext.run.status import OVER, Status
 from tinv_ext.server.allowed_paths import PATHS, PathCheck, is_remote, local_only
+from tinv_ext.server.presets import Presets
 from tinv_ext.server.queued_run import Job, RunRequest
-from tinv_ext.server.run_list import listed
+from tinv_ext.server.run_list import listed, run_of
 from tinv_ext.server.templates import Templates
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 COMMANDS = ("stop", "pause", "resume", "snapshot", "preview")
 PATIENCE = 2.0  # seconds in which most steps end
 _LOOK = 10.0  # seconds between two looks for interrupted runs
@@ -59,6 +61,7 @@ class JobQueue:
         self._host = host
         self._home = home
         self.templates = templates or Templates(home / "textual_inversion_templates")
+        self.presets = Presets(home / "textual_inversion_presets")
         self._jobs: dict[str, Job] = {}
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
@@ -118,7 +121,7 @@ class JobQueue:
         """As `check`, with some steps tried out on the model, unless a run has it."""
         with self._preparing:
             request = self._request(values, confine)
-            if self._active():
+            if self.active():
                 notice = message("server.not_tried_out", "No step was tried out, because a run is in progress.")
                 return replace(request.prepared, notices=(*request.prepared.notices, notice))
             return dry_run.examine(request.prepared, request.host)
@@ -128,7 +131,7 @@ class JobQueue:
         with self._preparing:  # until it is queued: a check that begins then finds it
             request = self._request(values, confine, self._room())
             name = request.prepared.config.name
-            if any(job.config.name == name for job in self._active()):
+            if any(job.config.name == name for job in self.active()):
                 raise InputError(
                     message(
                         "server.name_in_use",
@@ -138,13 +141,13 @@ class JobQueue:
                 )
             return self._add(Job(uuid.uuid4().hex, request.prepared.config, request))
 
-    def _active(self) -> list[Job]:
-        """Jobs that are not over."""
+    def active(self) -> list[Job]:
+        """Jobs that are not over: the one at work, then those that wait, in their order."""
         return [job for job in self.all() if job.status not in OVER]
 
     def _room(self) -> int:
         """Bytes of decoded images that a new job may keep: none where it has to wait."""
-        return 0 if self._active() else FITTED_BYTES
+        return 0 if self.active() else FITTED_BYTES
 
     def logs(self) -> set[Path]:
         """The usual log directory, and those of the jobs."""
@@ -152,7 +155,24 @@ class JobQueue:
 
     def runs(self, output: str) -> list[dict[str, Any]]:
         """The runs in a log directory, newest first: see `listed`."""
-        return listed(find_runs(Path(self.placed(output))), {job.folder for job in self._active()})
+        return listed(find_runs(Path(self.placed(output))), {job.folder for job in self.active()})
+
+    def run(self, output: str, id: str, confine: PathCheck | None = None) -> RunFolder:  # noqa: A002
+        """A run of a log directory. `InputError` where there is none, or where nobody may look."""
+        log_directory = self.placed(output)
+        self.check_paths({"output": log_directory}, confine)
+        return run_of(Path(log_directory), id, output)
+
+    def idle_run(self, output: str, id: str, confine: PathCheck | None = None) -> RunFolder:  # noqa: A002
+        """As `run`. `InputError` also where a job of this program has the run."""
+        folder = self.run(output, id, confine)
+        if str(folder.path) in {job.folder for job in self.active()}:
+            raise InputError(
+                message(
+                    "server.run_in_progress", 'The run "{run}" is in progress. If it is paused, resume its job.', run=id
+                )
+            )
+        return folder
 
     def resume(self, output: str, id: str, changes: Mapping[str, Any], confine: PathCheck | None = None) -> Job:  # noqa: A002
         """Queue the resuming of a run of a log directory. `InputError` has every problem, and nothing is queued."""
@@ -160,26 +180,10 @@ class JobQueue:
             return self._resume(output, id, changes, confine)
 
     def _resume(self, output: str, id: str, changes: Mapping[str, Any], confine: PathCheck | None) -> Job:  # noqa: A002
-        log_directory = self.placed(output)
-        self.check_paths({"output": log_directory}, confine)
+        self.check_paths({"output": self.placed(output)}, confine)
         self.check_paths(changes, confine)
         self._check_sources(changes, confine)
-        folder = next((folder for folder in find_runs(Path(log_directory)) if folder.id == id), None)
-        if folder is None:
-            raise InputError(
-                message(
-                    "server.no_run",
-                    'There is no run "{run}" in the log directory "{output}". Refresh the list of runs.',
-                    run=id,
-                    output=output,
-                )
-            )
-        if str(folder.path) in {job.folder for job in self._active()}:
-            raise InputError(
-                message(
-                    "server.run_in_progress", 'The run "{run}" is in progress. If it is paused, resume its job.', run=id
-                )
-            )
+        folder = self.idle_run(output, id, confine)
         host = self._host()
         prepared = prepare_resume(folder.path, host, changes, self._known_images, self._room())
         if isinstance(prepared, Status):
@@ -199,7 +203,7 @@ class JobQueue:
 
         Those that are being resumed, or were since, are left out at once.
         """
-        if time.monotonic() - self._looked > _LOOK and not self._active():
+        if time.monotonic() - self._looked > _LOOK and not self.active():
             self._looked = time.monotonic()
             self._interrupted = [
                 {key: run[key] for key in ("id", "name", "steps", "total")}
@@ -249,8 +253,39 @@ class JobQueue:
 
     def ahead_of(self, job: Job) -> list[Job]:
         """The jobs that come to their end before this one starts, in order."""
-        active = self._active()
+        active = self.active()
         return active[: active.index(job)] if job in active else []
+
+    def reorder(self, ids: Sequence[str]) -> list[Job]:
+        """Have the waiting jobs carried out in this order; those that are not named come after them. Returns them.
+
+        `InputError` for a job that is unknown or does not wait any more.
+        """
+        with self._changed:
+            waiting = {key: job for key, job in self._jobs.items() if job.status == "queued"}
+            gone = [key for key in ids if key not in waiting]
+            if gone:
+                raise InputError(
+                    message("server.not_waiting", "A run that was to be moved has started or was removed meanwhile.")
+                )
+            order = [*dict.fromkeys(ids), *(key for key in waiting if key not in ids)]
+            others = {key: job for key, job in self._jobs.items() if key not in waiting}
+            self._jobs = {**others, **{key: waiting[key] for key in order}}
+            return [waiting[key] for key in order]
+
+    def with_model(self, work: Callable[[Host], Result]) -> Result:
+        """What `work` makes with the model while no run has it. `InputError` while one is in progress or queued."""
+        with self._preparing:  # no run is added meanwhile
+            active = self.active()
+            if active:
+                raise InputError(
+                    message(
+                        "server.model_busy",
+                        'The model is busy with the run "{name}". Wait until it is over, or stop it.',
+                        name=active[0].config.name,
+                    )
+                )
+            return work(self._host())
 
     def command(self, id: str, what: str) -> Job:  # noqa: A002
         """Ask something of a job: one of `COMMANDS`. `InputError` if it is too late for it."""
@@ -310,7 +345,7 @@ class JobQueue:
 
         New ones are refused.
         """
-        self._ends, over_by, active = True, time.monotonic() + seconds, self._active()
+        self._ends, over_by, active = True, time.monotonic() + seconds, self.active()
         at_work = [job for job in active if job.status != "queued"]
         for job in active:
             with suppress(InputError):  # it has ended in this moment

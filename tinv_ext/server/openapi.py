@@ -32,7 +32,7 @@ _REFUSAL = {
 _REASONS = {
     401: "The credentials or the login are missing or wrong.",
     403: "Another web page asked.",
-    404: "There is no such job or preview.",
+    404: "There is no such job, run, image or file.",
     422: "It cannot be done: every problem.",
     500: "A bug of tinv.",
 }

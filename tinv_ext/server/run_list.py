@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
-from tinv_ext.core.errors import TinvError
-from tinv_ext.run.run_folder import RunFolder
+from tinv_ext.core.errors import InputError, TinvError
+from tinv_ext.core.messages import message
+from tinv_ext.run.run_folder import RunFolder, find_runs
 from tinv_ext.run.run_lock import owner_of
 
 log = logging.getLogger(__name__)
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)/.*-(\d\d)-(\d\d)-(\d\d)(?:-\d+)?")  # of a run's id
 
 
 def listed(folders: Iterable[RunFolder], jobs: Collection[str | None]) -> list[dict[str, Any]]:
-    """Of each run its id, name, status and steps. No paths. `jobs` are the folders of the jobs of this program.
+    """Of each run its id, name, status, steps and when it began. No paths.
 
-    A run whose status says that it is in progress, but which is no job here, is "elsewhere" if another program has it;
-    else it was "interrupted": by a crash, or because the program ended.
+    `jobs` are the folders of the jobs of this program. A run whose status says that it is in progress, but which is no
+    job here, is "elsewhere" if another program has it; else it was "interrupted": by a crash, or because the program
+    ended.
     """
     entries = []
     for folder in folders:
@@ -31,5 +36,27 @@ def listed(folders: Iterable[RunFolder], jobs: Collection[str | None]) -> list[d
         shown = "elsewhere" if elsewhere else status.status if here or status.over else "interrupted"
         can_resume = folder.can_resume and not (here or elsewhere)
         entry = {"id": folder.id, "name": name, "status": shown, "steps": status.steps, "total": status.total}
-        entries.append({**entry, "can_resume": can_resume, "reason": status.reason})
+        facts = {"can_resume": can_resume, "reason": status.reason, "started": started(folder.id)}
+        entries.append({**entry, **facts, "file": Path(status.file).name if status.file else None})
     return entries
+
+
+def started(id: str) -> str | None:  # noqa: A002 (the word for it)
+    """When a run began, local time in ISO 8601, as its id says it."""
+    match = _TIME.fullmatch(id)
+    return f"{match[1]}T{match[2]}:{match[3]}:{match[4]}" if match else None
+
+
+def run_of(log: Path, id: str, called: str) -> RunFolder:  # noqa: A002
+    """The run of this id in a log directory, which the client called so. `InputError` if there is none."""
+    folder = next((folder for folder in find_runs(log) if folder.id == id), None)
+    if folder is None:
+        raise InputError(
+            message(
+                "server.no_run",
+                'There is no run "{run}" in the log directory "{output}". Refresh the list of runs.',
+                run=id,
+                output=called,
+            )
+        )
+    return folder

@@ -24,9 +24,12 @@ class Shown:
     @classmethod
     def of(cls, folder: RunFolder, name: str, start: int) -> Shown:
         """What a run in `folder` has shown up to step `start`, from which it goes on; nothing of one that begins."""
+        return cls.left_by(folder, name, start) if folder.has_state else cls()
+
+    @classmethod
+    def left_by(cls, folder: RunFolder, name: str, start: float = math.inf) -> Shown:
+        """What a run has left up to step `start`, whether it can go on or not."""
         shown = cls()
-        if not folder.has_state:
-            return shown
         for row in read_curve(folder.curve):
             numbers = _numbers(row)
             if numbers.get("step", math.inf) <= start:

@@ -23,6 +23,7 @@ from tinv_ext.core.messages import message, translated
 from tinv_ext.server.routes.route import Language, Route, refused
 
 TOKEN_HEADER = "X-Tinv-Page"
+TYPES = {"json": "application/json", "file": "application/octet-stream"}
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Access:
         """The dependencies of a route in `app`, which may have a login."""
         login = page_login(app)
         right = _change_check(self, login) if route.changing else _login_check(self.credentials or {}, login)
-        json_only = [Depends(_json_only)] if route.method == "POST" else []
-        return [Depends(_own_page_check(self.allowed_origin)), Depends(right), *json_only]
+        body = [Depends(_body_check(route.takes))] if route.method == "POST" else []
+        return [Depends(_own_page_check(self.allowed_origin)), Depends(right), *body]
 
 
 def page_login(app: FastAPI) -> Callable[[Request], None]:
@@ -53,14 +54,20 @@ def page_login(app: FastAPI) -> Callable[[Request], None]:
     return lambda request: check(user(request)) if user and check else None
 
 
-async def _json_only(request: Request, language: str = Language) -> None:
-    """415 for a body, or a header, that does not say application/json: a form, or what a browser sends unasked."""
-    headers = request.headers
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    empty = headers.get("content-length", "0").strip() == "0" and "transfer-encoding" not in headers
-    if kind != "application/json" and (kind or not empty):
-        wrong = message("api.not_json_type", 'Send settings with the header "Content-Type: application/json".')
-        raise refused(InputError(wrong), language, 415)
+def _body_check(takes: str) -> Callable[..., Any]:
+    """415 for a body, or a header, that does not say what the route takes: a form, or what a browser sends unasked."""
+
+    async def check(request: Request, language: str = Language) -> None:
+        headers = request.headers
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        empty = headers.get("content-length", "0").strip() == "0" and "transfer-encoding" not in headers
+        if kind != TYPES[takes] and (kind or not empty):
+            wrong = message(
+                "api.not_json_type", 'Send the body with the header "Content-Type: {type}".', type=TYPES[takes]
+            )
+            raise refused(InputError(wrong), language, 415)
+
+    return check
 
 
 def _own_page_check(allowed: Callable[[str], bool] | None) -> Callable[..., Any]:

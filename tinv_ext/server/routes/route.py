@@ -17,9 +17,11 @@ from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import Message, language_of, message, translated
 
 if TYPE_CHECKING:
+    from tinv_ext.library.library import Library
     from tinv_ext.server.allowed_paths import PathCheck
     from tinv_ext.server.job_queue import JobQueue
 
+Answer = Callable[..., Any]
 MAX_BODY = 64 * 1024  # bytes of settings; a request with more is refused
 BODY_SECONDS = 20.0  # for the whole of it
 _TURNS = ThreadPoolExecutor(1, "tinv-turns")
@@ -29,23 +31,29 @@ _TURNS = ThreadPoolExecutor(1, "tinv-turns")
 class Route:
     """One address below /tinv/v1: what answers it, and whether it is for the owner alone.
 
-    `changing`: it starts or changes something, or tells paths. A POST takes JSON and nothing else. `described`: whether
-    /openapi.json tells of it, which it does not where only the page has a use for it.
+    `changing`: it starts or changes something, or tells paths. A POST takes JSON and nothing else, or, where it `takes`
+    a "file", that as application/octet-stream; a page elsewhere can send neither without asking first (CORS).
+    `described`: whether /openapi.json tells of it, which it does not where only the page has a use for it.
     """
 
     method: str
     path: str
-    answer: Callable[..., Any]
+    answer: Answer
     changing: bool = True
     described: bool = True
+    takes: str = "json"
 
 
 @dataclass(frozen=True)
 class Served:
-    """What the routes work on. `allowed_paths` are those that a client may name, None for every one of this machine."""
+    """What the routes work on. `allowed_paths` are those that a client may name, None for every one of this machine.
+
+    `library` has the finished embeddings; without one there are no routes for them.
+    """
 
     queue: JobQueue
     allowed_paths: PathCheck | None
+    library: Library | None = None
 
 
 async def language_asked(request: Request, language: str = "") -> str:

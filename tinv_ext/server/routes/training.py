@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException, Request
@@ -11,14 +10,13 @@ from fastapi.responses import FileResponse, JSONResponse
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import message, translated
 from tinv_ext.core.settings import DEFAULTS
-from tinv_ext.server.routes.route import Language, Route, Served, in_thread, in_turn, json_body, refused
+from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread, in_turn, json_body, refused
 
 if TYPE_CHECKING:
     from tinv_ext.server.allowed_paths import PathCheck
     from tinv_ext.server.job_queue import JobQueue
     from tinv_ext.server.queued_run import Job
 
-Answer = Callable[..., Any]
 COMMANDS = ("stop", "pause", "snapshot", "preview")  # those that have a route of their own
 
 

@@ -1,0 +1,66 @@
+"""The jobs that are not over, in the order in which they are carried out, and that order changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+
+from tinv_ext.core.messages import translated
+from tinv_ext.server.routes.body import texts
+from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread, json_body
+
+if TYPE_CHECKING:
+    from tinv_ext.server.job_queue import JobQueue
+
+
+def routes(served: Served) -> list[Route]:
+    """Those of this file."""
+    queue = served.queue
+    return [
+        Route("GET", "/queue", queue_route(queue), changing=False),
+        Route("POST", "/queue/order", order_route(queue)),
+    ]
+
+
+def queue_route(queue: JobQueue) -> Answer:
+    """GET /queue."""
+
+    def listed(language: str = Language) -> JSONResponse:
+        """Id, name, status and steps of each job that is not over, the one at work first."""
+        return JSONResponse(_listed(queue, language))
+
+    return listed
+
+
+def order_route(queue: JobQueue) -> Answer:
+    """POST /queue/order."""
+
+    async def order(request: Request, language: str = Language) -> JSONResponse:
+        """Carry out the waiting jobs in the order of the ids in `jobs`. To take one out, stop it."""
+        values = await json_body(request, language)
+
+        def answer() -> JSONResponse:
+            queue.reorder(texts(values, "jobs"))
+            return JSONResponse(_listed(queue, language))
+
+        return await in_thread(answer, language)
+
+    return order
+
+
+def _listed(queue: JobQueue, language: str) -> list[dict[str, Any]]:
+    from tinv_ext.server.live_texts import status_word
+
+    return [
+        {
+            "id": job.id,
+            "name": job.config.name,
+            "status": job.status,
+            "status_word": translated(status_word(job.status), language),
+            "steps": job.steps,
+            "total": job.now.total or job.config.steps,
+        }
+        for job in queue.active()
+    ]
