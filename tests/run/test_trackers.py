@@ -105,9 +105,11 @@ def test_wandb_keeps_the_curve_offline(
     records = pytest.importorskip("wandb.proto.wandb_internal_pb2")
     monkeypatch.setenv("WANDB_MODE", "offline")
     controls = RunControls()
-    watch = Watch({3: controls.stop.set})
+    watch, resumed = Watch({3: controls.stop.set}), Watch()
     runner.run(config(log_with="wandb", tracker_project="words"), host, watch, controls)
-    runner.resume(watch.folder.path, host)
+    runner.resume(watch.folder.path, host, report=resumed)
+    told = [event.text for event in (*watch.events, *resumed.events) if isinstance(event, Noticed)]
+    assert "run.tracker_off" not in ids(told), told
 
     steps, ids_found, contents = [], set(), b""
     for file in sorted(watch.folder.path.glob("wandb/offline-run-*/*.wandb")):

@@ -81,7 +81,6 @@ class TensorBoard:
 _QUIET: Mapping[str, Any] = {
     "console": "off",
     "silent": True,
-    "init_timeout": 30,  # seconds
     "disable_code": True,
     "disable_git": True,
     "x_disable_meta": True,  # it would send user, folder and command line along
