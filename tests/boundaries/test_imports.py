@@ -23,6 +23,8 @@ ENGINE = {"tinv_ext.core", "tinv_ext.hosts.base"}
 # part: (its modules, what it may import beside the standard library). The longest prefix decides the part.
 PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "root": (("tinv_ext",), set()),
+    "models": (("tinv_ext.models",), ENGINE | {"tinv_ext.toy", "tinv_ext.hosts.diffusers"}),
+    "python": (("tinv_ext.python_api",), ENGINE | {"tinv_ext.models", "tinv_ext.run", "tinv_ext.library"}),
     "core": (("tinv_ext.core",), NUMBERS | {"tinv_ext.core"}),
     "faces": (("tinv_ext.core.data.faces",), NUMBERS | {"cv2"}),  # where it is installed
     "run": (("tinv_ext.run",), NUMBERS | ENGINE | {"tinv_ext.run"}),

@@ -7,11 +7,13 @@ A change here is a change for every saved config, script and preset: it belongs 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import tinv_ext
 from tinv_ext.cli import failures
 from tinv_ext.cli import main as cli
 from tinv_ext.core.settings import ALIASES, DEFAULTS, GROUPS, SETTINGS
@@ -70,6 +72,11 @@ def run_files(folder: Path) -> dict[str, str]:
     return {name: path.relative_to(folder).as_posix() for name, path in places.items()}
 
 
+def python_names() -> dict[str, str]:
+    """What `import tinv_ext` offers, with its signatures."""
+    return {name: str(inspect.signature(getattr(tinv_ext, name))) for name in tinv_ext.__all__}
+
+
 def surface(folder: Path) -> dict[str, Any]:
     """Everything that is frozen, as JSON holds it."""
     found = {
@@ -77,6 +84,7 @@ def surface(folder: Path) -> dict[str, Any]:
         "groups": list(GROUPS),
         "other names of settings": ALIASES,
         "commands": dict(commands(cli._parser())),
+        "python": python_names(),
         "exit codes": [failures.DONE, failures.BAD_INPUT, failures.STOPPED, failures.FAILED],
         "files of a run": run_files(folder),
         "columns of loss.csv": COLUMNS,

@@ -230,32 +230,14 @@ def _host(
     options: Mapping[str, Any], given: Mapping[str, Any], made_with: Mapping[str, Any] | None = None
 ) -> DiffusersHost:
     """The host that the flags name, else the one that a run was made with."""
-    from tinv_ext.hosts.diffusers.host import DiffusersHost
+    from tinv_ext.models import TOY, open_host
 
     before = {} if options["model"] else (made_with or {})
     output = Path(str(current_names(given).get("output", DEFAULTS["output"]))).expanduser()
     folder = options["embeddings"] or output / "embeddings"
     vae = options["vae"] or (Path(before["vae_source"]) if before.get("vae_source") else None)
-    pipeline, facts = _pipeline(options["model"] or before.get("source") or "toy", vae)
-    return DiffusersHost.placed(pipeline, folder, facts, options["device"], options["precision"])
-
-
-def _pipeline(model: str, vae: Path | None) -> tuple[Any, dict[str, str | None]]:
-    from tinv_ext.toy import VARIANTS, pipeline
-
-    name, _, variant = model.partition("-")
-    if name == "toy" and variant in ("", *VARIANTS):
-        if vae:
-            raise InputError(
-                message("cli.toy_vae", "The toy model keeps its own VAE. Remove --vae, or choose another --model.")
-            )
-        return pipeline(variant), {"model_name": model, "model_hash": None, "source": model}
-    from tinv_ext.hosts.diffusers.open_pipeline import open_pipeline, short_hash
-
-    path = Path(model).expanduser()
-    facts = {"model_name": path.stem if path.is_file() else path.name, "model_hash": short_hash(path), "source": model}
-    facts |= {"vae": vae.stem, "vae_source": str(vae)} if vae else {}
-    return open_pipeline(model, vae=vae), facts
+    model = options["model"] or before.get("source") or TOY
+    return open_host(model, folder, vae=vae, device=options["device"], precision=options["precision"])
 
 
 def _token_table(model: str) -> TokenTable:

@@ -1,0 +1,130 @@
+"""For programs: train, load, save and inspect embeddings from Python. `import tinv_ext` offers these names.
+
+What is offered here stays as it is within a version (`tests/surface`). Examples are in docs/python.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.errors import TinvError
+from tinv_ext.core.formats import read_embedding, write_embedding
+from tinv_ext.core.settings import DEFAULTS, current_names
+from tinv_ext.library.inspect import inspect as inspect_file
+from tinv_ext.models import TOY, open_host
+from tinv_ext.run import preflight, runner
+from tinv_ext.run.events import Event, Prepared, RunControls
+from tinv_ext.run.run_folder import RunFolder
+
+__all__ = ["Embedding", "RunControls", "TinvError", "Trained", "inspect", "load", "resume", "save", "train"]
+Report = Callable[[Event], None]
+AnyPath = str | Path
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a training ended: "finished" or "stopped", at which step, its embedding, and the folder of its run."""
+
+    status: str
+    step: int
+    embedding: Embedding | None
+    file: Path | None
+    folder: Path
+
+
+def train(
+    name: str,
+    images: AnyPath,
+    *,
+    model: AnyPath = TOY,
+    vae: AnyPath | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    embeddings: AnyPath | None = None,
+    report: Report | None = None,
+    controls: RunControls | None = None,
+    **settings: Any,
+) -> Trained:
+    """Train the word `name` on a folder of images, and return it.
+
+    `model` is "toy", a folder or an id of diffusers, or a checkpoint file; `device` and `precision` are those of the
+    command line. `embeddings` is the folder for the finished file (default: "embeddings" in the log directory). The
+    settings are those of docs/settings.md. `report` hears every event (`tinv_ext.run.events`), `controls` pauses and
+    stops. Raises InputError with every problem before anything starts; any other error leaves a run to `resume`.
+    """
+    given = {"name": name, "images": str(images), **settings}
+    output = Path(str(current_names(given).get("output", DEFAULTS["output"]))).expanduser()
+    host = open_host(
+        str(model),
+        Path(embeddings).expanduser() if embeddings else output / "embeddings",
+        vae=Path(vae) if vae else None,
+        device=device,
+        precision=precision,
+    )
+    config = preflight.parse_settings(given, host)
+    return _trained(lambda watch: runner.run(config, host, watch, controls), report)
+
+
+def resume(
+    run: AnyPath,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    embeddings: AnyPath | None = None,
+    report: Report | None = None,
+    controls: RunControls | None = None,
+    **settings: Any,
+) -> Trained:
+    """Resume the run in the folder `run` on the model that it was made with, perhaps with other settings."""
+    folder = RunFolder(Path(run).expanduser())
+    made_with = folder.facts().get("model", {})
+    output = Path(folder.config().output).expanduser()
+    host = open_host(
+        str(made_with.get("source") or TOY),
+        Path(embeddings).expanduser() if embeddings else output / "embeddings",
+        vae=Path(made_with["vae_source"]) if made_with.get("vae_source") else None,
+        device=device,
+        precision=precision,
+    )
+    return _trained(lambda watch: runner.resume(folder.path, host, settings, watch, controls), report, folder.path)
+
+
+def _trained(carry_out: Callable[[Report], Any], report: Report | None, folder: Path = Path()) -> Trained:
+    place = folder
+
+    def watch(event: Event) -> None:
+        nonlocal place
+        if isinstance(event, Prepared):
+            place = event.folder.path
+        if report:
+            report(event)
+
+    status = carry_out(watch)
+    file = Path(status.file) if status.file else None
+    return Trained(status.status, status.steps, read_embedding(file) if file else None, file, place)
+
+
+def load(path: AnyPath) -> Embedding:
+    """The embedding in a file of any format that docs/formats.md lists, or in a diffusers folder.
+
+    Raises FormatError where there is none, or more than one.
+    """
+    return read_embedding(Path(path).expanduser())
+
+
+def save(embedding: Embedding, path: AnyPath, format: str | None = None) -> None:  # noqa: A002 (the word of the flag)
+    """Write an embedding, whole or not at all; the suffix decides on the format unless `format` names one.
+
+    Raises InputError where the format cannot hold it, HostError where the disk refuses.
+    """
+    write_embedding(embedding, Path(path).expanduser(), format=format)
+
+
+def inspect(path: AnyPath, model: AnyPath | None = None, nearest: int = 5) -> dict[str, Any]:
+    """What a file holds, as plain values; with a `model` also its `nearest` tokens to each vector."""
+    table = open_host(str(model), Path(), device="cpu").token_table if model else None
+    return inspect_file(Path(path).expanduser(), table, nearest)
