@@ -24,7 +24,7 @@ EVERYDAY := -m "not slow and not webui" -n $(WORKERS) --dist loadfile
 HAS_WEBUI_WHEELS := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] in ((3, 10), (3, 11))))' 2>/dev/null)
 
 .PHONY: help python venvs test test-page lint-page test-today test-webui-pins test-gradio-4 test-slow test-webui webui-given test-forge test-neo faults fuzz fuzz-api soak \
-    lint format docs demo toy-report learn bench clean
+    lint format docs demo toy-report learn bench gpu gpu-packages clean
 
 help:
 	@echo "make demo          teach a tiny model two things it has never seen, results in demo/ (about 2 minutes;"
@@ -45,6 +45,8 @@ help:
 	@echo "make docs          rewrite the generated tables in docs/"
 	@echo "make toy-report    measure how good the toy model is;  make learn: teach it every held-out concept"
 	@echo "make bench         time a training step against the WebUI's built-in trainer"
+	@echo "make gpu           prove and measure the engine on a GPU in at most 8 minutes, with the PYTHON that has torch there;"
+	@echo "                   make gpu-packages first, where diffusers is missing: it fills build/gpu-packages to carry along"
 	@echo "make clean         delete results and caches, but not the environments"
 
 # --- environments ----------------------------------------------------------------------------------------------------
@@ -191,6 +193,14 @@ learn: $(TODAY)/.stamp
 
 bench: $(TODAY)/.stamp
 	$(PY) bench/step.py
+
+# On a machine lent for it: nothing is installed there, and nothing downloaded.
+GPU_FLAGS ?=
+gpu:
+	$(PYTHON) tools/gpu.py $(GPU_FLAGS)
+
+gpu-packages: $(TODAY)/.stamp
+	$(PY) -m tools.on_gpu.carried
 
 docs: $(TODAY)/.stamp
 	$(PY) tools/docs.py

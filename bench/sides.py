@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from torch import Tensor
 
@@ -28,6 +28,7 @@ from tinv_ext.core.data.captions import CaptionRules
 from tinv_ext.core.data.dataset import Batch, Dataset, Example
 from tinv_ext.core.data.image_fit import uncropped
 from tinv_ext.core.data.latents import LatentDistribution
+from tinv_ext.core.data.order import Order
 from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.prompts.inputs import word_slots
@@ -50,7 +51,7 @@ CAPTIONS = ("a red ball on grass", "in the rain", "painted by night", "two of th
 class Work:
     """What every side is given: the pipeline, the dataset, the batch size, and a state of its own."""
 
-    pipeline: StableDiffusionPipeline
+    pipeline: DiffusionPipeline
     host: DiffusersHost
     dataset: Dataset
     batch_size: int
@@ -62,7 +63,7 @@ class Work:
         return self.state.vectors[WORD]["clip_l"]
 
 
-def work(pipeline: StableDiffusionPipeline, size: int, batch_size: int) -> Work:
+def work(pipeline: DiffusionPipeline, size: int, batch_size: int) -> Work:
     """Four images of `size` × `size` pixels, as latents of random numbers."""
     host = DiffusersHost(pipeline, Path("no-embeddings"), {})
     word = Word(WORD, tuple(host.token_table.tokenizer.ids(WORD)), 1)
@@ -76,15 +77,15 @@ def work(pipeline: StableDiffusionPipeline, size: int, batch_size: int) -> Work:
     ]
     reader = PromptReader(host.token_table.tokenizer, (word,))
     dataset = Dataset(examples, reader, "once", 0)
-    vectors = host.token_table.token_vectors(host.token_table.tokenizer.ids("ball")[:1])
+    vectors = {key: 0.05 * torch.randn(1, width, generator=rng) for key, width in host.token_table.widths.items()}
     return Work(pipeline, host, dataset, batch_size, new_state({WORD: vectors}, 2, pipeline.unet.device))
 
 
-def sampled(it: Work) -> tuple[Batch, Tensor, Tensor]:
+def sampled(it: Work, seed: int = 3) -> tuple[Batch, Tensor, Tensor]:
     """The same batch, noise and timesteps for every side."""
-    state = new_state({WORD: it.state.values(WORD)}, 3, torch.device("cpu"))
-    batch = it.dataset.batch(it.batch_size, state.order, state.rng)
-    noise, timesteps, _ = Objective().sample(batch.latents, _schedule(it), state.rng)
+    rng = torch.Generator().manual_seed(seed)
+    batch = it.dataset.batch(it.batch_size, Order(), rng)
+    noise, timesteps = Objective().sample(batch.latents, _schedule(it), rng)
     return batch, noise, timesteps
 
 
@@ -106,10 +107,12 @@ class Ours:
             (loss * model.loss_scale).backward()
         return _taken(self._it.leaf) / model.loss_scale
 
-    def steps(self, stack: ExitStack) -> Callable[[], Any]:
+    def steps(self, stack: ExitStack, accumulate: int = 1, checkpointing: bool = False) -> Callable[[], Any]:
         """A function that takes the next step; the host is in training until `stack` closes."""
         model = stack.enter_context(self._it.host.training(1))
-        plan = Plan(FOREVER, self._it.batch_size, 1, parse_schedule("0.005").at)
+        if checkpointing:
+            model.enable_gradient_checkpointing()
+        plan = Plan(FOREVER, self._it.batch_size, accumulate, parse_schedule("0.005").at)
         going = stack.enter_context(closing(train(self._it.state, plan, model, self._it.dataset)))
         return lambda: next(going)
 
@@ -142,7 +145,7 @@ class BuiltIn:
 
         def step() -> None:
             batch = it.dataset.batch(it.batch_size, it.state.order, it.state.rng)
-            noise, timesteps, _ = Objective().sample(batch.latents, _schedule(it), it.state.rng)
+            noise, timesteps = Objective().sample(batch.latents, _schedule(it), it.state.rng)
             scale = self._backward(batch, noise, timesteps)
             it.leaf.grad.div_(scale)
             it.state.update(0.005)  # clears the vectors' gradient; those of the UNet's weights keep adding up
