@@ -14,13 +14,15 @@ from torch import Tensor
 
 from tests.core.fake import Fake, dataset, initial
 from tests.fake_host import FakeHost, FakeModel
-from tests.messages import refused, said
+from tests.messages import ids, refused, said
 from tests.run.test_runner import Configure, Watch, config, learnt
 from tinv_ext.cli.main import _parser
 from tinv_ext.core.errors import MemoryShortError
 from tinv_ext.core.model import Model
 from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.training import fallbacks as fallbacks_module
 from tinv_ext.core.training.fallbacks import Fallbacks
+from tinv_ext.core.training.memory_room import at_once
 from tinv_ext.core.training.schedules import parse_schedule
 from tinv_ext.core.training.state import facts_of
 from tinv_ext.core.training.trainer import Plan, train
@@ -131,7 +133,7 @@ def test_a_run_resumes_as_it_stopped(config: Configure, tmp_path: Path) -> None:
     controls = RunControls()
     watch, again = Watch({3: controls.stop.set}), Watch()
     runner.run(config(**given), host, watch, controls)
-    assert facts_of(watch.folder.state)[KEPT] == {"gradient_checkpointing": 1, "pieces": 3, "precise": 0}
+    assert facts_of(watch.folder.state)[KEPT] == {"gradient_checkpointing": 1, "pieces_of_step": 3, "precise": 0}
     ran_out.clear()
     assert runner.resume(watch.folder.path, host, report=again).status == "finished"
     assert not any(ran_out)
@@ -156,6 +158,60 @@ def test_what_is_set_when_a_run_resumes_counts() -> None:
     for damaged in ({KEPT: 3}, {KEPT: {"pieces": "x", "precise": None}}, {"settings": 1}):
         assert begun(damaged) == (False, 1, 0)
     assert begun({**before, KEPT: {"pieces": 10**9, "precise": 10**9}}) == (False, 5, 8)
+    assert begun({**before, KEPT: {"pieces_of_step": 2}}) == (False, 2, 0)
+
+
+def test_batches_of_one_step_go_together_unless_that_is_too_much() -> None:
+    """As many images as are safe where memory is not measured; on CUDA the first step measures."""
+
+    def pieces(device: str, **given: Any) -> tuple[int, bool]:
+        found = fallbacks_of(settings(**given), lambda text: None, None, device)
+        return found.pieces, found.measures
+
+    assert pieces("cpu", gradient_accumulation_steps=2) == (2, False)  # ten are more than eight
+    assert pieces("cpu", batch_size=2, gradient_accumulation_steps=4) == (1, False)
+    assert pieces("cpu", batch_size=2, gradient_accumulation_steps=8) == (2, False)
+    assert pieces("cuda", batch_size=2, gradient_accumulation_steps=4) == (4, True)
+    assert pieces("cuda", batch_size=2, gradient_accumulation_steps=4, micro_batch_size=4) == (2, False)
+    assert pieces("mps", batch_size=2, gradient_accumulation_steps=4) == (4, False)
+    assert pieces("cuda") == (1, False)
+
+
+def test_a_state_from_before_batches_went_together_goes_on_in_its_passes() -> None:
+    """Every batch alone, in the pieces that it was cut into."""
+    given = {"batch_size": 4, "gradient_accumulation_steps": 3, "micro_batch_size": 0}
+    for kept, pieces in (({"pieces": 2}, 6), ({"pieces": 1}, 3), ({}, 3), ({"pieces_of_step": 2}, 2)):
+        before = {KEPT: kept, "settings": given}
+        assert fallbacks_of(settings(**given), lambda text: None, before).pieces == pieces
+    fine = {**given, "micro_batch_size": 1}
+    assert fallbacks_of(settings(**fine), lambda text: None, {"settings": fine}).pieces == 12
+
+
+def test_the_first_step_shows_how_many_batches_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch by batch at first, then as many at once as there is memory for; the same vectors but for rounding."""
+    monkeypatch.setattr(fallbacks_module, "begin_measuring", lambda device: 100)
+    monkeypatch.setattr(fallbacks_module, "batches_that_fit", lambda device, before: at_once(50, 320))
+    plan = Plan(3, 2, 6, parse_schedule("0.05").at)
+    found, model = initial(), Counting()
+    sizes.clear()
+    list(train(found, plan, model, dataset(), Fallbacks(pieces=6, measures=True)))
+    assert sizes == [2] * 6 + [6] * 4  # 5 of 6 would fit, so two passes of three
+    whole = initial()
+    list(train(whole, plan, Fake(), dataset()))
+    assert torch.allclose(found.values("it")["clip_l"], whole.values("it")["clip_l"], rtol=0, atol=1e-6)
+
+
+def test_memory_that_runs_out_parts_batches_before_anything_is_computed_twice() -> None:
+    """Room for one batch at a time costs nothing; only below that is checkpointing turned on."""
+    plan = Plan(2, 2, 4, parse_schedule("0.05").at)
+    parted = ["training.pieces"] * 2
+    checkpointed = [*parted, "training.checkpointing", "training.pieces"]
+    for most, recomputes, told in ((2, 0, parted), (1, 1, checkpointed)):
+        state, model, heard = initial(), Fake(), list[Any]()
+        model.most = most
+        list(train(state, plan, model, dataset(), Fallbacks(heard.append)))
+        assert model.recomputes == recomputes
+        assert ids(heard) == told
 
 
 def test_the_flag_can_stand_alone() -> None:

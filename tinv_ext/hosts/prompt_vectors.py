@@ -18,7 +18,7 @@ from tinv_ext.core.embedding import count_vectors
 from tinv_ext.core.errors import HostError
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Vectors, Words
-from tinv_ext.core.prompts.inputs import PromptInputs, emphasis_weights, padded_ids, word_slots
+from tinv_ext.core.prompts.inputs import PromptInputs, distinct, emphasis_weights, padded_ids, word_slots
 from tinv_ext.core.prompts.reader import Prompt, Tokenizer, equal_chunks
 
 
@@ -94,7 +94,7 @@ def assemble_prompts(
     known: Words,
 ) -> PromptInputs:
     """Prompts as tensors on the CPU, for `encode_prompts`. `words` are trained; `known` are the other embeddings."""
-    rows = [chunk for chunks in equal_chunks(prompts, tokenizer) for chunk in chunks]
+    rows, order = distinct([chunk for chunks in equal_chunks(prompts, tokenizer) for chunk in chunks])
     names = dict.fromkeys(name for row in rows for _, name in row.words)
     gone = [name for name in names if name not in words and name not in known]
     if gone:
@@ -115,6 +115,7 @@ def assemble_prompts(
         others={encoder.key: _rows(others, encoder) for encoder in encoders},
         weights=emphasis_weights(rows),
         sizes=torch.tensor([size.numbers for size in size_conds], dtype=torch.float32),
+        order=order,
     )
 
 
@@ -133,6 +134,9 @@ def encode_prompts(inputs: PromptInputs, words: Words, encoders: Sequence[TextEn
             output, pooled = encoder.encode(inputs.ids[encoder.key])
         outputs.append(output if inputs.weights is None else emphasized(output, inputs.weights))
     context = torch.cat(outputs, -1)
+    if inputs.order is not None:
+        context = context[inputs.order]
+        pooled = None if pooled is None else pooled[inputs.order]
     context = context.reshape(inputs.prompts, -1, context.shape[-1])
     if pooled is None:
         return Condition(context)

@@ -125,6 +125,7 @@ def try_out(
     before = state.backup()
     on_gpu = model.device.type == "cuda"
     seconds: list[float] = []
+    act = partial(take_step, state, plan, model, dataset)
     begun = clock()
     try:
         while len(seconds) < 2 or (len(seconds) <= STEPS and clock() - begun < SECONDS):
@@ -133,13 +134,13 @@ def try_out(
                 torch.cuda.synchronize(model.device)
                 torch.cuda.reset_peak_memory_stats(model.device)
             started = clock()
-            step = fallbacks.attempt(state, model, plan.batch_size, partial(take_step, state, plan, model, dataset))
+            step = fallbacks.attempt(state, model, plan.examples, act, plan.accumulate)
             seconds.append(clock() - started)  # the loss was read: the device is done
         encoders = [encoder for word in state.vectors.values() for encoder in word]
         now = zip(encoders, state.leaves(), before.vectors)
         moved = {encoder: float((vector.detach() - old).abs().max()) for encoder, vector, old in now}
         memory = torch.cuda.max_memory_allocated(model.device) if on_gpu else None
-        fitting = settings_that_fit(fallbacks, plan.batch_size) if given_up else ()
+        fitting = settings_that_fit(fallbacks, plan.examples) if given_up else ()
         return DryRun(moved, step.loss, tuple(seconds[1:]), memory, tuple(given_up), tuple(fitting))
     finally:
         state.restore(before)
@@ -155,7 +156,8 @@ def examine(prepared: PreparedRun, host: Host) -> PreparedRun:
     with host.training(prepared.config.clip_skip) as model:
         trained, evaluated = encoded_examples(few, model, tell=log.warning)
         dataset = dataset_of(few, trained or evaluated)
-        state, fallbacks = prepared.new_state(model.device), fallbacks_of(prepared.config, log.info)
+        state = prepared.new_state(model.device)
+        fallbacks = fallbacks_of(prepared.config, log.info, device=model.device.type)
         result = try_out(state, prepared.plan, model, dataset, fallbacks=fallbacks)
     notices = [*result.notices(prepared.plan.steps - prepared.initial.step)]
     if prepared.to_generate:

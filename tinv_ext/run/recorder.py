@@ -170,7 +170,7 @@ def make_recorder(
     """The recorder of a run, with its table of tasks. Their order is that in which they are carried out."""
     config, folder, state, epochs = prepared.config, reporter.folder, training.state, training.dataset.epochs
     writer = EmbeddingWriter(prepared, host, state, training.prediction, reporter.report)
-    fallbacks = fallbacks_of(config, reporter.notify, facts_of(folder.state))
+    fallbacks = fallbacks_of(config, reporter.notify, facts_of(folder.state), state.leaves()[0].device.type)
     evaluations = Evaluations(state, training.eval_set, reporter, fallbacks)
     rows = CurveRows(curve, state, epochs)
     snapshots = Snapshots(config, folder, writer, evaluations, epochs)

@@ -21,6 +21,7 @@ from tinv_ext.core.data.image_fit import uncropped
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.model import Model
+from tinv_ext.core.prompts.inputs import repeated
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.training.forward import StepInputs, assemble, compute, predict
 from tinv_ext.core.training.natural_gradient import NaturalGradient
@@ -148,6 +149,53 @@ def test_a_batch_in_pieces_has_the_same_gradient(make: Callable[[], Any], tmp_pa
     whole, parts = gradients
     assert torch.allclose(parts, whole, rtol=0, atol=1e-6 * float(whole.abs().max()) + 1e-9)
     assert (parts - whole).norm() <= 1e-5 * whole.norm()
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_prompt_that_comes_twice_is_encoded_once(make: Callable[[], Any], tmp_path: Path) -> None:
+    """Where its emphasis is the same, too; what the UNet is given is the same, and so are the vectors' gradients."""
+    with DiffusersHost(make(), tmp_path, {}).training(1) as model:
+        words = vectors_of(model)
+        word = Word("qzx", tuple(model.tokenizer.ids("qzx")), 2)
+        read = PromptReader(model.tokenizer, (word,), emphasis=True).read
+        prompts = tuple(map(read, ("a (qzx:1.2)", "a qzx", "a (qzx:1.2)", "a qzx", "a (qzx:1.2)")))
+        inputs = model.assemble_prompts(prompts, words, [uncropped(64, 64)] * 5)
+        assert len(inputs.slots) == 2
+        assert inputs.order is not None
+        assert inputs.order.tolist() == [0, 1, 0, 1, 0]
+        assert inputs.weights is not None
+        inputs = replace(inputs, weights=None)  # as below: an untrained model's mean is 0 but for rounding
+        leaves = list(words["qzx"].values())
+        found = []
+        for given in (inputs, repeated(inputs)):
+            condition = model.encode(given, words)
+            values = [one for one in (condition.context, condition.pooled) if one is not None]
+            assert [len(one) for one in values] == [5] * len(values)
+            factors = torch.linspace(0.5, 2.0, 5)
+            loss = sum(((one.flatten(1)[:, :40] * factors[:, None]) ** 2).sum() for one in values)
+            found.append([*values, *torch.autograd.grad(loss, leaves)])
+        for one, other in zip(*found):
+            assert (one - other).norm() <= 1e-5 * other.norm()
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_each_example_has_its_own_gradient_of_one_prompt(make: Callable[[], Any], tmp_path: Path) -> None:
+    """Though their prompt is encoded once, two examples do not share their gradients."""
+    with DiffusersHost(make(), tmp_path, {}).training(1) as model:
+        words = vectors_of(model)
+        inputs = inputs_of(model, words)
+        prompt = PromptReader(model.tokenizer, (Word("qzx", tuple(model.tokenizer.ids("qzx")), 2),)).read("a qzx")
+        inputs = replace(inputs, prompts=model.assemble_prompts((prompt,) * 2, words, [uncropped(64, 64)] * 2))
+        assert len(inputs.prompts.slots) == 1
+        leaves = list(words["qzx"].values())
+        losses = compute(model, inputs, words, Objective())
+        alone = [torch.autograd.grad(loss, leaves, retain_graph=True) for loss in losses]
+        optimizer = make_optimizer("ong", leaves, {"lengths": [1.0] * len(leaves)})
+        assert isinstance(optimizer, NaturalGradient)
+        add_sample_gradients(model, inputs, words, Objective(), 0.5, optimizer)
+    for rows, expected in zip(optimizer._gradients[0], alone):
+        right = torch.cat([(one * 2 / leaf.shape[1] ** 0.5).flatten() for one, leaf in zip(expected, leaves)])
+        assert (rows - right * 4 * 8 * 8 / 2).norm() <= 1e-4 * (right * 4 * 8 * 8 / 2).norm()
 
 
 @pytest.mark.parametrize("make", MAKERS)

@@ -77,6 +77,24 @@ class Batch:
         return Batch(self.latents[piece], self.prompts[piece], self.size_conds[piece], by_pixel, by_example)
 
 
+def join_batches(batches: Sequence[Batch]) -> Batch:
+    """Batches of one shape as one; where only some have weights, the others' are 1."""
+    return Batch(
+        torch.cat([batch.latents for batch in batches]),
+        tuple(prompt for batch in batches for prompt in batch.prompts),
+        tuple(size for batch in batches for size in batch.size_conds),
+        _join_weights([(batch.pixel_weights, batch.latents[:, :1]) for batch in batches]),
+        _join_weights([(batch.example_weights, batch.latents[:, 0, 0, 0]) for batch in batches]),
+    )
+
+
+def _join_weights(weights: Sequence[tuple[Tensor | None, Tensor]]) -> Tensor | None:
+    """Each with a tensor of the shape that ones have in its place."""
+    if all(weight is None for weight, _ in weights):
+        return None
+    return torch.cat([torch.ones_like(like) if weight is None else weight for weight, like in weights])
+
+
 def slices(count: int, pieces: int) -> list[slice]:
     """`count` things in so many pieces, or fewer, as equal as can be."""
     size = -(-count // pieces)

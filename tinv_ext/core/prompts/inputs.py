@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,8 @@ from tinv_ext.core.prompts.reader import Chunk
 
 @dataclass(frozen=True)
 class PromptInputs:
-    """B prompts of R chunks in all, R a multiple of B.
+    """B prompts, put together of R chunks that all differ; `order` has which of them, (B·chunks,) int64, unless R is
+    B·chunks and they are in order.
 
     `ids` (R, 77) int64 by encoder, each with its own padding. `slots` (R, 77) int64 tell which vector stands at a
     place: 0 the token's own, k > 0 the k-th row of the trained words' vectors laid end to end, followed by those of
@@ -27,6 +28,25 @@ class PromptInputs:
     others: Mapping[str, Tensor]
     weights: Tensor | None
     sizes: Tensor
+    order: Tensor | None = None
+
+
+def distinct(rows: Sequence[Chunk]) -> tuple[list[Chunk], Tensor | None]:
+    """Every chunk once, and which of them each row is (None: each is another), so that none is encoded twice."""
+    places = {row: place for place, row in enumerate(dict.fromkeys(rows))}
+    if len(places) == len(rows):
+        return list(rows), None
+    return list(places), torch.tensor([places[row] for row in rows])
+
+
+def repeated(inputs: PromptInputs) -> PromptInputs:
+    """The same with every prompt's chunks in rows of its own, so that each can be changed by itself."""
+    order = inputs.order
+    if order is None:
+        return inputs
+    weights = None if inputs.weights is None else inputs.weights[order]
+    ids = {encoder: rows[order] for encoder, rows in inputs.ids.items()}
+    return replace(inputs, ids=ids, slots=inputs.slots[order], weights=weights, order=None)
 
 
 def padded_ids(rows: Sequence[Chunk], pad: int) -> Tensor:

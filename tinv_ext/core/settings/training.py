@@ -100,14 +100,14 @@ TRAINING: Mapping[str, Setting] = {
     ),
     "gradient_accumulation_steps": Setting(
         "Gradient accumulation steps",
-        "Forward passes whose gradients make up one step.",
+        "Batches that make up one step. They are computed together where memory allows.",
         minimum=1,
         maximum=1024,
     ),
     "micro_batch_size": Setting(
         "Micro-batch size",
-        "Computes each batch so many images at a time, which takes less memory and gives the same gradient. 0 = the "
-        "whole batch, or as much of it as fits.",
+        "Computes each step so many images at a time, which takes less memory and gives the same gradient. 0 = as many "
+        "as fit.",
         minimum=0,
         maximum=1024,
     ),

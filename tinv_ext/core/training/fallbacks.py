@@ -1,7 +1,7 @@
 """Fallbacks for a step that runs out of memory or precision: it gives up one thing more, and is taken again.
 
-For memory, in this order: free it, gradient checkpointing (`hosts/checkpointing.py`) unless that is not wanted, the
-batch in pieces. For infinite numbers: more precision.
+For memory, in this order: free it, the batches of a step one by one, gradient checkpointing (`hosts/checkpointing.py`)
+unless that is not wanted, batches in pieces. For infinite numbers: more precision.
 No fallback changes what is learned, but for rounding: the random numbers of the step are the same, a batch in pieces
 has the same gradient, and what is recomputed comes out as before. A fallback stays for the rest of the run.
 """
@@ -22,7 +22,8 @@ from torch import Tensor
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.errors import MemoryShortError, NumericError
 from tinv_ext.core.messages import Message, message
-from tinv_ext.core.model import MemoryControl, Model
+from tinv_ext.core.model import MemoryControl, Model, Trainable
+from tinv_ext.core.training.memory_room import batches_that_fit, begin_measuring
 from tinv_ext.core.training.state import State, StateBackup
 
 T = TypeVar("T")
@@ -85,16 +86,17 @@ class Fallbacks:
 
     tell: Callable[[str], None] = _no_listener
     gradient_checkpointing: bool = False  # intermediate results are recomputed in backward instead of kept
-    pieces: int = 1  # that a batch is cut into
+    pieces: int = 1  # that a step is cut into
     precise: int = 0  # steps that the model was made more precise by
     may_checkpoint: bool = True
+    measures: bool = False  # the next step shows how few pieces there is memory for
     before: StateBackup | None = field(default=None, repr=False)
 
     def facts(self) -> dict[str, int]:
         """What is given up, as JSON can hold it: kept with the state, so that a run resumes as it stopped."""
         return {
             "gradient_checkpointing": int(self.gradient_checkpointing),
-            "pieces": self.pieces,
+            "pieces_of_step": self.pieces,
             "precise": self.precise,
         }
 
@@ -105,18 +107,22 @@ class Fallbacks:
         for _ in range(self.precise):
             model.upcast()
 
-    def attempt(self, state: State, model: MemoryControl, largest: int, act: Callable[[int], T]) -> T:
-        """What `act` returns, told in how many pieces to compute a batch; if need be after a fallback.
+    def attempt(self, state: State, model: Trainable, largest: int, act: Callable[[int], T], batches: int = 1) -> T:
+        """What `act` returns, told in how many pieces to compute a step; if need be after a fallback.
 
-        `largest` is the batch size. The state is restored before each new try and on every error that leaves here.
-        Raises MemoryShortError or NumericError when no fallback is left.
+        A step sees `largest` examples in so many `batches`. The state is restored before each new try and on every
+        error that leaves here. Raises MemoryShortError or NumericError when no fallback is left.
         """
         released = False
         while True:
             backup = self.before = None
             try:
                 backup = self.before = state.backup()
-                return act(self.pieces)
+                bytes_before = begin_measuring(model.device) if self.measures else None
+                result = act(self.pieces)
+                if bytes_before is not None:
+                    self._join(batches_that_fit(model.device, bytes_before))
+                return result
             except NumericError as error:
                 trouble, numeric = error.problems[0], True
             except BaseException as error:
@@ -131,8 +137,12 @@ class Fallbacks:
             if numeric:
                 self._raise_precision(state, model, trouble)
             elif released:
-                self._save_memory(state, model, largest, trouble)
+                self._save_memory(state, model, largest, batches, trouble)
             released = True
+
+    def _join(self, at_once: int) -> None:
+        """Have so many of the pieces, as they were measured, go together from here on."""
+        self.pieces, self.measures = -(-self.pieces // at_once), False
 
     def _raise_precision(self, state: State, model: MemoryControl, trouble: str) -> None:
         try:
@@ -166,22 +176,24 @@ class Fallbacks:
         self.precise += done is not None
         return done
 
-    def _save_memory(self, state: State, model: MemoryControl, largest: int, trouble: str) -> None:
-        if self.may_checkpoint and not self.gradient_checkpointing:
+    def _save_memory(self, state: State, model: MemoryControl, largest: int, batches: int, trouble: str) -> None:
+        self.measures = False
+        may_checkpoint = self.may_checkpoint and not self.gradient_checkpointing
+        if self.pieces < (batches if may_checkpoint else largest):
+            self.pieces = min(2 * self.pieces, batches if may_checkpoint else largest)
+            done = message(
+                "training.pieces",
+                "Memory ran out at step {step}: each step is computed in {pieces} pieces from here (same gradient).",
+                step=state.step + 1,
+                pieces=self.pieces,
+            )
+        elif may_checkpoint:
             self.gradient_checkpointing = True
             model.enable_gradient_checkpointing()
             done = message(
                 "training.checkpointing",
                 "Memory ran out at step {step}: gradient checkpointing is on from here (slower, same gradient).",
                 step=state.step + 1,
-            )
-        elif self.pieces < largest:
-            self.pieces = min(2 * self.pieces, largest)
-            done = message(
-                "training.pieces",
-                "Memory ran out at step {step}: each batch is computed in {pieces} pieces from here (same gradient).",
-                step=state.step + 1,
-                pieces=self.pieces,
             )
         else:
             raise MemoryShortError(self._no_memory(state.step + 1, first_sentence(trouble)))

@@ -46,17 +46,14 @@ class StepInputs:
         return (self.pixel_weights, self.example_weights, self.timestep_weights)
 
 
-def assemble(
-    model: PromptEncoder,
-    batch: Batch,
-    words: Words,
-    noise: Tensor,
-    timesteps: Tensor,
-    timestep_weights: Tensor | None = None,
-    input_noise: Tensor | None = None,
-    probe: Tensor | None = None,
-) -> StepInputs:
-    """The batch as tensors on the model's device, moved there together. `words` are those that are trained."""
+def assemble(model: PromptEncoder, batch: Batch, words: Words, *sampled: Tensor | None) -> StepInputs:
+    """The batch as tensors on the model's device, moved there together. `words` are those that are trained.
+
+    `sampled` are noise and timesteps and, perhaps, weights by timestep, input noise and probe, as in `StepInputs`.
+    """
+    noise, timesteps, timestep_weights, input_noise, probe = (*sampled, None, None, None)[:5]
+    assert noise is not None
+    assert timesteps is not None
     prompts = model.assemble_prompts(batch.prompts, words, batch.size_conds)
     inputs = StepInputs(
         batch.latents,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tinv_ext.core.embedding import count_vectors
 from tinv_ext.core.model import Denoiser, Words
-from tinv_ext.core.prompts.inputs import PromptInputs
+from tinv_ext.core.prompts.inputs import PromptInputs, repeated
 from tinv_ext.core.training.forward import StepInputs, predict
 from tinv_ext.core.training.objective import Objective
 from tinv_ext.core.training.optimizers import TakesSamples
@@ -25,6 +25,7 @@ def separated(inputs: PromptInputs, words: Words) -> tuple[PromptInputs, dict[st
 
     Rows of a word's copies are those of the first prompt, then of the second, and so on.
     """
+    inputs = repeated(inputs)
     count, slots = inputs.prompts, inputs.slots
     prompt = torch.arange(len(slots), device=slots.device).unsqueeze(1) // (len(slots) // count)
     moved, first = slots, 1

@@ -10,19 +10,20 @@ import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from operator import itemgetter
 
 import torch
-from torch import Tensor
 
-from tinv_ext.core.data.dataset import Dataset, slices
+from tinv_ext.core.data.dataset import Dataset
 from tinv_ext.core.errors import HostError, NumericError
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Trainable
 
 from .constraints import Constraint, unconstrained
+from .draws import passes, sample_batch
 from .fallbacks import Fallbacks
 from .forward import assemble
-from .gradients import Clip, add_gradients, clip_gradients, mean_loss, sample_probe
+from .gradients import Clip, add_gradients, clip_gradients, mean_loss
 from .objective import Objective
 from .state import State
 
@@ -46,6 +47,11 @@ class Plan:
         for name, word in state.vectors.items():
             for encoder, vectors in word.items():
                 self.constraint(vectors, state.start[name][encoder], self.lengths.get(encoder, 1.0))
+
+    @property
+    def examples(self) -> int:
+        """Of one step."""
+        return self.batch_size * self.accumulate
 
 
 @dataclass(frozen=True)
@@ -74,37 +80,24 @@ def train(
     A step is all or nothing: where it fails, the state is as before it. `fallbacks` have begun with the model.
     """
     fallbacks = fallbacks or Fallbacks()
+    act = partial(take_step, state, plan, model, dataset)
     while state.step < plan.steps:
-        yield fallbacks.attempt(state, model, plan.batch_size, partial(take_step, state, plan, model, dataset))
+        yield fallbacks.attempt(state, model, plan.examples, act, plan.accumulate)
 
 
 @torch.enable_grad()
 def take_step(state: State, plan: Plan, model: Trainable, dataset: Dataset, pieces: int = 1) -> Step:
-    """One optimizer step, each batch computed in `pieces`; also where the calling thread has gradients switched off.
+    """One optimizer step, computed in `pieces`; also where the calling thread has gradients switched off.
 
     Where it raises, the state has changed in part, also after the update: `Fallbacks.attempt` restores it.
     """
     # gradients, averaged over the batches that make up one step
-    count, losses, prompts = plan.batch_size * plan.accumulate, [], []
-    for _ in range(plan.accumulate):
-        batch = dataset.batch(plan.batch_size, state.order, state.rng, state.step)
-        noise, timesteps = plan.objective.sample(batch.latents, model.noise, state.rng)
-        timestep_weights = state.balance.weigh(timesteps, model.noise.timesteps)
-        input_noise = plan.objective.noise.perturbed(noise, state.rng)
-        probe = sample_probe(state, batch.latents)
-        for part in slices(plan.batch_size, pieces):
-            inputs = assemble(
-                model,
-                batch.part(part),
-                state.vectors,
-                noise[part],
-                timesteps[part],
-                timestep_weights=_part(timestep_weights, part),
-                input_noise=_part(input_noise, part),
-                probe=_part(probe, part),
-            )
-            losses.append(add_gradients(model, inputs, state, plan.objective, count))
-        prompts += [prompt.text for prompt in batch.prompts]
+    losses, places = [], []
+    draws = [sample_batch(state, plan.objective, model.noise, dataset, plan.batch_size) for _ in range(plan.accumulate)]
+    for where, draw in passes(draws, pieces):
+        inputs = assemble(model, draw.batch, state.vectors, *draw.tensors)
+        losses.append(add_gradients(model, inputs, state, plan.objective, plan.examples))
+        places += where
 
     # clip, update, constrain
     rate = plan.rate(state.step)
@@ -115,18 +108,16 @@ def take_step(state: State, plan: Plan, model: Trainable, dataset: Dataset, piec
     state.average(plan.ema_decay)
 
     # everything that is shown is read from the device once; better to fail than to save nonsense
-    mean = mean_loss(state, losses, count)
+    mean = mean_loss(state, losses, plan.examples)
     shown = torch.cat([torch.stack([mean, gradient_norm]), state.lengths(), torch.cat(losses)]).tolist()
-    loss, gradient_length, vector_norm, distance, *example_losses = shown
+    loss, gradient_length, vector_norm, distance, *by_pass = shown
+    example_losses = [loss for _, loss in sorted(zip(places, by_pass), key=itemgetter(0))]
+    prompts = tuple(prompt.text for draw in draws for prompt in draw.batch.prompts)
     left_out = sum(map(math.isnan, example_losses))
-    step = Step(state.step, loss, rate, gradient_length, vector_norm, distance, tuple(prompts), left_out)
+    step = Step(state.step, loss, rate, gradient_length, vector_norm, distance, prompts, left_out)
     _refuse_not_finite(step)
     state.balance.follow(example_losses)
     return step
-
-
-def _part(tensor: Tensor | None, part: slice) -> Tensor | None:
-    return None if tensor is None else tensor[part]
 
 
 def _refuse_not_finite(step: Step) -> None:
