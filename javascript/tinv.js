@@ -4,7 +4,7 @@
 (function () {
     "use strict";
     const INTERVAL = 700; // milliseconds from an answer to the next question
-    const SPOKEN = "#tinv_live, .tinv-said, .tinv-problems, .tinv-table, #tinv_answer ol, textarea, script, style"; // already in the page's language
+    const SPOKEN = ".tinv-part, #tinv_live, .tinv-said, .tinv-problems, .tinv-table, #tinv_answer ol, textarea, script, style"; // already in the page's language
     let shown = null; // the run on the page: {id, place, rows, evaluations, chart, previews, notices}
     let localized = false;
     let unreachable = ""; // what to say when the server does not answer

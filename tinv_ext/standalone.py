@@ -53,7 +53,7 @@ def app_for(host: Host, queue: JobQueue | None = None, hosts: Collection[str] = 
         with gr.Blocks(title=page.TITLE, css=style, analytics_enabled=False) as blocks:
             gr.Markdown(f"# {page.TITLE}")
             context = PageContext(choices={"preview_sampler": host.samplers}, token=token)
-            page.build(queue, host.embeddings_folder, lambda: host, context)
+            page.build(queue, context)
             blocks.load(fn=None, **{_js_name(): _loading(SCRIPTS)})
         blocks.queue(**{_at_once_name(): _AT_ONCE})
         app = gr.mount_gradio_app(app, blocks, path="/")

@@ -169,7 +169,7 @@ def tabs() -> list[tuple[Any, str, str]]:
         preparations=preparations(),
         token=page_token(),
     )
-    return [(page.build(job_queue(), Path(shared.cmd_opts.embeddings_dir), _host, context), page.TITLE, page.ID)]
+    return [(page.build(job_queue(), context), page.TITLE, page.ID)]
 
 
 def _txt2img() -> dict[str, Any]:

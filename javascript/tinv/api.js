@@ -53,7 +53,7 @@ export async function file(route, query) {
 }
 
 /** @param {string} url @param {RequestInit} request @returns {Promise<Response>} */
-async function ask(url, request) {
+export async function ask(url, request) {
     let answer;
     try {
         const headers = { ...request.headers, "X-Tinv-Page": connection.token };

@@ -83,7 +83,7 @@ def controls(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     folder = tmp_path_factory.mktemp("page")
     with gr.Blocks() as around:
         theirs = {"txt2img_steps": gr.Number()}
-        page.build(JobQueue(lambda: None, folder), folder, lambda: None, PageContext(txt2img=theirs))
+        page.build(JobQueue(lambda: None, folder), PageContext(txt2img=theirs))
     found = {page.TITLE}
     for component in around.get_config_file()["components"]:
         found.update(_shown(component["type"], component["props"]))
@@ -126,7 +126,7 @@ def test_every_sentence_is_a_message() -> None:
 
 def test_every_control_has_an_entry(controls: set[str]) -> None:
     """As the page is really built."""
-    assert {"Train", "Edit templates", "unchanged", "Copy from txt2img"} <= controls
+    assert {"Train", "Edit templates", "Runs", "Copy from txt2img"} <= controls
     assert controls - dict(pairs()).keys() == set()
 
 

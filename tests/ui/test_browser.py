@@ -120,26 +120,6 @@ def test_what_is_wrong_is_told_and_markup_stays_text(page: Any, values: dict[str
     assert page.title() != "caught"
 
 
-def test_a_stopped_run_goes_on_with_more_steps(page: Any, values: dict[str, Any], host: DiffusersHost) -> None:
-    """Runs, Refresh, more steps, Resume."""
-    fill(page, "name", "zibbo")
-    fill(page, "images", values["images"])
-    page.click("#tinv_group_saving")
-    fill(page, "output", values["output"])
-    page.click("#tinv_group_training")
-    fill(page, "steps", "4")
-    page.click("#tinv_train")
-    page.wait_for_function("/zibbo: finished/.test((document.querySelector('.tinv-title') || {}).textContent)")
-    page.click("#tinv_runs")
-    page.click("#tinv_list_runs")
-    page.wait_for_function("/1 run can be resumed/.test(document.querySelector('#tinv_runs_answer').textContent)")
-    page.fill("#tinv_on_steps textarea, #tinv_on_steps input", "6")
-    page.click("#tinv_go_on")
-    page.wait_for_function("/step 6 of 6/.test(document.querySelector('.tinv-figures').textContent)")
-    page.wait_for_function("/zibbo: finished/.test(document.querySelector('.tinv-title').textContent)")
-    assert read_embedding(host.embeddings_folder / "zibbo.pt").step == 6
-
-
 def test_a_template_is_written_and_chosen(page: Any, values: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> None:
     """Open one, change it, save it under another name: it is chosen, and the prompts are made of it."""
     monkeypatch.chdir(tmp_path)

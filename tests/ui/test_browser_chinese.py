@@ -16,6 +16,7 @@ from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.formats import write_embedding
 from tinv_ext.core.messages import templates
 from tinv_ext.hosts.diffusers.host import DiffusersHost
+from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.language import page_labels
 
 LABELS = page_labels("zh_CN")
@@ -59,7 +60,7 @@ def test_labels_are_chinese_without_a_webui(page: Any) -> None:
     """Fields, buttons, folds, explanations, choices and placeholders; a choice is still sent by its own name."""
     assert english(page) == []
     shown = set(page.evaluate(SHOWN))
-    assert {LABELS[text] for text in ("Train", "Stop and save", "Embeddings", "unchanged", "Seed", "norm")} <= shown
+    assert {LABELS[text] for text in ("Train", "Stop and save", "Embeddings", "Runs", "Seed", "norm")} <= shown
     page.click("#tinv_group_training")
     norm = page.locator("#tinv_group_training label", has_text=LABELS["norm"]).last
     norm.click()
@@ -92,14 +93,6 @@ def test_a_run_is_told_in_chinese(page: Any, values: dict[str, Any]) -> None:
     assert english(page) == []
     page.click("#tinv_stop")
     shows(page, ".tinv-title", f"zibbo：{SENTENCES['ui.stopped']}")
-    page.click("#tinv_runs")
-    page.click("#tinv_list_runs")
-    shows(page, "#tinv_runs_answer", "有 1 次训练可以继续。")
-    assert SENTENCES["ui.stopped"] in page.input_value("#tinv_run input")
-    page.fill("#tinv_on_steps textarea, #tinv_on_steps input", "many")
-    page.click("#tinv_go_on")
-    page.wait_for_selector("#tinv_runs_answer .tinv-problems")
-    assert english(page) == []
 
 
 def test_embeddings_are_told_in_chinese(page: Any, host: DiffusersHost) -> None:
@@ -110,15 +103,28 @@ def test_embeddings_are_told_in_chinese(page: Any, host: DiffusersHost) -> None:
     write_embedding(Embedding("wide", {"clip_l": torch.ones(2, 768)}, 3), folder / "wide.pt")
     (folder / "broken.pt").write_bytes(b"no embedding")
     page.click("button[role=tab]:nth-of-type(3), .tab-nav button:nth-of-type(3)")
-    shows(page, "#tinv_shelf_list", "felix.pt")
-    page.click("#tinv_fold_rename")
-    page.click("#tinv_do_rename")
-    shows(page, "#tinv_shelf_answer", SENTENCES["ui.no_embedding_selected"])
-    for key in ("felix.pt", "wide.pt"):
-        page.click("#tinv_one input")
-        page.click(f"#tinv_one ul.options li:has-text('{key}')")
-        shows(page, "#tinv_about", key.removesuffix(".pt"))
+    for name in ("felix", "wide", "broken"):
+        page.click(f".tinv-embeddings .tinv-card > button:has(.tinv-name:text-is('{name}'))")
+        page.wait_for_selector(".tinv-about .tinv-norm" if name != "broken" else ".tinv-about .tinv-problems")
         assert english(page) == []
-    page.click("#tinv_do_rename")
-    page.wait_for_selector("#tinv_shelf_answer .tinv-problems")
+    page.click(f".tinv-changes button:text-is('{SENTENCES['embeddings.delete']}')")
+    shows(page, ".tinv-embeddings .tinv-said", SENTENCES["page.undo"])
+    assert english(page) == []
+
+
+def test_runs_are_told_in_chinese(page: Any, jobs: JobQueue, values: dict[str, Any]) -> None:
+    """A card with all that can be done to a run, and what is wrong with other settings for it."""
+    assert jobs.wait(jobs.submit({**values, "preview_every": 5}), 120)
+    page.click("button[role=tab]:nth-of-type(4), .tab-nav button:nth-of-type(4)")
+    page.click(f".tinv-runs summary:text-is('{SENTENCES['runs.elsewhere']}')")
+    page.fill(".tinv-runs details input", values["output"])
+    page.press(".tinv-runs details input", "Enter")
+    page.wait_for_selector(".tinv-run .tinv-curve")
+    shows(page, ".tinv-run", SENTENCES["ui.finished"])
+    for summary in page.locator(".tinv-run summary").all():
+        summary.click()
+    assert english(page) == []
+    page.locator(".tinv-run").get_by_label(SENTENCES["runs.total_steps"]).fill("many")
+    page.locator(".tinv-run details").get_by_role("button", name=SENTENCES["runs.resume"]).click()
+    page.wait_for_selector(".tinv-run .tinv-problems")
     assert english(page) == []

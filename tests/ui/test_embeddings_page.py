@@ -1,22 +1,24 @@
-"""The part "Embeddings" in a real browser, as a person uses it; and its functions as a client that lies calls them."""
+"""The gallery of embeddings in a browser: looked into, changed and undone, blended and compared as a person does it."""
 
 from __future__ import annotations
 
-from html import escape
+import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.ui.test_browser import address, page  # noqa: F401  (fixtures)
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.formats import read_embedding, write_embedding
 from tinv_ext.hosts.diffusers.host import DiffusersHost
+from tinv_ext.library.library import Library
 
 WAIT = 30_000
+EVIL = "<img src=x onerror=\"document.title='caught'\">"
 pytestmark = pytest.mark.skipif(
     __import__("shutil").which("chromium") is None, reason="Debian's chromium is not installed"
 )
@@ -26,132 +28,185 @@ pytestmark = pytest.mark.skipif(
 def shelf(host: DiffusersHost) -> Path:
     """Two embeddings of words of the model, in the host's folder."""
     host.embeddings_folder.mkdir(parents=True)
+    facts = {"pictures": 3, "settings": {"steps": 7, "num_vectors": 2}}
     for name, text in (("felix", "cat house"), ("rex", "dog tree")):
         vectors = host.token_table.token_vectors(host.token_table.tokenizer.ids(text))
-        write_embedding(Embedding(name, vectors, 7), host.embeddings_folder / f"{name}.pt")
+        write_embedding(Embedding(name, vectors, 7, facts=facts), host.embeddings_folder / f"{name}.pt")
     host.refresh_embeddings()
     return host.embeddings_folder
 
 
 @pytest.fixture
-def opened(shelf: Path, page: Any) -> Any:  # noqa: F811
+def gallery(shelf: Path, page: Any) -> Any:  # noqa: F811
     """The page with that part open."""
+    return shown(page)
+
+
+def shown(page: Any) -> Any:  # noqa: F811
+    """Click the tab, and wait for its cards."""
     page.click("button[role=tab]:has-text('Embeddings'), .tab-nav button:has-text('Embeddings')")
-    said(page, "#tinv_shelf_list", "felix.pt")
+    page.wait_for_selector(".tinv-embeddings .tinv-card")
     return page
 
 
-def said(page: Any, place: str, text: str) -> None:  # noqa: F811
-    """Wait until a place of the page holds a text."""
-    page.wait_for_function(
-        "([place, text]) => (document.querySelector(place) || {}).textContent?.includes(text)",
-        arg=[place, text],
-        timeout=WAIT,
-    )
+def choose(page: Any, name: str) -> None:  # noqa: F811
+    """Click a card, and wait for what is known of it."""
+    page.click(f".tinv-embeddings .tinv-card > button:has(.tinv-name:text-is('{name}'))")
+    page.wait_for_selector(f".tinv-about h2:text-is('{name}')")
 
 
-def choose(page: Any, what: str, text: str) -> None:  # noqa: F811
-    """Choose in a dropdown."""
-    page.click(f"#{what} input")
-    page.click(f"#{what} ul.options li:has-text('{text}')")
+def fold(page: Any, label: str) -> Any:  # noqa: F811
+    """Open one of the actions of the chosen embedding."""
+    page.click(f".tinv-changes summary:text-is('{label}')")
+    return page.locator(f".tinv-changes details:has(summary:text-is('{label}'))")
 
 
-def fill(page: Any, what: str, text: str) -> None:  # noqa: F811
-    """Type into a text."""
-    page.fill(f"#tinv_{what} textarea, #tinv_{what} input", text)
+def said(page: Any, text: str) -> None:  # noqa: F811
+    """Wait until the page says that something was done."""
+    page.wait_for_selector(f".tinv-said:has-text({json.dumps(text)})", timeout=WAIT)
 
 
-def test_an_embedding_is_looked_into_renamed_deleted_and_brought_back(
-    opened: Any, shelf: Path, host: DiffusersHost
-) -> None:
-    """Its nearest words are shown; the new word can be used at once; what is deleted comes back."""
-    choose(opened, "tinv_one", "felix.pt")
-    said(opened, "#tinv_about", "cat 1.00")
-    said(opened, "#tinv_about", "house 1.00")
-    opened.click("#tinv_fold_rename")
-    fill(opened, "rename_name", "tomzo")
-    opened.click("#tinv_do_rename")
-    said(opened, "#tinv_shelf_list", "tomzo.pt")
+def test_one_is_looked_into_renamed_deleted_and_brought_back(gallery: Any, shelf: Path, host: DiffusersHost) -> None:
+    """Facts, nearest words, norms; the new word can be used at once; each step can be undone by a click."""
+    choose(gallery, "felix")
+    gallery.wait_for_selector(".tinv-about .tinv-chip")
+    about = gallery.inner_text(".tinv-about")
+    assert "Trained on 3 images for 7 steps." in about
+    assert gallery.locator(".tinv-about .tinv-chip").first.inner_text().split() == ["cat", "1.00"]
+    marks = gallery.locator(".tinv-norm .tinv-mark").count(), gallery.locator(".tinv-norm .tinv-range").count()
+    assert marks == (2, 2)
+    place = fold(gallery, "Rename")
+    place.locator("input").fill("tomzo")
+    place.get_by_role("button", name="Rename").click()
+    gallery.wait_for_selector(".tinv-about h2:text-is('tomzo')")
     assert torch.load(shelf / "tomzo.pt", weights_only=True)["name"] == "tomzo"
     assert {word.name for word in host.known_words()} == {"tomzo", "rex"}
-    opened.click("#tinv_fold_delete")
-    opened.click("#tinv_do_delete")
-    said(opened, "#tinv_shelf_answer", '"tomzo.pt" was deleted')
+    gallery.click(".tinv-changes button:text-is('Delete')")
+    said(gallery, "tomzo.pt")
     assert not (shelf / "tomzo.pt").exists()
-    choose(opened, "tinv_gone", "tomzo.pt")
-    opened.click("#tinv_do_restore")
-    said(opened, "#tinv_shelf_answer", '"tomzo.pt" was restored')
+    gallery.click(".tinv-said button:text-is('Undo')")
+    said(gallery, '"tomzo.pt" was restored')
     assert (shelf / "tomzo.pt").exists()
+    gallery.wait_for_selector(".tinv-about h2:text-is('tomzo')")
+    gallery.click(".tinv-changes button:text-is('Delete')")
+    gallery.click(".tinv-embeddings summary:has-text('Trash (1)')")
+    gallery.click(".tinv-embeddings details:has-text('Trash (1)') button:text-is('Restore')")
+    said(gallery, '"tomzo.pt" was restored')
 
 
-def test_an_embedding_is_converted_extended_averaged_and_added(opened: Any, shelf: Path, tmp_path: Path) -> None:
+def test_one_is_downloaded_converted_extended_and_added(gallery: Any, shelf: Path, tmp_path: Path) -> None:
     """Files to fetch, and new words."""
-    choose(opened, "tinv_one", "felix.pt")
-    opened.click("#tinv_fold_convert")
-    fill(opened, "convert_license", "CC0")
-    opened.click("#tinv_do_convert")
-    said(opened, "#tinv_shelf_answer", "1 file converted")
-    with opened.expect_download(timeout=WAIT) as download:
-        opened.click("#tinv_made a >> nth=0")
-    download.value.save_as(tmp_path / "fetched.safetensors")
     felix = read_embedding(shelf / "felix.pt").vectors["clip_l"]
-    assert torch.equal(load_file(tmp_path / "fetched.safetensors")["emb_params"], felix)
-    opened.click("#tinv_fold_extend")
-    fill(opened, "extend_name", "felixlong")
-    opened.click("#tinv_do_extend")
-    said(opened, "#tinv_shelf_list", "felixlong.pt")
+    choose(gallery, "felix")
+    with gallery.expect_download(timeout=WAIT) as download:
+        gallery.click(".tinv-about button:text-is('Download')")
+    assert download.value.suggested_filename == "felix.pt"
+    assert Path(download.value.path()).read_bytes() == (shelf / "felix.pt").read_bytes()
+    place = fold(gallery, "Convert")
+    place.get_by_label("License").fill("CC0")
+    with gallery.expect_download(timeout=WAIT) as download:
+        place.get_by_role("button", name="Convert").click()
+    download.value.save_as(tmp_path / download.value.suggested_filename)
+    assert torch.equal(load_file(tmp_path / "felix.safetensors")["emb_params"], felix)
+    place = fold(gallery, "Extend")
+    place.get_by_label("Name of the result").fill("felixlong")
+    place.get_by_role("button", name="Extend").click()
+    gallery.wait_for_selector(".tinv-about h2:text-is('felixlong')")
     assert read_embedding(shelf / "felixlong.pt").count == 8
-    opened.click("#tinv_fold_average")
-    for name in ("felix.pt", "rex.pt"):
-        choose(opened, "tinv_many", name)
-    fill(opened, "average_name", "felixrex")
-    opened.click("#tinv_do_average")
-    said(opened, "#tinv_shelf_list", "felixrex.pt")
-    rex = read_embedding(shelf / "rex.pt").vectors["clip_l"]
-    assert torch.allclose(read_embedding(shelf / "felixrex.pt").vectors["clip_l"], (felix + rex) / 2)
     save_file({"new": felix}, str(tmp_path / "addzo.safetensors"))
-    opened.click("#tinv_fold_add")
-    opened.set_input_files("#tinv_add_file input[type=file]", str(tmp_path / "addzo.safetensors"))
-    opened.wait_for_selector("#tinv_add_file >> text=addzo")
-    opened.click("#tinv_do_add")
-    said(opened, "#tinv_shelf_list", "addzo.pt")
+    for text in ("addzo.pt", "already exists"):
+        gallery.set_input_files(".tinv-drop input[type=file]", str(tmp_path / "addzo.safetensors"))
+        gallery.wait_for_selector(f".tinv-embeddings :is(.tinv-said, .tinv-problems):has-text('{text}')")
     assert torch.equal(read_embedding(shelf / "addzo.pt").vectors["clip_l"], felix)
+    gallery.click("button:text-is('Replace those of the same name')")
+    said(gallery, "Added addzo.pt")
 
 
-def test_what_is_wrong_is_told_and_markup_stays_text(opened: Any, shelf: Path) -> None:
-    """A sentence in the page; a word inside a file that is a script is shown as letters."""
-    evil = "<img src=x onerror=\"document.title='caught'\">"
-    facts = {"made_by": evil}
-    write_embedding(Embedding("evil", {"clip_l": torch.ones(1, 32)}, 1, evil, evil, facts), shelf / "evil.pt")
+def test_several_are_compared_and_blended_with_a_live_preview(gallery: Any, shelf: Path) -> None:
+    """Side by side on one prompt; the slider changes the image; what is saved has the slider's shares."""
+    for name in ("felix", "rex"):
+        gallery.check(f".tinv-pick input[aria-label='Compare or blend {name}']")
+    for label, value in (("Steps", "2"), ("Prompt", "a photo of [name]")):
+        gallery.locator(".tinv-mix").get_by_label(label).fill(value)
+    gallery.click(".tinv-mix button:text-is('Generate')")
+    gallery.wait_for_function("document.querySelectorAll('.tinv-images img').length === 2", timeout=WAIT)
+    gallery.wait_for_function("[...document.querySelectorAll('.tinv-images img')].every((i) => i.naturalWidth === 64)")
+    gallery.locator(".tinv-mix").get_by_label("Blend into one").check()
+    gallery.wait_for_selector(".tinv-blend img", timeout=WAIT)
+    before = gallery.get_attribute(".tinv-blend img", "src")
+    gallery.locator(".tinv-blend input[type=range]").fill("25")
+    assert "rex.pt: 25 %" in gallery.inner_text(".tinv-blend")
+    gallery.wait_for_function(
+        "(before) => document.querySelector('.tinv-blend img').src !== before", arg=before, timeout=WAIT
+    )
+    gallery.locator(".tinv-blend").get_by_label("Name of the result").fill("felixrex")
+    gallery.click("button:text-is('Save the blend')")
+    said(gallery, 'Created "felixrex.pt"')
+    felix, rex = (read_embedding(shelf / f"{name}.pt").vectors["clip_l"] for name in ("felix", "rex"))
+    assert torch.allclose(read_embedding(shelf / "felixrex.pt").vectors["clip_l"], felix * 0.75 + rex * 0.25)
+
+
+def test_the_gallery_is_searched_and_sorted_and_has_pictures(shelf: Path, page: Any) -> None:  # noqa: F811
+    """A thumbnail where there is one, a letter else; by name; only what is searched for."""
+    Image.new("RGB", (600, 400), "red").save(shelf / "rex.preview.png")
+    gallery = shown(page)
+    gallery.wait_for_function("document.querySelector('.tinv-card img')?.naturalWidth === 320")
+    assert gallery.inner_text(".tinv-card .tinv-letter").lower() == "f"
+    gallery.locator(".tinv-embeddings select").first.select_option("name")
+    assert gallery.locator(".tinv-card .tinv-name").all_inner_texts() == ["felix", "rex"]
+    gallery.fill(".tinv-embeddings input[type=search]", "RE")
+    assert gallery.locator(".tinv-card .tinv-name").all_inner_texts() == ["rex"]
+    gallery.fill(".tinv-embeddings input[type=search]", EVIL)
+    gallery.wait_for_selector(f".tinv-embeddings p:has-text({json.dumps(EVIL)})")
+    assert gallery.title() != "caught"
+
+
+def test_train_like_this_hands_over_the_settings(gallery: Any) -> None:
+    """To whoever has the form, which is shown."""
+    gallery.evaluate("document.addEventListener('tinv:settings', (event) => { window.taken = event.detail; })")
+    choose(gallery, "felix")
+    gallery.click(".tinv-about button:text-is('Train like this')")
+    assert gallery.evaluate("window.taken") == {"settings": {"steps": 7, "num_vectors": 2}, "from": "felix"}
+    gallery.wait_for_selector("#tinv_tab_train", state="visible")
+
+
+def test_what_is_wrong_is_told_and_markup_stays_text(gallery: Any, shelf: Path) -> None:
+    """A sentence in the page; scripts in names and facts are shown as letters."""
+    facts = {"made_by": EVIL, "settings": {"preview_prompt": EVIL}}
+    evil = Embedding("evil", {"clip_l": torch.ones(1, 32)}, 1, EVIL, EVIL, facts)
+    write_embedding(evil, shelf / "evil.pt")
+    hostile = shelf / "<img src=x onerror=document.title=1>"
+    hostile.mkdir()
+    write_embedding(Embedding("x", {"clip_l": torch.ones(1, 32)}), hostile / "&quot;<b>.pt")
     write_embedding(Embedding("zibboq", {"clip_l": torch.ones(1, 32)}), shelf / "zibboq.pt")
-    opened.click("#tinv_look")
-    said(opened, "#tinv_shelf_list", "evil.pt")
-    choose(opened, "tinv_one", "evil.pt")
-    said(opened, "#tinv_about", evil)
-    assert opened.query_selector("#tinv_about img") is None
-    assert opened.title() != "caught"
-    opened.click("#tinv_fold_rename")
-    fill(opened, "rename_name", "zibboq")
-    opened.click("#tinv_do_rename")
-    said(opened, "#tinv_shelf_answer", '"zibboq.pt" already exists')
+    (shelf / "broken<b>.pt").write_bytes(b"no embedding")
+    gallery.reload(wait_until="domcontentloaded")
+    shown(gallery)
+    choose(gallery, "evil")
+    gallery.click(".tinv-about summary:text-is('All that the file says')")
+    gallery.wait_for_selector(f".tinv-about td:has-text({json.dumps(EVIL)})")
+    assert gallery.query_selector(".tinv-about img") is None
+    place = fold(gallery, "Rename")
+    place.locator("input").fill("zibboq")
+    place.get_by_role("button", name="Rename").click()
+    gallery.wait_for_selector(".tinv-changes .tinv-problems:has-text('\"zibboq.pt\" already exists')")
+    gallery.click(".tinv-card > button:has(.tinv-name:text-is('&quot;<b>'))")
+    assert "<img src=x onerror=document.title=1>/&quot;<b>.pt" in gallery.inner_text(".tinv-about")
+    gallery.click(".tinv-card > button:has(.tinv-name:text-is('broken<b>'))")
+    gallery.wait_for_selector(".tinv-about .tinv-problems")
+    assert gallery.title() not in ("caught", "1")
+    assert gallery.query_selector(".tinv-embeddings .tinv-card b") is None
 
 
-def test_a_client_that_lies_reaches_nothing(shelf: Path, tmp_path: Path, host: DiffusersHost) -> None:
-    """A key that is a path, and an id that climbs, are refused in a sentence and change nothing."""
-    from tinv_ext.library.library import Library
-    from tinv_ext.ui.context import PageContext
-    from tinv_ext.ui.embeddings_tab import _convert, _Lists
-
-    outside = tmp_path / "outside.pt"
-    write_embedding(Embedding("outside", {"clip_l": torch.ones(1, 32)}), outside)
-    request = SimpleNamespace(headers={})
-    lists = _Lists(Library(shelf, lambda: host), PageContext(), [None] * 6)
-    for lie in (str(outside), "../outside.pt", "felix.pt/../../outside.pt"):
-        for answer in (
-            lists.inspect(lie, request),
-            _convert(lists.library, lists.context)(lie, "a1111", "", "", request)[1],
-            lists.do(lie, lambda lie=lie: (None, [lists.library.delete(lie).key]), request)[4],  # type: ignore[misc]
-        ):
-            assert escape(lie) in answer
-            assert "no embedding" in answer
-    assert outside.is_file()
+def test_thousands_do_not_slow_the_page_down(shelf: Path, page: Any, host: DiffusersHost) -> None:  # noqa: F811
+    """At most so many cards at once; the rest by a click or a search."""
+    data = (shelf / "felix.pt").read_bytes()
+    for number in range(400):
+        (shelf / f"zz{number}.pt").write_bytes(data)
+    assert len(Library(shelf, lambda: host).items()) == 402
+    gallery = shown(page)
+    assert gallery.locator(".tinv-card").count() == 120
+    gallery.click("button:text-is('Show more (282)')")
+    assert gallery.locator(".tinv-card").count() == 402
+    gallery.fill(".tinv-embeddings input[type=search]", "zz399")
+    assert gallery.locator(".tinv-card").count() == 1

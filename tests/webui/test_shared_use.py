@@ -168,11 +168,11 @@ def test_a_stopped_run_goes_on(webui: WebUI, page: Tab) -> None:
     page.click("tinv_stop")
     page.wait_status("stopped", "gizzox")
     goal = job(webui)["steps"] + 20
-    page.click("tinv_runs > .label-wrap")
-    page.click("tinv_list_runs")
-    page.wait("document.querySelector('#tinv_run input').value.includes('gizzox-')")
-    page.fill("on_steps", goal)
-    page.click("tinv_go_on")
+    page.page.click(".tab-nav button:has-text('Runs') >> visible=true")
+    card = page.page.locator(".tinv-run:has(h3:text-is('gizzox'))")
+    card.locator("summary:text-is('Resume with changes')").click()
+    card.get_by_label("Total steps").fill(str(goal))
+    card.locator("details").get_by_role("button", name="Resume").click()
     page.wait_status("finished", "gizzox")
     assert job(webui)["steps"] == goal
     same_as_undisturbed(webui, "gizzox", goal)

@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinv_ext.core.messages import ENGLISH, Message, message, templates
+from tinv_ext.server.embeddings_texts import EMBEDDINGS
+from tinv_ext.server.runs_texts import RUNS
 
 SHARED: Sequence[Message] = (
     message("page.unreachable", "The server does not answer. What is shown here may be out of date."),
     message("page.went_wrong", "Something went wrong: {reason}", reason=""),
     message("page.try_again", "Try again"),
+    message("page.undo", "Undo"),
+    message("page.close", "Close"),
 )
-TEXTS: Sequence[Message] = (*SHARED,)  # a part of the page adds its own here
+TEXTS: Sequence[Message] = (*SHARED, *EMBEDDINGS, *RUNS)  # a part of the page adds its own here
 
 
 def page_texts(language: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from tinv_ext.core.settings import DEFAULTS, GROUPS, SETTINGS
 from tinv_ext.server.failures import errors_told
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.live_texts import reply, taken_on
-from tinv_ext.ui import answers_html, presets, resume_runs, template_editor, txt2img
+from tinv_ext.ui import answers_html, presets, template_editor, txt2img
 from tinv_ext.ui.context import PageContext
 from tinv_ext.ui.widgets import widget
 
@@ -57,7 +57,6 @@ def build(queue: JobQueue, context: PageContext) -> gr.Blocks:
             with gr.Row():
                 buttons = {command: gr.Button(label, elem_id=f"tinv_{command}") for command, label in COMMANDS.items()}
             replies = gr.HTML(elem_id="tinv_reply")
-            resume_runs.build(queue, controls["output"], context)
         presets.build(controls)
         train, check = _actions(queue, controls, context)
         train_button.click(train, inputs=set(controls.values()), outputs=[answer])

@@ -31,8 +31,9 @@ def routes(served: Served) -> list[Route]:
 
 def list_route(library: Library) -> Answer:
     """GET /embeddings."""
-    from tinv_ext.library.convert import FORMAT_NAMES
+    from tinv_ext.core.formats import FOLDERS, FORMATS, suffix_of
     from tinv_ext.library.thumbnails import picture_of, version_of
+    from tinv_ext.server.language import page_labels
 
     def told(language: str) -> Iterator[dict[str, Any]]:
         for item in library.items():
@@ -54,12 +55,14 @@ def list_route(library: Library) -> Answer:
             }
 
     async def listed(language: str = Language) -> JSONResponse:
-        """Every embedding by its key, the trash, and the snapshots of recent runs, the formats."""
+        """Every embedding by its key, the trash, the snapshots of recent runs, the formats with what to call them."""
 
         def answer() -> JSONResponse:
             trash = [{"id": one.id, "key": one.key, "when": one.when} for one in library.deleted()]
-            found = list(told(language))
-            more = {"deleted": trash, "snapshots": list(library.snapshots()), "formats": list(FORMAT_NAMES)}
+            found, labels = list(told(language)), page_labels(language)
+            formats = [[name, f"{name} ({suffix_of(name)})"] for name in FORMATS]
+            formats += [[name, labels.get(name, name)] for name in FOLDERS]
+            more = {"deleted": trash, "snapshots": list(library.snapshots()), "formats": formats}
             return JSONResponse({"embeddings": found, **more})
 
         return await in_thread(answer, language)

@@ -103,7 +103,7 @@ def runs_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
                 found = queue.runs(output)
         except TinvError as error:
             raise refused(error, language) from error
-        return JSONResponse([{**run, "reason": translated(run["reason"], language)} for run in found])
+        return JSONResponse([_told(run, language) for run in found])
 
     return runs
 
@@ -192,3 +192,11 @@ def _view(job: Job, language: str, since: int) -> dict[str, Any]:
         "reason": translated(view["reason"], language),
         "notices": all_translated(view["notices"], language),
     }
+
+
+def _told(run: dict[str, Any], language: str) -> dict[str, Any]:
+    """A run of the list, its sentences in the language."""
+    from tinv_ext.server.live_texts import status_word
+
+    words = {"reason": run["reason"], "status_word": status_word(run["status"])}
+    return {**run, **{key: translated(text, language) for key, text in words.items()}}

@@ -1,0 +1,38 @@
+// Small things about runs that need no page: a search, an order, sizes.
+
+/** Runs with every word of the search in their name, date or status. @param {any[]} runs @param {string} search */
+export function matching(runs, search) {
+    const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+    return runs.filter((run) => {
+        const text = `${run.name} ${run.id} ${run.status} ${run.status_word}`.toLowerCase();
+        return words.every((word) => text.includes(word));
+    });
+}
+
+/** A list with one of its entries some places further. @template T @param {T[]} list @param {number} from @param {number} by */
+export function moved(list, from, by) {
+    const rest = list.filter((_, index) => index !== from);
+    const to = Math.min(list.length - 1, Math.max(0, from + by));
+    return [...rest.slice(0, to), list[from], ...rest.slice(to)];
+}
+
+/** Bytes as megabytes, for people. @param {number} bytes */
+export function megabytes(bytes) {
+    const size = bytes / 1e6;
+    return size < 10 ? size.toFixed(1) : size.toFixed(0);
+}
+
+/**
+ * The points of a line in a box, as the attribute `points` of an SVG polyline.
+ * @param {[number, number][]} line x and y @param {number} width @param {number} height
+ */
+export function points(line, width, height) {
+    const finite = line.filter(([, y]) => Number.isFinite(y));
+    if (finite.length < 2) return "";
+    const [xs, ys] = [finite.map(([x]) => x), finite.map(([, y]) => y)];
+    const [left, right] = [Math.min(...xs), Math.max(...xs)];
+    const [low, high] = [Math.min(...ys), Math.max(...ys)];
+    const across = (x) => (right > left ? (x - left) / (right - left) : 0) * width;
+    const up = (y) => (1 - (high > low ? (y - low) / (high - low) : 0.5)) * (height - 4) + 2;
+    return finite.map(([x, y]) => `${across(x).toFixed(1)},${up(y).toFixed(1)}`).join(" ");
+}

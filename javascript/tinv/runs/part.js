@@ -1,0 +1,74 @@
+// What was trained before and what comes next: the queue, the history as cards, presets, and the trash of runs.
+import { get } from "../api.js";
+import { html, useState } from "../html.js";
+import { usePolling } from "../polling.js";
+import { Problems } from "../problems.js";
+import { Said } from "../said.js";
+import { t } from "../texts.js";
+import { Cards } from "./cards.js";
+import { Offer } from "./offer.js";
+import { Overlay } from "./overlay.js";
+import { Presets } from "./presets.js";
+import { Queue } from "./queue.js";
+import { Trash } from "./trash.js";
+
+const EVERY = 5000; // milliseconds
+
+export default function Part({ visible }) {
+    const [output, setOutput] = useState(undefined); // the usual log directory
+    const [overlaid, setOverlaid] = useState([]);
+    const [said, setSaid] = useState(null);
+    const { answer, error, again } = usePolling(() => ask(output), EVERY, visible);
+
+    function done(result, undo = null) {
+        setSaid({ sentences: result.sentences, undo });
+        again();
+    }
+    if (!answer)
+        return error
+            ? html`<${Problems} error=${error} retry=${again} /><${Elsewhere} output=${output} set=${setOutput} again=${again} />`
+            : html`<p class="tinv-quiet">${t("runs.loading")}</p>`;
+    const { runs, queue, deleted, status } = answer;
+    const drawn = overlaid.filter((id) => runs.some((run) => run.id === id));
+    const draw = (id, on) => setOverlaid(on ? [...drawn, id] : drawn.filter((one) => one !== id));
+    return html`<div class="tinv-stack tinv-runs">
+        <${Problems} error=${error} />
+        <${Said} said=${said} close=${() => setSaid(null)} />
+        <${Offer} interrupted=${status.interrupted} done=${done} />
+        <${Queue} jobs=${queue} again=${again} />
+        <${Overlay} ids=${drawn} runs=${runs} output=${output} draw=${draw} />
+        <${Cards} runs=${runs} output=${output} drawn=${drawn} draw=${draw} done=${done} />
+        <${Trash} deleted=${deleted} output=${output} done=${done} />
+        <${Presets} done=${done} visible=${visible} />
+        <${Elsewhere} output=${output} set=${setOutput} again=${again} />
+    </div>`;
+}
+
+async function ask(output) {
+    const [runs, queue, deleted, status] = await Promise.all([
+        get("runs", { output }),
+        get("queue"),
+        get("runs/deleted", { output }),
+        get("status", { since: 1 << 30 }), // nothing of the curve
+    ]);
+    return { runs, queue, deleted, status };
+}
+
+/** Runs of another log directory. */
+function Elsewhere({ output, set, again }) {
+    return html`<details>
+        <summary>${t("runs.elsewhere")}</summary>
+        <label>
+            ${t("runs.log_directory")}
+            <input
+                class="tinv-full"
+                value=${output ?? ""}
+                placeholder="textual_inversion"
+                onChange=${(event) => {
+                    set(event.target.value.trim() || undefined);
+                    setTimeout(again);
+                }}
+            />
+        </label>
+    </details>`;
+}

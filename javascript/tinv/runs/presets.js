@@ -1,0 +1,85 @@
+// A person's own presets: used, exported, imported, deleted.
+import { get, post } from "../api.js";
+import { save } from "../files.js";
+import { html, useRef, useState } from "../html.js";
+import { usePolling } from "../polling.js";
+import { Problems } from "../problems.js";
+import { Action } from "../said.js";
+import { takeSettings } from "../taking.js";
+import { t } from "../texts.js";
+
+const EVERY = 30_000;
+
+export function Presets({ done, visible }) {
+    const { answer, again } = usePolling(() => get("presets"), EVERY, visible);
+    const [error, setError] = useState(null);
+    const field = useRef(null);
+    const presets = answer ?? [];
+
+    function changed(result, undo = null) {
+        done(result, undo);
+        again();
+    }
+    const remove = (name) => async () => {
+        const gone = await post("presets/delete", {}, { name });
+        changed(gone, async () => changed(await post("presets/save", {}, gone.preset)));
+    };
+    async function read(file) {
+        try {
+            changed(await post("presets/save", {}, presetOf(await file.text(), file.name)));
+            setError(null);
+        } catch (wrong) {
+            setError(wrong);
+        }
+    }
+    return html`<section class="tinv-panel tinv-stack" aria-label=${t("runs.presets")}>
+        <div class="tinv-row">
+            <h2 class="tinv-grow">${t("runs.presets")}</h2>
+            <button type="button" class="tinv-button" onClick=${() => field.current.click()}>${t("runs.import")}</button>
+            <input
+                ref=${field}
+                type="file"
+                class="tinv-hidden"
+                tabindex="-1"
+                accept=".json"
+                aria-label=${t("runs.import")}
+                onChange=${(event) => {
+                    if (event.target.files[0]) read(event.target.files[0]);
+                    event.target.value = "";
+                }}
+            />
+        </div>
+        <${Problems} error=${error} />
+        ${presets.length === 0 && html`<p class="tinv-quiet">${t("runs.no_presets")}</p>`}
+        <ul class="tinv-plain">
+            ${presets.map(
+                (preset) => html`<li key=${preset.name} class="tinv-row">
+                    <span class="tinv-grow">${preset.name}</span>
+                    <button type="button" class="tinv-button" onClick=${() => takeSettings(preset.settings, preset.name)}>
+                        ${t("runs.use")}
+                    </button>
+                    <button type="button" class="tinv-button" onClick=${() => save(exported(preset), `${preset.name}.json`)}>
+                        ${t("runs.export")}
+                    </button>
+                    <${Action} act=${remove(preset.name)}>${t("runs.delete")}</${Action}>
+                </li>`,
+            )}
+        </ul>
+    </section>`;
+}
+
+const exported = (preset) => new Blob([JSON.stringify(preset, null, 2)], { type: "application/json" });
+
+/** What a file says: a preset, or settings alone, which are called as the file is. @param {string} text @param {string} file */
+export function presetOf(text, file) {
+    let values = null;
+    try {
+        values = JSON.parse(text);
+    } catch {
+        // the program says that it is no preset
+    }
+    const named = values && typeof values === "object" && "settings" in values;
+    const name = file.replace(/\.json$/i, "");
+    if (named) return { name: typeof values.name === "string" ? values.name : name, settings: values.settings };
+    return { name, settings: values };
+}

@@ -1,0 +1,53 @@
+// The runs at work and those that wait, which can be put in another order or taken out.
+import { post } from "../api.js";
+import { html } from "../html.js";
+import { Action } from "../said.js";
+import { t } from "../texts.js";
+import { moved } from "./order.js";
+
+/** `jobs`: as GET /queue has them. */
+export function Queue({ jobs, again }) {
+    if (!jobs.length) return null;
+    const waiting = jobs.filter((job) => job.status === "queued").map((job) => job.id);
+    const order = (ids) => async () => {
+        await post("queue/order", {}, { jobs: ids });
+        again();
+    };
+    const stop = (id) => async () => {
+        await post("stop", { job: id });
+        again();
+    };
+    return html`<section class="tinv-panel tinv-stack" aria-label=${t("runs.queue")}>
+        <h2>${t("runs.queue")}</h2>
+        <ol class="tinv-plain">
+            ${jobs.map((job) => {
+                const place = waiting.indexOf(job.id);
+                return html`<li key=${job.id} class="tinv-row">
+                    <span class="tinv-grow">
+                        ${job.name} <span class="tinv-quiet">${job.status_word}, ${t("runs.of", job)}</span>
+                    </span>
+                    ${
+                        place >= 0 &&
+                        html`<${Action}
+                                act=${order(moved(waiting, place, -1))}
+                                disabled=${place === 0}
+                                title=${t("runs.earlier", { name: job.name })}
+                            >
+                                ↑<span class="tinv-hidden">${t("runs.earlier", { name: job.name })}</span>
+                            </${Action}>
+                            <${Action}
+                                act=${order(moved(waiting, place, 1))}
+                                disabled=${place === waiting.length - 1}
+                                title=${t("runs.later", { name: job.name })}
+                            >
+                                ↓<span class="tinv-hidden">${t("runs.later", { name: job.name })}</span>
+                            </${Action}>`
+                    }
+                    <${Action} act=${stop(job.id)}>
+                        ${place >= 0 ? t("runs.remove") : t("runs.stop")}<span class="tinv-hidden"> ${job.name}</span>
+                    </${Action}>
+                </li>`;
+            })}
+        </ol>
+    </section>`;
+}

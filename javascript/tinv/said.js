@@ -1,0 +1,43 @@
+// What was done, in sentences that are also read aloud, with a way to take it back.
+import { html, useState } from "./html.js";
+import { Problems } from "./problems.js";
+import { t } from "./texts.js";
+
+/** `said`: {sentences, undo}, or null; `undo()` does it and says what came of it. */
+export function Said({ said, close }) {
+    return html`<div role="status" aria-live="polite">
+        ${
+            said &&
+            html`<div class="tinv-said tinv-row">
+            <span class="tinv-grow">${said.sentences.join(" ")}</span>
+            ${said.undo && html`<${Action} act=${said.undo}>${t("page.undo")}</${Action}>`}
+            <button type="button" class="tinv-button" onClick=${close}>${t("page.close")}</button>
+        </div>`
+        }
+    </div>`;
+}
+
+/** A button whose work takes its time: it waits, and says below it what went wrong. */
+export function Action({ act, children, primary = false, disabled = false, title = undefined }) {
+    const [state, setState] = useState({ busy: false, error: null });
+    async function click() {
+        setState({ busy: true, error: null });
+        try {
+            await act();
+            setState({ busy: false, error: null });
+        } catch (error) {
+            setState({ busy: false, error });
+        }
+    }
+    return html`<button
+            type="button"
+            class=${`tinv-button ${primary ? "tinv-primary" : ""}`}
+            disabled=${disabled || state.busy}
+            aria-busy=${state.busy}
+            title=${title}
+            onClick=${click}
+        >
+            ${children}
+        </button>
+        ${state.error && html`<div class="tinv-wide"><${Problems} error=${state.error} /></div>`}`;
+}

@@ -1,0 +1,22 @@
+// Settings taken over from elsewhere into the form of a new run: see `train/`.
+
+/**
+ * @param {Record<string, unknown>} settings @param {string} from what they are the settings of, for people
+ */
+export function takeSettings(settings, from) {
+    document.dispatchEvent(new CustomEvent("tinv:settings", { detail: { settings, from } }));
+    openTab("tinv_tab_train");
+}
+
+/** Click the head of one of gradio's tabs. 3.41 gives it no id, 4 calls it `<id>-button`. @param {string} id */
+export function openTab(id) {
+    const named = /** @type {HTMLElement | null} */ (document.getElementById(`${id}-button`));
+    if (named) {
+        named.click();
+        return;
+    }
+    const tab = document.getElementById(id);
+    const siblings = tab ? [...tab.parentElement.children].filter((child) => child.classList.contains("tabitem")) : [];
+    const heads = tab?.parentElement.querySelectorAll(":scope > .tab-nav > button");
+    /** @type {HTMLElement | undefined} */ (heads?.[siblings.indexOf(tab)])?.click();
+}

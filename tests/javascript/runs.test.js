@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { matching, megabytes, moved, points } from "../../javascript/tinv/runs/order.js";
+
+test("an entry moves up and down, and not beyond the ends", () => {
+    assert.deepEqual(moved(["a", "b", "c"], 2, -1), ["a", "c", "b"]);
+    assert.deepEqual(moved(["a", "b", "c"], 0, 1), ["b", "a", "c"]);
+    assert.deepEqual(moved(["a", "b"], 0, -1), ["a", "b"]);
+    assert.deepEqual(moved(["a", "b"], 1, 5), ["a", "b"]);
+});
+
+test("a search looks at names, dates and outcomes", () => {
+    const runs = [
+        { name: "felix", id: "2026-01-02/felix-10-00-00", status: "finished", status_word: "已完成" },
+        { name: "rex", id: "2026-01-03/rex-10-00-00", status: "failed", status_word: "失败" },
+    ];
+    assert.deepEqual(
+        matching(runs, "2026-01-02 已完成").map((run) => run.name),
+        ["felix"],
+    );
+    assert.equal(matching(runs, "").length, 2);
+});
+
+test("sizes have as many digits as matter", () => {
+    assert.equal(megabytes(1_234_567), "1.2");
+    assert.equal(megabytes(123_456_789), "123");
+});
+
+test("a curve fills its box, whatever its numbers", () => {
+    assert.equal(
+        points(
+            [
+                [0, 1],
+                [5, Number.NaN],
+                [10, 3],
+            ],
+            100,
+            44,
+        ),
+        "0.0,42.0 100.0,2.0",
+    );
+    assert.equal(
+        points(
+            [
+                [1, 2],
+                [1, 2],
+            ],
+            100,
+            44,
+        ),
+        "0.0,22.0 0.0,22.0",
+    );
+    assert.equal(points([[1, 2]], 100, 44), "");
+});

@@ -1,0 +1,195 @@
+"""The history of runs in a browser: looked back at, gone on with, cleaned up; the queue put in order; presets kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ui.test_browser import address, page, pytestmark  # noqa: F401  (fixtures, and the mark of browsers)
+from tinv_ext.core.formats import read_embedding
+from tinv_ext.hosts.diffusers.host import DiffusersHost
+from tinv_ext.run.run_folder import RunFolder, find_runs
+from tinv_ext.run.status import Status
+from tinv_ext.server import job_queue
+from tinv_ext.server.job_queue import JobQueue
+from tinv_ext.server.presets import Presets
+from tinv_ext.standalone import app_for
+
+TAKEN = "document.addEventListener('tinv:settings', (event) => { window.taken = event.detail; })"
+
+
+@pytest.fixture
+def jobs(host: DiffusersHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobQueue:
+    """The queue of the page, whose usual log directory lies below the folder of the test."""
+    monkeypatch.chdir(tmp_path)
+    queue = JobQueue(lambda: host)
+    monkeypatch.setattr("tests.ui.test_browser.app_for", lambda host: app_for(host, queue))
+    return queue
+
+
+@pytest.fixture
+def runs(jobs: JobQueue, page: Any) -> Any:  # noqa: F811
+    """The page of that queue; all its jobs are stopped in the end."""
+    yield page
+    jobs.end(120)
+
+
+def trained(jobs: JobQueue, values: dict[str, Any], **more: Any) -> RunFolder:
+    """A run that is over, in the usual log directory."""
+    given = {**values, "steps": 6, "preview_every": 3, "save_every": 2, "evaluate_every": 2, **more}
+    assert jobs.wait(jobs.submit({**given, "output": "textual_inversion"}), 120)
+    return find_runs(Path("textual_inversion"))[0]
+
+
+def show(page: Any) -> None:  # noqa: F811
+    """Click the tab."""
+    page.click("button[role=tab]:has-text('Runs'), .tab-nav button:has-text('Runs')")
+    page.wait_for_selector(".tinv-runs")
+
+
+def card(page: Any, name: str) -> Any:  # noqa: F811
+    """The card of a run."""
+    found = page.locator(f".tinv-run:has(h3:text-is('{name}'))")
+    found.wait_for()
+    return found
+
+
+def fold(place: Any, label: str) -> Any:
+    """Open one of the actions of a card."""
+    found = place.locator(f"details:has(summary:text-is('{label}'))")
+    found.locator("summary").click()
+    return found
+
+
+def said(page: Any, text: str) -> None:  # noqa: F811
+    """Wait until the page says that something was done."""
+    page.wait_for_selector(f".tinv-runs .tinv-said:has-text({json.dumps(text)})")
+
+
+def test_runs_are_cards_with_preview_and_curve_and_can_be_searched(
+    runs: Any, jobs: JobQueue, values: dict[str, Any]
+) -> None:
+    """What it was, how it ended, what it looked like; several curves in one chart; its settings for a new run."""
+    trained(jobs, values, seed=4)
+    trained(jobs, values, name="zibba")
+    show(runs)
+    first = card(runs, "zibbo")
+    first.locator("polyline").wait_for()
+    runs.wait_for_function("document.querySelector('.tinv-run img')?.naturalWidth > 0")
+    text = first.inner_text()
+    assert "finished" in text
+    assert "step 6 of 6" in text
+    assert " MB" in text
+    for name in ("zibbo", "zibba"):
+        card(runs, name).get_by_label("Compare curves").check()
+    runs.wait_for_selector(".tinv-runs .tinv-chart canvas")
+    assert runs.locator(".tinv-runs .tinv-dot").count() == 2
+    runs.evaluate(TAKEN)
+    first.get_by_role("button", name="Train like this").click()
+    taken = runs.evaluate("window.taken")
+    assert (taken["from"], taken["settings"]["seed"], taken["settings"]["steps"]) == ("zibbo", 4, 6)
+    show(runs)
+    runs.fill(".tinv-runs input[type=search]", "zibba")
+    runs.wait_for_function("document.querySelectorAll('.tinv-run').length === 1")
+
+
+def test_a_run_goes_on_with_more_steps(runs: Any, jobs: JobQueue, values: dict[str, Any], host: DiffusersHost) -> None:
+    """What is wrong with the changes is told; then it goes on to its new end."""
+    trained(jobs, values)
+    show(runs)
+    changed = fold(card(runs, "zibbo"), "Resume with changes")
+    for steps, place in (("many", ".tinv-run .tinv-problems"), ("8", ".tinv-said:has-text('zibbo goes on')")):
+        changed.get_by_label("Total steps").fill(steps)
+        changed.get_by_role("button", name="Resume").click()
+        runs.wait_for_selector(place)
+    runs.wait_for_selector(".tinv-run:has-text('finished step 8 of 8')")
+    assert read_embedding(host.embeddings_folder / "zibbo.pt").step == 8
+
+
+def test_the_offer_to_resume_vanishes_when_it_is_taken(
+    jobs: JobQueue, values: dict[str, Any], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that a crash interrupted goes on by one click."""
+    run = trained(jobs, values)
+    jobs._jobs.clear()  # as another program finds it
+    monkeypatch.setattr(job_queue, "_LOOK", 0.0)
+    run.write_status(Status("training", 3, total=9))
+    config = json.loads((run.path / "config.json").read_text("utf-8"))
+    config["settings"]["steps"] = 9
+    (run.path / "config.json").write_text(json.dumps(config), "utf-8")
+    runs = request.getfixturevalue("runs")
+    show(runs)
+    runs.click(".tinv-offer button:text-is('Resume')")
+    runs.wait_for_selector(".tinv-offer", state="detached")
+    runs.wait_for_selector(".tinv-run:has-text('step 9 of 9')")
+
+
+def test_a_run_is_cleaned_up_with_undo(runs: Any, jobs: JobQueue, values: dict[str, Any]) -> None:
+    """Snapshots go and come back; the whole run goes; emptied, it is gone for good after a second click."""
+    run = trained(jobs, values)
+    show(runs)
+    clean = fold(card(runs, "zibbo"), "Clean up")
+    clean.get_by_label("Snapshots").check()
+    clean.get_by_role("button", name="to the trash").click()
+    said(runs, "moved to the trash")
+    assert not (run.path / "embeddings").exists()
+    runs.click(".tinv-said button:text-is('Undo')")
+    said(runs, "was restored")
+    assert len(list((run.path / "embeddings").iterdir())) == 3
+    clean.get_by_label("The whole run").check()
+    clean.get_by_role("button", name="to the trash").click()
+    runs.wait_for_function("document.querySelectorAll('.tinv-run').length === 0")
+    runs.click(".tinv-runs summary:has-text('Trash')")
+    runs.click("button:text-is('Empty the trash')")
+    assert list(Path("textual_inversion/deleted").iterdir())
+    runs.click("button:text-is('Delete for good')")
+    said(runs, "free again")
+    assert not list(Path("textual_inversion/deleted").iterdir())
+
+
+def test_the_queue_is_put_in_order_and_shortened(runs: Any, jobs: JobQueue, values: dict[str, Any]) -> None:
+    """Up, and out; what is at work stays first."""
+    jobs.submit({**values, "steps": 100_000})
+    for name in ("ziba", "zibb", "zibc"):
+        jobs.submit({**values, "name": name})
+    show(runs)
+    runs.click("button[title='Move zibc up']")
+    runs.wait_for_function("/zibc[^]*zibb/.test(document.querySelector('.tinv-runs ol').textContent)")
+    assert [job.config.name for job in jobs.active()] == ["zibbo", "ziba", "zibc", "zibb"]
+    runs.click(".tinv-runs ol li:has-text('ziba') button:has-text('Remove')")
+    runs.wait_for_function("!/ziba/.test(document.querySelector('.tinv-runs ol').textContent)")
+    assert [job.config.name for job in jobs.active()] == ["zibbo", "zibc", "zibb"]
+
+
+def test_presets_are_saved_used_exported_and_imported(
+    runs: Any, jobs: JobQueue, values: dict[str, Any], tmp_path: Path
+) -> None:
+    """From a run; to the form; as a file and back; what is no preset is told."""
+    trained(jobs, values, num_vectors=3)
+    show(runs)
+    keep = fold(card(runs, "zibbo"), "Save as preset")
+    keep.get_by_label("Name of the preset").fill("mine")
+    keep.get_by_role("button", name="Save as preset").click()
+    said(runs, 'Saved the preset "mine"')
+    line = runs.locator(".tinv-runs section li:has-text('mine')")
+    line.wait_for()
+    with runs.expect_download() as download:
+        line.get_by_role("button", name="Export").click()
+    download.value.save_as(tmp_path / "mine.json")
+    exported = json.loads((tmp_path / "mine.json").read_text("utf-8"))
+    assert exported["settings"]["num_vectors"] == 3
+    assert "images" not in exported["settings"]
+    line.get_by_role("button", name="Delete").click()
+    said(runs, 'Deleted the preset "mine"')
+    runs.set_input_files(".tinv-runs input[type=file]", str(tmp_path / "mine.json"))
+    said(runs, 'Saved the preset "mine"')
+    assert [preset.name for preset in Presets(tmp_path / "textual_inversion_presets").all()] == ["mine"]
+    (tmp_path / "no.json").write_text("[", "utf-8")
+    runs.set_input_files(".tinv-runs input[type=file]", str(tmp_path / "no.json"))
+    runs.wait_for_selector(".tinv-runs .tinv-problems")
+    runs.evaluate(TAKEN)
+    line.get_by_role("button", name="Use").click()
+    assert runs.evaluate("window.taken.settings.num_vectors") == 3
