@@ -27,7 +27,8 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "python": (("tinv_ext.python_api",), ENGINE | {"tinv_ext.models", "tinv_ext.run", "tinv_ext.library"}),
     "core": (("tinv_ext.core",), NUMBERS | {"tinv_ext.core"}),
     "faces": (("tinv_ext.core.data.faces",), NUMBERS | {"cv2"}),  # where it is installed
-    "run": (("tinv_ext.run",), NUMBERS | ENGINE | {"tinv_ext.run"}),
+    "run": (("tinv_ext.run",), NUMBERS | ENGINE | {"tinv_ext.run", "tinv_ext.hub"}),
+    "hub": (("tinv_ext.hub",), {"huggingface_hub", "tinv_ext.core", "tinv_ext.hub"}),
     "trackers": (("tinv_ext.run.trackers",), NUMBERS | ENGINE | {"wandb", "tinv_ext.run"}),  # where it is installed
     "server": (("tinv_ext.server",), ENGINE | {"tinv_ext.run", "tinv_ext.prepare", "tinv_ext.server"}),
     "api": (("tinv_ext.server.api", "tinv_ext.server.routes"), {"fastapi", "pydantic"} | WHOLE),

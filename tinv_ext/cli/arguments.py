@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 from tinv_ext.core.messages import Message, message
 
@@ -95,3 +96,10 @@ def unknown(left: Sequence[str], known: Collection[str]) -> Iterator[Message]:
                 '"{text}" belongs to no option. Put values with spaces in quotes.',
                 text=text,
             )
+
+
+def embedding_file(text: str) -> Path:
+    """The file that an argument names, fetched where it is at the hub."""
+    from tinv_ext.hub.fetch import fetch_embedding, is_at_the_hub
+
+    return fetch_embedding(text) if is_at_the_hub(text) else Path(text)

@@ -9,11 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinv_ext.cli.arguments import embedding_file
+from tinv_ext.cli.failures import DONE
 from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
 from tinv_ext.core.printable import valid_json
+from tinv_ext.core.settings import SETTINGS
 from tinv_ext.core.settings.saving import PRECISIONS
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 FORMATS = ("a1111", "safetensors", "kohya", "diffusers", "diffusers-bin", "onetrainer", "png")
 FOLDERS = ("diffusers-folder", "diffusers-folder-bin")
 FILLS = ("repeat", "zeros")
-ANY_FILE = message("cli.any_file", "a file of any format, or a diffusers folder")
+ANY_FILE = message("cli.any_file", "a file of any format, a diffusers folder, or hub:owner/name")
 Add = Callable[[str, Callable[[dict[str, Any]], int], str], argparse.ArgumentParser]
 
 
@@ -35,12 +38,13 @@ def add_commands(add: Add, token_table: Callable[[str], TokenTable]) -> None:
     _add_extend(add)
     _add_average(add)
     _add_restore(add)
+    _add_push(add)
 
 
 def _add_inspect(add: Add, token_table: Callable[[str], TokenTable]) -> None:
     about = message("cli.inspect", "show what an embedding file contains")
     inspect = add("inspect", lambda options: _inspect(options, token_table), about)
-    inspect.add_argument("file", type=Path, help=say(ANY_FILE))
+    inspect.add_argument("file", type=embedding_file, help=say(ANY_FILE))
     inspect.add_argument(
         "--model", help=say(message("cli.inspect_model", "also show this model's tokens nearest to each vector"))
     )
@@ -95,8 +99,23 @@ def _add_restore(add: Add) -> None:
     restore.add_argument("--to", type=Path, metavar="DIR", help=say(folder))
 
 
+def _add_push(add: Add) -> None:
+    push = add("push", _push, message("cli.push", "upload the embedding of a finished run to the hub"))
+    push.add_argument("run", type=Path, metavar="RUN", help=say(message("cli.push_run", "folder of the run")))
+    push.add_argument("--to", default="", metavar="ID", help=say(SETTINGS["hub_model_id"].help))
+    push.add_argument("--private", action="store_true", help=say(SETTINGS["hub_private"].help))
+
+
+def _push(options: dict[str, Any]) -> int:
+    from tinv_ext.run.publish import push_run
+    from tinv_ext.run.run_folder import RunFolder
+
+    show(push_run(RunFolder(options["run"]), options["to"], options["private"]))
+    return DONE
+
+
 def _add_pair(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, metavar="IN", help=say(ANY_FILE))
+    parser.add_argument("source", type=embedding_file, metavar="IN", help=say(ANY_FILE))
     parser.add_argument(
         "target",
         type=Path,

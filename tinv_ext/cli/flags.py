@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from tinv_ext.cli.arguments import embedding_file
 from tinv_ext.cli.language import say
 from tinv_ext.core.messages import message
 from tinv_ext.core.settings import ALIASES, DEFAULTS, GROUPS, SETTINGS
@@ -86,7 +87,7 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt")
     parser.add_argument(
         "--embedding",
-        type=Path,
+        type=embedding_file,
         action="append",
         default=[],
         metavar="FILE",
@@ -94,7 +95,7 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(  # of kohya's gen_img.py
         "--textual-inversion-embeddings",
-        type=Path,
+        type=embedding_file,
         action="extend",
         nargs="+",
         dest="embedding",

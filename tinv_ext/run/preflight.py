@@ -22,6 +22,8 @@ from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES
 from tinv_ext.core.training.fallbacks import retry_after_freeing
 from tinv_ext.hosts.base import Host
+from tinv_ext.hub.fetch import fetch_images, is_at_the_hub
+from tinv_ext.run.publish import refuse_unpublishable
 from tinv_ext.run.run_folder import class_images_folder, latents_folder
 from tinv_ext.run.trackers import tracker_problems
 
@@ -63,7 +65,7 @@ def prepare_run(config: TrainConfig, host: Host, known: KnownImages = NOTHING_KN
         raise InputError([*error.problems, *problems]) from error
     if problems:
         raise InputError(problems)
-    return replace(prepared, notices=(*host.model_notes, *prepared.notices))
+    return replace(prepared, notices=(*host.model_notes, *prepared.notices, *refuse_unpublishable(config)))
 
 
 def image_scanner(config: TrainConfig, known: KnownImages, room: int) -> Scanner:
@@ -207,8 +209,10 @@ def _no_such_choice(name: str, value: str, choices: Sequence[str]) -> Message:
 
 
 def filled_in(config: TrainConfig, host: Host) -> TrainConfig:
-    """The settings with the host's own in the place of each 0 that means them."""
+    """The settings with the host's own in the place of each 0 that means them, and with images of the hub fetched."""
     size = host.native_size
+    if is_at_the_hub(config.images):
+        config = config.but(images=str(fetch_images(config.images)))
     config = config.but(
         width=config.width or size, height=config.height or size, clip_skip=config.clip_skip or host.clip_skip
     )

@@ -12,23 +12,13 @@ import torch
 from tinv_ext import __version__
 from tinv_ext.core.embedding import TOKEN
 from tinv_ext.core.formats.metadata import AUTHORSHIP
+from tinv_ext.core.paths import path_problems
 from tinv_ext.core.preflight.prepare import PreparedRun
-from tinv_ext.core.settings import SETTINGS
+from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.hosts.base import Host
 
 # what names places of this machine stays out of the embedding
-_PRIVATE = (
-    "images",
-    "dataset_config",
-    "in_json",
-    "mask_folder",
-    "reg_images",
-    "preview_file",
-    "output",
-    "init_embedding",
-    "source",
-    "vae_source",
-)
+_PRIVATE = {name for name, about in SETTINGS.items() if about.check is path_problems} | {"source", "vae_source"}
 # settings that do not touch the vectors
 _BESIDE = {name for name, about in SETTINGS.items() if about.group in ("previews", "saving")}
 _BESIDE |= {
@@ -58,10 +48,15 @@ def folder_facts(prepared: PreparedRun, host: Host) -> dict[str, Any]:
     return {**run_facts(prepared, host), "model": dict(host.facts), "here": here}
 
 
+def public_settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings without any path of this machine."""
+    settings = {key: value for key, value in config.to_dict().items() if key not in _PRIVATE}
+    return {**settings, "template": PureWindowsPath(config.template).name}  # whose \\ and / both part folders
+
+
 def run_facts(prepared: PreparedRun, host: Host) -> dict[str, Any]:
     """What is worth knowing of a run afterwards, without any path of this machine."""
-    settings = {key: value for key, value in prepared.config.to_dict().items() if key not in _PRIVATE}
-    settings["template"] = PureWindowsPath(prepared.config.template).name  # whose \\ and / both part folders
+    settings = public_settings(prepared.config)
     authorship = {key: str(settings.pop(key)).strip() for key in AUTHORSHIP}
     seen = "\n".join(sorted(image.contents for image in prepared.images))
     return {

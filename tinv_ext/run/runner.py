@@ -24,6 +24,7 @@ from tinv_ext.run.curve import open_curve
 from tinv_ext.run.events import Encoded, Event, Prepared, Report, RunControls, both
 from tinv_ext.run.preflight import NOTHING_KNOWN, image_scanner, prepare_run, refuse_outdated
 from tinv_ext.run.provenance import folder_facts, state_facts
+from tinv_ext.run.publish import publish
 from tinv_ext.run.recorder import Recorder, make_recorder
 from tinv_ext.run.reporter import RunReporter
 from tinv_ext.run.resume import load_or_new_state, prepare_resume
@@ -147,7 +148,10 @@ def _train_to_the_end(
             with recorder.saving_on_error():
                 _train(prepared, host, training, recorder, controls)
                 reporter.update("stopping", recorder.state.step, reason=reporter.status.reason)
-                return _when_possible(reporter, controls, recorder.finish, stoppable=False)
+                status = _when_possible(reporter, controls, recorder.finish, stoppable=False)
+        if recorder.finished:
+            publish(prepared.config, reporter)
+        return status
 
 
 _ABORTED = message("run.aborted", "It was aborted. What was trained up to this step can be resumed.")

@@ -21,11 +21,12 @@ import numpy as np
 from PIL import Image
 
 from tinv_ext.core.messages import Message, message
-from tinv_ext.core.paths import path_given, path_problems
+from tinv_ext.core.paths import path_given
 from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.core.settings.saving import trackers_named
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.run.events import Evaluated, Event, Report, Wrote
+from tinv_ext.run.provenance import public_settings
 from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.run.tasks import reason_of
 
@@ -105,7 +106,7 @@ class Wandb:
             id=id_file.read_text(encoding="utf-8"),
             resume="allow",
             dir=str(folder.path),
-            config=_without_paths(config),
+            config=public_settings(config),
             settings=wandb.Settings(**_QUIET),
         )
         # its own counter cannot go back, as a resumed run does
@@ -124,11 +125,6 @@ class Wandb:
 
     def close(self) -> None:
         self._run.finish()
-
-
-def _without_paths(config: TrainConfig) -> dict[str, Any]:
-    values = {name: value for name, value in config.to_dict().items() if SETTINGS[name].check != path_problems}
-    return {**values, "template": path_given(config.template).stem}
 
 
 @dataclass(frozen=True)

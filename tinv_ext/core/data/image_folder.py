@@ -12,7 +12,7 @@ from tinv_ext.core.messages import message
 
 _NOT_IMAGES = {".txt", ".caption", ".json", ".jsonl", ".csv", ".toml", ".yaml", ".yml", ".md", ".npz", ".npy", ".db"}
 _NOT_IMAGES |= {".ini", ".safetensors", ".pt", ".zip", ".html", ".log"}
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".avif", ".jxl")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".avif", ".jxl")
 NOT_SHOWN = ("-masklabel", "-condlabel")
 """Ends of names of files that belong to an image: its mask, its condition (OneTrainer)."""
 _LOOKED_INTO, _FILES_SEEN = 100, 1000  # sub-folders, and files of each, that are looked at
@@ -91,12 +91,12 @@ def folders_with_images(folder: Path) -> list[Path]:
 
 
 def _called_as_image(name: str) -> bool:
-    return name.lower().endswith(_IMAGE_SUFFIXES) and not name.startswith(".")
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
 
 
 def _images_below(folder: Path) -> bool:
     files = (name for _, _, names in islice(_walk(folder), _LOOKED_INTO) for name in names)
-    return any(name.lower().endswith(_IMAGE_SUFFIXES) for name in islice(files, _FILES_SEEN))
+    return any(name.lower().endswith(IMAGE_SUFFIXES) for name in islice(files, _FILES_SEEN))
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:

@@ -204,6 +204,9 @@ class TrainConfig:
     logging_dir: str = ""
     tracker_project: str = ""
     tracker_run: str = ""
+    push_to_hub: bool = False
+    hub_model_id: str = ""
+    hub_private: bool = False
 
     # model
     clip_skip: int = 0

@@ -15,7 +15,8 @@ LATENT_SAMPLING = ("once", "deterministic", "random")
 IMAGES: Mapping[str, Setting] = {
     "images": Setting(
         "Dataset directory",
-        "Folder of training images; captions go in .txt files next to them.",
+        "Folder of training images; captions go in .txt files next to them. hub:owner/name is a dataset at Hugging "
+        "Face's hub.",
         check=path_problems,
     ),
     "dataset_config": Setting(

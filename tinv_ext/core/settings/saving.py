@@ -150,4 +150,17 @@ SAVING: Mapping[str, Setting] = {
         "Run's name in the tracker",
         "Leave empty for the name of the run's folder.",
     ),
+    "push_to_hub": Setting(
+        "Upload to the hub",
+        "Upload the finished embedding to Hugging Face's hub, with a card, its settings and the first and last "
+        "preview. Log in once with: hf auth login.",
+    ),
+    "hub_model_id": Setting(
+        "Repository at the hub",
+        'Such as "owner/name"; leave empty for the word, in your own account.',
+    ),
+    "hub_private": Setting(
+        "Private repository",
+        "Only you can see it.",
+    ),
 }

@@ -98,3 +98,14 @@ def _of(names: Mapping[str, str], option: str, value: Any) -> str:
             )
         )
     return names[str(value).lower()]
+
+
+def repository(value: Any) -> Values:
+    """kohya's repository at the hub: to name one is to upload there."""
+    return {"push_to_hub": True, "hub_model_id": str(value)} if str(value).strip() else {}
+
+
+def visibility(value: Any) -> Values:
+    """kohya's "private", its default, or "public"."""
+    names = {"private": "true", "public": "false"}
+    return {"hub_private": _of(names, "huggingface_repo_visibility", value) == "true"}

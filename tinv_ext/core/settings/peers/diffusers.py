@@ -66,9 +66,9 @@ DIFFUSERS: Mapping[str, Option] = {
     "variant": unused(why.LATER),
     "tokenizer_name": unused(why.MODEL_FILES),
     "report_to": to("log_with"),
-    "push_to_hub": unused(why.UPLOAD, "?"),
-    "hub_token": unused(why.UPLOAD),
-    "hub_model_id": unused(why.UPLOAD),
+    "push_to_hub": to("push_to_hub", "?"),
+    "hub_token": unused(why.SECRET),
+    "hub_model_id": to("hub_model_id"),
 }
 """By name, in the order of the docs."""
 

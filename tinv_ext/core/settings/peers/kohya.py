@@ -10,9 +10,11 @@ from tinv_ext.core.settings.peers.conversions import (
     only_if_on,
     optimizer_type,
     precision,
+    repository,
     resize_interpolation,
     resolution,
     sample_sampler,
+    visibility,
 )
 from tinv_ext.core.settings.peers.option import Option, command, into, to, unused
 
@@ -187,11 +189,11 @@ _SAVING: Mapping[str, Option] = {
     "metadata_trigger_phrase": unused(why.METADATA),
     "metadata_preprocessor": unused(why.METADATA),
     "metadata_is_negative_embedding": unused(why.METADATA),
-    "huggingface_repo_id": unused(why.UPLOAD),
-    "huggingface_repo_type": unused(why.UPLOAD),
+    "huggingface_repo_id": into(repository, "`push_to_hub`, `hub_model_id`"),
+    "huggingface_repo_type": unused(why.UPLOAD, neutral=("model",)),
     "huggingface_path_in_repo": unused(why.UPLOAD),
-    "huggingface_token": unused(why.UPLOAD),
-    "huggingface_repo_visibility": unused(why.UPLOAD),
+    "huggingface_token": unused(why.SECRET),
+    "huggingface_repo_visibility": into(visibility, "`hub_private`"),
     "save_state_to_huggingface": unused(why.UPLOAD, "?"),
     "resume_from_huggingface": unused(why.UPLOAD, "?"),
     "async_upload": unused(why.UPLOAD, "?"),

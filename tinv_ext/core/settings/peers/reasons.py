@@ -30,7 +30,9 @@ SECRET = message(
     "peers.secret", "A key on a command line can be read by others. Log in once with the program's own command."
 )
 CONSOLE = message("peers.console", "The run's folder has the whole log.")
-UPLOAD = message("peers.upload", "Nothing is uploaded. The embedding is a single file, which you can upload yourself.")
+UPLOAD = message(
+    "peers.upload", "The finished embedding is uploaded (--push-to-hub), to a repository of its own; a run stays here."
+)
 METADATA = message(
     "peers.metadata", "The metadata of the file tells the word, the model and the run; other texts go in description."
 )

@@ -1,0 +1,125 @@
+"""Uploading to the hub and taking from it, by the command line and the hub's own client, against a small server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.hub.server import Hub, serving
+from tests.paths import ROOT
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Hub]:
+    """One for all tests of the file."""
+    with serving() as started:
+        yield started
+
+
+@pytest.fixture
+def tinv(hub: Hub, tmp_path: Path) -> Command:
+    """The command line in a process of its own, in an empty folder, logged in with `token`."""
+
+    def run(*arguments: str, token: str = "hf_write", address: str = "") -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "HF_ENDPOINT": address or hub.address,
+            "HF_HOME": str(tmp_path / "home"),
+            "HF_TOKEN": token,
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "PYTHONPATH": str(ROOT),
+        }
+        command = [sys.executable, "-m", "tinv_ext", *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+
+    return run
+
+
+def png(shade: int) -> bytes:
+    """An image file."""
+    data = BytesIO()
+    Image.new("RGB", (64, 64), (shade, 90, 30)).save(data, "png")
+    return data.getvalue()
+
+
+def without_wraps(text: str) -> str:
+    """Said, however the lines were broken."""
+    return re.sub(r"\s+", " ", text)
+
+
+SHORT = ("--steps=2", "--init-text=thing", "--preview-every=2", "--preview-steps=1", "--evaluate-every=0")
+
+
+def test_from_images_at_the_hub_to_a_word_at_the_hub(hub: Hub, tinv: Command, tmp_path: Path) -> None:
+    """A run takes a dataset from there and uploads its embedding, which the next command takes from there again."""
+    pictures = {f"{shade}.png": png(shade) for shade in (0, 80, 160)}
+    hub.files["datasets/ann/things"] = {**pictures, "0.txt": b"a dark one", "model.safetensors": b"not wanted"}
+    ended = tinv("train", "--name=zworble", "--images=hub:ann/things", "--push-to-hub", "--hub-private", *SHORT)
+    assert ended.returncode == 0, ended.stderr
+    assert f"{hub.address}/ann/zworble" in without_wraps(ended.stderr + ended.stdout)
+    assert not any("model.safetensors" in asked for asked in hub.asked)
+
+    files = hub.files["models/ann/zworble"]
+    assert {"README.md", "zworble.pt", "learned_embeds.safetensors", "token_identifier.txt"} <= set(files)
+    assert {"images/before.png", "images/after.png"} <= set(files)
+    assert hub.private == {"ann/zworble"}
+    card = files["README.md"].decode()
+    front = card.split("---")[1]
+    assert json.loads(front.split("tags: ")[1].split("\n")[0])[0] == "textual_inversion"
+    assert 'pipe.load_textual_inversion("ann/zworble")' in card
+    assert str(tmp_path) not in card
+    assert all(b"hf_write" not in data for data in files.values())
+    assert all(b"hf_write" not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+    shown = tinv("inspect", "hub:ann/zworble", "--json")
+    assert shown.returncode == 0, shown.stderr
+    assert json.loads(shown.stdout)["embeddings"][0]["vectors"] == 1
+
+    refused = tinv("check", "--name=zworble2", "--hub-model-id=zworble", "--images=hub:ann/things", "--push-to-hub")
+    assert refused.returncode == 2
+    assert "hub_model_id" in without_wraps(refused.stderr)
+
+
+def test_what_cannot_be_done_is_said_before_anything_starts(hub: Hub, tinv: Command, tmp_path: Path) -> None:
+    """A token that may only read, a name that is none, a dataset that is not there or has no images."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.png").write_bytes(png(1))
+    hub.files["datasets/ann/table"] = {"data.parquet": b"PAR1"}
+    given = ("check", "--name=wibble", "--push-to-hub")
+    for arguments, token, words in (
+        ((*given, "--images=images"), "hf_read", "may only read"),
+        ((*given, "--images=images", "--hub-model-id=a/b/c"), "hf_write", "owner/name"),
+        (("check", "--name=wibble", "--images=hub:ann/nothing"), "hf_write", "There is no"),
+        (("check", "--name=wibble", "--images=hub:ann/table"), "hf_write", "parquet"),
+    ):
+        ended = tinv(*arguments, token=token)
+        assert ended.returncode == 2, (arguments, ended.stdout, ended.stderr)
+        assert words in without_wraps(ended.stderr), arguments
+    assert not (tmp_path / "textual_inversion").exists()
+
+
+def test_a_run_without_network_keeps_its_embedding(hub: Hub, tinv: Command, tmp_path: Path) -> None:
+    """That it cannot be uploaded is said before and after; later it can be."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.png").write_bytes(png(1))
+    given = ("train", "--name=qlater", "--images=images", "--push-to-hub", *SHORT)
+    ended = tinv(*given, address="http://127.0.0.1:9")
+    assert ended.returncode == 0, ended.stderr
+    assert without_wraps(ended.stderr).count("cannot be reached") == 2
+    (run,) = (tmp_path / "textual_inversion").glob("20*/*")
+    pushed = tinv("push", str(run))
+    assert pushed.returncode == 0, pushed.stderr
+    assert pushed.stdout.strip() == f"{hub.address}/ann/qlater"
+    assert "later.pt" in hub.files["models/ann/qlater"]

@@ -1,0 +1,69 @@
+"""What lies at the hub, by a name: "hub:owner/name", the folder or file that the client keeps in its own cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinv_ext.core.data.image_folder import IMAGE_SUFFIXES
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import message
+from tinv_ext.core.suffixes import TENSOR_SUFFIXES
+from tinv_ext.hub.client import client, told_plainly
+
+PREFIX = "hub:"
+_BESIDE_IMAGES = ("*.txt", "*.caption", "*.json", "*.jsonl", "*.toml", "*.csv", "*.tags")
+
+
+def is_at_the_hub(text: str) -> bool:
+    """Whether a text names something at the hub."""
+    return text.strip().startswith(PREFIX)
+
+
+def fetch_images(text: str) -> Path:
+    """The folder of images of a dataset, or else of a model, with their captions; other files stay at the hub.
+
+    InputError where there is none with images in it, HostError where the hub cannot be reached.
+    """
+    repository = text.strip().removeprefix(PREFIX)
+    patterns = [f"*{suffix}" for suffix in IMAGE_SUFFIXES]
+    hub = client()
+    with told_plainly(repository):
+        kind = "dataset" if hub.repo_exists(repository, repo_type="dataset") else "model"
+        patterns += [pattern.upper() for pattern in patterns]
+        folder = Path(hub.snapshot_download(repository, repo_type=kind, allow_patterns=[*patterns, *_BESIDE_IMAGES]))
+    if any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.rglob("*")):
+        return folder
+    raise InputError(
+        message(
+            "hub.no_images",
+            '"{repository}" has no image files. Only folders of images can be used; of a dataset in parquet '
+            "files, save the images in a folder first.",
+            repository=repository,
+        )
+    )
+
+
+def fetch_embedding(text: str) -> Path:
+    """The file of an embedding in a repository: learned_embeds where diffusers or a concept library put it, else one.
+
+    InputError where there is none or more than one, HostError where the hub cannot be reached.
+    """
+    repository, _, file = text.strip().removeprefix(PREFIX).partition(":")
+    hub = client()
+    with told_plainly(repository):
+        there = [name for name in hub.list_repo_files(repository) if name.lower().endswith(TENSOR_SUFFIXES)]
+        learned = [name for name in there if Path(name).name.startswith("learned_embeds.")]
+        found = [file] if file else (sorted(learned, reverse=True)[:1] or there)  # .safetensors before .bin
+        if len(found) == 1:
+            return Path(hub.hf_hub_download(repository, found[0]))
+    raise InputError(
+        message(
+            "hub.which_embedding",
+            '"{repository}" has {count:embedding file|embedding files} ({files:, }). Name one as hub:owner/name:file.',
+            repository=repository,
+            count=len(there),
+            files=there,
+        )
+        if there
+        else message("hub.no_embedding", '"{repository}" has no embedding file.', repository=repository)
+    )

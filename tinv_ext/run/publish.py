@@ -1,0 +1,80 @@
+"""A finished run's embedding at the hub, where that was chosen. A failure is told, with how to try again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinv_ext.core.errors import HostError, InputError, TinvError
+from tinv_ext.core.formats import read_embedding
+from tinv_ext.core.messages import Message, message
+from tinv_ext.core.settings import TrainConfig
+from tinv_ext.hub.push import Repository, Shown, push, refuse_push
+from tinv_ext.run.provenance import public_settings
+from tinv_ext.run.reporter import RunReporter
+from tinv_ext.run.run_folder import RunFolder
+from tinv_ext.run.tasks import reason_of
+
+
+def refuse_unpublishable(config: TrainConfig) -> list[Message]:
+    """Look whether the embedding can be uploaded when it is finished; a notice where that cannot be known yet.
+
+    InputError where it cannot be.
+    """
+    if not config.push_to_hub:
+        return []
+    try:
+        refuse_push(_repository(config), replace=config.overwrite)
+    except HostError as error:
+        return [
+            message(
+                "run.not_pushed_yet",
+                "The embedding cannot be uploaded as things are; that is tried again when it is finished. {reason}",
+                reason=reason_of(error),
+            )
+        ]
+    return []
+
+
+def publish(config: TrainConfig, reporter: RunReporter) -> None:
+    """Upload the finished embedding of a run, and say where it is."""
+    if not config.push_to_hub:
+        return
+    try:
+        address = push_run(reporter.folder)
+    except TinvError as error:
+        reporter.notify(
+            message(
+                "run.not_pushed",
+                'The embedding could not be uploaded. {reason} Try again with: tinv push "{folder}"',
+                reason=reason_of(error),
+                folder=reporter.folder.path,
+            )
+        )
+    else:
+        reporter.notify(message("run.pushed", "The embedding is at {address}.", address=address))
+
+
+def push_run(folder: RunFolder, id: str = "", private: bool = False) -> str:  # noqa: A002 (the hub's word)
+    """Upload the embedding that a run has finished, with what it drew before and after; the address.
+
+    InputError where the run has none, or the hub refuses it.
+    """
+    config, status = folder.config(), folder.status()
+    if status is None or not status.file or not Path(status.file).is_file():
+        raise InputError(
+            message(
+                "run.nothing_to_push",
+                'The run in "{folder}" has no embedding yet, or it was moved. Finish it, or name the file.',
+                folder=folder.path,
+            )
+        )
+    previews = folder.previews(config.name)
+    images = {"before": previews[0][1], "after": folder.preview(config.name, previews[-1][0], 0)} if previews else {}
+    wanted = _repository(config)
+    repository = Repository(id or wanted.id, private or wanted.private)
+    shown = Shown(images, public_settings(config))
+    return push(read_embedding(Path(status.file)), repository, shown, folder.path / "hub")
+
+
+def _repository(config: TrainConfig) -> Repository:
+    return Repository(config.hub_model_id.strip() or config.name, config.hub_private)
