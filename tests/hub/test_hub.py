@@ -122,4 +122,4 @@ def test_a_run_without_network_keeps_its_embedding(hub: Hub, tinv: Command, tmp_
     pushed = tinv("push", str(run))
     assert pushed.returncode == 0, pushed.stderr
     assert pushed.stdout.strip() == f"{hub.address}/ann/qlater"
-    assert "later.pt" in hub.files["models/ann/qlater"]
+    assert "qlater.pt" in hub.files["models/ann/qlater"]
