@@ -213,7 +213,14 @@ def _exists(words: list[str], commands: Mapping[str, argparse.ArgumentParser]) -
     if words[0].startswith("--"):
         return words[0] in commands["train"]._option_string_actions
     setting, _, value = words[0].partition("=")
-    if setting in ("auto", "subject", "style", "token_string", "latents/"):  # values, an option, a folder
+    if setting in (
+        "auto",
+        "subject",
+        "style",
+        "token_string",
+        "latents/",
+        "loss_weight",
+    ):  # values, an option, a folder, a key of a subset
         return True
     about = SETTINGS[setting]
     return not value or not about.choices or value in about.choices
