@@ -21,6 +21,8 @@ from tinv_ext.core.model import Vectors, Words
 from tinv_ext.core.prompts.inputs import PromptInputs, distinct, emphasis_weights, padded_ids, word_slots
 from tinv_ext.core.prompts.reader import Prompt, Tokenizer, equal_chunks
 
+_ROUNDING = 1e-5  # a mean smaller than this in units of the mean size: in half precision rounding leaves about 2e-6
+
 
 class ClipTokenizer:
     """CLIP's byte-pair encoding as `core.prompts.reader.Tokenizer`."""
@@ -163,9 +165,16 @@ def inject_vectors(table: torch.nn.Embedding, slots: Tensor, vectors: Sequence[T
 
 
 def emphasized(output: Tensor, weights: Tensor) -> Tensor:
-    """Multiply token outputs (R, 77, d) by weights (R, 77), each row's mean kept: the WebUI's emphasis "Original"."""
+    """Multiply token outputs (R, 77, d) by weights (R, 77), each row's mean kept: the WebUI's emphasis "Original".
+
+    A mean that is nothing but rounding, as that of an untrained SD2 whose last LayerNorm adds nothing, is not kept: to
+    divide by it would blow the row up or make it NaN.
+    """
     weighted = output * weights.to(output.dtype).unsqueeze(-1)
-    return weighted * (output.mean((1, 2), keepdim=True) / weighted.mean((1, 2), keepdim=True))
+    mean, new = output.mean((1, 2), keepdim=True), weighted.mean((1, 2), keepdim=True)
+    size = weighted.detach().abs().mean((1, 2), keepdim=True)
+    known = new.detach().abs() > _ROUNDING * size
+    return weighted * torch.where(known, mean / torch.where(known, new, 1), 1)
 
 
 def of_encoder(vectors: Vectors, encoder: str) -> Tensor:
