@@ -23,7 +23,7 @@ EVERYDAY := -m "not slow and not webui" -n $(WORKERS) --dist loadfile
 # The WebUI's versions have wheels for these Pythons only.
 HAS_WEBUI_WHEELS := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] in ((3, 10), (3, 11))))' 2>/dev/null)
 
-.PHONY: help python venvs test test-page lint-page test-today test-webui-pins test-gradio-4 test-slow test-webui webui-given test-forge test-neo faults fuzz fuzz-api soak \
+.PHONY: help python venvs test test-page lint-page test-today test-webui-pins test-gradio-4 test-slow test-webui webui-given test-forge test-neo test-reforge test-classic faults fuzz fuzz-api soak \
     lint format docs demo toy-report learn bench gpu gpu-packages clean
 
 help:
@@ -35,7 +35,7 @@ help:
 	@echo "make test-slow     the tests that train until something is learned, and the slow crash tests (about 15 minutes)"
 	@echo "make test-webui    the whole workflow in a real WebUI, with a browser:"
 	@echo "                   WEBUI=<its folder> WEBUI_PYTHON=<its python> [SCREENSHOTS=<folder>]"
-	@echo "make test-forge    a run in a real Forge, make test-neo in a real Forge Neo:"
+	@echo "make test-forge    a run in a real Forge; make test-neo, test-reforge and test-classic: in theirs:"
 	@echo "                   SIBLING=<its folder> SIBLING_PYTHON=<its python>"
 	@echo "make faults        kill N=200 runs at random moments; each must resume and end bit for bit the same"
 	@echo "make fuzz          fuzz the readers of files for SECONDS=600, guided by coverage (Python 3.11; its own .venv-fuzz)"
@@ -164,8 +164,8 @@ test-webui: webui-given $(WEBUI_PINS)/.stamp
 	WEBUI="$(WEBUI)" WEBUI_PYTHON="$(WEBUI_PYTHON)" SCREENSHOTS="$(SCREENSHOTS)" \
 	    $(WEBUI_PINS_PY) -m pytest tests/webui -m webui -v -p no:cacheprovider
 
-# A real Forge or Forge Neo; they need no browser here.
-test-forge test-neo: test-%: $(TODAY)/.stamp
+# A real Forge, Forge Neo, reForge or Classic; they need no browser here.
+test-forge test-neo test-reforge test-classic: test-%: $(TODAY)/.stamp
 	@test -n "$(SIBLING)" -a -n "$(SIBLING_PYTHON)" || { \
 	    echo "Name one: make $@ SIBLING=<its folder> SIBLING_PYTHON=<its python>"; exit 2; }
 	SIBLING="$(SIBLING)" SIBLING_PYTHON="$(SIBLING_PYTHON)" SIBLING_NAME=$* \

@@ -130,15 +130,16 @@ def _host() -> Host:
     """The program as it is now, by what it is. HostError where it cannot be trained in."""
     from tinv_ext.core.errors import HostError
     from tinv_ext.core.messages import message
-    from tinv_ext.hosts.webui.program import FORGE, REFORGE, program
+    from tinv_ext.hosts.webui.program import FORGE, REFORGE, SDNEXT, program
 
     here = program()
-    if here == REFORGE:
+    if here == SDNEXT:
         raise HostError(
             message(
-                "webui.not_in_reforge",
-                "Training is not possible in reForge and Classic yet. Train in AUTOMATIC1111's WebUI, in Forge, in "
-                "Forge Neo or on the command line; finished embeddings work here, too.",
+                "webui.not_in_sdnext",
+                "Training is not possible in SD.Next, whose models are diffusers pipelines. Train in AUTOMATIC1111's "
+                "WebUI, Forge, Forge Neo or reForge, or on the command line (tinv train); SD.Next can use the finished "
+                "embeddings.",
             )
         )
     if here == FORGE:
@@ -147,7 +148,14 @@ def _host() -> Host:
         return ForgeHost()
     from tinv_ext.hosts.a1111.host import A1111Host
 
-    return A1111Host()
+    # each imports what the other's program does not have
+    if here == REFORGE:
+        from tinv_ext.hosts.a1111 import reforge
+
+        return A1111Host(reforge)
+    from tinv_ext.hosts.a1111 import original
+
+    return A1111Host(original)
 
 
 def tabs() -> list[tuple[Any, str, str]]:

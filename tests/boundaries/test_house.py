@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("tinv_ext.core.generation",),
     ("tinv_ext.core.preflight",),
     ("tinv_ext.hosts",),
-    ("tinv_ext.hosts.diffusers", "tinv_ext.hosts.webui", "tinv_ext.toy"),
+    ("tinv_ext.hosts.diffusers", "tinv_ext.hosts.patchers", "tinv_ext.hosts.webui", "tinv_ext.toy"),
     ("tinv_ext.hosts.a1111", "tinv_ext.hosts.forge"),
     ("tinv_ext.hub",),
     ("tinv_ext.run", "tinv_ext.prepare"),

@@ -18,6 +18,8 @@ HOSTS = tuple(
     f"tinv_ext.hosts.{name}"
     for name in ("base", "prompt_vectors", "vae", "checkpointing", "freezing", "loss_scale", "dtypes")
 )
+# What stands below the hosts of single programs.
+PROGRAMS = {"tinv_ext.core", "tinv_ext.hosts.webui", "tinv_ext.hosts.patchers", *HOSTS}
 ENGINE = {"tinv_ext.core", "tinv_ext.hosts.base"}
 
 # part: (its modules, what it may import beside the standard library). The longest prefix decides the part.
@@ -44,14 +46,14 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "base": (HOSTS, NUMBERS | {"tinv_ext.core"}),
     "diffusers": (("tinv_ext.hosts.diffusers",), OFFLINE | {"tinv_ext.core", "tinv_ext.hosts.diffusers", *HOSTS}),
     "webui host": (("tinv_ext.hosts.webui",), NUMBERS | WEBUI | {"tinv_ext.core", "tinv_ext.hosts.webui", *HOSTS}),
-    "a1111": (
-        ("tinv_ext.hosts.a1111",),
-        NUMBERS | WEBUI | {"tinv_ext.core", "tinv_ext.hosts.webui", "tinv_ext.hosts.a1111", *HOSTS},
+    # it is told where the program's own parts are
+    "patchers": (("tinv_ext.hosts.patchers",), NUMBERS | {"tinv_ext.core", "tinv_ext.hosts.patchers", *HOSTS}),
+    "a1111": (("tinv_ext.hosts.a1111",), NUMBERS | WEBUI | PROGRAMS | {"tinv_ext.hosts.a1111"}),
+    "reforge": (
+        ("tinv_ext.hosts.a1111.reforge",),
+        NUMBERS | {"modules", "modules_forge", "ldm_patched", "tinv_ext.hosts.a1111"} | PROGRAMS,
     ),
-    "forge": (
-        ("tinv_ext.hosts.forge",),
-        NUMBERS | {"modules", "backend", "tinv_ext.core", "tinv_ext.hosts.webui", "tinv_ext.hosts.forge", *HOSTS},
-    ),
+    "forge": (("tinv_ext.hosts.forge",), NUMBERS | {"modules", "backend", "tinv_ext.hosts.forge"} | PROGRAMS),
     "ui": (
         ("tinv_ext.ui",),
         {

@@ -1,4 +1,4 @@
-"""Fixtures of the tests against a real Forge or Forge Neo (`make test-forge`, `make test-neo`)."""
+"""Fixtures of the tests against a real Forge, Forge Neo, reForge or Classic (`make test-forge` and so on)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from tests.webui import server
@@ -20,10 +21,13 @@ from tests.webui.images import CONCEPT
 from tinv_ext.demo.concept_test import SAMPLES
 from tinv_ext.toy import export, export_variants, variants
 
-collect_ignore = ["toys"]  # for the program's own process
-TOYS = Path(__file__).parent / "toys"
+collect_ignore = ["toys", "toys_reforge"]  # for the program's own process
+NAME = os.environ.get("SIBLING_NAME", "")
+PATCHED_LDM = NAME in ("reforge", "classic")  # A1111's shell around ComfyUI's models, which needs the toys' yaml
+TOYS = Path(__file__).parent / ("toys_reforge" if PATCHED_LDM else "toys")
 FLAGS = [flag for flag in server.FLAGS if flag.startswith("--skip") or flag in ("--server-name", "127.0.0.1")]
-PROGRAMS = {"forge": ["--always-cpu", "--no-download-sd-model"], "neo": ["--cpu"]}
+ON_CPU = ["--always-cpu", "--no-download-sd-model"]
+PROGRAMS = {"forge": ON_CPU, "neo": ["--cpu"], "reforge": ON_CPU, "classic": ON_CPU}
 # Where both look for configs: huggingface/<repository>, with each part in the folder of the same name.
 REPOSITORIES = {"sd1": "runwayml/stable-diffusion-v1-5", "sdxl": "stabilityai/stable-diffusion-xl-base-1.0"}
 OTHER = "other.safetensors"
@@ -53,6 +57,8 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         }
         numbers["widths"]["768" if family == "sd1" else "2048"] = sum(widths)
         numbers["size_embedding"] = unet.get("addition_time_embed_dim") or numbers["size_embedding"]
+    vae = yaml.safe_load(made["sd1"].with_suffix(".yaml").read_text())["model"]["params"]["first_stage_config"]
+    numbers["vae"] = {name: vae["params"]["ddconfig"][name] for name in ("ch", "ch_mult", "num_res_blocks")}
     (made["configs"] / "toys.json").write_text(json.dumps(numbers))
     return made
 
@@ -72,6 +78,9 @@ def start(
         tensors = load_file(toys[family])
         shutil.copyfile(toys[family], models / "Stable-diffusion" / "a-toy.safetensors")
         save_file(tensors, models / "Stable-diffusion" / OTHER, {"format": "pt", "of": "other"})
+        if PATCHED_LDM:
+            for checkpoint in ("a-toy.yaml", Path(OTHER).with_suffix(".yaml")):
+                shutil.copyfile(toys[family].with_suffix(".yaml"), models / "Stable-diffusion" / checkpoint)
         save_file(_lora(tensors), models / "Lora" / "style.safetensors")
         return server.running(
             Path(os.environ["SIBLING"]),
@@ -80,9 +89,9 @@ def start(
             data,
             ["--api"],
             _version(Path(os.environ["SIBLING"])),
-            always=FLAGS + PROGRAMS[os.environ["SIBLING_NAME"]],
+            always=FLAGS + PROGRAMS[NAME],
             beside={"a-toys": TOYS},  # before ours: before the model is loaded
-            environment={"TINV_TOYS": str(toys["configs"])},
+            environment={"TINV_TOYS": str(toys["configs"]), "TINV_TOY": REPOSITORIES[family]},
         )
 
     return begin

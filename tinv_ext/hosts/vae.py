@@ -52,11 +52,31 @@ def encoder_digest(vae: Any, scale: float) -> str:
     return digest.hexdigest()
 
 
-def all_masked(encode: Callable[[Tensor], LatentDistribution], height: int, width: int) -> Tensor:
-    """The channels (1, 5, h, w) that make an inpainting model paint everything: a mask of ones and a gray image.
+def input_channels(unet: Any) -> int:
+    """How many channels the UNet takes, in ldm's layout: of its first convolution."""
+    return int(unet.input_blocks[0][0].in_channels)
 
-    As the WebUI fills them for txt2img (v1.10.1 modules/processing.py, txt2img_image_conditioning). `height` and
-    `width` are the latent's.
+
+class AllMasked:
+    """The channels that make an inpainting model paint everything: a mask of ones and a gray image.
+
+    As the WebUI fills them for txt2img (v1.10.1 modules/processing.py, txt2img_image_conditioning). They are made once
+    for each size. `unet_channels` is what the UNet takes; other models than inpainting ones are given nothing.
     """
-    gray = encode(torch.zeros(1, 3, height * VAE_FACTOR, width * VAE_FACTOR)).mean
-    return torch.cat([torch.ones_like(gray[:, :1]), gray], 1)
+
+    def __init__(self, encode_images: Callable[[Tensor], LatentDistribution], unet_channels: int) -> None:
+        self._encode_images = encode_images
+        self._made: dict[tuple[int, int], Tensor] = {}
+        self.needed = unet_channels == INPAINTING
+
+    def channels(self, noisy: Tensor) -> Tensor:
+        """For noisy latents (B, 4, h, w): (B, 5, h, w), like them."""
+        height, width = noisy.shape[-2:]
+        if (height, width) not in self._made:
+            gray = self._encode_images(torch.zeros(1, 3, height * VAE_FACTOR, width * VAE_FACTOR)).mean
+            self._made[height, width] = torch.cat([torch.ones_like(gray[:, :1]), gray], 1).to(noisy)
+        return self._made[height, width].expand(len(noisy), -1, -1, -1)
+
+    def beside(self, noisy: Tensor) -> Tensor:
+        """What the UNet takes: (B, 9, h, w), or the latents alone."""
+        return torch.cat([noisy, self.channels(noisy)], 1) if self.needed else noisy

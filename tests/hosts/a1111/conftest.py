@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -63,10 +64,11 @@ def stand_in_webui(made_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     folder.mkdir()
     modules = stand_in(names(sd_model, folder), monkeypatch)
     host = importlib.import_module("tinv_ext.hosts.a1111.host")
+    new_host = partial(host.A1111Host, importlib.import_module("tinv_ext.hosts.a1111.original"))
     snapshot = _fresh(SNAPSHOT)
     yield SimpleNamespace(
-        host=host.A1111Host(),
-        new_host=host.A1111Host,
+        host=new_host(),
+        new_host=new_host,
         shared=modules["modules.shared"],
         modules=modules,
         generated=modules["modules.processing"].generated,

@@ -6,6 +6,7 @@ import random
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ def webui(snapshot: Any, patch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]
     """What the fixture `webui` gives, with the real names behind it. Whatever the test does to the model is undone."""
     from modules import sd_hijack, sd_models, sd_unet, shared
 
+    from tinv_ext.hosts.a1111 import original
     from tinv_ext.hosts.a1111.host import A1111Host
 
     sd_model, folder = shared.sd_model, Path(shared.cmd_opts.embeddings_dir)
@@ -34,8 +36,8 @@ def webui(snapshot: Any, patch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]
     parts = _Parts(sd_model)
     before = snapshot.snapshot()
     yield SimpleNamespace(
-        host=A1111Host(),
-        new_host=A1111Host,
+        host=A1111Host(original),
+        new_host=partial(A1111Host, original),
         shared=shared,
         modules=sys.modules,
         snapshot=snapshot.snapshot,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,29 @@ def test_interrupt_is_seen_while_the_run_has_the_model(webui: Any) -> None:
         assert webui.host.interrupted()
     assert webui.difference(before, webui.snapshot()) == []
     with webui.host.training(1):
+        assert not webui.host.interrupted()
+
+
+@pytest.mark.parametrize("moment", ["taking", "giving back"])
+def test_an_interrupt_is_not_lost_while_the_model_changes_hands(webui: Any, moment: str) -> None:
+    """Moving a model takes seconds, and the run has the queue by then: a press stops it after its next step."""
+    session = webui.host._variant.session
+
+    @contextlib.contextmanager
+    def slow(*given: Any) -> Iterator[Any]:
+        with session(*given) as made:
+            if moment == "taking":
+                webui.shared.state.interrupt()
+            yield made
+        if moment == "giving back":
+            webui.shared.state.interrupt()
+
+    webui.patch.setattr(webui.host._variant, "session", slow)
+    with webui.host.training(1):
+        assert webui.host.interrupted() == (moment == "taking")
+    webui.patch.undo()
+    with webui.host.training(1):
+        assert webui.host.interrupted() == (moment == "giving back")
         assert not webui.host.interrupted()
 
 

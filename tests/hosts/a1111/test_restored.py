@@ -164,7 +164,7 @@ def test_an_error_while_getting_ready_puts_all_back(webui: Any, broken: str) -> 
     def fail(*_: Any) -> None:
         raise RuntimeError("out of memory")
 
-    webui.patch.setattr(sys.modules["tinv_ext.hosts.a1111.session"], broken, fail)
+    webui.patch.setattr(sys.modules["tinv_ext.hosts.a1111.original"], broken, fail)
     with pytest.raises(RuntimeError, match="out of memory"), webui.host.training(1):
         raise AssertionError("it began")
     assert webui.difference(before, webui.snapshot()) == []

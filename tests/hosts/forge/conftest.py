@@ -14,7 +14,7 @@ import pytest
 from tests.hosts.a1111.ldm_model import stand_in
 from tests.hosts.forge.forge_program import Program
 
-OURS = ("tinv_ext.hosts.forge", "tinv_ext.hosts.webui")  # what imports the program's modules
+OURS = ("tinv_ext.hosts.forge", "tinv_ext.hosts.patchers", "tinv_ext.hosts.webui")  # what imports the program's modules
 
 
 @pytest.fixture

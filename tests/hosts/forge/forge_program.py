@@ -103,6 +103,29 @@ def forge_unet(unet: Any, module: Any) -> Any:
     return unet
 
 
+def store_in(unet: torch.nn.Module, dtype: torch.dtype) -> None:
+    """As backend/operations.py with parameters_manual_cast: layers whose weights are cast to the input's type."""
+
+    def linear(self: Any, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return torch.nn.functional.linear(x, self.weight.to(x.dtype), bias)
+
+    def conv(self: Any, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return self._conv_forward(x, self.weight.to(x.dtype), bias)
+
+    for layer in unet.modules():
+        forward = {torch.nn.Linear: linear, torch.nn.Conv2d: conv}.get(type(layer))
+        if forward is not None:
+            layer.__class__ = type(type(layer).__name__, (type(layer),), {"forward": forward})
+        if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)):
+            layer._parameters = {name: _stored(value, dtype) for name, value in layer._parameters.items()}
+
+
+def _stored(weight: Any, dtype: torch.dtype) -> Any:
+    return None if weight is None else torch.nn.Parameter(weight.detach().to(dtype), requires_grad=False)
+
+
 class Patcher:
     """As backend/patcher/base.py, ModelPatcher: a module, and perhaps a LoRA to be merged when it is loaded."""
 

@@ -9,7 +9,7 @@ import torch
 
 from tests.hosts.a1111.ldm_model import needs_ldm
 from tests.hosts.a1111.test_exact import CLOSE, TEXTS, measure, relative
-from tests.hosts.forge.forge_program import attention_sage, rescale_zero_terminal_snr_sigmas
+from tests.hosts.forge.forge_program import attention_sage, rescale_zero_terminal_snr_sigmas, store_in
 from tinv_ext.core.generation import ImageRequest
 
 pytestmark = needs_ldm
@@ -90,6 +90,35 @@ def test_more_precision_is_full_precision(forge: Any) -> None:
         assert all(bool(torch.isfinite(part).all()) for part in measure(model, TEXTS))
     assert k_model.computation_dtype == torch.float16
     assert all(torch.equal(weight, old) for weight, old in zip(k_model.parameters(), before))
+
+
+@pytest.mark.parametrize(
+    ("stored", "least", "most"),  # the toy is shipped in half precision
+    [(torch.float16, 0.0, 0.0), (torch.bfloat16, 1e-4, 0.1), (torch.float8_e4m3fn, 1e-2, 0.6)],
+    ids=["f16", "bf16", "fp8"],
+)
+def test_low_bit_weights_give_the_gradient_of_what_they_hold(
+    forge: Any, reference: Any, stored: torch.dtype, least: float, most: float
+) -> None:
+    """ "Diffusion in Low Bits": layers cast what is stored to the type that is computed in, in each forward.
+
+    The gradient is that of a float32 model with the rounded weights, and far from it only as the rounding is.
+    """
+    host = forge.new_host()
+    unet = forge.program.engine.forge_objects_original.unet.model.diffusion_model
+    with host.training(1) as model:
+        exact = measure(model)
+    with torch.inference_mode():
+        store_in(unet, stored)
+    with host.training(1) as model:
+        found = measure(model)
+        assert {layer.weight.dtype for layer in unet.modules() if isinstance(layer, torch.nn.Linear)} == {stored}
+    with torch.inference_mode():
+        store_in(unet, torch.float32)
+    with host.training(1) as model:
+        rounded = measure(model)
+    assert all(relative(a, b) < 1e-6 for a, b in zip(found, rounded))
+    assert least <= relative(found[2], exact[2]) <= most
 
 
 def test_tokens_are_those_of_diffusers(forge: Any, reference: Any) -> None:

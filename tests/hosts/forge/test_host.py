@@ -57,7 +57,7 @@ def snapshot(forge: Any) -> dict[str, Any]:
                         weight.requires_grad,
                         weight.grad is None,
                         str(weight.dtype),
-                        _digest(weight),
+                        digest(weight),
                     )
     database = engine.text_processing_engine.embeddings
     seen["words"] = {name: id(item) for name, item in database.word_embeddings.items()}
@@ -71,12 +71,13 @@ def snapshot(forge: Any) -> dict[str, Any]:
     seen["unload"] = program.processing["need_global_unload"]
     seen["settings"], seen["state"] = dict(program.shared["opts"].data), dict(vars(program.shared["state"]))
     seen["queue"] = forge.modules["modules.call_queue"].queue_lock._lock.locked()
-    seen["torch"], seen["python"] = _digest(torch.get_rng_state()), hash(random.getstate())
+    seen["torch"], seen["python"] = digest(torch.get_rng_state()), hash(random.getstate())
     seen["numpy"], seen["gradients"] = str(np.random.get_state()), torch.is_grad_enabled()  # noqa: NPY002
     return seen
 
 
-def _digest(tensor: torch.Tensor) -> str:
+def digest(tensor: torch.Tensor) -> str:
+    """Of all its bits."""
     plain = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
     return hashlib.sha256(plain.numpy().tobytes()).hexdigest()[:16]
 
@@ -169,7 +170,7 @@ def test_an_error_while_getting_ready_puts_all_back(forge: Any, broken: str) -> 
     def fail(*_: Any) -> None:
         raise RuntimeError("out of memory")
 
-    import tinv_ext.hosts.forge.session as session
+    import tinv_ext.hosts.patchers.session as session
 
     forge.patch.setattr(session, broken, fail)
     with pytest.raises(RuntimeError, match="out of memory"), host.training(1):
@@ -261,6 +262,16 @@ def test_another_kind_of_model_is_refused(forge: Any, change: Callable[[Any], No
     with refused("hosts.model_cannot_be_trained", HostError) as caught:
         forge.new_host()
     assert said([caught.value.problems[0].values["type"]], type_id)
+
+
+@pytest.mark.parametrize(("mark", "kind"), [("quant_state", "nf4"), ("gguf_cls", "gguf")])
+def test_quantized_weights_are_refused(forge: Any, mark: str, kind: str) -> None:
+    """Before anything starts; with the menu in which they are chosen."""
+    forge.new_host()
+    weight = next(iter(forge.program.engine.modules()[0].parameters()))
+    setattr(weight, mark, object())
+    with refused("hosts.weights_are_quantized", HostError, kind=kind):
+        forge.new_host()
 
 
 def _predicts(engine: Any, prediction: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,13 +13,14 @@ from tests.hosts.a1111.ldm_model import stand_in
 from tests.messages import refused
 from tinv_ext import webui
 from tinv_ext.core.errors import HostError
-from tinv_ext.hosts.webui.program import A1111, FORGE, REFORGE, program
+from tinv_ext.hosts.webui.program import A1111, FORGE, REFORGE, SDNEXT, program
 
 # What lies in the folder of each program, of what can be told apart by.
 FOLDERS = {
     A1111: ("modules",),
     FORGE: ("modules", "modules_forge", "backend"),
     REFORGE: ("modules", "modules_forge", "ldm_patched"),
+    SDNEXT: ("modules", "modules/processing_diffusers"),
 }
 
 
@@ -29,6 +31,8 @@ def here(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "modules"]:
+        monkeypatch.delitem(sys.modules, name)  # of another test's program
     return str(request.param)
 
 
@@ -37,10 +41,10 @@ def test_a_program_is_told_by_its_parts(here: str) -> None:
     assert program() == here
 
 
-@pytest.mark.parametrize("here", [REFORGE], indirect=True)
+@pytest.mark.parametrize("here", [SDNEXT], indirect=True)
 def test_where_training_is_not_possible_it_says_so(here: str) -> None:
     """Where it is, and no class names."""
-    with refused("webui.not_in_reforge", HostError):
+    with refused("webui.not_in_sdnext", HostError):
         webui._host()
 
 

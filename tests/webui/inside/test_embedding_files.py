@@ -18,6 +18,7 @@ from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import FORMATS, suffix_of, write_embedding
 from tinv_ext.core.formats.image_write import image_with_embedding
+from tinv_ext.hosts.a1111 import original
 from tinv_ext.hosts.a1111.host import A1111Host
 
 OF_TWO_ENCODERS = ("safetensors", "png")
@@ -30,7 +31,7 @@ ROUNDED = [(chosen, precision) for chosen in ("a1111", "safetensors") for precis
 @pytest.mark.parametrize("chosen, precision", [*EVERY, *ROUNDED])
 def test_the_webui_takes_the_file(chosen: str, precision: str, tmp_path: Path) -> None:
     """Known under the file's name, whatever the token inside; SDXL in the formats that hold two encoders."""
-    widths = A1111Host().token_table.widths
+    widths = A1111Host(original).token_table.widths
     vectors = {key: torch.linspace(-0.3, 0.4, 2 * width).view(2, width) for key, width in widths.items()}
     facts = {"a": [1], "token": "<zworbfile>"}
     embedding = Embedding("zworbfile", vectors, 5, "0123456789", "model", facts, precision)

@@ -25,6 +25,7 @@ from tinv_ext.core.data.image_fit import SizeConditioning, uncropped
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.settings import TrainConfig
+from tinv_ext.hosts.a1111 import original
 from tinv_ext.hosts.a1111.host import A1111Host
 from tinv_ext.hosts.prompt_vectors import Condition
 from tinv_ext.run import runner
@@ -41,7 +42,7 @@ EXACT = 2e-5
 @pytest.fixture(scope="module")
 def host() -> A1111Host:
     """The host for the loaded model."""
-    return A1111Host()
+    return A1111Host(original)
 
 
 @pytest.fixture
@@ -191,7 +192,7 @@ def test_clip_skip_is_the_webuis(inside_setting: bool) -> None:
     kept = dict(shared.opts.data)
     try:
         shared.opts.data.update(CLIP_stop_at_last_layers=2, sdxl_clip_l_skip=inside_setting)
-        host = A1111Host()  # one belongs to the clip skip that was set when it was made
+        host = A1111Host(original)  # one belongs to the clip skip that was set when it was made
         with torch.no_grad(), host.training(2) as model:
             found: Condition = encode_prompts(model, [reader(host).read(TEXTS[0])], {}, [uncropped(64, 64)])
             expected = by_webui(TEXTS[0], 64, 64)

@@ -7,8 +7,10 @@ otherwise; what it concatenates is concatenated here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import torch
 from modules import shared
 from torch import Tensor
 
@@ -45,6 +47,12 @@ def token_table(sd_model: Any) -> ClipTokenTable:
 def text_encoders(sd_model: Any, clip_skip: int) -> list[TextEncoder]:
     """The model's text encoders, each with the layer that the WebUI takes."""
     return [_MAKERS[class_name(embedder)](embedder, clip_skip) for embedder in _text_embedders(sd_model)]
+
+
+def text_tables(sd_model: Any) -> list[torch.nn.Module]:
+    """The tables of tokens and positions of all text encoders, where these are transformers'."""
+    embeddings = [_text_model(embedder.wrapped.transformer).embeddings for embedder in _text_embedders(sd_model)]
+    return [table for one in embeddings for table in (one.token_embedding.wrapped, one.position_embedding)]
 
 
 def _text_embedders(sd_model: Any) -> list[Any]:
@@ -121,6 +129,30 @@ def _open_clip_of_sdxl(embedder: Any, clip_skip: int) -> TextEncoder:
     return TextEncoder("clip_g", table, embedder.id_pad, encode)
 
 
+def _clip_of_reforge(embedder: Any, clip_skip: int, key: str = "", normed: bool = False) -> TextEncoder:
+    """SD2's, and both of SDXL in reForge and Classic, where all are transformers' CLIPTextModel.
+
+    As modules_forge/forge_clip.py: the layer of the config, unless clip skip is beyond `minimal_clip_skip`; Classic has
+    no such number and takes that layer always. OpenCLIP's of SDXL has a projection, which is that of the pooled state.
+    """
+    wrapped, minimal = embedder.wrapped, getattr(embedder, "minimal_clip_skip", None)
+    table = _text_model(wrapped.transformer).embeddings.token_embedding.wrapped
+    skipped = minimal is not None and clip_skip > minimal
+
+    def encode(ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        output = wrapped.transformer(input_ids=ids, output_hidden_states=True)
+        if wrapped.layer == "last" and not skipped:
+            states = output.last_hidden_state
+        else:
+            states = output.hidden_states[-clip_skip if skipped else wrapped.layer_idx]
+            states = _text_model(wrapped.transformer).final_layer_norm(states) if normed else states
+        if key != "clip_g":
+            return states, None
+        return states, output.pooler_output.float() @ wrapped.text_projection.float()
+
+    return TextEncoder(key or encoder_of_width(table.embedding_dim), table, embedder.id_pad, encode)
+
+
 def _text_model(transformer: Any) -> Any:
     """transformers 4 keeps the layers one attribute deeper than transformers 5."""
     return getattr(transformer, "text_model", transformer)
@@ -131,4 +163,8 @@ _MAKERS: Mapping[str, Callable[[Any, int], TextEncoder]] = {
     "modules.sd_hijack_open_clip.FrozenOpenCLIPEmbedderWithCustomWords": _open_clip,
     "modules.sd_hijack_clip.FrozenCLIPEmbedderForSDXLWithCustomWords": _clip_of_sdxl,
     "modules.sd_hijack_open_clip.FrozenOpenCLIPEmbedder2WithCustomWords": _open_clip_of_sdxl,
+    "modules_forge.forge_clip.CLIP_SD_15_L": _clip,
+    "modules_forge.forge_clip.CLIP_SD_21_H": partial(_clip_of_reforge, normed=True),
+    "modules_forge.forge_clip.CLIP_SD_XL_L": partial(_clip_of_reforge, key="clip_l"),
+    "modules_forge.forge_clip.CLIP_SD_XL_G": partial(_clip_of_reforge, key="clip_g"),
 }

@@ -8,25 +8,22 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from modules import devices, sd_hijack, sd_models, shared
+from modules import devices, sd_hijack
 from torch import Tensor
 
 from tinv_ext.core.data.image_fit import SizeConditioning
 from tinv_ext.core.data.latents import LatentDistribution
-from tinv_ext.core.errors import HostError
-from tinv_ext.core.messages import message
 from tinv_ext.core.model import Words
-from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.prompts.inputs import PromptInputs
 from tinv_ext.core.prompts.reader import Prompt
 from tinv_ext.hosts.a1111.devices import OffloadedModule, full_precision
 from tinv_ext.hosts.a1111.encoders import text_encoders
+from tinv_ext.hosts.a1111.noise import noise_schedule
 from tinv_ext.hosts.checkpointing import gradient_checkpointing
 from tinv_ext.hosts.loss_scale import LossScale
 from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, assemble_prompts, encode_prompts
-from tinv_ext.hosts.vae import INPAINTING, all_masked, encode, encoder_digest
+from tinv_ext.hosts.vae import AllMasked, encode, encoder_digest
 
-_PREDICTIONS = {"eps": "epsilon", "v": "v_prediction"}  # ldm/models/diffusion/ddpm.py, DDPM.parameterization
 # SDXL's size conditioning as its conditioner names it, in order (sgm's configs, modules/sd_models_xl.py).
 _SIZES = ("original_size_as_tuple", "crop_coords_top_left", "target_size_as_tuple")
 
@@ -52,7 +49,7 @@ class WebuiModel:
         self._encoders = text_encoders(sd_model, clip_skip)
         self._known = known
         self._vae = vae
-        self._masked: dict[tuple[int, int], Tensor] = {}
+        self._all_masked = AllMasked(self.encode_images, sd_model.model.diffusion_model.in_channels)
         self.widths = token_table.widths
         self.tokenizer = token_table.tokenizer
         self.device = torch.device(devices.device)
@@ -98,8 +95,8 @@ class WebuiModel:
         """What `apply_model` takes beside the noisy latent: lists for ldm, context and vector for sgm."""
         if condition.pooled is not None:
             return {"crossattn": condition.context, "vector": self._vector(condition)}
-        if self._sd_model.model.diffusion_model.in_channels == INPAINTING:
-            return {"c_crossattn": [condition.context], "c_concat": [self._all_masked(noisy)]}
+        if self._all_masked.needed:
+            return {"c_crossattn": [condition.context], "c_concat": [self._all_masked.channels(noisy)]}
         return {"c_crossattn": [condition.context]}
 
     def _vector(self, condition: Condition) -> Tensor:
@@ -112,12 +109,6 @@ class WebuiModel:
             embedded = [embedders[name](size) for name, size in zip(_SIZES, sizes)]
         return torch.cat([condition.pooled, *embedded], 1)
 
-    def _all_masked(self, noisy: Tensor) -> Tensor:
-        height, width = noisy.shape[-2:]
-        if (height, width) not in self._masked:
-            self._masked[height, width] = all_masked(self.encode_images, height, width).to(noisy)
-        return self._masked[height, width].expand(len(noisy), -1, -1, -1)
-
     def release_memory(self) -> None:
         devices.torch_gc()
 
@@ -127,29 +118,3 @@ class WebuiModel:
     def upcast(self) -> str | None:
         parts = self._sd_model.model, self._sd_model.cond_stage_model
         return self._loss_scale.upcast(lambda: self._undo.enter_context(full_precision(*parts)))
-
-
-def prediction_of(sd_model: Any) -> str:
-    """What the model predicts, by our names; by the WebUI's where it cannot be trained."""
-    return _PREDICTIONS.get(sd_model.parameterization, str(sd_model.parameterization))
-
-
-def noise_schedule(sd_model: Any) -> NoiseSchedule:
-    """The model's own noise schedule, whatever the last generation has left in its place.
-
-    v1.10.1 modules/sd_models.py, apply_alpha_schedule_override: a generation may leave a less precise copy in
-    `alphas_cumprod`; of its settings only the zero terminal SNR belongs to the model, and is applied.
-    """
-    alphas_cumprod = getattr(sd_model, "alphas_cumprod_original", sd_model.alphas_cumprod).detach().float()
-    if shared.opts.sd_noise_schedule == "Zero Terminal SNR":
-        alphas_cumprod = sd_models.rescale_zero_terminal_snr_abar(alphas_cumprod)
-    if sd_model.parameterization not in _PREDICTIONS:
-        raise HostError(
-            message(
-                "hosts.prediction_cannot_be_trained",
-                'The loaded model predicts "{prediction}"; only models that predict noise (eps) or velocity (v) can be '
-                "trained. Load another.",
-                prediction=sd_model.parameterization,
-            )
-        )
-    return NoiseSchedule(alphas_cumprod, _PREDICTIONS[sd_model.parameterization])

@@ -7,22 +7,23 @@ from typing import Any
 from modules import shared
 
 from tinv_ext.core import families
-from tinv_ext.core.errors import HostError
 from tinv_ext.core.families import SD1, SD2, SDXL, Family
 from tinv_ext.core.messages import Message, message
+from tinv_ext.hosts.webui.loaded_model import cannot_be_trained, none_loaded
 
 # v1.10.1: the model's class and that of its text encoder, which modules/sd_hijack.py has wrapped
 _LDM = "ldm.models.diffusion.ddpm."
 _CLIP = "modules.sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords"
 _OPEN_CLIP = "modules.sd_hijack_open_clip.FrozenOpenCLIPEmbedderWithCustomWords"
 _SGM = ("sgm.models.diffusion.DiffusionEngine", "sgm.modules.encoders.modules.GeneralConditioner")
+# those of reForge and Classic, modules_forge/forge_clip.py
+_PATCHED_CLIP, _PATCHED_OPEN_CLIP = "modules_forge.forge_clip.CLIP_SD_15_L", "modules_forge.forge_clip.CLIP_SD_21_H"
+_TEXTS = {_CLIP: SD1, _OPEN_CLIP: SD2, _PATCHED_CLIP: SD1, _PATCHED_OPEN_CLIP: SD2}
 _FAMILIES = {
-    (_LDM + "LatentDiffusion", _CLIP): SD1,
-    (_LDM + "LatentDiffusion", _OPEN_CLIP): SD2,
-    (_LDM + "LatentInpaintDiffusion", _CLIP): SD1,
-    (_LDM + "LatentInpaintDiffusion", _OPEN_CLIP): SD2,
-    _SGM: SDXL,
-}
+    (_LDM + model, text): family
+    for model in ("LatentDiffusion", "LatentInpaintDiffusion")
+    for text, family in _TEXTS.items()
+} | {_SGM: SDXL}
 # conditioning_key of ldm's DiffusionWrapper, by class: what the UNet is given beside the noisy latent
 _KEYS = {_LDM + "LatentDiffusion": "crossattn", _LDM + "LatentInpaintDiffusion": "hybrid", _SGM[0]: "crossattn"}
 _SCALINGS = ("EpsScaling", "VScaling")  # sgm/modules/diffusionmodules/denoiser_scaling.py
@@ -34,7 +35,10 @@ _OTHERS = {
     _LDM + "LatentUpscaleFinetuneDiffusion": families.UPSCALER,
     _LDM + "ImageEmbeddingConditionedLatentDiffusion": families.UNCLIP,
 }
-_REFINER = (_SGM[0], "modules.sd_hijack_open_clip.FrozenOpenCLIPEmbedder2WithCustomWords")
+_REFINERS = (
+    (_SGM[0], "modules.sd_hijack_open_clip.FrozenOpenCLIPEmbedder2WithCustomWords"),
+    (_SGM[0], "modules_forge.forge_clip.CLIP_SD_XL_G"),
+)
 # flags that v1.10.1 modules/sd_models.py (set_model_type, load_model_weights) sets on models of the classes above
 _FLAGS = {
     "is_sd3": families.SD3,
@@ -47,12 +51,7 @@ def loaded_model() -> Any:
     """The model that the WebUI has loaded; loads it if the WebUI has not yet. Raises HostError."""
     sd_model = shared.sd_model  # v1.10.1 modules/shared_items.py: a property that loads on first use
     if sd_model is None:
-        raise HostError(
-            message(
-                "hosts.no_model_loaded",
-                "No checkpoint is loaded. Choose one at the top of the page and wait until it is loaded.",
-            )
-        )
+        raise none_loaded()
     return sd_model
 
 
@@ -60,14 +59,7 @@ def family_of(sd_model: Any) -> Family:
     """The family of a model that can be trained. Raises HostError for any other, saying what it is."""
     family, other = _FAMILIES.get(_classes(sd_model)), _other_type(sd_model)
     if family is None or other is not None:
-        raise HostError(
-            message(
-                "hosts.model_cannot_be_trained",
-                "The loaded model is {type}, which cannot be trained. {remedy}",
-                type=other or _by_classes(sd_model),
-                remedy=families.supported(),
-            )
-        )
+        raise cannot_be_trained(other or _by_classes(sd_model))
     return family
 
 
@@ -76,7 +68,7 @@ def _other_type(sd_model: Any) -> Message | None:
     for flag, model_type in _FLAGS.items():
         if getattr(sd_model, flag, False):
             return model_type
-    if _classes(sd_model) == _REFINER:
+    if _classes(sd_model) in _REFINERS:
         return families.REFINER
     if _classes(sd_model) not in _FAMILIES:
         return _OTHERS.get(class_name(sd_model))

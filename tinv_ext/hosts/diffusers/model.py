@@ -20,7 +20,7 @@ from tinv_ext.hosts.checkpointing import gradient_checkpointing
 from tinv_ext.hosts.diffusers.pipelines import added_to_unet, parts_of, prediction_of, text_encoders
 from tinv_ext.hosts.loss_scale import LossScale
 from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, assemble_prompts, encode_prompts
-from tinv_ext.hosts.vae import INPAINTING, all_masked, encode, encoder_digest
+from tinv_ext.hosts.vae import AllMasked, encode, encoder_digest
 
 
 class PipelineModel:
@@ -42,7 +42,7 @@ class PipelineModel:
         self._token_table = token_table
         self._encoders = text_encoders(pipeline, clip_skip)
         self._known = known
-        self._masked: dict[tuple[int, int], Tensor] = {}
+        self._all_masked = AllMasked(self.encode_images, pipeline.unet.config.in_channels)
         schedule = NoiseSchedule(pipeline.scheduler.alphas_cumprod.float(), prediction_of(pipeline))
         self.widths = token_table.widths
         self.tokenizer = token_table.tokenizer
@@ -77,18 +77,11 @@ class PipelineModel:
 
     def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         unet = self._pipeline.unet
-        if unet.config.in_channels == INPAINTING:
-            noisy = torch.cat([noisy, self._all_masked(noisy)], 1)
+        noisy = self._all_masked.beside(noisy)
         context, added = condition.context.to(self._dtype), added_to_unet(condition)
         answer = unet(noisy.to(self._dtype), timesteps, context, added_cond_kwargs=added, return_dict=False)
         prediction: Tensor = answer[0]
         return prediction
-
-    def _all_masked(self, noisy: Tensor) -> Tensor:
-        height, width = noisy.shape[-2:]
-        if (height, width) not in self._masked:
-            self._masked[height, width] = all_masked(self.encode_images, height, width).to(noisy)
-        return self._masked[height, width].expand(len(noisy), -1, -1, -1)
 
     def release_memory(self) -> None:
         if self.device.type == "cuda":

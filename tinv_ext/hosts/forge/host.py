@@ -12,30 +12,31 @@ from modules import processing, sd_models, shared
 from PIL import Image
 
 from tinv_ext.core.embedding import count_vectors
-from tinv_ext.core.errors import HostError, NotNowError
 from tinv_ext.core.generation import ImageRequest
-from tinv_ext.core.messages import Message, message
+from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model, Words
 from tinv_ext.core.prompts.reader import Word
-from tinv_ext.core.suffixes import RUN_SUFFIXES
 from tinv_ext.hosts.dtypes import dtype_name
 from tinv_ext.hosts.forge import embeddings
 from tinv_ext.hosts.forge.encoders import token_table
-from tinv_ext.hosts.forge.model import ForgeModel
+from tinv_ext.hosts.forge.model import backend, forge_model, ready
 from tinv_ext.hosts.forge.model_type import (
     chosen_parameters,
     family_of,
     load_chosen,
     loaded_model,
     loaded_parameters,
+    refuse_quantized,
 )
-from tinv_ext.hosts.forge.patches import attention_name, has_loras
-from tinv_ext.hosts.forge.session import ModelParts, session
+from tinv_ext.hosts.patchers.patches import attention_name, lora_notes
+from tinv_ext.hosts.patchers.session import ModelParts
 from tinv_ext.hosts.prompt_vectors import ClipTokenTable
+from tinv_ext.hosts.webui.embeddings_folder import EmbeddingsFolder
 from tinv_ext.hosts.webui.interrupt import Interrupt
+from tinv_ext.hosts.webui.loaded_model import another_loaded, description
 from tinv_ext.hosts.webui.queue_lock import holding_queue, others_waiting
 from tinv_ext.hosts.webui.samplers import samplers, schedulers
-from tinv_ext.hosts.webui.txt2img import forget_prompts, generate
+from tinv_ext.hosts.webui.txt2img import generate
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,12 @@ class ForgeHost:
                 load_chosen()
         engine = loaded_model()
         self._family = family_of(engine)
+        refuse_quantized(engine)
         self._parameters = sd_models.model_data.forge_loading_parameters
         self._identity = _identity(engine, self._parameters)
         self._training: _Training | None = None
         self._interrupt = Interrupt()
-        self._files = self._modification_times()
+        self._folder = EmbeddingsFolder()
 
     @property
     def token_table(self) -> ClipTokenTable:
@@ -92,7 +94,7 @@ class ForgeHost:
     @property
     def embeddings_folder(self) -> Path:
         """The folder of embeddings that prompts can use (--embeddings-dir)."""
-        return Path(shared.cmd_opts.embeddings_dir)
+        return self._folder.path
 
     @property
     def samplers(self) -> Sequence[str]:
@@ -106,25 +108,18 @@ class ForgeHost:
     def model_notes(self) -> Sequence[str]:
         engine = self._model()
         objects = engine.forge_objects_original
-        notes = [
+        return [
             message(
                 "hosts.loaded_model",
                 "Model: {model} ({family}), UNet in {unet_dtype}, VAE in {vae_dtype}, cross-attention: {attention}.",
-                model=_description(self._identity),
+                model=description(self._identity),
                 family=self._family.name,
                 unet_dtype=dtype_name(objects.unet.model.computation_dtype),
                 vae_dtype=dtype_name(objects.vae.vae_dtype),
-                attention=attention_name(),
-            )
+                attention=attention_name(backend()),
+            ),
+            *lora_notes(engine),
         ]
-        if has_loras(engine):
-            notes.append(
-                message(
-                    "hosts.loras_are_out_for_the_run",
-                    "The last image left LoRA in the model; they are out for the run, and in again at the next image.",
-                )
-            )
-        return notes
 
     def known_words(self) -> Sequence[Word]:
         tokenizer = self.token_table.tokenizer
@@ -134,15 +129,14 @@ class ForgeHost:
     @contextmanager
     def training(self, clip_skip: int) -> Iterator[Model]:
         """The loaded model frozen and ready, the queue held. Any exit restores everything and lets others in."""
-        with holding_queue():
+        with holding_queue(), self._interrupt.watched():
             if loaded_parameters() != str(self._parameters) == chosen_parameters():
                 load_chosen()  # it was chosen again, but no image has loaded it yet
             engine = self._model()
-            with session(engine) as parts, self._interrupt.watched(), ExitStack() as undo:
+            with ready(engine) as parts, ExitStack() as undo:
                 self._training = _Training(clip_skip, parts)
                 try:
-                    known = embeddings.known_vectors(engine)
-                    yield ForgeModel(engine, parts, token_table(engine), clip_skip, known, undo)
+                    yield forge_model(engine, parts, clip_skip, embeddings.known_vectors(engine), undo)
                 finally:
                     self._training = None
 
@@ -170,47 +164,21 @@ class ForgeHost:
 
     def interrupted(self) -> bool:
         """Whether the program's Interrupt was pressed while nobody else's request ran or waited."""
-        return self._interrupt.pressed
+        return self._interrupt.taken()
 
     def validate_file(self, file: Path) -> None:
         """Forge has no check of its own for pickle files; the file was read back before this is asked."""
 
     def refresh_embeddings(self) -> None:
         """Have prompts read the folder again and forget encoded prompts. HostError if a new file is rejected."""
-        with holding_queue():
-            accepted = embeddings.reload(self._model())
-            forget_prompts()
-        before, self._files = self._files, self._modification_times()
-        new = [path.stem for path, modified in self._files.items() if before.get(path) != modified]
-        rejected = [name for name in new if name not in accepted]
-        if rejected:
-            raise HostError(
-                message(
-                    "hosts.embedding_rejected",
-                    "The WebUI could not load the embedding {names:, }; its console says why. The file is saved in "
-                    '"{folder}".',
-                    names=rejected,
-                    folder=self.embeddings_folder,
-                )
-            )
-
-    def _modification_times(self) -> dict[Path, int]:
-        files = (path for suffix in RUN_SUFFIXES for path in self.embeddings_folder.glob(f"*{suffix}"))
-        return {path: path.stat().st_mtime_ns for path in files}
+        self._folder.refresh(lambda: embeddings.reload(self._model()))
 
     def _model(self) -> Any:
         """The loaded model, as long as it is the one that this host was made for."""
         engine = loaded_model()
         if not self._is_loaded():
-            raise NotNowError(
-                message(
-                    "hosts.another_model_loaded",
-                    "This run needs {wanted}, but the WebUI now has {loaded}. Switch back, and the run goes on.",
-                    wanted=_description(self._identity),
-                    loaded=_description(_identity(engine, sd_models.model_data.forge_loading_parameters)),
-                ),
-                self._is_back,
-            )
+            loaded = _identity(engine, sd_models.model_data.forge_loading_parameters)
+            raise another_loaded(self._identity, loaded, self._is_back)
         return engine
 
     def _is_loaded(self) -> bool:
@@ -254,11 +222,3 @@ def _identity(engine: Any, parameters: Mapping[str, Any]) -> dict[str, str | Non
         "vae": ", ".join(files) or None,
         "clip_skip": str(shared.opts.CLIP_stop_at_last_layers),
     }
-
-
-def _description(identity: Mapping[str, str | None]) -> Message:
-    if identity["vae"]:
-        return message(
-            "hosts.model_with_vae", "{model_name} [{model_hash}] with VAE {vae} at clip skip {clip_skip}", **identity
-        )
-    return message("hosts.model", "{model_name} [{model_hash}] at clip skip {clip_skip}", **identity)

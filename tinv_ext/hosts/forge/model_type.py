@@ -10,7 +10,8 @@ from tinv_ext.core import families
 from tinv_ext.core.errors import HostError
 from tinv_ext.core.families import SD1, SD2, SDXL, Family
 from tinv_ext.core.messages import Message, message
-from tinv_ext.hosts.vae import INPAINTING
+from tinv_ext.hosts.vae import INPAINTING, input_channels
+from tinv_ext.hosts.webui.loaded_model import cannot_be_trained, none_loaded
 
 # An allow-list, since new engines come with every version: backend/diffusion_engine/*.py by module and class.
 _ENGINES = "backend.diffusion_engine."
@@ -47,7 +48,7 @@ def load_chosen() -> Any:
     modules/sd_models.py, forge_model_reload: it loads the first time that an image is made, and so do we.
     """
     if not sd_models.model_data.forge_loading_parameters.get("checkpoint_info"):
-        raise HostError(_no_model())
+        raise none_loaded()
     sd_models.forge_model_reload()
     return loaded_model()
 
@@ -56,30 +57,42 @@ def loaded_model() -> Any:
     """The loaded model. Raises HostError where there is none."""
     engine = sd_models.model_data.sd_model
     if engine is None or not hasattr(engine, "forge_objects"):  # FakeInitialModel
-        raise HostError(_no_model())
+        raise none_loaded()
     return engine
-
-
-def _no_model() -> Message:
-    return message(
-        "hosts.no_model_loaded",
-        "No checkpoint is loaded. Choose one at the top of the page and wait until it is loaded.",
-    )
 
 
 def family_of(engine: Any) -> Family:
     """The family of a model that can be trained. Raises HostError for any other, saying what it is."""
     family, other = _FAMILIES.get(_name(engine)), _other_type(engine)
     if family is None or other is not None:
-        raise HostError(
-            message(
-                "hosts.model_cannot_be_trained",
-                "The loaded model is {type}, which cannot be trained. {remedy}",
-                type=other or message("hosts.type_named", 'of another kind ("{name}")', name=type(engine).__name__),
-                remedy=families.supported(),
-            )
+        raise cannot_be_trained(
+            other or message("hosts.type_named", 'of another kind ("{name}")', name=type(engine).__name__)
         )
     return family
+
+
+def refuse_quantized(engine: Any) -> None:
+    """Raise HostError for weights in 4 bits or of a gguf file: their gradients are not proven.
+
+    Their kernels take packed numbers apart by themselves: backend/operations_bnb.py, ForgeParams4bit (bitsandbytes'
+    Params4bit, with `quant_state`); backend/operations_gguf.py, ParameterGGUF. Weights in fp8 are ordinary ones.
+    """
+    objects = engine.forge_objects_original
+    for module in (objects.unet.model, objects.clip.cond_stage_model):
+        for weight in module.parameters():
+            if getattr(weight, "gguf_cls", None) is not None:
+                raise HostError(_quantized("gguf"))
+            if hasattr(weight, "quant_state"):
+                raise HostError(_quantized(str(getattr(weight, "quant_type", "nf4"))))
+
+
+def _quantized(kind: str) -> Message:
+    return message(
+        "hosts.weights_are_quantized",
+        'The weights of the loaded model are quantized ("{kind}"), which cannot be trained through. Choose "Automatic" '
+        'in "Diffusion in Low Bits", or load a checkpoint that is not quantized.',
+        kind=kind,
+    )
 
 
 def _other_type(engine: Any) -> Message | None:
@@ -100,11 +113,6 @@ def _other_type(engine: Any) -> Message | None:
     if _FAMILIES[_name(engine)] is SDXL:
         return families.SDXL_INPAINTING
     return None if channels == INPAINTING else families.INSTRUCT_PIX2PIX
-
-
-def input_channels(unet: Any) -> int:
-    """backend/nn/unet.py, IntegratedUNet2DConditionModel: of its first convolution."""
-    return int(unet.input_blocks[0][0].in_channels)
 
 
 def _name(engine: Any) -> str:

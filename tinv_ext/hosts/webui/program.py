@@ -7,13 +7,15 @@ import importlib.util
 A1111 = "AUTOMATIC1111's WebUI"
 FORGE = "Forge or Forge Neo"
 REFORGE = "reForge or Classic"
+SDNEXT = "SD.Next"
 
 
 def program() -> str:
-    """A1111, FORGE (whose models are those of its package `backend`) or REFORGE (those of ComfyUI, in `ldm_patched`).
+    """A1111, FORGE (whose models are those of its package `backend`), REFORGE (ComfyUI's, in `ldm_patched`) or SDNEXT.
 
-    All descendants of Forge have `modules_forge`. The names of A1111's modules say nothing: Forge keeps them, empty.
+    All descendants of Forge have `modules_forge`, and SD.Next makes images by diffusers. The names of A1111's modules
+    say nothing: Forge keeps them, empty.
     """
     if importlib.util.find_spec("modules_forge") is None:
-        return A1111
+        return SDNEXT if importlib.util.find_spec("modules.processing_diffusers") is not None else A1111
     return REFORGE if importlib.util.find_spec("ldm_patched") is not None else FORGE

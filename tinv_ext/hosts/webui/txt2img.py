@@ -20,9 +20,10 @@ _ABSENT = object()
 _FLAGS = ("interrupted", "skipped", "stopping_generation")  # v1.10.1 modules/shared_state.py
 
 
-def generate(request: ImageRequest, settings: Mapping[str, Any]) -> Image.Image:
+def generate(request: ImageRequest, settings: Mapping[str, Any], scripts: Any = None) -> Image.Image:
     """The image, made under `settings` (options of the program by name). The queue must be held. Raises HostError.
 
+    `scripts` is an empty runner of the program's, where it cannot do without one.
     What else of the program changes for an image, such as the words its prompts know, is the caller's to put back.
     """
     if request.sampler not in sd_samplers.all_samplers_map:
@@ -39,7 +40,7 @@ def generate(request: ImageRequest, settings: Mapping[str, Any]) -> Image.Image:
         stack.enter_context(progress_restored())
         stack.enter_context(settings_overridden({**settings, "live_previews_enable": False}))
         stack.enter_context(no_prompt_history())
-        p = stack.enter_context(closing(_processing_of(request)))
+        p = stack.enter_context(closing(_processing_of(request, scripts)))
         images = processing.process_images(p).images
         cut_short = shared.state.interrupted or shared.state.skipped  # the image is then what was done by that step
     if cut_short or not images:
@@ -53,7 +54,7 @@ def generate(request: ImageRequest, settings: Mapping[str, Any]) -> Image.Image:
     return image
 
 
-def _processing_of(request: ImageRequest) -> Any:
+def _processing_of(request: ImageRequest, scripts: Any) -> Any:
     """The processing object, with a prompt cache of its own: the shared one goes by text and cannot tell vectors."""
     # since v1.9 the schedule type is a choice of its own
     fields = getattr(processing.StableDiffusionProcessingTxt2Img, "__dataclass_fields__", {})
@@ -73,6 +74,8 @@ def _processing_of(request: ImageRequest) -> Any:
         disable_extra_networks=True,
         **scheduler,
     )
+    if scripts is not None:
+        p.scripts, p.script_args = scripts, []
     p.cached_c, p.cached_uc = _emptied(p.cached_c), _emptied(p.cached_uc)
     return p
 

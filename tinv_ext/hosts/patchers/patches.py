@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from backend import attention
-from backend.nn import unet as forge_unet
 from torch import Tensor
 
+from tinv_ext.core.messages import Message, message
+from tinv_ext.hosts.patchers.backend import Attention, Backend
+
 log = logging.getLogger(__name__)
-Attention = Callable[..., Tensor]
 
 _NO_LORA = str([])  # backend/diffusion_engine/base.py, current_lora_hash
 _LEFT = ("forge_objects", "forge_objects_after_applying_lora", "current_lora_hash")
@@ -40,14 +40,21 @@ def without_patches(engine: Any) -> Iterator[None]:
             setattr(engine, name, value)
 
 
-def has_loras(engine: Any) -> bool:
-    """Whether the last image has left LoRA in the model."""
-    return str(engine.current_lora_hash) != _NO_LORA
+def lora_notes(engine: Any) -> list[Message]:
+    """What becomes of the LoRA that the last image has left in the model, if it has."""
+    if str(engine.current_lora_hash) == _NO_LORA:
+        return []
+    return [
+        message(
+            "hosts.loras_are_out_for_the_run",
+            "The last image left LoRA in the model; they are out for the run, and in again at the next image.",
+        )
+    ]
 
 
-def attention_name() -> str:
-    """The attention function that Forge has chosen, as `pytorch`, `sub_quad`, `xformers`, `sage`."""
-    return _name_of(forge_unet.attention_function)
+def attention_name(backend: Backend) -> str:
+    """The attention function that the program has chosen, as `pytorch`, `sub_quad`, `xformers`, `sage`."""
+    return _name_of(backend.attention)
 
 
 def _name_of(function: Attention) -> str:
@@ -55,19 +62,19 @@ def _name_of(function: Attention) -> str:
 
 
 @contextmanager
-def differentiable_attention(unet: torch.nn.Module, dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+def differentiable_attention(backend: Backend, unet: torch.nn.Module, dtype: torch.dtype) -> Iterator[None]:
     """While open, gradients through the UNet's attention are right: with PyTorch's where those of the chosen are not.
 
-    backend/nn/unet.py has the function by name. Forge Neo's SageAttention and FlashAttention have no backward.
+    SageAttention and FlashAttention of Forge Neo, reForge and Classic have no backward.
     """
-    before = forge_unet.attention_function
+    before = backend.attention
     try:
-        if not _is_differentiable(before, unet, dtype, device):
+        if not _is_differentiable(before, unet, dtype, backend.device):
             log.warning('The attention "%s" gives wrong gradients; PyTorch\'s is used for the run.', _name_of(before))
-            forge_unet.attention_function = attention.attention_pytorch
+            setattr(backend.layers, backend.name, backend.pytorch_attention)
         yield
     finally:
-        forge_unet.attention_function = before
+        setattr(backend.layers, backend.name, before)
 
 
 def _is_differentiable(function: Attention, unet: torch.nn.Module, dtype: torch.dtype, device: torch.device) -> bool:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from backend import memory_management
 
-from tinv_ext.hosts.forge.encoders import tables_of, text_engines
-from tinv_ext.hosts.forge.patches import differentiable_attention, without_patches
-from tinv_ext.hosts.forge.weights import frozen, in_float32, out_of_place
+from tinv_ext.hosts.patchers.backend import Backend
+from tinv_ext.hosts.patchers.patches import differentiable_attention, without_patches
+from tinv_ext.hosts.patchers.weights import frozen, in_float32, out_of_place
 
 
 class ModelParts:
     """UNet, text encoders and VAE of a session, loaded onto the device by the program's own memory manager."""
 
-    def __init__(self, engine: Any, freeze: Callable[[], None]) -> None:
-        objects = engine.forge_objects
-        self.k_model = objects.unet.model
-        self.unet: torch.nn.Module = self.k_model.diffusion_model
+    def __init__(self, objects: Any, backend: Backend, freeze: Callable[[], None]) -> None:
+        self.backend = backend
+        self.unet: torch.nn.Module = objects.unet.model.diffusion_model
         self.vae: Any = objects.vae.first_stage_model
         self._to_train = [objects.clip.patcher, objects.unet]
         self._to_encode = [objects.vae.patcher]
@@ -37,7 +35,7 @@ class ModelParts:
 
     def _load(self, patchers: list[Any]) -> None:
         if self._loaded is not patchers:
-            memory_management.load_models_gpu(patchers)
+            self.backend.memory.load_models_gpu(patchers)
             self._freeze()
             self._loaded = patchers
 
@@ -47,20 +45,23 @@ class ModelParts:
 
 
 @contextmanager
-def session(engine: Any) -> Iterator[ModelParts]:
-    """UNet and text encoders on the device, frozen, with the checkpoint's own weights."""
+def session(
+    sd_model: Any, backend: Backend, dtype: torch.dtype, tables: Sequence[torch.nn.Module]
+) -> Iterator[ModelParts]:
+    """UNet and text encoders on the device, frozen, with the checkpoint's own weights.
+
+    `dtype` is the UNet's when it computes; `tables` are those of tokens and positions of all text encoders.
+    """
     try:
         with ExitStack() as stack:
-            stack.enter_context(without_patches(engine))
-            objects = engine.forge_objects
-            k_model = objects.unet.model
-            modules = (k_model, objects.clip.cond_stage_model, objects.vae.first_stage_model)
-            parts = ModelParts(engine, stack.enter_context(frozen(*modules)))
+            stack.enter_context(without_patches(sd_model))
+            objects = sd_model.forge_objects
+            modules = (objects.unet.model, objects.clip.cond_stage_model, objects.vae.first_stage_model)
+            parts = ModelParts(objects, backend, stack.enter_context(frozen(*modules)))
             parts.load_for_training()
-            stack.enter_context(in_float32(*tables_of(text_engines(engine))))
+            stack.enter_context(in_float32(*tables))
             stack.enter_context(out_of_place(parts.unet))
-            device = memory_management.get_torch_device()
-            stack.enter_context(differentiable_attention(parts.unet, k_model.computation_dtype, device))
+            stack.enter_context(differentiable_attention(backend, parts.unet, dtype))
             yield parts
     finally:
-        memory_management.soft_empty_cache()
+        backend.memory.soft_empty_cache()
