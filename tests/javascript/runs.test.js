@@ -22,6 +22,7 @@ test("a search looks at names, dates and outcomes", () => {
 });
 
 test("sizes have as many digits as matter", () => {
+    assert.equal(megabytes(45_678), "0.05");
     assert.equal(megabytes(1_234_567), "1.2");
     assert.equal(megabytes(123_456_789), "123");
 });

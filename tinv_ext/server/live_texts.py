@@ -132,7 +132,6 @@ def interrupted(run: Mapping[str, Any]) -> Message:
     """That a run of `JobQueue.interrupted()` can go on, and how."""
     return message(
         "ui.run_was_interrupted",
-        'The run "{name}" was interrupted at step {steps} of {total}. To continue, open Runs, click Refresh, select '
-        "{id} and click Resume.",
+        'The run "{name}" was interrupted at step {steps} of {total}. To continue, open Runs and click Resume.',
         **run,
     )

@@ -19,7 +19,7 @@ export function moved(list, from, by) {
 /** Bytes as megabytes, for people. @param {number} bytes */
 export function megabytes(bytes) {
     const size = bytes / 1e6;
-    return size < 10 ? size.toFixed(1) : size.toFixed(0);
+    return size.toFixed(size < 1 ? 2 : size < 10 ? 1 : 0);
 }
 
 /**
