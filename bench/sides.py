@@ -30,6 +30,7 @@ from tinv_ext.core.data.image_fit import uncropped
 from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.data.order import Order
 from tinv_ext.core.data.subsets import Subset
+from tinv_ext.core.model import Model
 from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.prompts.inputs import word_slots
 from tinv_ext.core.prompts.reader import PromptReader, Word
@@ -107,11 +108,15 @@ class Ours:
             (loss * model.loss_scale).backward()
         return _taken(self._it.leaf) / model.loss_scale
 
-    def steps(self, stack: ExitStack, accumulate: int = 1, checkpointing: bool = False) -> Callable[[], Any]:
-        """A function that takes the next step; the host is in training until `stack` closes."""
+    def steps(
+        self, stack: ExitStack, accumulate: int = 1, use: Callable[[Model], None] = lambda model: None
+    ) -> Callable[[], Any]:
+        """A function that takes the next step; the host is in training until `stack` closes.
+
+        `use` is given the model before.
+        """
         model = stack.enter_context(self._it.host.training(1))
-        if checkpointing:
-            model.enable_gradient_checkpointing()
+        use(model)
         plan = Plan(FOREVER, self._it.batch_size, accumulate, parse_schedule("0.005").at)
         going = stack.enter_context(closing(train(self._it.state, plan, model, self._it.dataset)))
         return lambda: next(going)

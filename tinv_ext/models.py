@@ -16,7 +16,13 @@ TOY = "toy"
 
 
 def open_host(
-    model: str, embeddings: Path, *, vae: Path | None = None, device: str = "auto", precision: str = "auto"
+    model: str,
+    embeddings: Path,
+    *,
+    vae: Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    cuda_graphs: bool = False,
 ) -> DiffusersHost:
     """A host with `model`, whose finished embeddings go to the folder `embeddings`.
 
@@ -26,7 +32,7 @@ def open_host(
     from tinv_ext.hosts.diffusers.host import DiffusersHost
 
     opened, facts = _pipeline(model, vae)
-    return DiffusersHost.placed(opened, embeddings, facts, device, precision)
+    return DiffusersHost.placed(opened, embeddings, facts, device, precision, cuda_graphs)
 
 
 def _pipeline(model: str, vae: Path | None) -> tuple[Any, dict[str, str | None]]:

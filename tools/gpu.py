@@ -30,7 +30,7 @@ from tools.on_gpu import carried  # noqa: E402 - the path comes first
 if TYPE_CHECKING:
     from tools.on_gpu.results import Place, Row
 
-PARTS = ("exactness", "laws", "memory_ladder", "speed", "lessons")
+PARTS = ("exactness", "laws", "memory_ladder", "graphs", "speed", "lessons")
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:

@@ -16,7 +16,7 @@ WHOLE = {"tinv_ext"}
 # What hosts share, on the ground floor of hosts/.
 HOSTS = tuple(
     f"tinv_ext.hosts.{name}"
-    for name in ("base", "prompt_vectors", "vae", "checkpointing", "freezing", "loss_scale", "dtypes")
+    for name in ("base", "prompt_vectors", "vae", "checkpointing", "freezing", "loss_scale", "dtypes", "cuda_graphs")
 )
 # What stands below the hosts of single programs.
 PROGRAMS = {"tinv_ext.core", "tinv_ext.hosts.webui", "tinv_ext.hosts.patchers", *HOSTS}

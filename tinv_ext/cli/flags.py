@@ -38,6 +38,11 @@ def add_model(parser: argparse.ArgumentParser, default: bool = True) -> None:
     group.add_argument("--vae", type=Path, metavar="FILE", help=say(message("cli.vae", "use this VAE instead")))
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps …")
     group.add_argument("--precision", default="auto", choices=PRECISIONS)
+    graphs = message(
+        "cli.cuda_graphs",
+        "auto: record the UNet's work on CUDA once and replay it; not yet tried on a GPU (default: off)",
+    )
+    group.add_argument("--cuda-graphs", default=None, choices=("auto", "off"), help=say(graphs))
     embeddings = message("cli.embeddings", "folder of embeddings (default: in the log directory)")
     group.add_argument("--embeddings", type=Path, metavar="DIR", help=say(embeddings))
 

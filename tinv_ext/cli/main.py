@@ -237,7 +237,10 @@ def _host(
     folder = options["embeddings"] or output / "embeddings"
     vae = options["vae"] or (Path(before["vae_source"]) if before.get("vae_source") else None)
     model = options["model"] or before.get("source") or TOY
-    return open_host(model, folder, vae=vae, device=options["device"], precision=options["precision"])
+    graphs = options.get("cuda_graphs") == "auto"
+    return open_host(
+        model, folder, vae=vae, device=options["device"], precision=options["precision"], cuda_graphs=graphs
+    )
 
 
 def _token_table(model: str) -> TokenTable:

@@ -16,7 +16,7 @@ from tinv_ext.core.settings.peers import OPTIONS
 from tinv_ext.core.settings.peers.option import is_neutral
 from tinv_ext.core.settings.peers.reasons import CURVE, EIGHT_BIT, FILE_NAME
 
-COMMANDS = ("model", "vae", "device", "precision", "embeddings", "resume", "debug_dataset")
+COMMANDS = ("model", "vae", "device", "precision", "cuda_graphs", "embeddings", "resume", "debug_dataset")
 """What a settings file may name beside settings, because it is an option of the command line."""
 
 

@@ -40,10 +40,20 @@ from tinv_ext.hosts.freezing import frozen
 
 
 class DiffusersHost:
-    """A pipeline as `hosts.base.Host`; embeddings lie in `embeddings_folder`."""
+    """A pipeline as `hosts.base.Host`; embeddings lie in `embeddings_folder`.
 
-    def __init__(self, pipeline: DiffusionPipeline, embeddings_folder: Path, facts: Mapping[str, str | None]):
+    With `cuda_graphs`, training on CUDA calls the UNet through recorded graphs (`hosts/cuda_graphs.py`).
+    """
+
+    def __init__(
+        self,
+        pipeline: DiffusionPipeline,
+        embeddings_folder: Path,
+        facts: Mapping[str, str | None],
+        cuda_graphs: bool = False,
+    ) -> None:
         self._pipeline = pipeline
+        self._cuda_graphs = cuda_graphs
         self.embeddings_folder = embeddings_folder
         self.facts = {"family": family_of(pipeline), **facts}
         self.token_table = token_table_of(pipeline)
@@ -58,6 +68,7 @@ class DiffusersHost:
         facts: Mapping[str, str | None],
         device: str = "auto",
         precision: str = "auto",
+        cuda_graphs: bool = False,
     ) -> DiffusersHost:
         """The pipeline on a device: "auto" takes CUDA in float16 if there is one, else the CPU in float32.
 
@@ -81,7 +92,7 @@ class DiffusersHost:
                     reason=str(error),
                 )
             ) from error
-        return cls(pipeline, embeddings_folder, facts)
+        return cls(pipeline, embeddings_folder, facts, cuda_graphs)
 
     @property
     def native_size(self) -> int:
@@ -161,7 +172,8 @@ class DiffusersHost:
     def training(self, clip_skip: int) -> Iterator[Model]:
         """All weights frozen and in evaluation mode; restored on any exit."""
         with frozen(*parts_of(self._pipeline)), ExitStack() as undo:
-            yield PipelineModel(self._pipeline, self.token_table, clip_skip, self._known_vectors(), undo)
+            known = self._known_vectors()
+            yield PipelineModel(self._pipeline, self.token_table, clip_skip, known, undo, self._cuda_graphs)
 
     def generate(self, request: ImageRequest, words: Words) -> Image.Image:
         return self.generate_many([request], words)[0]
