@@ -52,7 +52,7 @@ PHASES: dict[str, tuple[Any, str]] = {  # what is wrapped; the innermost counts
     "check": (runner, "prepare_run"),
     "encode": (runner, "encoded_examples"),
     "step": (trainer, "take_step"),
-    "evaluation": (evaluations, "evaluate"),
+    "evaluation": (evaluations, "draw_losses"),
     "state write": (state_saver, "save_state"),
     "snapshot": (snapshots.Snapshots, "save"),
     "preview": (previews.Previews, "generate"),

@@ -27,7 +27,7 @@ PARTS: dict[str, tuple[Any, str]] = {
     "forward": (gradients, "compute"),
     "backward": (torch.Tensor, "backward"),
     "optimizer": (State, "update"),
-    "evaluation": (evaluations, "evaluate"),
+    "evaluation": (evaluations, "draw_losses"),
     "preview": (DiffusersHost, "generate"),
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import Tensor
+from torch import Tensor, tensor
 
 from tests.fake_host import FakeHost, FakeModel
 from tests.messages import ids, said
@@ -79,7 +79,7 @@ def test_one_that_is_not_finite_is_told_once_and_has_no_row(
     """The page's JSON holds the finite ones; so does the curve, and the run goes on."""
     losses = [math.nan, 5.0, math.nan, math.inf, 3.0, 2.0, 6.0]  # steps 0 to 6
     measured = iter(losses)
-    monkeypatch.setattr(evaluations, "evaluate", lambda *given: next(measured))
+    monkeypatch.setattr(evaluations, "draw_losses", lambda *given: tensor([next(measured)]))
     watch, job = Watch(), Job("1", config())
     controls = RunControls()
 
@@ -104,7 +104,7 @@ def test_a_snapshot_without_a_finite_evaluation_is_never_the_best(
 ) -> None:
     """Neither one before the first finite evaluation, nor one whose own was none."""
     losses = iter([math.nan, math.nan, 5.0, 1.0, math.nan, 4.0, 6.0])  # steps 0 to 6
-    monkeypatch.setattr(evaluations, "evaluate", lambda *given: next(losses))
+    monkeypatch.setattr(evaluations, "draw_losses", lambda *given: tensor([next(losses)]))
     watch = Watch()
     runner.run(config(save_every=1, evaluate_every=1, keep_snapshots=2), host, watch)
     snapshots = {path.stem for path in (watch.folder.path / "embeddings").iterdir()}

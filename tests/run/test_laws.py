@@ -142,7 +142,8 @@ def test_looking_does_not_change_the_run(train: Train) -> None:
     """Evaluations, previews, copies and states take nothing from the run's randomness, nor from anybody else's."""
     plain = train()
     before = torch.random.get_rng_state()
-    assert torch.equal(train(evaluate_every=1, preview_every=2, save_every=3, save_state_every=1), plain)
+    looking = {"evaluate_every": 1, "result": "last", "preview_every": 2, "save_every": 3, "save_state_every": 1}
+    assert torch.equal(train(**looking), plain)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 

@@ -128,7 +128,7 @@ def test_a_run_writes_these_files_and_no_others(host: FakeHost, config: Configur
     written = {file for file in files(tmp_path) if not file.startswith(("images/", "runs/latents/"))}
     assert written == expected
     assert len([name for name in files(tmp_path / "runs" / "latents") if name.endswith(".safetensors")]) == 3
-    assert status == Status("finished", 6, str(tmp_path / "embeddings" / "zworble.pt"), total=6)
+    assert status == Status("finished", 6, str(tmp_path / "embeddings" / "zworble.pt"), total=6, file_step=6)
     assert watch.folder.status() == status
     for path in [*watch.folder.path.glob("embeddings/*.pt"), *watch.folder.path.glob("image_embeddings/*.png")]:
         number = int(path.stem.split("-")[1])
@@ -456,7 +456,7 @@ def test_only_the_last_snapshots_and_the_best_are_kept(
 ) -> None:
     """By the evaluation loss measured last before each."""
     losses = iter([9.0, 5.0, 1.0, 4.0, 3.0, 2.0, 6.0])  # steps 0 to 6
-    monkeypatch.setattr(evaluations, "evaluate", lambda *given: next(losses))
+    monkeypatch.setattr(evaluations, "draw_losses", lambda *given: torch.tensor([next(losses)]))
     watch = Watch()
     runner.run(config(save_every=1, evaluate_every=1, keep_snapshots=2), host, watch)
     copies = {path.stem for path in (watch.folder.path / "embeddings").iterdir()}

@@ -199,6 +199,8 @@ def _outcome(status: Status, host: DiffusersHost) -> Iterator[str]:
         yield message("cli.stopped", "Stopped at step {step}.", step=status.steps)
     else:
         yield message("cli.ended", "The run is {status} at step {step}.", status=status.status, step=status.steps)
+    if status.reason and status.file:
+        yield status.reason
     if status.file:
         word, token = Path(status.file).stem, _token_in(Path(status.file))
         model = f' --model "{host.facts["source"]}"' if host.facts.get("source") != "toy" else ""

@@ -12,6 +12,7 @@ from tinv_ext.core.formats import DEFAULTS, FOLDERS, suffix_of, usual_format, wr
 from tinv_ext.core.formats.metadata import PREDICTION
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.training.fallbacks import retry_after_freeing
+from tinv_ext.core.training.progress import Best
 from tinv_ext.core.training.state import State
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.events import Report, Wrote
@@ -20,7 +21,7 @@ from tinv_ext.run.provenance import run_facts
 
 @dataclass(frozen=True)
 class EmbeddingWriter:
-    """Writes the vectors of a run as they are now."""
+    """Writes the vectors of a run as they are now, or as they were at their best."""
 
     prepared: PreparedRun
     host: Host
@@ -35,13 +36,13 @@ class EmbeddingWriter:
         asked = f".{config.save_format}"
         return asked if asked in DEFAULTS else suffix_of(usual_format(self.state.vectors[config.name]))
 
-    def embedding(self, name: str) -> Embedding:
-        """The vectors of this step under a name, with what is worth knowing of the run."""
-        facts = self.host.facts
+    def embedding(self, name: str, best: Best | None = None) -> Embedding:
+        """The vectors of this step, or the `best`, under a name, with what is worth knowing of the run."""
+        facts, word = self.host.facts, self.prepared.config.name
         return Embedding(
             name=name,
-            vectors=self.state.values(self.prepared.config.name),
-            step=self.state.step,
+            vectors=self.state.by_word(best.vectors)[word] if best else self.state.values(word),
+            step=best.step if best else self.state.step,
             model_hash=facts.get("model_hash"),
             model_name=facts.get("model_name"),
             facts={
@@ -52,20 +53,20 @@ class EmbeddingWriter:
             precision=self.prepared.config.save_precision,
         )
 
-    def write(self, kind: str, path: Path) -> None:
+    def write(self, kind: str, path: Path, best: Best | None = None) -> None:
         """Write a file, whole or not at all, which prompts can use; `kind` is that of `Wrote`."""
         make_folder(path.parent)
         retry_after_freeing(
-            None, lambda: write_embedding(self.embedding(path.stem), path, validate_file=self.host.validate_file)
+            None, lambda: write_embedding(self.embedding(path.stem, best), path, validate_file=self.host.validate_file)
         )
-        self.report(Wrote(kind, self.state.step, path))
+        self.report(Wrote(kind, best.step if best else self.state.step, path))
 
-    def write_folder(self, folder: Path) -> bool:
+    def write_folder(self, folder: Path, best: Best | None = None) -> bool:
         """Write a folder for diffusers where one is wanted, and say whether."""
         config = self.prepared.config
         if config.save_format not in FOLDERS:
             return False
         make_folder(folder)
-        embedding = self.embedding(config.name)
+        embedding = self.embedding(config.name, best)
         retry_after_freeing(None, lambda: write_embedding(embedding, folder, format=config.save_format))
         return True

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from tinv_ext.core.data.epochs import Epochs
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model
-from tinv_ext.core.training.evaluation import EvalSet, evaluate
+from tinv_ext.core.training.evaluation import EvalSet, draw_losses
 from tinv_ext.core.training.fallbacks import Fallbacks, free_memory, is_out_of_memory, retry_after_freeing
 from tinv_ext.core.training.state import State
+from tinv_ext.core.training.stopping import Evaluation
+from tinv_ext.core.training.trainer import Plan
 from tinv_ext.run.curve import Curve
 from tinv_ext.run.events import Evaluated
 from tinv_ext.run.reporter import RunReporter
@@ -23,14 +27,16 @@ _BATCH_SIZES = (8, 1)  # the second where memory does not suffice for the first
 class Evaluations:
     """The evaluation loss on the fixed set; `last` is the latest, infinite where there is no finite one.
 
-    The one before the first step makes the model more precise where it must, as a step would; those on the way change
-    nothing of the run.
+    The one before the first step makes the model more precise where it must, as a step would; of those on the way, the
+    ones every so many steps (`every`) go into the state's progress, and end the run where its `plan` says so.
     """
 
     state: State
     eval_set: EvalSet | None
     reporter: RunReporter
     fallbacks: Fallbacks
+    every: int
+    plan: Plan
     last: float = math.inf
 
     def take(self, loss: float) -> bool:
@@ -42,10 +48,10 @@ class Evaluations:
     def measure(self, moment: Moment, model: Model | None) -> None:
         """Put the loss into `moment`; it stays None, which is told, where memory runs out or it is not finite."""
         assert model is not None
-        loss = self._loss(model)
-        while moment.step is None and loss is not None and not math.isfinite(loss) and self._made_precise(model):
-            loss = self._loss(model)
-        if loss is None:
+        losses = self._losses(model)
+        while moment.step is None and losses is not None and not _finite(losses) and self._made_precise(model):
+            losses = self._losses(model)
+        if losses is None:
             self.reporter.notify(
                 message(
                     "run.not_evaluated",
@@ -53,10 +59,11 @@ class Evaluations:
                     step=moment.number,
                 )
             )
-        elif self.take(loss):
+        elif self.take(loss := float(losses.mean())):
             self.reporter.recovered("evaluation")
             moment.evaluation = loss
             self.reporter.report(Evaluated(moment.number, loss))
+            self._follow(moment, losses)
         else:
             self.reporter.warn_once(
                 "evaluation",
@@ -67,12 +74,22 @@ class Evaluations:
                 ),
             )
 
-    def _loss(self, model: Model) -> float | None:
-        """None where memory runs out even for single images."""
+    def _follow(self, moment: Moment, losses: Tensor) -> None:
+        """Take the losses of a step into the state's progress, and let the run end with it where it may."""
+        evaluation = Evaluation(moment.number, losses)
+        if moment.step and moment.number % (self.every or 1):
+            self.state.progress = self.state.progress.measured_beside(evaluation)
+            return
+        result = [values for word in self.state.result.values() for values in word.values()]
+        self.state.progress = self.state.progress.measured(evaluation, result, self.plan.stop, terms_of(self.plan))
+        moment.last |= bool(self.state.progress.ended)
+
+    def _losses(self, model: Model) -> Tensor | None:
+        """Those of all draws; None where memory runs out even for single images."""
         assert self.eval_set is not None
         for size in _BATCH_SIZES:
             try:
-                return evaluate(model, self.eval_set, self.state.result, size)
+                return draw_losses(model, self.eval_set, self.state.result, size)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -91,6 +108,15 @@ class Evaluations:
                 )
             )
         return done is not None
+
+
+def terms_of(plan: Plan) -> str:
+    """The terms on which a run of this plan ends by itself; on others it would go on. "" where it does not."""
+    return f"{plan.stop.patience} of {plan.steps}" if plan.stop else ""
+
+
+def _finite(losses: Tensor) -> bool:
+    return math.isfinite(float(losses.mean()))
 
 
 @dataclass(frozen=True)

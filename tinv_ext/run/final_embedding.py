@@ -10,33 +10,45 @@ from tinv_ext.core.formats.image_read import carries_embedding
 from tinv_ext.core.messages import message
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.suffixes import EMBEDDING_SUFFIXES, TENSOR_SUFFIXES
+from tinv_ext.core.training.progress import Best
 from tinv_ext.hosts.base import Host
 from tinv_ext.run import thumbnail
 from tinv_ext.run.embedding_file import EmbeddingWriter
 from tinv_ext.run.previews import Previews
 from tinv_ext.run.reporter import RunReporter
+from tinv_ext.run.snapshots import Snapshots
 
 
 @dataclass(frozen=True)
 class FinalEmbedding:
-    """The file in the host's folder of embeddings."""
+    """The file in the host's folder of embeddings; where that is not of the last step, `snapshots` keep the last."""
 
     config: TrainConfig
     host: Host
     reporter: RunReporter
     writer: EmbeddingWriter
     previews: Previews
+    snapshots: Snapshots
+
+    @property
+    def best(self) -> Best | None:
+        """The vectors that are written instead of those of the last step, where these are not as good."""
+        state = self.writer.state
+        return state.progress.result(state.step) if self.config.result == "best" else None
 
     def write(self) -> Path:
         """Write it and have the host know it. NotNowError if the disk is full, HostError if it cannot be written."""
+        best = self.best
+        if best:
+            self.snapshots.write_once(self.writer.state.step)
         file = self.host.embeddings_folder / f"{self.config.name}{self.writer.suffix}"
         replaced = self._back_up(file)
         folder = self.reporter.folder.diffusers
-        if self.writer.write_folder(folder):
+        if self.writer.write_folder(folder, best):
             self.reporter.notify(
                 message("run.folder_for_diffusers", "The folder for diffusers: {folder}", folder=folder)
             )
-        self.writer.write("embedding", file)
+        self.writer.write("embedding", file, best)
         for old in replaced:
             self._remove(old)
         self._put_thumbnail(file)
@@ -99,3 +111,39 @@ class FinalEmbedding:
                 self.reporter.log(f"the thumbnail is {thumbnail.write_thumbnail(source, file)}")
         except Exception as error:  # noqa: BLE001 (a sampler may raise anything, and the embedding is written)
             self.reporter.log(f"no thumbnail was made: {error}")
+
+
+def outcome(final: FinalEmbedding, reason: str) -> str:
+    """How the run ended, for people: why, if not at its last step, and which step was saved, if not that.
+
+    `reason` is why it was stopped.
+    """
+    state, best = final.writer.state, final.best
+    plan = final.writer.prepared.plan
+    back = plan.stop.looks_back(state.step - state.progress.start) if plan.stop else 0
+    images = back * plan.batch_size * plan.accumulate
+    if state.progress.ended and best:
+        return message(
+            "run.done_best_saved",
+            "No improvement in the last {images:image|images}. Step {best} is the best and was saved; step {last} is "
+            "in the run's folder.",
+            images=images,
+            best=best.step,
+            last=state.step,
+        )
+    if state.progress.ended:
+        return message(
+            "run.done",
+            "No improvement in the last {images:image|images}, so the run ended; step {last} was saved.",
+            images=images,
+            last=state.step,
+        )
+    if not best:
+        return reason
+    saved = message(
+        "run.best_saved",
+        "Step {best} is the best by evaluation and was saved; step {last} is in the run's folder.",
+        best=best.step,
+        last=state.step,
+    )
+    return message("run.reason_and_saved", "{reason} {saved}", reason=reason, saved=saved) if reason else saved

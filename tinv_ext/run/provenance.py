@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container
+import json
+from collections.abc import Container, Mapping
 from pathlib import PureWindowsPath
 from typing import Any
 
@@ -36,6 +37,9 @@ _BESIDE |= {
     "cache_latents",
     "evaluate_every",
     "evaluation_timesteps",
+    "stop_when_done",
+    "patience",
+    "result",
     "steps",
     "max_train_epochs",
     "gradient_checkpointing",  # which computes again, but to the same bits
@@ -84,6 +88,23 @@ def state_facts(prepared: PreparedRun, host: Host, device: torch.device) -> dict
         "model": {key: value for key, value in host.facts.items() if key not in _PRIVATE},
         **here,
     }
+
+
+def evaluation_basis(prepared: PreparedRun, facts: Mapping[str, Any]) -> str:
+    """A digest of all that the evaluation measures, but for the vectors: losses on another one cannot be compared.
+
+    `facts` are those of `state_facts`.
+    """
+    config = prepared.config.to_dict()
+    measured = {name: config[name] for name in _MEASURED}
+    measured |= {key: facts[key] for key in ("pictures", "subsets", "model", "device")}
+    return _short_digest(json.dumps(measured, sort_keys=True))
+
+
+_MEASURED = (
+    *("evaluation_images", "evaluation_timesteps", "stop_when_done", "seed", "template", "clip_skip", "emphasis"),
+    *(name for name, about in SETTINGS.items() if about.group in ("images", "captions") and name not in _BESIDE),
+)
 
 
 def _subset_facts(prepared: PreparedRun, without: Container[str]) -> dict[str, dict[str, Any]]:

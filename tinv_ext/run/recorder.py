@@ -21,7 +21,7 @@ from tinv_ext.run.curve import Curve
 from tinv_ext.run.embedding_file import EmbeddingWriter
 from tinv_ext.run.evaluations import CurveRows, Evaluations
 from tinv_ext.run.events import RunControls
-from tinv_ext.run.final_embedding import FinalEmbedding
+from tinv_ext.run.final_embedding import FinalEmbedding, outcome
 from tinv_ext.run.previews import Previews
 from tinv_ext.run.provenance import folder_facts
 from tinv_ext.run.reporter import RunReporter
@@ -46,7 +46,7 @@ class Recorder:
     reporter: RunReporter
     controls: RunControls
     tasks: tuple[Task, ...]
-    snapshots: Snapshots
+    evaluations: Evaluations
     state_saver: StateSaver
     final: FinalEmbedding
     fallbacks: Fallbacks
@@ -58,8 +58,8 @@ class Recorder:
 
     @property
     def finished(self) -> bool:
-        """Whether the last step of the plan has been taken."""
-        return self.state.step >= self.last_step
+        """Whether the last step of the plan has been taken, or the evaluations have ended the run before."""
+        return self.state.step >= self.last_step or bool(self.state.progress.ended)
 
     def begin(self, model: Model) -> None:
         """Measure and generate before the first step, to compare with; once, and not in a run that resumes."""
@@ -67,7 +67,7 @@ class Recorder:
             return
         self._begun = True
         if self.reporter.folder.has_state:
-            self.snapshots.recall()
+            self.final.snapshots.recall()
         else:
             self._carry_out(Moment(self.state.step), model)
 
@@ -76,6 +76,12 @@ class Recorder:
         self.lock.refuse_if_lost()
         self.reporter.advance(step.number)
         self._carry_out(Moment(step.number, step, self.finished), model)
+
+    def stop_here(self, model: Model) -> None:
+        """Evaluate the last step of a run that is stopped, so that it can be told from the best."""
+        moment = self._moment
+        if self.evaluations.eval_set and self.final.config.result == "best" and moment.evaluation is None:
+            self.evaluations.measure(moment, model)
 
     def _carry_out(self, moment: Moment, model: Model) -> None:
         self._moment, self._pending = moment, list(self.tasks)
@@ -114,9 +120,12 @@ class Recorder:
         for task in self.tasks:
             if task.at_end and task.due(self._moment):
                 self._try(task, None)
-        file = self.final.write()
-        reason = "" if self.finished else self.reporter.status.reason
-        return self.reporter.update("finished" if self.finished else "stopped", self.state.step, str(file), reason)
+        file, step, best = self.final.write(), self.state.step, self.final.best
+        if self.finished:
+            self.reporter.ends_here()
+        reason = outcome(self.final, "" if self.finished else self.reporter.status.reason)
+        file_step = best.step if best else step
+        return self.reporter.update("finished" if self.finished else "stopped", step, str(file), reason, file_step)
 
     @contextmanager
     def saving_on_error(self) -> Iterator[None]:
@@ -148,7 +157,7 @@ class Recorder:
         if not all(bool(torch.isfinite(vector).all()) for vector in self.state.leaves()):
             self.reporter.log(f"the vectors of step {step} are not finite and were not saved")
             return
-        writes: list[Callable[[], None]] = [lambda: self.snapshots.write(step)]
+        writes: list[Callable[[], None]] = [lambda: self.final.snapshots.write(step)]
         if self.state_saver.steps:
             writes.insert(0, self.state_saver.write)
         for write in writes:
@@ -171,7 +180,7 @@ def make_recorder(
     config, folder, state, epochs = prepared.config, reporter.folder, training.state, training.dataset.epochs
     writer = EmbeddingWriter(prepared, host, state, training.prediction, reporter.report)
     fallbacks = fallbacks_of(config, reporter.notify, facts_of(folder.state), state.leaves()[0].device.type)
-    evaluations = Evaluations(state, training.eval_set, reporter, fallbacks)
+    evaluations = Evaluations(state, training.eval_set, reporter, fallbacks, config.evaluate_every, prepared.plan)
     rows = CurveRows(curve, state, epochs)
     snapshots = Snapshots(config, folder, writer, evaluations, epochs)
     facts = {**training.facts, "config": config_file.to_file(config, folder_facts(prepared, host))}
@@ -213,10 +222,10 @@ def make_recorder(
         Task("state", saver.due, saver.save, PausesIfFull(reporter, _STATE), at_end=True),
         Task("preview", preview_due, previews.make, preview_failures),
     )
-    final = FinalEmbedding(config, host, reporter, writer, previews)
+    final = FinalEmbedding(config, host, reporter, writer, previews, snapshots)
     recorded = state.step if folder.has_state else state.step - 1
     return Recorder(
-        state, prepared.plan.steps, reporter, controls, tasks, snapshots, saver, final, fallbacks, recorded, lock
+        state, prepared.plan.steps, reporter, controls, tasks, evaluations, saver, final, fallbacks, recorded, lock
     )
 
 

@@ -23,20 +23,27 @@ class RunReporter:
     status: Status
     _failing: set[str] = field(default_factory=set)
 
-    def update(self, status: str, steps: int, file: str | None = None, reason: str = "") -> Status:
+    def update(
+        self, status: str, steps: int, file: str | None = None, reason: str = "", file_step: int | None = None
+    ) -> Status:
         """The run has this status now: written, logged where it is new, and reported."""
-        now = Status(status, steps, file, reason, self.status.total)
+        now = Status(status, steps, file, reason, self.status.total, file_step)
         changed = (now.status, now.reason) != (self.status.status, self.status.reason)
         self.status = now
         self.save()
         if changed:
-            self.log(f"{status} at step {steps}" + (f": {reason or file}" if reason or file else ""))
+            said = " ".join(text for text in (reason, file) if text)
+            self.log(f"{status} at step {steps}" + (f": {said}" if said else ""))
         self.report(now)
         return now
 
     def advance(self, step: int) -> None:
         """The run has taken this step; it is written with the next status."""
         self.status = replace(self.status, steps=step)
+
+    def ends_here(self) -> None:
+        """The run takes no step more: those that it has taken are all."""
+        self.status = replace(self.status, total=self.status.steps)
 
     def save(self) -> None:
         """Write the status."""

@@ -22,6 +22,7 @@ from tinv_ext.core.preflight.prepare import PreparedRun, prepare
 from tinv_ext.core.settings import SETTINGS, TrainConfig, current_names, facts_by_current_names, overridden
 from tinv_ext.core.training.state import State, has_state, load_last_state
 from tinv_ext.hosts.base import Host
+from tinv_ext.run.evaluations import terms_of
 from tinv_ext.run.preflight import NOTHING_KNOWN, KnownImages, filled_in, host_problems, image_scanner, prepare_run
 from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.run.run_lock import refuse_if_running
@@ -60,7 +61,8 @@ def prepare_resume(
     prepared = prepare(config, host.token_table, host.known_words(), initial, look=image_scanner(config, known, room))
     if notice:
         prepared = replace(prepared, notices=(notice, *prepared.notices))
-    return status if finished and prepared.plan.steps <= state.step else prepared
+    over = prepared.plan.steps <= state.step or state.progress.ended == (terms_of(prepared.plan) or None)
+    return status if finished and over else prepared
 
 
 def _by_steps(changes: Mapping[str, Any]) -> Mapping[str, Any]:

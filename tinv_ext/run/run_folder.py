@@ -246,6 +246,8 @@ def _checked(status: Status) -> Status:
         raise ValueError(f"no status {str(status.status)[:40]!r}")
     if not all(type(count) is int and 0 <= count < 1 << 48 for count in (status.steps, status.total)):
         raise ValueError("the steps are no counts")
+    if status.file_step is not None and (type(status.file_step) is not int or status.file_step < 0):
+        raise ValueError("the file's step is no count")
     if not isinstance(status.reason, str) or not isinstance(status.file, (str, type(None))):
         raise TypeError("the reason or the file is no text")
     (status.reason + (status.file or "")).encode("utf-8")  # ValueError for half a character

@@ -21,9 +21,10 @@ from tinv_ext.core.training.trainer import train
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.class_images import ClassImageGenerator
 from tinv_ext.run.curve import open_curve
+from tinv_ext.run.evaluations import terms_of
 from tinv_ext.run.events import Encoded, Event, Prepared, Report, RunControls, both
 from tinv_ext.run.preflight import NOTHING_KNOWN, image_scanner, prepare_run, refuse_outdated
-from tinv_ext.run.provenance import folder_facts, state_facts
+from tinv_ext.run.provenance import evaluation_basis, folder_facts, state_facts
 from tinv_ext.run.publish import publish
 from tinv_ext.run.recorder import Recorder, make_recorder
 from tinv_ext.run.reporter import RunReporter
@@ -184,13 +185,11 @@ def _set_up(prepared: PreparedRun, host: Host, reporter: RunReporter, controls: 
         trained, evaluated = encoded_examples(prepared, model, encoded, reporter.notify)
         facts = state_facts(prepared, host, model.device)
         where = (reporter.folder.state, prepared)
-        return Training(
-            dataset_of(prepared, trained),
-            eval_set_of(prepared, evaluated, model.noise) if config.evaluate_every else None,
-            balanced(load_or_new_state(*where, facts, model.device, reporter.notify), prepared, model, trained),
-            facts,
-            model.noise.prediction,
-        )
+        eval_set = eval_set_of(prepared, evaluated, model.noise) if config.evaluate_every else None
+        state = balanced(load_or_new_state(*where, facts, model.device, reporter.notify), prepared, model, trained)
+        basis = evaluation_basis(prepared, facts) if eval_set else ""
+        state.progress = state.progress.on_terms(basis, terms_of(prepared.plan), state.step)
+        return Training(dataset_of(prepared, trained), eval_set, state, facts, model.noise.prediction)
 
     with host.training(config.clip_skip) as model:
         return retry_after_freeing(model, lambda: made(model))
@@ -213,7 +212,9 @@ def _train(prepared: PreparedRun, host: Host, training: Training, recorder: Reco
                     if host.interrupted():
                         reporter.update("stopping", step.number, reason=_INTERRUPTED)
                         controls.stop.set()
-                    if controls.stop.is_set() or controls.pause.is_set() or host.wanted():
+                    if controls.stop.is_set():
+                        recorder.stop_here(model)
+                    if controls.stop.is_set() or controls.pause.is_set() or host.wanted() or recorder.finished:
                         return
 
     _in_sessions(session, lambda: recorder.finished, host, reporter, controls)

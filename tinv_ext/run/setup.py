@@ -26,6 +26,7 @@ from tinv_ext.core.training.state import State
 from tinv_ext.run.run_folder import latents_folder
 
 BALANCE_DRAWS = 100  # that the model's loss by timestep is measured with, four in each bin
+FEWEST_DRAWS = 8  # of an evaluation that may end the run
 EVALUATED = 8  # training images in the evaluation, where none are held out
 
 
@@ -143,6 +144,10 @@ def balanced(state: State, prepared: PreparedRun, model: Model, examples: Sequen
 
 
 def eval_set_of(prepared: PreparedRun, examples: Sequence[Example], noise: Noise) -> EvalSet:
-    """The fixed set of the evaluation, in prompts of the template's first line."""
+    """The fixed set of the evaluation, in prompts of the template's first line.
+
+    Where it may end the run, it has draws enough to tell how sure it is.
+    """
     config = prepared.config
-    return make_eval_set(examples, prepared.reader, noise, config.evaluation_timesteps, config.seed)
+    draws = max(config.evaluation_timesteps, -(-FEWEST_DRAWS // len(examples)) if config.stop_when_done else 1)
+    return make_eval_set(examples, prepared.reader, noise, draws, config.seed)

@@ -57,6 +57,11 @@ class Snapshots:
         too_old = [one for one in self._saved if steps and one[1] < now - steps]
         return [one for one in self._saved if one in too_many or one in too_old]
 
+    def write_once(self, step: int) -> None:
+        """Write the one of a step where there is none yet."""
+        if step not in {saved for _, saved, _ in self._saved}:
+            self.write(step)
+
     def write(self, step: int) -> None:
         """Write one."""
         epoch = self.epochs.over(step) if self.epochs.ends(step, self.config.save_every_n_epochs) else 0

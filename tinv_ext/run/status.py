@@ -12,7 +12,8 @@ OVER = ("finished", "stopped", "failed")
 class Status:
     """`status` is one of `STATUSES`; `steps` are optimizer steps really done, of `total`.
 
-    `file` is the embedding really written; `reason` says why the run is paused or stopped or has failed.
+    `file` is the embedding really written, with the vectors of `file_step`; `reason` says why the run is paused or
+    stopped or has failed, or how it ended.
     """
 
     status: str
@@ -20,6 +21,7 @@ class Status:
     file: str | None = None
     reason: str = ""
     total: int = 0
+    file_step: int | None = None
 
     @property
     def over(self) -> bool:

@@ -115,6 +115,8 @@ def _figures(job: Job, view: Mapping[str, Any]) -> Iterator[str]:
             distance=row["distance"],
         )
     yield view["reason"]
+    if view["file"]:
+        yield message("ui.file_holds_step", "{file} holds step {step}", file=view["file"], step=view["file_step"])
 
 
 def time_left(seconds: float) -> Message:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tinv_ext.core.settings import DEFAULTS, SETTINGS
 from tinv_ext.core.settings.setting import Setting
+from tinv_ext.run.status import STATUSES
 
 WITH_SETTINGS = ("/train", "/check", "/resume")
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
@@ -43,6 +44,35 @@ _BODY_REASONS = {
 }
 
 
+_JOB = {
+    "id": {"type": "string"},
+    "name": {"type": "string"},
+    "status": {"type": "string", "enum": list(STATUSES)},
+    "reason": {"type": "string", "description": "Why it is paused or stopped or has failed, or how it ended."},
+    "steps": {"type": "integer", "description": "Steps taken."},
+    "total": {
+        "type": "integer",
+        "description": "Steps that it takes at most; once it has finished, those that it took.",
+    },
+    "file": {"type": ["string", "null"], "description": "The embedding that was written."},
+    "file_step": {
+        "type": ["integer", "null"],
+        "description": "The step whose vectors the file holds: the best by evaluation, unless the setting result is "
+        "last.",
+    },
+    "evaluations": {"type": "array", "description": "Step and evaluation loss of each."},
+}
+_STATUS = {
+    "type": "object",
+    "required": ["job", "queued", "interrupted"],
+    "properties": {
+        "job": {"anyOf": [{"type": "object", "required": list(_JOB), "properties": _JOB}, {"type": "null"}]},
+        "queued": {"type": "array", "items": {"type": "string"}},
+        "interrupted": {"type": "array", "items": {"type": "object"}},
+    },
+}
+
+
 def described(method: str, path: str) -> dict[str, Any]:
     """What FastAPI is to know of a route: its method, its body and the statuses that it answers with."""
     reasons = {**_REASONS, **(_BODY_REASONS if method == "POST" else {})}
@@ -52,6 +82,8 @@ def described(method: str, path: str) -> dict[str, Any]:
     }
     if path == "/resume":
         responses[202] = {"description": "The run is queued.", "content": {"application/json": {"schema": {}}}}
+    if path == "/status":
+        responses[200] = {"description": "How a run stands.", "content": {"application/json": {"schema": _STATUS}}}
     extra = {"requestBody": {"content": {"application/json": {"schema": _settings()}}}}
     return {
         "methods": [method],

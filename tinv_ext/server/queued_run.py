@@ -91,6 +91,7 @@ class Job:
                 "steps": self.now.steps,
                 "total": self.now.total,
                 "file": Path(self.now.file).name if self.now.file else None,
+                "file_step": self.now.file_step,
                 "generated": list(self.generated),
                 "encoded": list(self.encoded),
                 "seconds_left": self.seconds_left,

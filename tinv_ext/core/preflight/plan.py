@@ -15,6 +15,7 @@ from tinv_ext.core.training.noise_samples import NoiseRules
 from tinv_ext.core.training.objective import Objective
 from tinv_ext.core.training.rates import CURVES, LearningRate
 from tinv_ext.core.training.schedules import Schedule, parse_schedule
+from tinv_ext.core.training.stopping import Rule
 from tinv_ext.core.training.timesteps import OPTIONS
 from tinv_ext.core.training.trainer import Plan
 
@@ -44,7 +45,13 @@ def make_plan(config: TrainConfig, start: int, resumed: bool, lengths: Mapping[s
         raise InputError(problems)
     rate = _learning_rate(config, rates, steps).at
     sizes, objective = (config.batch_size, config.gradient_accumulation_steps), objective_of(config)
-    return Plan(steps, *sizes, rate, clip, objective, _after(config), dict(lengths or {}), config.ema_decay)
+    after, stop = _after(config), stop_rule(config)
+    return Plan(steps, *sizes, rate, clip, objective, after, dict(lengths or {}), stop, config.ema_decay)
+
+
+def stop_rule(config: TrainConfig) -> Rule | None:
+    """What ends the run before its last step, where it may end so."""
+    return Rule(-(-config.patience // config.examples_per_step)) if config.stop_when_done else None
 
 
 def objective_of(config: TrainConfig) -> Objective:
@@ -121,6 +128,7 @@ _USED_ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "huber_scale": _HUBER,
     **{setting: ("timestep_sampling", (law,)) for law, options in OPTIONS.items() for setting in options.values()},
     "noise_offset_random_strength": ("noise_offset", ()),
+    "patience": ("stop_when_done", ()),
     "multires_noise_discount": ("multires_noise_iterations", ()),
     "ip_noise_gamma_random_strength": ("ip_noise_gamma", ()),
 }

@@ -35,6 +35,7 @@ from tinv_ext.core.preflight.notices import (
 from tinv_ext.core.preflight.plan import make_plan, on_settings
 from tinv_ext.core.preflight.problems import Problems, Scanner
 from tinv_ext.core.preflight.sources import Sources, sources_of
+from tinv_ext.core.preflight.stopping import stop_problems
 from tinv_ext.core.preflight.subsets import (
     PreparedImage,
     PreparedSubset,
@@ -151,6 +152,7 @@ def prepare(
     complete = tuple(subset for subset in subsets if subset)
     complete, idle = without_idle(complete, reader) if word.ids else (complete, [])
     problems.found += _regularization_problems(config)
+    problems.found += stop_problems(config, complete)
     if word.ids:
         problems.found += _prompt_problems(complete, reader, word.name)
     shown = problems.attempt(preview_prompts, config)

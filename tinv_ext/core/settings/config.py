@@ -164,6 +164,9 @@ class TrainConfig:
     evaluate_every: int = 50
     evaluation_images: int = 0
     evaluation_timesteps: int = 1
+    stop_when_done: bool = False
+    patience: int = 60
+    result: str = "best"
 
     # previews
     preview_every: int = 100

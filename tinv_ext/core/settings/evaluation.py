@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from tinv_ext.core.settings.limits import MAX_STEPS
 from tinv_ext.core.settings.setting import Setting
 
+RESULTS = ("best", "last")
+
 EVALUATION: Mapping[str, Setting] = {
     "evaluate_every": Setting(
         "Evaluate every N steps",
@@ -25,5 +27,23 @@ EVALUATION: Mapping[str, Setting] = {
         "Number of fixed timesteps at which each image is measured.",
         minimum=1,
         maximum=100,
+    ),
+    "stop_when_done": Setting(
+        "Stop when it no longer improves",
+        "Ends the run before its last step once the evaluation has not improved for so many images; needs the "
+        "evaluation.",
+    ),
+    "patience": Setting(
+        "Images without improvement",
+        "After so many images without a real improvement of the evaluation, or a third of all that it has seen if that "
+        "is more, the run may stop.",
+        minimum=1,
+        maximum=MAX_STEPS,
+    ),
+    "result": Setting(
+        "Save as the embedding",
+        "best: the vectors of the best evaluation; the last ones are kept in the run's folder. last: those of the last "
+        "step, as without evaluation.",
+        choices=RESULTS,
     ),
 }

@@ -66,6 +66,11 @@ def losses_by_timestep(
     return torch.cat(eval_set.timesteps), torch.cat(losses).cpu()
 
 
+def draw_losses(model: Denoiser, eval_set: EvalSet, words: Words, batch_size: int = 8) -> Tensor:
+    """The denoising loss of each draw, (N,) float64 on the CPU. It samples nothing, so it cannot disturb a run."""
+    return losses_by_timestep(model, eval_set, words, batch_size)[1].double()
+
+
 def evaluate(model: Denoiser, eval_set: EvalSet, words: Words, batch_size: int = 8) -> float:
-    """Mean denoising loss over the set. It samples nothing, so it cannot disturb a run."""
-    return float(losses_by_timestep(model, eval_set, words, batch_size)[1].double().mean())
+    """Mean of `draw_losses`."""
+    return float(draw_losses(model, eval_set, words, batch_size).mean())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from tinv_ext.core.atomic import atomic_copy, atomic_write
 from tinv_ext.core.checksum import KEY as CHECKSUM
 from tinv_ext.core.checksum import checksum
 from tinv_ext.core.data.order import Order
-from tinv_ext.core.errors import FormatError, InputError
+from tinv_ext.core.errors import FormatError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import Words
 
@@ -31,13 +30,13 @@ from .optimizers import (
     set_state,
     to_tensors_and_json,
 )
-
-FORMAT, FORMAT_1 = "tinv-state-2", "tinv-state-1"
+from .progress import Progress, from_file
+from .state_contents import FORMAT, UNREADABLE, contents_of, damaged
 
 
 @dataclass(frozen=True)
 class StateBackup:
-    """A copy of a state: the vectors, what the optimizer remembers, the generator, the order, averages and balance."""
+    """A copy of all that a step changes, and of the run's progress."""
 
     step: int
     vectors: list[Tensor]
@@ -46,6 +45,7 @@ class StateBackup:
     order: Order
     averages: list[Tensor]
     balance: Any
+    progress: Progress
 
 
 @dataclass
@@ -65,6 +65,7 @@ class State:
     order: Order = field(default_factory=Order)
     averages: list[Tensor] = field(default_factory=list)
     balance: Balance = field(default_factory=Balance)
+    progress: Progress = field(default_factory=Progress)
 
     def update(self, rate: float) -> None:
         """One optimizer step with the gradients at hand, which are then forgotten."""
@@ -94,7 +95,11 @@ class State:
     @property
     def result(self) -> Words:
         """What a run has learnt so far: the averages or, where nothing is averaged, the vectors."""
-        values = iter(self.averages or self.leaves())
+        return self.by_word(self.averages or self.leaves())
+
+    def by_word(self, leaves: Sequence[Tensor]) -> Words:
+        """Tensors in the order of `leaves`, by word and encoder."""
+        values = iter(leaves)
         return {name: {encoder: next(values) for encoder in word} for name, word in self.vectors.items()}
 
     def leaves(self) -> list[Tensor]:
@@ -116,7 +121,8 @@ class State:
         vectors = [leaf.detach().clone() for leaf in self.leaves()]
         optimizer, averages = get_state(self.optimizer), list(self.averages)  # these are replaced, never changed
         rng, order = self.rng.get_state(), self.order.backup()
-        return StateBackup(self.step, vectors, optimizer, rng, order, averages, self.balance.backup())
+        balance, progress = self.balance.backup(), self.progress
+        return StateBackup(self.step, vectors, optimizer, rng, order, averages, balance, progress)
 
     def restore(self, backup: StateBackup) -> None:
         """Go back to the backup; gradients are forgotten."""
@@ -125,6 +131,7 @@ class State:
         self.rng.set_state(backup.rng)
         self.averages = list(backup.averages)
         self.balance.restore(backup.balance)
+        self.progress = backup.progress
         self.optimizer.zero_grad(set_to_none=True)
         for leaf, values in zip(self.leaves(), backup.vectors):
             leaf.detach().copy_(values)
@@ -178,8 +185,10 @@ def save_state(state: State, path: Path, facts: Mapping[str, Any]) -> None:
     tensors |= {"rng": state.rng.get_state(), "order": torch.tensor(state.order.numbers(), dtype=torch.int64)}
     if state.balance.table is not None:
         tensors["balance"] = state.balance.table
+    tensors |= state.progress.tensors()
     averages = {"average": state.result} if state.averages else {}
-    for kind, words in {"vectors": state.vectors, "start": state.start, **averages}.items():
+    best = {"best": state.by_word(state.progress.best.vectors)} if state.progress.best else {}
+    for kind, words in {"vectors": state.vectors, "start": state.start, **averages, **best}.items():
         for name, word in words.items():
             for encoder, vectors in word.items():
                 tensors[f"{kind}/{name}/{encoder}"] = vectors.detach().cpu().contiguous()
@@ -188,6 +197,7 @@ def save_state(state: State, path: Path, facts: Mapping[str, Any]) -> None:
         "step": str(state.step),
         "words": json.dumps({name: list(word) for name, word in state.vectors.items()}),
         "optimizer": json.dumps({"name": state.optimizer_name, **optimizer}),
+        "progress": state.progress.about(),
         "facts": json.dumps(dict(facts)),
     }
     about[CHECKSUM] = checksum(tensors, about)
@@ -209,7 +219,7 @@ def has_state(path: Path) -> bool:
 
 def _is_older_whole(path: Path, step: int) -> bool:
     try:
-        return path.is_file() and int(_contents(path)[1]["step"]) < step
+        return path.is_file() and int(contents_of(path)[1]["step"]) < step
     except (FormatError, KeyError, ValueError):  # it is about to be replaced, and nothing to fall back to
         return False
 
@@ -250,7 +260,7 @@ def facts_of(path: Path) -> dict[str, Any]:
     """The facts that were saved with the state at `path`, or with the one before; none where neither can be read."""
     for file in (path, previous_of(path)):
         try:
-            facts = json.loads(_contents(file)[1]["facts"])
+            facts = json.loads(contents_of(file)[1]["facts"])
         except (FormatError, KeyError, ValueError, RecursionError):
             continue
         if isinstance(facts, dict):
@@ -262,7 +272,7 @@ def step_of(path: Path) -> int | None:
     """The step of the last state that can be read at `path`; None where there is none."""
     for file in (path, previous_of(path)):
         try:
-            return int(_contents(file)[1]["step"])
+            return int(contents_of(file)[1]["step"])
         except (FormatError, KeyError, ValueError):
             continue
     return None
@@ -280,7 +290,7 @@ def load_state(
     `word` is the word of a file of version 0.1, which did not say it. The file must have been saved with `optimizer`,
     made with `options`: a file does not decide which code runs.
     """
-    tensors, about = _contents(path)
+    tensors, about = contents_of(path)
     try:
         facts = json.loads(about["facts"])
         if not isinstance(facts, dict):
@@ -290,49 +300,8 @@ def load_state(
         if about["format"] == FORMAT:
             return _checked(_rebuild(tensors, about, device, optimizer, options)), facts
         return _checked(_rebuild_1(tensors, about, device, word)), facts
-    except _UNREADABLE as error:
-        raise FormatError(_damaged(path, error)) from error
-
-
-_UNREADABLE = (
-    SafetensorError,
-    OSError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    RecursionError,
-    AssertionError,
-    StopIteration,
-    InputError,
-)
-"""What a file that is not what it says brings about, some of it from inside safetensors, json or the optimizer."""
-
-
-def _contents(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and texts of a state's file, both as they were written. `FormatError` if they are not."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            about: dict[str, str] = file.metadata() or {}
-            if about.get("format") not in (FORMAT, FORMAT_1):
-                raise FormatError(message("state.other_file", '"{path}" is not the state of a run.', path=path))
-            # copies: Windows replaces no file that is still mapped into memory
-            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except _UNREADABLE as error:
-        raise FormatError(_damaged(path, error)) from error
-    if about["format"] == FORMAT and about.get(CHECKSUM) != checksum(tensors, about):
-        raise FormatError(_damaged(path, message("state.checksum", "its checksum is wrong")))
-    return tensors, about
-
-
-def _damaged(path: Path, reason: object) -> Message:
-    return message(
-        "state.damaged",
-        'The state "{path}" is damaged or was written by another program: {reason}.',
-        path=path,
-        reason=reason if isinstance(reason, str) else str(reason) or type(reason).__name__,
-    )
+    except UNREADABLE as error:
+        raise FormatError(damaged(path, error)) from error
 
 
 def _checked(state: State) -> State:
@@ -340,8 +309,10 @@ def _checked(state: State) -> State:
     for vectors, start in state.pairs():
         if vectors.dim() != 2 or vectors.shape != start.shape:
             raise ValueError("its vectors are not rows of numbers")
-    if state.averages and [mean.shape for mean in state.averages] != [leaf.shape for leaf in state.leaves()]:
-        raise ValueError("its averages are not those of its vectors")
+    best = state.progress.best
+    for values in (state.averages, best.vectors if best else ()):
+        if values and [one.shape for one in values] != [leaf.shape for leaf in state.leaves()]:
+            raise ValueError("its averages or best vectors are not those of its vectors")
     if state.step < 0 or not state.leaves():
         raise ValueError("it has no vectors or a negative step")
     return state
@@ -364,10 +335,14 @@ def _rebuild(
         raise ValueError(f"it was saved with the optimizer {saved['name']}, not {optimizer}")
     state = new_state(of("vectors"), 0, device, int(about["step"]), optimizer, options)
     set_state(state.optimizer, from_tensors_and_json(tensors, saved, device))
-    if any(key.startswith("average/") for key in tensors):
-        averages = of("average").values()
-        state.averages = [values.to(device, copy=True) for word in averages for values in word.values()]
+
+    def leaves_of(kind: str) -> list[Tensor]:
+        there = of(kind) if any(key.startswith(f"{kind}/") for key in tensors) else {}
+        return [values for word in there.values() for values in word.values()]
+
+    state.averages = [values.to(device, copy=True) for values in leaves_of("average")]
     state.balance = Balance(table=checked_table(tensors.get("balance")))
+    state.progress = from_file(tensors, about.get("progress"), leaves_of("best"))
     return _restore_position(state, of("start"), tensors)
 
 

@@ -26,11 +26,12 @@ from .forward import assemble
 from .gradients import Clip, add_gradients, clip_gradients, mean_loss
 from .objective import Objective
 from .state import State
+from .stopping import Rule
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do: until which step, how many images a step, at which rate, towards what."""
+    """What a run will do: until which step at most, how many images a step, at which rate, towards what."""
 
     steps: int
     batch_size: int
@@ -40,6 +41,7 @@ class Plan:
     objective: Objective = field(default_factory=Objective)
     constraint: Constraint = unconstrained
     lengths: Mapping[str, float] = field(default_factory=dict)  # typical ones of a token's vector, by encoder
+    stop: Rule | None = None  # that may end it before
     ema_decay: float = 0.0  # of the averaged vectors, which are the result then; 0: the last ones are
 
     def constrain(self, state: State) -> None:

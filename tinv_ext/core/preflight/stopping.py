@@ -1,0 +1,50 @@
+"""What a run needs that is to end by itself: evaluations often enough, of images that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tinv_ext.core.messages import Message, message
+from tinv_ext.core.preflight.subsets import PreparedSubset
+from tinv_ext.core.settings import SETTINGS, TrainConfig
+
+_LOOKS = 2  # evaluations within the patience, at least
+
+
+def stop_problems(config: TrainConfig, subsets: Sequence[PreparedSubset]) -> Iterator[Message]:
+    """Why a run with these settings and images could not tell when it is done; nothing where it need not."""
+    if not config.stop_when_done:
+        return
+    label = SETTINGS["stop_when_done"].label
+    between = config.evaluate_every * config.examples_per_step
+    if not between:
+        yield message(
+            "preflight.stop_without_evaluation",
+            '"{label}" (stop_when_done) goes by the evaluation, which is off. Set evaluate_every to at most {most}, or '
+            "turn it off.",
+            label=label,
+            most=max(1, config.patience // _LOOKS // config.examples_per_step),
+        )
+    elif _LOOKS * between > config.patience:
+        yield message(
+            "preflight.stop_too_rare",
+            '"{label}" (stop_when_done) looks back over {patience:image|images} (patience), but there is an evaluation '
+            "only every {between:image|images} ({steps:step|steps} of {batch}). Set evaluate_every to at most {most}, "
+            "or patience to at least {least}.",
+            label=label,
+            patience=config.patience,
+            between=between,
+            steps=config.evaluate_every,
+            batch=config.examples_per_step,
+            most=max(1, config.patience // _LOOKS // config.examples_per_step),
+            least=_LOOKS * between,
+        )
+    pictures = [image.picture.digest for one in subsets if not one.source.is_reg for image in one.images]
+    if subsets and len(set(pictures)) == 1:
+        yield message(
+            "preflight.stop_on_one_image",
+            "There is {count:image|images} and no other picture, and an evaluation on what is trained on alone cannot "
+            'tell learning from memorizing. Turn off "{label}" (stop_when_done), or add other images.',
+            count=len(pictures),
+            label=label,
+        )
