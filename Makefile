@@ -43,8 +43,8 @@ help:
 	@echo "make soak          one run of STEPS=2000 steps with previews and pauses, watched for leaks of memory and files"
 	@echo "make lint          check style and types;  make format: fix the style"
 	@echo "make docs          rewrite the generated tables in docs/"
-	@echo "make toy-report    measure how good the toy model is;  make learn: teach it every held-out concept"
-	@echo "make bench         time a training step against the WebUI's built-in trainer"
+	@echo "make toy-report    measure how good the toy model is;  make learn: teach it every held-out concept, by each preset"
+	@echo "make bench         time a training step against the WebUI's built-in trainer, and the optimizers"
 	@echo "make gpu           prove and measure the engine on a GPU in at most 8 minutes, with the PYTHON that has torch there;"
 	@echo "                   make gpu-packages first, where diffusers is missing: it fills build/gpu-packages to carry along"
 	@echo "make clean         delete results and caches, but not the environments"
@@ -190,9 +190,11 @@ toy-report: $(TODAY)/.stamp
 
 learn: $(TODAY)/.stamp
 	$(PY) tools/toy/learn.py
+	$(PY) tools/toy/recipes.py
 
 bench: $(TODAY)/.stamp
 	$(PY) bench/step.py
+	$(PY) bench/optimizers.py
 
 # On a machine lent for it: nothing is installed there, and nothing downloaded.
 GPU_FLAGS ?=

@@ -52,6 +52,7 @@ def config(tmp_path: Path) -> Configure:
     def make(**given: Any) -> TrainConfig:
         values = {
             "name": "zworble",
+            "preset": "classic",  # whose optimizer a state is read with where none is named
             "num_vectors": 2,
             "images": str(images),
             "output": str(tmp_path / "runs"),

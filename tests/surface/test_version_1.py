@@ -21,7 +21,7 @@ from tests.paths import ROOT
 from tests.run.test_runner import Watch, rows
 from tinv_ext.cli import main as cli
 from tinv_ext.core.formats import read_embedding
-from tinv_ext.core.settings import ALIASES, DEFAULTS, SETTINGS, TrainConfig
+from tinv_ext.core.settings import ALIASES, SETTINGS, TrainConfig
 from tinv_ext.core.settings.config_file import VERSION, from_file, to_file
 from tinv_ext.core.training.state import load_state
 from tinv_ext.hosts.diffusers.host import DiffusersHost
@@ -107,7 +107,9 @@ def test_the_settings_of_an_old_run_are_read(old: Path) -> None:
     written = json.loads((folder.path / "config.json").read_text("utf-8"))
     assert "version" not in written
     config = folder.config().to_dict()
-    assert config == DEFAULTS | {ALIASES.get(name, name): value for name, value in written["settings"].items()}
+    assert config == TrainConfig().to_dict() | {
+        ALIASES.get(name, name): value for name, value in written["settings"].items()
+    }
     assert folder.facts()["settings"].keys() < SETTINGS.keys()
     queue = JobQueue(lambda: host(old), old)
     assert [(run["name"], run["steps"], run["can_resume"]) for run in queue.runs("log")] == [("zworble-v1", 4, True)]
@@ -123,7 +125,9 @@ def test_an_old_config_trains_again(old: Path, capsys: pytest.CaptureFixture[str
     assert written["version"] == VERSION
     wanted = {**json.loads(file.read_text("utf-8"))["settings"], "steps": 1, "learn_rate": "0.5", "preview_every": 0}
     wanted["output"] = str(old / "again")
-    assert written["settings"] == DEFAULTS | {ALIASES.get(name, name): value for name, value in wanted.items()}
+    assert written["settings"] == TrainConfig().to_dict() | {
+        ALIASES.get(name, name): value for name, value in wanted.items()
+    }
 
 
 @pytest.mark.parametrize("name", EMBEDDINGS)

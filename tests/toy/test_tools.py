@@ -86,3 +86,37 @@ def test_a_result_is_measured_against_its_description() -> None:
     other = {"concept": learn.PLAN["others"]["purple-moon"], "seed": 1, "shows": {"purple-moon": 0.1}}
     row = learn.row(one, [one, other])
     assert [round(value, 6) for value in row.values()] == [0.9, 0.8, 0.8, 0.6, 0.8, 0.0, 0.1]
+
+
+def test_images_until_a_share_of_the_last_identity() -> None:
+    """In a straight line between marks; never, where there is none in the end; quartiles over the runs of a preset."""
+    recipes = tool("recipes")
+
+    def run(*values: float) -> dict[str, object]:
+        curve = dict(zip(("40", "80", "160", "320"), values))  # as JSON has them
+        return {"preset": "fast", "concept": "star", "seed": 1, "curve": curve, "editability": 1.0}
+
+    assert recipes.reached(run(0.0, 0.45, 0.9, 1.0)) == pytest.approx(160)
+    assert recipes.reached(run(0.0, 0.8, 1.0, 1.0)) == pytest.approx(120)
+    assert recipes.reached(run(1.0, 1.0, 1.0, 1.0)) == pytest.approx(36)
+    assert recipes.reached(run(0.0, 0.5, 0.0, 0.0)) == float("inf")
+    runs = [run(0.0, 0.8, 1.0, 1.0), run(1.0, 1.0, 1.0, 0.5), run(0.0, 0.45, 0.9, 1.0)]
+    row = recipes.table(runs).splitlines()[-1]
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == [
+        "fast",
+        "3",
+        "120 (69–140)",
+        "320",
+        "0.83 (0.50)",
+        "1.00",
+    ]
+
+
+def test_every_mark_is_a_step_of_its_preset() -> None:
+    """And a multiple of the first, at which snapshots are saved."""
+    recipes = tool("recipes")
+    for preset, marks in recipes.MARKS.items():
+        values = recipes.preset_values(preset, "object")
+        assert marks == sorted(marks)
+        assert all(mark % marks[0] == 0 for mark in marks)
+        assert marks[0] % (values["batch_size"] * values["gradient_accumulation_steps"]) == 0

@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--port", type=int, default=7870)
     about_hosts = message("cli.allow_host", "also answer to this name, as behind a proxy or tunnel (repeatable)")
     ui.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=say(about_hosts))
-    add_create(lambda *about: _command(commands, *about), _host)
+    add_create(lambda *about: _command(commands, *about), host_of)
     add_prepare(lambda *about: _command(commands, *about))
     add_presets(lambda *about: _command(commands, *about))
     add_commands(lambda *about: _command(commands, *about), _token_table)
@@ -159,7 +159,7 @@ def _train(options: dict[str, Any]) -> int:
         return _check_run(options, given)
     run, ending = options["resume"], options["ending"]
     before, made_with = _of_run(run) if run else ({}, {})
-    host = _host(options, overridden(before, given), made_with)
+    host = host_of(options, overridden(before, given), made_with)
     controls, folder = RunControls(), run
     with ExitStack() as going_on:  # to the last line: more signals may come while the outcome is being told
         with Progress(sys.stderr) as progress:
@@ -228,7 +228,7 @@ def _of_run(path: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
     return folder.config().to_dict(), folder.facts().get("model", {})
 
 
-def _host(
+def host_of(
     options: Mapping[str, Any], given: Mapping[str, Any], made_with: Mapping[str, Any] | None = None
 ) -> DiffusersHost:
     """The host that the flags name, else the one that a run was made with."""
@@ -247,7 +247,7 @@ def _host(
 
 def _token_table(model: str) -> TokenTable:
     """The tokens of a model with their vectors."""
-    return _host(
+    return host_of(
         {"embeddings": None, "model": model, "vae": None, "device": "cpu", "precision": "auto"}, {}
     ).token_table
 
@@ -262,7 +262,7 @@ def _check(options: dict[str, Any]) -> int:
 def _check_run(options: Mapping[str, Any], given: Mapping[str, Any]) -> int:
     from tinv_ext.run import dry_run, preflight
 
-    host = _host(options, given)
+    host = host_of(options, given)
     prepared = preflight.prepare_run(preflight.parse_settings(given, host), host)
     show("\n".join(_report(dry_run.examine(prepared, host))))
     return DONE
@@ -322,7 +322,7 @@ def _chunk_tokens(chunk: Chunk, prepared: PreparedRun) -> list[Any]:
 def _generate(options: dict[str, Any]) -> int:
     from tinv_ext.cli.generate import generate
 
-    return generate(options, _host(options, {}))
+    return generate(options, host_of(options, {}))
 
 
 def _ui(options: dict[str, Any]) -> int:
@@ -342,7 +342,7 @@ def _ui(options: dict[str, Any]) -> int:
     socket = standalone.listen(options["port"])
     stopping = options["ending"].stopping
     stopped = standalone.serve(
-        _host(options, {}), socket, stopping, lambda text: show(say(text)), options["allow_host"]
+        host_of(options, {}), socket, stopping, lambda text: show(say(text)), options["allow_host"]
     )
     # torch's and the server's threads end in "terminate called …" where the interpreter takes them apart
     leave(STOPPED if stopped else DONE)

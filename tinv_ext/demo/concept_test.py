@@ -29,12 +29,9 @@ from tinv_ext.toy import heldout, judge
 from tinv_ext.toy.captions import describe
 
 SAMPLES = Path(__file__).parents[1] / "toy" / "samples"
-SETTINGS: dict[str, Any] = {
+SHARED: dict[str, Any] = {
     "init_text": "thing",
     "num_vectors": 1,
-    "batch_size": 4,
-    "steps": 300,
-    "learning_rate": "0.01:100, 0.005:200, 0.002",
     "template": "subject",
     "width": 64,
     "height": 64,
@@ -43,6 +40,8 @@ SETTINGS: dict[str, Any] = {
     "save_every": 0,
     "preview_every": 0,
 }
+SETTINGS: dict[str, Any] = {**SHARED, "batch_size": 4, "steps": 300, "learning_rate": "0.01:100, 0.005:200, 0.002"}
+"""AdamW's lesson, with which the toy models were accepted."""
 GENERATION: dict[str, Any] = {"negative_prompt": "", "steps": 25, "cfg_scale": 3.0, "width": 64, "height": 64}
 SEEDS = range(1000, 1016)  # of the images that the judge sees
 

@@ -24,12 +24,7 @@ from tinv_ext.toy.model import pipeline
 # No caption describes the clover, so no prompt can: only a learned word. The moon has a description to compare with.
 WORDS = {"clover": "zibbo", "purple-moon": "quorp"}
 OTHER_WORD = "zibbo"
-# More than the concept test's 300 steps: these are enough for the clover with every seed that was tried.
-SETTINGS: dict[str, Any] = {
-    **concept_test.SETTINGS,
-    "steps": 500,
-    "learning_rate": "0.01:300, 0.005:400, 0.002",
-}
+SETTINGS: dict[str, Any] = {**concept_test.SHARED, "preset": "fast", "steps": 80, "evaluate_every": 10}
 _COLUMNS, _ROWS = 3, 2  # of images in each group of the sheet
 _GAP, _TITLE = 4, 20  # pixels
 

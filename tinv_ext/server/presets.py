@@ -72,6 +72,8 @@ def _kept(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     config, problems = TrainConfig.read(settings)
     values = config.to_dict()
     differing = {name: values[name] for name in values if values[name] != DEFAULTS[name] and name not in OF_ONE_RUN}
+    if not differing.keys().isdisjoint(("optimizer", "learning_rate")):
+        differing["preset"] = config.preset  # without it, these two would mean another
     return differing, problems
 
 
@@ -80,4 +82,6 @@ def _read(file: Path) -> Preset | None:
         settings = parse_json(read_small(file, _LARGEST))["settings"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Preset(file.stem, _kept(settings)[0]) if isinstance(settings, dict) else None
+    if not isinstance(settings, dict):
+        return None
+    return Preset(file.stem, _kept({"preset": DEFAULTS["preset"], **settings})[0])  # what it differs from

@@ -34,9 +34,11 @@ def test_a_preset_is_a_set_of_settings_that_a_run_can_have(preset: str, purpose:
 
 
 def test_the_defaults_are_those_of_the_usual_preset() -> None:
-    """Whoever sets nothing, and whoever makes the settings without asking for a preset, has the same."""
-    assert read() == TrainConfig(name="zworble")
+    """For whoever sets nothing; the fields have the values of classic, which are those from before there were any."""
+    assert read().to_dict() == {**DEFAULTS, "name": "zworble"}
     assert read(preset=DEFAULTS["preset"], purpose=DEFAULTS["purpose"]) == read()
+    assert read(preset="classic") == TrainConfig(name="zworble")
+    assert DEFAULTS["preset"] == "fast"
     assert PRESETS["classic"] == {}
     assert {name: CLASSIC[name] for name in COMMON.keys() & CLASSIC.keys()} == {
         name: value for name, value in COMMON.items() if name in CLASSIC

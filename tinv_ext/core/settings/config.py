@@ -25,7 +25,7 @@ from tinv_ext.core.settings.limits import MAX_SIZE
 from tinv_ext.core.settings.loss import LOSS
 from tinv_ext.core.settings.model import MODEL
 from tinv_ext.core.settings.peers import OPTIONS
-from tinv_ext.core.settings.presets import chosen_preset, contradictions, preset_values
+from tinv_ext.core.settings.presets import USUAL, chosen_preset, contradictions, preset_values
 from tinv_ext.core.settings.previews import PREVIEWS
 from tinv_ext.core.settings.saving import SAVING
 from tinv_ext.core.settings.setting import Setting, converted, type_problem, value_problems
@@ -47,7 +47,7 @@ _ENTRIES: Mapping[str, Mapping[str, Setting]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """All settings of one training run."""
+    """All settings of one training run. What people set goes through `read`, beneath which their preset stands."""
 
     # word
     name: str = ""
@@ -309,7 +309,7 @@ class TrainConfig:
         if (usable.get("dataset_config") or usable.get("in_json")) and "template" not in values:
             usable["template"] = "none"  # as where the file is from: its captions are the prompts
         if "preset" not in usable:
-            usable["preset"] = chosen_preset(usable, DEFAULTS["preset"])
+            usable["preset"] = chosen_preset(usable)
         chosen = preset_values(usable["preset"], usable.get("purpose", DEFAULTS["purpose"]))
         return cls(**{**chosen, **usable}), problems
 
@@ -333,7 +333,9 @@ GROUPS: Mapping[str, Message] = {
 SETTINGS: Mapping[str, Setting] = {
     name: setting.named(name, group) for group, entries in _ENTRIES.items() for name, setting in entries.items()
 }
-DEFAULTS: Mapping[str, Any] = {item.name: item.default for item in fields(TrainConfig)}
+_BY_FIELD: Mapping[str, Any] = {item.name: item.default for item in fields(TrainConfig)}
+DEFAULTS: Mapping[str, Any] = {**_BY_FIELD, **preset_values(USUAL, TrainConfig.purpose), "preset": USUAL}
+"""What a setting is for whoever sets nothing. (The fields have what it is in the preset classic.)"""
 assert list(SETTINGS) == list(DEFAULTS), "each setting is a line of TrainConfig and, in the same order, an entry"
 
 

@@ -17,6 +17,8 @@ from tinv_ext.core.training.schedules import parse_schedule
 
 Values = Mapping[str, Any]
 
+USUAL = "fast"
+"""The preset of whoever chooses none."""
 CLASSIC: Values = {
     "steps": 1000,
     "optimizer": "adamw",
@@ -42,6 +44,7 @@ _NATURAL = {  # the online natural gradient; what each part of it brings is meas
     "ema_decay": 0.9,
     "timestep_sampling": "stratified",
     "timestep_balance": 1.0,
+    "max_vector_norm": 3.0,
 }
 
 PRESETS: Mapping[str, Values] = {
@@ -83,15 +86,15 @@ _MEANING = ("optimizer", "learning_rate")  # of which neither means anything wit
 _UNCHOSEN = "classic"  # what is meant where one of them is set and no preset is
 
 
-def chosen_preset(given: Values, usual: str) -> str:
-    """The preset of settings by name: the one that they name, else the `usual` one.
+def chosen_preset(given: Values) -> str:
+    """The preset of settings by name: the one that they name, else the usual one.
 
     Without a preset, a learning rate or an optimizer means `classic`, to which all of them were given before there
     were presets, and those of other trainers are.
     """
     if "preset" in given:
         return str(given["preset"])
-    return _UNCHOSEN if any(name in given for name in _MEANING) else usual
+    return _UNCHOSEN if any(name in given for name in _MEANING) else USUAL
 
 
 def preset_values(preset: str, purpose: str) -> dict[str, Any]:
