@@ -230,6 +230,9 @@ def test_texts_of_other_programs_are_read(tmp_path: Path, name: str) -> None:
         ("metadata.jsonl", '\ufeff{"file_name": "./a.png", "prompt": "a cat", "w": 1}\r\n[]\n{"file_name": 5}'),
         ("metadata.csv", 'file_name,text\na.png,"a cat"\n'),
         ("Metadata.JSONL", '{"file_name": "a.png", "caption": "a cat"}'),
+        ("metadata.csv", 'file_name;text\r\na.png;"a cat"\r\n'),
+        ("metadata.csv", "file_name\ttext\tmore\na.png\ta cat\tx, y; z\n"),
+        ("metadata.jsonl", '{"file_name": "a.png", "additional_feature": "a cat", "size": 5}'),
     ],
 )
 def test_tables_are_read(tmp_path: Path, name: str, data: str) -> None:
@@ -239,6 +242,15 @@ def test_tables_are_read(tmp_path: Path, name: str, data: str) -> None:
     assert files.of(tmp_path / "a.png") == ImageCaption("a cat", name)
     assert files.of(tmp_path / "c.png") == ImageCaption("c")
     assert not files.problems
+
+
+@pytest.mark.parametrize("data", ["1girl, solo, smile", "1girl\nsolo\nsmile\n", "1girl,\r\n\r\nsolo, smile,"])
+def test_lines_of_a_file_of_tags_are_tags(tmp_path: Path, data: str) -> None:
+    """And not captions to choose from; a text comes first."""
+    (tmp_path / "a.TAGS").write_bytes(data.encode())
+    assert CaptionFiles(tmp_path).of(tmp_path / "a.png") == ImageCaption("1girl, solo, smile", "a.TAGS")
+    (tmp_path / "a.txt").write_text("a girl")
+    assert CaptionFiles(tmp_path).of(tmp_path / "a.png") == ImageCaption("a girl", "a.txt", ("a.TAGS",))
 
 
 def test_a_table_of_the_folder_above(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Which files hold the captions of images: a text next to each image, or one table for a folder.
 
-Read are, in this order, `a.txt`, `a.caption` (kohya), `a.png.txt`, `a.png.caption`, whatever the case of their letters,
-and `metadata.jsonl` or `metadata.csv` (Hugging Face's imagefolder). Several lines are several captions; a line that
-ends with a comma goes on in the next.
+Read are, in this order, `a.txt`, `a.caption` (kohya), `a.tags`, `a.png.txt` and so on, whatever the case of their
+letters, and `metadata.jsonl` or `metadata.csv` (Hugging Face's imagefolder). Several lines are several captions; a line
+that ends with a comma goes on in the next. In `a.tags` each line is a tag, or has several.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from tinv_ext.core.data.captions import COMMAS, read_text, words_of_name
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 
-_SUFFIXES = (".txt", ".caption")
+_TAGS = ".tags"
+_SUFFIXES = (".txt", ".caption", _TAGS)
 _TABLES = ("metadata.jsonl", "metadata.csv")
 _COLUMNS = ("text", "caption", "captions", "prompt")
 _GOES_ON = re.compile(rf"({COMMAS})[ \t]*[\r\n]+")
@@ -55,7 +56,7 @@ class CaptionFiles:
 
     def of(self, image: Path) -> ImageCaption:
         """The captions of an image. `InputError` if a text file next to it cannot be read."""
-        sources = [(path.name, as_lines(read_text(path))) for path in self._beside(image)]
+        sources = [(path.name, _text_of(path)) for path in self._beside(image)]
         sources += [(path.name, text) for path, text in self._in_tables(image)]
         if not sources:
             return ImageCaption(self.class_tokens or words_of_name(image.stem, self.regex, self.join))
@@ -97,7 +98,7 @@ class CaptionFiles:
         if path not in self._tables:
             try:
                 text = read_text(path)
-                rows = _json_rows(text) if path.suffix.lower() == ".jsonl" else csv.DictReader(io.StringIO(text))
+                rows = _json_rows(text) if path.suffix.lower() == ".jsonl" else _csv_rows(text)
                 self._tables[path] = dict(row for row in map(_captioned, rows) if row)
             except (InputError, ValueError, TypeError, csv.Error, RecursionError) as error:
                 self._tables[path] = {}
@@ -113,6 +114,14 @@ class CaptionFiles:
         return self._tables[path]
 
 
+def _text_of(path: Path) -> str:
+    """The captions in a file, one a line."""
+    lines = as_lines(read_text(path))
+    if not path.name.lower().endswith(_TAGS):
+        return lines
+    return ", ".join(line.rstrip(" ,") for line in lines.split("\n") if line.rstrip(" ,"))
+
+
 def as_lines(text: str) -> str:
     """The captions of a text, one a line, with single blanks."""
     lines = (" ".join(line.split()) for line in re.split(r"[\r\n]", _GOES_ON.sub(r"\1 ", text)))
@@ -123,11 +132,21 @@ def _json_rows(text: str) -> list[Any]:
     return [json.loads(line) for line in text.split("\n") if line.strip()]
 
 
+def _csv_rows(text: str) -> Iterator[dict[str | Any, str | Any]]:
+    """The rows of a table, whatever parts its columns: commas, or what Excel takes where commas are decimal points."""
+    head = text.lstrip().partition("\n")[0]
+    separator = max(",;\t", key=head.count)  # the comma where there is none
+    return csv.DictReader(io.StringIO(text), delimiter=separator)
+
+
 def _captioned(row: Any) -> tuple[str, str] | None:
     """Image and captions of a table's row, if it has both."""
     if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):
         return None
     texts = next((row[column] for column in _COLUMNS if row.get(column) is not None), None)
+    others = [value for column, value in row.items() if column != "file_name" and isinstance(value, str)]
+    if texts is None and len(others) == 1:  # as "additional_feature" in Hugging Face's manual
+        texts = others[0]
     texts = texts if isinstance(texts, list) else [texts]
     if not texts or not all(isinstance(text, str) for text in texts):
         return None

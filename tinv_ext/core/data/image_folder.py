@@ -10,7 +10,21 @@ from pathlib import Path
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
 
-_NOT_IMAGES = {".txt", ".caption", ".json", ".jsonl", ".csv", ".toml", ".yaml", ".yml", ".md", ".npz", ".npy", ".db"}
+_NOT_IMAGES = {
+    ".txt",
+    ".caption",
+    ".tags",
+    ".json",
+    ".jsonl",
+    ".csv",
+    ".toml",
+    ".yaml",
+    ".yml",
+    ".md",
+    ".npz",
+    ".npy",
+    ".db",
+}
 _NOT_IMAGES |= {".ini", ".safetensors", ".pt", ".zip", ".html", ".log"}
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".avif", ".jxl")
 NOT_SHOWN = ("-masklabel", "-condlabel")
