@@ -154,8 +154,8 @@ def test_the_manuals_overview(ready: Prepare) -> None:
         "zworble",
     ]
     assert run.config.template == "none"
-    assert (run.config.batch_size, run.config.shuffle_tags, run.config.width) == (2, True, 64)
-    assert said(run.notices, "preflight.one_batch_size", sizes=["2", "4"], used=2)
+    assert [one.config.batch_size for one in run.subsets] == [4, 4, 2, 4]
+    assert (run.plan.batch_size, run.config.shuffle_tags, run.config.width) == (4, True, 64)
     assert said(run.notices, "preflight.not_in_metadata")
     assert said(run.notices, "preflight.not_there")
 

@@ -151,13 +151,13 @@ def examine(prepared: PreparedRun, host: Host) -> PreparedRun:
     few = replace(
         prepared,
         config=prepared.config.but(cache_latents=False),
-        subsets=(_first_image(prepared.subsets[0]),),
+        subsets=(_first_image(max(prepared.subsets, key=_needs)),),
     )
     with host.training(prepared.config.clip_skip) as model:
         trained, evaluated = encoded_examples(few, model, tell=log.warning)
         dataset = dataset_of(few, trained or evaluated)
         state = prepared.new_state(model.device)
-        fallbacks = fallbacks_of(prepared.config, log.info, device=model.device.type)
+        fallbacks = fallbacks_of(_largest(prepared), log.info, device=model.device.type)
         result = try_out(state, prepared.plan, model, dataset, fallbacks=fallbacks)
     notices = [*result.notices(prepared.plan.steps - prepared.initial.step)]
     if prepared.to_generate:
@@ -170,6 +170,17 @@ def examine(prepared: PreparedRun, host: Host) -> PreparedRun:
             )
         )
     return replace(prepared, notices=(*prepared.notices, *notices))
+
+
+def _largest(prepared: PreparedRun) -> TrainConfig:
+    """The settings with the size of the largest batches."""
+    return prepared.config.but(batch_size=prepared.plan.batch_size)
+
+
+def _needs(subset: PreparedSubset) -> int:
+    """Pixels of its batches; none for one that is only there to regularize."""
+    config = subset.config
+    return 0 if subset.source.is_reg else config.batch_size * config.width * config.height
 
 
 def _first_image(subset: PreparedSubset) -> PreparedSubset:

@@ -179,7 +179,7 @@ def make_recorder(
     """The recorder of a run, with its table of tasks. Their order is that in which they are carried out."""
     config, folder, state, epochs = prepared.config, reporter.folder, training.state, training.dataset.epochs
     writer = EmbeddingWriter(prepared, host, state, training.prediction, reporter.report)
-    fallbacks = fallbacks_of(config, reporter.notify, facts_of(folder.state), state.leaves()[0].device.type)
+    fallbacks = _fallbacks(prepared, reporter, state)
     evaluations = Evaluations(state, training.eval_set, reporter, fallbacks, config.evaluate_every, prepared.plan)
     rows = CurveRows(curve, state, epochs)
     snapshots = Snapshots(config, folder, writer, evaluations, epochs)
@@ -227,6 +227,12 @@ def make_recorder(
     return Recorder(
         state, prepared.plan.steps, reporter, controls, tasks, evaluations, saver, final, fallbacks, recorded, lock
     )
+
+
+def _fallbacks(prepared: PreparedRun, reporter: RunReporter, state: State) -> Fallbacks:
+    """Those that the run starts with, for the largest of its batches: datasets may have sizes of their own."""
+    largest = prepared.config.but(batch_size=prepared.plan.batch_size)
+    return fallbacks_of(largest, reporter.notify, facts_of(reporter.folder.state), state.leaves()[0].device.type)
 
 
 def _folder_deleted(step: int) -> Message:

@@ -113,7 +113,8 @@ def _example(image: PreparedImage, variants: Sequence[EncodedImage], sampled: Su
 def dataset_of(prepared: PreparedRun, examples: Sequence[Example]) -> Dataset:
     """The examples with the run's way of sampling."""
     config = prepared.config
-    return Dataset(examples, prepared.reader, config.latent_sampling, config.seed, config.examples_per_step)
+    accumulate = config.gradient_accumulation_steps
+    return Dataset(examples, prepared.reader, config.latent_sampling, config.seed, config.batch_size, accumulate)
 
 
 def balanced(state: State, prepared: PreparedRun, model: Model, examples: Sequence[Example]) -> State:

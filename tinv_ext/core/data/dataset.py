@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tinv_ext.core.prompts.reader import Prompt, PromptReader, padded
 
-from .epochs import Epochs
+from .epochs import Epochs, Share, epochs_of_shares
 from .image_fit import SizeConditioning
 from .latents import LatentDistribution
 from .order import Order
@@ -71,6 +71,9 @@ class Batch:
     pixel_weights: Tensor | None = None
     example_weights: Tensor | None = None
 
+    def __len__(self) -> int:
+        return len(self.prompts)
+
     def part(self, piece: slice) -> Batch:
         """Some of its examples."""
         by_pixel, by_example = (None if w is None else w[piece] for w in (self.pixel_weights, self.example_weights))
@@ -106,16 +109,19 @@ class Dataset:
     """The examples of a run. It holds no position of its own: that is the `Order` and the generator of the state.
 
     `latent_sampling` is "random" (a new sample of the VAE's latent at each visit), "once" (one for the whole run) or
-    "deterministic" (its mean). A step sees `per_step` examples.
+    "deterministic" (its mean). A step has `accumulate` batches of `batch_size` examples, or of as many as their subset
+    says.
     """
 
     examples: Sequence[Example]
     reader: PromptReader
     latent_sampling: str
     seed: int
-    per_step: int = 1
+    batch_size: int = 1
+    accumulate: int = 1
     _drawn: tuple[Example, ...] = field(init=False, repr=False)
-    _shapes: tuple[torch.Size, ...] = field(init=False, repr=False)
+    _shapes: tuple[Hashable, ...] = field(init=False, repr=False)
+    _sizes: Mapping[Hashable, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         drawn = _repeated([example for example in self.examples if not example.subset.is_reg])
@@ -124,26 +130,32 @@ class Dataset:
             drawn *= -(-len(others) // len(drawn))
             drawn += tuple(others[place % len(others)] for place in range(len(drawn)))
         object.__setattr__(self, "_drawn", drawn)
-        object.__setattr__(self, "_shapes", tuple(example.shape for example in drawn))
+        groups = [(example.shape, example.subset.batch_size) for example in drawn]
+        object.__setattr__(self, "_shapes", tuple(groups))
+        object.__setattr__(self, "_sizes", {group: group[1] for group in groups if group[1]})
 
     @property
     def epochs(self) -> Epochs:
         """An epoch: every image as often as it is repeated, and as many that regularize."""
-        trained = sum(example.subset.repeats for example in self.examples if not example.subset.is_reg)
-        regularizes = any(example.subset.is_reg for example in self.examples)
-        return Epochs(trained * (2 if regularizes else 1), self.per_step)
+        shares = [
+            Share(subset.repeats, subset.batch_size or self.batch_size, subset.is_reg)
+            for subset in (example.subset for example in self.examples)
+        ]
+        return epochs_of_shares(shares, self.accumulate)
 
     def visit(self, steps_done: int) -> Visit:
         """The next step, with the epoch that it begins in."""
         return Visit(steps_done + 1, self.epochs.over(steps_done) + 1)
 
     def batch(self, size: int, order: Order, rng: torch.Generator, steps_done: int = 0) -> Batch:
-        """Draw `size` examples of one shape, with fresh prompts and latents, for the step after `steps_done`.
+        """Draw `size` examples of one shape, with fresh prompts and latents, for the step after `steps_done`; of a
+        subset that has a batch size of its own, as many as that.
 
         The order goes through all images before any comes again. From it is taken the next one, and with it the next
         that have its shape: so all are seen equally often, however many have a shape.
         """
-        chosen = [self._drawn[number].variant(rng) for number in order.next(size, self._shapes, rng)]
+        numbers = order.next(size, self._shapes, rng, self._sizes)
+        chosen = [self._drawn[number].variant(rng) for number in numbers]
         visit = self.visit(steps_done)
         texts = [example.subset.sample_prompt(example.caption, rng, visit) for example in chosen]
         prompts = tuple(self.reader.read(text) for text in texts)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
+NO_OTHER: Mapping[Hashable, int] = {}
 _Places = list[tuple[int, int]]  # (place in the whole order, number of the example), by place
 
 
@@ -22,12 +23,22 @@ class Order:
     _queues: dict[Hashable, tuple[_Places, int]] = field(default_factory=dict)
     _length: int = 0  # places given out so far
 
-    def next(self, size: int, shapes: Sequence[Hashable], rng: torch.Generator) -> list[int]:
-        """The next example and, with it, the `size` - 1 next of its shape. `shapes` has the shape of every example."""
+    def next(
+        self,
+        size: int,
+        shapes: Sequence[Hashable],
+        rng: torch.Generator,
+        sizes: Mapping[Hashable, int] = NO_OTHER,
+    ) -> list[int]:
+        """The next example and, with it, the `size` - 1 next of its shape. `shapes` has the shape of every example.
+
+        A shape that is among the `sizes` is drawn in as many.
+        """
         self._arrange(shapes)
         if not self._queues:
             self._extend(shapes, rng)
         shape = min(self._queues, key=self._first_place)
+        size = sizes.get(shape, size)
         while len(self._queues[shape][0]) - self._queues[shape][1] < size:
             self._extend(shapes, rng)
         queue, read = self._queues[shape]

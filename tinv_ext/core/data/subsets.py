@@ -17,7 +17,7 @@ class Subset:
 
     Each image comes `repeats` times in a pass through the dataset; its loss is multiplied by `weight`. A visit takes no
     heed of its mask with `unmasked_probability`. Those of regularization images (`is_reg`) are seen as often as all
-    others together.
+    others together. `batch_size` of them make a batch, where that is not 0, which leaves it to the run.
     """
 
     lines: Sequence[str]
@@ -26,6 +26,7 @@ class Subset:
     weight: float = 1.0
     unmasked_probability: float = 0.0
     is_reg: bool = False
+    batch_size: int = 0
 
     def sample_prompt(self, caption: str, rng: torch.Generator, visit: Visit = FIRST) -> str:
         """A training prompt: a template line and a variation of one of the captions, drawn again at each visit."""

@@ -251,23 +251,22 @@ def on_epochs(
             "preflight.epochs",
             "An epoch has {images:image|images} with all repeats; from here on, the run takes {epochs} epochs.",
             images=epochs.images,
-            epochs=f"{(plan.steps - start) * epochs.per_step / epochs.images:.3g}",
+            epochs=f"{float((plan.steps - start) * epochs.per_step / epochs.images):.3g}",
         )
     ]
 
 
-def on_plan(plan: Plan, config: TrainConfig, start: int, images: int) -> list[Message]:
+def on_plan(plan: Plan, config: TrainConfig, start: int, epochs: Epochs, images: int) -> list[Message]:
     """How often each of so many `images` is seen from step `start` on, and rates that end the run early."""
-    seen = (plan.steps - start) * config.examples_per_step
-    notices = [
-        message(
-            "preflight.plan",
-            "{steps:step|steps} of {batch:image|images}: each image is seen about {times} times.",
-            steps=plan.steps - start,
-            batch=config.examples_per_step,
-            times=f"{seen / images:.0f}" if seen >= 10 * images else f"{seen / images:.1f}",
-        )
-    ]
+    seen = float((plan.steps - start) * epochs.per_step)
+    times = f"{seen / images:.0f}" if seen >= 10 * images else f"{seen / images:.1f}"
+    steps, per_step = plan.steps - start, epochs.per_step
+    if per_step.denominator == 1:
+        text = "{steps:step|steps} of {batch:image|images}: each image is seen about {times} times."
+        notices = [message("preflight.plan", text, steps=steps, batch=int(per_step), times=times)]
+    else:
+        text = "{steps:step|steps} of {batch} images on average: each image is seen about {times} times."
+        notices = [message("preflight.plan_mixed", text, steps=steps, batch=f"{float(per_step):.3g}", times=times)]
     if plan.steps < config.steps:
         notices.append(
             message(

@@ -22,10 +22,13 @@ from tinv_ext.core.training.trainer import Plan
 assert {*WEIGHTS, *CONSTRAINTS} <= set(SETTINGS), "each row of WEIGHTS and CONSTRAINTS has the name of a setting"
 
 
-def make_plan(config: TrainConfig, start: int, resumed: bool, lengths: Mapping[str, float] | None = None) -> Plan:
+def make_plan(
+    config: TrainConfig, start: int, resumed: bool, lengths: Mapping[str, float] | None = None, largest: int = 0
+) -> Plan:
     """The plan from step `start` on. A resumed run may be at its last step: then only its file is missing.
 
-    `lengths` are typical ones of a token's vector by encoder (`typical_length.py`).
+    `lengths` are typical ones of a token's vector by encoder (`typical_length.py`); `largest` is the size of the
+    largest batches, where that is not the run's.
     """
     rates = parse_schedule(config.learning_rate)
     clip = None if config.clip_mode == "disabled" else Clip(config.clip_mode, parse_schedule(config.clip_value).at)
@@ -44,7 +47,7 @@ def make_plan(config: TrainConfig, start: int, resumed: bool, lengths: Mapping[s
     if problems:
         raise InputError(problems)
     rate = _learning_rate(config, rates, steps).at
-    sizes, objective = (config.batch_size, config.gradient_accumulation_steps), objective_of(config)
+    sizes, objective = (largest or config.batch_size, config.gradient_accumulation_steps), objective_of(config)
     after, stop = _after(config), stop_rule(config)
     return Plan(steps, *sizes, rate, clip, objective, after, dict(lengths or {}), stop, config.ema_decay)
 

@@ -163,7 +163,9 @@ def prepare(
     epochs = None if problems.found else epochs_of(complete, config)
     config = (problems.attempt(_in_steps, config, epochs) if epochs else None) or config
     lengths = typical_lengths(token_table)
-    plan = problems.attempt(make_plan, config, start, resumed is not None, lengths) if values_right else None
+    largest = max((subset.config.batch_size for subset in complete), default=0)
+    resumes = resumed is not None
+    plan = problems.attempt(make_plan, config, start, resumes, lengths, largest) if values_right else None
     if problems.found or not (all(subsets) and initial and epochs and plan and shown is not None):
         raise InputError(dict.fromkeys(problems.found))
     notices = (
@@ -174,7 +176,7 @@ def prepare(
         *on_words(word, complete, reader, config.init_text),
         *on_subsets([subset for subset in complete if not subset.to_generate], config),
         *(on_initial_vectors(config, token_table) if resumed is None else ()),
-        *on_plan(plan, config, start, _seen_in_turn(complete)),
+        *on_plan(plan, config, start, epochs, _seen_in_turn(complete)),
         *on_epochs(epochs, plan, complete, config, start),
         *on_settings(config),
         *on_rates(plan, config, token_table, start),

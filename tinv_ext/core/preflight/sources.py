@@ -107,13 +107,12 @@ def _of(config: TrainConfig, sources: list[Source], notices: Sequence[Message]) 
 def _of_dataset_config(config: TrainConfig, allow: Allow) -> Sources:
     path = path_given(config.dataset_config)
     found = read_dataset_config(path)
-    notices = [*found.notices, *_unused_others(config, found), *_batch_sizes(config, found)]
-    sizes = [int(subset.settings.get("batch_size", config.batch_size)) for subset in found.subsets]
+    notices = [*found.notices, *_unused_others(config, found)]
     used = [subset for subset in found.subsets if not subset.is_reg or config.prior_loss_weight]
     sources: list[Source] = []
     problems: list[str] = []
     for subset in used:
-        own = config.but(recursive=False, **{**subset.settings, "batch_size": min(sizes)})
+        own = config.but(recursive=False, **subset.settings)
         try:
             allow(own)
             own, more = _in_place(own)
@@ -168,20 +167,6 @@ def _twice(sources: Sequence[Source]) -> list[Message]:
             )
         seen[key] = source
     return problems
-
-
-def _batch_sizes(config: TrainConfig, found: DatasetConfig) -> list[Message]:
-    sizes = sorted({int(subset.settings.get("batch_size", config.batch_size)) for subset in found.subsets})
-    if len(sizes) == 1:
-        return []
-    return [
-        message(
-            "preflight.one_batch_size",
-            "The datasets have batch sizes of {sizes:, }, but a run has one: {used} is used for all.",
-            sizes=[str(size) for size in sizes],
-            used=sizes[0],
-        )
-    ]
 
 
 def _unused_others(config: TrainConfig, found: DatasetConfig) -> list[Message]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tinv_ext.core.data.caption_files import CaptionFiles, ImageCaption
 from tinv_ext.core.data.captions import CaptionRules, expand, read_template
-from tinv_ext.core.data.epochs import Epochs
+from tinv_ext.core.data.epochs import Epochs, Share, epochs_of_shares
 from tinv_ext.core.data.images import ImageScan, TrainingImage, grouped
 from tinv_ext.core.data.masks import Mask, masks_of
 from tinv_ext.core.data.metadata_file import Metadata, read_metadata
@@ -97,8 +97,9 @@ class PreparedSubset:
         """What its examples have in common in a run of so many steps."""
         warmup = self.config.token_warmup_step
         rules = replace(self.rules, warmup_steps=int(warmup if warmup >= 1 else warmup * steps))
-        unmasked = self.config.unmasked_probability
-        return Subset(self.lines, rules, self.config.repeats, self.source.weight, unmasked, self.source.is_reg)
+        config, source = self.config, self.source
+        unmasked = config.unmasked_probability
+        return Subset(self.lines, rules, config.repeats, source.weight, unmasked, source.is_reg, config.batch_size)
 
     def said(self, text: str) -> str:
         """A sentence about it, with its name where there are others."""
@@ -265,11 +266,20 @@ def _masks(scan: ImageScan, config: TrainConfig) -> dict[Path, Mask]:
 
 def epochs_of(subsets: Sequence[PreparedSubset], config: TrainConfig) -> Epochs:
     """The epochs of a run on these subsets, as its dataset will have them: without the images that are held out."""
-    own = [subset for subset in subsets if not subset.source.is_reg]
-    repeats = [subset.config.repeats for subset in own for _ in subset.scan.pictures]
-    trained, _ = split_examples(len(repeats), config.evaluation_images, 1, config.seed)
-    images = sum(repeats[number] for number in trained) * (2 if len(own) < len(subsets) else 1)
-    return Epochs(images, config.examples_per_step)
+    own = [_share(subset) for subset in subsets if not subset.source.is_reg for _ in subset.scan.pictures]
+    trained, _ = split_examples(len(own), config.evaluation_images, 1, config.seed)
+    regularizing = [
+        _share(subset)
+        for subset in subsets
+        if subset.source.is_reg
+        for _ in range(len(subset.scan.pictures) or subset.config.num_class_images)
+    ]
+    return epochs_of_shares([*(own[number] for number in trained), *regularizing], config.gradient_accumulation_steps)
+
+
+def _share(subset: PreparedSubset) -> Share:
+    """What one of its images contributes."""
+    return Share(subset.config.repeats, subset.config.batch_size, subset.source.is_reg)
 
 
 def same_images(subsets: Sequence[PreparedSubset]) -> list[Message]:

@@ -31,7 +31,7 @@ from .stopping import Rule
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do: until which step at most, how many images a step, at which rate, towards what."""
+    """What a run will do: until which step at most, how many images a batch at most, at which rate, towards what."""
 
     steps: int
     batch_size: int
@@ -52,7 +52,7 @@ class Plan:
 
     @property
     def examples(self) -> int:
-        """Of one step."""
+        """Of one step, at most."""
         return self.batch_size * self.accumulate
 
 
@@ -96,9 +96,10 @@ def take_step(state: State, plan: Plan, model: Trainable, dataset: Dataset, piec
     # gradients, averaged over the batches that make up one step
     losses, places = [], []
     draws = [sample_batch(state, plan.objective, model.noise, dataset, plan.batch_size) for _ in range(plan.accumulate)]
+    count = sum(len(draw.batch) for draw in draws)
     for where, draw in passes(draws, pieces):
         inputs = assemble(model, draw.batch, state.vectors, *draw.tensors)
-        losses.append(add_gradients(model, inputs, state, plan.objective, plan.examples))
+        losses.append(add_gradients(model, inputs, state, plan.objective, count))
         places += where
 
     # clip, update, constrain
@@ -110,7 +111,7 @@ def take_step(state: State, plan: Plan, model: Trainable, dataset: Dataset, piec
     state.average(plan.ema_decay)
 
     # everything that is shown is read from the device once; better to fail than to save nonsense
-    mean = mean_loss(state, losses, plan.examples)
+    mean = mean_loss(state, losses, count)
     shown = torch.cat([torch.stack([mean, gradient_norm]), state.lengths(), torch.cat(losses)]).tolist()
     loss, gradient_length, vector_norm, distance, *by_pass = shown
     example_losses = [loss for _, loss in sorted(zip(places, by_pass), key=itemgetter(0))]
