@@ -13,7 +13,6 @@ from tinv_ext.cli.given import given_settings
 from tinv_ext.cli.main import read_options
 from tinv_ext.core.settings import ALIASES, SETTINGS, current_names
 from tinv_ext.core.settings.peers import PEERS, Option
-from tinv_ext.core.settings.peers.reasons import LATER
 
 HEAD = """<!-- Written by `make docs`. -->
 
@@ -203,5 +202,5 @@ def meaning(name: str, option: Option) -> str:
     if option.setting:
         return f"`{option.setting}`"
     if option.reason:
-        return "not yet" if option.reason is LATER else str(option.reason)
+        return str(option.reason)
     return f"`{option.shown}`" if option.shown.startswith("--") and " " not in option.shown else option.shown

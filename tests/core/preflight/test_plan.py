@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.messages import ids, refused, said
+from tinv_ext.core.data.epochs import Epochs
 from tinv_ext.core.preflight.notices import on_plan
 from tinv_ext.core.preflight.plan import make_plan, objective_of, on_settings, prediction_problems
 from tinv_ext.core.settings import TrainConfig
@@ -96,12 +97,17 @@ def test_what_makes_no_difference_is_noticed(given: dict[str, Any], idle: list[s
 def test_rates_that_change_are_drawn() -> None:
     """As bars from the run's first step to its last; a rate that stays is no news."""
     falling = plan(lr_scheduler="linear", lr_warmup_steps=10)
-    notices = on_plan(falling, TrainConfig(steps=100), 0, 5)
+    notices = on_plan(falling, TrainConfig(steps=100), 0, Epochs(5, 1), 5)
     drawn = next(notice for notice in notices if notice.id == "preflight.rates_drawn")
     assert drawn.values["bars"][0] == "▁"
     assert "█" in drawn.values["bars"][1:10]
     assert drawn.values["bars"][-1] == "▁"
     assert 40 <= len(drawn.values["bars"]) <= 80
     scaled = TrainConfig(steps=100, batch_size=4, scale_lr=True)
-    assert said(on_plan(plan(batch_size=4, scale_lr=True), scaled, 0, 5), "preflight.rate_scaled", images=4, most=0.04)
-    assert "preflight.rates_drawn" not in ids(on_plan(plan(), TrainConfig(steps=100), 0, 5))
+    assert said(
+        on_plan(plan(batch_size=4, scale_lr=True), scaled, 0, Epochs(5, 4), 5),
+        "preflight.rate_scaled",
+        images=4,
+        most=0.04,
+    )
+    assert "preflight.rates_drawn" not in ids(on_plan(plan(), TrainConfig(steps=100), 0, Epochs(5, 1), 5))

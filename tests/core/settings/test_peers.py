@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.messages import ids, refused, said
+from tinv_ext.core.generation import preview_prompts
 from tinv_ext.core.settings import ALIASES, DEFAULTS, SETTINGS, TrainConfig, current_names, overridden
 from tinv_ext.core.settings.adopt import COMMANDS, adopt
 from tinv_ext.core.settings.peers import OPTIONS, PEERS, reasons
@@ -250,7 +251,7 @@ def test_a_token_in_angle_brackets_is_the_word_in_prompts_too() -> None:
 )
 def test_a_value_that_asks_for_nothing_is_known(value: Any, neutral: bool) -> None:
     """It is not told: nothing is missing."""
-    assert is_neutral(KOHYA["lr_scheduler_type"], value) is neutral
+    assert is_neutral(KOHYA["fp8_base"], value) is neutral
 
 
 def test_a_configuration_of_onetrainer_is_read() -> None:
@@ -303,11 +304,9 @@ def test_a_configuration_of_onetrainer_is_read() -> None:
     assert (config.clip_mode, config.clip_value, config.optimizer) == ("norm", "1.0", "adamw")
     assert (config.images, config.template, config.shuffle_tags) == ("in", "none", True)
     assert (config.tag_dropout, config.keep_tokens) == (0, 2)
-    assert (config.preview_prompt, config.preview_steps, config.preview_every) == ("a [name]", 9, 50)
+    assert (config.preview_prompt, config.preview_steps, config.preview_every) == ("a [name] --s 9", 20, 50)
     assert (config.save_state_seconds, config.save_every) == (600, 0)
-    assert {"concepts[2].type=VALIDATION", "lora_rank", "optimizer.beta1", "samples.frames", "training_method"} <= set(
-        left
-    )
+    assert {"concepts[2].type=VALIDATION", "lora_rank", "training_method"} <= set(left)
 
 
 def test_one_of_onetrainers_resolutions_is_taken() -> None:
@@ -320,3 +319,55 @@ def test_functions_of_onetrainer_that_are_not_here_are_named() -> None:
     values, left = from_onetrainer({"loss_weight_fn": "SIGMA", "timestep_distribution": "BETA"})
     assert (values, left) == ({}, ["loss_weight_fn=SIGMA", "timestep_distribution=BETA"])
     assert from_onetrainer({"loss_weight_fn": "DEBIASED_ESTIMATION"})[0] == {"debiased_estimation_loss": True}
+
+
+def test_what_onetrainer_counts_otherwise() -> None:
+    """Epochs, an average every so many steps, arguments of Adam, a scheduler of one's own, one loss or several."""
+    values = from_onetrainer(
+        {
+            "sample_after": 2,
+            "sample_after_unit": "EPOCH",
+            "save_every": 3,
+            "save_every_unit": "EPOCH",
+            "ema": "GPU",
+            "ema_decay": 0.9,
+            "ema_update_step_interval": 5,
+            "embedding": {"stop_training_after": 7, "stop_training_after_unit": "EPOCH"},
+            "epochs": 100,
+            "optimizer": {"optimizer": "ADAMW", "beta1": 0.8, "beta2": 0.9, "eps": 1e-7, "weight_decay": None},
+            "learning_rate_scheduler": "CUSTOM",
+            "custom_learning_rate_scheduler": "StepLR",
+            "scheduler_params": [{"key": "step_size", "value": "5"}],
+            "mse_strength": 0.0,
+            "huber_strength": 1.0,
+            "huber_delta": 0.2,
+            "timestep_shift": 2.0,
+        }
+    )[0]
+    config = TrainConfig.from_dict(values)
+    assert (config.preview_every_n_epochs, config.save_every_n_epochs, config.max_train_epochs) == (2, 3, 7)
+    assert config.ema_decay**5 == pytest.approx(0.9)
+    assert config.optimizer_options == {"betas": (0.8, 0.9), "eps": 1e-7}
+    assert (config.lr_scheduler_type, config.lr_scheduler_args) == ("StepLR", "step_size=5")
+    assert (config.loss_type, config.huber_schedule, config.huber_c) == ("huber", "constant", 0.2)
+    assert config.timestep_shift == 2
+    mixed = from_onetrainer({"mse_strength": 0.5, "mae_strength": 0.5, "ema": "OFF", "ema_decay": 0.5})
+    assert mixed == ({}, ["mse_strength", "mae_strength"])
+
+
+def test_onetrainers_samples_are_prompts_of_previews(tmp_path: Path) -> None:
+    """All that are enabled, each as it is set; also from a file of their own."""
+    samples = [
+        {"prompt": "a <zworble>", "width": 64, "height": 128, "seed": 3, "diffusion_steps": 9, "cfg_scale": 5.0},
+        {"prompt": "off", "enabled": False},
+        {"prompt": "two", "negative_prompt": "bad", "noise_scheduler": "EULER_A", "random_seed": False, "frames": 1},
+    ]
+    values = from_onetrainer({"samples": samples})[0]
+    path = tmp_path / "samples.json"
+    path.write_text(json.dumps(samples))
+    for given in (values, {"preview_file": str(path)}):
+        config = TrainConfig.from_dict({"name": "<zworble>", "width": 64, "height": 64, **given})
+        (first,), (second,) = (prompt.requests for prompt in preview_prompts(config))
+        assert (first.prompt, first.width, first.height, first.seed) == ("a zworble", 64, 128, 3)
+        assert (first.steps, first.cfg_scale) == (9, 5)
+        assert (second.prompt, second.negative_prompt, second.sampler) == ("two", "bad", "Euler a")

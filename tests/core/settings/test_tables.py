@@ -44,7 +44,7 @@ CHOICES = {
     "loss_type": (ERRORS, lambda prediction, target, threshold: prediction - target),
     "huber_schedule": (THRESHOLDS, lambda noise, timesteps, c, scale: timesteps * c),
     "timestep_sampling": (TIMESTEPS, lambda known, count, rng: (torch.zeros(count, dtype=torch.int64), None)),
-    "lr_scheduler": (CURVES, lambda progress, cycles, power: 0.5),
+    "lr_scheduler": (CURVES, lambda progress, cycles, power, span: 0.5),
 }
 
 
@@ -63,7 +63,7 @@ def test_a_row_is_a_choice(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_curve_leads_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the name of its row."""
-    monkeypatch.setitem(CURVES, "half", lambda progress, cycles, power: 0.5)  # type: ignore[arg-type]
+    monkeypatch.setitem(CURVES, "half", lambda progress, cycles, power, span: 0.5)  # type: ignore[arg-type]
     assert plan(lr_scheduler="half", learning_rate="0.01").rate(3) == pytest.approx(0.005)
 
 

@@ -6,6 +6,7 @@ How the numbers were recorded: the functions named at the head of tests/data/pee
 from __future__ import annotations
 
 import json
+import math
 from inspect import signature
 from typing import Any
 
@@ -14,15 +15,20 @@ import torch
 from diffusers import DDPMScheduler, training_utils
 from diffusers.optimization import get_scheduler
 from torch import Tensor
+from transformers.optimization import get_inverse_sqrt_schedule
 
+from tests.messages import refused
 from tests.paths import ROOT
 from tinv_ext.core.noise import NoiseSchedule
-from tinv_ext.core.training.loss_types import Huber
+from tinv_ext.core.preflight.plan import make_plan
+from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.training.loss_types import ERRORS, Huber
 from tinv_ext.core.training.loss_weights import WEIGHTS
 from tinv_ext.core.training.noise_samples import NoiseRules
 from tinv_ext.core.training.objective import Objective
 from tinv_ext.core.training.rates import LearningRate
 from tinv_ext.core.training.schedules import parse_schedule
+from tinv_ext.core.training.timesteps import shifted
 
 RECORDED: dict[str, Any] = json.loads((ROOT / "tests" / "data" / "peers" / "objective.json").read_text("utf-8"))
 TIMESTEPS = torch.tensor([0, 1, 77, 500, 900, 999])
@@ -73,7 +79,15 @@ def test_losses_are_those_of_kohya(case: str) -> None:
 
 def test_every_weight_and_error_was_recorded() -> None:
     """A new row needs numbers of its own."""
-    assert {key.partition(" ")[0] for key in RECORDED} >= {*WEIGHTS, "l2", "l1", "huber", "smooth_l1"}
+    assert {key.partition(" ")[0] for key in RECORDED} >= {*WEIGHTS, *ERRORS} - {"log_cosh"}
+
+
+def test_log_cosh_is_that_of_onetrainer() -> None:
+    """modules/modelSetup/mixin/ModelSetupDiffusionLossMixin.py: log(cosh(e)), also where cosh is infinite."""
+    errors = torch.tensor([0.0, 0.01, -1.0, 5.0, -200.0])
+    found = ERRORS["log_cosh"](errors, torch.zeros(5), None)
+    assert torch.allclose(found[:4], torch.log(torch.cosh(errors.double()))[:4].float(), rtol=1e-4, atol=1e-7)
+    assert float(found[4]) == pytest.approx(200 - math.log(2))
 
 
 def test_zero_terminal_snr_is_that_of_kohya() -> None:
@@ -106,7 +120,7 @@ def test_without_any_signal_weights_are_finite() -> None:
 def test_noise_is_that_of_kohya(case: str) -> None:
     """From the same random numbers, drawn in the same order: the noise to find, and that which the UNet is given."""
     rules, rng = NoiseRules(**NOISE[case]), torch.Generator().manual_seed(3)
-    noise = rules.sample(torch.Size((2, 4, 16, 16)), rng)
+    noise = rules.sample(torch.zeros(2, 4, 16, 16), rng)
     given = rules.perturbed(noise, rng)
     ours = torch.cat([part.flatten()[:6] for part in (noise, noise if given is None else given)])
     assert close(ours, case, rtol=1e-5)  # of one processor to another
@@ -141,6 +155,80 @@ def test_rates_are_those_of_diffusers(name: str, options: dict[str, Any], warmup
         assert ours.at(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=CLOSE, abs=1e-15)
         optimizer.step()
         theirs.step()
+
+
+@pytest.mark.parametrize("warmup", [0, 40])
+def test_inverse_square_roots_are_those_of_transformers(warmup: int) -> None:
+    """With a timescale, with that of the warm-up, and with neither."""
+    for timescale in (70, None):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.005)
+        theirs = get_inverse_sqrt_schedule(optimizer, num_warmup_steps=warmup, timescale=timescale)
+        given = {"lr_scheduler": "inverse_sqrt", "lr_scheduler_timescale": timescale or 0, "lr_warmup_steps": warmup}
+        ours = make_plan(TrainConfig.from_dict({**given, "steps": 300}), 0, resumed=False).rate
+        for step in range(300):
+            assert ours(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9, abs=1e-15)
+            optimizer.step()
+            theirs.step()
+
+
+@pytest.mark.parametrize(("decay", "cycles"), [(100, 1), (0.25, 2), (0, 1)])
+def test_a_stable_rate_decays_at_the_end(decay: float, cycles: int) -> None:
+    """As transformers' _get_wsd_scheduler_lambda, with kohya's arguments: half as many cycles, a least share."""
+    given = {"lr_scheduler": "warmup_stable_decay", "lr_decay_steps": decay, "lr_scheduler_num_cycles": cycles}
+    given |= {"steps": 300, "lr_warmup_steps": 30, "lr_scheduler_min_lr_ratio": 0.1}
+    ours = make_plan(TrainConfig.from_dict(given), 0, resumed=False).rate
+    steps = int(decay * 300) if decay < 1 else int(decay)
+    for step in range(300):
+        share = 1.0
+        if step < 30:
+            assert ours(step) == pytest.approx(0.005 * step / 30)
+            continue
+        if step >= 300 - steps:
+            progress = (step - (300 - steps)) / steps
+            share = max(0.0, 0.5 * (1 + math.cos(math.pi * cycles / 2 * 2 * progress))) * 0.9 + 0.1
+        assert ours(step) == pytest.approx(0.005 * share)
+
+
+def test_a_scheduler_class_makes_the_rates() -> None:
+    """One of torch by its name with its arguments, as it would beside an optimizer; another is told."""
+    given = {"lr_scheduler_type": "CosineAnnealingLR", "lr_scheduler_args": "T_max=50 eta_min=1e-4", "steps": 120}
+    ours = make_plan(TrainConfig.from_dict({**given, "scale_lr": True, "batch_size": 2}), 0, resumed=False).rate
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.005)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50, eta_min=1e-4)
+    for step in range(120):
+        assert ours(step) == pytest.approx(2 * optimizer.param_groups[0]["lr"], rel=1e-12)
+        optimizer.step()
+        theirs.step()
+    for name, arguments in (("Nowhere", ""), ("StepLR", "gamma=1"), ("ReduceLROnPlateau", ""), ("os.path", "")):
+        with refused("training.no_scheduler", name=name):
+            wrong = {"lr_scheduler_type": name, "lr_scheduler_args": arguments}
+            make_plan(TrainConfig.from_dict(wrong), 0, resumed=False)
+    with refused("preflight.two_schedules", scheduler="StepLR"):
+        two = {"lr_scheduler_type": "StepLR", "lr_scheduler_args": "step_size=3", "learning_rate": "1:5, 2"}
+        make_plan(TrainConfig.from_dict(two), 0, resumed=False)
+
+
+def test_the_offset_adapts_as_kohyas() -> None:
+    """apply_noise_offset of library/custom_train_functions.py, from the same random numbers; never below 0."""
+    latents = torch.linspace(-1, 2, 2 * 4 * 8 * 8).view(2, 4, 8, 8)
+    for scale in (0.3, -0.2):
+        rng = torch.Generator().manual_seed(3)
+        ours = NoiseRules(noise_offset=0.1, adaptive_noise_scale=scale).sample(latents, rng)
+        rng.manual_seed(3)
+        plain = torch.randn(latents.shape, generator=rng)
+        strength = torch.clamp(0.1 + scale * torch.abs(latents.mean(dim=(2, 3), keepdim=True)), 0.0, None)
+        assert torch.allclose(ours, plain + strength * torch.randn((2, 4, 1, 1), generator=rng))
+
+
+def test_timesteps_shift_as_onetrainers() -> None:
+    """Its formula in _get_timestep_discrete; none moves for 1, and none leaves the schedule."""
+    timesteps = torch.tensor([0, 1, 500, 998, 999])
+    for shift in (0.5, 3.0):
+        wanted = 1000 * shift * timesteps / ((shift - 1) * timesteps + 1000)
+        assert torch.equal(shifted(timesteps, shift, 1000), wanted.long())
+    assert shifted(timesteps, 1.0, 1000) is timesteps
+    drawn = Objective(shift=3.0).sample(torch.zeros(500, 1, 1, 1), schedule(), torch.Generator().manual_seed(1))[1]
+    assert (int(drawn.min()) >= 0, int(drawn.max()) <= 999, float(drawn.float().mean()) > 650) == (True, True, True)
 
 
 def test_a_least_rate_and_a_scale() -> None:

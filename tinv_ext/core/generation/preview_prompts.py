@@ -2,7 +2,8 @@
 
 The format is kohya's (sd-scripts 48d368f, library/train_util.py: line_to_prompt_dict, load_prompts): "a cat --n a dog
 --w 512 --h 768 --d 1 --l 7.5 --s 28", and "#" begins a comment. A .json file is a list of such lines or of tables; a
-.toml file has in [prompt] what all share and in [[prompt.subset]] what each has of its own.
+.toml file has in [prompt] what all share and in [[prompt.subset]] what each has of its own. OneTrainer's samples are
+read, too.
 """
 
 from __future__ import annotations
@@ -41,9 +42,16 @@ _KEYS: Mapping[str, str] = {
     "sample_steps": "steps",
     "scale": "cfg_scale",
     "sample_sampler": "sampler",
+    "diffusion_steps": "steps",
+    "noise_scheduler": "sampler",
 }
 _OF_OTHER_MODELS = {"g", "cn", "ctr", "rcfg", "fs"}
 _OF_OTHER_MODELS |= {"guidance_scale", "controlnet_image", "cfg_trunc_ratio", "renorm_cfg", "flow_shift"}
+_OF_OTHER_MODELS |= {"frames", "length", "random_seed", "transformer_attention_mask", "force_last_timestep"}
+_OF_OTHER_MODELS |= {"sample_inpainting", "base_image_path", "mask_image_path"}  # OneTrainer's
+_OF_OTHER_MODELS |= {
+    f"text_encoder_{number}_{what}" for number in range(1, 5) for what in ("layer_skip", "sequence_length")
+}
 _OPTION = re.compile(r"(?:^|\s)--(?=\w)")
 _TYPES: Mapping[str, Any] = {"width": 0, "height": 0, "seed": 0, "steps": 0, "cfg_scale": 0.0}
 _SIDE = 8  # pixels: kohya rounds sizes down to multiples of it
@@ -140,6 +148,7 @@ def _of_file(path: Path) -> list[Entry]:
     return [
         (message("generation.entry", "{file}, prompt {number}", file=path, number=number), entry)
         for number, entry in enumerate(found, 1)
+        if not (isinstance(entry, Mapping) and entry.get("enabled") is False)
     ]
 
 
@@ -169,7 +178,7 @@ def _read(entry: str | Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ..
     values: dict[str, Any] = {}
     unused, problems = [], list[str]()
     for option, value in given:
-        if value is None:
+        if value is None or option == "enabled":
             continue  # as if it were not there
         if option.lstrip("-").lower() in _OF_OTHER_MODELS:
             unused.append(option)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
+from tinv_ext.core.settings.arguments import read_arguments
 from tinv_ext.core.training.constraints import CONSTRAINTS, Constraint, in_turn
 from tinv_ext.core.training.gradients import Clip
 from tinv_ext.core.training.loss_types import WITH_THRESHOLD, Huber
@@ -14,6 +15,7 @@ from tinv_ext.core.training.loss_weights import WEIGHTS
 from tinv_ext.core.training.noise_samples import NoiseRules
 from tinv_ext.core.training.objective import Objective
 from tinv_ext.core.training.rates import CURVES, LearningRate
+from tinv_ext.core.training.scheduler_classes import rates_of_class
 from tinv_ext.core.training.schedules import Schedule, parse_schedule
 from tinv_ext.core.training.stopping import Rule
 from tinv_ext.core.training.timesteps import OPTIONS
@@ -71,12 +73,14 @@ def objective_of(config: TrainConfig) -> Objective:
             config.multires_noise_discount,
             config.ip_noise_gamma,
             config.ip_noise_gamma_random_strength,
+            config.adaptive_noise_scale,
         ),
         huber=Huber(config.huber_schedule, config.huber_c, config.huber_scale),
         timestep_options={option: getattr(config, setting) for option, setting in options.items()},
         first=config.min_timestep,
         end=config.max_timestep,
         zero_terminal_snr=config.zero_terminal_snr,
+        shift=config.timestep_shift,
     )
 
 
@@ -123,9 +127,13 @@ _HUBER = ("loss_type", WITH_THRESHOLD)
 _FALLING = tuple(curve for curve in CURVES if curve != "constant")
 # setting: the other one, and with which values of that it is used; none: with any but 0
 _USED_ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "lr_scheduler_num_cycles": ("lr_scheduler", ("cosine_with_restarts",)),
+    "lr_scheduler_num_cycles": ("lr_scheduler", ("cosine_with_restarts", "warmup_stable_decay")),
     "lr_scheduler_power": ("lr_scheduler", ("polynomial",)),
     "lr_scheduler_min_lr_ratio": ("lr_scheduler", _FALLING),
+    "lr_decay_steps": ("lr_scheduler", ("warmup_stable_decay",)),
+    "lr_scheduler_timescale": ("lr_scheduler", ("inverse_sqrt",)),
+    "lr_scheduler_args": ("lr_scheduler_type", ()),
+    "adaptive_noise_scale": ("noise_offset", ()),
     "huber_schedule": _HUBER,
     "huber_c": _HUBER,
     "huber_scale": _HUBER,
@@ -147,7 +155,28 @@ def _learning_rate(config: TrainConfig, rates: Schedule, steps: int) -> Learning
         config.lr_scheduler_power,
         config.lr_scheduler_min_lr_ratio,
         float(config.examples_per_step) if config.scale_lr else 1.0,
+        _span(config, steps),
+        _table(config, rates, steps),
     )
+
+
+def _span(config: TrainConfig, steps: int) -> float:
+    """The share of the steps after the warm-up that a curve takes: its decay, or its timescale."""
+    way = max(1, steps - _warmup(config, steps))
+    if config.lr_scheduler == "warmup_stable_decay":
+        decay = config.lr_decay_steps
+        return min(1.0, (int(decay * steps) if decay < 1 else int(decay)) / way)
+    return (config.lr_scheduler_timescale or _warmup(config, steps) or _TIMESCALE) / way
+
+
+_TIMESCALE = 10_000  # transformers' get_inverse_sqrt_schedule
+
+
+def _table(config: TrainConfig, rates: Schedule, steps: int) -> tuple[float, ...]:
+    """The rate of each step, where a class makes them; it begins with the first of the rates."""
+    if not config.lr_scheduler_type.strip():
+        return ()
+    return rates_of_class(config.lr_scheduler_type, read_arguments(config.lr_scheduler_args), rates.at(0), steps)
 
 
 def _warmup(config: TrainConfig, steps: int) -> int:
@@ -168,14 +197,14 @@ def _asked(config: TrainConfig, rows: Iterable[str]) -> dict[str, float]:
 
 def _rate_problems(config: TrainConfig, rates: Schedule, steps: int) -> list[Message]:
     problems = []
-    if len(rates.pieces) > 1 and config.lr_scheduler != "constant":
+    if len(rates.pieces) > 1 and (config.lr_scheduler != "constant" or config.lr_scheduler_type.strip()):
         problems.append(
             message(
                 "preflight.two_schedules",
                 'learning_rate has several rates ("{rates}"), and lr_scheduler is {scheduler}. Give one rate, or set '
                 "lr_scheduler to constant.",
                 rates=config.learning_rate,
-                scheduler=config.lr_scheduler,
+                scheduler=config.lr_scheduler_type.strip() or config.lr_scheduler,
             )
         )
     if _warmup(config, steps) >= steps:

@@ -123,6 +123,10 @@ class TrainConfig:
     lr_scheduler_num_cycles: int = 1
     lr_scheduler_power: float = 1.0
     lr_scheduler_min_lr_ratio: float = 0.0
+    lr_decay_steps: float = 0.0
+    lr_scheduler_timescale: int = 0
+    lr_scheduler_type: str = ""
+    lr_scheduler_args: str = ""
     scale_lr: bool = False
     batch_size: int = 1
     gradient_accumulation_steps: int = 1
@@ -152,8 +156,10 @@ class TrainConfig:
     logit_std: float = 1.0
     min_timestep: int = 0
     max_timestep: int = 0
+    timestep_shift: float = 1.0
     noise_offset: float = 0.0
     noise_offset_random_strength: bool = False
+    adaptive_noise_scale: float = 0.0
     multires_noise_iterations: int = 0
     multires_noise_discount: float = 0.3
     ip_noise_gamma: float = 0.0

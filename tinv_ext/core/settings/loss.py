@@ -95,6 +95,12 @@ LOSS: Mapping[str, Setting] = {
         maximum=1000,
         zero=True,
     ),
+    "timestep_shift": Setting(
+        "Timestep shift",
+        "Above 1 prefers timesteps with more noise, below 1 those with less; 1 = as they are sampled.",
+        minimum=0.01,
+        maximum=100.0,
+    ),
     "noise_offset": Setting(
         "Noise offset",
         "Shifts the noise of whole channels, so that very bright and dark images are learned; about 0.05; 0 = off.",
@@ -104,6 +110,12 @@ LOSS: Mapping[str, Setting] = {
     "noise_offset_random_strength": Setting(
         "Random noise offset",
         "Draws the offset of each batch from 0 up to the noise offset.",
+    ),
+    "adaptive_noise_scale": Setting(
+        "Adaptive noise scale",
+        "Adds this times the mean of each channel of an image to the noise offset; may be negative; 0 = off.",
+        minimum=-1.0,
+        maximum=1.0,
     ),
     "multires_noise_iterations": Setting(
         "Multires noise iterations",

@@ -72,7 +72,7 @@ TRAINING: Mapping[str, Setting] = {
     ),
     "lr_scheduler_num_cycles": Setting(
         "Cycles",
-        "For cosine_with_restarts: how often the learning rate falls.",
+        "For cosine_with_restarts and warmup_stable_decay: how often the learning rate falls.",
         minimum=1,
         maximum=1000,
     ),
@@ -87,6 +87,28 @@ TRAINING: Mapping[str, Setting] = {
         "What the scheduler leaves of the learning rate in the end, as a share.",
         minimum=0.0,
         maximum=1.0,
+    ),
+    "lr_decay_steps": Setting(
+        "Decay steps",
+        "For warmup_stable_decay: in how many of the last steps the learning rate falls; below 1 a share of all steps.",
+        minimum=0.0,
+        maximum=float(MAX_STEPS),
+    ),
+    "lr_scheduler_timescale": Setting(
+        "Timescale",
+        "For inverse_sqrt: after three times so many steps the learning rate is half; 0 = the warm-up steps, or 10000.",
+        minimum=0,
+        maximum=MAX_STEPS,
+    ),
+    "lr_scheduler_type": Setting(
+        "Scheduler class",
+        "A class that makes the learning rates instead: one of torch.optim.lr_scheduler, such as CosineAnnealingLR, or "
+        "the path of another.",
+    ),
+    "lr_scheduler_args": Setting(
+        "Scheduler arguments",
+        "What the scheduler class is given: T_max=100 eta_min=1e-5.",
+        check=argument_problems,
     ),
     "scale_lr": Setting(
         "Scale learning rate",

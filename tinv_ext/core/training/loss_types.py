@@ -45,6 +45,14 @@ def smooth_l1(prediction: Tensor, target: Tensor, threshold: Tensor | None) -> T
     return 2 * (((prediction - target) ** 2 + threshold**2).sqrt() - threshold)
 
 
+def log_cosh(prediction: Tensor, target: Tensor, threshold: Tensor | None = None) -> Tensor:
+    """log cosh e: half the squared error near 0, the absolute one less log 2 far off (as OneTrainer has it)."""
+    import torch.nn.functional as F
+
+    error = (prediction - target).abs()
+    return error + F.softplus(-2 * error) - math.log(2)
+
+
 def exponential(noise: Noise, timesteps: Tensor, c: float, scale: float) -> Tensor:
     """From 1 at the first timestep to c behind the last, times the scale."""
     return (math.log(c) / noise.timesteps * timesteps).exp() * scale
@@ -62,7 +70,7 @@ def constant(noise: Noise, timesteps: Tensor, c: float, scale: float) -> Tensor:
     return torch.full((len(timesteps),), c * scale, device=timesteps.device)
 
 
-ERRORS: Mapping[str, Error] = {"l2": l2, "l1": l1, "huber": huber, "smooth_l1": smooth_l1}
+ERRORS: Mapping[str, Error] = {"l2": l2, "l1": l1, "huber": huber, "smooth_l1": smooth_l1, "log_cosh": log_cosh}
 WITH_THRESHOLD = ("huber", "smooth_l1")
 THRESHOLDS: Mapping[str, Threshold] = {"snr": by_snr, "exponential": exponential, "constant": constant}
 

@@ -23,12 +23,17 @@ class NoiseRules:
     multires_noise_discount: float = 0.3
     ip_noise_gamma: float = 0.0
     ip_noise_gamma_random_strength: bool = False
+    adaptive_noise_scale: float = 0.0
 
-    def sample(self, shape: torch.Size, rng: torch.Generator) -> Tensor:
-        """Noise of a batch (B, C, h, w)."""
+    def sample(self, latents: Tensor, rng: torch.Generator) -> Tensor:
+        """Noise for a batch of latents (B, C, h, w)."""
+        shape = latents.shape
         noise = torch.randn(shape, generator=rng)
         if self.noise_offset:
             strength = _strength(self.noise_offset, self.noise_offset_random_strength, rng)
+            if self.adaptive_noise_scale:  # the further the mean of a channel is from 0, the more
+                means = latents.mean(dim=(2, 3), keepdim=True).abs()
+                strength = (strength + self.adaptive_noise_scale * means).clamp(min=0)
             noise += strength * torch.randn((*shape[:2], 1, 1), generator=rng)
         if self.multires_noise_iterations:
             noise = _pyramid(noise, self.multires_noise_iterations, self.multires_noise_discount, rng)

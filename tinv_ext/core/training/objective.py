@@ -24,7 +24,8 @@ from .noise_samples import NoiseRules
 class Objective:
     """A law of timesteps with its options, an error, and weights by name with their numbers.
 
-    Timesteps are from `first` on, below `end` (0: all). Of `zero_terminal_snr` see `Noise.with_zero_terminal_snr`.
+    Timesteps are from `first` on, below `end` (0: all); a `shift` above 1 moves them towards more noise. Of
+    `zero_terminal_snr` see `Noise.with_zero_terminal_snr`.
     """
 
     timesteps: str = "uniform"
@@ -36,6 +37,7 @@ class Objective:
     first: int = 0
     end: int = 0
     zero_terminal_snr: bool = False
+    shift: float = 1.0
 
     def schedule(self, noise: Noise) -> Noise:
         """The noise schedule to train with, of a model's own."""
@@ -46,7 +48,7 @@ class Objective:
         end = min(self.end, noise.timesteps) if self.end else noise.timesteps
         law = laws.TIMESTEPS[self.timesteps]
         timesteps = law(max(1, end - self.first), len(latents), rng, **self.timestep_options)
-        return self.noise.sample(latents.shape, rng), timesteps + self.first
+        return self.noise.sample(latents, rng), laws.shifted(timesteps + self.first, self.shift, noise.timesteps)
 
     def losses(
         self, prediction: Tensor, target: Tensor, noise: Noise, timesteps: Tensor, *weights: Tensor | None

@@ -7,38 +7,50 @@ of transformers' `cosine_with_min_lr`, names those of kohya's and diffusers' tra
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .schedules import Schedule
 
-# (share of the way from the end of the warm-up to the end of the run, cycles, power) -> factor from 1 down to 0
-Curve = Callable[[float, int, float], float]
+# (share of the way from the end of the warm-up to the end of the run, cycles, power, another share of that way: the
+# last one, or the first) -> factor from 1 down to 0
+Curve = Callable[[float, int, float, float], float]
 
 
-def constant(progress: float, cycles: int, power: float) -> float:
+def constant(progress: float, cycles: int, power: float, span: float) -> float:
     """The rate as it is."""
     return 1.0
 
 
-def linear(progress: float, cycles: int, power: float) -> float:
+def linear(progress: float, cycles: int, power: float, span: float) -> float:
     """A straight line to 0."""
     return max(0.0, 1 - progress)
 
 
-def cosine(progress: float, cycles: int, power: float) -> float:
+def cosine(progress: float, cycles: int, power: float, span: float) -> float:
     """Half a wave to 0."""
     return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
-def cosine_with_restarts(progress: float, cycles: int, power: float) -> float:
+def cosine_with_restarts(progress: float, cycles: int, power: float, span: float) -> float:
     """As many half waves, each from the whole rate to 0."""
     return 0.0 if progress >= 1 else 0.5 * (1 + math.cos(math.pi * (cycles * progress % 1)))
 
 
-def polynomial(progress: float, cycles: int, power: float) -> float:
+def polynomial(progress: float, cycles: int, power: float, span: float) -> float:
     """A power of what is left of the way."""
     return math.pow(max(0.0, 1 - progress), power)
+
+
+def inverse_sqrt(progress: float, cycles: int, power: float, span: float) -> float:
+    """The square root of time: half the rate after three times the timescale, which is `span`."""
+    return math.sqrt(span / (span + progress)) if progress else 1.0
+
+
+def warmup_stable_decay(progress: float, cycles: int, power: float, span: float) -> float:
+    """The whole rate until the last `span`, then half a wave to 0."""
+    before = 1 - span
+    return 1.0 if progress < before or not span else 0.5 * (1 + math.cos(math.pi * cycles * (progress - before) / span))
 
 
 CURVES: Mapping[str, Curve] = {
@@ -47,6 +59,8 @@ CURVES: Mapping[str, Curve] = {
     "cosine": cosine,
     "cosine_with_restarts": cosine_with_restarts,
     "polynomial": polynomial,
+    "inverse_sqrt": inverse_sqrt,
+    "warmup_stable_decay": warmup_stable_decay,
 }
 
 
@@ -55,7 +69,7 @@ class LearningRate:
     """The rates of a run of `steps` steps, counted from the embedding's step 0, as the list's steps are.
 
     In the first `warmup` steps the rate grows from 0; then it follows the curve, down to `least` of itself. All is
-    multiplied by `scale`.
+    multiplied by `scale`. `span` is the share of the way that some curves take. A `table` has the rate of each step.
     """
 
     rates: Schedule
@@ -66,11 +80,15 @@ class LearningRate:
     power: float = 1.0
     least: float = 0.0
     scale: float = 1.0
+    span: float = 0.0
+    table: Sequence[float] = ()
 
     def at(self, step: int) -> float:
         """Rate of the update that leads from `step` to `step + 1`."""
-        rate = self.rates.at(step) * self.scale
+        rate = (self.table[min(step, len(self.table) - 1)] if self.table else self.rates.at(step)) * self.scale
         if step < self.warmup:
             return rate * step / self.warmup
+        if self.table:
+            return rate
         progress = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return rate * (self.least + (1 - self.least) * CURVES[self.curve](progress, self.cycles, self.power))
+        return rate * (self.least + (1 - self.least) * CURVES[self.curve](progress, self.cycles, self.power, self.span))

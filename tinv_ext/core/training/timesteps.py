@@ -47,6 +47,17 @@ def stratified(timesteps: int, count: int, rng: torch.Generator) -> Tensor:
     return (places * timesteps).to(torch.int64).clamp(max=timesteps - 1)
 
 
+def shifted(timesteps: Tensor, shift: float, of: int) -> Tensor:
+    """Timesteps `of` a schedule moved by N·s·t / ((s - 1)·t + N): towards more noise for s above 1.
+
+    As OneTrainer's `timestep_shift` (modules/modelSetup/mixin/ModelSetupNoiseMixin.py); Esser et al. 2024, section 5.3.
+    """
+    if shift == 1.0:
+        return timesteps
+    moved = of * shift * timesteps / ((shift - 1) * timesteps + of)
+    return moved.to(timesteps.dtype).clamp(max=of - 1)
+
+
 TIMESTEPS: Mapping[str, SampleTimesteps] = {"uniform": uniform, "logit_normal": logit_normal, "stratified": stratified}
 OPTIONS: Mapping[str, Mapping[str, str]] = {"logit_normal": {"mean": "logit_mean", "std": "logit_std"}}
 """Of laws that take options, the settings that give them, by the option's name."""

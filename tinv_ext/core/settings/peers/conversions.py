@@ -20,8 +20,9 @@ SAMPLERS = {
     "euler_a": "Euler a",
     "k_euler_a": "Euler a",
     "dpmsolver++": "DPM++ 2M",
+    "dpmpp": "DPM++ 2M",
 }
-"""kohya's names of sampling methods, with those of the WebUI."""
+"""kohya's and OneTrainer's names of sampling methods, with those of the WebUI."""
 
 
 def resolution(value: Any) -> Values:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tinv_ext.core.settings.peers.conversions import max_grad_norm, optimizer_type, resolution
+from tinv_ext.core.settings.peers.conversions import SAMPLERS, max_grad_norm, optimizer_type, resolution
 from tinv_ext.core.settings.peers.onetrainer import ONETRAINER
 from tinv_ext.core.settings.peers.onetrainer_concepts import concept_settings, not_trained, trained
 from tinv_ext.core.settings.peers.option import Values
@@ -26,7 +26,7 @@ def from_onetrainer(values: Mapping[str, Any], path: str = "") -> tuple[dict[str
     Where it has several concepts, they are the subsets of the dataset config that the file, at `path`, is, too.
     """
     found, left = _concepts(values, path)
-    left += [f"samples[{index}]" for index in _enabled(values.get("samples"))[1:]]
+    found.update(_samples(values))
     for name, value in _flat(values):
         if value in (None, ""):
             continue
@@ -37,10 +37,14 @@ def from_onetrainer(values: Mapping[str, Any], path: str = "") -> tuple[dict[str
             found.setdefault(option.setting or option.command, value)
         else:
             left.append(name)
-    found.update(_when(values, "sample", {"STEP": "preview_every"}))
-    found.update(_when(values, "save_every", {"STEP": "save_every"}))
+    found.update(_when(values, "sample", {"STEP": "preview_every", "EPOCH": "preview_every_n_epochs"}))
+    found.update(_when(values, "save_every", {"STEP": "save_every", "EPOCH": "save_every_n_epochs"}))
     found.update(_when(values, "backup", {"STEP": "save_state_every", "time": "save_state_seconds"}))
-    found.update(_weighting(values) | _timesteps(values))
+    found.update(_weighting(values) | _timesteps(values) | _average(values) | _end(values) | _scheduler_class(values))
+    found.update(_optimizer_arguments(values))
+    loss, mixed = _loss(values)
+    found.update(loss)
+    left += mixed
     known = {"loss_weight_fn": ("CONSTANT", *_WEIGHTS), "timestep_distribution": ("UNIFORM", "LOGIT_NORMAL")}
     left += [f"{name}={values[name]}" for name, choices in known.items() if values.get(name, choices[0]) not in choices]
     if values.get("embedding_learning_rate"):
@@ -49,15 +53,12 @@ def from_onetrainer(values: Mapping[str, Any], path: str = "") -> tuple[dict[str
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Names with dots; of the samples that are enabled, the first one only. The concepts are `_concepts`."""
+    """Names with dots. The concepts are `_concepts`, the samples `_samples`."""
     for key, value in values.items():
         name = before + key
-        if name in ("concepts", "concept_file_name"):
+        if name in ("concepts", "concept_file_name", "samples"):
             continue
-        if name == "samples" and isinstance(value, list):
-            for index in _enabled(value)[:1]:
-                yield from _flat(value[index], f"{name}.")
-        elif isinstance(value, Mapping) and name not in ("optimizer_defaults", "cloud", "secrets"):
+        if isinstance(value, Mapping) and name not in ("optimizer_defaults", "cloud", "secrets"):
             yield from _flat(value, f"{name}.")
         elif name not in _WITH_ANOTHER:
             yield name, value
@@ -100,7 +101,86 @@ _WITH_ANOTHER = {
     *(f"{name}{suffix}" for name in ("sample_after", "backup_after", "save_every") for suffix in ("", "_unit")),
     *("embedding_learning_rate", "loss_weight_fn", "loss_weight_strength", "timestep_distribution"),
     *("noising_bias", "noising_weight", "min_noising_strength", "max_noising_strength"),
+    *("ema", "ema_decay", "ema_update_step_interval", "custom_learning_rate_scheduler", "scheduler_params"),
+    *("embedding.stop_training_after", "embedding.stop_training_after_unit"),
+    *("optimizer.beta1", "optimizer.beta2", "optimizer.eps", "optimizer.weight_decay"),
+    *("mse_strength", "mae_strength", "log_cosh_strength", "huber_strength", "huber_delta"),
 }
+
+
+def _samples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The prompts of previews, a line each with options of their own."""
+    samples = values.get("samples")
+    lines = [preview_line(samples[index]) for index in _enabled(samples)] if isinstance(samples, list) else []
+    return {"preview_prompt": "\n".join(line for line in lines if line)} if any(lines) else {}
+
+
+def preview_line(sample: Mapping[str, Any]) -> str:
+    """A sample as a line of previews, as kohya writes them; empty where it has no prompt."""
+    prompt = " ".join(str(sample.get("prompt", "")).split())
+    options = {"--n": "negative_prompt", "--w": "width", "--h": "height", "--d": "seed", "--s": "diffusion_steps"}
+    given = {option: " ".join(str(sample.get(name, "")).split()) for option, name in options.items()}
+    given |= {"--l": str(sample.get("cfg_scale", "")), "--ss": SAMPLERS.get(_scheduler_name(sample), "")}
+    return " ".join([prompt, *(f"{option} {text}" for option, text in given.items() if text)]) if prompt else ""
+
+
+def _scheduler_name(sample: Mapping[str, Any]) -> str:
+    return str(sample.get("noise_scheduler", "")).lower()
+
+
+def _average(values: Mapping[str, Any]) -> dict[str, Any]:
+    """An average that is taken every so many steps, as one of every step."""
+    if values.get("ema", "OFF") == "OFF":
+        return {}
+    return {"ema_decay": min(0.9999, float(values.get("ema_decay", 0.999)) ** (1 / _interval(values)))}
+
+
+def _interval(values: Mapping[str, Any]) -> int:
+    return max(1, int(values.get("ema_update_step_interval", 1)))
+
+
+def _end(values: Mapping[str, Any]) -> dict[str, Any]:
+    """When the word is no longer trained: here the end of the run."""
+    embedding = values.get("embedding")
+    embedding = embedding if isinstance(embedding, Mapping) else {}
+    count, unit = embedding.get("stop_training_after"), embedding.get("stop_training_after_unit")
+    if not count or unit not in ("STEP", "EPOCH"):
+        return {}
+    return {"steps": count} if unit == "STEP" else {"max_train_epochs": min(count, values.get("epochs", count))}
+
+
+def _scheduler_class(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A scheduler of one's own, with its arguments as a list of keys and values."""
+    if values.get("learning_rate_scheduler") != "CUSTOM" or not values.get("custom_learning_rate_scheduler"):
+        return {}
+    parts = values.get("scheduler_params")
+    arguments = [f"{part.get('key')}={part.get('value')}" for part in parts] if isinstance(parts, list) else []
+    return {"lr_scheduler_type": values["custom_learning_rate_scheduler"], "lr_scheduler_args": " ".join(arguments)}
+
+
+def _optimizer_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of optimizers like Adam; for others their names mean something else."""
+    given = values.get("optimizer")
+    if not isinstance(given, Mapping) or not str(given.get("optimizer", "")).startswith("ADAM"):
+        return {}
+    found = [f"{name}={given[name]}" for name in ("eps", "weight_decay") if given.get(name) is not None]
+    if given.get("beta1") is not None and given.get("beta2") is not None:
+        found.append(f"betas={given['beta1']},{given['beta2']}")
+    return {"optimizer_args": " ".join(found)} if found else {}
+
+
+def _loss(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The one loss that is used; a mixture of several cannot be had."""
+    used = [name for name in _LOSSES if values.get(f"{name}_strength")]
+    if len(used) != 1:
+        return {}, [f"{name}_strength" for name in used]
+    found = {"loss_type": _LOSSES[used[0]]}
+    if used == ["huber"]:
+        found |= {"huber_schedule": "constant", "huber_c": values.get("huber_delta", 1.0)}
+    return found, []
+
+
+_LOSSES = {"mse": "l2", "mae": "l1", "log_cosh": "log_cosh", "huber": "huber"}
 
 
 def _weighting(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,6 +206,8 @@ def _timesteps(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scheduler(value: Any) -> Values:
+    if value == "CUSTOM":
+        return {}
     return {"lr_scheduler": str(value).lower().replace("_hard", "")}
 
 

@@ -67,7 +67,25 @@ MASKS_AS_DRAWN = message("peers.masks_as_drawn", "Masks are used as they are dra
 CLASS_IMAGES = message(
     "peers.class_images", "Images of the class are generated one at a time, in the precision of the training."
 )
-LATER = message("peers.later", "tinv has no such setting, so results may differ from those you know.")
+FACES = message(
+    "peers.faces", "It needs kohya's positions of faces in the names of the files; crop_mode=focal finds faces itself."
+)
+BITS = message("peers.bits", "The weights of the model keep their 16 or 32 bits (--precision).")
+COMPILED = message("peers.compiled", "The model runs as it is loaded, without being compiled.")
+AS_LOADED = message("peers.as_loaded", "The model is trained as it is loaded; this is for making images.")
+INPUT_VECTORS = message(
+    "peers.input_vectors",
+    "Vectors go into the text encoder, as every program reads them; only OneTrainer reads those of its output.",
+)
+ONE_WORD = message("peers.one_word", "A run trains one word.")
+MASKED_OUT = message("peers.masked_out", "What is masked out is not learned, or with unmasked_weight less.")
+CHOSEN = message("peers.chosen", "What is set for the chosen optimizer counts.")
+MEAN_LOSS = message("peers.mean_loss", "The loss is the mean over all images of a step, whatever their number.")
+PLAIN_OFFSET = message("peers.plain_offset", "The noise offset is the same at all timesteps.")
+SAME_SEED = message("peers.same_seed", "Previews keep their seed, so that they can be compared.")
+FROM_THE_FIRST = message("peers.from_the_first", "It begins with the first that is due.")
+PNG = message("peers.png", "Previews are PNG files, which also say how they were made.")
+AVERAGE_SHOWN = message("peers.average_shown", "Previews show what would be saved: the average, if there is one.")
 ANOTHER_METHOD = message("peers.another_method", "It belongs to another method of training, not to textual inversion.")
 ANOTHER_FAMILY = message("peers.another_family", "It is for models of another architecture.")
 DREAMARTIST = message("peers.dreamartist", "It belongs to DreamArtist's own method, which trains two words at once.")
