@@ -25,6 +25,7 @@ from tinv_ext.library.library import Library
 from tinv_ext.server import api
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.page_files import ASSETS
+from tinv_ext.server.preparations import Preparations
 from tinv_ext.server.same_origin import SameOrigin
 from tinv_ext.ui import page
 from tinv_ext.ui.context import PageContext
@@ -46,13 +47,24 @@ def app_for(host: Host, queue: JobQueue | None = None, hosts: Collection[str] = 
     app = FastAPI(title=page.TITLE)
     app.mount("/tinv/javascript", StaticFiles(directory=str(ASSETS / "javascript")))
     token = secrets.token_urlsafe()
+    preparations = Preparations()
     library = Library(host.embeddings_folder, lambda: host, queue.logs)
-    api.add_routes(app, queue, changing=True, credentials=None, allowed_paths=None, token=token, library=library)
+    api.add_routes(
+        app,
+        queue,
+        changing=True,
+        credentials=None,
+        allowed_paths=None,
+        token=token,
+        library=library,
+        preparations=preparations,
+    )
+    choices = {"preview_sampler": host.samplers}
     style = (ASSETS / "style.css").read_text(encoding="utf-8")
     with _event_loop():
         with gr.Blocks(title=page.TITLE, css=style, analytics_enabled=False) as blocks:
             gr.Markdown(f"# {page.TITLE}")
-            context = PageContext(choices={"preview_sampler": host.samplers}, token=token)
+            context = PageContext(choices=choices, preparations=preparations, token=token)
             page.build(queue, context)
             blocks.load(fn=None, **{_js_name(): _loading(SCRIPTS)})
         blocks.queue(**{_at_once_name(): _AT_ONCE})

@@ -45,9 +45,10 @@ def library() -> Library:
 @cache
 def preparations() -> Preparations:
     """Those of this process."""
+    from tinv_ext.hosts.webui.interrogators import captioners
     from tinv_ext.server.preparations import Preparations
 
-    return Preparations()
+    return Preparations(captioners)
 
 
 @cache
@@ -206,7 +207,17 @@ def add_routes(_: Any, app: Any) -> None:
     programs = bool(cmd_opts.api or cmd_opts.nowebui)
     login = credentials(cmd_opts.api_auth)
     origin, token = allowed_origin(), page_token()
-    api.add_routes(app, job_queue(), programs, login, allowed_paths(), origin, token, library=library())
+    api.add_routes(
+        app,
+        job_queue(),
+        programs,
+        login,
+        allowed_paths(),
+        origin,
+        token,
+        library=library(),
+        preparations=preparations(),
+    )
 
 
 def credentials(api_auth: str | None) -> Mapping[str, str] | None:

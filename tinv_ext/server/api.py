@@ -19,6 +19,7 @@ from tinv_ext.server.routes import (
     generation,
     history,
     page,
+    preparing,
     presets,
     queue_order,
     settings,
@@ -31,9 +32,21 @@ if TYPE_CHECKING:
     from tinv_ext.library.library import Library
     from tinv_ext.server.allowed_paths import PathCheck
     from tinv_ext.server.job_queue import JobQueue
+    from tinv_ext.server.preparations import Preparations
 
 ROOT = "/tinv/v1"
-SUBJECTS = (training, settings, page, embeddings, embedding_changes, generation, history, queue_order, presets)
+SUBJECTS = (
+    training,
+    settings,
+    page,
+    embeddings,
+    embedding_changes,
+    generation,
+    history,
+    queue_order,
+    presets,
+    preparing,
+)
 """Files of routes: each has a function `routes`."""
 
 
@@ -47,18 +60,19 @@ def add_routes(
     token: str = "",
     more: Iterable[Route] = (),
     library: Library | None = None,
+    preparations: Preparations | None = None,
 ) -> None:
     """Add the routes to a program's app, after removing those of an earlier load of the extension.
 
     `changing`: whether programs may change anything, with `credentials` if there are any. `allowed_origin` says which
     other pages the owner trusts. `token` is the page's own way in. `more` are routes of rooms above this one; without
-    a `library` there are none for embeddings.
+    a `library` there are none for embeddings, and without `preparations` none for these.
     """
     from tinv_ext.server.openapi import described
 
     app.router.routes[:] = [route for route in app.router.routes if not getattr(route, "path", "").startswith(ROOT)]
     access = Access(changing, credentials, allowed_origin, token)
-    served = Served(queue, allowed_paths, library)
+    served = Served(queue, allowed_paths, library, preparations)
     for route in [*(route for subject in SUBJECTS for route in subject.routes(served)), *more]:
         app.add_api_route(
             ROOT + route.path,

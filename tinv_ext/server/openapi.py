@@ -9,6 +9,7 @@ from tinv_ext.core.settings.setting import Setting
 from tinv_ext.run.status import STATUSES
 
 WITH_SETTINGS = ("/train", "/check", "/resume")
+WITH_PREPARATION = ("/prepare", "/prepare/check")
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _REFUSAL = {
     "type": "object",
@@ -84,13 +85,29 @@ def described(method: str, path: str) -> dict[str, Any]:
         responses[202] = {"description": "The run is queued.", "content": {"application/json": {"schema": {}}}}
     if path == "/status":
         responses[200] = {"description": "How a run stands.", "content": {"application/json": {"schema": _STATUS}}}
-    extra = {"requestBody": {"content": {"application/json": {"schema": _settings()}}}}
+    if path == "/prepare" and method == "POST":
+        responses[202] = {"description": "It has begun.", "content": {"application/json": {"schema": {}}}}
+    bodies = {**dict.fromkeys(WITH_SETTINGS, _settings), **dict.fromkeys(WITH_PREPARATION, _preparation)}
+    schema = bodies[path]() if path in bodies and method == "POST" else None
     return {
         "methods": [method],
         "status_code": 202 if path == "/train" else 200,
         "responses": responses,
-        "openapi_extra": extra if path in WITH_SETTINGS else None,
+        "openapi_extra": {"requestBody": {"content": {"application/json": {"schema": schema}}}} if schema else None,
     }
+
+
+def _preparation() -> dict[str, Any]:
+    """What a preparation is asked for; the choices are those of `tinv prepare --help`."""
+    from tinv_ext.server.prepare_request import NAMES
+
+    lists = {"type": "array", "items": {"type": "string"}}
+    kinds = {
+        name: lists if isinstance(default, tuple) else {"type": _TYPES[type(default)]}
+        for name, default in NAMES.items()
+    }
+    properties = {name: {**kind, "default": NAMES[name]} for name, kind in kinds.items()}
+    return {"type": "object", "required": ["source"], "properties": properties}
 
 
 def _settings() -> dict[str, Any]:

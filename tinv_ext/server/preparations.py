@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import message
 from tinv_ext.prepare.captions import Captioner
-from tinv_ext.prepare.plan import Plan
+from tinv_ext.prepare.plan import NewImage, Plan, PlannedImage
 from tinv_ext.prepare.preparation import Progress, prepare, refuse_missing
 from tinv_ext.server.failures import errors_told
 
@@ -17,16 +17,33 @@ _LOOK = 0.5  # seconds between two looks at a preparation
 
 
 class Preparations:
-    """The preparation at work, or the last one."""
+    """The preparation at work, or the last one. `captioners` are those of the program around it, by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, captioners: Callable[[], Mapping[str, Captioner]] = dict) -> None:
+        self.captioners = captioners
         self.progress: Progress | None = None
         self.error: TinvError | None = None
-        self.folder = Path()
+        self.plan: Plan | None = None
         self._starting = threading.Lock()
         self._over = threading.Event()
         self._stop = threading.Event()
         self._over.set()
+
+    @property
+    def folder(self) -> Path:
+        """The folder that is written into."""
+        return self.plan.options.folder if self.plan else Path()
+
+    @property
+    def at_work(self) -> bool:
+        """Whether one is."""
+        return not self._over.is_set()
+
+    def images(self) -> list[tuple[PlannedImage, NewImage]]:
+        """The new images that there are, each with the one that it was made of."""
+        planned = self.plan.used if self.plan and self.plan.options.target else ()
+        made = ((image, new) for image in planned for new in image.made)
+        return [(image, new) for image, new in made if new.path.is_file()]
 
     def start(self, plan: Plan, captioners: Mapping[str, Captioner]) -> None:
         """Begin to carry out a plan. `InputError` while another one is at work, or if a captioner is missing."""
@@ -37,7 +54,7 @@ class Preparations:
                     message("server.preparing", "A preparation is at work. Wait until it is done, or stop it.")
                 )
             self._over.clear()
-        self.progress, self.error, self.folder = Progress(0, len(plan.used)), None, plan.options.folder
+        self.progress, self.error, self.plan = Progress(0, len(plan.used)), None, plan
         self._stop.clear()
         threading.Thread(target=self._work, args=(plan, captioners), name="tinv-prepare", daemon=True).start()
 

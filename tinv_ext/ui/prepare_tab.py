@@ -5,25 +5,29 @@ Labels are those of the WebUI's Extras tab and its former Preprocess. What a cli
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
-from tinv_ext.core.errors import InputError, TinvError
+from tinv_ext.core.data.decoding import Unusable
+from tinv_ext.core.errors import TinvError
 from tinv_ext.core.messages import encodable, message, translated
-from tinv_ext.core.paths import path_given, path_problems
-from tinv_ext.prepare.captions import Captioner
-from tinv_ext.prepare.options import CAPTIONERS, CROPS, EXISTING, FINDINGS, FLIPS, PrepareOptions
+from tinv_ext.core.paths import path_given
+from tinv_ext.prepare.options import CAPTIONERS, CROPS, EXISTING, FINDINGS, FLIPS
 from tinv_ext.prepare.plan import Plan, plan
+from tinv_ext.prepare.scan import upright
 from tinv_ext.prepare.undo import undo_last
-from tinv_ext.prepare.wd14 import TagRules, Wd14
 from tinv_ext.server.allowed_paths import local_only
 from tinv_ext.server.failures import errors_told
+from tinv_ext.server.prepare_request import captioners_of, checked_paths, options_of
 from tinv_ext.ui import answers_html
 from tinv_ext.ui.context import PageContext
 
 _SHOWN = 200  # images of a report
+_PAIRS, _SIDE = 12, 256  # new images in the gallery with their originals, and pixels of their longer side
 Controls = dict[str, gr.components.Component]
 Values = dict[str, Any]
 
@@ -42,8 +46,10 @@ def build(tab: gr.Tab, context: PageContext) -> None:
         with gr.Column(scale=5):
             progress = gr.HTML(elem_id="tinv_prepare_progress")
             answer = gr.HTML(elem_id="tinv_prepare_answer")
+            shown = gr.Gallery(label="Before and after", columns=4, height="auto", elem_id="tinv_prepare_gallery")
     actions = _Actions(controls, context)
-    prepare_button.click(actions.prepare, set(controls.values()), [answer, progress])
+    started = prepare_button.click(actions.prepare, set(controls.values()), [answer, progress])
+    started.then(actions.before_and_after, [], [shown])
     check_button.click(actions.check, set(controls.values()), [answer])
     stop_button.click(actions.stop, [], [])
     undo_button.click(actions.undo, set(controls.values()), [answer, progress])
@@ -136,7 +142,7 @@ class _Actions:
         language = self.context.language_for(request)
         try:
             with errors_told():
-                return _report(self._plan(self._values(inputs, request)), language)
+                return _report(plan(options_of(self._values(inputs, request))), language)
         except TinvError as error:
             return answers_html.not_started(error, language)
 
@@ -146,7 +152,7 @@ class _Actions:
         try:
             with errors_told():
                 values = self._values(inputs, request)
-                captioners, found = self._captioners(values), self._plan(values)
+                captioners, found = captioners_of(values, self.context.captioners), plan(options_of(values))
                 self.preparations.start(found, captioners)
         except TinvError as error:
             yield answers_html.not_started(error, language), ""
@@ -154,6 +160,17 @@ class _Actions:
         report = _report(found, language)
         for progress in self._followed(language):
             yield report, progress
+
+    def before_and_after(self, request: gr.Request) -> list[tuple[Image.Image, str]]:
+        """The first new images, each after its original; none of folders that whoever asks may not name."""
+        done = self.preparations.plan
+        paths = {"source": str(done.options.source), "target": str(done.options.folder)} if done else {}
+        if (self.context.allowed_paths(request) or local_only())(paths):
+            return []
+        pairs = self.preparations.images()[:_PAIRS]
+        shown = [(path, name) for old, new in pairs for path, name in ((old.source.path, old.name), (new.path, "→"))]
+        opened = [(_small(path), encodable(name)) for path, name in shown]
+        return [(image, name) for image, name in opened if image is not None]
 
     def follow(self, request: gr.Request) -> Iterator[str]:
         """How far the preparation is, for a page that was opened meanwhile."""
@@ -183,38 +200,17 @@ class _Actions:
     def _values(self, inputs: dict[Any, Any], request: gr.Request) -> Values:
         """What the controls hold, its paths checked. `InputError` where one is missing or must not be used."""
         values = {self.names[component]: value for component, value in inputs.items()}
-        paths = {name: str(values[name] or "") for name in ("source", "target", "tagger")}
-        problems = [problem for path in paths.values() for problem in path_problems(path)]
-        allowed = self.context.allowed_paths(request) or local_only()
-        problems += allowed(paths)
-        if not paths["source"].strip():
-            problems.append(message("ui.no_source", "Enter the source directory."))
-        if problems:
-            raise InputError(problems)
-        return {**values, **{name: path.strip() for name, path in paths.items()}}
+        return checked_paths(values, self.context.allowed_paths(request))
 
-    def _plan(self, values: Values) -> Plan:
-        same = ("crop", "trim_bars", "split", "split_threshold", "overlap_ratio", "existing_captions", "recursive")
-        options = PrepareOptions(
-            path_given(values["source"]),
-            path_given(values["target"]) if values["target"] else None,
-            int(values["width"]),
-            int(values["height"]),
-            flip=tuple(values["flip"]),
-            leave_out=tuple(values["leave_out"]),
-            captioners=tuple(name for name in CAPTIONERS if name in values["captioners"]),
-            overwrite=values["overwrite"],
-            **{name: values[name] for name in same},
-        )
-        return plan(options)
 
-    def _captioners(self, values: Values) -> Mapping[str, Captioner]:
-        if "wd14" not in values["captioners"] or not values["tagger"]:
-            return self.context.captioners
-        rules = TagRules(**{name: values[name] for name in TagRules.__dataclass_fields__})
-        tagger = Wd14(path_given(values["tagger"]), rules)
-        tagger.check()
-        return {**self.context.captioners, "wd14": tagger}
+def _small(path: Path) -> Image.Image | None:
+    """A small copy of an image, upright; None where it is gone or cannot be read any more."""
+    try:
+        image, _ = upright(path)
+    except (Unusable, OSError):
+        return None
+    image.thumbnail((_SIDE, _SIDE))
+    return image.convert("RGB")
 
 
 def _report(found: Plan, language: str) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tinv_ext.library.library import Library
     from tinv_ext.server.allowed_paths import PathCheck
     from tinv_ext.server.job_queue import JobQueue
+    from tinv_ext.server.preparations import Preparations
 
 Answer = Callable[..., Any]
 MAX_BODY = 64 * 1024  # bytes of settings; a request with more is refused
@@ -48,12 +49,14 @@ class Route:
 class Served:
     """What the routes work on. `allowed_paths` are those that a client may name, None for every one of this machine.
 
-    `library` has the finished embeddings; without one there are no routes for them.
+    `library` has the finished embeddings; without one there are no routes for them, and without `preparations` none for
+    these.
     """
 
     queue: JobQueue
     allowed_paths: PathCheck | None
     library: Library | None = None
+    preparations: Preparations | None = None
 
 
 async def language_asked(request: Request, language: str = "") -> str:
