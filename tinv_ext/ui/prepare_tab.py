@@ -6,19 +6,15 @@ Labels are those of the WebUI's Extras tab and its former Preprocess. What a cli
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
-from tinv_ext.core.data.decoding import Unusable
 from tinv_ext.core.errors import TinvError
 from tinv_ext.core.messages import encodable, message, translated
 from tinv_ext.core.paths import path_given
 from tinv_ext.prepare.options import CAPTIONERS, CROPS, EXISTING, FINDINGS, FLIPS
 from tinv_ext.prepare.plan import Plan, plan
-from tinv_ext.prepare.scan import upright
 from tinv_ext.prepare.undo import undo_last
 from tinv_ext.server.allowed_paths import local_only
 from tinv_ext.server.failures import errors_told
@@ -27,7 +23,7 @@ from tinv_ext.ui import answers_html
 from tinv_ext.ui.context import PageContext
 
 _SHOWN = 200  # images of a report
-_PAIRS, _SIDE = 12, 256  # new images in the gallery with their originals, and pixels of their longer side
+_PAIRS = 12  # new images in the gallery, with their originals
 Controls = dict[str, gr.components.Component]
 Values = dict[str, Any]
 
@@ -161,16 +157,13 @@ class _Actions:
         for progress in self._followed(language):
             yield report, progress
 
-    def before_and_after(self, request: gr.Request) -> list[tuple[Image.Image, str]]:
+    def before_and_after(self, request: gr.Request) -> list[tuple[Any, str]]:
         """The first new images, each after its original; none of folders that whoever asks may not name."""
         done = self.preparations.plan
         paths = {"source": str(done.options.source), "target": str(done.options.folder)} if done else {}
         if (self.context.allowed_paths(request) or local_only())(paths):
             return []
-        pairs = self.preparations.images()[:_PAIRS]
-        shown = [(path, name) for old, new in pairs for path, name in ((old.source.path, old.name), (new.path, "→"))]
-        opened = [(_small(path), encodable(name)) for path, name in shown]
-        return [(image, name) for image, name in opened if image is not None]
+        return self.preparations.before_and_after(_PAIRS)
 
     def follow(self, request: gr.Request) -> Iterator[str]:
         """How far the preparation is, for a page that was opened meanwhile."""
@@ -201,16 +194,6 @@ class _Actions:
         """What the controls hold, its paths checked. `InputError` where one is missing or must not be used."""
         values = {self.names[component]: value for component, value in inputs.items()}
         return checked_paths(values, self.context.allowed_paths(request))
-
-
-def _small(path: Path) -> Image.Image | None:
-    """A small copy of an image, upright; None where it is gone or cannot be read any more."""
-    try:
-        image, _ = upright(path)
-    except (Unusable, OSError):
-        return None
-    image.thumbnail((_SIDE, _SIDE))
-    return image.convert("RGB")
 
 
 def _report(found: Plan, language: str) -> str:

@@ -49,7 +49,7 @@ DREAMARTIST: Mapping[str, Option] = {
     "ema_rep_step": unused(why.DREAMARTIST),
     "ema_w_neg": unused(why.DREAMARTIST),
     "ema_rep_step_neg": unused(why.DREAMARTIST),
-    "use_att_map": Option(shown="`masked_loss`, with masks called `<image>-masklabel.png`"),
+    "use_att_map": Option(shown="`masked_loss`, with masks called <image>-masklabel.png"),
     "unet_train": unused(why.ONLY_THE_WORD),
     "unet_lr": unused(why.ONLY_THE_WORD),
 }

@@ -91,7 +91,7 @@ _DATA: Mapping[str, Option] = {
     "concepts.include_subdirectories": to("recursive"),
     "concepts.balancing": Option(shown="`repeats`, in whole numbers"),
     "concepts.balancing_strategy": Option(shown="`repeats` for REPEATS; SAMPLES is told"),
-    "concepts.loss_weight": Option(shown="`loss_weight` of a subset"),
+    "concepts.loss_weight": Option(shown="the weight of the subset (loss_weight of a dataset config)"),
     "concepts.image_variations": Option(shown="`image_variants`"),
     "concepts.text_variations": unused(why.ALWAYS_VARIES),
     "concepts.concept_stats": unused(why.LOADING),
