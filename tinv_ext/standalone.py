@@ -33,7 +33,7 @@ from tinv_ext.ui.context import PageContext
 Stop = Callable[[], None]
 ADDRESS = "127.0.0.1"
 _LINGER = 2  # seconds that open pages may take to let go when the server ends
-SCRIPTS = sorted(path.name for path in (ASSETS / "javascript").glob("*.js"))  # uplot… after tinv: loaded in reverse
+SCRIPTS = sorted(path.name for path in (ASSETS / "javascript").glob("*.js"))
 _AT_ONCE = 16
 HEAD_SECONDS = 10.0  # for a request's line and headers
 
@@ -184,7 +184,7 @@ def _js_name() -> str:
 
 def _loading(scripts: list[str]) -> str:
     """JavaScript that adds the scripts to the page, one after the other."""
-    paths: Any = [f"tinv/javascript/{name}" for name in reversed(scripts)]
+    paths: Any = [f"tinv/javascript/{name}" for name in scripts]
     return (
         f"async () => {{ for (const path of {paths!r}) await new Promise((done) => {{ "
         "const node = document.createElement('script'); node.src = path; node.onload = done; node.onerror = done; "

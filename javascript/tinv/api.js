@@ -40,9 +40,20 @@ export async function get(route, query, options = {}) {
 
 /** @param {string} route @param {Query} [query] @param {object} [body] becomes JSON */
 export async function post(route, query, body = {}) {
-    const headers = { "Content-Type": "application/json" };
-    return (await ask(address(route, query), { method: "POST", headers, body: JSON.stringify(body) })).json();
+    return (await sent(route, query, body)).json();
 }
+
+/** An image that a route makes, as an address for `<img src>`. @param {string} route @param {Query} query @param {object} body */
+export async function postFile(route, query, body) {
+    return URL.createObjectURL(await (await sent(route, query, body)).blob());
+}
+
+const sent = (route, query, body) =>
+    ask(address(route, query), {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify(body),
+    });
 
 /**
  * A file behind a route that needs the token, as an address for `<img src>`; give it to URL.revokeObjectURL in the end.

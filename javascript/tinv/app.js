@@ -1,8 +1,10 @@
 // Mounts one part of the page: its texts, its styles, its component; `<part>/part.js` exports the component.
 import { connect, get } from "./api.js";
 import { html, render, useErrorBoundary } from "./html.js";
+import { translateLabels } from "./labels.js";
 import { Problems } from "./problems.js";
-import { takeTexts } from "./texts.js";
+import { letStick } from "./sticky.js";
+import { language as spoken, takeTexts } from "./texts.js";
 import { watchVisible } from "./visible.js";
 
 let texts = null; // of the whole page, asked for once
@@ -25,11 +27,14 @@ export async function mount(place, root) {
         styled("./style.css"),
         styled(`./${part}/style.css`),
     ]);
+    translateLabels(place, spoken()).catch((error) => console.warn("tinv: labels stay in English", error));
     const visible = watchVisible(place);
     place.classList.add("tinv-app");
+    const unstick = letStick(place);
     render(html`<${Guarded}><${Part} place=${place} visible=${visible} /></${Guarded}>`, place);
     return () => {
         visible.end();
+        unstick();
         render(null, place);
     };
 }

@@ -1,15 +1,18 @@
 // The page's texts in its language; tinv_ext/server/page_texts.py sends them.
 
 let known = {};
-let language = "en";
+let current = "en";
 
 /** @param {{language: string, texts: Record<string, string>}} answer of /tinv/v1/texts */
 export function takeTexts(answer) {
-    ({ texts: known, language } = answer);
+    ({ texts: known, language: current } = answer);
 }
 
-/** The page's language, as `Intl` and the attribute lang name it. */
-export const locale = () => language.replace("_", "-");
+/** The page's language, as the program names it: "en", "zh_CN". */
+export const language = () => current;
+
+/** The same, as `Intl` and the attribute lang name it. */
+export const locale = () => current.replace("_", "-");
 
 /**
  * A text of the page. @param {string} id @param {Record<string, unknown>} [values]

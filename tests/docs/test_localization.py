@@ -43,12 +43,20 @@ def settings() -> set[str]:
 def sentences() -> set[str]:
     """Whole sentences and texts between tags in the page's sources that are not messages."""
     found = {text for path in sorted((ROOT / "tinv_ext" / "ui").glob("*.py")) for text in _said(path)}
-    script = (ROOT / "javascript" / "tinv.js").read_text("utf-8")
-    code = re.sub(r"^\s*//.*$", "", script, flags=re.MULTILINE)
-    shown = re.findall(
-        r'label: "([^"]+)"|make\("\w+", "[\w-]*", "([^"]+)"\)|(?<!localization\[)["`]([A-Z][a-z]+ [^"`]+)["`]', code
-    )
-    return found | {text for groups in shown for text in groups if text}
+    return found | {text for path in scripts() for text in _shown_by(path.read_text("utf-8"))}
+
+
+def scripts() -> list[Path]:
+    """The page's own scripts, without the libraries."""
+    return [path for path in (ROOT / "javascript").rglob("*.js") if path.parent.name != "vendor"]
+
+
+def _shown_by(script: str) -> Iterator[str]:
+    """Texts of a script that a person would read: in quotes as a sentence, or in a template between tags."""
+    code = re.sub(r"^\s*(//|/?\*).*$", "", script, flags=re.MULTILINE)
+    code = re.sub(r"console\.\w+\([^\n]*", "", code)
+    yield from re.findall(r'["`]([A-Z][a-z]+ [^"`${]+)["`]', code)
+    yield from (piece.strip() for piece in re.findall(r">\s*([A-Z][a-z][\w ]*[.!?]?)\s*<", code))
 
 
 def _said(path: Path) -> Iterator[str]:
@@ -122,6 +130,15 @@ def test_every_setting_has_entries() -> None:
 def test_every_sentence_is_a_message() -> None:
     """Of the page's answers and its live part, its labels apart: the script has no texts of its own."""
     assert sentences() - dict(pairs()).keys() == set()
+
+
+def test_a_sentence_in_a_script_is_found() -> None:
+    """So that the test above can fail."""
+    assert list(_shown_by('say("Press the button."); html`<b> Well done </b>`; // Not This')) == [
+        "Press the button.",
+        "Well done",
+    ]
+    assert len(scripts()) > 10
 
 
 def test_every_control_has_an_entry(controls: set[str]) -> None:

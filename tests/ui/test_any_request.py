@@ -22,8 +22,9 @@ from tinv_ext.server.openapi import described
 
 GETS = ["status", "schema", "labels", "picture", "jobs", "runs", "queue", "presets"]
 GETS += ["embeddings", "embeddings/about", "embeddings/file", "embeddings/thumbnail"]
+GETS += ["texts", "chart", "previews", "snapshots", "embedding"]
 GETS += ["runs/about", "runs/preview", "runs/deleted"]
-POSTS = ["train", "check", "resume", "stop", "pause", "snapshot", "preview", "image", "queue/order"]
+POSTS = ["train", "check", "resume", "stop", "pause", "snapshot", "preview", "image", "queue/order", "use"]
 POSTS += [f"embeddings/{name}" for name in ("rename", "extend", "average", "delete", "restore", "convert", "add")]
 POSTS += ["runs/delete", "runs/restore", "runs/empty", "presets/save", "presets/delete"]
 KEYS = ["key", "name", "count", "fill", "keys", "weights", "id", "to", "parts", "jobs", "run", "prompt", "settings"]
@@ -105,7 +106,7 @@ def test_any_parameters(served: Served, asked: tuple[str, str], data: st.DataObj
     text = (texts | place).map(lambda value: value.encode("utf-8", "replace").decode())
     number = st.integers().map(str) | st.sampled_from(["9" * 400, "-1", "nan", "0x1"]) | text
     kinds = {"job": text, "run": text, "output": text, "language": text, "since": number, "index": number}
-    kinds |= {"key": text, "name": text, "step": number, "small": number}
+    kinds |= {"key": text, "name": text, "step": number, "small": number, "points": number}
     parameters = {name: data.draw(kind) for name, kind in kinds.items() if data.draw(st.booleans())}
     told(served, method, route, params=parameters)
 

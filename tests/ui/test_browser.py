@@ -86,17 +86,18 @@ def test_a_run_is_started_watched_and_stopped(page: Any, values: dict[str, Any],
     assert "zibbo" in page.inner_text("#tinv_answer mark >> nth=0")
     page.click("#tinv_train")
     page.wait_for_selector(".tinv-chart canvas")
-    page.wait_for_function("/step [1-9]/.test(document.querySelector('.tinv-figures').textContent)", timeout=PATIENCE)
+    page.wait_for_function("/step [1-9]/.test(document.querySelector('.tinv-figures')?.textContent)", timeout=PATIENCE)
     page.click("#tinv_preview")
     page.wait_for_selector(".tinv-previews img")
     page.wait_for_function("document.querySelector('.tinv-previews img').naturalWidth === 64", timeout=PATIENCE)
 
     page.reload(wait_until="domcontentloaded")
     page.wait_for_selector(".tinv-chart canvas")
-    assert page.inner_text(".tinv-title").startswith("zibbo: training")
+    assert page.inner_text(".tinv-name") == "zibbo"
+    page.wait_for_selector(".tinv-is-training")
 
     page.click("#tinv_stop")
-    page.wait_for_function("/: stopped/.test(document.querySelector('.tinv-title').textContent)", timeout=PATIENCE)
+    page.wait_for_selector(".tinv-is-stopped")
     shown = re.search(r"step (\d+) of 100000", page.inner_text(".tinv-figures"))
     assert shown
     assert read_embedding(host.embeddings_folder / "zibbo.pt").step == int(shown.group(1))

@@ -117,7 +117,7 @@ def test_labels_are_served_for_a_page_that_nobody_translates(client: Client) -> 
     assert routes.get("/tinv/v1/labels").json() == {}
     labels = routes.get("/tinv/v1/labels", headers=ZH).json()
     assert labels == page_labels("zh_CN")
-    assert labels["Stop and save"] == "停止并保存"
+    assert labels["Embeddings"] == "嵌入"
     schema = routes.get("/tinv/v1/schema", headers=ZH).json()
     assert all(CHINESE.search(about["label"]) and CHINESE.search(about["help"]) for about in schema.values())
 

@@ -13,15 +13,21 @@ from fastapi.testclient import TestClient
 from tests.messages import said
 from tests.ui.conftest import TOKEN
 from tests.ui.test_api import over
+from tinv_ext import standalone
 from tinv_ext.core.messages import languages, templates
+from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.server import api, page_files, page_texts
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.routes.access import TOKEN_HEADER
+from tinv_ext.ui import page
+from tinv_ext.ui.context import PageContext
 
 Client = Callable[..., TestClient]
 MINE = {TOKEN_HEADER: TOKEN}
 NOT_MINE = ("", "x", TOKEN[:-1], TOKEN + " ", TOKEN.upper(), "ü" * 20, "a" * 10_000)
+LOOKING = ("status", "schema", "labels", "texts", "picture", "chart", "previews", "snapshots", "queue")
 CHANGES = (
+    "use?job=x&step=1",
     "train",
     "check",
     "stop?job=x",
@@ -69,6 +75,29 @@ def test_an_empty_token_is_nobodys(client: Client, values: dict[str, Any]) -> No
         assert routes.post("/tinv/v1/check", json=values, headers=sent(token)).status_code == 403
 
 
+def test_the_token_stands_in_for_the_apis_credentials_but_for_no_login(
+    client: Client, jobs: JobQueue, values: dict[str, Any]
+) -> None:
+    """--api-auth is for programs; who sees the page has logged in at the page."""
+    assert client(credentials={"ann": "secret"}).post("/tinv/v1/check", json=values, headers=MINE).status_code == 200
+    import gradio as gr
+    from gradio.routes import App
+
+    with gr.Blocks() as blocks:
+        page.build(jobs, PageContext(token=TOKEN))
+    blocks.auth, blocks.auth_message = [("ann", "secret")], None
+    app = App.create_app(blocks)
+    api.add_routes(app, jobs, False, None, None, token=TOKEN)
+    guarded = TestClient(app, base_url="http://127.0.0.1")
+    for route in ("/config", "/", "/tinv/v1/texts", f"/tinv/v1/page/{page_files.version()}/app.js"):
+        assert TOKEN not in guarded.get(route).text
+    assert guarded.get("/tinv/v1/texts").status_code == 401
+    assert guarded.post("/tinv/v1/check", json=values, headers=MINE).status_code == 401
+    assert guarded.post("/login", data={"username": "ann", "password": "secret"}).status_code == 200
+    assert TOKEN.replace("'", "&#x27;") in guarded.get("/config").json()["components"].__str__()
+    assert guarded.post("/tinv/v1/check", json=values, headers=MINE).status_code == 200
+
+
 @pytest.mark.parametrize("origin", ["http://evil.test", "null"])
 def test_the_token_does_not_help_another_page(client: Client, values: dict[str, Any], origin: str) -> None:
     """Nor is it allowed to ask with such a header."""
@@ -89,13 +118,21 @@ def test_no_route_tells_the_token(client: Client, values: dict[str, Any]) -> Non
     assert TOKEN not in routes.get("/openapi.json").text
 
 
+def test_a_process_has_a_token_of_its_own(host: DiffusersHost) -> None:
+    """Long, and another one each time."""
+    tokens = set()
+    for _ in range(2):
+        config = TestClient(standalone.app_for(host), base_url="http://127.0.0.1").get("/config").text
+        tokens |= set(re.findall(r'data-token=\\"([\w-]+)\\"', config))
+    assert len(tokens) == 2
+    assert min(map(len, tokens)) >= 40
+
+
 def test_routes_for_the_page_alone_are_not_described_to_programs(jobs: JobQueue) -> None:
     """Without --api /openapi.json has what programs may ask, as before."""
     app = FastAPI()
     api.add_routes(app, jobs, False, None, None, token=TOKEN)
-    assert set(app.openapi()["paths"]) == {
-        f"/tinv/v1/{name}" for name in ("status", "schema", "labels", "texts", "picture", "queue")
-    }
+    assert set(app.openapi()["paths"]) == {f"/tinv/v1/{name}" for name in LOOKING}
 
 
 def test_only_the_files_of_the_page_are_served(client: Client) -> None:
@@ -111,8 +148,8 @@ def test_only_the_files_of_the_page_are_served(client: Client) -> None:
         "vendor",
         "vendor/LICENSES.txt",
         "nothing.js",
-        "../tinv_page.js",
-        "%2e%2e/tinv_page.js",
+        "../tinv.js",
+        "%2e%2e/tinv.js",
         "//etc/passwd",
     ):
         assert routes.get(f"/tinv/v1/page/any/{name}").status_code == 404, name

@@ -217,7 +217,19 @@ def guarded(jobs: JobQueue) -> Callable[..., TestClient]:
     return make
 
 
-LOOKING = ("status", "picture?job=x&index=0", "schema", "labels", "jobs", "runs")
+LOOKING = (
+    "status",
+    "picture?job=x&index=0",
+    "schema",
+    "labels",
+    "texts",
+    "chart?job=x",
+    "previews?job=x",
+    "snapshots?job=x",
+    "embedding?job=x",
+    "jobs",
+    "runs",
+)
 
 
 def test_where_the_page_asks_for_a_login_looking_does_too(guarded: Callable[..., TestClient]) -> None:

@@ -71,7 +71,8 @@ class Tab:
 
     def wait_status(self, status: str, name: str = "") -> None:
         """Until our tab shows this status in its title line, of the run of this name if one is given."""
-        self.wait(f"/{name}: {status}/.test((document.querySelector('.tinv-title') || {{}}).textContent)")
+        named = f"document.querySelector('.tinv-name')?.textContent.includes({name!r})"
+        self.wait(f"{named} && document.querySelector('.tinv-is-{status}')")
 
     def wait_step(self, step: int) -> None:
         """Until our tab shows this step or a later one."""

@@ -24,6 +24,7 @@ from tinv_ext.server.routes import (
     queue_order,
     settings,
     training,
+    watch,
 )
 from tinv_ext.server.routes.access import Access
 from tinv_ext.server.routes.route import Route, Served
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 ROOT = "/tinv/v1"
 SUBJECTS = (
     training,
+    watch,
     settings,
     page,
     embeddings,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinv_ext.core.messages import ENGLISH, Message, message, templates
+from tinv_ext.server import live_page_texts
 from tinv_ext.server.embeddings_texts import EMBEDDINGS
 from tinv_ext.server.runs_texts import RUNS
 
@@ -19,7 +20,7 @@ SHARED: Sequence[Message] = (
     message("page.undo", "Undo"),
     message("page.close", "Close"),
 )
-TEXTS: Sequence[Message] = (*SHARED, *EMBEDDINGS, *RUNS)  # a part of the page adds its own here
+TEXTS: Sequence[Message] = (*SHARED, *live_page_texts.TEXTS, *EMBEDDINGS, *RUNS)  # a part of the page adds its own here
 
 
 def page_texts(language: str) -> dict[str, str]:

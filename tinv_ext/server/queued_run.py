@@ -28,11 +28,21 @@ class RunRequest:
     resumes: Path | None = None
 
 
+@dataclass(frozen=True)
+class Notice:
+    """Something that the owner should know; `warns` where it came up in the midst of the run, at `step`."""
+
+    text: str
+    step: int = 0
+    warns: bool = False
+
+
 @dataclass
 class Job:
     """One job as others see it. Its lock guards every field; `view()` is a consistent copy.
 
-    `request` is None once it is carried out: images and prompts of runs that are over would fill the memory.
+    `request` is None once it is carried out: images and prompts of runs that are over would fill the memory. `used` is
+    the step that was made the embedding after the run.
     """
 
     id: str
@@ -45,10 +55,12 @@ class Job:
     seconds_left: float | None = None
     loss: float | None = None
     prompts: tuple[str, ...] = ()
-    notices: list[str] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
     curve: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[tuple[int, float]] = field(default_factory=list)
     previews: list[tuple[int, str]] = field(default_factory=list)
+    snapshots: int = 0
+    used: int | None = None
     controls: RunControls = field(default_factory=RunControls)
     lock: threading.Lock = field(default_factory=threading.Lock)
     _before: Shown = field(default_factory=Shown)
@@ -97,18 +109,25 @@ class Job:
                 "seconds_left": self.seconds_left,
                 "loss": self.loss,
                 "prompts": list(self.prompts),
-                "notices": list(self.notices),
+                "notices": [notice.text for notice in self.notices],
+                "noted": [
+                    {"text": one.text, "step": one.step, "severity": "warning" if one.warns else "note"}
+                    for one in self.notices
+                ],
                 "curve": rows,
                 "more": more,
                 "evaluations": [[step, loss] for step, loss in self.evaluations if since <= step <= last],
+                "evaluated": len(self.evaluations),
                 "previews": [step for step, _ in self.previews],
+                "snapshots": self.snapshots,
+                "used": self.used,
             }
 
     def on_event(self, event: Event) -> None:
         """Take in what the run reports."""
         with self.lock:
             if isinstance(event, Prepared):
-                self.notices += event.prepared.notices
+                self.notices += [Notice(text) for text in event.prepared.notices]
                 self.folder = str(event.folder.path)
                 before = self._before = Shown.of(event.folder, self.config.name, event.prepared.initial.step)
                 self.curve, self.evaluations, self.previews = before.curve, before.evaluations, before.previews
@@ -118,7 +137,7 @@ class Job:
                     self.seconds_left = None  # a run that stands still has no end in sight
                 self.now = event
             elif isinstance(event, Noticed):
-                self.notices.append(event.text)
+                self.notices.append(Notice(event.text, event.step, warns=True))
             elif isinstance(event, Generated):
                 self.generated = (event.done, event.total)
             elif isinstance(event, Encoded):
@@ -127,6 +146,8 @@ class Job:
                 self.evaluations.append((event.step, event.loss))
             elif isinstance(event, Wrote) and event.kind == "preview":
                 self.previews.append((event.step, str(event.path)))
+            elif isinstance(event, Wrote) and event.kind == "snapshot":
+                self.snapshots += 1
             elif isinstance(event, Step):
                 self._on_step(event)
 

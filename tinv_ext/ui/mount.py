@@ -1,4 +1,4 @@
-"""The places in gradio's page that the page's own script (javascript/tinv_page.js) fills."""
+"""The places in gradio's page that the page's own script (javascript/tinv.js) fills."""
 
 from __future__ import annotations
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from typing import Any
 
 import gradio as gr
 
-from tinv_ext.core.errors import InputError, TinvError
-from tinv_ext.core.messages import message
+from tinv_ext.core.errors import TinvError
 from tinv_ext.core.settings import DEFAULTS, GROUPS, SETTINGS
 from tinv_ext.server.failures import errors_told
 from tinv_ext.server.job_queue import JobQueue
-from tinv_ext.server.live_texts import reply, taken_on
+from tinv_ext.server.live_texts import taken_on
 from tinv_ext.ui import answers_html, presets, template_editor, txt2img
 from tinv_ext.ui.context import PageContext
+from tinv_ext.ui.mount import mount
 from tinv_ext.ui.widgets import widget
 
 FIRST = ("name", "images", "template", "init_text")  # what a person decides; the rest has good defaults
@@ -29,13 +28,6 @@ FOLDS = {  # groups that open on demand, in order, with what the page calls them
     "evaluation": "Evaluation",
     "saving": "Saving",
     "model": "Model",
-}
-COMMANDS = {
-    "pause": "Pause",
-    "resume": "Resume",
-    "stop": "Stop and save",
-    "snapshot": "Snapshot now",
-    "preview": "Preview now",
 }
 Controls = dict[str, gr.components.Component]
 
@@ -53,16 +45,11 @@ def build(queue: JobQueue, context: PageContext) -> gr.Blocks:
             for group in FOLDS:
                 _fold(group, controls, choices, queue, context)
         with gr.Column(scale=5):
-            gr.HTML(f'<div id="tinv_live" data-language="{escape(context.language)}"></div>')
-            with gr.Row():
-                buttons = {command: gr.Button(label, elem_id=f"tinv_{command}") for command, label in COMMANDS.items()}
-            replies = gr.HTML(elem_id="tinv_reply")
+            mount("live", context)
         presets.build(controls)
         train, check = _actions(queue, controls, context)
         train_button.click(train, inputs=set(controls.values()), outputs=[answer])
         check_button.click(check, inputs=set(controls.values()), outputs=[answer])
-        for command, button in buttons.items():
-            button.click(_send(queue, command, context), inputs=[], outputs=[replies])
     return blocks
 
 
@@ -120,23 +107,6 @@ def _actions(queue: JobQueue, controls: Controls, context: PageContext) -> tuple
             return answers_html.not_started(error, language)
 
     return train, check
-
-
-def _send(queue: JobQueue, command: str, context: PageContext) -> Callable[[gr.Request], str]:
-    """What a button does that sends a command to the run at work."""
-
-    def send(request: gr.Request) -> str:
-        language = context.language_for(request)
-        job = queue.current()
-        try:
-            if job is None or job.now.over:
-                raise InputError(message("ui.no_active_run", "There is no active run."))
-            with errors_told():
-                return answers_html.sentences(reply(queue.command(job.id, command), command, queue), language)
-        except TinvError as error:
-            return answers_html.sentence(error.problems[0], language)
-
-    return send
 
 
 assert set(FOLDS) == set(GROUPS)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import Message, language_of, message, translated
@@ -97,17 +97,17 @@ async def _body(request: Request, language: str) -> bytes:
     return data
 
 
-async def in_thread(work: Callable[[], JSONResponse], language: str) -> JSONResponse:
+async def in_thread(work: Callable[[], Response], language: str) -> Response:
     """Work in another thread, so that the server goes on answering."""
     return await run_in_threadpool(_told, work, language)
 
 
-async def in_turn(work: Callable[[], JSONResponse], language: str) -> JSONResponse:
+async def in_turn(work: Callable[[], Response], language: str) -> Response:
     """As `in_thread`, one after the other: many who wait must not take all threads from those who only look."""
     return await asyncio.get_running_loop().run_in_executor(_TURNS, _told, work, language)
 
 
-def _told(work: Callable[[], JSONResponse], language: str) -> JSONResponse:
+def _told(work: Callable[[], Response], language: str) -> Response:
     from tinv_ext.server.failures import errors_told
 
     try:

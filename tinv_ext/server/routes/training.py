@@ -191,6 +191,7 @@ def _view(job: Job, language: str, since: int) -> dict[str, Any]:
         **view,
         "reason": translated(view["reason"], language),
         "notices": all_translated(view["notices"], language),
+        "noted": [{**notice, "text": translated(notice["text"], language)} for notice in view["noted"]],
     }
 
 

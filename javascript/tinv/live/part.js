@@ -1,0 +1,77 @@
+// The run that is at work, or the last one: how far it is, its curve, its previews, and what to do with them.
+import { get } from "../api.js";
+import { html, useEffect, useState } from "../html.js";
+import { usePolling } from "../polling.js";
+import { Problems } from "../problems.js";
+import { t } from "../texts.js";
+import { Chart } from "./chart.js";
+import { Controls } from "./controls.js";
+import { Decide } from "./decide.js";
+import { Head } from "./head.js";
+import { Interrupted } from "./interrupted.js";
+import { Notices } from "./notices.js";
+import { Previews } from "./previews.js";
+
+const EVERY = 700; // milliseconds from an answer to the next question
+const REDRAW = 2000; // milliseconds between two curves of a run at work
+
+export default function Part({ visible }) {
+    const [watched, watch] = useState(""); // another job than the current one
+    useEffect(() => {
+        const heard = (event) => watch(event.detail?.job ?? "");
+        window.addEventListener("tinv:watch", heard);
+        return () => window.removeEventListener("tinv:watch", heard);
+    }, []);
+    const { answer, error, again } = usePolling((before) => look(watched, before), EVERY, visible);
+    const job = answer?.status.job;
+    return html`<section id="tinv_live" class="tinv-stack" aria-label=${t("live.part")}>
+        ${answer && html`<${Interrupted} runs=${answer.status.interrupted} again=${again} />`}
+        ${error && html`<${Problems} error=${error} />`}
+        ${answer && !job && html`<p class="tinv-title">${t("ui.no_run_yet")}</p>`}
+        ${job && html`<${Run} key=${job.id} answer=${answer} lost=${Boolean(error)} again=${again} />`}
+    </section>`;
+}
+
+function Run({ answer, lost, again }) {
+    const { status, chart, previews, snapshots } = answer;
+    const job = status.job;
+    return html`
+        <div class="tinv-top">
+            <${Head} job=${job} texts=${status.texts} queued=${status.queued} />
+            <${Controls} job=${job} lost=${lost} again=${again} />
+        </div>
+        <${Notices} job=${job} />
+        ${chart?.steps.length > 1 && html`<${Chart} chart=${chart} />`}
+        <${Previews} job=${job} previews=${previews} best=${chart?.best?.step} />
+        <${Decide} job=${job} chart=${chart} previews=${previews} snapshots=${snapshots} again=${again} />
+        ${!previews.length && job.prompts.length > 0 && html`<${Prompts} prompts=${job.prompts} />`}
+    `;
+}
+
+/** What the model was shown in the step before, until there is an image to look at. */
+function Prompts({ prompts }) {
+    return html`<p class="tinv-prompts tinv-quiet">${prompts.slice(0, 4).join("\n")}</p>`;
+}
+
+/** One look: the status always, and of the rest what has changed. @param {string} watched @param {any} before */
+async function look(watched, before) {
+    const known = before?.status.job;
+    const since = known ? Math.max(0, known.steps - 1) : 0;
+    const status = await get("status", { job: watched || undefined, since });
+    const job = status.job;
+    if (!job) return { status, chart: null, previews: [], snapshots: [], seen: "" };
+    const same = known?.id === job.id;
+    const drawn = `${job.steps} ${job.evaluated} ${job.status}`;
+    const soon = same && known.status === job.status && performance.now() - before.at < REDRAW;
+    const fresh = !same || !(soon || before.drawn === drawn);
+    const kept = `${job.previews.length} ${job.snapshots} ${job.status}`;
+    return {
+        status,
+        drawn: fresh ? drawn : before.drawn,
+        at: fresh ? performance.now() : before.at,
+        kept,
+        chart: fresh ? await get("chart", { job: job.id, points: 400 }) : before.chart,
+        previews: same && before.kept === kept ? before.previews : await get("previews", { job: job.id }),
+        snapshots: same && before.kept === kept ? before.snapshots : await get("snapshots", { job: job.id }),
+    };
+}

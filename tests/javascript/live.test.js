@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { allowed } from "../../javascript/tinv/live/commands.js";
+import { gridOf, neighbour } from "../../javascript/tinv/live/grid.js";
+import { bestSnapshot, columns, LINES, lastAt, short } from "../../javascript/tinv/live/plot.js";
+import { withPlace, withWord } from "../../javascript/tinv/live/txt2img.js";
+
+const preview = (index, step, prompt) => ({ index, step, prompt, negative_prompt: "", seed: 1 });
+
+test("previews are a row for each prompt and a column for each step", () => {
+    const made = [preview(2, 20, "b"), preview(0, 10, "a"), preview(1, 20, "a")];
+    const { steps, rows } = gridOf(made);
+    assert.deepEqual(steps, [10, 20]);
+    assert.deepEqual(
+        rows.map((row) => [row.prompt, row.cells.map((cell) => cell?.index ?? null)]),
+        [
+            ["a", [0, 1]],
+            ["b", [null, 2]],
+        ],
+    );
+    assert.equal(neighbour(rows[0], made[1], 1).index, 1);
+    assert.equal(neighbour(rows[0], made[1], -1), null);
+    assert.equal(neighbour(rows[1], made[0], -1), null);
+});
+
+test("a prompt that a step has twice has two rows", () => {
+    const { rows } = gridOf([preview(0, 1, "a"), preview(1, 1, "a"), preview(2, 2, "a"), preview(3, 2, "a")]);
+    assert.deepEqual(
+        rows.map((row) => row.cells.map((cell) => cell.index)),
+        [
+            [0, 2],
+            [1, 3],
+        ],
+    );
+});
+
+test("the chart's columns go to uPlot as they came", () => {
+    const chart = { steps: [1], high: [3], low: [2], rate: [4], smoothed: [5], evaluation: [null] };
+    assert.deepEqual(columns(chart), [[1], ...LINES.map((line) => chart[line.name])]);
+});
+
+test("numbers are short, and a step without a value has the one before", () => {
+    assert.deepEqual([0, 0.1234567, 0.00005, 1234567, null].map(short), ["0", "0.1235", "5.00e-5", "1.23e+6", ""]);
+    assert.equal(lastAt([1, null, null], 2), 1);
+    assert.equal(lastAt([null], 0), null);
+});
+
+test("the proposed snapshot is the one with the lowest evaluation known by then", () => {
+    const chart = { steps: [0, 5, 10, 15], evaluation: [4, 2, null, 3] };
+    assert.equal(bestSnapshot([{ step: 0 }, { step: 10 }, { step: 15 }], chart).step, 10);
+    assert.equal(bestSnapshot([{ step: 3 }, { step: 6 }], null).step, 6);
+    assert.equal(bestSnapshot([], chart), undefined);
+});
+
+test("a run obeys what its status lets it", () => {
+    assert.ok(allowed("training").has("pause") && !allowed("training").has("resume"));
+    assert.ok(allowed("paused").has("resume") && !allowed("paused").has("preview"));
+    assert.equal(allowed("finished").size + allowed("stopping").size, 0);
+});
+
+test("the word becomes the place that the route fills in", () => {
+    assert.equal(withPlace("a photo of zibbo, zibbo", "zibbo"), "a photo of [name], [name]");
+    assert.equal(withPlace("a cat", "zibbo"), "[name], a cat");
+});
+
+test("a word is put behind what stands in a prompt", () => {
+    assert.equal(withWord("a red circle, ", "zibbo"), "a red circle, zibbo");
+    assert.equal(withWord(" ", "zibbo"), "zibbo");
+});

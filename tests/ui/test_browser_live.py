@@ -1,0 +1,224 @@
+"""The live part in a real browser: a run that is watched, and the step that is decided for."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+import uvicorn  # noqa: E402
+
+from tests.paths import ROOT  # noqa: E402
+from tests.ui.test_browser import CHROMIUM, opened, pytestmark  # noqa: E402, F401  (and the mark of browsers)
+from tinv_ext.core.formats import read_embedding  # noqa: E402
+from tinv_ext.hosts.diffusers.host import DiffusersHost  # noqa: E402
+from tinv_ext.run.status import Status  # noqa: E402
+from tinv_ext.server.job_queue import JobQueue  # noqa: E402
+from tinv_ext.server.queued_run import Job  # noqa: E402
+from tinv_ext.standalone import app_for  # noqa: E402
+
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+STEPS = 10_000
+WORK = 0.005  # seconds of the page for one poll of a run of so many steps
+
+
+@contextmanager
+def served(host: DiffusersHost, jobs: JobQueue) -> Iterator[str]:
+    """The page over these jobs, at a free port."""
+    config = uvicorn.Config(app_for(host, jobs), host="127.0.0.1", port=0, log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+    server.should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture
+def done(host: DiffusersHost, jobs: JobQueue, values: dict[str, Any]) -> Job:
+    """A finished run of six steps with three previews of two prompts and with snapshots."""
+    several = {
+        "preview_every": 2,
+        "save_every": 2,
+        "evaluate_every": 1,
+        "preview_prompt": "[name] in red\n[name] in blue",
+    }
+    job = jobs.submit({**values, "steps": 6, **several})
+    assert jobs.wait(job, 120)
+    return job
+
+
+@pytest.fixture
+def page(host: DiffusersHost, jobs: JobQueue, done: Job) -> Iterator[Any]:
+    """The page of that run."""
+    with served(host, jobs) as address, opened(address, "en-US") as page:
+        page.wait_for_selector(".tinv-is-finished")
+        yield page
+
+
+def test_previews_are_a_grid_and_can_be_enlarged(page: Any, done: Job) -> None:
+    """A row for each prompt, a column for each step; a click shows prompt and seed, arrows go on, Escape closes."""
+    assert page.locator(".tinv-previews tbody th").all_inner_texts() == ["zibbo in red", "zibbo in blue"]
+    columns = page.locator(".tinv-previews thead th").count() - 1
+    assert columns == len({step for step, _ in done.previews}) >= 3
+    page.locator(".tinv-previews tbody tr >> nth=1 >> button >> nth=0").click()
+    box = page.locator("dialog.tinv-enlarged")
+    first = box.locator("img").get_attribute("src")
+    assert "zibbo in blue" in box.inner_text()
+    assert f"Seed {done.config.preview_seed + 1}" in box.inner_text() or "Seed" in box.inner_text()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "src => document.querySelector('dialog.tinv-enlarged img').getAttribute('src') !== src", arg=first
+    )
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog.tinv-enlarged", state="detached")
+
+
+def test_two_steps_are_compared(page: Any) -> None:
+    """The line between them is moved by keyboard."""
+    page.click(".tinv-compare summary")
+    page.wait_for_selector(".tinv-sides img")
+    line = page.locator(".tinv-sides input")
+    before = page.evaluate("document.querySelector('.tinv-edge').getBoundingClientRect().x")
+    line.focus()
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.querySelector('.tinv-edge').getBoundingClientRect().x") > before + 5
+    assert "Both with seed" in page.inner_text(".tinv-compare")
+
+
+def test_another_step_is_used(page: Any, host: DiffusersHost, done: Job) -> None:
+    """The snapshot becomes the embedding, and what was there is kept beside the run."""
+    file = host.embeddings_folder / "zibbo.pt"
+    assert read_embedding(file).step == 6
+    page.select_option(".tinv-decide select >> nth=0", "2")
+    page.click("#tinv_use")
+    page.wait_for_selector(".tinv-decide .tinv-said")
+    assert read_embedding(file).step == 2
+    assert read_embedding(file).name == "zibbo"
+    (backup,) = (Path(done.folder or "") / "replaced").iterdir()
+    assert read_embedding(backup).step == 6
+    page.wait_for_function("/step 2/.test(document.querySelector('.tinv-file').textContent)")
+    assert page.is_disabled("#tinv_use")
+
+
+def test_a_step_is_tried(page: Any, host: DiffusersHost) -> None:
+    """An image with the chosen step, and no file left behind."""
+    before = sorted(host.embeddings_folder.rglob("*"))
+    page.select_option(".tinv-decide select >> nth=0", "2")
+    page.click(".tinv-try summary")
+    page.fill("#tinv_try_prompt", "zibbo in green")
+    page.click("#tinv_try")
+    page.wait_for_function("document.querySelector('.tinv-tried')?.naturalWidth > 0")
+    assert "Step 2, seed 1: zibbo in green" in page.inner_text(".tinv-try")
+    assert sorted(host.embeddings_folder.rglob("*")) == before
+
+
+def test_a_step_is_downloaded(page: Any, tmp_path: Path) -> None:
+    """The embedding, and a snapshot."""
+    for button, step in (("Download", 6), ("Download this step", 4)):
+        if step == 4:
+            page.select_option(".tinv-decide select >> nth=0", "4")
+        with page.expect_download() as download:
+            page.get_by_role("button", name=button, exact=True).click()
+        target = tmp_path / f"{step}.pt"
+        download.value.save_as(target)
+        assert read_embedding(target).step == step
+
+
+def test_only_buttons_that_do_something_are_there(host: DiffusersHost, jobs: JobQueue, values: dict[str, Any]) -> None:
+    """None without a run; Pause while it trains, Resume while it is paused; none when it is over."""
+    with served(host, jobs) as address, opened(address, "en-US") as page:
+        page.wait_for_selector("#tinv_live .tinv-title")
+        assert page.locator(".tinv-controls button").count() == 0
+        jobs.submit({**values, "steps": 100_000})
+        page.wait_for_selector(".tinv-is-training")
+        assert page.locator("#tinv_resume").count() == 0
+        page.click("#tinv_pause")
+        page.wait_for_selector(".tinv-is-paused")
+        assert page.locator(".tinv-controls button").all_inner_texts() == ["Resume", "Stop and save"]
+        page.click("#tinv_resume")
+        page.wait_for_selector(".tinv-is-training")
+        page.click("#tinv_stop")
+        page.wait_for_selector(".tinv-is-stopped")
+        assert page.locator(".tinv-controls button").count() == 0
+
+
+def long_run() -> Job:
+    """A run of so many steps that is still at work."""
+    job = Job("long", SimpleNamespace(name="zibbo"), now=Status("training", STEPS, total=2 * STEPS))  # type: ignore[arg-type]
+    row = {"loss": 0.1, "smoothed": 0.1, "rate": 0.005, "vector_norm": 1.0, "distance": 0.0}
+    job.curve += [{**row, "step": step, "loss": 0.1 + (step * 37 % 100) / 500} for step in range(1, STEPS + 1)]
+    job.evaluations += [(step, 0.2 - step / 100_000) for step in range(0, STEPS, 10)]
+    return job
+
+
+def test_a_poll_is_little_work_for_the_page(host: DiffusersHost, jobs: JobQueue) -> None:
+    """At 10 000 steps, with a step more at each poll: script, style and layout together."""
+    job = jobs._jobs["long"] = long_run()
+    try:
+        with served(host, jobs) as address, opened(address, "en-US") as page:
+            page.wait_for_selector(".tinv-chart canvas")
+            page.wait_for_timeout(3000)
+            session = page.context.new_cdp_session(page)
+            session.send("Performance.enable", {"timeDomain": "threadTicks"})
+            asked: list[str] = []
+            page.on("request", lambda request: asked.append(request.url))
+            before = work(session)
+            end = time.monotonic() + 15
+            while time.monotonic() < end:
+                with job.lock:
+                    step = job.now.steps + 1
+                    job.curve.append({**job.curve[-1], "step": step})
+                    job.now = Status("training", step, total=2 * STEPS)
+                page.wait_for_timeout(300)
+            after, polls = work(session), sum("/tinv/v1/status" in url for url in asked)
+        assert polls >= 5
+        assert sum("/tinv/v1/chart" in url for url in asked) >= polls // 5  # every two seconds
+        print(f"{1000 * (after - before) / polls:.2f} ms of the page for each of {polls} polls")
+        assert (after - before) / polls <= WORK
+    finally:
+        jobs._jobs.clear()
+
+
+def work(session: Any) -> float:
+    """Seconds of script, style and layout so far, of this page's own thread."""
+    metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+    return float(sum(metrics[name] for name in ("ScriptDuration", "RecalcStyleDuration", "LayoutDuration")))
+
+
+@pytest.mark.parametrize("width", [390, 800, 1400, 2560])
+def test_the_part_fits_every_window(page: Any, width: int) -> None:
+    """Nothing sticks out, the chart follows, and the controls' line stays in sight."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+    page.wait_for_function(
+        "Math.abs(document.querySelector('.tinv-plot canvas').getBoundingClientRect().width"
+        " - document.querySelector('.tinv-plot').clientWidth) <= 1"
+    )
+    page.evaluate("document.querySelector('.tinv-decide').scrollIntoView({block: 'center', behavior: 'instant'})")
+    top = page.evaluate("document.querySelector('.tinv-top').getBoundingClientRect().top")
+    assert -1 <= top < 900
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: npm ci")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(page: Any, theme: str) -> None:
+    """In the part as it is after a run, with the comparison open."""
+    page.evaluate("dark => document.body.classList.toggle('dark', dark)", theme == "dark")
+    page.click(".tinv-compare summary")
+    page.wait_for_selector(".tinv-sides img")
+    page.evaluate(AXE.read_text("utf-8"))
+    found = page.evaluate("axe.run('#tinv_live', {resultTypes: ['violations']})")["violations"]
+    serious = [one for one in found if one["impact"] in ("serious", "critical")]
+    assert serious == [], json.dumps([(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in serious])

@@ -1,0 +1,118 @@
+"""What the page shows of a run: its chart, its previews with what they were made of, its snapshots to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi.responses import FileResponse, JSONResponse, Response
+
+from tinv_ext.core.errors import InputError
+from tinv_ext.server.routes.route import Language, Route, Served, in_thread, in_turn, refused
+
+if TYPE_CHECKING:
+    from tinv_ext.server.job_queue import JobQueue
+    from tinv_ext.server.queued_run import Job
+
+
+def routes(served: Served) -> list[Route]:
+    """Those of this file."""
+    return [
+        Route("GET", "/chart", chart_route(served.queue), changing=False),
+        Route("GET", "/previews", previews_route(served.queue), changing=False),
+        Route("GET", "/snapshots", snapshots_route(served.queue), changing=False),
+        Route("GET", "/embedding", embedding_route(served.queue)),
+        Route("POST", "/use", use_route(served.queue)),
+    ]
+
+
+def chart_route(queue: JobQueue) -> Callable[..., Any]:
+    """GET /chart."""
+    from tinv_ext.server.chart import chart
+
+    def answer(job: str, points: int = 500, language: str = Language) -> JSONResponse:
+        """The whole curve of a job in at most about so many points, as columns, with its best evaluation."""
+        found = _found(queue, job, language)
+        with found.lock:
+            curve, evaluations = list(found.curve), list(found.evaluations)
+        return JSONResponse(chart(curve, evaluations, points))
+
+    return answer
+
+
+def previews_route(queue: JobQueue) -> Callable[..., Any]:
+    """GET /previews."""
+    from tinv_ext.run.preview_text import preview_text
+
+    def answer(job: str, language: str = Language) -> JSONResponse:
+        """The previews of a job: `index` is that of /picture; of an image that was made again only the last."""
+        found = _found(queue, job, language)
+        with found.lock:
+            made = {path: (index, step) for index, (step, path) in enumerate(found.previews)}
+        texts = {path: preview_text(Path(path)) for path in made}
+        return JSONResponse(
+            [
+                {
+                    "index": index,
+                    "step": step,
+                    "prompt": texts[path].prompt,
+                    "negative_prompt": texts[path].negative_prompt,
+                    "seed": texts[path].seed,
+                }
+                for path, (index, step) in made.items()
+            ]
+        )
+
+    return answer
+
+
+def snapshots_route(queue: JobQueue) -> Callable[..., Any]:
+    """GET /snapshots."""
+    from tinv_ext.server import job_steps
+
+    def answer(job: str, language: str = Language) -> JSONResponse:
+        """The snapshots of a job that there are still: step, file name, and the key for /image, by step."""
+        return JSONResponse(job_steps.snapshots(_found(queue, job, language)))
+
+    return answer
+
+
+def embedding_route(queue: JobQueue) -> Callable[..., Any]:
+    """GET /embedding."""
+    from tinv_ext.server import job_steps
+
+    async def answer(job: str, step: int | None = None, language: str = Language) -> Response:
+        """The file of a run's embedding, or of its snapshot at a step."""
+        found = _found(queue, job, language)
+
+        def file() -> Response:
+            path = job_steps.embedding_file(found, step)
+            return FileResponse(path, media_type="application/octet-stream", filename=path.name)
+
+        return await in_thread(file, language)
+
+    return answer
+
+
+def use_route(queue: JobQueue) -> Callable[..., Any]:
+    """POST /use."""
+    from tinv_ext.server import job_steps
+
+    async def answer(job: str, step: int, language: str = Language) -> Response:
+        """Make the snapshot of a step the embedding of a run that is over."""
+        found = _found(queue, job, language)
+
+        def use() -> Response:
+            return JSONResponse({"file": job_steps.use(queue, found, step).name, "step": step})
+
+        return await in_turn(use, language)
+
+    return answer
+
+
+def _found(queue: JobQueue, job: str, language: str) -> Job:
+    try:
+        return queue.get(job)
+    except InputError as error:
+        raise refused(error, language, 404) from error
