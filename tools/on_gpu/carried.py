@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 FOLDER = Path("build") / "gpu-packages"
-PACKAGES = ("diffusers", "importlib_metadata", "zipp")
+# What diffusers asks for when it is imported, and those ask for, beyond what transformers brings.
+PACKAGES = ("diffusers", "importlib_metadata", "zipp", "requests", "charset-normalizer", "idna", "urllib3", "certifi")
 # Folders of diffusers that are other models' or programs of its own; pipelines are kept by name.
 _OMITTED = {"modular_pipelines", "commands", "experimental"}
 _PIPELINES = {"stable_diffusion", "stable_diffusion_xl"}
@@ -33,7 +34,7 @@ def carry(folder: Path) -> int:
         found = importlib.metadata.distribution(name)
         for file in found.files or ():
             source = Path(str(found.locate_file(file)))
-            if file.suffix in (".pyc", ".typed") or ".." in file.parts or _omitted(file.parts):
+            if file.suffix in (".pyc", ".so", ".pyd") or ".." in file.parts or _omitted(file.parts):
                 continue
             target = folder / file
             target.parent.mkdir(parents=True, exist_ok=True)
