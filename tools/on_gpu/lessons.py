@@ -26,12 +26,13 @@ _LONG = 45.0  # seconds that a lesson takes at most on a GPU
 def rows(place: Place) -> Iterator[Row]:
     """A row for each lesson that there is time for; on a tiny place one lesson of few steps, without a bar."""
     for variant, concept, precision in LESSONS[1:2] if place.tiny else LESSONS:
+        precision = "fp32" if place.tiny else precision
         what = f"{f'toy {variant}'.strip()}, {concept}, {precision}"
         if place.seconds_left < _LONG:
             yield Row(what, {"left out": "no time"})
             continue
         given: dict[str, Any] = {"steps": 2, "evaluate_every": 1} if place.tiny else {}
-        figures = lesson(place, variant, concept, "fp32" if place.tiny else precision, given)
+        figures = lesson(place, variant, concept, precision, given)
         yield Row(what, figures) if place.tiny else at_least(what, figures, identity=_LEAST, editability=_LEAST)
 
 
