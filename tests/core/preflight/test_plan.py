@@ -8,8 +8,7 @@ import pytest
 
 from tests.messages import ids, refused, said
 from tinv_ext.core.data.epochs import Epochs
-from tinv_ext.core.preflight.notices import on_plan
-from tinv_ext.core.preflight.plan import make_plan, objective_of, on_settings, prediction_problems
+from tinv_ext.core.preflight.plan import make_plan, objective_of, on_plan, on_settings, prediction_problems
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.objective import Objective
 from tinv_ext.core.training.trainer import Plan

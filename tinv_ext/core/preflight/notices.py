@@ -27,7 +27,6 @@ _FIRST = 10  # steps
 _SHARE = 0.2  # what works in the beginning
 _LEAST_FACTOR = 0.1  # below which kohya's trainers warn, too
 _TOO_FAR, _TOO_NEAR = 3.0, 0.05  # lengths of a vector
-_BARS, _HEIGHTS = 40, "▁▂▃▄▅▆▇█"
 _NAMED = 5  # files named in one sentence
 
 
@@ -252,57 +251,6 @@ def on_epochs(
             "An epoch has {images:image|images} with all repeats; from here on, the run takes {epochs} epochs.",
             images=epochs.images,
             epochs=f"{float((plan.steps - start) * epochs.per_step / epochs.images):.3g}",
-        )
-    ]
-
-
-def on_plan(plan: Plan, config: TrainConfig, start: int, epochs: Epochs, images: int) -> list[Message]:
-    """How often each of so many `images` is seen from step `start` on, and rates that end the run early."""
-    seen = float((plan.steps - start) * epochs.per_step)
-    times = f"{seen / images:.0f}" if seen >= 10 * images else f"{seen / images:.1f}"
-    steps, per_step = plan.steps - start, epochs.per_step
-    if per_step.denominator == 1:
-        text = "{steps:step|steps} of {batch:image|images}: each image is seen about {times} times."
-        notices = [message("preflight.plan", text, steps=steps, batch=int(per_step), times=times)]
-    else:
-        text = "{steps:step|steps} of {batch} images on average: each image is seen about {times} times."
-        notices = [message("preflight.plan_mixed", text, steps=steps, batch=f"{float(per_step):.3g}", times=times)]
-    if plan.steps < config.steps:
-        notices.append(
-            message(
-                "preflight.rates_end",
-                "The learning rates end at step {end}, so the run ends there, too (max steps is {steps}).",
-                end=plan.steps,
-                steps=config.steps,
-            )
-        )
-    if config.scale_lr:
-        notices.append(
-            message(
-                "preflight.rate_scaled",
-                "The learning rate is multiplied by the {images:image|images} of a step: at most {most:.3g}.",
-                images=config.examples_per_step,
-                most=max(map(plan.rate, range(start, plan.steps)), default=0.0),
-            )
-        )
-    return notices + _drawn(plan, start)
-
-
-def _drawn(plan: Plan, start: int) -> list[Message]:
-    """The learning rates as a line of bars, where they change."""
-    steps = range(start, plan.steps)
-    rates = [plan.rate(step) for step in steps[:: max(1, len(steps) // _BARS)]]
-    most = max(rates, default=0.0)
-    if not rates or min(rates) == most:
-        return []
-    return [
-        message(
-            "preflight.rates_drawn",
-            "Learning rate: {bars} from {first:.3g} to {last:.3g}, at most {most:.3g}.",
-            bars="".join(_HEIGHTS[round(rate / most * (len(_HEIGHTS) - 1))] for rate in rates),
-            first=plan.rate(start),
-            last=plan.rate(plan.steps - 1),
-            most=most,
         )
     ]
 

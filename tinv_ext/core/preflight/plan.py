@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from tinv_ext.core.data.epochs import Epochs
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
@@ -229,5 +230,70 @@ def _timestep_problems(config: TrainConfig) -> list[Message]:
             "used. Set min_timestep below max_timestep.",
             first=config.min_timestep,
             end=config.max_timestep,
+        )
+    ]
+
+
+def on_plan(plan: Plan, config: TrainConfig, start: int, epochs: Epochs, images: int) -> list[Message]:
+    """Notices: how often each of so many `images` is seen from step `start` on, and rates that end the run early."""
+    seen = float((plan.steps - start) * epochs.per_step)
+    times = f"{seen / images:.0f}" if seen >= 10 * images else f"{seen / images:.1f}"
+    steps, per_step = plan.steps - start, epochs.per_step
+    if per_step.denominator == 1:
+        told = message(
+            "preflight.plan",
+            "{steps:step|steps} of {batch:image|images}: each image is seen about {times} times.",
+            steps=steps,
+            batch=int(per_step),
+            times=times,
+        )
+    else:
+        told = message(
+            "preflight.plan_mixed",
+            "{steps:step|steps} of {batch} images on average: each image is seen about {times} times.",
+            steps=steps,
+            batch=f"{float(per_step):.3g}",
+            times=times,
+        )
+    notices = [told]
+    if plan.steps < config.steps:
+        notices.append(
+            message(
+                "preflight.rates_end",
+                "The learning rates end at step {end}, so the run ends there, too (max steps is {steps}).",
+                end=plan.steps,
+                steps=config.steps,
+            )
+        )
+    if config.scale_lr:
+        notices.append(
+            message(
+                "preflight.rate_scaled",
+                "The learning rate is multiplied by the {images:image|images} of a step: at most {most:.3g}.",
+                images=config.examples_per_step,
+                most=max(map(plan.rate, range(start, plan.steps)), default=0.0),
+            )
+        )
+    return notices + _drawn(plan, start)
+
+
+_BARS, _HEIGHTS = 40, "▁▂▃▄▅▆▇█"
+
+
+def _drawn(plan: Plan, start: int) -> list[Message]:
+    """The learning rates as a line of bars, where they change."""
+    steps = range(start, plan.steps)
+    rates = [plan.rate(step) for step in steps[:: max(1, len(steps) // _BARS)]]
+    most = max(rates, default=0.0)
+    if not rates or min(rates) == most:
+        return []
+    return [
+        message(
+            "preflight.rates_drawn",
+            "Learning rate: {bars} from {first:.3g} to {last:.3g}, at most {most:.3g}.",
+            bars="".join(_HEIGHTS[round(rate / most * (len(_HEIGHTS) - 1))] for rate in rates),
+            first=plan.rate(start),
+            last=plan.rate(plan.steps - 1),
+            most=most,
         )
     ]

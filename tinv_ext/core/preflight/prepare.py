@@ -27,12 +27,11 @@ from tinv_ext.core.preflight.notices import (
     listed,
     on_epochs,
     on_initial_vectors,
-    on_plan,
     on_previews,
     on_rates,
     on_subsets,
 )
-from tinv_ext.core.preflight.plan import make_plan, on_settings
+from tinv_ext.core.preflight.plan import make_plan, on_plan, on_settings
 from tinv_ext.core.preflight.problems import Problems, Scanner
 from tinv_ext.core.preflight.sources import Sources, sources_of
 from tinv_ext.core.preflight.stopping import stop_problems
@@ -151,8 +150,7 @@ def prepare(
     problems.found += [*later.found, *same_images([subset for subset in subsets if subset])]
     complete = tuple(subset for subset in subsets if subset)
     complete, idle = without_idle(complete, reader) if word.ids else (complete, [])
-    problems.found += _regularization_problems(config)
-    problems.found += stop_problems(config, complete)
+    problems.found += [*_regularization_problems(config), *stop_problems(config, complete)]
     if word.ids:
         problems.found += _prompt_problems(complete, reader, word.name)
     shown = problems.attempt(preview_prompts, config)
@@ -164,8 +162,8 @@ def prepare(
     config = (problems.attempt(_in_steps, config, epochs) if epochs else None) or config
     lengths = typical_lengths(token_table)
     largest = max((subset.config.batch_size for subset in complete), default=0)
-    resumes = resumed is not None
-    plan = problems.attempt(make_plan, config, start, resumes, lengths, largest) if values_right else None
+    given = (config, start, resumed is not None, lengths, largest)
+    plan = problems.attempt(make_plan, *given) if values_right else None
     if problems.found or not (all(subsets) and initial and epochs and plan and shown is not None):
         raise InputError(dict.fromkeys(problems.found))
     notices = (
