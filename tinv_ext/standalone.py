@@ -59,13 +59,11 @@ def app_for(host: Host, queue: JobQueue | None = None, hosts: Collection[str] = 
         library=library,
         preparations=preparations,
     )
-    choices = {"preview_sampler": host.samplers}
     style = (ASSETS / "style.css").read_text(encoding="utf-8")
     with _event_loop():
         with gr.Blocks(title=page.TITLE, css=style, analytics_enabled=False) as blocks:
             gr.Markdown(f"# {page.TITLE}")
-            context = PageContext(choices=choices, preparations=preparations, token=token)
-            page.build(queue, context)
+            page.build(PageContext(preparations=preparations, token=token))
             blocks.load(fn=None, **{_js_name(): _loading(SCRIPTS)})
         blocks.queue(**{_at_once_name(): _AT_ONCE})
         app = gr.mount_gradio_app(app, blocks, path="/")

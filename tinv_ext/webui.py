@@ -27,7 +27,7 @@ def job_queue() -> JobQueue:
     from tinv_ext.server.job_queue import JobQueue
     from tinv_ext.server.templates import Templates
 
-    queue = JobQueue(_host, Path(paths.data_path), Templates(_templates_folder()))
+    queue = JobQueue(_host, Path(paths.data_path), Templates(_templates_folder()), _is_loaded)
     _save_at_the_end(queue)
     return queue
 
@@ -159,43 +159,31 @@ def _host() -> Host:
     return A1111Host(original)
 
 
+def _is_loaded() -> bool:
+    """Whether there is a model without loading one, which v1.10.1 modules/shared_items.py does for who asks for it."""
+    from modules import sd_models
+
+    data = getattr(sd_models, "model_data", None)
+    return data is None or getattr(data, "sd_model", None) is not None
+
+
 def tabs() -> list[tuple[Any, str, str]]:
     """For `script_callbacks.on_ui_tabs`: the page, its title and its id."""
     from modules import shared
 
     from tinv_ext.core.messages import language_of
     from tinv_ext.hosts.webui.interrogators import captioners
-    from tinv_ext.hosts.webui.samplers import samplers, schedulers
     from tinv_ext.ui import page
     from tinv_ext.ui.context import PageContext
 
     context = PageContext(
         allowed_paths=lambda request: allowed_paths(),
         language=language_of(getattr(shared.opts, "localization", None)),
-        choices={"preview_sampler": samplers(), "preview_scheduler": ["", *schedulers()]},
-        txt2img=_txt2img(),
         captioners=captioners(),
         preparations=preparations(),
         token=page_token(),
     )
-    return [(page.build(job_queue(), context), page.TITLE, page.ID)]
-
-
-def _txt2img() -> dict[str, Any]:
-    """The controls of the txt2img tab by elem_id, as the WebUI keeps them for pasting parameters; else none.
-
-    v1.10.1 modules/infotext_utils.py, `paste_fields`; before v1.8 modules/generation_parameters_copypaste.py.
-    """
-    from importlib import import_module
-
-    for name in ("infotext_utils", "generation_parameters_copypaste"):
-        try:
-            fields = import_module(f"modules.{name}").paste_fields["txt2img"]["fields"]
-        except (ImportError, AttributeError, KeyError):
-            continue
-        controls = (field[0] for field in fields or ())
-        return {str(control.elem_id): control for control in controls if getattr(control, "elem_id", None)}
-    return {}
+    return [(page.build(context), page.TITLE, page.ID)]
 
 
 def add_routes(_: Any, app: Any) -> None:

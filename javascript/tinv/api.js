@@ -38,9 +38,15 @@ export async function get(route, query, options = {}) {
     return (await ask(address(route, query), { ...options, method: "GET" })).json();
 }
 
-/** @param {string} route @param {Query} [query] @param {object} [body] becomes JSON */
-export async function post(route, query, body = {}) {
-    return (await sent(route, query, body)).json();
+/** @param {string} route @param {Query} [query] @param {object} [body] becomes JSON @param {{signal?: AbortSignal}} [options] */
+export async function post(route, query, body = {}, options = {}) {
+    return (await sent(route, query, body, options)).json();
+}
+
+/** @param {string} route @param {Query} query @param {Blob} data sent as it is */
+export async function put(route, query, data) {
+    const headers = { "Content-Type": "application/octet-stream" };
+    return (await ask(address(route, query), { method: "PUT", headers, body: data })).json();
 }
 
 /** An image that a route makes, as an address for `<img src>`. @param {string} route @param {Query} query @param {object} body */
@@ -48,8 +54,9 @@ export async function postFile(route, query, body) {
     return URL.createObjectURL(await (await sent(route, query, body)).blob());
 }
 
-const sent = (route, query, body) =>
+const sent = (route, query, body, options = {}) =>
     ask(address(route, query), {
+        ...options,
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify(body),

@@ -33,7 +33,7 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "hub": (("tinv_ext.hub",), {"huggingface_hub", "tinv_ext.core", "tinv_ext.hub"}),
     "trackers": (("tinv_ext.run.trackers",), NUMBERS | ENGINE | {"wandb", "tinv_ext.run"}),  # where it is installed
     "server": (("tinv_ext.server",), ENGINE | {"tinv_ext.run", "tinv_ext.prepare", "tinv_ext.server"}),
-    "api": (("tinv_ext.server.api", "tinv_ext.server.routes"), {"fastapi", "pydantic"} | WHOLE),
+    "api": (("tinv_ext.server.api", "tinv_ext.server.routes"), {"fastapi", "starlette", "pydantic"} | WHOLE),
     "library": (
         ("tinv_ext.library",),
         NUMBERS
@@ -95,6 +95,7 @@ LATE_TOP = {
     "tinv_ext.server.api",
     "tinv_ext.server.routes",
     "fastapi",
+    "starlette",
     "pydantic",
 }
 EVERYONE = set(sys.stdlib_module_names) | {"tomllib", "tomli", "tinv_ext.__version__"}

@@ -20,7 +20,6 @@ from tinv_ext.core.messages import templates
 from tinv_ext.core.settings import SETTINGS
 from tinv_ext.library.combine import FILLS
 from tinv_ext.prepare.options import CROPS, EXISTING, FINDINGS, FLIPS
-from tinv_ext.server.job_queue import JobQueue
 
 FILE = ROOT / "localizations" / "zh_CN.json"
 CHOICES = {choice for about in SETTINGS.values() for choice in about.choices}  # formats and captioners have own names
@@ -82,16 +81,14 @@ def _between_tags(text: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def controls(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+def controls() -> set[str]:
     """What gradio is told to show: labels, explanations, buttons, folds, parts, and choices that are words."""
     gr = pytest.importorskip("gradio", reason="the page is made under the WebUI's versions, which have gradio 3.41.2")
     from tinv_ext.ui import page
     from tinv_ext.ui.context import PageContext
 
-    folder = tmp_path_factory.mktemp("page")
     with gr.Blocks() as around:
-        theirs = {"txt2img_steps": gr.Number()}
-        page.build(JobQueue(lambda: None, folder), PageContext(txt2img=theirs))
+        page.build(PageContext())
     found = {page.TITLE}
     for component in around.get_config_file()["components"]:
         found.update(_shown(component["type"], component["props"]))
@@ -143,7 +140,7 @@ def test_a_sentence_in_a_script_is_found() -> None:
 
 def test_every_control_has_an_entry(controls: set[str]) -> None:
     """As the page is really built."""
-    assert {"Train", "Edit templates", "Runs", "Copy from txt2img"} <= controls
+    assert {"Train", "Prepare", "Embeddings", "Runs"} <= controls
     assert controls - dict(pairs()).keys() == set()
 
 

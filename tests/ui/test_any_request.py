@@ -28,6 +28,9 @@ POSTS = ["train", "check", "resume", "stop", "pause", "snapshot", "preview", "im
 POSTS += [f"embeddings/{name}" for name in ("rename", "extend", "average", "delete", "restore", "convert", "add")]
 POSTS += ["runs/delete", "runs/restore", "runs/empty", "presets/save", "presets/delete"]
 KEYS = ["key", "name", "count", "fill", "keys", "weights", "id", "to", "parts", "jobs", "run", "prompt", "settings"]
+GETS += ["settings", "folders", "images/thumbnail", "templates"]
+POSTS += ["outlook", "templates", "images"]
+POSTS += [f"images/{what}" for what in ("new", "caption", "turn", "remove", "undo")]
 SEEDED = settings(
     derandomize=True,
     database=None,
@@ -70,7 +73,12 @@ def told(served: Served, method: str, route: str, **request: Any) -> Any:
 
 
 @SEEDED
-@given(st.sampled_from(["train", "check"]), st.dictionaries(names, anything, max_size=4), st.booleans(), st.data())
+@given(
+    st.sampled_from(["train", "check", "outlook", "images"]),
+    st.dictionaries(names, anything, max_size=4),
+    st.booleans(),
+    st.data(),
+)
 def test_any_settings(served: Served, route: str, odd: dict[str, Any], usual: bool, data: st.DataObject) -> None:
     """Over usual ones and by themselves, with any place for any path: an answer, and nothing is left running."""
     places = data.draw(st.dictionaries(st.sampled_from(PATHS), st.sampled_from(served.places()), max_size=2))
@@ -107,6 +115,7 @@ def test_any_parameters(served: Served, asked: tuple[str, str], data: st.DataObj
     number = st.integers().map(str) | st.sampled_from(["9" * 400, "-1", "nan", "0x1"]) | text
     kinds = {"job": text, "run": text, "output": text, "language": text, "since": number, "index": number}
     kinds |= {"key": text, "name": text, "step": number, "small": number, "points": number}
+    kinds |= {"path": text, "id": text, "first": number, "count": number}
     parameters = {name: data.draw(kind) for name, kind in kinds.items() if data.draw(st.booleans())}
     told(served, method, route, params=parameters)
 

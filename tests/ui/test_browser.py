@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 import shutil
 import socket
@@ -19,7 +20,9 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives 
 import uvicorn  # noqa: E402
 
 from tinv_ext.core.formats import read_embedding  # noqa: E402
+from tinv_ext.core.settings import DEFAULTS, SETTINGS  # noqa: E402
 from tinv_ext.hosts.diffusers.host import DiffusersHost  # noqa: E402
+from tinv_ext.server.image_sets import FOLDER  # noqa: E402
 from tinv_ext.standalone import app_for  # noqa: E402
 
 CHROMIUM = shutil.which("chromium")
@@ -29,7 +32,16 @@ PATIENCE = 60_000  # milliseconds for the browser to see something
 
 
 @pytest.fixture
-def address(host: DiffusersHost) -> Iterator[str]:
+def jobs_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The data folder of the page's server, which is started there."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    return home
+
+
+@pytest.fixture
+def address(host: DiffusersHost, jobs_home: Path) -> Iterator[str]:
     """The page's server on a free port, built where `asyncio.run` was: it leaves the thread no event loop."""
     asyncio.set_event_loop(None)
     with socket.socket() as free:
@@ -67,23 +79,67 @@ def page(address: str) -> Iterator[Any]:
 
 
 def fill(page: Any, name: str, value: str) -> None:
-    """Type into a setting."""
-    page.fill(f"#tinv_{name} textarea, #tinv_{name} input", value)
+    """Type into a setting, which is searched for if it is not in sight."""
+    if not page.is_visible(f"#tinv_{name}"):
+        page.locator(".tinv-advanced").evaluate("(fold) => { fold.open = true; }")
+        page.fill("#tinv_search", name)
+    page.fill(f"#tinv_{name}", value)
+
+
+def drop(page: Any, place: str, files: list[Path], folder: str = "") -> None:
+    """Drop files, or a folder of them, as the browser tells the page of it."""
+    sent = [{"name": path.name, "data": base64.b64encode(path.read_bytes()).decode()} for path in files]
+    page.evaluate(
+        """([place, sent, folder]) => {
+            const bytes = (data) => Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+            const files = sent.map(({name, data}) => new File([bytes(data)], name));
+            const entry = (file) => ({isFile: true, name: file.name, file: (done) => done(file)});
+            const parts = [files.map(entry), []];
+            const top = {isDirectory: true, name: folder,
+                         createReader: () => ({readEntries: (done) => done(parts.shift() ?? [])})};
+            const items = (folder ? [top] : files.map(entry)).map((one) => ({webkitGetAsEntry: () => one}));
+            const event = new DragEvent('drop', {bubbles: true, cancelable: true});
+            Object.defineProperty(event, 'dataTransfer', {value: {types: ['Files'], items, files}});
+            document.querySelector(place).dispatchEvent(event);
+        }""",
+        [place, sent, folder],
+    )
+
+
+def test_a_folder_is_dropped_and_trained_by_four_actions(
+    page: Any, jobs_home: Path, values: dict[str, Any], host: DiffusersHost
+) -> None:
+    """Drop, name, Train (and a purpose, where another is meant); a reload finds fields and run again; Stop saves."""
+    files = sorted(Path(values["images"]).iterdir())
+    drop(page, "[data-drop=new]", files, "小猫")
+    page.wait_for_function("document.querySelectorAll('.tinv-tile img').length === 3")
+    assert Path(page.input_value("#tinv_images")) == jobs_home / FOLDER / "小猫"
+    fill(page, "name", "zibbo")
+    page.wait_for_selector("#tinv_verdict[data-state=free]")
+    page.click("#tinv_train")
+    page.wait_for_selector("#tinv_answer .tinv-said")
+    page.wait_for_selector(".tinv-chart canvas")
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_selector("#tinv_train")
+    assert page.input_value("#tinv_name") == "zibbo"
+    page.wait_for_function("document.querySelectorAll('.tinv-tile img').length === 3")
+    page.wait_for_function("/step [1-9]/.test(document.querySelector('.tinv-figures')?.textContent)", timeout=PATIENCE)
+    page.click("#tinv_stop")
+    page.wait_for_selector(".tinv-is-stopped")
+    assert read_embedding(host.embeddings_folder / "zibbo.pt").step > 0
 
 
 def test_a_run_is_started_watched_and_stopped(page: Any, values: dict[str, Any], host: DiffusersHost) -> None:
     """Name, folder, Train: a bar, a curve, a picture when asked for; a reload finds it again; Stop and save saves."""
     fill(page, "name", "zibbo")
     fill(page, "images", values["images"])
-    page.click("#tinv_group_saving")
     fill(page, "output", values["output"])
-    page.click("#tinv_group_training")
     fill(page, "steps", "100000")
-    page.click("#tinv_group_previews")
     fill(page, "preview_steps", "2")
     page.click("#tinv_check")
-    page.wait_for_selector("#tinv_answer .tinv-table")
+    page.wait_for_selector("#tinv_answer .tinv-training-prompts mark")
     assert "zibbo" in page.inner_text("#tinv_answer mark >> nth=0")
+    page.wait_for_function("/about/.test(document.querySelector('.tinv-figures-line').textContent)")
     page.click("#tinv_train")
     page.wait_for_selector(".tinv-chart canvas")
     page.wait_for_function("/step [1-9]/.test(document.querySelector('.tinv-figures')?.textContent)", timeout=PATIENCE)
@@ -95,6 +151,9 @@ def test_a_run_is_started_watched_and_stopped(page: Any, values: dict[str, Any],
     page.wait_for_selector(".tinv-chart canvas")
     assert page.inner_text(".tinv-name") == "zibbo"
     page.wait_for_selector(".tinv-is-training")
+    page.wait_for_selector("#tinv_train")
+    fill(page, "steps", "100000")
+    assert page.input_value("#tinv_preview_steps, #tinv_steps") == "100000"
 
     page.click("#tinv_stop")
     page.wait_for_selector(".tinv-is-stopped")
@@ -108,33 +167,98 @@ def test_what_is_wrong_is_told_and_markup_stays_text(page: Any, values: dict[str
     evil = "<img src=x onerror=\"document.title='caught'\">"
     (Path(values["images"]) / "0.txt").write_text(evil, encoding="utf-8")
     fill(page, "name", "zibbo")
-    fill(page, "images", "nowhere<b>")
     fill(page, "template", "subject_filewords")
+    fill(page, "images", "nowhere<b>")
     page.click("#tinv_check")
     page.wait_for_selector("#tinv_answer .tinv-problems")
     assert 'The image folder "nowhere<b>" does not exist' in page.inner_text("#tinv_answer")
     fill(page, "images", values["images"])
     page.click("#tinv_check")
-    page.wait_for_selector("#tinv_answer .tinv-table")
+    page.wait_for_selector("#tinv_answer .tinv-training-prompts")
     assert evil in page.inner_text("#tinv_answer")
     assert page.query_selector("#tinv_answer img") is None
+    assert page.input_value("[data-image='0.png'] textarea") == evil
     assert page.title() != "caught"
 
 
-def test_a_template_is_written_and_chosen(page: Any, values: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> None:
+def test_images_are_captioned_turned_and_removed_in_place(page: Any, values: dict[str, Any]) -> None:
+    """Each change is saved beside the image at once, and undone."""
+    folder = Path(values["images"])
+    fill(page, "images", str(folder))
+    page.wait_for_selector("[data-image='1.png'] img")
+    page.fill("[data-image='1.png'] textarea", "a cat 猫")
+    page.press("[data-image='1.png'] textarea", "Enter")
+    page.wait_for_selector(".tinv-undo")
+    assert (folder / "1.txt").read_text("utf-8") == "a cat 猫\n"
+    page.click("[data-image='1.png'] .tinv-tools button:last-child")
+    page.wait_for_function("document.querySelectorAll('.tinv-tile').length === 2")
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["0.png", "2.png"]
+    page.click(".tinv-undo")
+    page.wait_for_function("document.querySelectorAll('.tinv-tile').length === 3")
+    page.click(".tinv-undo")
+    page.wait_for_selector(".tinv-undo", state="detached")
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["0.png", "1.png", "2.png"]
+
+
+def test_dropped_files_that_are_no_images_are_named_and_the_rest_is_kept(
+    page: Any, jobs_home: Path, values: dict[str, Any], tmp_path: Path
+) -> None:
+    """One by one; and more can be added to what is there."""
+    odd = [tmp_path / "notes.pdf", tmp_path / "<b>猫.png"]
+    for path in odd:
+        path.write_bytes(b"no image")
+    first, *others = sorted(Path(values["images"]).iterdir())
+    drop(page, "[data-drop=new]", [first, *odd])
+    page.wait_for_selector(".tinv-left-out li >> nth=1")
+    told = page.inner_text(".tinv-left-out")
+    assert all(path.name in told for path in odd)
+    drop(page, "[data-drop=add]", others)
+    page.wait_for_function("document.querySelectorAll('.tinv-tile img').length === 3")
+    folder = Path(page.input_value("#tinv_images"))
+    assert sorted(path.name for path in folder.iterdir()) == ["0.png", "1.png", "2.png"]
+
+
+def test_a_folder_is_browsed_for(page: Any, values: dict[str, Any], tmp_path: Path) -> None:
+    """From what is in the field, down, and taken."""
+    fill(page, "images", str(tmp_path))
+    page.click("[data-setting=images] .tinv-button")
+    page.click(".tinv-folders .tinv-list button:has-text('pictures')")
+    page.wait_for_function("/pictures/.test(document.querySelector('.tinv-where').textContent)")
+    page.click(".tinv-folders .tinv-primary")
+    assert page.input_value("#tinv_images") == values["images"]
+    page.wait_for_selector(".tinv-tile img")
+
+
+def test_settings_are_found_by_search_and_told_what_is_wrong(page: Any) -> None:
+    """By the words of label and help; a value that cannot be is told beside its field, and taken back by a click."""
+    fill(page, "batch_size", "0")
+    page.wait_for_selector("[data-setting=batch_size] .tinv-wrong")
+    page.click("[data-setting=batch_size] .tinv-reset")
+    page.wait_for_selector("[data-setting=batch_size] .tinv-wrong", state="detached")
+    assert page.input_value("#tinv_batch_size") == str(DEFAULTS["batch_size"])
+    page.fill("#tinv_search", "CFG")
+    page.wait_for_selector("#tinv_found [data-setting=preview_cfg_scale]")
+    page.fill("#tinv_search", "")
+    page.click("#tinv_all_settings")
+    shown = page.locator(".tinv-advanced [data-setting]").count()
+    assert shown + page.locator(".tinv-train > :not(.tinv-advanced) [data-setting]").count() == len(SETTINGS)
+
+
+def test_a_template_is_written_and_chosen(page: Any, values: dict[str, Any]) -> None:
     """Open one, change it, save it under another name: it is chosen, and the prompts are made of it."""
-    monkeypatch.chdir(tmp_path)
     fill(page, "name", "zibbo")
     fill(page, "images", values["images"])
-    page.click("#tinv_group_images")
-    page.click("#tinv_templates")
-    page.click("#tinv_lines_open")
-    page.wait_for_function("/\\[name\\]/.test(document.querySelector('#tinv_lines textarea').value)")
-    page.fill("#tinv_lines textarea", "an etching of [name]")
-    page.fill("#tinv_lines_name textarea, #tinv_lines_name input", "etching")
+    page.click("#tinv_advanced")
+    page.click("#tinv_group_images > summary")
+    page.click("#tinv_templates > summary")
+    page.click("[data-template=subject]")
+    page.wait_for_function("/\\[name\\]/.test(document.querySelector('#tinv_lines').value)")
+    page.fill("#tinv_lines", "an etching of [name]")
+    page.fill("#tinv_lines_name", "etching")
     page.click("#tinv_lines_save")
     page.wait_for_function("/etching/.test(document.querySelector('#tinv_lines_answer').textContent)")
+    assert page.input_value("#tinv_template") == "etching"
     page.click("#tinv_check")
-    page.wait_for_selector("#tinv_answer .tinv-table")
+    page.wait_for_selector("#tinv_answer .tinv-training-prompts")
     assert "an etching of zibbo" in page.inner_text("#tinv_answer")
     assert "The gradient reaches the vectors" in page.inner_text("#tinv_answer")

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.ui.test_browser import CHROMIUM, FLAGS, address, pytestmark, sync_api  # noqa: F401  (a fixture, and the mark)
+from tests.ui.test_browser import CHROMIUM, FLAGS, address, jobs_home, pytestmark, sync_api  # noqa: F401  (a fixture, and the mark)
 
 STRANGERS = ("http://127.0.0.1:{port}/", "http://localhost:{port}/", "http://evil.test:{port}/")
 ATTACK = """async ([target, body, file]) => {

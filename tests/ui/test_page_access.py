@@ -37,6 +37,10 @@ CHANGES = (
     "preview?job=x",
     "runs/empty",
     "presets/save",
+    "outlook",
+    "templates",
+    "images",
+    *(f"images/{what}" for what in ("new", "caption", "turn", "remove", "undo")),
 )
 
 
@@ -84,7 +88,7 @@ def test_the_token_stands_in_for_the_apis_credentials_but_for_no_login(
     from gradio.routes import App
 
     with gr.Blocks() as blocks:
-        page.build(jobs, PageContext(token=TOKEN))
+        page.build(PageContext(token=TOKEN))
     blocks.auth, blocks.auth_message = [("ann", "secret")], None
     app = App.create_app(blocks)
     api.add_routes(app, jobs, False, None, None, token=TOKEN)

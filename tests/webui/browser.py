@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import shutil
@@ -47,13 +48,34 @@ class Tab:
         """Of all tabs."""
         return [button.inner_text().strip() for button in self.page.locator(TABS).all()]
 
-    def group(self, name: str) -> None:
-        """Open or close a group of settings."""
-        self.page.locator(f"#tinv_group_{name} > .label-wrap").first.click()
-
     def fill(self, name: str, value: Any) -> None:
-        """Type into a setting of ours."""
-        self.type(f"tinv_{name}", value)
+        """Type into a field of ours: a setting, which is searched for if it is not in sight, or one of gradio's."""
+        if self.page.locator(f"#tinv_{name}:visible").count() == 0:
+            self.page.locator(".tinv-advanced").evaluate("(fold) => { fold.open = true; }")
+            self.page.fill("#tinv_search", name)
+        field = self.page.locator(f"input#tinv_{name}, textarea#tinv_{name}")
+        if field.count():
+            field.fill(str(value))
+        else:
+            self.type(f"tinv_{name}", value)
+
+    def drop(self, files: list[Path], folder: str) -> None:
+        """Drop a folder of files onto the page, as the browser tells the page of it."""
+        sent = [{"name": path.name, "data": base64.b64encode(path.read_bytes()).decode()} for path in files]
+        self.page.evaluate(
+            """([sent, folder]) => {
+                const bytes = (data) => Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+                const files = sent.map(({name, data}) => new File([bytes(data)], name));
+                const parts = [files.map((one) => ({isFile: true, name: one.name, file: (done) => done(one)})), []];
+                const top = {isDirectory: true, name: folder,
+                             createReader: () => ({readEntries: (done) => done(parts.shift() ?? [])})};
+                const event = new DragEvent('drop', {bubbles: true, cancelable: true});
+                const items = [{webkitGetAsEntry: () => top}];
+                Object.defineProperty(event, 'dataTransfer', {value: {types: ['Files'], items, files}});
+                document.querySelector('[data-drop=new]').dispatchEvent(event);
+            }""",
+            [sent, folder],
+        )
 
     def type(self, element: str, value: Any) -> None:
         """Type into one of gradio's fields, and leave it."""

@@ -40,7 +40,7 @@ def test_nothing_that_has_a_translation_stays_english(page: Tab) -> None:
     page.keep("chinese")  # with boxes for letters where no font has them (Debian: fonts-wqy-microhei)
     shown = set(page.page.evaluate(SHOWN))
     assert {CHINESE[text] for about in SETTINGS.values() for text in (about.label, about.help)} - shown == set()
-    assert {CHINESE[text] for text in ("Embeddings", "unchanged", "Copy from txt2img")} <= shown
+    assert {CHINESE[text] for text in ("Embeddings", "Runs")} <= shown
     assert shown & CHINESE.keys() == set()
 
 
@@ -48,10 +48,11 @@ def test_the_translated_page_acts_as_the_english_one(page: Tab) -> None:
     """A choice is sent by its own name, an answer is translated when it comes."""
     page.fill("name", "zhword")
     page.fill("images", f"~/images/{CONCEPT}")
-    page.group("images")
-    page.page.locator("#tinv_resize_mode label", has_text=CHINESE["buckets"]).click()
-    assert page.page.locator("#tinv_resize_mode input:checked").get_attribute("value") == "buckets"
+    page.page.locator(".tinv-advanced").evaluate("(fold) => { fold.open = true; }")
+    page.page.fill("#tinv_search", "resize_mode")
+    page.page.select_option("#tinv_resize_mode", label=CHINESE["buckets"])
+    assert page.page.input_value("#tinv_resize_mode") == "buckets"
     page.click("tinv_check")
-    page.wait(f"document.querySelector('#tinv_answer').textContent.includes('{SENTENCES['ui.ready']}')")
+    page.wait(f"document.querySelector('#tinv_answer').textContent.includes('{SENTENCES['train.ready']}')")
     assert set(page.page.evaluate(SHOWN)) & CHINESE.keys() == set()
     assert page.errors == []

@@ -47,7 +47,6 @@ def test_the_tab_works_behind_the_pages_own_login(start: Any) -> None:
     with start("--gradio-auth", "ann:secret") as webui, tab(webui, "ann:secret") as page:
         page.fill("name", "zibbo")
         page.fill("images", f"~/images/{CONCEPT}")
-        page.group("training")
         page.fill("steps", 20)
         page.click("tinv_train")
         page.wait_status("finished", "zibbo")

@@ -40,7 +40,7 @@ def test_check_reports_and_starts_nothing(webui: WebUI, page: Tab) -> None:
     page.fill("images", f"~/images/{CONCEPT}")
     page.fill("init_text", "thing")
     page.click("tinv_check")
-    page.page.wait_for_selector("#tinv_answer .tinv-table")
+    page.page.wait_for_selector("#tinv_answer .tinv-training-prompts")
     assert "zibbo" in page.page.inner_text("#tinv_answer mark >> nth=0")
     assert job(webui) is None
     page.keep("2-check")
@@ -48,15 +48,11 @@ def test_check_reports_and_starts_nothing(webui: WebUI, page: Tab) -> None:
 
 def test_a_run_is_watched_to_its_end(webui: WebUI, page: Tab) -> None:
     """Train: a curve while it runs, previews as they come; at the end the WebUI knows the word without a restart."""
-    page.group("training")
     page.fill("steps", STEPS)
     page.fill("learning_rate", RATE)
     page.fill("batch_size", 4)
-    page.group("training")
-    page.group("previews")
     page.fill("preview_every", 50)
     page.fill("preview_cfg_scale", 3)
-    page.group("previews")
     page.click("tinv_train")
     page.page.wait_for_selector(".tinv-chart canvas")
     page.wait_step(60)
@@ -90,13 +86,13 @@ def test_previews_take_over_the_values_of_txt2img(page: Tab) -> None:
     page.page.fill("#txt2img_prompt textarea", "a photo of [name] on a yellow background")
     page.page.fill("#txt2img_cfg_scale input[type=number]", "4")
     page.show()
-    page.group("previews")
+    page.page.fill("#tinv_search", "preview_")
     page.click("tinv_from_txt2img")
-    page.wait("/yellow/.test(document.querySelector('#tinv_preview_prompt textarea').value)")
-    assert page.page.input_value("#tinv_preview_cfg_scale input[type=number]") == "4"
-    assert page.page.input_value("#tinv_preview_sampler input") == "DPM++ 2M"
-    assert page.page.input_value("#tinv_preview_scheduler input") == "Automatic"
-    assert page.page.input_value("#tinv_preview_seed input") == "1"
+    page.wait("/yellow/.test(document.querySelector('#tinv_preview_prompt').value)")
+    assert page.page.input_value("#tinv_preview_cfg_scale") == "4"
+    assert page.page.input_value("#tinv_preview_sampler") == "DPM++ 2M"
+    assert page.page.input_value("#tinv_preview_scheduler") == "Automatic"
+    assert page.page.input_value("#tinv_preview_seed") == "1"
     assert page.errors == []
 
 

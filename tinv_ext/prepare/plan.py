@@ -118,13 +118,14 @@ def plan(options: PrepareOptions) -> Plan:
 
 
 def _planned(index: int, image: SourceImage, options: PrepareOptions) -> PlannedImage:
-    findings = dict(_findings(image, options))
-    left_out = next((kind for kind in findings if kind in options.leave_out), "")
+    found = dict(findings(image, options))
+    left_out = next((kind for kind in found if kind in options.leave_out), "")
     made = () if left_out or options.target is None else tuple(_made(index, image, options, options.target))
-    return PlannedImage(image, name_in(options.source, image.path), findings, left_out, made)
+    return PlannedImage(image, name_in(options.source, image.path), found, left_out, made)
 
 
-def _findings(image: SourceImage, options: PrepareOptions) -> Iterator[tuple[str, Message]]:
+def findings(image: SourceImage, options: PrepareOptions) -> Iterator[tuple[str, Message]]:
+    """What is remarkable about an image that is to come to the size of the options: kinds of `KINDS`, in words."""
     width, height = _content_size(image, options)
     enlargement = max(options.width / width, options.height / height)
     if image.empty:

@@ -77,7 +77,7 @@ def scan(options: PrepareOptions) -> SourceScan:
         raise InputError(problems)
     if not images:
         raise InputError(_none(folder, skipped))
-    return SourceScan(_with_duplicates(images), tuple(grouped(folder, skipped)), _below(options))
+    return SourceScan(with_duplicates(images), tuple(grouped(folder, skipped)), _below(options))
 
 
 def upright(path: Path) -> tuple[Image.Image, str]:
@@ -104,13 +104,18 @@ def on_white(image: Image.Image) -> Image.Image:
 
 def _measured(path: Path, caption: ImageCaption, options: PrepareOptions) -> SourceImage:
     image, digest = upright(path)
-    mask = _mask_beside(path, image.size)
+    return replace(measured(path, image, digest, options), caption=caption, mask=_mask_beside(path, image.size))
+
+
+def measured(path: Path, image: Image.Image, digest: str, options: PrepareOptions) -> SourceImage:
+    """What is measured of an image of `upright`, without its caption and its mask."""
     rgb = on_white(image)
     content = without_bars(rgb)
     if content and options.trim_bars:
         rgb = rgb.crop(content)
     small = _made_small(rgb, options.width, options.height)
-    return SourceImage(path, *image.size, digest, content, blur(small), shown(small), fingerprint(small), caption, mask)
+    unsharp, share, seen = blur(small), shown(small), fingerprint(small)
+    return SourceImage(path, *image.size, digest, content, unsharp, share, seen, ImageCaption(""))
 
 
 def _mask_beside(path: Path, size: tuple[int, int]) -> Path | None:
@@ -146,7 +151,7 @@ def _made_small(image: Image.Image, width: int, height: int) -> Image.Image:
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
-def _with_duplicates(images: Sequence[SourceImage]) -> tuple[SourceImage, ...]:
+def with_duplicates(images: Sequence[SourceImage]) -> tuple[SourceImage, ...]:
     """Of images that show the same, the largest stands for the others. Empty ones, which look alike, are left alone."""
     shown = [image for image in images if not image.empty]
     order = sorted(range(len(shown)), key=lambda index: -shown[index].width * shown[index].height)

@@ -24,6 +24,7 @@ from tinv_ext.core.messages import Message, message
 FOLDER = ".tinv-prepare"
 """Begins with a dot, so that nobody takes what is in it for images."""
 _LINES, _FORMER, _UNDONE = "written.jsonl", "former", "undone"
+_GONE = ""  # in the place of the digest of a file that was removed
 _NAMED = 5
 _LARGEST = 1 << 28  # bytes of a list that is read: of a million files
 
@@ -65,14 +66,22 @@ class Record:
         self.place = place
 
     @classmethod
-    def begin(cls, folder: Path) -> Record:
-        """A new one; the folder is made if need be. Raises as `atomic_write`."""
+    def begin(cls, folder: Path, edit: str = "") -> Record:
+        """A new one; the folder is made if need be. Raises as `atomic_write`.
+
+        `edit` says what a single change by hand is and of which image, as "turn cat.png"; empty for a preparation.
+        """
         place = folder / FOLDER / f"{datetime.now():%Y%m%d-%H%M%S-%f}"
         made = not folder.exists()
         make_folder(place)
         record = cls(folder, place)
-        record._add({"made_folder": made})
+        record._add({"made_folder": made, **({"edit": edit} if edit else {})})
         return record
+
+    @property
+    def edit(self) -> str:
+        """The change by hand that it is of; empty for a preparation."""
+        return next((str(line["edit"]) for line in self._lines() if "edit" in line), "")
 
     @property
     def when(self) -> str:
@@ -81,16 +90,36 @@ class Record:
 
     def write(self, path: Path, data: bytes) -> None:
         """Write a file whole or not at all; what was there before is kept. Raises as `atomic_write`."""
-        name = path.relative_to(self.folder).as_posix()
-        exists = path.exists()
-        if exists:
-            former = self.place / _FORMER / name
-            make_folder(former.parent)
-            if not former.exists():  # the same file twice: what was there first counts
-                atomic_copy(path, former)
-        self._add({"file": name, "sha256": _digest(data), "former": exists})
+        self._add({"file": self._name(path), "sha256": _digest(data), "former": self._kept(path)})
         with atomic_write(path) as file:
             file.write(data)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, which is kept here. Raises as `atomic_write`, HostError where it cannot be removed."""
+        self._add({"file": self._name(path), "sha256": _GONE, "former": self._kept(path)})
+        try:
+            path.unlink()
+        except OSError as error:
+            raise HostError(
+                message(
+                    "prepare.not_removed",
+                    '"{path}" could not be removed ({reason}). Close the program that has it open, then try again.',
+                    path=path,
+                    reason=error.strerror or str(error),
+                )
+            ) from error
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+    def _kept(self, path: Path) -> bool:
+        """Whether there is such a file; it is kept as it is, unless that was done before."""
+        exists = path.exists()
+        former = self.place / _FORMER / self._name(path)
+        if exists and not former.exists():
+            make_folder(former.parent)
+            atomic_copy(path, former)
+        return exists
 
     def undo(self) -> Undone:
         """Remove what was written and bring back what was there before. HostError where the system refuses."""

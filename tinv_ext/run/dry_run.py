@@ -146,8 +146,11 @@ def try_out(
         state.restore(before)
 
 
-def examine(prepared: PreparedRun, host: Host) -> PreparedRun:
-    """Try out a run's first step with its first image; what it tells is added to the notices. Writes nothing."""
+def examine(prepared: PreparedRun, host: Host, tell: Callable[[DryRun], None] = lambda result: None) -> PreparedRun:
+    """Try out a run's first step with its first image; what it tells is added to the notices. Writes nothing.
+
+    `tell` hears it, too.
+    """
     few = replace(
         prepared,
         config=prepared.config.but(cache_latents=False),
@@ -159,6 +162,7 @@ def examine(prepared: PreparedRun, host: Host) -> PreparedRun:
         state = prepared.new_state(model.device)
         fallbacks = fallbacks_of(_largest(prepared), log.info, device=model.device.type)
         result = try_out(state, prepared.plan, model, dataset, fallbacks=fallbacks)
+    tell(result)
     notices = [*result.notices(prepared.plan.steps - prepared.initial.step)]
     if prepared.to_generate:
         notices.append(

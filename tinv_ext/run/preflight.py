@@ -55,7 +55,7 @@ def prepare_run(config: TrainConfig, host: Host, known: KnownImages = NOTHING_KN
     """
     config = filled_in(config, host)
     problems = host_problems(config, host) + _folder_problems(host.embeddings_folder)
-    files = [path.name for path in _embedding_files(host.embeddings_folder)]
+    files = [path.name for path in embedding_files(host.embeddings_folder)]
     look = image_scanner(config, known, room)
     try:  # nothing is changed by it, so where memory ran out it can simply be done again
         prepared = retry_after_freeing(
@@ -83,7 +83,8 @@ def image_scanner(config: TrainConfig, known: KnownImages, room: int) -> Scanner
     return scan
 
 
-def _embedding_files(folder: Path) -> list[Path]:
+def embedding_files(folder: Path) -> list[Path]:
+    """The embeddings' files in their folder, by name."""
     try:
         there = sorted(folder.iterdir()) if folder.is_dir() else []
     except OSError:
@@ -102,7 +103,7 @@ def refuse_outdated(prepared: PreparedRun, host: Host, resumes: bool) -> None:
     if resumes or config.overwrite:
         return
     words = {word.name.lower() for word in host.known_words()}
-    stems = {path.stem.lower() for path in _embedding_files(host.embeddings_folder)}
+    stems = {path.stem.lower() for path in embedding_files(host.embeddings_folder)}
     if config.name.lower() in words | stems:
         raise InputError(
             message(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tinv_ext.core.data.captions import own_templates
+from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.names import RESERVED
 from tinv_ext.core.paths import path_problems
-from tinv_ext.core.settings import SETTINGS, current_names
+from tinv_ext.core.preflight.sources import sources_of
+from tinv_ext.core.settings import SETTINGS, TrainConfig, current_names
 
 PathCheck = Callable[[Mapping[str, Any]], list[Message]]
 WINDOWS = os.name == "nt"
@@ -58,6 +61,30 @@ def local_only(roots: Sequence[Path] = ()) -> PathCheck:
             name=name,
         ),
     )
+
+
+def refuse_paths(values: Mapping[str, Any], confine: PathCheck | None) -> None:
+    """`InputError` where the settings name a path that may not be opened; what is not local never is unasked."""
+    problems = (confine or local_only())(values)
+    if problems:
+        raise InputError(problems)
+
+
+def refuse_sources(values: Mapping[str, Any], confine: PathCheck | None) -> None:
+    """`InputError` where a file that the settings name, such as a dataset config, names such a path in its turn."""
+    refused: list[str] = []
+
+    def allow(config: TrainConfig) -> None:
+        try:
+            refuse_paths({name: getattr(config, name) for name in PATHS if name != "output"}, confine)
+        except InputError as error:
+            refused.extend(error.problems)
+            raise
+
+    with suppress(InputError):  # whatever else is wrong is told when the run is prepared
+        sources_of(TrainConfig.read(values)[0], allow)
+    if refused:
+        raise InputError(dict.fromkeys(refused))
 
 
 def _check(good: Callable[[str], bool], problem: Callable[[str], Message]) -> PathCheck:

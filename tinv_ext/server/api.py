@@ -18,11 +18,14 @@ from tinv_ext.server.routes import (
     embeddings,
     generation,
     history,
+    images,
+    outlook,
     page,
     preparing,
     presets,
     queue_order,
     settings,
+    templates,
     training,
     watch,
 )
@@ -48,6 +51,9 @@ SUBJECTS = (
     queue_order,
     presets,
     preparing,
+    images,
+    outlook,
+    templates,
 )
 """Files of routes: each has a function `routes`."""
 

@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,14 +29,14 @@ from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import message
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.prepare import PreparedRun
-from tinv_ext.core.preflight.sources import sources_of
-from tinv_ext.core.settings import DEFAULTS, TrainConfig, current_names, overridden
+from tinv_ext.core.settings import DEFAULTS, current_names, overridden
 from tinv_ext.hosts.base import Host
 from tinv_ext.run import dry_run, preflight, runner
 from tinv_ext.run.resume import prepare_resume
 from tinv_ext.run.run_folder import RunFolder, find_runs
 from tinv_ext.run.status import OVER, Status
-from tinv_ext.server.allowed_paths import PATHS, PathCheck, is_remote, local_only
+from tinv_ext.server.allowed_paths import PathCheck, is_remote, refuse_paths, refuse_sources
+from tinv_ext.server.estimates import Estimates
 from tinv_ext.server.presets import Presets
 from tinv_ext.server.queued_run import Job, RunRequest
 from tinv_ext.server.run_list import listed, run_of
@@ -54,12 +55,21 @@ class JobQueue:
     """The jobs of one host. `host()` gives it when it is needed, so that nothing is touched while the WebUI starts.
 
     A log directory that is not absolute lies below `home`, by default the folder that the program was started in.
-    `templates` are the prompt templates that can be chosen by name.
+    `templates` are the prompt templates that can be chosen by name. `is_loaded()` says whether `host()` need not load a
+    model first.
     """
 
-    def __init__(self, host: Callable[[], Host], home: Path = Path(), templates: Templates | None = None) -> None:
+    def __init__(
+        self,
+        host: Callable[[], Host],
+        home: Path = Path(),
+        templates: Templates | None = None,
+        is_loaded: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._host = host
+        self._is_loaded = is_loaded
         self._home = home
+        self.estimates = Estimates()
         self.templates = templates or Templates(home / "textual_inversion_templates")
         self.presets = Presets(home / "textual_inversion_presets")
         self._jobs: dict[str, Job] = {}
@@ -70,6 +80,23 @@ class JobQueue:
         self._preparing = threading.Lock()  # held by who checks a run, so that two never try out steps on one model
         self._known_images: Mapping[Path, TrainingImage] = {}  # those of the last check: Train comes after Check
 
+    @property
+    def home(self) -> Path:
+        """The data folder."""
+        return self._home
+
+    def loaded_host(self) -> Host | None:
+        """The host, where it is there without loading a model. HostError where it is one that cannot be trained."""
+        return self._host() if self._is_loaded() else None
+
+    def with_places(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings with the log directory and the template that they mean."""
+        current = current_names(values)
+        places = {"output": self.placed(str(current.get("output") or ""))}
+        if isinstance(current.get("template"), str):
+            places["template"] = self.templates.place(current["template"])
+        return overridden(values, places)
+
     def placed(self, output: str) -> str:
         """The log directory that is meant by `output`, the usual one if it is empty."""
         if is_remote(output):
@@ -78,25 +105,7 @@ class JobQueue:
 
     def check_paths(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> None:
         """`InputError` where the settings name a path that may not be opened; what is not local never is unasked."""
-        problems = (confine or local_only())(values)
-        if problems:
-            raise InputError(problems)
-
-    def _check_sources(self, values: Mapping[str, Any], confine: PathCheck | None) -> None:
-        """`InputError` where a file that the settings name, such as a dataset config, names such a path in its turn."""
-        refused: list[str] = []
-
-        def allow(config: TrainConfig) -> None:
-            try:
-                self.check_paths({name: getattr(config, name) for name in PATHS if name != "output"}, confine)
-            except InputError as error:
-                refused.extend(error.problems)
-                raise
-
-        with suppress(InputError):  # whatever else is wrong is told when the run is prepared
-            sources_of(TrainConfig.read(values)[0], allow)
-        if refused:
-            raise InputError(dict.fromkeys(refused))
+        refuse_paths(values, confine)
 
     def check(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> PreparedRun:
         """What a run of these settings would do. Forbidden places are told before anything is opened."""
@@ -104,13 +113,9 @@ class JobQueue:
             return self._request(values, confine).prepared
 
     def _request(self, values: Mapping[str, Any], confine: PathCheck | None, room: int = 0) -> RunRequest:
-        current = current_names(values)
-        places = {"output": self.placed(str(current.get("output") or ""))}
-        if isinstance(current.get("template"), str):
-            places["template"] = self.templates.place(current["template"])
-        values = overridden(values, places)
+        values = self.with_places(values)
         self.check_paths(values, confine)
-        self._check_sources(values, confine)
+        refuse_sources(values, confine)
         host = self._host()
         config = preflight.parse_settings(values, host)
         prepared = preflight.prepare_run(config, host, self._known_images, room)
@@ -124,7 +129,8 @@ class JobQueue:
             if self.active():
                 notice = message("server.not_tried_out", "No step was tried out, because a run is in progress.")
                 return replace(request.prepared, notices=(*request.prepared.notices, notice))
-            return dry_run.examine(request.prepared, request.host)
+            learn = partial(self.estimates.learn_tried, request.host.facts, request.prepared.config)
+            return dry_run.examine(request.prepared, request.host, learn)
 
     def submit(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> Job:
         """Check the settings and queue a run of them. `InputError` has every problem, and nothing is queued."""
@@ -182,7 +188,7 @@ class JobQueue:
     def _resume(self, output: str, id: str, changes: Mapping[str, Any], confine: PathCheck | None) -> Job:  # noqa: A002
         self.check_paths({"output": self.placed(output)}, confine)
         self.check_paths(changes, confine)
-        self._check_sources(changes, confine)
+        refuse_sources(changes, confine)
         folder = self.idle_run(output, id, confine)
         host = self._host()
         prepared = prepare_resume(folder.path, host, changes, self._known_images, self._room())
@@ -366,6 +372,9 @@ class JobQueue:
                         continue
                     request, job.now = job.request, replace(job.now, status="preparing")
             status = self._execute(job, request)
+            if seconds := job.seconds_per_step:
+                self.estimates.learn(request.host.facts, job.config, seconds)
+                self.estimates.keep(Path(job.config.output))
             with self._changed, job.lock:
                 job.now, job.request = status, None
                 self._changed.notify_all()

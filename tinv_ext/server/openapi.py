@@ -8,7 +8,7 @@ from tinv_ext.core.settings import DEFAULTS, SETTINGS
 from tinv_ext.core.settings.setting import Setting
 from tinv_ext.run.status import STATUSES
 
-WITH_SETTINGS = ("/train", "/check", "/resume")
+WITH_SETTINGS = ("/train", "/check", "/resume", "/images", "/outlook")
 WITH_PREPARATION = ("/prepare", "/prepare/check")
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _REFUSAL = {
@@ -76,7 +76,7 @@ _STATUS = {
 
 def described(method: str, path: str) -> dict[str, Any]:
     """What FastAPI is to know of a route: its method, its body and the statuses that it answers with."""
-    reasons = {**_REASONS, **(_BODY_REASONS if method == "POST" else {})}
+    reasons = {**_REASONS, **(_BODY_REASONS if method in ("POST", "PUT") else {})}
     refused = {"application/json": {"schema": _REFUSAL}}
     responses: dict[int | str, Any] = {
         code: {"description": reason, "content": refused} for code, reason in reasons.items()

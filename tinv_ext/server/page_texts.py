@@ -12,6 +12,7 @@ from tinv_ext.core.messages import ENGLISH, Message, message, templates
 from tinv_ext.server import live_page_texts
 from tinv_ext.server.embeddings_texts import EMBEDDINGS
 from tinv_ext.server.runs_texts import RUNS
+from tinv_ext.server.train_texts import TRAIN
 
 SHARED: Sequence[Message] = (
     message("page.unreachable", "The server does not answer. What is shown here may be out of date."),
@@ -20,7 +21,8 @@ SHARED: Sequence[Message] = (
     message("page.undo", "Undo"),
     message("page.close", "Close"),
 )
-TEXTS: Sequence[Message] = (*SHARED, *live_page_texts.TEXTS, *EMBEDDINGS, *RUNS)  # a part of the page adds its own here
+# a part of the page adds its own here
+TEXTS: Sequence[Message] = (*SHARED, *live_page_texts.TEXTS, *EMBEDDINGS, *RUNS, *TRAIN)
 
 
 def page_texts(language: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from tinv_ext.run.events import Encoded, Evaluated, Event, Generated, Noticed, P
 from tinv_ext.run.status import Status
 from tinv_ext.server.shown import Shown
 
+_ENOUGH = 5  # steps that are timed, at least
 MAX_ROWS = 2000  # of the curve in one view
 
 
@@ -86,6 +87,14 @@ class Job:
         """The embedding really written."""
         return self.now.file
 
+    @property
+    def seconds_per_step(self) -> float | None:
+        """How long its last steps took, previews between them included; None where it has not taken some."""
+        if len(self._step_times) < _ENOUGH:
+            return None
+        (started, first), (now, last) = self._step_times[0], self._step_times[-1]
+        return (now - started) / (last - first)
+
     def view(self, since: int = 0) -> dict[str, Any]:
         """What there is to show, as JSON can hold it; no paths.
 
@@ -132,8 +141,9 @@ class Job:
                 before = self._before = Shown.of(event.folder, self.config.name, event.prepared.initial.step)
                 self.curve, self.evaluations, self.previews = before.curve, before.evaluations, before.previews
             elif isinstance(event, Status):
-                if event.status != self.now.status:
+                if event.status != self.now.status and not event.over:
                     self._step_times.clear()
+                if event.status != self.now.status:
                     self.seconds_left = None  # a run that stands still has no end in sight
                 self.now = event
             elif isinstance(event, Noticed):

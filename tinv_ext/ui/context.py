@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import gradio as gr
@@ -18,15 +18,13 @@ class PageContext:
     """What the page takes from the program around it.
 
     `allowed_paths(request)` is the check of paths for whoever asks, None where every folder may be used. `language`
-    is that of the page; where it is empty, everybody is answered in the language that the browser asks for. `choices`
-    are the names to offer, by setting; `txt2img` the WebUI's own controls by elem_id; `captioners` what it can caption
-    images by. `preparations` outlives a reload of the page. `token` lets the page use the routes that change something.
+    is that of the page; where it is empty, everybody is answered in the language that the browser asks for.
+    `captioners` is what it can caption images by. `preparations` outlives a reload of the page. `token` lets the page
+    use the routes that change something.
     """
 
     allowed_paths: Callable[[gr.Request], PathCheck | None] = lambda request: None
     language: str = ""
-    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    txt2img: Mapping[str, gr.components.Component] = field(default_factory=dict)
     captioners: Mapping[str, Captioner] = field(default_factory=dict)
     preparations: Preparations = field(default_factory=Preparations)
     token: str = ""

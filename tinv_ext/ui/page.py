@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gradio as gr
 
-from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.ui import prepare_tab, training_tab
 from tinv_ext.ui.context import PageContext
 from tinv_ext.ui.mount import mount
@@ -12,12 +11,12 @@ from tinv_ext.ui.mount import mount
 TITLE, ID = "Textual Inversion", "tinv"
 
 
-def build(queue: JobQueue, context: PageContext | None = None) -> gr.Blocks:
+def build(context: PageContext | None = None) -> gr.Blocks:
     """All parts, each in a tab of its own."""
     context = context or PageContext()
     with gr.Blocks(analytics_enabled=False) as blocks, gr.Tabs():
         with gr.Tab("Train", elem_id="tinv_tab_train"):
-            training_tab.build(queue, context)
+            training_tab.build(context)
         with gr.Tab("Prepare", elem_id="tinv_tab_prepare") as prepare:
             prepare_tab.build(prepare, context)
         with gr.Tab("Embeddings", elem_id="tinv_tab_embeddings"):

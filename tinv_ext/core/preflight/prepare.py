@@ -143,7 +143,7 @@ def prepare(
 
     word = Word(config.name, tuple(token_table.tokenizer.ids(config.name)), initial.count if initial else 1)
     if config.name:
-        later.found += _name_problems(word, known, files, replace=config.overwrite or resumed is not None)
+        later.found += problems_of_name(word, known, files, replace=config.overwrite or resumed is not None)
     others = tuple(other for other in known if other.name != word.name and other.ids != word.ids)
     reader = PromptReader(token_table.tokenizer, (word, *others) if word.ids else others, config.emphasis)
     subsets = [read_subset(source, look, reader, problems) for source in sources.sources]
@@ -167,7 +167,7 @@ def prepare(
     if problems.found or not (all(subsets) and initial and epochs and plan and shown is not None):
         raise InputError(dict.fromkeys(problems.found))
     notices = (
-        *_shared_tokens(word, known),
+        *shared_tokens(word, known),
         *sources.notices,
         *idle,
         *on_class_images([image for subset in complete for image in subset.to_generate]),
@@ -213,7 +213,7 @@ def _initial_vectors(config: TrainConfig, token_table: TokenTable) -> InitialVec
 # --- the name ----------------------------------------------------------------------------------------------------
 
 
-def _name_problems(word: Word, known: Sequence[Word], files: Iterable[str], *, replace: bool) -> Iterator[Message]:
+def problems_of_name(word: Word, known: Sequence[Word], files: Iterable[str], *, replace: bool) -> Iterator[Message]:
     """What is wrong with the name beside the embeddings there are, which it may `replace`."""
     yield from word_problems(word.name, word.ids)
     if not word.ids:
@@ -254,7 +254,7 @@ def _taken(word: Word, known: Sequence[Word], files: Iterable[str]) -> Iterator[
             )
 
 
-def _shared_tokens(word: Word, known: Sequence[Word]) -> list[Message]:
+def shared_tokens(word: Word, known: Sequence[Word]) -> list[Message]:
     """Notices on embeddings whose tokens are the first of the word's, or the other way round."""
     return [
         message(

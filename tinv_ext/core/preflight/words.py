@@ -24,7 +24,7 @@ def on_words(word: Word, subsets: Sequence[PreparedSubset], reader: PromptReader
 
     Captions count where a template line takes them in.
     """
-    notices = [_phrase(word.name)] if _is_phrase(word, reader.tokenizer) else []
+    notices = phrase_notices(word, reader.tokenizer)
     used = [image for subset in subsets if uses_captions(subset) for image in subset.images]
     lines = dict.fromkeys(line for subset in subsets for line in subset.lines)
     return [
@@ -34,6 +34,11 @@ def on_words(word: Word, subsets: Sequence[PreparedSubset], reader: PromptReader
         *_eaten(word, used, reader),
         *_always_named(word, used, init_text),
     ]
+
+
+def phrase_notices(word: Word, tokenizer: Tokenizer) -> list[Message]:
+    """That a name is a phrase which the model knows, if it is one."""
+    return [_phrase(word.name)] if _is_phrase(word, tokenizer) else []
 
 
 def _is_phrase(word: Word, tokenizer: Tokenizer) -> bool:
@@ -133,8 +138,13 @@ def _named(image: PreparedImage, init_text: str) -> set[str]:
     """The tags of an image, without the word, and what its captions have of the initialization text."""
     rules = image.subset.rules
     tags = {tag for tag in image_tags(image) if tag and not rules.holds_word(tag)}
-    words = set(re.findall(r"\w+", image.caption.text.lower()))
-    return tags | {start for start in re.findall(r"\w{3,}", init_text.lower()) if start in words}
+    return tags | subject_named(image.caption.text, init_text)
+
+
+def subject_named(caption: str, init_text: str) -> set[str]:
+    """The words of the initialization text that a caption names, too."""
+    words = set(re.findall(r"\w+", caption.lower()))
+    return {start for start in re.findall(r"\w{3,}", init_text.lower()) if start in words}
 
 
 def image_tags(image: PreparedImage) -> set[str]:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 
 from fastapi.responses import JSONResponse
 
-from tinv_ext.core.settings import DEFAULTS, SETTINGS
+from tinv_ext.core.errors import TinvError
+from tinv_ext.core.messages import translated
+from tinv_ext.core.settings import DEFAULTS, GROUPS, SETTINGS
 from tinv_ext.server.routes.route import Language, Route, Served
 
 
 def routes(served: Served) -> list[Route]:
     """Those of this file."""
-    return [Route("GET", "/schema", schema, changing=False), Route("GET", "/labels", labels, changing=False)]
+    return [
+        Route("GET", "/schema", schema, changing=False),
+        Route("GET", "/labels", labels, changing=False),
+        Route("GET", "/settings", _form(served)),
+    ]
 
 
 def schema(language: str = Language) -> JSONResponse:
@@ -38,3 +46,58 @@ def labels(language: str = Language) -> JSONResponse:
     from tinv_ext.server.language import page_labels
 
     return JSONResponse(dict(page_labels(language)))
+
+
+LINES = ("preview_prompt",)
+"""Texts that may have several lines."""
+_KINDS = {bool: "switch", int: "whole", float: "number", str: "text"}
+
+
+def _form(served: Served) -> Callable[..., Any]:
+    def settings(language: str = Language) -> JSONResponse:
+        """Every setting as a form needs it, in order: group, label, help, kind, limits, choices, level."""
+        groups = [{"name": name, "title": translated(title, language)} for name, title in GROUPS.items()]
+        offered = _offered(served)
+        return JSONResponse({"groups": groups, "settings": [_control(name, offered, language) for name in SETTINGS]})
+
+    return settings
+
+
+def _offered(served: Served) -> Mapping[str, Sequence[str]]:
+    """What can be chosen here for settings whose choices depend on the program and its files."""
+    templates = {"template": served.queue.templates.names()}
+    try:
+        host = served.queue.loaded_host()
+    except TinvError:  # told as the model
+        host = None
+    if host is None:
+        return templates
+    return {**templates, "preview_sampler": host.samplers, "preview_scheduler": ["", *host.schedulers]}
+
+
+def _control(name: str, offered: Mapping[str, Sequence[str]], language: str) -> dict[str, Any]:
+    from tinv_ext.core.settings.levels import level
+    from tinv_ext.server.allowed_paths import PATHS
+    from tinv_ext.server.language import page_labels
+
+    about, default, texts = SETTINGS[name], DEFAULTS[name], page_labels(language)
+    kind = _KINDS[type(default)]
+    if about.choices:
+        kind = "choice"
+    elif name in PATHS and name != "template":
+        kind = "path"
+    elif name in LINES:
+        kind = "lines"
+    limits = {"minimum": about.minimum, "maximum": about.maximum, "multiple": about.multiple, "zero": about.zero}
+    return {
+        "name": name,
+        "group": about.group,
+        "label": translated(about.label, language),
+        "help": translated(about.help, language),
+        "kind": kind,
+        "default": default,
+        "level": level(name),
+        **{key: value for key, value in limits.items() if value is not None and value is not False},
+        "choices": [{"value": choice, "label": texts.get(choice, choice)} for choice in about.choices],
+        "suggestions": list(offered.get(name, about.suggestions)),
+    }

@@ -138,11 +138,17 @@ def resume_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
 
 def train_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
     """POST /train."""
+    from tinv_ext.server.live_texts import taken_on
 
     async def train(request: Request, language: str = Language) -> JSONResponse:
         """Check the settings and queue a run: 202 and the job's id, or 422 and every problem."""
         values = await json_body(request, language)
-        return await in_turn(lambda: JSONResponse({"id": queue.submit(values, allowed_paths).id}, 202), language)
+
+        def answer() -> JSONResponse:
+            job = queue.submit(values, allowed_paths)
+            return JSONResponse({"id": job.id, "said": translated(taken_on(job, queue), language)}, 202)
+
+        return await in_turn(answer, language)
 
     return train
 
@@ -157,8 +163,16 @@ def check_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
 
         def answer() -> JSONResponse:
             prepared = queue.examine(values, allowed_paths)
-            notices = all_translated(prepared.notices, language)
-            return JSONResponse({"notices": notices, "prompts": prepared.prompts(10)})
+            prompts = prepared.prompts(10)
+            return JSONResponse(
+                {
+                    "notices": all_translated(prepared.notices, language),
+                    "prompts": prompts,
+                    "tokens": [prepared.reader.read(prompt).length for prompt in prompts],
+                    "word": prepared.config.name,
+                    "tags": translated(prepared.tag_table, language) if prepared.tag_table else None,
+                }
+            )
 
         return await in_turn(answer, language)
 

@@ -1,0 +1,60 @@
+// The bar with Check and Train, what a run will take, and what the program answers.
+import { post } from "../api.js";
+import { html, useState } from "../html.js";
+import { Problems } from "../problems.js";
+import { t } from "../texts.js";
+
+export function Actions({ given, outlook }) {
+    const [state, setState] = useState({ busy: "", checked: null, said: "", error: null });
+    const ask = (what, show) => async () => {
+        setState({ busy: what, checked: null, said: "", error: null });
+        try {
+            const answer = await post(what, {}, given);
+            setState({ busy: "", checked: null, said: "", error: null, ...show(answer) });
+            if (what === "train")
+                document.dispatchEvent(new CustomEvent("tinv:started", { detail: { job: answer.id } }));
+        } catch (error) {
+            setState({ busy: "", checked: null, said: "", error });
+        }
+    };
+    const { busy, checked, said, error } = state;
+    const train = ask("train", (answer) => ({ said: answer.said }));
+    return html`
+        <div id="tinv_answer" class="tinv-stack" aria-live="polite">
+            ${said && html`<div class="tinv-said">${said}</div>`}
+            ${error && html`<div><b>${t("train.not_started")}</b><${Problems} error=${error} /></div>`}
+            ${checked && html`<${Checked} answer=${checked} />`}
+        </div>
+        <div class="tinv-actions">
+            <div class="tinv-model" data-ready=${outlook?.model.ready ?? false}>
+                <span class="tinv-quiet">${t("train.model")}</span> <b>${outlook?.model.text ?? "…"}</b>
+            </div>
+            ${outlook?.problems[""] && html`<div class="tinv-wrong tinv-whole">${outlook.problems[""]}</div>`}
+            <div class="tinv-figures-line" role="status">${(outlook?.figures ?? []).join(" · ")}</div>
+            <div class="tinv-row">
+                <button type="button" class="tinv-button" id="tinv_check" disabled=${busy !== ""}
+                    onClick=${ask("check", (answer) => ({ checked: answer }))}>${busy === "check" ? t("train.checking") : t("train.check")}</button>
+                <button type="button" class="tinv-button tinv-primary" id="tinv_train" disabled=${busy !== ""}
+                    onClick=${train}>${busy === "train" ? t("train.starting") : t("train.train")}</button>
+            </div>
+        </div>`;
+}
+
+function Checked({ answer }) {
+    return html`<div class="tinv-said tinv-checked">
+        <b>${t("train.ready")}</b>
+        <ul>${answer.notices.map((text) => html`<li>${text}</li>`)}</ul>
+        ${answer.tags && html`<p>${answer.tags}</p>`}
+        <h3>${t("train.prompts")}</h3>
+        <ol class="tinv-training-prompts">${answer.prompts.map(
+            (prompt, index) => html`<li>${marked(prompt, answer.word)}
+            ${answer.tokens && html` <small class="tinv-quiet">${t("train.tokens", { count: answer.tokens[index] })}</small>`}</li>`,
+        )}</ol>
+    </div>`;
+}
+
+/** A prompt with the word marked, wherever it stands. */
+function marked(prompt, word) {
+    if (!word) return prompt;
+    return prompt.split(word).flatMap((part, index) => (index ? [html`<mark>${word}</mark>`, part] : [part]));
+}

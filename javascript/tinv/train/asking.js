@@ -1,0 +1,48 @@
+// Asks the program about what is typed: a moment after the last key, and never two answers in the wrong order.
+import { post } from "../api.js";
+import { useEffect, useRef, useState } from "../html.js";
+
+const PAUSE = 250; // milliseconds after the last change
+
+/**
+ * @param {string} route @param {Record<string, any>} query @param {object | null} body nothing is asked while it is null
+ * @param {number} again milliseconds until the same is asked again; 0: never
+ * @param {{readonly now: boolean, listen: (heard: () => void) => () => void}} visible
+ * @returns {{answer: any, error: any, refresh: () => void}}
+ */
+export function useAnswer(route, query, body, again, visible) {
+    const [state, setState] = useState({ answer: null, error: null });
+    const [turn, setTurn] = useState(0);
+    const asked = JSON.stringify([route, query, body]);
+    const before = useRef("");
+    useEffect(() => {
+        if (body === null) {
+            setState({ answer: null, error: null });
+            return undefined;
+        }
+        const end = new AbortController();
+        let timer = setTimeout(ask, asked === before.current ? 0 : PAUSE);
+        before.current = asked;
+        async function ask() {
+            if (!visible.now) return; // `listen` asks when it is seen
+            try {
+                const answer = await post(route, query, body, { signal: end.signal });
+                setState({ answer, error: null });
+            } catch (error) {
+                if (end.signal.aborted) return;
+                setState((last) => ({ answer: last.answer, error }));
+            }
+            if (again && !end.signal.aborted) timer = setTimeout(ask, again);
+        }
+        const deaf = visible.listen(() => {
+            clearTimeout(timer);
+            timer = setTimeout(ask, 0);
+        });
+        return () => {
+            clearTimeout(timer);
+            end.abort();
+            deaf();
+        };
+    }, [asked, turn, again, visible]);
+    return { ...state, refresh: () => setTurn((number) => number + 1) };
+}

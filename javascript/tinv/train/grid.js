@@ -1,0 +1,134 @@
+// The images of a folder, with what is trained on of each, its caption and what is remarkable about it.
+import { address, post } from "../api.js";
+import { html, useEffect, useState } from "../html.js";
+import { Problems } from "../problems.js";
+import { t } from "../texts.js";
+
+export function Grid({ answer, refresh, suffix, given, set, more }) {
+    const [error, setError] = useState(null);
+    const change = async (what, body) => {
+        try {
+            await post(`images/${what}`, {}, body);
+            setError(null);
+        } catch (refused) {
+            setError(refused);
+        }
+        refresh();
+    };
+    const { images, total, looked_at: looked, undo } = answer;
+    const odd = images.filter((one) => one.unusable || one.findings.length).length;
+    return html`
+        <div class="tinv-row tinv-counts">
+            <span role="status">${t("train.image_count", { count: total })}
+                ${looked < total && html`<span class="tinv-quiet"> · ${t("train.looking", { done: looked, total })}</span>`}
+                ${odd > 0 && html`<span class="tinv-quiet"> · ${t("train.remarkable", { count: odd })}</span>`}</span>
+            ${
+                undo &&
+                html`<button type="button" class="tinv-button tinv-undo" title=${undo.what}
+                onClick=${() => change("undo", { folder: undo.folder })}>${t("train.undo")}</button>`
+            }
+        </div>
+        ${
+            answer.below.length > 0 &&
+            html`<p class="tinv-quiet">${t("train.below", { folders: answer.below })}
+            <button type="button" class="tinv-chip" onClick=${() => set({ recursive: true })}>${t("train.use_below")}</button></p>`
+        }
+        <${CaptionsUsed} answer=${answer} given=${given} set=${set} />
+        <${Problems} error=${error} />
+        <div class="tinv-grid">
+            ${images.map((image) => html`<${Tile} key=${image.id} image=${image} change=${change} suffix=${suffix} />`)}
+        </div>
+        ${
+            more &&
+            html`<button type="button" class="tinv-button" onClick=${more}>
+            ${t("train.more_images", { count: total - images.length })}</button>`
+        }`;
+}
+
+/** Whether prompts are made of captions, with a switch where the template has a twin that does it. */
+function CaptionsUsed({ answer, given, set }) {
+    const template = String(given.template ?? answer.template ?? "subject");
+    const twin = /^(subject|style)(_filewords)?$/.exec(template);
+    if (!twin) return null;
+    const toggle = () => set({ template: answer.uses_captions ? twin[1] : `${twin[1]}_filewords` });
+    return html`<label class="tinv-row tinv-uses"><input type="checkbox" id="tinv_use_captions" checked=${answer.uses_captions}
+        onChange=${toggle} />${t("train.use_captions")}</label>`;
+}
+
+const TURNS = [
+    { how: "left", sign: "⟲", label: /* text */ "train.turn_left" },
+    { how: "right", sign: "⟳", label: /* text */ "train.turn_right" },
+    { how: "flip", sign: "⇋", label: /* text */ "train.turn_flip" },
+];
+
+function Tile({ image, change, suffix }) {
+    const { id, name, width, height, trained } = image;
+    const size = width && `${width}×${height}${trained ? ` → ${trained.join("×")}` : ""}`;
+    const source = address("images/thumbnail", { id, v: image.version, language: undefined });
+    return html`<figure class="tinv-tile ${image.unusable ? "tinv-unusable" : ""}" data-image=${name}>
+        <div class="tinv-thumb">
+            <div class="tinv-photo" style=${picture(width, height)}>
+                ${
+                    !image.unusable &&
+                    html`<img src=${source} alt=${name} loading="lazy" decoding="async"
+                    onError=${hide} onLoad=${show} />`
+                }
+                ${image.frame && html`<span class="tinv-frame" style=${frame(image.frame)} title=${t("train.frame")}></span>`}
+            </div>
+            <div class="tinv-tools">
+                ${
+                    !image.unusable &&
+                    TURNS.map(
+                        ({ how, sign, label }) => html`<button type="button" title=${t(label)}
+                    aria-label=${t(label)} onClick=${() => change("turn", { ids: [id], how })}>${sign}</button>`,
+                    )
+                }
+                <button type="button" title=${t("train.remove")} aria-label=${t("train.remove_image", { name })}
+                    onClick=${() => change("remove", { ids: [id] })}>✕</button>
+            </div>
+        </div>
+        <figcaption>
+            <div class="tinv-file-name" title=${name}>${name}</div>
+            ${size && html`<div class="tinv-quiet">${size}</div>`}
+            ${image.unusable && html`<div class="tinv-wrong">${image.unusable}</div>`}
+            ${!image.unusable && html`<${Caption} image=${image} save=${(text) => change("caption", { ids: [id], text, suffix })} />`}
+            ${image.findings.map(({ kind, text }) => html`<div class="tinv-finding" data-kind=${kind}>⚠ ${text}</div>`)}
+        </figcaption>
+    </figure>`;
+}
+
+/** Editable in place: saved when it is left, or by Enter; Escape takes back what was typed. */
+function Caption({ image, save }) {
+    const { name, caption, caption_file: file } = image;
+    const written = file ? caption : "";
+    const [text, setText] = useState(written);
+    useEffect(() => setText(written), [written]);
+    const leave = () => {
+        if (text.trim() !== written.trim()) save(text);
+    };
+    const keys = (event) => {
+        if (event.key === "Enter" && !event.shiftKey) {
+            event.preventDefault();
+            event.target.blur();
+        }
+        if (event.key === "Escape") setText(written);
+        event.stopPropagation(); // the WebUI has keys of its own
+    };
+    return html`<textarea rows="2" aria-label=${t("train.caption_of", { name })} value=${text} placeholder=${caption || t("train.caption")}
+            title=${file ? t("train.caption_from", { file }) : t("train.caption_of_name")}
+            onInput=${(event) => setText(event.target.value)} onBlur=${leave} onKeyDown=${keys}></textarea>`;
+}
+
+const hide = (event) => event.target.classList.add("tinv-broken");
+const show = (event) => event.target.classList.remove("tinv-broken");
+
+/** The image's own box, in the middle of a square. */
+function picture(width, height) {
+    if (!width) return "width:100%;aspect-ratio:1";
+    return `width:${width >= height ? 100 : (100 * width) / height}%;aspect-ratio:${width}/${height}`;
+}
+
+function frame([left, top, width, height]) {
+    const [x, y, w, h] = [left, top, width, height].map((share) => `${100 * share}%`);
+    return `left:${x};top:${y};width:${w};height:${h}`;
+}

@@ -1,0 +1,161 @@
+// Training images: dropped, browsed for or named by their folder; shown as they will be trained.
+import { post } from "../api.js";
+import { html, useEffect, useRef, useState } from "../html.js";
+import { Problems } from "../problems.js";
+import { t } from "../texts.js";
+import { useAnswer } from "./asking.js";
+import { Browse } from "./folders.js";
+import { Grid } from "./grid.js";
+import { filesOf, named, upload } from "./upload.js";
+
+const SLICE = 60; // images shown at first, and added by a click
+const SOON = 800,
+    LATER = 3000; // milliseconds between two looks while images are looked at
+const MANY = 300;
+
+/** @param {{given: any, set: (changes: object) => void, about: any, problem: string, visible: any}} of the part */
+export function Images({ given, set, about, problem, visible }) {
+    const [count, setCount] = useState(SLICE);
+    const named = ["images", "dataset_config", "in_json"].some((name) => String(given[name] ?? "").trim());
+    const [every, setEvery] = useState(SOON);
+    const { answer, error, refresh } = useAnswer("images", { count }, named ? given : null, every, visible);
+    useEffect(() => setCount(SLICE), [given.images]);
+    useEffect(() => {
+        const done = answer && answer.looked_at >= answer.total;
+        setEvery(done ? 0 : answer && answer.total > MANY ? LATER : SOON);
+    }, [answer]);
+    const sending = useSending(given, set, refresh);
+    return html`<section class="tinv-stack tinv-dataset" aria-label=${t("train.images")} ...${sending.drop}
+        data-over=${sending.over || undefined}>
+        <div class="tinv-control" data-setting="images">
+            <div class="tinv-label"><label for="tinv_images">${about.label}</label></div>
+            <span class="tinv-path">
+                <input type="text" id="tinv_images" value=${given.images ?? ""} spellcheck="false"
+                    placeholder=${t("train.images_path")} aria-invalid=${problem || error ? "true" : undefined}
+                    onInput=${(event) => set({ images: event.target.value || undefined })} />
+                <${Browse} from=${given.images ?? ""} choose=${(path) => set({ images: path })} label=${about.label} />
+            </span>
+        </div>
+        <${Drop} sending=${sending} open=${Boolean(answer)} />
+        ${named && html`<${Problems} error=${error} />`}
+        ${
+            named &&
+            answer &&
+            !error &&
+            html`<${Grid} answer=${answer} refresh=${refresh} suffix=${given.caption_extension ?? ""}
+            set=${set} given=${given} more=${count < answer.total ? () => setCount(count + 2 * SLICE) : null} />`
+        }
+    </section>`;
+}
+
+/** What goes on with files that were dropped or chosen. */
+function useSending(given, set, refresh) {
+    const [state, setState] = useState({ busy: null, problems: [], left: [], folder: "", error: null });
+    const [over, setOver] = useState("");
+    const inside = useRef(0);
+    const begin = async (files, folder, title) => {
+        if (!files.length) return;
+        setState({
+            busy: { done: 0, total: files.length, waiting: false },
+            problems: [],
+            left: [],
+            folder,
+            error: null,
+        });
+        try {
+            const place = folder || (await post("images/new", {}, { name: title })).folder;
+            let told = 0;
+            const tell = (busy) => {
+                setState((last) => ({ ...last, busy, folder: place }));
+                if (Date.now() - told < SOON) return;
+                told = Date.now();
+                refresh();
+            };
+            set({ images: place });
+            const { problems, left } = await upload(place, files, tell);
+            setState({ busy: null, problems, left, folder: place, error: null });
+        } catch (error) {
+            setState({ busy: null, problems: [], left: files, folder, error });
+        }
+        refresh();
+    };
+    const hold = (event) => {
+        if (![...(event.dataTransfer?.types ?? [])].includes("Files")) return false;
+        event.preventDefault();
+        event.stopPropagation(); // the WebUI takes images that are dropped anywhere
+        return true;
+    };
+    const target = (event) => event.target.closest?.("[data-drop]")?.dataset.drop ?? "new";
+    const enter = (event) => {
+        if (!hold(event)) return;
+        inside.current += 1;
+        setOver(target(event));
+    };
+    const leave = (event) => {
+        if (!hold(event)) return;
+        inside.current -= 1;
+        if (inside.current <= 0) {
+            inside.current = 0;
+            setOver("");
+        }
+    };
+    const drop = {
+        onDragEnter: enter,
+        onDragOver: (event) => hold(event) && setOver(target(event)),
+        onDragLeave: leave,
+        onDrop: async (event) => {
+            if (!hold(event)) return;
+            inside.current = 0;
+            setOver("");
+            const where = target(event);
+            const { title, files } = await filesOf(event.dataTransfer);
+            begin(files, where === "add" ? (given.images ?? "") : "", title);
+        },
+    };
+    const choose = (list, add) => begin(named([...list]), add ? (given.images ?? "") : "", "");
+    const again = () => begin(state.left, state.folder, "");
+    return { ...state, over, drop, choose, again };
+}
+
+function Drop({ sending, open }) {
+    const { busy, problems, left, error, over, choose, again } = sending;
+    const chosen = (add) => (event) => {
+        choose(event.target.files, add);
+        event.target.value = ""; // so that the same files can be chosen again
+    };
+    const pick = (add) => html`<label class="tinv-button">${add ? t("train.add_images") : t("train.choose_images")}
+        <input type="file" class="tinv-hidden" multiple accept="image/*,.txt,.caption" data-pick=${add ? "add" : "new"}
+            onChange=${chosen(add)} /></label>`;
+    return html`
+        <div class="tinv-drops">
+            <div class="tinv-drop ${over === "new" ? "tinv-dragged" : ""}" data-drop="new">
+                <p>${open ? t("train.drop_new") : t("train.drop_here")}</p>${pick(false)}
+            </div>
+            ${
+                open &&
+                html`<div class="tinv-drop ${over === "add" ? "tinv-dragged" : ""}" data-drop="add">
+                <p>${t("train.drop_add")}</p>${pick(true)}</div>`
+            }
+        </div>
+        <div role="status" aria-live="polite">
+            ${
+                busy &&
+                html`<div class="tinv-sending"><progress value=${busy.done} max=${busy.total}
+                aria-label=${t("train.sending", busy)}></progress>
+                <span>${busy.waiting ? t("train.waiting", busy) : t("train.sending", busy)}</span></div>`
+            }
+            ${
+                !busy &&
+                problems.length > 0 &&
+                html`<div class="tinv-problems tinv-left-out"><ul>
+                ${problems.map((text) => html`<li>${text}</li>`)}</ul></div>`
+            }
+            ${
+                !busy &&
+                (left.length > 0 || error) &&
+                html`<${Problems} error=${error} />
+                <div class="tinv-problems">${t("train.not_sent", { count: left.length })}
+                <button type="button" class="tinv-button" onClick=${again}>${t("train.send_again")}</button></div>`
+            }
+        </div>`;
+}

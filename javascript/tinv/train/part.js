@@ -1,0 +1,49 @@
+// The first part of the page: from a folder of images to a run that trains.
+import { get } from "../api.js";
+import { html, useEffect, useState } from "../html.js";
+import { Problems } from "../problems.js";
+import { t } from "../texts.js";
+import { Actions } from "./actions.js";
+import { Advanced } from "./advanced.js";
+import { useAnswer } from "./asking.js";
+import { Images } from "./images.js";
+import { useSettings } from "./settings.js";
+import { Word } from "./word.js";
+
+const AGAIN = 10_000; // milliseconds: another model may be loaded meanwhile
+
+export default function Train({ visible }) {
+    const { form, error, retry } = useForm();
+    const { given, from, set } = useSettings();
+    const outlook = useAnswer("outlook", {}, given, AGAIN, visible).answer;
+    if (error) return html`<${Problems} error=${error} retry=${retry} />`;
+    if (!form) return html`<p class="tinv-quiet">${t("train.loading")}</p>`;
+    return html`<div class="tinv-stack tinv-train">
+        ${from && html`<p class="tinv-said">${t("train.taken_from", { from })}</p>`}
+        <${Images} given=${given} set=${set} about=${form.byName.images} problem=${outlook?.problems.images} visible=${visible} />
+        <${Word} form=${form} given=${given} set=${set} outlook=${outlook} />
+        <${Advanced} form=${form} given=${given} set=${set} outlook=${outlook} />
+        <${Actions} given=${given} outlook=${outlook} />
+    </div>`;
+}
+
+/** What the program says of its settings; asked for once. */
+function useForm() {
+    const [state, setState] = useState({ form: null, error: null });
+    const load = async () => {
+        setState({ form: null, error: null });
+        try {
+            const form = await get("settings");
+            setState({
+                form: { ...form, byName: Object.fromEntries(form.settings.map((one) => [one.name, one])) },
+                error: null,
+            });
+        } catch (error) {
+            setState({ form: null, error });
+        }
+    };
+    useEffect(() => {
+        load();
+    }, []);
+    return { ...state, retry: load };
+}

@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Refused, Unreachable } from "../../javascript/tinv/api.js";
+import { matches } from "../../javascript/tinv/train/advanced.js";
+import { kept } from "../../javascript/tinv/train/settings.js";
+import { ofTxt2img } from "../../javascript/tinv/train/txt2img.js";
+import { filesOf, named, upload } from "../../javascript/tinv/train/upload.js";
+
+const files = (count) => Array.from({ length: count }, (_, index) => ({ name: `${index}.png`, file: index }));
+const quiet = () => {};
+const wait = async () => {};
+
+test("two thousand files are sent, a few at a time", async () => {
+    let now = 0,
+        most = 0;
+    const send = async () => {
+        most = Math.max(most, (now += 1));
+        await null;
+        now -= 1;
+    };
+    const states = [];
+    const done = await upload("/f", files(2000), (state) => states.push(state.done), { send, wait });
+    assert.deepEqual(done, { saved: 2000, problems: [], left: [] });
+    assert.ok(most > 1 && most <= 3);
+    assert.equal(states.at(-1), 2000);
+});
+
+test("what is refused is told by name, and the others are saved", async () => {
+    const send = async (_, { name }) => {
+        if (name === "1.png") throw new Refused(422, ['"1.png" is no image.']);
+    };
+    assert.deepEqual(await upload("/f", files(3), quiet, { send, wait }), {
+        saved: 2,
+        problems: ['"1.png" is no image.'],
+        left: [],
+    });
+});
+
+test("a connection that comes back loses nothing; one that stays away leaves what is left to send", async () => {
+    const failing = new Map([["0.png", 2]]);
+    const send = async (_, { name }) => {
+        const more = failing.get(name) ?? 0;
+        failing.set(name, more - 1);
+        if (more > 0) throw new Unreachable("gone");
+    };
+    assert.deepEqual((await upload("/f", files(4), quiet, { send, wait })).saved, 4);
+    let tries = 0;
+    const never = async () => {
+        tries += 1;
+        throw new Unreachable("gone");
+    };
+    const lost = await upload("/f", files(100), quiet, { send: never, wait });
+    assert.equal(lost.saved, 0);
+    assert.equal(lost.left.length, 100);
+    assert.ok(tries < 30, `${tries} tries`);
+});
+
+test("a dropped folder gives its files with their paths, and not what systems hide in it", async () => {
+    const file = (name) => ({ isFile: true, name, file: (done) => done({ name }) });
+    const folder = (name, inner) => ({
+        isDirectory: true,
+        name,
+        createReader: () => {
+            const parts = [inner.slice(0, 2), inner.slice(2), []];
+            return { readEntries: (done) => done(parts.shift() ?? []) };
+        },
+    });
+    const dropped = (...entries) => ({ items: entries.map((entry) => ({ webkitGetAsEntry: () => entry })), files: [] });
+    const cats = folder("猫", [file("a.png"), file(".DS_Store"), folder("more", [file("b.png"), file("Thumbs.db")])]);
+    const found = await filesOf(dropped(cats));
+    assert.deepEqual([found.title, found.files.map((one) => one.name)], ["猫", ["a.png", "more/b.png"]]);
+    const two = await filesOf(dropped(folder("x", [file("a.png")]), file("b.png")));
+    assert.deepEqual([two.title, two.files.map((one) => one.name)], ["", ["x/a.png", "b.png"]]);
+    assert.deepEqual(
+        named([{ name: "a.png" }, { name: "desktop.ini" }]).map((one) => one.name),
+        ["a.png"],
+    );
+});
+
+test("a setting is found by any of its words", () => {
+    const about = { name: "preview_cfg_scale", label: "CFG scale", help: "How closely previews follow the prompt." };
+    assert.ok(matches(about, "cfg") && matches(about, "PROMPT closely") && matches(about, "preview_cfg"));
+    assert.ok(!matches(about, "cfg steps"));
+});
+
+test("previews take all of txt2img but a random seed", () => {
+    const values = { txt2img_prompt: "a cat", txt2img_steps: "30", txt2img_seed: "-1", txt2img_scheduler: "Karras" };
+    const taken = { preview_prompt: "a cat", preview_steps: 30, preview_scheduler: "Karras" };
+    assert.deepEqual(
+        ofTxt2img((id) => values[id]),
+        taken,
+    );
+});
+
+test("settings that were kept come back; what is no settings counts as none", () => {
+    const store = new Map();
+    globalThis.localStorage = { getItem: (key) => store.get(key) ?? null };
+    assert.deepEqual(kept(), {});
+    store.set("tinv.train", '{"name":"zibbo","steps":7}');
+    assert.deepEqual(kept(), { name: "zibbo", steps: 7 });
+    for (const odd of ["[1]", "null", "{", "7"]) {
+        store.set("tinv.train", odd);
+        assert.deepEqual(kept(), {});
+    }
+});

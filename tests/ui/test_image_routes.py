@@ -1,0 +1,216 @@
+"""The routes of training images: shown, uploaded, changed, undone; and what is said while settings are typed."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from tests.prepare.pictures import photo
+from tinv_ext.core.data.image_fit import Fit
+from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
+from tinv_ext.server.allowed_paths import allow_only
+from tinv_ext.server.image_sets import FOLDER
+from tinv_ext.server.job_queue import JobQueue
+
+Client = Callable[..., TestClient]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A wide image, its copy, a blurred one, a caption that names the subject, and what is no image."""
+    folder = tmp_path / "猫"
+    folder.mkdir()
+    photo(1, 200, 100).save(folder / "wide.png")
+    photo(1, 200, 100).save(folder / "copy.jpg", quality=95)
+    photo(2, 100, 100).resize((8, 8)).resize((100, 100)).save(folder / "blurred.png")
+    (folder / "wide.txt").write_text("a cat on a sofa")
+    (folder / "broken.png").write_bytes(b"no image")
+    return folder
+
+
+def post(client: TestClient, route: str, values: Any, **query: Any) -> Any:
+    """The answer's JSON of a request that is granted."""
+    answer = client.post(f"/tinv/v1/{route}", json=values, params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def images(client: TestClient, values: dict[str, Any]) -> dict[str, Any]:
+    """The images by name when all were looked at, and the rest of the answer."""
+    for _ in range(200):
+        found = post(client, "images", values)
+        if found["looked_at"] == found["total"]:
+            return {**found, "images": {one["name"]: one for one in found["images"]}}
+        time.sleep(0.05)
+    raise AssertionError(found)
+
+
+def test_images_are_shown_as_they_will_be_trained(client: Client, folder: Path) -> None:
+    """Size, crop, caption and where it is from, findings; what cannot be used says why."""
+    found = images(client(), {"images": str(folder), "template": "subject_filewords", "init_text": "cat"})
+    assert (found["total"], found["uses_captions"], list(found["images"])) == (
+        4,
+        True,
+        ["blurred.png", "broken.png", "copy.jpg", "wide.png"],
+    )
+    wide = found["images"]["wide.png"]
+    left, _ = Fit(64, 64).corner(200, 100)
+    assert wide["frame"] == [left / 128, 0, 0.5, 1]
+    assert (wide["width"], wide["height"], wide["trained"]) == (200, 100, [64, 64])
+    assert (wide["caption"], wide["caption_file"]) == ("a cat on a sofa", "wide.txt")
+    assert found["images"]["copy.jpg"]["caption_file"] == ""
+    assert found["images"]["broken.png"]["unusable"]
+    kinds = {name: {one["kind"] for one in image["findings"]} for name, image in found["images"].items()}
+    assert kinds["wide.png"] == {"subject", "duplicates"}
+    assert "duplicates" not in kinds["copy.jpg"]
+    assert "blurred" in kinds["blurred.png"]
+
+
+def test_thumbnails_are_small_and_need_a_known_id(client: Client, folder: Path) -> None:
+    """Of what was shown; nothing else can be named."""
+    routes = client()
+    shown = images(routes, {"images": str(folder)})["images"]
+    answer = routes.get("/tinv/v1/images/thumbnail", params={"id": shown["wide.png"]["id"], "v": "1"})
+    with Image.open(io.BytesIO(answer.content)) as small:
+        assert (small.format, small.size) == ("JPEG", (200, 100))
+    for other in (shown["broken.png"]["id"], "nothing", str(folder / "wide.png"), ""):
+        assert routes.get("/tinv/v1/images/thumbnail", params={"id": other}).status_code == 404
+
+
+def test_a_caption_is_changed_and_undone(client: Client, folder: Path) -> None:
+    """Beside the image, and in the next look."""
+    routes, values = client(), {"images": str(folder)}
+    image = images(routes, values)["images"]["copy.jpg"]
+    post(routes, "images/caption", {"ids": [image["id"]], "text": "zibbo 在沙发上"})
+    assert (folder / "copy.txt").read_text("utf-8") == "zibbo 在沙发上\n"
+    found = images(routes, values)
+    assert found["images"]["copy.jpg"]["caption"] == "zibbo 在沙发上"
+    assert found["undo"] == {"folder": str(folder), "what": "caption copy.jpg"}
+    post(routes, "images/undo", {"folder": str(folder)})
+    assert not (folder / "copy.txt").exists()
+    assert images(routes, values)["undo"] is None
+    assert routes.post("/tinv/v1/images/undo", json={"folder": str(folder)}).status_code == 422
+
+
+def test_images_are_turned_and_removed_and_come_back(client: Client, folder: Path) -> None:
+    """What is shown follows."""
+    routes, values = client(), {"images": str(folder)}
+    wide = images(routes, values)["images"]["wide.png"]["id"]
+    post(routes, "images/turn", {"ids": [wide], "how": "left"})
+    turned = images(routes, values)["images"]["wide.png"]
+    assert (turned["width"], turned["height"]) == (100, 200)
+    post(routes, "images/remove", {"ids": [wide]})
+    assert "wide.png" not in images(routes, values)["images"]
+    assert routes.get("/tinv/v1/images/thumbnail", params={"id": wide}).status_code == 404
+    for _ in range(2):
+        post(routes, "images/undo", {"folder": str(folder)})
+    assert images(routes, values)["images"]["wide.png"]["width"] == 200
+    assert routes.post("/tinv/v1/images/turn", json={"ids": [wide], "how": "over"}).status_code == 422
+    assert routes.post("/tinv/v1/images/turn", json={"ids": [], "how": "left"}).status_code == 422
+
+
+def test_dropped_images_get_a_folder_of_their_own(client: Client, jobs: JobQueue, tmp_path: Path) -> None:
+    """Below the data folder; one that is no image is named and leaves nothing."""
+    jobs._home = tmp_path
+    routes = client()
+    new = [Path(post(routes, "images/new", {"name": name})["folder"]) for name in ("小猫", "小猫", "../..", "")]
+    assert [one.parent for one in new] == [tmp_path / FOLDER] * 4
+    assert [one.name for one in new[:2]] == ["小猫", "小猫 (2)"]
+    data = io.BytesIO()
+    photo(1, 90, 90).save(data, "PNG")
+    sent = routes.put(
+        "/tinv/v1/images/upload", params={"folder": str(new[0]), "name": "a/б.png"}, content=data.getvalue()
+    )
+    assert sent.json() == {"name": "a-б.png"}
+    wrong = routes.put("/tinv/v1/images/upload", params={"folder": str(new[0]), "name": "x.png"}, content=b"no")
+    assert wrong.status_code == 422
+    assert "x.png" in wrong.json()["detail"]["problems"][0]
+    nowhere = routes.put("/tinv/v1/images/upload", params={"folder": str(tmp_path / "no"), "name": "x.png"})
+    assert nowhere.json()["detail"]["ids"] == ["uploads.no_folder"]
+    assert [path.name for path in new[0].iterdir()] == ["a-б.png"]
+
+
+def test_folders_are_browsed_within_what_is_open(client: Client, tmp_path: Path, folder: Path) -> None:
+    """Down and up, but not out; hidden ones are left out."""
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "link").symlink_to("/etc")
+    found = client().get("/tinv/v1/folders", params={"path": str(tmp_path)}).json()
+    assert {"猫", "link"} <= set(found["folders"])
+    assert ".hidden" not in found["folders"]
+    assert found["above"] == str(tmp_path.parent)
+    routes = client(allowed_paths=allow_only([tmp_path]))
+    found = routes.get("/tinv/v1/folders", params={"path": str(tmp_path)}).json()
+    assert (found["above"], "link" in found["folders"]) == (None, False)
+    below = routes.get("/tinv/v1/folders", params={"path": str(folder)}).json()
+    assert (below["above"], below["images"]) == (str(tmp_path), 4)
+    for path in ("/etc", str(tmp_path / "link"), str(tmp_path / "gone"), "a\0b"):
+        assert routes.get("/tinv/v1/folders", params={"path": path}).status_code == 422, path
+
+
+def test_what_is_closed_is_neither_shown_nor_written(client: Client, tmp_path: Path, folder: Path) -> None:
+    """By any of the routes."""
+    (tmp_path / "open").mkdir()
+    routes = client(allowed_paths=allow_only([tmp_path / "open"]))
+    before = sorted(tmp_path.rglob("*"))
+    for route, body in (("images", {"images": str(folder)}), ("images/undo", {"folder": str(folder)})):
+        assert routes.post(f"/tinv/v1/{route}", json=body).status_code == 422
+    sent = routes.put("/tinv/v1/images/upload", params={"folder": str(folder), "name": "x.png"}, content=b"x")
+    assert sent.status_code == 422
+    assert routes.post("/tinv/v1/images/new", json={}).status_code == 422
+    assert post(routes, "outlook", {"images": str(folder)})["images"] is None
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [("", "empty"), ("zibbo-x1", "free"), ("cat", "bad"), ("a(b", "bad"), ("red cat", "warning"), ("taken", "bad")],
+)
+def test_the_name_has_a_verdict(client: Client, host: Any, name: str, state: str) -> None:
+    """While it is typed."""
+    host.embeddings_folder.mkdir(exist_ok=True)
+    (host.embeddings_folder / "taken.pt").write_bytes(b"whatever")
+    said = post(client(), "outlook", {"name": name})["name"]
+    assert said["state"] == state
+    assert bool(said["texts"]) == (state != "empty")
+
+
+def test_the_outlook_follows_the_settings(client: Client, values: dict[str, Any]) -> None:
+    """Images, steps, the model, each problem beside its setting; a time as soon as a step was measured."""
+    routes = client()
+    first = post(routes, "outlook", values)
+    assert (first["images"], first["steps"], first["model"]) == (3, 5, {"text": "tiny (SD1)", "ready": True})
+    assert post(routes, "outlook", {**values, "max_train_epochs": 4, "batch_size": 1})["steps"] == 12
+    wrong = post(routes, "outlook", {**values, "steps": "many", "batch_size": 0, "images": "nowhere"})["problems"]
+    assert set(wrong) == {"steps", "batch_size", "images"}
+    assert "about" not in first["figures"][-1]
+    post(routes, "check", values)
+    assert "about" in post(routes, "outlook", values)["figures"][-1]
+
+
+def test_the_form_has_every_setting(client: Client) -> None:
+    """In order, with what a control needs."""
+    form = client().get("/tinv/v1/settings", params={"language": "zh_CN"}).json()
+    named = {one["name"]: one for one in form["settings"]}
+    assert list(named) == list(SETTINGS)
+    assert {one["group"] for one in form["settings"]} == {one["name"] for one in form["groups"]}
+    assert named["steps"]["kind"] == "whole"
+    assert named["images"]["kind"] == "path"
+    assert named["preview_prompt"]["kind"] == "lines"
+    assert [one["value"] for one in named["flip"]["choices"]] == list(SETTINGS["flip"].choices)
+    assert "subject" in named["template"]["suggestions"]
+    assert {name: one["default"] for name, one in named.items()} == dict(DEFAULTS)
+
+
+@pytest.mark.parametrize(("preset", "purpose"), [("classic", "object"), ("fast", "style"), ("thorough", "negative")])
+def test_what_is_shown_follows_preset_and_purpose(client: Client, preset: str, purpose: str) -> None:
+    """It is what a run with nothing else set would have; what is set stays."""
+    routes, chosen = client(), {"preset": preset, "purpose": purpose}
+    assert post(routes, "outlook", chosen)["values"] == TrainConfig.from_dict(chosen).to_dict()
+    assert post(routes, "outlook", {**chosen, "num_vectors": 7})["values"]["num_vectors"] == 7

@@ -1,0 +1,170 @@
+"""Changes by hand to the images of a folder: captions, turned images, images removed. All of it can be undone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from tinv_ext.core.data.caption_files import CaptionFiles, as_lines
+from tinv_ext.core.data.decoding import Unusable, decode
+from tinv_ext.core.data.masks import BESIDE
+from tinv_ext.core.errors import HostError, InputError
+from tinv_ext.core.messages import message
+from tinv_ext.prepare.undo import Record, Undone, records
+
+TURNS: Mapping[str, Image.Transpose] = {
+    "left": Image.Transpose.ROTATE_90,
+    "right": Image.Transpose.ROTATE_270,
+    "flip": Image.Transpose.FLIP_LEFT_RIGHT,
+    "flop": Image.Transpose.FLIP_TOP_BOTTOM,
+}
+"""How an image can be turned, by the word of the page."""
+_SAVED: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    ".png": ("PNG", {}),
+    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".webp": ("WEBP", {"lossless": True}),
+    ".bmp": ("BMP", {}),
+    ".tif": ("TIFF", {}),
+}
+_SAME_SUFFIX = {".jpeg": ".jpg", ".jfif": ".jpg", ".tiff": ".tif"}
+_CAPTIONS = (".txt", ".caption")
+LONGEST_CAPTION = 20_000
+"""Characters of a caption: far more than a prompt can hold."""
+
+
+def image_in(folder: Path, name: str) -> Path:
+    """The file that an image of a folder, or below it, is called by. `InputError` if there is none."""
+    path = folder / name
+    below = PurePosixPath(name)
+    strange = "\0" in name or "\\" in name or ":" in name or below.is_absolute() or ".." in below.parts
+    if not name or strange or not path.is_file():
+        raise InputError(
+            message(
+                "prepare.no_such_image",
+                'There is no image "{name}" in the folder any more. Reload the images.',
+                name=name[:100],
+            )
+        )
+    return path
+
+
+def write_caption(folder: Path, name: str, text: str, suffix: str = "") -> str:
+    """Save an image's caption in the file that has it, else in a new one beside it; without a text the file goes.
+
+    `suffix` is that of caption files, if only those of one count. Returns the name of the file.
+    """
+    image, text = image_in(folder, name), as_lines(text.strip())
+    if len(text) > LONGEST_CAPTION:
+        raise InputError(
+            message("prepare.caption_too_long", "A caption can have {most} characters.", most=LONGEST_CAPTION)
+        )
+    file = _caption_file(folder, image, suffix)
+    record = Record.begin(folder, f"caption {name}")
+    if text:
+        record.write(file, f"{text}\n".encode("utf-8", "backslashreplace"))
+    elif file.exists():
+        record.remove(file)
+    return file.name
+
+
+def _caption_file(folder: Path, image: Path, suffix: str) -> Path:
+    """Where an image's caption is, or goes: not into a file that is another image's, too, nor into a table."""
+    source = CaptionFiles(folder, extension=suffix).of(image).source
+    beside = image.parent / source
+    ending = f".{suffix.strip().lstrip('.')}" if suffix.strip() else _CAPTIONS[0]
+    if source and beside.is_file() and beside.suffix.lower() in (*_CAPTIONS, ending.lower()):
+        return beside
+    return image.with_name((image.name if _shared_stem(image) else image.stem) + ending)
+
+
+def _shared_stem(image: Path) -> bool:
+    """Whether another file, that is no caption, has the same name with another suffix."""
+    others = (path for path in image.parent.iterdir() if path.stem == image.stem and path != image)
+    return any(path.suffix.lower() not in _CAPTIONS and path.is_file() for path in others)
+
+
+def turn(folder: Path, names: Sequence[str], how: str) -> None:
+    """Turn images by a quarter ("left", "right") or mirror them ("flip", "flop"), with their masks.
+
+    `InputError` if one cannot be written again as it is: then those before it are turned, and can be undone.
+    """
+    if how not in TURNS:
+        raise InputError(
+            message("prepare.no_turn", 'Images cannot be turned "{how}". Use {known:, }.', how=how, known=list(TURNS))
+        )
+    paths = [image_in(folder, name) for name in names]
+    record = Record.begin(folder, f"{how} {', '.join(names[:3])}")
+    for path in paths:
+        record.write(path, _turned(path, TURNS[how]))
+        mask = path.with_name(f"{path.stem}{BESIDE}.png")
+        if mask.is_file():
+            record.write(mask, _turned(mask, TURNS[how]))
+
+
+def _turned(path: Path, how: Image.Transpose) -> bytes:
+    """The file of an image that is turned, in the format of before, upright and in sRGB."""
+    suffix = path.suffix.lower()
+    saved = _SAVED.get(_SAME_SUFFIX.get(suffix, suffix))
+    try:
+        with path.open("rb") as file:
+            decoded = decode(file)
+    except OSError as error:
+        raise HostError(
+            message("prepare.unreadable", '"{file}" cannot be read ({reason}).', file=path.name, reason=error.strerror)
+        ) from error
+    except Unusable as unusable:
+        raise InputError(
+            message("images.file_reason", "{file} {reason}.", file=path.name, reason=unusable.reason)
+        ) from unusable
+    if saved is None or decoded.frames > 1:
+        raise InputError(
+            message(
+                "prepare.cannot_turn",
+                "{file} cannot be turned here, as it could not be saved as it is. Save it as PNG first.",
+                file=path.name,
+            )
+        )
+    kind, options = saved
+    image = decoded.image.transpose(how)
+    if kind == "JPEG" and image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    data = io.BytesIO()
+    image.save(data, kind, **options)
+    return data.getvalue()
+
+
+def remove(folder: Path, names: Sequence[str]) -> None:
+    """Remove images with their captions and masks. They are kept in the folder's record, and come back by undo."""
+    paths = [image_in(folder, name) for name in names]
+    record = Record.begin(folder, f"remove {', '.join(names[:3])}")
+    for path in paths:
+        for file in (*_belongings(path), path):
+            record.remove(file)
+
+
+def _belongings(image: Path) -> Iterator[Path]:
+    """The files beside an image that are its own."""
+    stems = [image.name] if _shared_stem(image) else [image.name, image.stem]
+    for file in (image.with_name(stem + suffix) for stem in stems for suffix in _CAPTIONS):
+        if file.is_file():
+            yield file
+    mask = image.with_name(f"{image.stem}{BESIDE}.png")
+    if mask.is_file() and not _shared_stem(image):
+        yield mask
+
+
+def last_edit(folder: Path) -> str:
+    """What the last change by hand was; empty where there is none, or a preparation came after it."""
+    found = records(folder)
+    return found[0].edit if found else ""
+
+
+def undo_edit(folder: Path) -> Undone:
+    """Undo the last change by hand. `InputError` where there is none."""
+    found = records(folder)
+    if not found or not found[0].edit:
+        raise InputError(message("prepare.no_edit_to_undo", "There is no change to undo."))
+    return found[0].undo()
