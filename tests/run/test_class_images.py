@@ -148,6 +148,13 @@ def test_prompts_name_the_class_once(prompt: str, initial: str, wanted: str) -> 
     assert [image.request.prompt for image in class_images(settings, (prompt,))] == [wanted]
 
 
+def test_the_word_is_not_its_own_class(host: Painter, config: Configure) -> None:  # noqa: F811
+    """As kohya's --token_string makes it the caption of images that have none, and folders are called after it."""
+    for class_tokens, wanted in (("zworble", "a photo of cat"), ("Zworble dog", "a photo of dog")):
+        run = prepare_run(config(**WANTED, class_tokens=class_tokens), host)
+        assert {image.request.prompt for image in run.to_generate} == {wanted}
+
+
 def test_without_a_class_nothing_starts(host: Painter, config: Configure) -> None:  # noqa: F811
     """Said with all other problems; a class prompt that lacks the word is left out before anything is generated."""
     with refused("preflight.no_class") as caught:

@@ -163,7 +163,8 @@ def test_inverse_square_roots_are_those_of_transformers(warmup: int) -> None:
     for timescale in (70, None):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.005)
         theirs = get_inverse_sqrt_schedule(optimizer, num_warmup_steps=warmup, timescale=timescale)
-        given = {"lr_scheduler": "inverse_sqrt", "lr_scheduler_timescale": timescale or 0, "lr_warmup_steps": warmup}
+        given: dict[str, Any] = {"learning_rate": "0.005", "lr_scheduler": "inverse_sqrt"}
+        given |= {"lr_scheduler_timescale": timescale or 0, "lr_warmup_steps": warmup}
         ours = make_plan(TrainConfig.from_dict({**given, "steps": 300}), 0, resumed=False).rate
         for step in range(300):
             assert ours(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9, abs=1e-15)
@@ -175,7 +176,7 @@ def test_inverse_square_roots_are_those_of_transformers(warmup: int) -> None:
 def test_a_stable_rate_decays_at_the_end(decay: float, cycles: int) -> None:
     """As transformers' _get_wsd_scheduler_lambda, with kohya's arguments: half as many cycles, a least share."""
     given = {"lr_scheduler": "warmup_stable_decay", "lr_decay_steps": decay, "lr_scheduler_num_cycles": cycles}
-    given |= {"steps": 300, "lr_warmup_steps": 30, "lr_scheduler_min_lr_ratio": 0.1}
+    given |= {"steps": 300, "lr_warmup_steps": 30, "lr_scheduler_min_lr_ratio": 0.1, "learning_rate": "0.005"}
     ours = make_plan(TrainConfig.from_dict(given), 0, resumed=False).rate
     steps = int(decay * 300) if decay < 1 else int(decay)
     for step in range(300):
@@ -192,6 +193,7 @@ def test_a_stable_rate_decays_at_the_end(decay: float, cycles: int) -> None:
 def test_a_scheduler_class_makes_the_rates() -> None:
     """One of torch by its name with its arguments, as it would beside an optimizer; another is told."""
     given = {"lr_scheduler_type": "CosineAnnealingLR", "lr_scheduler_args": "T_max=50 eta_min=1e-4", "steps": 120}
+    given["learning_rate"] = "0.005"
     ours = make_plan(TrainConfig.from_dict({**given, "scale_lr": True, "batch_size": 2}), 0, resumed=False).rate
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.005)
     theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50, eta_min=1e-4)

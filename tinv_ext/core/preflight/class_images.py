@@ -31,10 +31,15 @@ class ClassImage:
 
 
 def class_word(config: TrainConfig) -> str:
-    """What the word is one of: the class of the subset, or else the initialization text; "" where neither says."""
+    """What the word is one of: the class of the subset, or else the initialization text; "" where neither says.
+
+    The word itself is no class: `--token_string` makes it the caption of images without one.
+    """
+    name = config.name
+    of_subset = " ".join(part for part in config.class_tokens.split() if part.lower() != name.lower())
     initial = config.init_text.strip()
     known = initial != DEFAULTS["init_text"] and not config.init_embedding
-    return config.class_tokens.strip() or (initial if known else "")
+    return of_subset or (initial if known else "")
 
 
 def scan_class(config: TrainConfig, look: Scanner) -> ImageScan:
