@@ -20,6 +20,7 @@ from tinv_ext.hosts.base import Host
 
 # what names places of this machine stays out of the embedding
 _PRIVATE = {name for name, about in SETTINGS.items() if about.check is path_problems} | {"source", "vae_source"}
+_PRIVATE -= {"template"}  # of which the name is told, without its folder
 # settings that do not touch the vectors
 _BESIDE = {name for name, about in SETTINGS.items() if about.group in ("previews", "saving")}
 _BESIDE |= {
