@@ -126,7 +126,7 @@ def test_each_kind_of_trouble_has_its_code(
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "_host", fail)
+    monkeypatch.setattr(cli, "host_of", fail)
     for command in (("check", "--name", "a"), ("generate", "x"), ("train", "--name", "a")):
         said = tinv(*command)
         assert said.code == code
@@ -141,7 +141,7 @@ def test_ctrl_c_while_it_loads_is_told(tinv: Tinv, monkeypatch: pytest.MonkeyPat
     def interrupt(options: dict[str, Any], *_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_host", interrupt)
+    monkeypatch.setattr(cli, "host_of", interrupt)
     for command in (("check", "--name", "a"), ("generate", "x"), ("train", "--name", "a")):
         said = tinv(*command)
         assert (said.code, "Traceback" in said.err, said.err != "") == (STOPPED, False, True)

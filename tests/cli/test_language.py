@@ -71,6 +71,6 @@ def test_help_problems_and_output_are_chinese(
     assert all(CHINESE.search(line) for line in lines), said.err
     assert "(resize_mode)" in said.err
     said = tinv("check", "--name", "zibbo", "--images", pictures)
-    assert (said.code, "每张图片大约会用到 200 次" in said.out) == (0, True), said.err
+    assert (said.code, "每张图片大约会用到 80 次" in said.out) == (0, True), said.err
     said = tinv("train", "--name", "zibbo", "--images", pictures, "--steps", 1, "--evaluate-every", 0)
     assert said.out.startswith("已在第 1 步完成。")

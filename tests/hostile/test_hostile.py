@@ -64,7 +64,7 @@ def test_no_hostile_name_is_taken(
     with pytest.raises(InputError) as told:
         runner.run(preflight.parse_settings({**settings, "name": name}, host), host)
     assert [problem for problem in told.value.problems if problem.endswith(tuple(sentences))]
-    monkeypatch.setattr(cli, "_host", lambda *given: host)
+    monkeypatch.setattr(cli, "host_of", lambda *given: host)
     monkeypatch.chdir(house)
     flags = [f"--{key.replace('_', '-')}={value}" for key, value in {**settings, "name": name}.items()]
     assert cli.main(["train", *flags]) == BAD_INPUT

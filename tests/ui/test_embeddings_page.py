@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from tests.ui.test_browser import address, page  # noqa: F401  (fixtures)
+from tests.ui.test_browser import address, jobs_home, page  # noqa: F401  (fixtures)
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.formats import read_embedding, write_embedding
 from tinv_ext.hosts.diffusers.host import DiffusersHost

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.prepare.pictures import photo
 from tests.prepare.test_undo import content
-from tests.ui.test_browser import CHROMIUM, address, opened, page  # noqa: F401  (fixtures)
+from tests.ui.test_browser import CHROMIUM, address, jobs_home, opened, page  # noqa: F401  (fixtures)
 from tests.ui.test_browser_chinese import english
 from tests.ui.test_embeddings_page import said
 from tinv_ext.prepare.captions import CaptionOf
