@@ -75,6 +75,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     for index in range(2):
         Image.new("RGB", (64, 64), (90 * index, 200 - 60 * index, 30)).save(folder / "images" / f"{index}.png")
     few = {
+        "preset": "classic",  # whose forward and backward pass have a function each
         "steps": 2,
         "batch_size": 2,
         "width": 64,

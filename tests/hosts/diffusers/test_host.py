@@ -158,7 +158,7 @@ def test_previews_and_measures_change_neither_pipeline_nor_run(
 ) -> None:
     """After evaluation, previews and copies the pipeline is as before, the vectors are those of a run without them."""
     before = snapshot(tiny_pipeline)
-    every = {"evaluate_every": 1, "preview_every": 1, "preview_steps": 2, "save_every": 2}
+    every = {"evaluate_every": 1, "preview_every": 1, "preview_steps": 2, "save_every": 2, "result": "last"}
     busy, quiet = (host_of(tiny_pipeline, tmp_path / name) for name in ("busy", "quiet"))
     runner.run(config(images, **every), busy)
     runner.run(config(images, evaluate_every=0, preview_every=0, save_every=0), quiet)
