@@ -115,7 +115,7 @@ def test_one_is_downloaded_converted_extended_and_added(gallery: Any, shelf: Pat
     assert read_embedding(shelf / "felixlong.pt").count == 8
     save_file({"new": felix}, str(tmp_path / "addzo.safetensors"))
     for text in ("addzo.pt", "already exists"):
-        gallery.set_input_files(".tinv-drop input[type=file]", str(tmp_path / "addzo.safetensors"))
+        gallery.set_input_files(".tinv-embeddings .tinv-drop input[type=file]", str(tmp_path / "addzo.safetensors"))
         gallery.wait_for_selector(f".tinv-embeddings :is(.tinv-said, .tinv-problems):has-text('{text}')")
     assert torch.equal(read_embedding(shelf / "addzo.pt").vectors["clip_l"], felix)
     gallery.click("button:text-is('Replace those of the same name')")

@@ -17,7 +17,6 @@ from tests.prepare.pictures import photo
 from tests.prepare.test_undo import content
 from tests.ui.test_browser import CHROMIUM, address, jobs_home, opened, page  # noqa: F401  (fixtures)
 from tests.ui.test_browser_chinese import english
-from tests.ui.test_embeddings_page import said
 from tinv_ext.prepare.captions import CaptionOf
 from tinv_ext.server.allowed_paths import allow_only
 from tinv_ext.server.preparations import Preparations
@@ -44,6 +43,13 @@ def source(tmp_path: Path) -> Path:
 def fill(page: Any, name: str, text: str) -> None:  # noqa: F811
     """Type into a control."""
     page.fill(f"#tinv_prepare_{name} textarea, #tinv_prepare_{name} input[type=number]", text)
+
+
+def said(page: Any, place: str, text: str) -> None:  # noqa: F811
+    """Wait until a part of the page holds a text."""
+    page.wait_for_function(
+        "([place, text]) => (document.querySelector(place) || {}).textContent?.includes(text)", arg=[place, text]
+    )
 
 
 @in_browser

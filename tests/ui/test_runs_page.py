@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.ui.test_browser import address, jobs_home, page, pytestmark  # noqa: F401  (fixtures, and the mark of browsers)
+from tests.ui.test_browser import address, page, pytestmark  # noqa: F401  (fixtures, and the mark of browsers)
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.run.run_folder import RunFolder, find_runs
@@ -19,6 +19,12 @@ from tinv_ext.server.presets import Presets
 from tinv_ext.standalone import app_for
 
 TAKEN = "document.addEventListener('tinv:settings', (event) => { window.taken = event.detail; })"
+
+
+@pytest.fixture
+def jobs_home(tmp_path: Path) -> Path:
+    """The folder of the test, where the page's queue works."""
+    return tmp_path
 
 
 @pytest.fixture
