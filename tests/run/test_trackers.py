@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import struct
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tinv_ext.run.events import Noticed, RunControls
 from tinv_ext.run.trackers import TRACKERS, TrackerRow
 
 __all__ = ["config", "host"]  # the fixtures of a short run
+NEEDS_TENSORBOARD = pytest.mark.skipif(find_spec("tensorboard") is None, reason="needs tensorboard")
 Scalars = dict[str, dict[int, float]]
 
 
@@ -50,6 +52,7 @@ def curve(folder: Path, column: str = "loss") -> dict[int, float]:
         return {int(row["step"]): float(row[column]) for row in csv.DictReader(file) if row[column]}
 
 
+@NEEDS_TENSORBOARD
 def test_tensorboard_shows_the_curve_of_the_run(config: Configure, host: FakeHost) -> None:
     """Each number of each step, the evaluation, and the previews."""
     watch = Watch()
@@ -63,6 +66,7 @@ def test_tensorboard_shows_the_curve_of_the_run(config: Configure, host: FakeHos
     assert images(watch.folder.tensorboard) == [("preview/1", 3), ("preview/1", 6)]
 
 
+@NEEDS_TENSORBOARD
 def test_a_resumed_run_goes_on_in_the_same_curve(config: Configure, host: FakeHost) -> None:
     """Each step is there once, as in a run that was not stopped."""
     controls = RunControls()
@@ -74,6 +78,7 @@ def test_a_resumed_run_goes_on_in_the_same_curve(config: Configure, host: FakeHo
     assert list(found["loss"]) == [1, 2, 3, 4, 5, 6]
 
 
+@NEEDS_TENSORBOARD
 def test_its_folder_can_be_chosen(config: Configure, host: FakeHost, tmp_path: Path) -> None:
     """Each run has one of its own below it."""
     watch = Watch()

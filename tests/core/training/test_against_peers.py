@@ -162,7 +162,8 @@ def test_inverse_square_roots_are_those_of_transformers(warmup: int) -> None:
     """With a timescale, with that of the warm-up, and with neither."""
     for timescale in (70, None):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.005)
-        theirs = get_inverse_sqrt_schedule(optimizer, num_warmup_steps=warmup, timescale=timescale)
+        # Without either number transformers 4.30 divides by zero; later ones mean 10000.
+        theirs = get_inverse_sqrt_schedule(optimizer, num_warmup_steps=warmup, timescale=timescale or warmup or 10_000)
         given: dict[str, Any] = {"learning_rate": "0.005", "lr_scheduler": "inverse_sqrt"}
         given |= {"lr_scheduler_timescale": timescale or 0, "lr_warmup_steps": warmup}
         ours = make_plan(TrainConfig.from_dict({**given, "steps": 300}), 0, resumed=False).rate

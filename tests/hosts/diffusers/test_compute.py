@@ -32,6 +32,7 @@ from tinv_ext.core.training.state import new_state
 from tinv_ext.core.training.trainer import Plan, take_step
 from tinv_ext.core.training.transfer import _map
 from tinv_ext.hosts.diffusers.host import DiffusersHost
+from tinv_ext.hosts.diffusers.pipelines import texts_of
 
 MAKERS = [small_pipelines.sd1, small_pipelines.sd2, small_pipelines.sdxl]
 
@@ -128,10 +129,17 @@ def test_shapes_depend_on_the_batch_alone(make: Callable[[], Any], tmp_path: Pat
 
 @pytest.mark.parametrize("make", MAKERS)
 def test_a_batch_in_pieces_has_the_same_gradient(make: Callable[[], Any], tmp_path: Path) -> None:
-    """Also where its prompts are of different lengths: a piece is padded as the whole batch is."""
+    """Also where its prompts are of different lengths: a piece is padded as the whole batch is.
+
+    The parts of the model are in float64: what is left is the rounding of the float32 vectors and losses, on any
+    machine, and not that of its matrix products, whose order depends on the size of a batch.
+    """
+    pipeline = make()
+    for part in (pipeline.unet, *texts_of(pipeline)):
+        part.double()
     texts = ("[name]", "a photo of [name], " + "a red ball on the table beside a blue one, " * 9, "[name] in the snow")
     gradients = []
-    with DiffusersHost(make(), tmp_path, {}).training(1) as model:
+    with DiffusersHost(pipeline, tmp_path, {}).training(1) as model:
         reader = PromptReader(model.tokenizer, (Word("qzx", tuple(model.tokenizer.ids("qzx")), 2),))
         subset = Subset(("[filewords]",), CaptionRules("qzx"))
         rng = torch.Generator().manual_seed(1)
@@ -147,8 +155,7 @@ def test_a_batch_in_pieces_has_the_same_gradient(make: Callable[[], Any], tmp_pa
             take_step(state, Plan(1, 3, 1, lambda step: 0.1), model, Dataset(examples, reader, "once", 0), pieces)
             gradients.append(torch.cat([one.flatten() for one in seen]))
     whole, parts = gradients
-    assert torch.allclose(parts, whole, rtol=0, atol=1e-6 * float(whole.abs().max()) + 1e-9)
-    assert (parts - whole).norm() <= 1e-5 * whole.norm()
+    assert (parts - whole).abs().max() <= 3e-7 * whole.abs().max()  # seen: 8e-8
 
 
 @pytest.mark.parametrize("make", MAKERS)
