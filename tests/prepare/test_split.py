@@ -29,10 +29,10 @@ def test_pieces_cover_the_image_and_overlap(
     width: int, height: int, target: tuple[int, int], threshold: float, overlap: float
 ) -> None:
     """From end to end, each sharing at least what was asked with the next (to a pixel), and one fewer would not do."""
-    fit = Fit(*target)
+    fit, shared = Fit(*target), Fraction(str(overlap))
     found = places(width, height, fit, threshold, overlap)
     ratio = Fraction(width * target[1], height * target[0])
-    if min(ratio, 1 / ratio) > threshold:
+    if min(ratio, 1 / ratio) > Fraction(str(threshold)):
         assert found == ()
     if not found:
         return
@@ -41,9 +41,15 @@ def test_pieces_cover_the_image_and_overlap(
     at = spans(width, height, fit, found)
     assert (at[0][0], at[-1][1]) == (0, length)
     for (_, end), (start, _) in pairwise(at):
-        assert end - start >= int(overlap * piece) - 1
+        assert end - start >= shared * piece - 1
     fewer = len(found) - 2
-    assert fewer == 0 or piece + fewer * piece * (1 - overlap) < length
+    assert fewer == 0 or piece + fewer * piece * (1 - shared) < length
+
+
+def test_numbers_count_as_they_are_written() -> None:
+    """Of a square at 512×768, six pieces share exactly nine tenths; 0.9 as a binary number is a little more."""
+    assert len(places(1, 1, Fit(512, 768), 1.0, 0.9)) == 6
+    assert places(3000, 10000, Fit(512, 512), 0.3, 0.2)  # 0.3 as a binary number is a little less
 
 
 def test_as_the_webui_splits() -> None:
