@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from tinv_ext.core.data.png_colors import png_profile
+
 _MOST = 512 * 2**20  # bytes of pixels, still compressed
 _LARGEST_PROFILE = 16 * 2**20
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -77,6 +79,8 @@ def _png(file: BinaryIO) -> BareImage:
             file.seek(length + 4, io.SEEK_CUR)
         if name == b"IEND":
             break
+    of_chunks = png_profile(file)
+    bare.profile = bare.profile if of_chunks is None else of_chunks
     bare.file.seek(0)
     return bare
 

@@ -15,15 +15,16 @@ import numpy as np
 from PIL import Image
 
 from tinv_ext.core.data.image_bounds import alpha_of, has_alpha, to_rgb
+from tinv_ext.core.data.png_colors import HDR
 
 ImageCms: Any = None  # where Pillow was built without Little CMS
 with suppress(ImportError):
     from PIL import ImageCms
 
-NO_PROFILE, BROKEN, UNSUPPORTED = "", "broken", "unsupported"
-"""What became of a profile: there is none that matters; it is damaged or not for this image; Pillow has no Little CMS.
-Any other text names one that was used."""
-NOT_CONVERTED = (NO_PROFILE, BROKEN, UNSUPPORTED)
+NO_PROFILE, BROKEN, UNSUPPORTED, HDR_AS_IT_IS = "", "broken", "unsupported", "hdr"
+"""What became of a profile: there is none that matters; it is damaged or not for this image; Pillow has no Little CMS;
+it is that of an HDR image, whose numbers stay. Any other text names one that was used."""
+NOT_CONVERTED = (NO_PROFILE, BROKEN, UNSUPPORTED, HDR_AS_IT_IS)
 _ROUNDING = 2  # of 255
 _SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "LAB": "LAB"}  # of profiles, with Pillow's modes
 
@@ -37,6 +38,8 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str
         return _lab(image), NO_PROFILE
     if profile is None:
         return image, NO_PROFILE
+    if profile == HDR:
+        return image, HDR_AS_IT_IS
     if ImageCms is None:
         return image, UNSUPPORTED
     mode, transform = _transform(profile)

@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from tinv_ext.core.data.bare_image import bare_image
 from tinv_ext.core.data.color_profile import to_srgb
+from tinv_ext.core.data.png_colors import png_profile
 from tinv_ext.core.messages import Message, message
 
 _ORIENTATION = 0x0112  # EXIF and TIFF tag
@@ -77,6 +78,7 @@ def decode(file: BinaryIO) -> DecodedImage:
 def _decode(file: BinaryIO, profile: bytes | None = None, exif: bytes | None = None) -> DecodedImage:
     """Decode what Pillow can open; a profile and EXIF data may come from elsewhere."""
     try:
+        of_chunks = png_profile(file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # on what lies beside the pixels
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -85,6 +87,7 @@ def _decode(file: BinaryIO, profile: bytes | None = None, exif: bytes | None = N
                 turn = _turn(image, exif)  # before the load, after which Pillow 9.5 has closed a TIFF of several pages
                 image.load()
                 upright = image if turn is None else image.transpose(turn)  # no second copy of a large one
+        profile = profile if of_chunks is None else of_chunks
         if profile is None and "icc_profile" in image.info:
             profile = image.info["icc_profile"] or b""  # None: Pillow saw one that is damaged
         upright, state = to_srgb(upright, profile)

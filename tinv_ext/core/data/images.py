@@ -12,7 +12,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from tinv_ext.core.data.buckets import Size
-from tinv_ext.core.data.color_profile import BROKEN, NO_PROFILE, UNSUPPORTED
+from tinv_ext.core.data.color_profile import BROKEN, HDR_AS_IT_IS, NO_PROFILE, UNSUPPORTED
 from tinv_ext.core.data.decoding import DecodedImage, Unusable, decode, unknown_format
 from tinv_ext.core.data.fitted_image import FittedImage, fit_image
 from tinv_ext.core.data.image_bounds import has_alpha, may_be_image
@@ -247,6 +247,13 @@ def _remarks(image: TrainingImage, target: Size, twin: str | None) -> tuple[Mess
                 "images.profile_unsupported",
                 "has a colour profile, but the installed Pillow lacks Little CMS (ImageCms); its colours are taken as "
                 "sRGB",
+            )
+        )
+    if image.profile == HDR_AS_IT_IS:
+        remarks.append(
+            message(
+                "images.hdr",
+                "is an HDR image (PQ or HLG); its numbers are taken as sRGB and look flat. Save it without HDR",
             )
         )
     if twin:
