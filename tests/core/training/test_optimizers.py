@@ -210,6 +210,21 @@ def test_arguments_that_cannot_work_are_told(name: str, options: dict[str, Any])
         try_optimizer(name, options)
 
 
+@pytest.mark.parametrize(("name", "option"), [("ong", "radius"), ("ssm", "beta"), ("adamw", "eps")])
+def test_a_text_for_a_number_is_told(name: str, option: str) -> None:
+    """By the argument and what was given for it, not in the words of the error that it would lead to."""
+    with refused("training.optimizer_number", option=option, value="much"):
+        try_optimizer(name, {option: "much"})
+
+
+def test_a_name_with_a_slip_is_told() -> None:
+    """With the nearest that there is; the lengths that some are given by themselves are no argument to offer."""
+    with refused("training.optimizer_near", near="adamw8bit"):
+        try_optimizer("AdamW8bits", {})
+    with refused("training.optimizer_arguments", name="ssm", unknown=["radius"], known=["beta", "scale"]):
+        try_optimizer("ssm", {"radius": 1})
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_every_optimizer_can_be_tried(name: str) -> None:
     """What works is not refused."""

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from tinv_ext.core.data.borders import border_of
 from tinv_ext.core.data.buckets import Size
 from tinv_ext.core.data.color_profile import BROKEN, HDR_AS_IT_IS, NO_PROFILE, UNSUPPORTED
 from tinv_ext.core.data.decoding import DecodedImage, Unusable, decode, unknown_format
@@ -39,7 +40,7 @@ class TrainingImage:
 
     `length` (bytes) and `modified` (nanoseconds) are those of the file when it was read: while they stay the same, so
     does the rest. A file written only a moment before may change again without showing it: it is not `settled`.
-    `profile` is what became of its colour profile (`to_srgb`).
+    `profile` is what became of its colour profile (`to_srgb`), `border` what it shows at its border (`border_of`).
     """
 
     path: Path
@@ -52,6 +53,7 @@ class TrainingImage:
     length: int = 0
     modified: int = 0
     profile: str = NO_PROFILE
+    border: str = ""
     settled: bool = False
 
     @property
@@ -200,6 +202,7 @@ def _look(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImag
         length=status.st_size,
         modified=status.st_mtime_ns,
         profile=decoded.profile,
+        border=border_of(upright),
         settled=settled and decoded.profile != UNSUPPORTED,
     )
     return image, upright

@@ -15,6 +15,7 @@ from tinv_ext.core.generation import PreviewPrompt
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
 from tinv_ext.core.paths import path_given
+from tinv_ext.core.preflight.backgrounds import on_background, on_one_picture
 from tinv_ext.core.preflight.subsets import PreparedSubset
 from tinv_ext.core.prompts.emphasis import BRACKETS
 from tinv_ext.core.settings import SETTINGS, TrainConfig
@@ -32,9 +33,8 @@ _NAMED = 5  # files named in one sentence
 
 def on_subsets(subsets: Sequence[PreparedSubset], config: TrainConfig) -> list[str]:
     """What is worth knowing of the images and captions of each subset, and how many can be held out."""
-    notices = [
-        subset.said(notice) for about in (_on_images, _on_captions) for subset in subsets for notice in about(subset)
-    ]
+    notices = [subset.said(notice) for about in _ABOUT for subset in subsets for notice in about(subset)]
+    notices += on_one_picture(subsets)
     total = sum(len(subset.scan.pictures) for subset in subsets if not subset.source.is_reg)
     if config.evaluation_images >= total:
         notices.append(
@@ -185,6 +185,9 @@ def _on_captions(subset: PreparedSubset) -> Iterator[Message]:
             used=disputed[0][1].source,
             others=disputed[0][1].others,
         )
+
+
+_ABOUT = (_on_images, _on_captions, on_background)
 
 
 def _unused(files: Sequence[str], config: TrainConfig) -> Message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tinv_ext.core.messages import Message, message
+from tinv_ext.core.preflight.backgrounds import pictures_of
 from tinv_ext.core.preflight.subsets import PreparedSubset
 from tinv_ext.core.settings import SETTINGS, TrainConfig
 
@@ -39,12 +40,11 @@ def stop_problems(config: TrainConfig, subsets: Sequence[PreparedSubset]) -> Ite
             most=max(1, config.patience // _LOOKS // config.examples_per_step),
             least=_LOOKS * between,
         )
-    pictures = [image.picture.digest for one in subsets if not one.source.is_reg for image in one.images]
-    if subsets and len(set(pictures)) == 1:
+    if len(pictures_of(subsets)) == 1:
         yield message(
             "preflight.stop_on_one_image",
-            "There is {count:image|images} and no other picture, and an evaluation on what is trained on alone cannot "
+            "{count:image shows|images show} one picture only, and an evaluation on what is trained on alone cannot "
             'tell learning from memorizing. Turn off "{label}" (stop_when_done), or add other images.',
-            count=len(pictures),
+            count=sum(len(one.images) for one in subsets if not one.source.is_reg),
             label=label,
         )

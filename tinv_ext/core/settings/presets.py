@@ -112,6 +112,17 @@ def contradictions(given: Values) -> list[Message]:
     optimizer = str(given.get("optimizer", values["optimizer"]))
     own, meant = optimizer_row(optimizer).rate, optimizer_row(values["optimizer"]).rate
     told = {"preset": preset, "optimizer": optimizer, "usual": values["learning_rate"]}
+    arguments = values["optimizer_args"]
+    if own != meant and arguments and "optimizer_args" not in given and "learning_rate" in given:
+        return [
+            message(
+                "settings.preset_with_arguments",
+                'The preset {preset} has optimizer arguments, "{arguments}", which are not meant for the optimizer '
+                "{optimizer}. Set optimizer_args, too (empty for none), or leave the optimizer to the preset.",
+                **told,
+                arguments=arguments,
+            )
+        ]
     if "learning_rate" not in given:
         if own == meant:
             return []

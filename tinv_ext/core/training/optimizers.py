@@ -9,6 +9,7 @@ import copy
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from inspect import signature
 from typing import Any, Protocol, runtime_checkable
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tinv_ext.core.errors import HostError, InputError
-from tinv_ext.core.messages import message
+from tinv_ext.core.messages import Message, message
 
 from .optimizer_rows import OPTIMIZERS, OptimizerRow, optimizer_row
 
@@ -70,7 +71,7 @@ def make_optimizer(
     try:
         return optimizer_class(list(vectors), **{**row.defaults, **options})
     except Exception as error:  # whatever a package of any origin finds wrong with its arguments
-        raise _refused(name, error) from error
+        raise _refused(name, str(error) or type(error).__name__) from error
 
 
 def try_optimizer(name: str, options: Mapping[str, Any]) -> None:
@@ -90,7 +91,7 @@ def try_optimizer(name: str, options: Mapping[str, Any]) -> None:
     except HostError as error:
         raise InputError(error.problems) from error
     except Exception as error:  # as above
-        raise _refused(name, error) from error
+        raise _refused(name, str(error) or type(error).__name__) from error
 
 
 def _class_of(name: str, row: OptimizerRow) -> type[torch.optim.Optimizer]:
@@ -118,14 +119,22 @@ def _class_of(name: str, row: OptimizerRow) -> type[torch.optim.Optimizer]:
                 'There is no optimizer "{name}" here ({reason}). Choose one of {known:, }, or give the path of a '
                 'class, such as "torch.optim.RAdam", whose package is installed.',
                 name=name,
-                reason=error,
+                reason=error if "." in row.path else _near(name),
                 known=list(OPTIMIZERS),
             )
         ) from error
 
 
+def _near(name: str) -> Message:
+    """Why a name that is no path of a class is no optimizer's."""
+    near = get_close_matches(name.lower(), OPTIMIZERS, 1)
+    if not near:
+        return message("training.optimizer_no_path", "it is not the path of a class either")
+    return message("training.optimizer_near", 'did you mean "{near}"?', near=near[0])
+
+
 def _refuse_unknown(name: str, optimizer_class: type[torch.optim.Optimizer], options: Mapping[str, Any]) -> None:
-    """InputError naming the arguments that the class does not take."""
+    """InputError naming the arguments that the class does not take, or one that is a text where it wants a number."""
     parameters = list(signature(optimizer_class).parameters.values())[1:]  # without the vectors
     known = [one.name for one in parameters if one.kind != one.VAR_KEYWORD and one.name != "lr"]
     takes_all = len(known) < len([one for one in parameters if one.name != "lr"])
@@ -138,18 +147,25 @@ def _refuse_unknown(name: str, optimizer_class: type[torch.optim.Optimizer], opt
                 "rate is the setting learning_rate.",
                 name=name,
                 unknown=unknown,
-                known=known,
+                known=[option for option in known if option != "lengths" or not optimizer_row(name).takes_lengths],
             )
         )
+    for one in parameters:
+        value = options.get(one.name)
+        if isinstance(value, str) and type(one.default) in (int, float):
+            reason = message(
+                "training.optimizer_number", "{option} is not a number: {value}", option=one.name, value=value
+            )
+            raise _refused(name, reason)
 
 
-def _refused(name: str, error: Exception) -> InputError:
+def _refused(name: str, reason: str) -> InputError:
     return InputError(
         message(
             "training.optimizer_values",
             'The optimizer "{name}" cannot work with these arguments ({reason}). Correct optimizer_args.',
             name=name,
-            reason=str(error) or type(error).__name__,
+            reason=reason,
         )
     )
 
