@@ -35,8 +35,8 @@ help:
 	@echo "make test-slow     the tests that train until something is learned, and the slow crash tests (about 15 minutes)"
 	@echo "make test-webui    the whole workflow in a real WebUI, with a browser:"
 	@echo "                   WEBUI=<its folder> WEBUI_PYTHON=<its python> [SCREENSHOTS=<folder>]"
-	@echo "make test-forge    a run in a real Forge; make test-neo, test-reforge and test-classic: in theirs:"
-	@echo "                   SIBLING=<its folder> SIBLING_PYTHON=<its python>"
+	@echo "make test-forge    a run in a real Forge, with a browser; make test-neo, test-reforge, test-classic: in theirs:"
+	@echo "                   SIBLING=<its folder> SIBLING_PYTHON=<its python> [SCREENSHOTS=<folder>]"
 	@echo "make faults        kill N=200 runs at random moments; each must resume and end bit for bit the same"
 	@echo "make fuzz          fuzz the readers of files for SECONDS=600, guided by coverage (Python 3.11; its own .venv-fuzz)"
 	@echo "make fuzz-api      fuzz the HTTP routes for SECONDS=600 with schemathesis (in .venv-fuzz, too)"
@@ -164,12 +164,12 @@ test-webui: webui-given $(WEBUI_PINS)/.stamp
 	WEBUI="$(WEBUI)" WEBUI_PYTHON="$(WEBUI_PYTHON)" SCREENSHOTS="$(SCREENSHOTS)" \
 	    $(WEBUI_PINS_PY) -m pytest tests/webui -m webui -v -p no:cacheprovider
 
-# A real Forge, Forge Neo, reForge or Classic; they need no browser here.
-test-forge test-neo test-reforge test-classic: test-%: $(TODAY)/.stamp
+# A real Forge, Forge Neo, reForge or Classic.
+test-forge test-neo test-reforge test-classic: test-%: $(WEBUI_PINS)/.stamp
 	@test -n "$(SIBLING)" -a -n "$(SIBLING_PYTHON)" || { \
 	    echo "Name one: make $@ SIBLING=<its folder> SIBLING_PYTHON=<its python>"; exit 2; }
-	SIBLING="$(SIBLING)" SIBLING_PYTHON="$(SIBLING_PYTHON)" SIBLING_NAME=$* \
-	    $(PY) -m pytest tests/siblings -m webui -v -p no:cacheprovider
+	SIBLING="$(SIBLING)" SIBLING_PYTHON="$(SIBLING_PYTHON)" SIBLING_NAME=$* SCREENSHOTS="$(SCREENSHOTS)" \
+	    $(WEBUI_PINS_PY) -m pytest tests/siblings -m webui -v -p no:cacheprovider
 
 webui-given:
 	@test -n "$(WEBUI)" -a -n "$(WEBUI_PYTHON)" || { \

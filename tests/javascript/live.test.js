@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { allowed } from "../../javascript/tinv/live/commands.js";
 import { gridOf, neighbour } from "../../javascript/tinv/live/grid.js";
-import { bestSnapshot, columns, LINES, lastAt, short } from "../../javascript/tinv/live/plot.js";
+import { bestSnapshot, columns, isApart, LINES, lastAt, short } from "../../javascript/tinv/live/plot.js";
 import { withPlace, withWord } from "../../javascript/tinv/live/txt2img.js";
 
 const preview = (index, step, prompt) => ({ index, step, prompt, negative_prompt: "", seed: 1 });
@@ -66,4 +66,12 @@ test("the word becomes the place that the route fills in", () => {
 test("a word is put behind what stands in a prompt", () => {
     assert.equal(withWord("a red circle, ", "zibbo"), "a red circle, zibbo");
     assert.equal(withWord(" ", "zibbo"), "zibbo");
+});
+
+test("a loss of another size than the evaluation has an axis of its own", () => {
+    const chart = (loss, evaluation) => ({ smoothed: [null, loss, 9, loss], evaluation: [evaluation, null, null] });
+    assert.equal(isApart(chart(0.8, 0.05)), true);
+    assert.equal(isApart(chart(0.05, 0.8)), true);
+    assert.equal(isApart(chart(0.06, 0.05)), false);
+    assert.equal(isApart(chart(0.8, null)), false);
 });

@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import json
+import os
 import re
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import pytest
 from PIL import Image
 
 from tests.siblings.conftest import OTHER, PATCHED_LDM
+from tests.webui.browser import tab
 from tests.webui.images import CONCEPT
 from tests.webui.server import PATIENCE, WebUI
 from tinv_ext.hosts.diffusers.host import DiffusersHost
@@ -139,6 +141,26 @@ def test_a_run_makes_way_waits_and_is_interrupted(webui: WebUI) -> None:
     webui.post("/sdapi/v1/interrupt", {})
     assert until(webui, lambda found: found["status"] == "stopped")["steps"] > step
     assert image(webui)[0] == before[0]
+
+
+def test_a_person_trains_and_uses_a_word_on_the_page(webui: WebUI) -> None:
+    """Images dropped, named, trained, watched, and the word sent to txt2img; the page has no error."""
+    with tab(webui) as page:
+        page.drop(sorted((webui.data / "images" / CONCEPT).glob("0[1-6].png")), "moons")
+        page.page.wait_for_selector("#tinv_part_train .tinv-tile >> nth=5")
+        for name, value in {"name": "pagezo", "steps": 40, "preview_every": 20, "preview_steps": 4}.items():
+            page.fill(name, value)
+        page.click("tinv_train")
+        page.page.wait_for_selector(".tinv-chart canvas")
+        page.wait_status("finished", "pagezo")
+        page.wait("[...document.querySelectorAll('.tinv-previews img')].filter(i => i.naturalWidth).length >= 3")
+        page.page.evaluate("scrollTo(0, 0)")
+        page.keep(f"{os.environ['SIBLING_NAME']}-page")
+        page.page.click(".tinv-send >> text=Send to txt2img")
+        page.page.wait_for_selector("#txt2img_prompt textarea", state="visible")
+        assert "pagezo" in page.page.input_value("#txt2img_prompt textarea")
+        assert page.errors == []
+    assert knows(webui, "pagezo")
 
 
 def test_sdxl(start: Callable[..., AbstractContextManager[WebUI]], tmp_path: Path) -> None:

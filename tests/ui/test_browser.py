@@ -212,6 +212,7 @@ def test_dropped_files_that_are_no_images_are_named_and_the_rest_is_kept(
     page.wait_for_selector(".tinv-left-out li >> nth=1")
     told = page.inner_text(".tinv-left-out")
     assert all(path.name in told for path in odd)
+    page.wait_for_selector("[data-drop=add]")
     drop(page, "[data-drop=add]", others)
     page.wait_for_function("document.querySelectorAll('.tinv-tile img').length === 3")
     folder = Path(page.input_value("#tinv_images"))
@@ -241,7 +242,7 @@ def test_settings_are_found_by_search_and_told_what_is_wrong(page: Any) -> None:
     page.fill("#tinv_search", "")
     page.click("#tinv_all_settings")
     shown = page.locator(".tinv-advanced [data-setting]").count()
-    assert shown + page.locator(".tinv-train > :not(.tinv-advanced) [data-setting]").count() == len(SETTINGS)
+    assert shown + page.locator(".tinv-train [data-setting]:not(.tinv-advanced *)").count() == len(SETTINGS)
 
 
 def test_a_template_is_written_and_chosen(page: Any, values: dict[str, Any]) -> None:

@@ -38,6 +38,9 @@ def page(start: Any) -> Iterator[Tab]:
 def test_nothing_that_has_a_translation_stays_english(page: Tab) -> None:
     """Every setting's label and help is there in Chinese, and no key of ours is left, in neither part of the page."""
     page.keep("chinese")  # with boxes for letters where no font has them (Debian: fonts-wqy-microhei)
+    page.page.locator(".tinv-advanced").evaluate("(fold) => { fold.open = true; }")
+    page.click("tinv_all_settings")
+    page.page.wait_for_selector("#tinv_all_settings[aria-expanded=true]")
     shown = set(page.page.evaluate(SHOWN))
     assert {CHINESE[text] for about in SETTINGS.values() for text in (about.label, about.help)} - shown == set()
     assert {CHINESE[text] for text in ("Embeddings", "Runs")} <= shown

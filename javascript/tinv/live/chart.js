@@ -3,7 +3,7 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../html.js";
 import { t } from "../texts.js";
 import uPlot from "../vendor/uplot.js";
-import { columns, LINES, options } from "./plot.js";
+import { columns, isApart, LINES, options } from "./plot.js";
 
 const LABELS = {
     evaluation: /* text */ "live.evaluation",
@@ -19,6 +19,7 @@ export function Chart({ chart }) {
     const [shown, setShown] = useState({ evaluation: true, smoothed: true, range: false, rate: false });
     const latest = useRef(chart);
     latest.current = chart;
+    const apart = isApart(chart);
 
     useLayoutEffect(() => {
         const size = () => ({
@@ -29,8 +30,9 @@ export function Chart({ chart }) {
             const texts = Object.entries(values).map(([name, value]) => `${t(LABELS[name])} ${value}`);
             pointed.current.textContent = step === null ? "" : [t("ui.at_step", { step }), ...texts].join(" · ");
         };
+        const words = { best: t("live.best"), evaluation: t(LABELS.evaluation), smoothed: t(LABELS.smoothed) };
         const made = new uPlot(
-            options(size(), place.current, () => latest.current, t("live.best"), say),
+            options(size(), place.current, () => latest.current, words, say),
             columns(latest.current),
             place.current,
         );
@@ -44,14 +46,14 @@ export function Chart({ chart }) {
             dressed.disconnect();
             made.destroy();
         };
-    }, []);
+    }, [apart]);
     useEffect(() => plot.current.setData(columns(chart)), [chart]);
     useEffect(() => {
         for (const [place, line] of LINES.entries()) {
             if (plot.current.series[place + 1].show !== shown[line.group])
                 plot.current.setSeries(place + 1, { show: shown[line.group] });
         }
-    }, [shown]);
+    }, [shown, apart]);
 
     const best = chart.best;
     const there = { ...shown, evaluation: best !== null };

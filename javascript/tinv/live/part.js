@@ -1,6 +1,6 @@
 // The run that is at work, or the last one: how far it is, its curve, its previews, and what to do with them.
 import { get } from "../api.js";
-import { html, useEffect, useState } from "../html.js";
+import { html, useEffect, useRef, useState } from "../html.js";
 import { usePolling } from "../polling.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
@@ -15,7 +15,7 @@ import { Previews } from "./previews.js";
 const EVERY = 700; // milliseconds from an answer to the next question
 const REDRAW = 2000; // milliseconds between two curves of a run at work
 
-export default function Part({ visible }) {
+export default function Part({ place, visible }) {
     const [watched, watch] = useState(""); // another job than the current one
     useEffect(() => {
         const heard = (event) => watch(event.detail?.job ?? "");
@@ -24,12 +24,31 @@ export default function Part({ visible }) {
     }, []);
     const { answer, error, again } = usePolling((before) => look(watched, before), EVERY, visible);
     const job = answer?.status.job;
-    return html`<section id="tinv_live" class="tinv-stack" aria-label=${t("live.part")}>
+    useShownWhenBegun(place, job, again);
+    const none = !job && !error && !answer?.status.interrupted.length;
+    return html`<section id="tinv_live" class=${`tinv-stack ${none ? "tinv-none" : ""}`} aria-label=${t("live.part")}>
         ${answer && html`<${Interrupted} runs=${answer.status.interrupted} again=${again} />`}
         ${error && html`<${Problems} error=${error} />`}
-        ${answer && !job && html`<p class="tinv-title">${t("ui.no_run_yet")}</p>`}
+        ${answer && !job && html`<p class=${`tinv-title ${none ? "tinv-hidden" : ""}`}>${t("ui.no_run_yet")}</p>`}
         ${job && html`<${Run} key=${job.id} answer=${answer} lost=${Boolean(error)} again=${again} />`}
     </section>`;
+}
+
+/** A run that somebody begins is asked for at once, and brought into sight where it stands below the fold. */
+function useShownWhenBegun(place, job, again) {
+    const begun = useRef(false);
+    useEffect(() => {
+        const heard = () => {
+            begun.current = true;
+            again();
+        };
+        document.addEventListener("tinv:started", heard);
+        return () => document.removeEventListener("tinv:started", heard);
+    }, []);
+    useEffect(() => {
+        if (job && begun.current && place.getBoundingClientRect().top > innerHeight) place.scrollIntoView();
+        begun.current = false;
+    }, [job?.id]);
 }
 
 function Run({ answer, lost, again }) {

@@ -2,6 +2,8 @@
 
 const FEW = 60; // evaluations whose points can be told apart
 
+const LOSSES = new Set(["range", "smoothed"]);
+
 /** Of each line the column of /tinv/v1/chart, and the box in the legend that shows it. */
 export const LINES = [
     { name: "high", group: "range", scale: "y" },
@@ -10,6 +12,24 @@ export const LINES = [
     { name: "smoothed", group: "smoothed", scale: "y" },
     { name: "evaluation", group: "evaluation", scale: "y" },
 ];
+
+const ALIKE = 2; // a loss that is further from the evaluation than this factor has an axis of its own
+
+/**
+ * Whether the training loss is of another size than the evaluation: it is weighted in many recipes, and would press the
+ * evaluation flat.
+ * @param {Record<string, any>} chart
+ */
+export function isApart(chart) {
+    const [loss, evaluation] = [middle(chart.smoothed), middle(chart.evaluation)];
+    return Boolean(loss && evaluation && (loss / evaluation > ALIKE || evaluation / loss > ALIKE));
+}
+
+/** @param {(number | null)[]} column */
+function middle(column) {
+    const values = column.filter((value) => value !== null).sort((one, other) => one - other);
+    return values.length ? values[values.length >> 1] : 0;
+}
 
 /** @param {Record<string, any>} chart */
 export const columns = (chart) => [chart.steps, ...LINES.map((line) => chart[line.name])];
@@ -49,14 +69,17 @@ export function bestSnapshot(snapshots, chart) {
  * @param {{width: number, height: number}} size
  * @param {Element} place whose colours are used
  * @param {() => any} chart the one that is shown
- * @param {string} best how the best step is called
+ * @param {{best: string, evaluation: string, smoothed: string}} words how the best step and the lines are called
  * @param {(step: number | null, values: Record<string, string>) => void} say hears what the pointer is at
  */
-export function options(size, place, chart, best, say) {
+export function options(size, place, chart, words, say) {
+    const apart = isApart(chart());
     const style = getComputedStyle(place); // live: it follows light and dark
     const colour = (name) => () => style.getPropertyValue(name).trim() || "#888";
     const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--grid"), width: 1 }, ticks: { show: false } };
-    const label = (_, values) => values.map(short);
+    const values = (_, found) => found.map(short);
+    const named = (word) =>
+        apart ? { label: word, labelSize: 18, labelGap: 0, labelFont: "12px system-ui, sans-serif" } : {};
     const looks = {
         high: { stroke: colour("--grid"), width: 1 },
         low: { stroke: colour("--grid"), width: 1 },
@@ -74,17 +97,18 @@ export function options(size, place, chart, best, say) {
         ...size,
         legend: { show: false },
         cursor: { y: false, drag: { x: true, y: false } },
-        scales: { x: { time: false }, y: {}, rate: {} },
+        scales: { x: { time: false }, y: {}, loss: {}, rate: {} },
         axes: [
             { ...axis, size: 30 },
-            { ...axis, size: 56, values: label },
-            { ...axis, scale: "rate", side: 1, size: 64, values: label, grid: { show: false } },
+            { ...axis, size: 56, values, ...named(words.evaluation) },
+            { ...axis, scale: "loss", side: 1, size: 56, values, grid: { show: false }, ...named(words.smoothed) },
+            { ...axis, scale: "rate", side: 1, size: 64, values, grid: { show: false } },
         ],
         bands: [{ series: [1, 2], fill: colour("--grid") }],
         series: [
             {},
             ...LINES.map((line) => ({
-                scale: line.scale,
+                scale: apart && LOSSES.has(line.group) ? "loss" : line.scale,
                 show: shown[line.group] ?? true,
                 spanGaps: true,
                 points: { show: false },
@@ -92,7 +116,7 @@ export function options(size, place, chart, best, say) {
             })),
         ],
         hooks: {
-            draw: [(plot) => mark(plot, chart().best, best, colour("--accent")(), colour("--text")())],
+            draw: [(plot) => mark(plot, chart().best, words.best, colour("--accent")(), colour("--text")())],
             setCursor: [(plot) => point(plot, chart(), say)],
         },
     };

@@ -1,6 +1,6 @@
 // The bar with Check and Train, what a run will take, and what the program answers.
 import { post } from "../api.js";
-import { html, useState } from "../html.js";
+import { html, useEffect, useRef, useState } from "../html.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
 
@@ -18,9 +18,13 @@ export function Actions({ given, outlook }) {
         }
     };
     const { busy, checked, said, error } = state;
+    const place = useRef(null);
+    useEffect(() => {
+        if (checked || error) place.current.scrollIntoView({ block: "nearest" });
+    }, [checked, error]);
     const train = ask("train", (answer) => ({ said: answer.said }));
     return html`
-        <div id="tinv_answer" class="tinv-stack" aria-live="polite">
+        <div id="tinv_answer" ref=${place} class="tinv-stack" aria-live="polite">
             ${said && html`<div class="tinv-said">${said}</div>`}
             ${error && html`<div><b>${t("train.not_started")}</b><${Problems} error=${error} /></div>`}
             ${checked && html`<${Checked} answer=${checked} />`}

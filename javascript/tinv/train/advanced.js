@@ -43,6 +43,7 @@ export function Advanced({ form, given, set, outlook }) {
             ${
                 found
                     ? html`<div class="tinv-two" id="tinv_found">${found.map(control)}</div>
+                    ${found.some((about) => about.group === "previews") && html`<${FromTxt2img} set=${set} />`}
                     ${!found.length && html`<p class="tinv-quiet">${t("train.nothing_found")}</p>`}`
                     : html`<${Groups} form=${form} settings=${all ? others : usual} control=${control} set=${set} wrong=${wrong} />
                     <button type="button" class="tinv-button" id="tinv_all_settings" aria-expanded=${all} onClick=${() => setAll(!all)}>

@@ -21,9 +21,11 @@ export default function Train({ visible }) {
     return html`<div class="tinv-stack tinv-train">
         ${from && html`<p class="tinv-said">${t("train.taken_from", { from })}</p>`}
         <${Images} given=${given} set=${set} about=${form.byName.images} problem=${outlook?.problems.images} visible=${visible} />
-        <${Word} form=${form} given=${given} set=${set} outlook=${outlook} />
-        <${Advanced} form=${form} given=${given} set=${set} outlook=${outlook} />
-        <${Actions} given=${given} outlook=${outlook} />
+        <div class="tinv-stack tinv-recipe">
+            <${Word} form=${form} given=${given} set=${set} outlook=${outlook} />
+            <${Advanced} form=${form} given=${given} set=${set} outlook=${outlook} />
+            <${Actions} given=${given} outlook=${outlook} />
+        </div>
     </div>`;
 }
 
