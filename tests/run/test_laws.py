@@ -23,6 +23,7 @@ Train = Callable[..., Tensor]
 CHOICES: tuple[dict[str, object], ...] = (
     {"optimizer": "SGDNesterov", "optimizer_args": "momentum=0.8 weight_decay=0.01"},
     {"optimizer": "adafactor", "optimizer_args": "scale_parameter=True"},
+    {"optimizer": "adafactor", "lr_scheduler": "adafactor:1e-3"},
     {"lr_scheduler": "cosine_with_restarts", "lr_warmup_steps": 0.25, "lr_scheduler_num_cycles": 2, "scale_lr": True},
     {"loss_type": "huber", "min_snr_gamma": 5, "debiased_estimation_loss": True, "preserve_embedding_norm": True},
     {"noise_offset": 0.1, "noise_offset_random_strength": True, "ip_noise_gamma": 0.1, "multires_noise_iterations": 6},

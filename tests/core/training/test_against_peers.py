@@ -15,19 +15,21 @@ import torch
 from diffusers import DDPMScheduler, training_utils
 from diffusers.optimization import get_scheduler
 from torch import Tensor
-from transformers.optimization import get_inverse_sqrt_schedule
+from transformers.optimization import Adafactor, get_inverse_sqrt_schedule
 
-from tests.messages import refused
+from tests.messages import ids, refused
 from tests.paths import ROOT
 from tinv_ext.core.noise import NoiseSchedule
-from tinv_ext.core.preflight.plan import make_plan
+from tinv_ext.core.preflight.plan import make_plan, on_settings
 from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.settings.arguments import read_arguments
 from tinv_ext.core.training.loss_types import ERRORS, Huber
 from tinv_ext.core.training.loss_weights import WEIGHTS
 from tinv_ext.core.training.noise_samples import NoiseRules
 from tinv_ext.core.training.objective import Objective
+from tinv_ext.core.training.optimizers import make_optimizer
 from tinv_ext.core.training.rates import LearningRate
-from tinv_ext.core.training.schedules import parse_schedule
+from tinv_ext.core.training.schedules import Schedule, parse_schedule
 from tinv_ext.core.training.timesteps import shifted
 
 RECORDED: dict[str, Any] = json.loads((ROOT / "tests" / "data" / "peers" / "objective.json").read_text("utf-8"))
@@ -189,6 +191,81 @@ def test_a_stable_rate_decays_at_the_end(decay: float, cycles: int) -> None:
             progress = (step - (300 - steps)) / steps
             share = max(0.0, 0.5 * (1 + math.cos(math.pi * cycles / 2 * 2 * progress))) * 0.9 + 0.1
         assert ours(step) == pytest.approx(0.005 * share)
+
+
+@pytest.mark.parametrize("rules", ["1:10,0.1:20,0.01:30,0.005", "0.5:1,2", "0.25"])
+def test_pieces_are_those_of_diffusers(rules: str) -> None:
+    """Factors of one rate for steps below the number of each, as kohya's trainers take them."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.005)
+    theirs = get_scheduler("piecewise_constant", optimizer, step_rules=rules)
+    given = {"lr_scheduler": "piecewise_constant", "lr_scheduler_args": f"step_rules='{rules}'", "steps": 40}
+    unquoted = {**given, "lr_scheduler_args": f"step_rules={rules}"}
+    configs = [TrainConfig.from_dict({**written, "learning_rate": "0.005"}) for written in (given, unquoted)]
+    plans = [make_plan(config, 0, resumed=False) for config in configs]
+    assert "preflight.no_effect" not in ids(on_settings(configs[0]))
+    for step in range(40):
+        rate = optimizer.param_groups[0]["lr"]
+        assert [plan.rate(step) for plan in plans] == pytest.approx([rate, rate], rel=CLOSE)
+        optimizer.step()
+        theirs.step()
+
+
+@pytest.mark.parametrize("arguments", ["", "step_rules=1:x,2", "step_rules=1:20,1:10,1", "step_rules=1 last_epoch=3"])
+def test_pieces_that_cannot_be_meant_are_told(arguments: str) -> None:
+    """With what was written, beside other problems."""
+    given = {"lr_scheduler": "piecewise_constant", "lr_scheduler_args": arguments, "lr_warmup_steps": 100}
+    with refused("preflight.step_rules", given=arguments) as caught:
+        make_plan(TrainConfig.from_dict({**given, "steps": 40}), 0, resumed=False)
+    assert "preflight.warmup_too_long" in ids(caught.value.problems)
+
+
+@pytest.mark.parametrize("arguments", ["", "warmup_init=True", "scale_parameter=False"])
+def test_rates_of_adafactor_are_its_own(arguments: str) -> None:
+    """kohya's scheduler adafactor:<rate>, bit for bit what transformers' Adafactor does without a rate."""
+    start = torch.randn(2, 768, generator=torch.Generator().manual_seed(1))
+    ours, theirs = start.clone().requires_grad_(), start.clone().requires_grad_()
+    config = TrainConfig.from_dict(
+        {"optimizer": "Adafactor", "lr_scheduler": "adafactor:1e-3", "optimizer_args": arguments, "steps": 60}
+    )
+    rate = make_plan(config, 0, resumed=False).rate
+    by_name = make_optimizer(config.optimizer, [ours], config.optimizer_options)
+    peer = Adafactor([theirs], **read_arguments(arguments))
+    for step in range(60):
+        gradient = torch.randn(2, 768, generator=torch.Generator().manual_seed(step)) * 1e-3
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        by_name.param_groups[0]["lr"] = rate(step)
+        by_name.step()
+        peer.step()
+        assert torch.equal(ours, theirs)
+    assert "preflight.rate_by_adafactor" in ids(on_settings(config))
+
+
+def test_adafactor_goes_by_kohyas_arguments() -> None:
+    """relative_step=True means the same without a scheduler; without either, the rate is the run's."""
+    asked = TrainConfig.from_dict({"optimizer": "adafactor", "optimizer_args": "relative_step=True", "steps": 9})
+    assert asked.relative_steps
+    assert make_plan(asked, 0, resumed=False).rate(3) == 0.01
+    plain = TrainConfig.from_dict({"optimizer": "adafactor", "learning_rate": "0.002", "steps": 9})
+    assert make_plan(plain, 0, resumed=False).rate(3) == 0.002
+    with refused("preflight.adafactor_only", optimizer="adamw"):
+        make_plan(
+            TrainConfig.from_dict({"optimizer": "adamw", "learning_rate": 1e-3, "lr_scheduler": "adafactor"}),
+            0,
+            resumed=False,
+        )
+
+
+@pytest.mark.parametrize("least", [0.0, 0.2])
+def test_curves_of_onetrainer(least: float) -> None:
+    """lr_lambda_rex and lr_lambda_cosine_with_restarts with apply_min_factor (modules/util/lr_scheduler_util.py)."""
+    rex = LearningRate(Schedule(((1.0, None),)), 200, "rex", least=least)
+    soft = LearningRate(Schedule(((1.0, None),)), 200, "cosine_with_soft_restarts", cycles=3, least=least)
+    for step in range(200):
+        left = 1 - step / 200
+        assert rex.at(step) == pytest.approx(least + (1 - least) * left / (0.1 + 0.9 * left))
+        wave = 0.5 * (1 + math.cos(step / 200 * 2 * math.pi * 3))
+        assert soft.at(step) == pytest.approx(least + (1 - least) * wave)
+    assert rex.at(200) == pytest.approx(least)
 
 
 def test_a_scheduler_class_makes_the_rates() -> None:

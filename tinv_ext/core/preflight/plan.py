@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from tinv_ext.core.data.epochs import Epochs
 from tinv_ext.core.errors import InputError
@@ -15,7 +15,7 @@ from tinv_ext.core.training.loss_types import WITH_THRESHOLD, Huber
 from tinv_ext.core.training.loss_weights import WEIGHTS
 from tinv_ext.core.training.noise_samples import NoiseRules
 from tinv_ext.core.training.objective import Objective
-from tinv_ext.core.training.rates import CURVES, LearningRate
+from tinv_ext.core.training.rates import ADAFACTOR, FALLING, PIECEWISE, LearningRate, relative_step
 from tinv_ext.core.training.scheduler_classes import rates_of_class
 from tinv_ext.core.training.schedules import Schedule, parse_schedule
 from tinv_ext.core.training.stopping import Rule
@@ -49,7 +49,7 @@ def make_plan(
         )
     if problems:
         raise InputError(problems)
-    rate = _learning_rate(config, rates, steps).at
+    rate = _rate_of(config, rates, steps)
     sizes, objective = (largest or config.batch_size, config.gradient_accumulation_steps), objective_of(config)
     after, stop = _after(config), stop_rule(config)
     return Plan(steps, *sizes, rate, clip, objective, after, dict(lengths or {}), stop, config.ema_decay)
@@ -109,7 +109,7 @@ def prediction_problems(config: TrainConfig, prediction: str) -> list[Message]:
 
 def on_settings(config: TrainConfig) -> list[Message]:
     """Changed settings that have no effect because of the value of another setting."""
-    return [
+    found = [
         message(
             "preflight.no_effect",
             "{label} ({name}) has no effect, because {other} is {value}.",
@@ -121,16 +121,28 @@ def on_settings(config: TrainConfig) -> list[Message]:
         for name, (other, values) in _USED_ONLY_WITH.items()
         if getattr(config, name) != DEFAULTS[name]
         and (getattr(config, other) not in values if values else not getattr(config, other))
+        and not (name == "lr_scheduler_args" and config.lr_scheduler == PIECEWISE)
     ]
+    if config.relative_steps:
+        found.append(
+            message(
+                "preflight.rate_by_adafactor",
+                "Adafactor finds its learning rates by itself (relative_step): learning_rate, its scheduler and its "
+                "warm-up are not used.",
+            )
+        )
+    return found
 
 
 _HUBER = ("loss_type", WITH_THRESHOLD)
-_FALLING = tuple(curve for curve in CURVES if curve != "constant")
 # setting: the other one, and with which values of that it is used; none: with any but 0
 _USED_ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "lr_scheduler_num_cycles": ("lr_scheduler", ("cosine_with_restarts", "warmup_stable_decay")),
+    "lr_scheduler_num_cycles": (
+        "lr_scheduler",
+        ("cosine_with_restarts", "cosine_with_soft_restarts", "warmup_stable_decay"),
+    ),
     "lr_scheduler_power": ("lr_scheduler", ("polynomial",)),
-    "lr_scheduler_min_lr_ratio": ("lr_scheduler", _FALLING),
+    "lr_scheduler_min_lr_ratio": ("lr_scheduler", FALLING),
     "lr_decay_steps": ("lr_scheduler", ("warmup_stable_decay",)),
     "lr_scheduler_timescale": ("lr_scheduler", ("inverse_sqrt",)),
     "lr_scheduler_args": ("lr_scheduler_type", ()),
@@ -146,7 +158,10 @@ _USED_ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def _learning_rate(config: TrainConfig, rates: Schedule, steps: int) -> LearningRate:
+def _rate_of(config: TrainConfig, rates: Schedule, steps: int) -> Callable[[int], float]:
+    if config.relative_steps:
+        warming_up = bool(read_arguments(config.optimizer_args).get("warmup_init"))
+        return lambda step: relative_step(step, warming_up)
     return LearningRate(
         rates,
         steps,
@@ -158,7 +173,8 @@ def _learning_rate(config: TrainConfig, rates: Schedule, steps: int) -> Learning
         float(config.examples_per_step) if config.scale_lr else 1.0,
         _span(config, steps),
         _table(config, rates, steps),
-    )
+        _factors(config),
+    ).at
 
 
 def _span(config: TrainConfig, steps: int) -> float:
@@ -178,6 +194,28 @@ def _table(config: TrainConfig, rates: Schedule, steps: int) -> tuple[float, ...
     if not config.lr_scheduler_type.strip():
         return ()
     return rates_of_class(config.lr_scheduler_type, read_arguments(config.lr_scheduler_args), rates.at(0), steps)
+
+
+def _factors(config: TrainConfig) -> Schedule | None:
+    """What piecewise_constant multiplies the rate by: diffusers' `step_rules`. InputError if there are none."""
+    if config.lr_scheduler != PIECEWISE or config.lr_scheduler_type.strip():
+        return None
+    given = read_arguments(config.lr_scheduler_args)
+    try:
+        if [*given] != ["step_rules"]:
+            raise InputError([])
+        return parse_schedule(str(given["step_rules"]))
+    except InputError as error:
+        raise InputError(
+            message(
+                "preflight.step_rules",
+                "lr_scheduler=piecewise_constant wants factors of the learning rate, each with the step that it lasts "
+                'to, in lr_scheduler_args, and nothing else: "step_rules=1:100,0.1:200,0.01", not "{given}". '
+                "{problems: }",
+                given=config.lr_scheduler_args,
+                problems=error.problems,
+            )
+        ) from error
 
 
 def _warmup(config: TrainConfig, steps: int) -> int:
@@ -208,6 +246,18 @@ def _rate_problems(config: TrainConfig, rates: Schedule, steps: int) -> list[Mes
                 scheduler=config.lr_scheduler_type.strip() or config.lr_scheduler,
             )
         )
+    if config.lr_scheduler == ADAFACTOR and not config.relative_steps:
+        problems.append(
+            message(
+                "preflight.adafactor_only",
+                "lr_scheduler=adafactor is for the optimizer adafactor, not for {optimizer}. Choose another of them.",
+                optimizer=config.optimizer,
+            )
+        )
+    try:
+        _factors(config)
+    except InputError as error:
+        problems += [problem for problem in error.problems if isinstance(problem, Message)]
     if _warmup(config, steps) >= steps:
         problems.append(
             message(

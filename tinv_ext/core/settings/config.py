@@ -31,6 +31,7 @@ from tinv_ext.core.settings.saving import SAVING
 from tinv_ext.core.settings.setting import Setting, converted, type_problem, value_problems
 from tinv_ext.core.settings.training import TRAINING
 from tinv_ext.core.settings.word import WORD
+from tinv_ext.core.training.rates import ADAFACTOR, FALLING
 
 _ENTRIES: Mapping[str, Mapping[str, Setting]] = {
     "word": WORD,
@@ -43,6 +44,7 @@ _ENTRIES: Mapping[str, Mapping[str, Setting]] = {
     "saving": SAVING,
     "model": MODEL,
 }
+_RELATIVE = ("relative_step", "warmup_init")  # Adafactor's arguments with which it has rates of its own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,12 +240,22 @@ class TrainConfig:
     @property
     def rate_depends_on_steps(self) -> bool:
         """Whether changing the number of steps changes the learning rate of earlier steps."""
-        return self.lr_scheduler != "constant" or 0 < self.lr_warmup_steps < 1
+        return self.lr_scheduler in FALLING or 0 < self.lr_warmup_steps < 1
 
     @property
     def optimizer_options(self) -> dict[str, Any]:
-        """`optimizer_args` by name."""
-        return read_arguments(self.optimizer_args)
+        """`optimizer_args` by name; of Adafactor's own rates what is left to it, as `rate` of the plan has the rest."""
+        given = read_arguments(self.optimizer_args)
+        if not self.relative_steps:
+            return given
+        return {"scale_parameter": True, **{name: value for name, value in given.items() if name not in _RELATIVE}}
+
+    @property
+    def relative_steps(self) -> bool:
+        """Whether Adafactor's own learning rates are wanted, by the scheduler or, as with kohya, by arguments."""
+        given = read_arguments(self.optimizer_args)
+        wanted = self.lr_scheduler == ADAFACTOR or any(given.get(name) for name in _RELATIVE)
+        return self.optimizer.lower() == "adafactor" and wanted
 
     @property
     def fit_rules(self) -> FitRules:

@@ -60,7 +60,8 @@ TRAINING: Mapping[str, Setting] = {
     ),
     "lr_scheduler": Setting(
         "Learning rate scheduler",
-        "How one learning rate falls until the last step; constant also for several rates.",
+        "How one learning rate falls until the last step; constant also for several rates. piecewise_constant: "
+        "multiplied by lr_scheduler_args, such as step_rules=1:100,0.1:200,0.01. adafactor: as that optimizer wants.",
         choices=CURVES,
         synonyms={"constant_with_warmup": "constant", "cosine_with_min_lr": "cosine"},
     ),
@@ -72,7 +73,7 @@ TRAINING: Mapping[str, Setting] = {
     ),
     "lr_scheduler_num_cycles": Setting(
         "Cycles",
-        "For cosine_with_restarts and warmup_stable_decay: how often the learning rate falls.",
+        "For cosine_with_restarts, with soft ones, and warmup_stable_decay: how often the learning rate falls.",
         minimum=1,
         maximum=1000,
     ),
@@ -107,7 +108,7 @@ TRAINING: Mapping[str, Setting] = {
     ),
     "lr_scheduler_args": Setting(
         "Scheduler arguments",
-        "What the scheduler class is given: T_max=100 eta_min=1e-5.",
+        "What the scheduler class is given: T_max=100 eta_min=1e-5; for piecewise_constant its step_rules.",
         check=argument_problems,
     ),
     "scale_lr": Setting(

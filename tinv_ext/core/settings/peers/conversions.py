@@ -67,6 +67,11 @@ def optimizer_type(value: Any) -> Values:
     return {"optimizer": re.sub(r"(?i)^paged|(8|32)bit$", "", str(value)) or "adamw"}
 
 
+def lr_scheduler(value: Any) -> Values:
+    """kohya's schedulers; the number of its "adafactor:<rate>" is what its log shows before the first step."""
+    return {"lr_scheduler": re.sub(r"(?i)^adafactor:[^:]*$", "adafactor", str(value).strip())}
+
+
 def max_grad_norm(value: Any) -> Values:
     """kohya's limit of the gradient's length; 0 is none."""
     try:

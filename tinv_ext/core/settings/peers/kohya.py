@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tinv_ext.core.settings.peers import reasons as why
 from tinv_ext.core.settings.peers.conversions import (
+    lr_scheduler,
     max_grad_norm,
     only_if_on,
     optimizer_type,
@@ -98,7 +99,7 @@ _TRAINING: Mapping[str, Option] = {
     "optimizer_args": to("optimizer_args", "*"),
     "use_8bit_adam": unused(why.EIGHT_BIT, "?"),
     "use_lion_optimizer": into(only_if_on(optimizer="lion"), "`optimizer=lion`", "?"),
-    "lr_scheduler": to("lr_scheduler"),
+    "lr_scheduler": into(lr_scheduler, "`lr_scheduler`"),
     "lr_scheduler_type": to("lr_scheduler_type"),
     "lr_scheduler_args": to("lr_scheduler_args", "*"),
     "lr_warmup_steps": to("lr_warmup_steps"),

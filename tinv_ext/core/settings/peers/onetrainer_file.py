@@ -208,7 +208,8 @@ def _timesteps(values: Mapping[str, Any]) -> dict[str, Any]:
 def _scheduler(value: Any) -> Values:
     if value == "CUSTOM":
         return {}
-    return {"lr_scheduler": str(value).lower().replace("_hard", "")}
+    names = {"COSINE_WITH_RESTARTS": "cosine_with_soft_restarts", "COSINE_WITH_HARD_RESTARTS": "cosine_with_restarts"}
+    return {"lr_scheduler": names.get(value, str(value).lower())}
 
 
 def _one_resolution(value: Any) -> Values:
