@@ -25,7 +25,7 @@ from tinv_ext.core.training.fallbacks import encode_with_retry
 from tinv_ext.core.training.state import State
 from tinv_ext.run.run_folder import latents_folder
 
-BALANCE_DRAWS = 100  # that the model's loss by timestep is measured with, four in each bin
+BALANCE_DRAWS = 32  # that the model's loss by timestep is measured with
 FEWEST_DRAWS = 8  # of an evaluation that may end the run
 EVALUATED = 8  # training images in the evaluation, where none are held out
 

@@ -10,11 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.core.fake import WIDTH, Fake, dataset, examples, initial
+from tests.core.fake import WIDTH, Fake, dataset, initial
 from tests.core.training.test_trainer import plan, run, vectors
 from tests.messages import refused
 from tinv_ext.core.training.balance import BINS, Balance, checked_table, log_linear, table_of
-from tinv_ext.core.training.evaluation import evaluate, losses_by_timestep, make_eval_set
 from tinv_ext.core.training.objective import Objective
 from tinv_ext.core.training.optimizers import make_optimizer
 from tinv_ext.core.training.state import new_state
@@ -55,36 +54,45 @@ def test_the_table_follows_what_is_seen() -> None:
     assert balance.table[0] == expected[0]
 
 
-def test_the_table_is_the_mean_of_each_bin() -> None:
-    """Of losses measured on fixed draws, of which there are four in each bin with a hundred."""
-    model, data = Fake(), dataset()
-    draws = make_eval_set(examples(5), data.reader, model.noise, draws=20, seed=1)
-    words = initial().vectors
-    timesteps, losses = losses_by_timestep(model, draws, words)
-    table = table_of(timesteps, 1000, losses)
-    assert table.shape == (BINS,)
-    assert float(table[3]) == pytest.approx(float(losses[(timesteps >= 120) & (timesteps < 160)].mean()))
-    assert float(table.mean()) == pytest.approx(evaluate(model, draws, words))
+def test_the_table_follows_noisy_losses() -> None:
+    """A curve of any height and slope is found from few draws, closer than any draw is; its mean is the losses'."""
+    rng = torch.Generator().manual_seed(1)
+    timesteps = (torch.arange(32) * 31.25 + 15).long()
+    places = (torch.arange(BINS).double() + 0.5) / BINS
+    for slope, bend in ((0.0, 0.0), (-4.5, 2.0), (2.0, -3.0)):
+        at = (timesteps.double() + 0.5) / 1000
+        usual = torch.exp(slope * at + bend * at**3 - 1)
+        losses = usual * torch.exp(0.35 * torch.randn(32, generator=rng, dtype=torch.float64))
+        table = table_of(timesteps, 1000, losses)
+        assert table is not None
+        assert checked_table(table) is table
+        error = table.log() - (slope * places + bend * places**3 - 1)
+        assert (error - error.mean()).std() < 0.2
+        assert float(log_linear(table, at * BINS - 0.5).mean()) == pytest.approx(float(losses.mean()), rel=0.02)
 
 
-def test_a_bin_without_usable_losses_has_its_neighbours() -> None:
-    """Those that are good count; a bin with none is interpolated in the logarithm; without any, no table."""
-    timesteps = torch.arange(1000)
-    clean = torch.full((1000,), 0.5)
-    clean[520:560] = 0.02
-    expected = table_of(timesteps, 1000, clean)
-    assert expected is not None
-    losses = clean.clone()
-    losses[3], losses[5] = math.nan, math.inf
-    losses[480:520], losses[960:] = math.nan, 0.0
+def test_losses_that_lie_on_a_curve_are_met() -> None:
+    """Also by half of them, the others being no numbers or 0."""
+    timesteps = torch.arange(0, 1000, 4)
+    losses = torch.exp(-5 * (timesteps.double() + 0.5) / 1000)
     table = table_of(timesteps, 1000, losses)
+    expected = torch.exp(-5 * (torch.arange(BINS).double() + 0.5) / BINS)
     assert table is not None
-    assert float(table[12]) == pytest.approx(0.1)  # √(0.5·0.02)
-    assert float(table[24]) == float(table[23])
-    whole = torch.ones(BINS, dtype=torch.bool)
-    whole[12] = whole[24] = False
-    assert torch.allclose(table[whole], expected[whole])
-    assert table_of(timesteps, 1000, torch.full((1000,), math.nan)) is None
+    assert torch.allclose(table, expected, rtol=1e-6)
+    losses[::4], losses[1::4] = math.nan, 0.0
+    losses[2::8] = math.inf
+    half = table_of(timesteps, 1000, losses)
+    assert half is not None
+    assert torch.allclose(half, expected, rtol=1e-6)
+
+
+def test_few_losses_make_a_flat_table_and_none_make_none() -> None:
+    """One or two draws tell no slope; the table never leaves the losses' range."""
+    assert torch.allclose(table_of(torch.tensor([10, 900]), 1000, torch.tensor([0.5, 0.1])), torch.tensor(0.3).double())
+    wild = table_of(torch.tensor([400, 450, 500, 550, 600]), 1000, torch.tensor([0.9, 0.5, 0.3, 0.2, 0.1]))
+    assert wild is not None
+    assert 0.1 - 1e-9 <= float(wild.min()) < float(wild.max()) <= 0.9 + 1e-6
+    assert table_of(torch.arange(1000), 1000, torch.full((1000,), math.nan)) is None
 
 
 def test_no_loss_makes_the_table_infinite() -> None:
