@@ -19,7 +19,9 @@ PYTHON_310 := tinv_ext scripts install.py preload.py
 STRICT := tinv_ext
 WORKERS ?= 2
 # --dist loadfile: the tests of a file share expensive fixtures, so they stay with one worker.
-EVERYDAY := -m "not slow and not webui" -n $(WORKERS) --dist loadfile
+WORKING := -n $(WORKERS) --dist loadfile
+EVERYDAY := -m "not slow and not webui" $(WORKING)
+OTHER_VERSIONS := -m "not slow and not webui and not once" $(WORKING)
 # The WebUI's versions have wheels for these Pythons only.
 HAS_WEBUI_WHEELS := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] in ((3, 10), (3, 11))))' 2>/dev/null)
 
@@ -127,11 +129,11 @@ test-today: $(TODAY)/.stamp
 
 ifeq ($(HAS_WEBUI_WHEELS),1)
 test-webui-pins: $(WEBUI_PINS)/.stamp
-	$(WEBUI_PINS_PY) -m pytest $(EVERYDAY) -p no:cacheprovider
+	$(WEBUI_PINS_PY) -m pytest $(OTHER_VERSIONS) -p no:cacheprovider
 
 # gradio makes a difference to the page alone.
 test-gradio-4: $(GRADIO_4)/.stamp
-	$(GRADIO_4_PY) -m pytest tests/ui tests/packaging $(EVERYDAY) -p no:cacheprovider
+	$(GRADIO_4_PY) -m pytest tests/ui $(OTHER_VERSIONS) -p no:cacheprovider
 else
 test-webui-pins test-gradio-4:
 	@echo "$@ is SKIPPED: it needs Python 3.10 or 3.11 (make test PYTHON=python3.11)."
@@ -139,7 +141,7 @@ test-webui-pins test-gradio-4:
 endif
 
 test-slow: $(TODAY)/.stamp
-	$(PY) -m pytest -m slow -v -n $(WORKERS) --dist loadfile
+	$(PY) -m pytest -m slow -v $(WORKING)
 
 N ?= 200
 STEPS ?= 2000

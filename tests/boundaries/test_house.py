@@ -11,6 +11,8 @@ import pytest
 from tests.boundaries.sources import Import, files, imports, module_name, tree
 from tests.paths import DOCS, ROOT
 
+pytestmark = pytest.mark.once
+
 # From the ground up. A file imports from its own room and from lower floors only, so rooms on one floor do not know
 # each other and no circle is possible. A room is a package or, where files of one folder stand on several floors, a
 # module; the longest prefix decides. Imports inside functions and under TYPE_CHECKING count, too.

@@ -9,6 +9,8 @@ import pytest
 
 from tests.boundaries.sources import Import, files, imports, module_name, tree
 
+pytestmark = pytest.mark.once
+
 NUMBERS = {"torch", "numpy", "PIL", "safetensors"}
 OFFLINE = NUMBERS | {"diffusers", "transformers", "yaml"}
 WEBUI = {"modules", "ldm", "sgm", "open_clip", "torch"}

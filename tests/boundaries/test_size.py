@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ast
 
+import pytest
+
 from tests.boundaries.sources import ROOT, files, tree
+
+pytestmark = pytest.mark.once
 
 
 def test_no_file_is_longer_than_400_lines() -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from tests.boundaries.sources import ROOT, files, tree
 
+pytestmark = pytest.mark.once
+
 LIST = ROOT / "tests" / "data" / "torch-2.1-names.txt"
 
 

@@ -184,6 +184,7 @@ def test_another_vae_is_used_and_remembered(tinv: Tinv, model_folder: Path, pict
     assert (said.code, "keeps its own VAE" in said.err) == (2, True)
 
 
+@pytest.mark.once
 def test_help_does_not_wait_for_torch() -> None:
     """Nothing that it needs imports torch, in any command."""
     code = (
@@ -200,6 +201,7 @@ def test_the_samplers_of_the_help_are_those_that_there_are() -> None:
     assert tuple(SAMPLERS) == flags.SAMPLERS
 
 
+@pytest.mark.once
 def test_ctrl_c_stops_and_saves(model_folder: Path, pictures: Path, tmp_path: Path) -> None:
     """A real process, interrupted in the middle of its steps: exit code 3, and the vectors of a whole step."""
     arguments = ["--name", "zibbo", "--images", str(pictures), "--model", str(model_folder), "--steps", "100000"]

@@ -79,6 +79,7 @@ def test_a_file_in_the_place_of_the_embeddings_is_told_before_the_training(tinv:
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["embeddings"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("encoding", ["cp1252", "cp932", "ascii"])
 def test_output_in_a_code_page_writes_escapes(encoding: str, tmp_path: Path) -> None:
     """A word in Chinese, piped on Windows: exit code 0, as without."""
@@ -90,6 +91,7 @@ def test_output_in_a_code_page_writes_escapes(encoding: str, tmp_path: Path) -> 
     assert "猫".encode("cp932") in said.stdout or b"\\u732b" in said.stdout
 
 
+@pytest.mark.once
 def test_output_that_nobody_reads_stops_nothing(tmp_path: Path) -> None:
     """`check | head -1`, and a full disk behind the output."""
     command = f"'{sys.executable}' -m tinv_ext check --name zibbo --images '{IMAGES}'"

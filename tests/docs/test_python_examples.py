@@ -10,6 +10,8 @@ from PIL import Image
 
 from tests.paths import ROOT
 
+pytestmark = pytest.mark.once
+
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

@@ -18,6 +18,8 @@ from tinv_ext.run import preflight, runner
 from tinv_ext.run.evaluations import CurveRows
 from tinv_ext.run.tasks import Moment
 
+pytestmark = pytest.mark.once
+
 ERRORS = [KeyboardInterrupt(), SystemExit(3), ValueError("a bug"), OSError(5, "input/output error"), HostError("gone")]
 WITHIN = "_train"  # the steps, and everything beside them
 

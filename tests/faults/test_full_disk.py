@@ -14,6 +14,8 @@ import pytest
 
 from tests.paths import ROOT
 
+pytestmark = pytest.mark.once
+
 MOUNT = 'mount -t tmpfs -o size=24m none "$0" && exec "$@"'
 
 

@@ -12,7 +12,10 @@ import pytest
 
 from tests.paths import ROOT
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked, which Windows cannot")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked, which Windows cannot"),
+]
 
 
 def told(*arguments: str) -> list[dict[str, Any]]:

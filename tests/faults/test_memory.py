@@ -22,6 +22,8 @@ from tinv_ext.hosts.diffusers.host import DiffusersHost, PipelineModel
 from tinv_ext.run import evaluations, run_folder, runner
 from tinv_ext.run.events import Event, Noticed
 
+pytestmark = pytest.mark.once
+
 PARTS: dict[str, tuple[Any, str]] = {
     "encode": (PipelineModel, "encode_images"),
     "forward": (gradients, "compute"),

@@ -16,6 +16,8 @@ from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError
 from tinv_ext.core.formats import safetensors_file, write_embedding
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("saves", [60, pytest.param(1000, marks=pytest.mark.slow)])
 def test_a_reader_that_polls_sees_only_whole_files(tmp_path: Path, saves: int) -> None:

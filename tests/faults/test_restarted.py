@@ -13,6 +13,8 @@ from tests.paths import ROOT
 from tinv_ext.run.curve import read_curve
 from tinv_ext.run.run_folder import find_runs
 
+pytestmark = pytest.mark.once
+
 # What v1.10.1's modules/restart.py does, in words of our own.
 RESTART = """
 import os, pathlib

@@ -16,7 +16,7 @@ from tinv_ext.run.curve import read_curve
 from tinv_ext.run.resume import prepare_resume
 from tinv_ext.server.job_queue import JobQueue
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")
+pytestmark = [pytest.mark.once, pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")]
 
 
 def test_a_run_that_is_alive_elsewhere_is_refused_until_it_is_killed(tmp_path: Path) -> None:

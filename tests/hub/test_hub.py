@@ -92,6 +92,7 @@ def test_from_images_at_the_hub_to_a_word_at_the_hub(hub: Hub, tinv: Command, tm
     assert "hub_model_id" in without_wraps(refused.stderr)
 
 
+@pytest.mark.once
 def test_what_cannot_be_done_is_said_before_anything_starts(hub: Hub, tinv: Command, tmp_path: Path) -> None:
     """A token that may only read, a name that is none, a dataset that is not there or has no images."""
     (tmp_path / "images").mkdir()
@@ -110,6 +111,7 @@ def test_what_cannot_be_done_is_said_before_anything_starts(hub: Hub, tinv: Comm
     assert not (tmp_path / "textual_inversion").exists()
 
 
+@pytest.mark.once
 def test_a_run_without_network_keeps_its_embedding(hub: Hub, tinv: Command, tmp_path: Path) -> None:
     """That it cannot be uploaded is said before and after; later it can be."""
     (tmp_path / "images").mkdir()

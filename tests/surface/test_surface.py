@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import tinv_ext
 from tinv_ext.cli import failures
 from tinv_ext.cli import main as cli
@@ -21,6 +23,7 @@ from tinv_ext.run import run_folder
 from tinv_ext.run.curve import COLUMNS
 from tinv_ext.run.status import STATUSES, Status
 
+pytestmark = pytest.mark.once
 SNAPSHOT = Path(__file__).with_name("surface.json")
 
 

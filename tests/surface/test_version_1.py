@@ -31,6 +31,8 @@ from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.toy import pipeline
 
+pytestmark = pytest.mark.once
+
 SAMPLES = ROOT / "tests" / "data" / "v1"
 FACTS = {"model_name": "toy", "model_hash": None, "source": "toy"}
 EMBEDDINGS = ("embeddings/zworble-v1.pt", "zworble-v1.safetensors", "run/image_embeddings/zworble-v1-4.png")

@@ -11,6 +11,8 @@ import pytest
 from tests.messages import ids, refused
 from tinv_ext.toy import captions, heldout, world
 
+pytestmark = pytest.mark.once
+
 
 def test_no_held_out_thing_in_a_hundred_thousand_draws() -> None:
     """The training stream holds none of the held-out concepts."""
