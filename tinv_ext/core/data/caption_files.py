@@ -21,8 +21,8 @@ from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 
 _TAGS = ".tags"
-_SUFFIXES = (".txt", ".caption", _TAGS)
-_TABLES = ("metadata.jsonl", "metadata.csv")
+SUFFIXES = (".txt", ".caption", _TAGS)
+TABLES = ("metadata.jsonl", "metadata.csv")
 _COLUMNS = ("text", "caption", "captions", "prompt")
 _GOES_ON = re.compile(rf"({COMMAS})[ \t]*[\r\n]+")
 
@@ -65,7 +65,7 @@ class CaptionFiles:
 
     @property
     def _suffixes(self) -> tuple[str, ...]:
-        return (f".{self.extension.strip().lower().lstrip('.')}",) if self.extension.strip() else _SUFFIXES
+        return (f".{self.extension.strip().lower().lstrip('.')}",) if self.extension.strip() else SUFFIXES
 
     def _beside(self, image: Path) -> Iterator[Path]:
         files = self._files(image.parent)
@@ -80,7 +80,7 @@ class CaptionFiles:
             files = self._listed.setdefault(folder, {})
             for path in sorted(folder.iterdir(), reverse=True):  # a.txt before a.TXT
                 name = path.name.lower()
-                if (name.endswith(self._suffixes) or name in _TABLES) and path.is_file():
+                if (name.endswith(self._suffixes) or name in TABLES) and path.is_file():
                     files.setdefault(name, []).append(path)
         return self._listed[folder]
 
@@ -88,7 +88,7 @@ class CaptionFiles:
         for folder in dict.fromkeys((image.parent, self.folder)):
             if folder not in image.parents:
                 continue
-            for path in (path for name in _TABLES for path in self._files(folder).get(name, ())):
+            for path in (path for name in TABLES for path in self._files(folder).get(name, ())):
                 text = self._table(path).get(image.relative_to(folder).as_posix())
                 if text is not None:
                     yield path, text

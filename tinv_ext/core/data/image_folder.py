@@ -51,6 +51,22 @@ def files_in(folder: Path, recursive: bool = False, without: Path | None = None)
                 folder=folder,
             )
         )
+    for path in _files(folder, recursive, without):
+        if not _is_beside(path):
+            yield path
+
+
+def files_beside(folder: Path, recursive: bool = False, without: Path | None = None) -> Iterator[Path]:
+    """The other files of a folder, without hidden ones; `InputError` if it cannot be read."""
+    return filter(_is_beside, _files(folder, recursive, without))
+
+
+def _is_beside(path: Path) -> bool:
+    return path.stem.endswith(NOT_SHOWN) or path.suffix.lower() in _NOT_IMAGES
+
+
+def _files(folder: Path, recursive: bool, without: Path | None) -> Iterator[Path]:
+    """All files of a folder but hidden ones and those below `without`."""
     try:
         entries = list(folder.iterdir())
         if recursive:
@@ -66,9 +82,7 @@ def files_in(folder: Path, recursive: bool = False, without: Path | None = None)
         ) from error
     below = without if without is not None and folder in without.parents else None
     for path in entries:
-        if path.stem.endswith(NOT_SHOWN) or (below is not None and below in path.parents):
-            continue
-        if path.is_file() and not path.name.startswith(".") and path.suffix.lower() not in _NOT_IMAGES:
+        if not (below is not None and below in path.parents) and not path.name.startswith(".") and path.is_file():
             yield path
 
 

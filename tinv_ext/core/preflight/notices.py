@@ -16,6 +16,7 @@ from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.backgrounds import on_background, on_one_picture
+from tinv_ext.core.preflight.files_not_used import on_files_not_used
 from tinv_ext.core.preflight.subsets import PreparedSubset
 from tinv_ext.core.prompts.emphasis import BRACKETS
 from tinv_ext.core.settings import SETTINGS, TrainConfig
@@ -57,7 +58,10 @@ def uses_captions(subset: PreparedSubset) -> bool:
 def _on_images(subset: PreparedSubset) -> Iterator[Message]:
     """Images that are skipped or remarkable, captions with brackets, settings that make no difference here."""
     scan, config = subset.scan, subset.config
+    extension = config.caption_extension.strip().lower().lstrip(".")
     for path, reason in scan.skipped:
+        if extension and path.suffix.lower() == f".{extension}":  # captions by a suffix of one's own
+            continue
         yield message("preflight.image_skipped", "{file} is skipped: it {reason}.", file=scan.name(path), reason=reason)
     for image in scan.pictures:
         for remark in image.remarks:
@@ -187,7 +191,7 @@ def _on_captions(subset: PreparedSubset) -> Iterator[Message]:
         )
 
 
-_ABOUT = (_on_images, _on_captions, on_background)
+_ABOUT = (_on_images, on_files_not_used, _on_captions, on_background)
 
 
 def _unused(files: Sequence[str], config: TrainConfig) -> Message:
