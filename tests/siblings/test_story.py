@@ -148,11 +148,12 @@ def test_a_person_trains_and_uses_a_word_on_the_page(webui: WebUI) -> None:
     with tab(webui) as page:
         page.drop(sorted((webui.data / "images" / CONCEPT).glob("0[1-6].png")), "moons")
         page.page.wait_for_selector("#tinv_part_train .tinv-tile >> nth=5")
-        for name, value in {"name": "pagezo", "steps": 40, "preview_every": 20, "preview_steps": 4}.items():
+        sizes = dict.fromkeys(("width", "height", "preview_width", "preview_height"), 64)
+        for name, value in {"name": "pagezo", "steps": 40, "preview_every": 20, "preview_steps": 4, **sizes}.items():
             page.fill(name, value)
         page.click("tinv_train")
-        page.page.wait_for_selector(".tinv-chart canvas")
         page.wait_status("finished", "pagezo")
+        page.page.wait_for_selector(".tinv-chart canvas")
         page.wait("[...document.querySelectorAll('.tinv-previews img')].filter(i => i.naturalWidth).length >= 3")
         page.page.evaluate("scrollTo(0, 0)")
         page.keep(f"{os.environ['SIBLING_NAME']}-page")

@@ -17,6 +17,7 @@ from tests.webui.server import WebUI
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-sync"]
 PATIENCE = 60_000  # milliseconds for the browser to see something
+WORK = 300_000  # milliseconds for a run, or something else that computes, to get somewhere
 TABS = "#tabs > .tab-nav > button"
 OURS = "Textual Inversion"
 COLOURS = 256  # of a kept screenshot, so that it is small
@@ -43,6 +44,27 @@ class Tab:
         self.page.locator(TABS).get_by_text(title or self.title, exact=True).click()
         if not title:
             self.page.wait_for_selector("#tinv_train", state="visible")
+
+    def first_paint(self) -> float:
+        """Milliseconds from the first click on our tab, on a page that is up, until it is painted."""
+        self.page.goto(self.webui.address, wait_until="domcontentloaded")
+        self.page.wait_for_selector(TABS)
+        self.page.wait_for_load_state("networkidle")
+        took: float = (
+            self.page.locator(TABS)
+            .get_by_text(self.title, exact=True)
+            .evaluate(
+                """async (button) => {
+                const frame = () => new Promise(requestAnimationFrame);
+                const begun = performance.now();
+                button.click();
+                while (!document.querySelector('#tinv_train')?.offsetParent) await frame();
+                await frame();
+                return performance.now() - begun;
+            }"""
+            )
+        )
+        return took
 
     def titles(self) -> list[str]:
         """Of all tabs."""
@@ -87,19 +109,19 @@ class Tab:
         """A button by its id."""
         self.page.locator(f"#{element}").first.click()
 
-    def wait(self, condition: str) -> None:
+    def wait(self, condition: str, patience: int = PATIENCE) -> None:
         """Until a JavaScript expression is true."""
-        self.page.wait_for_function(condition, timeout=PATIENCE)
+        self.page.wait_for_function(condition, timeout=patience)
 
     def wait_status(self, status: str, name: str = "") -> None:
         """Until our tab shows this status in its title line, of the run of this name if one is given."""
         named = f"document.querySelector('.tinv-name')?.textContent.includes({name!r})"
-        self.wait(f"{named} && document.querySelector('.tinv-is-{status}')")
+        self.wait(f"{named} && document.querySelector('.tinv-is-{status}')", WORK)
 
     def wait_step(self, step: int) -> None:
         """Until our tab shows this step or a later one."""
         shown = "(document.querySelector('.tinv-figures') || {}).textContent || ''"
-        self.wait(f"Number((/step ([0-9]+)/.exec({shown}) || [0, -1])[1]) >= {step}")
+        self.wait(f"Number((/step ([0-9]+)/.exec({shown}) || [0, -1])[1]) >= {step}", WORK)
 
     def generate(self, prompt: str, **fields: Any) -> list[Image.Image]:
         """Images from the txt2img tab, the grid left out."""

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.prepare.pictures import photo
-from tests.webui.browser import Tab
+from tests.webui.browser import WORK, Tab
 from tests.webui.server import WebUI
 
 pytestmark = pytest.mark.webui
@@ -51,7 +51,7 @@ def press(page: Tab, button: str, place: str, text: str) -> None:
     """Click, and wait until a place says something."""
     page.page.evaluate(f"document.querySelectorAll('#{place} .tinv-said').forEach(node => node.remove())")
     page.click(button)
-    page.wait(f"(document.querySelector('#{place}') || {{}}).textContent?.includes({text!r})")
+    page.wait(f"(document.querySelector('#{place}') || {{}}).textContent?.includes({text!r})", WORK)
 
 
 def test_both_caption_the_new_images(webui: WebUI, page: Tab, source: Path) -> None:

@@ -31,7 +31,7 @@ def test_the_tab_is_there_once_and_costs_little(webui: WebUI, page: Tab, tell: C
     took = {name: seconds for name, seconds in records.items() if "tinv" in name or name == "create ui"}
     assert "load scripts/tinv.py" in took
     tell("start-up: " + ", ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in took.items()))
-    page.keep("1-tab")
+    tell(f"first paint of the tab after a click: {page.first_paint():.0f} ms")
 
 
 def test_check_reports_and_starts_nothing(webui: WebUI, page: Tab) -> None:
@@ -39,6 +39,9 @@ def test_check_reports_and_starts_nothing(webui: WebUI, page: Tab) -> None:
     page.fill("name", "zibbo")
     page.fill("images", f"~/images/{CONCEPT}")
     page.fill("init_text", "thing")
+    page.page.wait_for_selector("#tinv_verdict[data-state=free]")
+    page.wait("[...document.querySelectorAll('.tinv-tile img')].filter(i => i.naturalWidth).length >= 8")
+    page.keep("1-start")
     page.click("tinv_check")
     page.page.wait_for_selector("#tinv_answer .tinv-training-prompts")
     assert "zibbo" in page.page.inner_text("#tinv_answer mark >> nth=0")
@@ -55,13 +58,18 @@ def test_a_run_is_watched_to_its_end(webui: WebUI, page: Tab) -> None:
     page.fill("preview_cfg_scale", 3)
     page.click("tinv_train")
     page.page.wait_for_selector(".tinv-chart canvas")
-    page.wait_step(60)
-    page.page.wait_for_selector(".tinv-previews img")
-    page.keep("3-training")
+    page.wait_step(110)
+    page.wait("document.querySelectorAll('.tinv-previews img').length >= 3")
+    page.page.locator(".tinv-advanced").evaluate("(fold) => { fold.open = false; }")
+    page.page.evaluate("scrollTo(0, 0)")
+    page.keep("3-watch")
     page.wait_status("finished")
     page.wait("document.querySelectorAll('.tinv-previews img').length >= 4")
     page.wait("[...document.querySelectorAll('.tinv-previews img')].every(i => i.naturalWidth === 64)")
-    page.keep("4-finished")
+    page.page.click(".tinv-compare summary")
+    page.wait("[...document.querySelectorAll('.tinv-sides img')].filter(i => i.naturalWidth).length === 2")
+    page.page.locator(".tinv-decide").evaluate("(part) => part.scrollIntoView({block: 'end'})")
+    page.keep("4-decide")
     found = webui.inside("word", name="zibbo")
     assert found["step"] == STEPS
     assert page.errors == []
@@ -86,6 +94,7 @@ def test_previews_take_over_the_values_of_txt2img(page: Tab) -> None:
     page.page.fill("#txt2img_prompt textarea", "a photo of [name] on a yellow background")
     page.page.fill("#txt2img_cfg_scale input[type=number]", "4")
     page.show()
+    page.page.locator(".tinv-advanced").evaluate("(fold) => { fold.open = true; }")
     page.page.fill("#tinv_search", "preview_")
     page.click("tinv_from_txt2img")
     page.wait("/yellow/.test(document.querySelector('#tinv_preview_prompt').value)")

@@ -4,15 +4,16 @@ import { html, useEffect, useRef, useState } from "../html.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
 
-export function Actions({ given, outlook }) {
+export function Actions({ given, outlook, begun }) {
     const [state, setState] = useState({ busy: "", checked: null, said: "", error: null });
     const ask = (what, show) => async () => {
         setState({ busy: what, checked: null, said: "", error: null });
         try {
             const answer = await post(what, {}, given);
             setState({ busy: "", checked: null, said: "", error: null, ...show(answer) });
-            if (what === "train")
-                document.dispatchEvent(new CustomEvent("tinv:started", { detail: { job: answer.id } }));
+            if (what !== "train") return;
+            begun(given.name);
+            document.dispatchEvent(new CustomEvent("tinv:started", { detail: { job: answer.id } }));
         } catch (error) {
             setState({ busy: "", checked: null, said: "", error });
         }

@@ -31,7 +31,7 @@ export function Images({ given, set, about, problem, visible }) {
             <div class="tinv-label"><label for="tinv_images">${about.label}</label></div>
             <span class="tinv-path">
                 <input type="text" id="tinv_images" value=${given.images ?? ""} spellcheck="false"
-                    placeholder=${t("train.images_path")} aria-invalid=${problem || error ? "true" : undefined}
+                    placeholder=${t("train.images_path")} title=${about.help} aria-invalid=${problem || error ? "true" : undefined}
                     onInput=${(event) => set({ images: event.target.value || undefined })} />
                 <${Browse} from=${given.images ?? ""} choose=${(path) => set({ images: path })} label=${about.label} />
             </span>

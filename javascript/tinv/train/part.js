@@ -15,6 +15,7 @@ const AGAIN = 10_000; // milliseconds: another model may be loaded meanwhile
 export default function Train({ visible }) {
     const { form, error, retry } = useForm();
     const { given, from, set } = useSettings();
+    const [begun, setBegun] = useState(""); // the name of the last run from here: that it is taken now is no mistake
     const outlook = useAnswer("outlook", {}, given, AGAIN, visible).answer;
     if (error) return html`<${Problems} error=${error} retry=${retry} />`;
     if (!form) return html`<p class="tinv-quiet">${t("train.loading")}</p>`;
@@ -22,9 +23,9 @@ export default function Train({ visible }) {
         ${from && html`<p class="tinv-said">${t("train.taken_from", { from })}</p>`}
         <${Images} given=${given} set=${set} about=${form.byName.images} problem=${outlook?.problems.images} visible=${visible} />
         <div class="tinv-stack tinv-recipe">
-            <${Word} form=${form} given=${given} set=${set} outlook=${outlook} />
+            <${Word} form=${form} given=${given} set=${set} outlook=${outlook} begun=${begun} />
             <${Advanced} form=${form} given=${given} set=${set} outlook=${outlook} />
-            <${Actions} given=${given} outlook=${outlook} />
+            <${Actions} given=${given} outlook=${outlook} begun=${setBegun} />
         </div>
     </div>`;
 }

@@ -5,9 +5,9 @@ import { Control } from "./control.js";
 
 const SIGNS = { free: "✓", warning: "⚠", bad: "✕", empty: "" };
 
-export function Word({ form, given, set, outlook }) {
+export function Word({ form, given, set, outlook, begun }) {
     const { name, init_text: start, purpose, preset } = form.byName;
-    const verdict = outlook?.name;
+    const verdict = begun && begun === given.name ? null : outlook?.name;
     const effective = outlook?.values ?? {};
     return html`<section class="tinv-stack" aria-label=${t("train.word")}>
         <div class="tinv-two">
