@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -82,7 +82,29 @@ class Evaluations:
             return
         result = [values for word in self.state.result.values() for values in word.values()]
         self.state.progress = self.state.progress.measured(evaluation, result, self.plan.stop, terms_of(self.plan))
+        self._look_for_standstill(moment, evaluation.mean)
         moment.last |= bool(self.state.progress.ended)
+
+    def _look_for_standstill(self, moment: Moment, loss: float) -> None:
+        """A run that has not moved does not end by itself while another optimizer can be tried, which is told."""
+        state = self.state
+        state.standstill = state.standstill.measured(moment.number, loss, state.progress.basis)
+        successor = self.plan.successor(state)
+        if successor is None:
+            return
+        state.progress = replace(state.progress, ended="")
+        if state.standstill.due and not moment.last:
+            self.reporter.notify(
+                message(
+                    "run.next_optimizer",
+                    "The evaluation has not fallen in {checks} checks, so the optimizer {optimizer} gets nowhere here. "
+                    "From step {step} on, the run begins again from its first vectors, with {successor}.",
+                    checks=state.standstill.checks,
+                    optimizer=state.optimizer_name,
+                    step=moment.number,
+                    successor=successor.optimizer,
+                )
+            )
 
     def _losses(self, model: Model) -> Tensor | None:
         """Those of all draws; None where memory runs out even for single images."""

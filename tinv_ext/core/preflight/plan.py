@@ -15,9 +15,11 @@ from tinv_ext.core.training.loss_types import WITH_THRESHOLD, Huber
 from tinv_ext.core.training.loss_weights import WEIGHTS
 from tinv_ext.core.training.noise_samples import NoiseRules
 from tinv_ext.core.training.objective import Objective
+from tinv_ext.core.training.optimizer_rows import optimizer_name
 from tinv_ext.core.training.rates import ADAFACTOR, FALLING, PIECEWISE, LearningRate, relative_step
 from tinv_ext.core.training.scheduler_classes import rates_of_class
 from tinv_ext.core.training.schedules import Schedule, parse_schedule
+from tinv_ext.core.training.standstill import SUCCESSORS
 from tinv_ext.core.training.stopping import Rule
 from tinv_ext.core.training.timesteps import OPTIONS
 from tinv_ext.core.training.trainer import Plan
@@ -52,7 +54,8 @@ def make_plan(
     rate = _rate_of(config, rates, steps)
     sizes, objective = (largest or config.batch_size, config.gradient_accumulation_steps), objective_of(config)
     after, stop = _after(config), stop_rule(config)
-    return Plan(steps, *sizes, rate, clip, objective, after, dict(lengths or {}), stop, config.ema_decay)
+    successors = SUCCESSORS.get(optimizer_name(config.optimizer), ())
+    return Plan(steps, *sizes, rate, clip, objective, after, dict(lengths or {}), stop, config.ema_decay, successors)
 
 
 def stop_rule(config: TrainConfig) -> Rule | None:

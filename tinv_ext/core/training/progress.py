@@ -47,6 +47,10 @@ class Progress:
             return Progress(basis, step, since=step)
         return replace(self, ended="", since=step) if self.ended and self.ended != terms else self
 
+    def begun_again(self, step: int) -> Progress:
+        """As it goes on from `step` with the first vectors: what was measured before is of nothing learnt."""
+        return Progress(self.basis, step, self.evaluations, since=step)
+
     def measured(self, evaluation: Evaluation, vectors: Sequence[Tensor], rule: Rule | None, terms: str) -> Progress:
         """With one evaluation more, in which the model had these `vectors`; ended where the rule says so."""
         best, good = self.best, self._as_good(evaluation)

@@ -31,6 +31,7 @@ from .optimizers import (
     to_tensors_and_json,
 )
 from .progress import Progress, from_file
+from .standstill import SUCCESSORS, Standstill, standstill_of
 from .state_contents import FORMAT, UNREADABLE, contents_of, damaged
 
 
@@ -46,6 +47,7 @@ class StateBackup:
     averages: list[Tensor]
     balance: Any
     progress: Progress
+    standstill: Standstill
 
 
 @dataclass
@@ -66,6 +68,7 @@ class State:
     averages: list[Tensor] = field(default_factory=list)
     balance: Balance = field(default_factory=Balance)
     progress: Progress = field(default_factory=Progress)
+    standstill: Standstill = field(default_factory=Standstill)
 
     def update(self, rate: float) -> None:
         """One optimizer step with the gradients at hand, which are then forgotten."""
@@ -74,6 +77,17 @@ class State:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
+
+    @torch.no_grad()
+    def begin_again(self, optimizer: str, lengths: Mapping[str, float]) -> None:
+        """Go on from the first vectors with another optimizer; the progress is of what it learns from here on."""
+        for leaf, start in self.pairs():
+            leaf.copy_(start)
+            leaf.grad = None
+        self.optimizer, self.optimizer_name = _optimizer(optimizer, self.vectors, lengths), optimizer
+        self.averages = []
+        self.progress = self.progress.begun_again(self.step)
+        self.standstill = self.standstill.handed_over(self.step)
 
     def begin_averages(self, decay: float) -> None:
         """Before a step: have the averages begin at the vectors where there are none yet; a `decay` of 0 wants none."""
@@ -121,8 +135,8 @@ class State:
         vectors = [leaf.detach().clone() for leaf in self.leaves()]
         optimizer, averages = get_state(self.optimizer), list(self.averages)  # these are replaced, never changed
         rng, order = self.rng.get_state(), self.order.backup()
-        balance, progress = self.balance.backup(), self.progress
-        return StateBackup(self.step, vectors, optimizer, rng, order, averages, balance, progress)
+        measures = self.balance.backup(), self.progress, self.standstill
+        return StateBackup(self.step, vectors, optimizer, rng, order, averages, *measures)
 
     def restore(self, backup: StateBackup) -> None:
         """Go back to the backup; gradients are forgotten."""
@@ -131,7 +145,7 @@ class State:
         self.rng.set_state(backup.rng)
         self.averages = list(backup.averages)
         self.balance.restore(backup.balance)
-        self.progress = backup.progress
+        self.progress, self.standstill = backup.progress, backup.standstill
         self.optimizer.zero_grad(set_to_none=True)
         for leaf, values in zip(self.leaves(), backup.vectors):
             leaf.detach().copy_(values)
@@ -162,11 +176,17 @@ def new_state(
     """
     vectors = {name: {encoder: _leaf(v, device) for encoder, v in word.items()} for name, word in words.items()}
     start = {name: {encoder: v.detach().clone() for encoder, v in word.items()} for name, word in vectors.items()}
-    leaves = [leaf for word in vectors.values() for leaf in word.values()]
-    if lengths and optimizer_row(optimizer).takes_lengths:
-        options = {"lengths": [lengths[encoder] for word in vectors.values() for encoder in word], **(options or {})}
-    made = make_optimizer(optimizer, leaves, options)
+    made = _optimizer(optimizer, vectors, lengths or {}, options)
     return State(step, vectors, start, made, torch.Generator().manual_seed(seed), optimizer_name(optimizer))
+
+
+def _optimizer(
+    name: str, words: Words, lengths: Mapping[str, float], options: Mapping[str, Any] | None = None
+) -> torch.optim.Optimizer:
+    leaves = [leaf for word in words.values() for leaf in word.values()]
+    if lengths and optimizer_row(name).takes_lengths:
+        options = {"lengths": [lengths[encoder] for word in words.values() for encoder in word], **(options or {})}
+    return make_optimizer(name, leaves, options)
 
 
 def _leaf(vectors: Tensor, device: torch.device) -> Tensor:
@@ -198,6 +218,7 @@ def save_state(state: State, path: Path, facts: Mapping[str, Any]) -> None:
         "words": json.dumps({name: list(word) for name, word in state.vectors.items()}),
         "optimizer": json.dumps({"name": state.optimizer_name, **optimizer}),
         "progress": state.progress.about(),
+        "standstill": state.standstill.about(),
         "facts": json.dumps(dict(facts)),
     }
     about[CHECKSUM] = checksum(tensors, about)
@@ -330,7 +351,9 @@ def _rebuild(
     def of(kind: str) -> Words:
         return {name: {key: tensors[f"{kind}/{name}/{key}"] for key in keys} for name, keys in words.items()}
 
-    saved = json.loads(about["optimizer"])
+    saved, standstill = json.loads(about["optimizer"]), standstill_of(about.get("standstill"))
+    if standstill.switched:
+        optimizer, options = SUCCESSORS[optimizer_name(optimizer)][standstill.switched - 1].optimizer, None
     if saved["name"] != optimizer_name(optimizer):
         raise ValueError(f"it was saved with the optimizer {saved['name']}, not {optimizer}")
     state = new_state(of("vectors"), 0, device, int(about["step"]), optimizer, options)
@@ -342,6 +365,7 @@ def _rebuild(
 
     state.averages = [values.to(device, copy=True) for values in leaves_of("average")]
     state.balance = Balance(table=checked_table(tensors.get("balance")))
+    state.standstill = standstill
     state.progress = from_file(tensors, about.get("progress"), leaves_of("best"))
     return _restore_position(state, of("start"), tensors)
 

@@ -25,6 +25,7 @@ from .fallbacks import Fallbacks
 from .forward import assemble
 from .gradients import Clip, add_gradients, clip_gradients, mean_loss
 from .objective import Objective
+from .standstill import Successor
 from .state import State
 from .stopping import Rule
 
@@ -43,6 +44,19 @@ class Plan:
     lengths: Mapping[str, float] = field(default_factory=dict)  # typical ones of a token's vector, by encoder
     stop: Rule | None = None  # that may end it before
     ema_decay: float = 0.0  # of the averaged vectors, which are the result then; 0: the last ones are
+    successors: tuple[Successor, ...] = ()  # of the optimizer, in turn, where it gets nowhere
+
+    def rate_of(self, state: State) -> float:
+        """The rate of the next step, with the optimizer that the run has by now."""
+        now = state.standstill
+        if not now.switched:
+            return self.rate(state.step)
+        return self.successors[now.switched - 1].rate_at(state.step, now.since, self.steps)
+
+    def successor(self, state: State) -> Successor | None:
+        """The optimizer that is still to be tried where the one at work gets nowhere."""
+        left = self.successors[state.standstill.switched :]
+        return left[0] if left and not state.standstill.moved else None
 
     def constrain(self, state: State) -> None:
         """Apply the constraint to all vectors, each beside the typical length of a token's in its encoder, or 1."""
@@ -84,6 +98,8 @@ def train(
     fallbacks = fallbacks or Fallbacks()
     act = partial(take_step, state, plan, model, dataset)
     while state.step < plan.steps:
+        if state.standstill.due and (successor := plan.successor(state)):
+            state.begin_again(successor.optimizer, plan.lengths)
         yield fallbacks.attempt(state, model, plan.examples, act, plan.accumulate)
 
 
@@ -103,7 +119,7 @@ def take_step(state: State, plan: Plan, model: Trainable, dataset: Dataset, piec
         places += where
 
     # clip, update, constrain
-    rate = plan.rate(state.step)
+    rate = plan.rate_of(state)
     gradient_norm = clip_gradients(state, model.loss_scale, plan.clip)
     state.begin_averages(plan.ema_decay)
     state.update(rate)
