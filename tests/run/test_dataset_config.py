@@ -255,6 +255,33 @@ def test_folders_and_images_that_come_twice_are_refused(ready: Prepare, folders:
         ready(two.format("hoge", "empty"))
 
 
+def test_a_slip_in_the_file_hides_nothing_of_its_folders(ready: Prepare, folders: Path) -> None:
+    """A wrong key, a resolution of three, a folder and an image that come twice, a mask of another size, an empty
+    folder of regularization images: all at once, nothing started."""
+    (folders / "masks").mkdir()
+    (folders / "empty").mkdir()
+    Image.new("L", (10, 10)).save(folders / "masks" / "10.png")
+    (folders / "fuga" / "copy.png").write_bytes((folders / "hoge" / "20.png").read_bytes())
+    subsets = [
+        "image_dir = 'hoge'\nconditioning_data_dir = 'masks'",
+        "image_dir = 'hoge'",
+        "image_dir = 'fuga'\nresolution = '64,64,64'",
+        "image_dir = 'empty'\nis_reg = true\nnum_repeat = 2",
+    ]
+    text = "[[datasets]]\n" + "\n".join(f"[[datasets.subsets]]\n{subset}" for subset in subsets)
+    with pytest.raises(InputError) as caught:
+        ready(text, masked_loss=True, prepend_word=True)
+    problems = caught.value.problems
+    assert said(problems, "settings.unknown_key_near", key="num_repeat", near="num_repeats")
+    assert said(problems, "peers.not_a_resolution", value="64,64,64")
+    assert said(problems, "preflight.same_folder")
+    assert said(problems, "preflight.same_images", count=1)
+    assert said(problems, "masks.other_size", file="10.png", width=10)
+    assert said(problems, "images.none")
+    assert len(problems) == 6
+    assert not (folders / "runs").exists()
+
+
 def test_what_has_no_use_is_told(ready: Prepare, folders: Path) -> None:
     """With its reason, once; settings of the run beside the datasets, and a folder that is given as well."""
     text = "steps = 77\n[general]\nnetwork_multiplier = 1.0\ncache_info = true\n[[datasets]]\n"

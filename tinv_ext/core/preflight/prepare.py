@@ -33,7 +33,7 @@ from tinv_ext.core.preflight.notices import (
 )
 from tinv_ext.core.preflight.plan import make_plan, on_plan, on_settings
 from tinv_ext.core.preflight.problems import Problems, Scanner
-from tinv_ext.core.preflight.sources import Sources, sources_of
+from tinv_ext.core.preflight.sources import Sources, usable_sources
 from tinv_ext.core.preflight.stopping import stop_problems
 from tinv_ext.core.preflight.subsets import (
     PreparedImage,
@@ -137,7 +137,8 @@ def prepare(
     """
     config, wrong_values = TrainConfig.read(config.to_dict())  # these at their defaults, so that the rest is checked
     values_right, problems, later = not wrong_values, Problems(wrong_values), Problems([])
-    sources = problems.attempt(sources_of, config) or Sources(config, ())
+    sources = problems.attempt(usable_sources, config) or Sources(config, ())
+    problems.found += sources.problems
     config, known = sources.config, [word for word in known if word.ids]
     initial = resumed or later.attempt(_initial_vectors, config, token_table)
 

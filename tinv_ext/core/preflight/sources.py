@@ -42,11 +42,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Sources:
-    """All sources of a run, the settings that are the whole run's, and what people should know of them."""
+    """All sources of a run, the settings that are the whole run's, and what people should know of them.
+
+    With `problems`, the sources are what is left without these.
+    """
 
     config: TrainConfig
     sources: tuple[Source, ...]
     notices: tuple[Message, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 Allow = Callable[[TrainConfig], None]
@@ -58,6 +62,14 @@ def sources_of(config: TrainConfig, allow: Allow = lambda config: None) -> Sourc
     `InputError` if what they name cannot be used. `allow` is asked before anything that the settings of a source name
     is opened, and may raise.
     """
+    found = usable_sources(config, allow)
+    if found.problems:
+        raise InputError(found.problems)
+    return found
+
+
+def usable_sources(config: TrainConfig, allow: Allow = lambda config: None) -> Sources:
+    """The same, with what is wrong in some sources as `problems`, so that the others can be checked, too."""
     allow(config)
     trained = _of_dataset_config(config, allow) if config.dataset_config.strip() else _sources_in(config, allow)
     if not (config.reg_images.strip() and config.prior_loss_weight):
@@ -110,7 +122,7 @@ def _of_dataset_config(config: TrainConfig, allow: Allow) -> Sources:
     notices = [*found.notices, *_unused_others(config, found)]
     used = [subset for subset in found.subsets if not subset.is_reg or config.prior_loss_weight]
     sources: list[Source] = []
-    problems: list[str] = []
+    problems: list[str] = [*found.problems]
     for subset in used:
         own = config.but(recursive=False, **subset.settings)
         try:
@@ -122,8 +134,9 @@ def _of_dataset_config(config: TrainConfig, allow: Allow) -> Sources:
             continue
         notices += more
         sources.append(_source(own, subset, sources))
-    problems += _twice(sources)
-    if problems or all(source.is_reg for source in sources):
+    sources, same = _without_twins(sources)
+    problems += same
+    if all(source.is_reg for source in sources):
         raise InputError(problems or message("preflight.no_subset", '"{file}" has no subset to train on.', file=path))
     if config.images.strip() and all(source.config.images != config.images for source in sources):
         label = SETTINGS["images"].label
@@ -135,7 +148,7 @@ def _of_dataset_config(config: TrainConfig, allow: Allow) -> Sources:
                 file=path.name,
             )
         )
-    return _of(config, sources, notices)
+    return replace(_of(config, sources, notices), problems=tuple(problems))
 
 
 def _source(config: TrainConfig, subset: SubsetValues, others: Sequence[Source]) -> Source:
@@ -150,8 +163,11 @@ def _source(config: TrainConfig, subset: SubsetValues, others: Sequence[Source])
     return Source(name, config, weight, subset.dataset, subset.is_reg)
 
 
-def _twice(sources: Sequence[Source]) -> list[Message]:
-    """Sources of one dataset that are the same folder. (In another dataset, it may come at another size.)"""
+def _without_twins(sources: Sequence[Source]) -> tuple[list[Source], list[Message]]:
+    """The sources, and a problem for each that is the folder of another of its dataset, which is left out.
+
+    (In another dataset, a folder may come at another size.)
+    """
     seen: dict[tuple[int, Path, str], Source] = {}
     problems = []
     for source in sources:
@@ -165,8 +181,8 @@ def _twice(sources: Sequence[Source]) -> list[Message]:
                     folder=source.config.images,
                 )
             )
-        seen[key] = source
-    return problems
+        seen.setdefault(key, source)
+    return [*seen.values()], problems
 
 
 def _unused_others(config: TrainConfig, found: DatasetConfig) -> list[Message]:

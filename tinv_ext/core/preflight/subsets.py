@@ -112,7 +112,10 @@ def said_of(name: str, text: str) -> str:
 
 
 def read_subset(source: Source, look: Scanner, reader: PromptReader, problems: Problems) -> PreparedSubset | None:
-    """The images, captions and template of a source; None, and problems, where something of it cannot be used."""
+    """The images, captions and template of a source; None where one of them is not to be had.
+
+    What cannot be used is among `problems` then; masks alone leave the rest to be checked, too.
+    """
     own = Problems([])
     config = source.config
     generates = source.is_reg and config.num_class_images > 0
@@ -123,7 +126,7 @@ def read_subset(source: Source, look: Scanner, reader: PromptReader, problems: P
     masks = own.attempt(_masks, found[0], config) if found else None
     own.found += _bucket_problems(config)
     problems.found += [said_of(source.name, problem) for problem in own.found]
-    if own.found or not (found and lines):
+    if not (found and lines):
         return None
     scan, captions = found
     captions = tuple(replace(caption, text=_bare(caption.text, config)) for caption in captions)

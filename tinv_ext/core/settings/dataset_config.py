@@ -61,15 +61,16 @@ class SubsetValues:
 
 @dataclass
 class DatasetConfig:
-    """What a file says: its subsets, what it has beside them, and keys that have no use."""
+    """What a file says: its subsets, what it has beside them, keys that have no use, and what is wrong in it."""
 
     subsets: list[SubsetValues] = field(default_factory=list)
     others: dict[str, Any] = field(default_factory=dict)  # settings of the run, in a file that is also its --config
     notices: list[Message] = field(default_factory=list)
+    problems: list[Message] = field(default_factory=list)  # without these, the subsets are as they are read
 
 
 def read_dataset_config(path: Path) -> DatasetConfig:
-    """The subsets of a file. `InputError` with all that is wrong in it."""
+    """The subsets of a file, and what is wrong in them. `InputError` if it cannot be read or has none."""
     values, notices = _tables(path)
     found = _Reader(path).read(values)
     found.notices += notices
@@ -129,8 +130,9 @@ class _Reader:
             common = {**general, **self._settings(_without(dataset, "subsets"), place)}
             for index, subset in enumerate(_list(dataset["subsets"]), 1):
                 self._add_subset(common, subset, number, f"{place}, [[datasets.subsets]] {index}")
-        if self._problems:
+        if self._problems and not self._found.subsets:
             raise InputError(self._problems)
+        self._found.problems = self._problems
         for reason, keys in self._unused.items():
             self._found.notices.append(
                 message("peers.not_used", "Not used: {options:, }. {reason}", options=keys, reason=reason)
@@ -141,7 +143,8 @@ class _Reader:
         values = {**common, **self._settings(subset, place)}
         if not values.get("images") and not values.get("in_json"):
             self._problem(place, message("settings.no_image_dir", "it has no image_dir."))
-        for name in ("images", "in_json"):
+            return
+        for name in ("images", "in_json", "mask_folder"):
             if values.get(name):
                 values[name] = self._placed(values[name])
         flags = {name: values.pop(name, default) for name, default in _FLAGS.items()}
