@@ -137,8 +137,7 @@ def prepare(
     """
     config, wrong_values = TrainConfig.read(config.to_dict())  # these at their defaults, so that the rest is checked
     values_right, problems, later = not wrong_values, Problems(wrong_values), Problems([])
-    sources = problems.attempt(usable_sources, config) or Sources(config, ())
-    problems.found += sources.problems
+    sources = _sources(config, problems)
     config, known = sources.config, [word for word in known if word.ids]
     initial = resumed or later.attempt(_initial_vectors, config, token_table)
 
@@ -183,6 +182,13 @@ def prepare(
     )
     previews = tuple(request for prompt in shown for request in prompt.requests)
     return PreparedRun(config, complete, reader, initial, plan, notices, previews, lengths)
+
+
+def _sources(config: TrainConfig, problems: Problems) -> Sources:
+    """What can be used of the sources that the settings name."""
+    found = problems.attempt(usable_sources, config) or Sources(config, ())
+    problems.found += found.problems
+    return found
 
 
 def _in_steps(config: TrainConfig, epochs: Epochs) -> TrainConfig:
