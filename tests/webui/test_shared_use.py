@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.webui import server
-from tests.webui.browser import OURS, Tab
+from tests.webui.browser import OURS, WORK, Tab
 from tests.webui.images import CONCEPT, txt2img
 from tests.webui.server import PATIENCE, WebUI
 from tinv_ext.core.formats import read_embedding
@@ -26,8 +26,9 @@ PROMPT = "a photo of a red circle"
 
 
 def begin(webui: WebUI, **changes: Any) -> str:
-    """A run by the API; its id."""
-    given = {"name": "qizzo", "images": f"~/images/{CONCEPT}", "batch_size": 4, "seed": 3, "steps": FAR, **changes}
+    """A run by the API, whose word is its last step; its id."""
+    given = {"name": "qizzo", "images": f"~/images/{CONCEPT}", "batch_size": 4, "seed": 3, "steps": FAR}
+    given |= {"result": "last", **changes}
     found: str = webui.post("/tinv/v1/train", given)["id"]
     return found
 
@@ -173,7 +174,7 @@ def test_a_stopped_run_goes_on(webui: WebUI, page: Tab) -> None:
     card.locator("summary:text-is('Resume with changes')").click()
     card.get_by_label("Total steps").fill(str(goal))
     card.locator("details").get_by_role("button", name="Resume").click()
-    page.wait_status("finished", "gizzox")
+    page.page.wait_for_selector(f".tinv-run:has-text('finished step {goal} of {goal}')", timeout=WORK)
     assert job(webui)["steps"] == goal
     same_as_undisturbed(webui, "gizzox", goal)
 
