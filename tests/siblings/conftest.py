@@ -87,7 +87,7 @@ def start(
             os.environ["SIBLING_PYTHON"],
             toys[family],
             data,
-            ["--api"],
+            ["--api", "--gradio-allowed-path", os.environ["SIBLING"]],  # its scripts: gradio 4 keeps them back
             _version(Path(os.environ["SIBLING"])),
             always=FLAGS + PROGRAMS[NAME],
             beside={"a-toys": TOYS},  # before ours: before the model is loaded
