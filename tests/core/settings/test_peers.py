@@ -315,6 +315,16 @@ def test_one_of_onetrainers_resolutions_is_taken() -> None:
     assert from_onetrainer({"resolution": "512,768"})[0] == {"width": 512, "height": 512}
 
 
+def test_format_and_precision_of_onetrainers_file() -> None:
+    """As docs/coming-from.md says; what an embedding cannot have changes nothing."""
+    values, left = from_onetrainer({"output_model_format": "SAFETENSORS", "output_dtype": "BFLOAT_16"})
+    assert (values, left) == ({"save_format": "safetensors", "save_precision": "bf16"}, [])
+    config = TrainConfig.from_dict({"name": "x", **values})
+    assert (config.save_format, config.save_precision) == ("safetensors", "bf16")
+    assert from_onetrainer({"output_model_format": "CKPT"})[0] == {"save_format": "pt"}
+    assert from_onetrainer({"output_model_format": "LEGACY_SAFETENSORS", "output_dtype": "NFLOAT_4"}) == ({}, [])
+
+
 def test_functions_of_onetrainer_that_are_not_here_are_named() -> None:
     """Instead of being taken for another."""
     values, left = from_onetrainer({"loss_weight_fn": "SIGMA", "timestep_distribution": "BETA"})

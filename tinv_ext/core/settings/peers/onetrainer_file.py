@@ -226,6 +226,18 @@ def _dtype(value: Any) -> Values:
     return {"precision": precision} if precision else {}
 
 
+def _output_dtype(value: Any) -> Values:
+    """Its types of 8 and 4 bits are no precision of an embedding, which stays in float32 then."""
+    precision = {"FLOAT_16": "fp16", "BFLOAT_16": "bf16", "FLOAT_32": "float32"}.get(str(value))
+    return {"save_precision": precision} if precision else {}
+
+
+def _output_format(value: Any) -> Values:
+    """Its formats that an embedding can have here; others leave the choice to the model."""
+    formats = {"SAFETENSORS": "safetensors", "CKPT": "pt", "DIFFUSERS": "diffusers-folder"}
+    return {"save_format": formats[str(value)]} if str(value) in formats else {}
+
+
 def _only_if(*wanted: str, **settings: Any) -> Callable[[Any], Values]:
     return lambda value: settings if value in wanted else {}
 
@@ -236,6 +248,8 @@ _CONVERSIONS: Mapping[str, Callable[[Any], Values]] = {
     "optimizer.optimizer": _optimizer,
     "learning_rate_scaler": _only_if("BOTH", "GLOBAL_BOTH", scale_lr=True),
     "learning_rate_scheduler": _scheduler,
+    "output_dtype": _output_dtype,
+    "output_model_format": _output_format,
     "resolution": _one_resolution,
     "text_encoder_layer_skip": lambda value: {"clip_skip": int(value) + 1},
     "train_dtype": _dtype,
