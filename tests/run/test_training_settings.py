@@ -103,7 +103,9 @@ def test_losses_that_are_no_numbers_are_not_balanced_by(host: FakeHost, tmp_path
         return read.balance.table
 
     clean, one_left_out = table(FakeModel()), table(FakeModel(poison_at=1))
-    assert int((clean != one_left_out).sum()) == 1
+    assert not torch.equal(clean, one_left_out)
+    assert one_left_out.isfinite().all()
+    assert float((one_left_out / clean).log().abs().max()) < 0.5  # a curve through the others
     assert torch.equal(table(Half(remedies=["a smaller loss scale", "full precision"])), clean)
     with refused("run.nothing_to_balance_by", NumericError):
         table(Half(remedies=["a smaller loss scale"]))
