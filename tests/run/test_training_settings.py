@@ -105,7 +105,7 @@ def test_losses_that_are_no_numbers_are_not_balanced_by(host: FakeHost, tmp_path
     clean, one_left_out = table(FakeModel()), table(FakeModel(poison_at=1))
     assert not torch.equal(clean, one_left_out)
     assert one_left_out.isfinite().all()
-    assert float((one_left_out / clean).log().abs().max()) < 0.5  # a curve through the others
+    assert float((one_left_out / clean).log().abs().max()) < 0.02  # a curve through the others; seen: 0.009
     assert torch.equal(table(Half(remedies=["a smaller loss scale", "full precision"])), clean)
     with refused("run.nothing_to_balance_by", NumericError):
         table(Half(remedies=["a smaller loss scale"]))

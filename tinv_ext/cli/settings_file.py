@@ -106,7 +106,7 @@ def _from_onetrainer(values: dict[str, Any], path: Path, tell: Callable[[Message
         tell(
             message(
                 "cli.onetrainer_left_out",
-                "Of OneTrainer's configuration, {taken:setting is|settings are} used; {left} are not, such as "
+                "Of OneTrainer's configuration, {taken:setting is|settings are} used; {left:is|are} not, such as "
                 "{names:, }. See docs/coming-from.md.",
                 taken=len(taken),
                 left=len(left),

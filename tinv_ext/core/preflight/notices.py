@@ -255,7 +255,7 @@ def on_epochs(
     return [
         message(
             "preflight.epochs",
-            "An epoch has {images:image|images} with all repeats; from here on, the run takes {epochs} epochs.",
+            "An epoch has {images:image|images} with all repeats; epochs from here on: {epochs}.",
             images=epochs.images,
             epochs=f"{float((plan.steps - start) * epochs.per_step / epochs.images):.3g}",
         )

@@ -54,7 +54,7 @@ class Standstill:
     since: int = 0
 
     def measured(self, step: int, loss: float, basis: str) -> Standstill:
-        """With one evaluation more; on another basis it begins anew."""
+        """With one evaluation more; on another basis it starts over."""
         if self.first is None or basis != self.basis:
             return replace(self, basis=basis, first=loss, checks=0)
         moved = self.moved or loss < self.first * (1 - _FALL)
