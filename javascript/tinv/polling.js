@@ -6,7 +6,8 @@ import { useEffect, useRef, useState } from "./html.js";
  * @param {(before: Answer | null) => Promise<Answer>} ask
  * @param {number} every milliseconds from an answer to the next question
  * @param {{readonly now: boolean, listen: (heard: () => void) => () => void}} visible
- * @returns {{answer: Answer | null, error: Error | null, again: () => void}} `again` asks at once
+ * @returns {{answer: Answer | null, error: Error | null, again: () => void}} `again` asks at once, though nobody may see
+ * the part yet: a run that is begun at the end of a long page is what brings its part into sight
  */
 export function usePolling(ask, every, visible) {
     const [shown, setShown] = useState({ answer: null, error: null });
@@ -19,9 +20,9 @@ export function usePolling(ask, every, visible) {
             busy = false,
             wanted = false,
             last = null;
-        const turn = async () => {
+        const turn = async (unseen = false) => {
             clearTimeout(timer);
-            if (ended || !visible.now) return; // `listen` goes on
+            if (ended || !(visible.now || unseen)) return; // `listen` goes on
             if (busy) {
                 wanted = true;
                 return;
@@ -34,11 +35,11 @@ export function usePolling(ask, every, visible) {
                 if (!ended) setShown({ answer: last, error });
             }
             busy = false;
-            if (!ended) timer = setTimeout(turn, wanted ? 0 : every);
+            if (!ended) timer = setTimeout(turn, wanted ? 0 : every, wanted);
             wanted = false;
         };
-        again.current = turn;
-        const deaf = visible.listen(turn);
+        again.current = () => turn(true);
+        const deaf = visible.listen(() => turn());
         turn();
         return () => {
             ended = true;

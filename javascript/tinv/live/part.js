@@ -34,7 +34,7 @@ export default function Part({ place, visible }) {
     </section>`;
 }
 
-/** A run that somebody begins is asked for at once, and brought into sight where it stands below the fold. */
+/** A run that somebody begins is asked for at once, and brought into sight where it stands above or below the window. */
 function useShownWhenBegun(place, job, again) {
     const begun = useRef(false);
     useEffect(() => {
@@ -46,7 +46,8 @@ function useShownWhenBegun(place, job, again) {
         return () => document.removeEventListener("tinv:started", heard);
     }, []);
     useEffect(() => {
-        if (job && begun.current && place.getBoundingClientRect().top > innerHeight) place.scrollIntoView();
+        const { top, bottom } = place.getBoundingClientRect();
+        if (job && begun.current && (top > innerHeight || bottom < 0)) place.scrollIntoView();
         begun.current = false;
     }, [job?.id]);
 }
