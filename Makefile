@@ -20,8 +20,8 @@ STRICT := tinv_ext
 WORKERS ?= 2
 # --dist loadfile: the tests of a file share expensive fixtures, so they stay with one worker.
 WORKING := -n $(WORKERS) --dist loadfile
-EVERYDAY := -m "not slow and not webui" $(WORKING)
-OTHER_VERSIONS := -m "not slow and not webui and not once" $(WORKING)
+EVERYDAY := -m "not slow and not full and not webui" $(WORKING)
+OTHER_VERSIONS := -m "not slow and not full and not webui and not once" $(WORKING)
 # The WebUI's versions have wheels for these Pythons only.
 HAS_WEBUI_WHEELS := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] in ((3, 10), (3, 11))))' 2>/dev/null)
 
@@ -150,7 +150,7 @@ SECONDS ?= 600
 faults: $(TODAY)/.stamp
 	$(PY) -m tests.faults.killing --hits $(N)
 	$(PY) -m tests.faults.outside --hits $$(( ($(N) + 9) / 10 ))
-	$(PY) -m pytest tests/faults -v
+	$(PY) -m pytest tests/faults tests/core/training/test_fallbacks.py -v
 
 fuzz: $(FUZZING)/.stamp
 	$(FUZZING)/bin/python -m tests.hostile.fuzzing --seconds $(SECONDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -25,6 +26,8 @@ PLACES = {  # where groups are, the file with their limit, the one with the most
     Path("/sys/fs/cgroup/memory"): ("memory.limit_in_bytes", "memory.max_usage_in_bytes"),
     Path("/sys/fs/cgroup"): ("memory.max", "memory.peak"),
 }
+NO_SWAP = {"memory.swappiness": "0", "memory.swap.max": "0"}  # else it gets slow instead of being killed
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed: else glibc keeps the most that was ever needed
 LESS = 8 * 2**20  # bytes by which the limit falls at a time
 
 
@@ -38,11 +41,27 @@ def group() -> Iterator[tuple[Path, str, str]]:
         except OSError:  # not Linux, or not allowed here
             continue
         if (folder / limit).is_file() and (folder / used).is_file():
+            for swap, none in NO_SWAP.items():
+                if (folder / swap).is_file():
+                    (folder / swap).write_text(none)
             yield folder, limit, used
-            folder.rmdir()
+            for process in (folder / "cgroup.procs").read_text().split():  # of a test that failed
+                os.kill(int(process), signal.SIGKILL)
+            _removed(folder)
             return
         folder.rmdir()
     pytest.skip("no memory cgroup can be made here")
+
+
+def _removed(folder: Path) -> None:
+    """Remove a group; what was killed may be in it for a moment."""
+    for _ in range(50):
+        try:
+            folder.rmdir()
+            return
+        except OSError:
+            time.sleep(0.1)
+    folder.rmdir()
 
 
 def train(folder: Path, *flags: object, group: Path | None = None) -> subprocess.Popen[str]:
@@ -51,7 +70,7 @@ def train(folder: Path, *flags: object, group: Path | None = None) -> subprocess
     return subprocess.Popen(
         ["sh", "-c", enter, "sh", sys.executable, "-m", "tinv_ext", "train", *map(str, flags)],
         cwd=folder,
-        env={**_environment(), "PYTHONPATH": str(ROOT), "GROUP": str(group)},
+        env={**_environment(), "PYTHONPATH": str(ROOT), "GROUP": str(group), **GIVE_BACK},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -67,16 +86,22 @@ def begin(folder: Path, steps: int, group: Path | None = None) -> subprocess.Pop
 
 
 def squeeze(process: subprocess.Popen[str], limit: Path, most: int) -> None:
-    """Lower the limit, bit by bit, until the process is killed."""
-    end, now = time.monotonic() + 120, most
+    """Lower the limit as far as it goes, again and again, until the process is killed.
+
+    It stands still meanwhile: otherwise it reads its own code back as fast as the kernel drops it, for minutes.
+    """
+    end, now = time.monotonic() + 300, most
     while process.poll() is None:
+        process.send_signal(signal.SIGSTOP)
         try:
-            limit.write_text(str(now - LESS))
-            now -= LESS
+            while process.poll() is None and now > LESS:
+                limit.write_text(str(now - LESS))
+                now -= LESS
         except OSError:  # it has more at this moment
             pass
+        process.send_signal(signal.SIGCONT)
         assert time.monotonic() < end
-        time.sleep(0.1)
+        time.sleep(0.5)
 
 
 def test_a_run_that_the_kernel_has_killed_goes_on(group: tuple[Path, str, str], tmp_path: Path) -> None:

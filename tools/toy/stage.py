@@ -1,4 +1,4 @@
-"""What every stage of the toy's training shares: a time budget, a rate that ends at zero, checkpoints."""
+"""What every stage of the toy's training shares: a budget, a rate that ends at zero, checkpoints."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import torch
 
 @dataclass
 class Budget:
-    """Minutes of training, counted over all resumed sessions of a stage."""
+    """How long a stage trains, counted over all its resumed sessions: minutes, or steps where those are given."""
 
-    minutes: float
+    minutes: float = 0.0
+    steps: int = 0  # the same work on any machine, as a test needs it
     spent: float = 0.0  # minutes of earlier sessions
     started: float = field(default_factory=time.monotonic)
 
@@ -24,9 +25,10 @@ class Budget:
         """Minutes used so far."""
         return self.spent + (time.monotonic() - self.started) / 60
 
-    def part(self) -> float:
-        """How much of the budget is used, 0…1."""
-        return min(1.0, self.used() / self.minutes) if self.minutes > 0 else 1.0
+    def part(self, step: int) -> float:
+        """How much of the budget is used at a step, 0…1."""
+        used, given = (step, self.steps) if self.steps else (self.used(), self.minutes)
+        return min(1.0, used / given) if given > 0 else 1.0
 
 
 def rate_at(part: float, step: int, top: float, warm: int = 100, flat: float = 0.3) -> float:

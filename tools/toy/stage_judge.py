@@ -71,24 +71,24 @@ def test(model: judge.Judge, images: Tensor, wanted: dict[str, Tensor]) -> dict[
     return {name: (logits[name].argmax(1) == wanted[name]).float().mean().item() for name in wanted}
 
 
-def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
+def train(folder: Path, budget: Budget, seed: int, resume: bool) -> None:
     """Train until the budget is spent; leaves folder/judge.pt and folder/judge.safetensors (fp16)."""
     torch.manual_seed(seed + 3)
     path = folder / "judge.pt"
-    count = int(min(DRAWN, max(1000, 5000 * minutes)))
+    count = int(min(DRAWN, max(1000, 5000 * budget.minutes)))
     images, wanted = drawings(count, seed)
     fresh, truth = drawings(min(TEST, count), seed + 1)
     model = judge.Judge()
     average = Average(model, 0.99)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
-    budget, step = Budget(minutes), 0
+    step = 0
     if (old := load(path, resume)) is not None:
         model.load_state_dict(old["model"])
         optimizer.load_state_dict(old["optimizer"])
         average.values, average.count = old["ema"], old["step"]
         budget.spent, step = old["minutes"], old["step"]
-    while budget.part() < 1:
-        set_rate(optimizer, rate_at(budget.part(), step, 2e-3))
+    while budget.part(step) < 1:
+        set_rate(optimizer, rate_at(budget.part(step), step, 2e-3))
         rows = torch.randint(0, count, (BATCH,))
         logits = model(worsen(images[rows].float() / 127.5 - 1))
         losses = [functional.cross_entropy(logits[name], wanted[name][rows]) for name in wanted]

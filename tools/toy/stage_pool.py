@@ -1,6 +1,6 @@
 """Stage three: many scenes drawn and encoded once, so that the UNet's training only reads latents.
 
-Takes COUNT scenes, or as many as the minutes allow.
+Takes COUNT scenes, or as many as the budget allows.
 
 Also measures the latents' mean and spread, to be folded into the autoencoder so that SD1's scale factor fits it.
 """
@@ -22,7 +22,7 @@ LEAST = 1024
 CHUNK = 64
 
 
-def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
+def train(folder: Path, budget: Budget, seed: int, resume: bool) -> None:
     """Leaves folder/pool.pt: scenes, latents (n, 4, 8, 8) of mean 0 and spread 1 (fp16), and what these were."""
     path = folder / "pool.pt"
     if load(path, resume) is not None:
@@ -36,9 +36,9 @@ def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
     rng = np.random.default_rng([seed, 11])
     concepts = heldout.read()
     scenes = world.stream(rng, lambda scene: heldout.is_held_out(scene, concepts))
-    kept, latents, budget = [], [], Budget(minutes)
+    kept, latents = [], []
     with torch.no_grad():
-        while len(kept) < COUNT and (budget.part() < 1 or len(kept) < LEAST):
+        while len(kept) < COUNT and (budget.part(len(kept)) < 1 or len(kept) < LEAST):
             some = [scene for scene, _ in zip(scenes, range(CHUNK), strict=False)]
             drawn = np.stack([world.draw(scene, world.sample_pose(scene, rng)) for scene in some])
             latents.append(vae.encode(to_tensor(drawn)).latent_dist.mode())

@@ -136,22 +136,22 @@ def caption_batches(seed: int, batch: int) -> Iterator[list[captions.Caption]]:
         yield [captions.caption(scene, rng) for scene, _ in zip(scenes, range(batch), strict=False)]
 
 
-def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
+def train(folder: Path, budget: Budget, seed: int, resume: bool) -> None:
     """Train until the budget is spent; leaves folder/text.pt."""
     torch.manual_seed(seed + 1)
     path = folder / "text.pt"
     reader, heads = Reader(), Heads()
     optimizer = torch.optim.AdamW([*reader.parameters(), *heads.parameters()], lr=1e-3, weight_decay=0.0)
-    budget, step = Budget(minutes), 0
+    step = 0
     if (old := load(path, resume)) is not None:
         reader.load_state_dict(old["reader"])
         heads.load_state_dict(old["heads"])
         optimizer.load_state_dict(old["optimizer"])
         budget.spent, step = old["minutes"], old["step"]
     for caption_list in caption_batches(seed + 1000 * (step + 1), BATCH):
-        if budget.part() >= 1:
+        if budget.part(step) >= 1:
             break
-        set_rate(optimizer, rate_at(budget.part(), step, 2e-3))
+        set_rate(optimizer, rate_at(budget.part(step), step, 2e-3))
         length = words.LENGTH if step % 4 == 0 else 32
         batch = batch_of(caption_list, length)
         ends = batch.ids.eq(words.END).float().argmax(1)

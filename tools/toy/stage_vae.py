@@ -57,14 +57,14 @@ def loss_of(vae: torch.nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
     return loss + KL * posterior.kl().mean() / 256, squared
 
 
-def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
+def train(folder: Path, budget: Budget, seed: int, resume: bool) -> None:
     """Train until the budget is spent; leaves folder/vae.pt with the averaged weights under "ema"."""
     torch.manual_seed(seed)
     path = folder / "vae.pt"
     vae = parts.vae().to(memory_format=torch.channels_last)
     average = Average(vae, 0.995)
     optimizers = muon.optimizers(vae, 3e-3, plain=("conv_in", "conv_out"))
-    budget, step = Budget(minutes), 0
+    step = 0
     if (old := load(path, resume)) is not None:
         vae.load_state_dict(old["model"])
         for optimizer, state in zip(optimizers, old["optimizers"], strict=True):
@@ -73,13 +73,13 @@ def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
         budget.spent, step = old["minutes"], old["step"]
     mean = 0.0
     for image in images(seed + 1000 * (step + 1), BATCH):
-        if budget.part() >= 1:
+        if budget.part(step) >= 1:
             break
         loss, squared = loss_of(vae, image)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         for optimizer in optimizers:
-            set_rate(optimizer, rate_at(budget.part(), step, 3e-3, warm=30))
+            set_rate(optimizer, rate_at(budget.part(step), step, 3e-3, warm=30))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         average.update(vae)

@@ -14,6 +14,7 @@ import subprocess
 from pathlib import Path
 
 import repository  # noqa: F401
+from stage import Budget
 
 VARIANT_SHARES = {"v_prediction": {"unet": 1.0}, "sdxl": {"text": 0.25, "unet": 0.75}}
 SHARES = {"vae": 0.24, "text": 0.05, "pool": 0.06, "unet": 0.6, "judge": 0.05}  # of the minutes given
@@ -28,6 +29,7 @@ def record_start(folder: Path, options: argparse.Namespace) -> None:
     threads = f"{options.threads or os.cpu_count()} threads on {os.cpu_count()} CPU cores"
     starts.append(
         {"commit": commit, "seed": options.seed, "stage": options.stage, "minutes": options.minutes, "on": threads}
+        | ({"steps": options.steps} if options.steps else {})
     )
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(starts, indent=1), encoding="utf-8")
@@ -36,7 +38,8 @@ def record_start(folder: Path, options: argparse.Namespace) -> None:
 def main() -> None:
     """Run one stage or all of them in order."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, required=True, help="for the stage named, or for all of them together")
+    parser.add_argument("--minutes", type=float, default=0.0, help="for the stage named, or for all of them together")
+    parser.add_argument("--steps", type=int, default=0, help="instead of minutes, for one stage (images for the pool)")
     parser.add_argument("--stage", choices=["all", *SHARES], default="all")
     parser.add_argument("--folder", type=Path, required=True, help="where checkpoints go; outside the repository")
     parser.add_argument("--seed", type=int, default=1)
@@ -45,6 +48,10 @@ def main() -> None:
     parser.add_argument("--base", type=Path, help="the folder of the toy's own training, for a variant")
     parser.add_argument("--resume", action="store_true", help="resume from the checkpoints in the folder")
     options = parser.parse_args()
+    if bool(options.minutes) == bool(options.steps):
+        parser.error("say how long: either --minutes or --steps")
+    if options.steps and options.stage == "all":
+        parser.error("--steps is for one stage: name it with --stage")
     if options.variant and not options.base:
         parser.error("a variant needs --base, the folder of the toy's own training")
     if options.threads:
@@ -54,18 +61,18 @@ def main() -> None:
     record_start(options.folder, options)
     for stage, share in (VARIANT_SHARES[options.variant] if options.variant else SHARES).items():
         if options.stage in ("all", stage):
-            run(stage, options, options.minutes * (share if options.stage == "all" else 1.0))
+            run(stage, options, Budget(options.minutes * (share if options.stage == "all" else 1.0), options.steps))
 
 
-def run(stage: str, options: argparse.Namespace, minutes: float) -> None:
+def run(stage: str, options: argparse.Namespace, budget: Budget) -> None:
     """One stage, of the toy or of a variant."""
     if not options.variant:
-        importlib.import_module(f"stage_{stage}").train(options.folder, minutes, options.seed, options.resume)
+        importlib.import_module(f"stage_{stage}").train(options.folder, budget, options.seed, options.resume)
     elif stage == "text":
-        importlib.import_module("variant_text").train(options.folder, minutes, options.seed, options.resume)
+        importlib.import_module("variant_text").train(options.folder, budget, options.seed, options.resume)
     else:
         unet = importlib.import_module("variant_unet")
-        unet.train(options.variant, options.folder, options.base, minutes, options.seed, options.resume)
+        unet.train(options.variant, options.folder, options.base, budget, options.seed, options.resume)
 
 
 if __name__ == "__main__":

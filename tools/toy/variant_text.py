@@ -51,22 +51,22 @@ class Reader(nn.Module):
             handle.remove()
 
 
-def train(folder: Path, minutes: float, seed: int, resume: bool) -> None:
+def train(folder: Path, budget: Budget, seed: int, resume: bool) -> None:
     """Train until the budget is spent; leaves folder/text.pt."""
     torch.manual_seed(seed + 1)
     path = folder / "text.pt"
     reader, heads, pooled = Reader(), Heads(variants.CONTEXT), Heads(variants.POOLED)
     learned = nn.ModuleList([reader, heads, pooled])
     optimizer = torch.optim.AdamW(learned.parameters(), lr=1e-3, weight_decay=0.0)
-    budget, step = Budget(minutes), 0
+    step = 0
     if (old := load(path, resume)) is not None:
         learned.load_state_dict(old["learnt"])
         optimizer.load_state_dict(old["optimizer"])
         budget.spent, step = old["minutes"], old["step"]
     for caption_list in caption_batches(seed + 1000 * (step + 1), BATCH):
-        if budget.part() >= 1:
+        if budget.part(step) >= 1:
             break
-        set_rate(optimizer, rate_at(budget.part(), step, 2e-3))
+        set_rate(optimizer, rate_at(budget.part(step), step, 2e-3))
         length = words.LENGTH if step % 4 == 0 else 32
         batch = batch_of(caption_list, length)
         context, text = reader(batch)

@@ -71,7 +71,7 @@ def begin(unet: nn.Module, base: Path) -> None:
     unet.load_state_dict({**fresh, **{name: value.reshape(fresh[name].shape) for name, value in fits.items()}})
 
 
-def train(variant: str, folder: Path, base: Path, minutes: float, seed: int, resume: bool) -> None:
+def train(variant: str, folder: Path, base: Path, budget: Budget, seed: int, resume: bool) -> None:
     """Train until the budget is spent; leaves folder/unet.pt with the averaged weights under "ema"."""
     torch.manual_seed(seed + 2)
     path, pool, table = folder / "unet.pt", read_pool(base / "pool.pt"), alphas()
@@ -80,7 +80,7 @@ def train(variant: str, folder: Path, base: Path, minutes: float, seed: int, res
     begin(unet, base)
     average = Average(unet, 0.998)
     optimizers = muon.optimizers(unet, RATE, plain=("conv_in", "conv_out", "time_embedding", "add_embedding"))
-    budget, step = Budget(minutes), 0
+    step = 0
     if (old := load(path, resume)) is not None:
         unet.load_state_dict(old["model"])
         for optimizer, state in zip(optimizers, old["optimizers"], strict=True):
@@ -90,7 +90,7 @@ def train(variant: str, folder: Path, base: Path, minutes: float, seed: int, res
     generator = torch.Generator().manual_seed(seed + 1000 * (step + 1))
     mean = 0.0
     for latents, caption_list in examples(pool, seed + 1000 * (step + 1)):
-        if budget.part() >= 1:
+        if budget.part(step) >= 1:
             break
         times = sample_timesteps(len(latents), generator)
         noise = torch.randn(latents.shape, generator=generator)
@@ -98,7 +98,7 @@ def train(variant: str, folder: Path, base: Path, minutes: float, seed: int, res
         loss.backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         for optimizer in optimizers:
-            set_rate(optimizer, rate_at(budget.part(), step, RATE, warm=50))
+            set_rate(optimizer, rate_at(budget.part(step), step, RATE, warm=50))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         average.update(unet)
