@@ -214,6 +214,26 @@ def test_diffusers_options_of_adam_are_arguments_of_the_optimizer() -> None:
     assert options == {"amsgrad": True, "weight_decay": 0.01, "eps": 1e-8, "betas": (0.9, 0.99)}
 
 
+@pytest.mark.parametrize(
+    ("given", "relative"),
+    [
+        ({}, True),
+        ({"optimizer_args": "weight_decay=0.1"}, True),
+        ({"optimizer_args": ["weight_decay=0.1", "scale_parameter=False"]}, True),
+        ({"optimizer_args": "relative_step=True warmup_init=True"}, True),
+        ({"optimizer_args": "relative_step=False warmup_init=True"}, True),
+        ({"optimizer_args": "relative_step=False"}, False),
+    ],
+)
+def test_kohyas_adafactor_has_rates_of_its_own_unless_told(given: dict[str, Any], relative: bool) -> None:
+    """sd-scripts library/train_util.py, get_optimizer; by our own name, the rate is the run's."""
+    adopted = adopt({"optimizer_type": "AdaFactor", "name": "zworble", **given})
+    config = TrainConfig.from_dict(adopted.settings)
+    assert config.relative_steps == relative
+    assert (config.optimizer_options.get("weight_decay") == 0.1) == ("weight_decay" in str(given))
+    assert not TrainConfig.from_dict({"name": "zworble", "optimizer": "adafactor"}).relative_steps
+
+
 def test_the_name_of_kohyas_file_is_the_word_only_where_there_is_no_other() -> None:
     """The file is named after the word."""
     assert adopt({"output_name": "char"}).settings == {"name": "char"}

@@ -11,6 +11,7 @@ from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.names import bare_name
 from tinv_ext.core.settings.aliases import ALIASES, CONVERSIONS, current_names
+from tinv_ext.core.settings.arguments import read_arguments
 from tinv_ext.core.settings.config import SETTINGS
 from tinv_ext.core.settings.peers import OPTIONS
 from tinv_ext.core.settings.peers.option import is_neutral
@@ -54,9 +55,10 @@ def adopt(values: Mapping[str, Any]) -> Adopted:
     _name_in_prompt(adopted)
     _track_in_folder(adopted, unused)
     _add_adams(adopted, special)
+    optimizer = str(values.get("optimizer_type", ""))
+    _rates_of_adafactor(adopted, optimizer)
     if values.get("token_string"):
         _prompt_by_captions(adopted)
-    optimizer = str(values.get("optimizer_type", ""))
     if optimizer.lower().endswith("8bit"):
         unused.setdefault(EIGHT_BIT, []).append(f"optimizer_type={optimizer}")
     for reason, names in unused.items():
@@ -132,6 +134,23 @@ def _add_adams(adopted: Adopted, special: Mapping[str, Any]) -> None:
     if added:
         before = str(current_names(adopted.settings).get("optimizer_args", ""))
         _replace(adopted, "optimizer_args", " ".join([before, *added]).strip())
+
+
+def _rates_of_adafactor(adopted: Adopted, optimizer: str) -> None:
+    """kohya's `optimizer_type=Adafactor` has its own rates unless relative_step=False is given; with warmup_init always.
+
+    sd-scripts library/train_util.py, get_optimizer.
+    """
+    if optimizer.lower() != "adafactor":
+        return
+    given: Any = current_names(adopted.settings).get("optimizer_args") or ""
+    text = " ".join(map(str, given)) if isinstance(given, list) else str(given)
+    try:
+        named = read_arguments(text)
+    except InputError:  # which the settings raise, too, beside all else that is wrong
+        return
+    if "relative_step" not in named:
+        _replace(adopted, "optimizer_args", f"{text} relative_step=True".strip())
 
 
 _ADAM = {"adam_weight_decay": "weight_decay", "adam_epsilon": "eps"}

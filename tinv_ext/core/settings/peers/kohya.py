@@ -95,7 +95,10 @@ _TRAINING: Mapping[str, Option] = {
     "gradient_accumulation_steps": to("gradient_accumulation_steps"),
     "max_grad_norm": into(max_grad_norm, "`clip_mode=norm`, `clip_value`"),
     "seed": to("seed"),
-    "optimizer_type": into(optimizer_type, "`optimizer`; those of 8 bits as those of 32"),
+    "optimizer_type": into(
+        optimizer_type,
+        "`optimizer`; those of 8 bits as those of 32; Adafactor with relative_step=True unless told otherwise",
+    ),
     "optimizer_args": to("optimizer_args", "*"),
     "use_8bit_adam": unused(why.EIGHT_BIT, "?"),
     "use_lion_optimizer": into(only_if_on(optimizer="lion"), "`optimizer=lion`", "?"),
