@@ -181,7 +181,7 @@ def test_presets_are_saved_used_exported_and_imported(
     keep.get_by_role("button", name="Save as preset").click()
     said(runs, 'Saved the preset "mine"')
     line = runs.locator(".tinv-runs section li:has-text('mine')")
-    line.wait_for()
+    line.wait_for(timeout=4_000)  # sooner than the page asks by itself
     with runs.expect_download() as download:
         line.get_by_role("button", name="Export").click()
     download.value.save_as(tmp_path / "mine.json")

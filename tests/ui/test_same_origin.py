@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
+from tests.hosts.diffusers.small_pipelines import sd1
 from tests.messages import said
 from tinv_ext import standalone
 from tinv_ext.hosts.diffusers.host import DiffusersHost
@@ -43,10 +44,16 @@ FOREIGN_ORIGINS += (
 )
 
 
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The whole server, for tests that only ask it."""
+    return standalone.app_for(DiffusersHost(sd1(), tmp_path_factory.mktemp("embeddings"), {"model_name": "tiny"}))
+
+
 @pytest.fixture
-def page(host: DiffusersHost) -> TestClient:
+def page(app: Any) -> TestClient:
     """A client of the whole server."""
-    return TestClient(standalone.app_for(host), base_url=HERE)
+    return TestClient(app, base_url=HERE)
 
 
 @pytest.mark.parametrize("name", FOREIGN_HOSTS)

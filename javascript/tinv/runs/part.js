@@ -28,7 +28,7 @@ export default function Part({ visible }) {
         return error
             ? html`<${Problems} error=${error} retry=${again} /><${Elsewhere} output=${output} set=${setOutput} again=${again} />`
             : html`<p class="tinv-quiet">${t("runs.loading")}</p>`;
-    const { runs, queue, deleted, status } = answer;
+    const { runs, queue, deleted, presets, status } = answer;
     const drawn = overlaid.filter((id) => runs.some((run) => run.id === id));
     const draw = (id, on) => setOverlaid(on ? [...drawn, id] : drawn.filter((one) => one !== id));
     return html`<div class="tinv-stack tinv-runs">
@@ -39,19 +39,20 @@ export default function Part({ visible }) {
         <${Overlay} ids=${drawn} runs=${runs} output=${output} draw=${draw} />
         <${Cards} runs=${runs} output=${output} drawn=${drawn} draw=${draw} done=${done} />
         <${Trash} deleted=${deleted} output=${output} done=${done} />
-        <${Presets} done=${done} visible=${visible} />
+        <${Presets} presets=${presets} done=${done} />
         <${Elsewhere} output=${output} set=${setOutput} again=${again} />
     </div>`;
 }
 
 async function ask(output) {
-    const [runs, queue, deleted, status] = await Promise.all([
+    const [runs, queue, deleted, presets, status] = await Promise.all([
         get("runs", { output }),
         get("queue"),
         get("runs/deleted", { output }),
+        get("presets"),
         get("status", { since: 1 << 30 }), // nothing of the curve
     ]);
-    return { runs, queue, deleted, status };
+    return { runs, queue, deleted, presets, status };
 }
 
 /** Runs of another log directory. */

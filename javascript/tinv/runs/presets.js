@@ -1,32 +1,24 @@
 // A person's own presets: used, exported, imported, deleted.
-import { get, post } from "../api.js";
+import { post } from "../api.js";
 import { save } from "../files.js";
 import { html, useRef, useState } from "../html.js";
-import { usePolling } from "../polling.js";
 import { Problems } from "../problems.js";
 import { Action } from "../said.js";
 import { takeSettings } from "../taking.js";
 import { t } from "../texts.js";
 
-const EVERY = 30_000;
-
-export function Presets({ done, visible }) {
-    const { answer, again } = usePolling(() => get("presets"), EVERY, visible);
+/** `presets`: as GET /presets has them; `done(result, undo)` hears what was changed. */
+export function Presets({ presets, done }) {
     const [error, setError] = useState(null);
     const field = useRef(null);
-    const presets = answer ?? [];
 
-    function changed(result, undo = null) {
-        done(result, undo);
-        again();
-    }
     const remove = (name) => async () => {
         const gone = await post("presets/delete", {}, { name });
-        changed(gone, async () => changed(await post("presets/save", {}, gone.preset)));
+        done(gone, async () => done(await post("presets/save", {}, gone.preset)));
     };
     async function read(file) {
         try {
-            changed(await post("presets/save", {}, presetOf(await file.text(), file.name)));
+            done(await post("presets/save", {}, presetOf(await file.text(), file.name)));
             setError(null);
         } catch (wrong) {
             setError(wrong);

@@ -4,13 +4,15 @@ import { html, useEffect, useRef, useState } from "../html.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
 
-export function Actions({ given, outlook, begun }) {
+/** `measured()` hears that time and memory are known now, `begun(name)` that a run was begun. */
+export function Actions({ given, outlook, measured, begun }) {
     const [state, setState] = useState({ busy: "", checked: null, said: "", error: null });
     const ask = (what, show) => async () => {
         setState({ busy: what, checked: null, said: "", error: null });
         try {
             const answer = await post(what, {}, given);
             setState({ busy: "", checked: null, said: "", error: null, ...show(answer) });
+            if (what === "check") measured();
             if (what !== "train") return;
             begun(given.name);
             document.dispatchEvent(new CustomEvent("tinv:started", { detail: { job: answer.id } }));

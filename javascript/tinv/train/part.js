@@ -16,7 +16,7 @@ export default function Train({ visible }) {
     const { form, error, retry } = useForm();
     const { given, from, set } = useSettings();
     const [begun, setBegun] = useState(""); // the name of the last run from here: that it is taken now is no mistake
-    const outlook = useAnswer("outlook", {}, given, AGAIN, visible).answer;
+    const { answer: outlook, refresh } = useAnswer("outlook", {}, given, AGAIN, visible);
     if (error) return html`<${Problems} error=${error} retry=${retry} />`;
     if (!form) return html`<p class="tinv-quiet">${t("train.loading")}</p>`;
     return html`<div class="tinv-stack tinv-train">
@@ -25,7 +25,7 @@ export default function Train({ visible }) {
         <div class="tinv-stack tinv-recipe">
             <${Word} form=${form} given=${given} set=${set} outlook=${outlook} begun=${begun} />
             <${Advanced} form=${form} given=${given} set=${set} outlook=${outlook} />
-            <${Actions} given=${given} outlook=${outlook} begun=${setBegun} />
+            <${Actions} given=${given} outlook=${outlook} measured=${refresh} begun=${setBegun} />
         </div>
     </div>`;
 }

@@ -137,7 +137,7 @@ def _add_adams(adopted: Adopted, special: Mapping[str, Any]) -> None:
 
 
 def _rates_of_adafactor(adopted: Adopted, optimizer: str) -> None:
-    """kohya's `optimizer_type=Adafactor` has its own rates unless relative_step=False is given; with warmup_init always.
+    """kohya's `optimizer_type=Adafactor` has its own rates unless relative_step=False is given.
 
     sd-scripts library/train_util.py, get_optimizer.
     """
