@@ -30,7 +30,7 @@ def tab() -> None:
     from tinv_ext.ui.context import PageContext
 
     with gradio.Blocks():
-        page.build(PageContext(captioners=[]))
+        page.build(PageContext())
 
 
 def routes() -> None:

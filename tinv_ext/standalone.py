@@ -47,7 +47,6 @@ def app_for(host: Host, queue: JobQueue | None = None, hosts: Collection[str] = 
     app = FastAPI(title=page.TITLE)
     app.mount("/tinv/javascript", StaticFiles(directory=str(ASSETS / "javascript")))
     token = secrets.token_urlsafe()
-    preparations = Preparations()
     library = Library(host.embeddings_folder, lambda: host, queue.logs)
     api.add_routes(
         app,
@@ -57,13 +56,13 @@ def app_for(host: Host, queue: JobQueue | None = None, hosts: Collection[str] = 
         allowed_paths=None,
         token=token,
         library=library,
-        preparations=preparations,
+        preparations=Preparations(),
     )
     style = (ASSETS / "style.css").read_text(encoding="utf-8")
     with _event_loop():
         with gr.Blocks(title=page.TITLE, css=style, analytics_enabled=False) as blocks:
             gr.Markdown(f"# {page.TITLE}")
-            page.build(PageContext(preparations=preparations, token=token))
+            page.build(PageContext(token=token))
             blocks.load(fn=None, **{_js_name(): _loading(SCRIPTS)})
         blocks.queue(**{_at_once_name(): _AT_ONCE})
         app = gr.mount_gradio_app(app, blocks, path="/")

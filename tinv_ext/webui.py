@@ -172,17 +172,10 @@ def tabs() -> list[tuple[Any, str, str]]:
     from modules import shared
 
     from tinv_ext.core.messages import language_of
-    from tinv_ext.hosts.webui.interrogators import captioners
     from tinv_ext.ui import page
     from tinv_ext.ui.context import PageContext
 
-    context = PageContext(
-        allowed_paths=lambda request: allowed_paths(),
-        language=language_of(getattr(shared.opts, "localization", None)),
-        captioners=captioners(),
-        preparations=preparations(),
-        token=page_token(),
-    )
+    context = PageContext(language_of(getattr(shared.opts, "localization", None)), page_token())
     return [(page.build(context), page.TITLE, page.ID)]
 
 

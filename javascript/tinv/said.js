@@ -18,7 +18,7 @@ export function Said({ said, close }) {
 }
 
 /** A button whose work takes its time: it waits, and says below it what went wrong. */
-export function Action({ act, children, primary = false, disabled = false, title = undefined }) {
+export function Action({ act, children, primary = false, disabled = false, title = undefined, id = undefined }) {
     const [state, setState] = useState({ busy: false, error: null });
     async function click() {
         setState({ busy: true, error: null });
@@ -31,6 +31,7 @@ export function Action({ act, children, primary = false, disabled = false, title
     }
     return html`<button
             type="button"
+            id=${id}
             class=${`tinv-button ${primary ? "tinv-primary" : ""}`}
             disabled=${disabled || state.busy}
             aria-busy=${state.busy}

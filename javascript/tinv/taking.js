@@ -8,6 +8,12 @@ export function takeSettings(settings, from) {
     openTab("tinv_tab_train");
 }
 
+/** A folder of images taken into that form; what else is set there stays. @param {string} folder */
+export function takeImages(folder) {
+    document.dispatchEvent(new CustomEvent("tinv:images", { detail: folder }));
+    openTab("tinv_tab_train");
+}
+
 /** Click the head of one of gradio's tabs. 3.41 gives it no id, 4 calls it `<id>-button`. @param {string} id */
 export function openTab(id) {
     const named = /** @type {HTMLElement | null} */ (document.getElementById(`${id}-button`));

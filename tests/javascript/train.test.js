@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Refused, Unreachable } from "../../javascript/tinv/api.js";
+import { changed, kept } from "../../javascript/tinv/kept.js";
 import { matches } from "../../javascript/tinv/train/advanced.js";
-import { kept } from "../../javascript/tinv/train/settings.js";
 import { ofTxt2img } from "../../javascript/tinv/train/txt2img.js";
 import { filesOf, named, upload } from "../../javascript/tinv/train/upload.js";
 
@@ -95,11 +95,15 @@ test("previews take all of txt2img but a random seed", () => {
 test("settings that were kept come back; what is no settings counts as none", () => {
     const store = new Map();
     globalThis.localStorage = { getItem: (key) => store.get(key) ?? null };
-    assert.deepEqual(kept(), {});
+    assert.deepEqual(kept("tinv.train"), {});
     store.set("tinv.train", '{"name":"zibbo","steps":7}');
-    assert.deepEqual(kept(), { name: "zibbo", steps: 7 });
+    assert.deepEqual(kept("tinv.train"), { name: "zibbo", steps: 7 });
     for (const odd of ["[1]", "null", "{", "7"]) {
         store.set("tinv.train", odd);
-        assert.deepEqual(kept(), {});
+        assert.deepEqual(kept("tinv.train"), {});
     }
+});
+
+test("a change of what is kept: undefined takes it out", () => {
+    assert.deepEqual(changed({ name: "zibbo", steps: 7 }, { steps: undefined, seed: 0 }), { name: "zibbo", seed: 0 });
 });

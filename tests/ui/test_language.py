@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from tinv_ext.server.language import accepted_language, page_labels
 from tinv_ext.server.live_texts import LABELS, STATUS_WORDS, taken_on, time_left
 from tinv_ext.server.page_texts import page_texts
 from tinv_ext.server.queued_run import Job
-from tinv_ext.ui.context import PageContext
 
 Client = Callable[..., TestClient]
 CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -43,13 +41,6 @@ ZH = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.8"}
 def test_the_preferred_language_that_there_is(header: str | None, language: str) -> None:
     """By weight, then by order; English where nothing else fits."""
     assert accepted_language(header) == language
-
-
-def test_a_page_has_one_language_or_that_of_each_browser() -> None:
-    """The WebUI's choice counts more than the browser's."""
-    request: Any = SimpleNamespace(headers={key.lower(): value for key, value in ZH.items()})  # as a server reads them
-    assert PageContext().language_for(request) == "zh_CN"
-    assert PageContext(language="en").language_for(request) == "en"
 
 
 def test_the_status_is_told_in_the_language_asked_for(client: Client, values: dict[str, Any]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,11 +16,12 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.prepare.pictures import photo
-from tinv_ext.prepare.captions import Captioner
+from tinv_ext.prepare.captions import Captioner, CaptionOf
 from tinv_ext.server import api
 from tinv_ext.server.allowed_paths import PathCheck, allow_only
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.preparations import Preparations
+from tinv_ext.server.prepare_request import NAMES
 
 Client = Callable[..., TestClient]
 
@@ -119,23 +121,89 @@ def test_what_is_wrong_is_told_at_once(
     assert not over(routes)["total"]
 
 
-def test_the_page_shows_before_and_after(source: Path, tmp_path: Path) -> None:
-    """Small copies in turn; none to whoever may not name the folders."""
-    pytest.importorskip("gradio")
-    from tinv_ext.prepare.plan import plan
-    from tinv_ext.server.prepare_request import options_of
-    from tinv_ext.ui.context import PageContext
-    from tinv_ext.ui.prepare_tab import _Actions
+@pytest.mark.parametrize("place", ["//server/share/x", "\\\\server\\share", "/dev/zero", "/proc/self/environ"])
+def test_other_machines_and_devices_are_refused(client: Client, source: Path, place: str) -> None:
+    """Also where every folder of this machine may be used, as on the standalone page."""
+    routes = client()
+    for name, places in (("check", {"source": place}), ("check", {"tagger": place}), ("undo", {"target": place})):
+        told = routes.post(f"/tinv/v1/prepare/{name}", json={"source": str(source), **places})
+        assert told.status_code == 422
+        assert "is not a file or folder of this machine" in str(told.json()), (name, places)
 
-    bounds: list[PathCheck | None] = [None]
-    context = PageContext(allowed_paths=lambda request: bounds[0])
+
+def test_images_are_shown_to_nobody_who_may_not_name_their_folders(
+    jobs: JobQueue, source: Path, tmp_path: Path
+) -> None:
+    """The same preparation, asked about by others: neither names nor pictures."""
+    preparations = Preparations()
+
+    def made(allowed: PathCheck | None) -> TestClient:
+        app = FastAPI()
+        api.add_routes(app, jobs, True, None, allowed, preparations=preparations)
+        return TestClient(app)
+
+    routes = made(None)
     values = {"source": str(source), "target": str(tmp_path / "out"), "width": 64, "height": 64}
-    context.preparations.start(plan(options_of(values)), {})
-    for _ in context.preparations.follow():
-        pass
-    actions, stranger = _Actions({}, context), SimpleNamespace(client=None, headers={})
-    shown = actions.before_and_after(stranger)  # type: ignore[arg-type]
-    assert [image.size for image, _ in shown][:2] == [(256, 171), (64, 64)]
-    assert len(shown) == 6
-    bounds[0] = allow_only([tmp_path / "in"])
-    assert actions.before_and_after(stranger) == []  # type: ignore[arg-type]
+    assert routes.post("/tinv/v1/prepare", json=values).status_code == 202
+    assert len(over(routes)["images"]) == 3
+    others = made(allow_only([source]))
+    assert over(others)["images"] == []
+    assert routes.get("/tinv/v1/prepare/picture").status_code == 200
+    assert others.get("/tinv/v1/prepare/picture").status_code == 404
+
+
+def test_one_preparation_at_a_time_and_its_end(client: Client, source: Path, tmp_path: Path) -> None:
+    """While one waits for its captioner, another is refused; Stop ends it after the image at hand."""
+    at_work, go_on = threading.Event(), threading.Event()
+
+    @contextmanager
+    def slow() -> Iterator[CaptionOf]:
+        def say(image: Image.Image) -> str:
+            at_work.set()
+            assert go_on.wait(60)
+            return "a caption"
+
+        yield say
+
+    routes = client({"blip": slow})
+    assert routes.post("/tinv/v1/prepare", json={"source": str(source), "captioners": ["blip"]}).status_code == 202
+    assert at_work.wait(60)
+    assert "of 3 images done" in routes.get("/tinv/v1/prepare").json()["sentences"][0]
+    refused = routes.post("/tinv/v1/prepare", json={"source": str(source), "target": str(tmp_path / "out")})
+    assert (refused.status_code, refused.json()["detail"]["ids"]) == (422, ["server.preparing"])
+    routes.post("/tinv/v1/prepare/stop")
+    go_on.set()
+    done = over(routes)["done"]
+    assert {path.name for path in source.glob("*.txt")} == {f"{name}.txt" for name in "abc"[:done]}
+    assert done < 3
+
+
+def test_a_captioner_that_fails_is_told(client: Client, source: Path) -> None:
+    """With the image."""
+
+    @contextmanager
+    def broken() -> Iterator[CaptionOf]:
+        yield lambda image: str(1 / 0)
+
+    routes = client({"deepbooru": broken})
+    assert routes.post("/tinv/v1/prepare", json={"source": str(source), "captioners": ["deepbooru"]}).status_code == 202
+    assert "deepbooru failed on a.png (ZeroDivisionError" in over(routes)["problems"][0]
+
+
+def test_the_form_has_every_option(client: Client) -> None:
+    """In order, with what a control needs; of captioners those that there are."""
+    form = client().get("/tinv/v1/prepare/form").json()
+    controls = {control["name"]: control for control in form["controls"]}
+    assert set(controls) == set(NAMES)
+    assert [control["group"] for control in form["controls"]] == sorted(
+        (control["group"] for control in form["controls"]),
+        key=[group["name"] for group in form["groups"]].index,
+    )
+    assert controls["crop"]["kind"] == "choice"
+    assert controls["flip"]["kind"] == "several"
+    assert (controls["width"]["kind"], controls["width"]["multiple"]) == ("whole", 8)
+    assert [choice["value"] for choice in controls["captioners"]["choices"]] == ["wd14"]
+    assert all(
+        control["default"] == (list(d) if isinstance(d := NAMES[name], tuple) else d)
+        for name, control in controls.items()
+    )

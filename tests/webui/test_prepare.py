@@ -44,7 +44,7 @@ def options(webui: WebUI, **changes: Any) -> None:
 
 def fill(page: Tab, name: str, value: Any) -> None:
     """Type into a control of the part."""
-    page.type(f"tinv_prepare_{name}", value)
+    page.page.fill(f"#tinv_prepare_{name}", str(value))
 
 
 def press(page: Tab, button: str, place: str, text: str) -> None:
@@ -64,8 +64,8 @@ def test_both_caption_the_new_images(webui: WebUI, page: Tab, source: Path) -> N
     fill(page, "width", 256)
     fill(page, "height", 256)
     for name in ("blip", "deepbooru"):
-        page.page.click(f"#tinv_prepare_captioners label:has-text('{name}')")
-    page.page.click("#tinv_prepare_existing label:has-text('ignore')")
+        page.page.locator(f"#tinv_prepare_captioners label:has-text('{name}') input").set_checked(True)
+    page.page.select_option("#tinv_prepare_existing_captions", label="replace them")
     press(page, "tinv_prepare", "tinv_prepare_progress", "Done: 3 images and 3 captions")
     page.keep("prepare")
     captions = []
@@ -111,7 +111,10 @@ def test_tags_follow_the_settings_page(
     page.open()
     page.page.click(".tab-nav button:has-text('Prepare') >> visible=true")
     fill(page, "source", source)
-    page.page.click("#tinv_prepare_captioners label:has-text('deepbooru')")
+    fill(page, "target", "")
+    for name, on in (("deepbooru", True), ("blip", False)):
+        page.page.locator(f"#tinv_prepare_captioners label:has-text('{name}') input").set_checked(on)
+    page.page.select_option("#tinv_prepare_existing_captions", label="keep them")
     press(page, "tinv_prepare", "tinv_prepare_progress", "Done: 0 images and 1 caption")
     assert (source / "2.txt").read_text("utf-8") == ", ".join(wanted)
     assert (source / "0.txt").read_text("utf-8") == "my own words"

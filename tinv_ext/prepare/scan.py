@@ -87,16 +87,6 @@ def upright(path: Path) -> tuple[Image.Image, str]:
     return (image.convert("RGBA") if has_alpha(image) else to_rgb(image, None)), digest
 
 
-def small_copy(path: Path, side: int) -> Image.Image | None:
-    """An image upright, its longer side so many pixels at most; None where it is gone or cannot be read."""
-    try:
-        image, _ = upright(path)
-    except Unusable:
-        return None
-    image.thumbnail((side, side))
-    return image.convert("RGB")
-
-
 def on_white(image: Image.Image) -> Image.Image:
     """An image of `upright` as RGB, what is transparent as white."""
     return to_rgb(image, alpha_of(image)) if image.mode == "RGBA" else image

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from tinv_ext.core.messages import ENGLISH, Message, message, templates
 from tinv_ext.server import live_page_texts
 from tinv_ext.server.embeddings_texts import EMBEDDINGS
+from tinv_ext.server.prepare_texts import PREPARE
 from tinv_ext.server.runs_texts import RUNS
 from tinv_ext.server.train_texts import TRAIN
 
@@ -22,7 +23,7 @@ SHARED: Sequence[Message] = (
     message("page.close", "Close"),
 )
 # a part of the page adds its own here
-TEXTS: Sequence[Message] = (*SHARED, *live_page_texts.TEXTS, *EMBEDDINGS, *RUNS, *TRAIN)
+TEXTS: Sequence[Message] = (*SHARED, *live_page_texts.TEXTS, *EMBEDDINGS, *PREPARE, *RUNS, *TRAIN)
 
 
 def page_texts(language: str) -> dict[str, str]:

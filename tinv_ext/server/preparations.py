@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from tinv_ext.core.errors import InputError, TinvError
-from tinv_ext.core.messages import encodable, message
+from tinv_ext.core.messages import message
 from tinv_ext.prepare.captions import Captioner
 from tinv_ext.prepare.plan import NewImage, Plan, PlannedImage
 from tinv_ext.prepare.preparation import Progress, prepare, refuse_missing
-from tinv_ext.prepare.scan import small_copy
 from tinv_ext.server.failures import errors_told
-
-_SIDE = 256  # pixels of the longer side of a small copy
-_LOOK = 0.5  # seconds between two looks at a preparation
 
 
 class Preparations:
@@ -48,16 +43,6 @@ class Preparations:
         made = ((image, new) for image in planned for new in image.made)
         return [(image, new) for image, new in made if new.path.is_file()]
 
-    def before_and_after(self, pairs: int) -> list[tuple[Any, str]]:
-        """Small copies of the first new images, each after its original; without those that are gone."""
-        files = [
-            file
-            for old, new in self.images()[:pairs]
-            for file in ((old.source.path, old.name), (new.path, new.path.name))
-        ]
-        shown = [(small_copy(path, _SIDE), encodable(name)) for path, name in files]
-        return [(image, name) for image, name in shown if image is not None]
-
     def start(self, plan: Plan, captioners: Mapping[str, Captioner]) -> None:
         """Begin to carry out a plan. `InputError` while another one is at work, or if a captioner is missing."""
         refuse_missing(plan.options, captioners)
@@ -74,13 +59,6 @@ class Preparations:
     def stop(self) -> None:
         """Have it stop after the image at hand; what is written stays."""
         self._stop.set()
-
-    def follow(self) -> Iterator[Progress]:
-        """How far it is, every now and then until it is over; nothing if there has been none."""
-        while self.progress and not self._over.wait(_LOOK):
-            yield self.progress
-        if self.progress:
-            yield self.progress
 
     def _work(self, plan: Plan, captioners: Mapping[str, Captioner]) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from tinv_ext.ui import prepare_tab, training_tab
+from tinv_ext.ui import training_tab
 from tinv_ext.ui.context import PageContext
 from tinv_ext.ui.mount import mount
 
@@ -17,8 +17,8 @@ def build(context: PageContext | None = None) -> gr.Blocks:
     with gr.Blocks(analytics_enabled=False) as blocks, gr.Tabs():
         with gr.Tab("Train", elem_id="tinv_tab_train"):
             training_tab.build(context)
-        with gr.Tab("Prepare", elem_id="tinv_tab_prepare") as prepare:
-            prepare_tab.build(prepare, context)
+        with gr.Tab("Prepare", elem_id="tinv_tab_prepare"):
+            mount("prepare", context)
         with gr.Tab("Embeddings", elem_id="tinv_tab_embeddings"):
             mount("embeddings", context)
         with gr.Tab("Runs", elem_id="tinv_tab_runs"):

@@ -1,4 +1,4 @@
-// The control of one setting, made from what the program says of it.
+// The control of one setting, or of one option of a preparation, made from what the program says of it.
 import { html, useId } from "../html.js";
 import { t } from "../texts.js";
 import { Browse } from "./folders.js";
@@ -6,11 +6,11 @@ import { Browse } from "./folders.js";
 const PIECES = { whole: "1", number: "any" };
 
 /**
- * @param {{about: any, value: any, effective: any, problem?: string, set: (changes: object) => void, lean?: boolean}} of
- * `value` is what the person has set, undefined where nothing; `effective` is what counts then
+ * @param {{about: any, value: any, effective: any, problem?: string, set: (changes: object) => void, lean?: boolean, prefix?: string}} of
+ * `value` is what the person has set, undefined where nothing; `effective` is what counts then; ids begin with `prefix`
  */
-export function Control({ about, value, effective, problem = "", set, lean = false }) {
-    const id = `tinv_${about.name}`;
+export function Control({ about, value, effective, problem = "", set, lean = false, prefix = "tinv_" }) {
+    const id = `${prefix}${about.name}`;
     const help = useId();
     const shown = value ?? effective ?? about.default;
     const put = (now) => set({ [about.name]: now });
@@ -46,6 +46,14 @@ const FIELDS = {
         onChange=${(event) => put(event.target.value)}>
         ${about.choices.map(({ value, label }) => html`<option value=${value} selected=${value === shown}>${label}</option>`)}
     </select>`,
+    several: ({ about, shown, put, shared: { id, ...shared } }) => html`<span id=${id} role="group" class="tinv-row"
+        aria-label=${about.label} ...${shared}>
+        ${about.choices.map(
+            ({ value, label }) => html`<label class="tinv-tick"><input type="checkbox" checked=${shown.includes(value)}
+            onChange=${(event) => put(event.target.checked ? [...shown, value] : shown.filter((one) => one !== value))} />
+            ${label}</label>`,
+        )}
+    </span>`,
     lines: ({ shown, put, shared }) => html`<textarea ...${shared} rows="2" value=${shown}
         onInput=${(event) => put(event.target.value)}></textarea>`,
     path: ({ about, shown, put, shared }) => html`<span class="tinv-path">
@@ -61,7 +69,7 @@ const FIELDS = {
             ${about.suggestions.map((one) => html`<option value=${one} />`)}</datalist>`
         }`,
 };
-const FOLDERS = new Set(["images", "mask_folder", "reg_images", "output"]);
+const FOLDERS = new Set(["images", "mask_folder", "reg_images", "output", "source", "target"]);
 
 function number({ about, shown, put, shared }) {
     const { minimum, maximum, multiple, zero, kind } = about;

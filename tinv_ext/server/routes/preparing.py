@@ -11,11 +11,12 @@ from fastapi.responses import JSONResponse, Response
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import encodable, message, translated
 from tinv_ext.core.paths import path_given
+from tinv_ext.server.allowed_paths import local_only
 from tinv_ext.server.routes import body
 from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread, json_body
 
 if TYPE_CHECKING:
-    from tinv_ext.prepare.plan import Plan
+    from tinv_ext.prepare.plan import NewImage, Plan, PlannedImage
     from tinv_ext.server.preparations import Preparations
 
 _SHOWN = 1000  # images of an answer
@@ -26,13 +27,26 @@ def routes(served: Served) -> list[Route]:
     if served.preparations is None:
         return []
     return [
-        Route("GET", "/prepare", progress_route(served.preparations)),
-        Route("GET", "/prepare/picture", picture_route(served.preparations)),
+        Route("GET", "/prepare/form", form_route(served.preparations)),
+        Route("GET", "/prepare", progress_route(served, served.preparations)),
+        Route("GET", "/prepare/picture", picture_route(served, served.preparations)),
         Route("POST", "/prepare", prepare_route(served, served.preparations)),
         Route("POST", "/prepare/check", check_route(served)),
         Route("POST", "/prepare/stop", stop_route(served.preparations)),
         Route("POST", "/prepare/undo", undo_route(served)),
     ]
+
+
+def form_route(preparations: Preparations) -> Answer:
+    """GET /prepare/form."""
+
+    def form(language: str = Language) -> JSONResponse:
+        """Every option as a form needs it, in order: group, label, help, kind, limits, choices."""
+        from tinv_ext.server.prepare_form import prepare_form
+
+        return JSONResponse(prepare_form(preparations.captioners(), language))
+
+    return form
 
 
 def check_route(served: Served) -> Answer:
@@ -72,7 +86,7 @@ def prepare_route(served: Served, preparations: Preparations) -> Answer:
     return prepare
 
 
-def progress_route(preparations: Preparations) -> Answer:
+def progress_route(served: Served, preparations: Preparations) -> Answer:
     """GET /prepare."""
 
     def progress(language: str = Language) -> JSONResponse:
@@ -80,7 +94,7 @@ def progress_route(preparations: Preparations) -> Answer:
         originals, in the order of /prepare/picture."""
         now, error = preparations.progress, preparations.error
         sentences = [now.sentence(preparations.folder), *now.problems] if now else []
-        made = preparations.images()
+        made = _images(served, preparations)
         return JSONResponse(
             {
                 "at_work": preparations.at_work,
@@ -95,7 +109,7 @@ def progress_route(preparations: Preparations) -> Answer:
     return progress
 
 
-def picture_route(preparations: Preparations) -> Answer:
+def picture_route(served: Served, preparations: Preparations) -> Answer:
     """GET /prepare/picture."""
     from tinv_ext.library.thumbnails import Thumbnails
 
@@ -103,7 +117,7 @@ def picture_route(preparations: Preparations) -> Answer:
 
     def picture(index: int = 0, before: bool = False, language: str = Language) -> Response:
         """A new image, or the one that it was made of (`before`), as a small JPEG. 404 where there is none."""
-        made = preparations.images()
+        made = _images(served, preparations)
         content = None
         if 0 <= index < len(made):
             image, new = made[index]
@@ -114,6 +128,13 @@ def picture_route(preparations: Preparations) -> Answer:
         return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, no-cache"})
 
     return picture
+
+
+def _images(served: Served, preparations: Preparations) -> list[tuple[PlannedImage, NewImage]]:
+    """New images with their originals; none where whoever asks may not name their folders."""
+    options = preparations.plan.options if preparations.plan else None
+    paths = {"source": str(options.source), "target": str(options.folder)} if options else {}
+    return [] if (served.allowed_paths or local_only())(paths) else preparations.images()
 
 
 def stop_route(preparations: Preparations) -> Answer:

@@ -1,0 +1,109 @@
+// Images made ready for training in a folder of their own, and captions: checked, carried out, looked at, undone.
+import { get, post } from "../api.js";
+import { html, useEffect, useState } from "../html.js";
+import { changed, keep, kept } from "../kept.js";
+import { usePolling } from "../polling.js";
+import { Problems } from "../problems.js";
+import { Action, Said } from "../said.js";
+import { takeImages } from "../taking.js";
+import { t } from "../texts.js";
+import { Form } from "./form.js";
+import { Pairs, Report } from "./report.js";
+
+const KEY = "tinv.prepare";
+const AT_WORK = 700,
+    ELSE = 5000; // milliseconds between two looks: another page may have begun one
+
+export default function Part({ visible }) {
+    const { form, error, retry } = useForm();
+    const [given, setGiven] = useState(() => kept(KEY));
+    const [report, setReport] = useState(null);
+    const [said, setSaid] = useState(null);
+    const [undone, setUndone] = useState(false); // what is told of the last one is no longer so
+    const [every, setEvery] = useState(ELSE);
+    const { answer: now, again } = usePolling(() => get("prepare"), every, visible);
+    useEffect(() => keep(KEY, given), [given]);
+    useEffect(() => setEvery(now?.at_work ? AT_WORK : ELSE), [now?.at_work]);
+    if (error) return html`<${Problems} error=${error} retry=${retry} />`;
+    if (!form) return html`<p class="tinv-quiet">${t("prepare_page.loading")}</p>`;
+
+    const cleared = () => {
+        setSaid(null);
+        setReport(null);
+    };
+    const check = async () => {
+        cleared();
+        setReport(await post("prepare/check", {}, given));
+    };
+    const prepare = async () => {
+        cleared();
+        setReport(await post("prepare", {}, given));
+        setUndone(false);
+        again();
+    };
+    const stop = async () => {
+        await post("prepare/stop");
+        again();
+    };
+    const undo = async () => {
+        cleared();
+        const { source, target } = given;
+        setSaid(await post("prepare/undo", {}, { source, target }));
+        setUndone(true);
+        again();
+    };
+    const told = now && !undone && now.sentences.length > 0;
+    return html`<div class="tinv-stack tinv-prepare">
+        <div class="tinv-beside">
+            <div class="tinv-stack">
+                <${Form} form=${form} given=${given} set=${(changes) => setGiven((all) => changed(all, changes))} />
+                <div class="tinv-row tinv-actions">
+                    <${Action} id="tinv_prepare_check" act=${check}>${t("train.check")}</${Action}>
+                    <${Action} id="tinv_prepare" primary act=${prepare} disabled=${now?.at_work}>${t("prepare_page.prepare")}</${Action}>
+                    ${now?.at_work && html`<${Action} id="tinv_prepare_stop" act=${stop}>${t("prepare_page.stop")}</${Action}>`}
+                    <${Action} id="tinv_prepare_undo" act=${undo} disabled=${now?.at_work}>${t("prepare_page.undo")}</${Action}>
+                </div>
+            </div>
+            <div class="tinv-stack">
+                <div id="tinv_prepare_progress" role="status" aria-live="polite">
+                    ${told && html`<${Progress} now=${now} folder=${given.target || given.source} />`}
+                </div>
+                <div id="tinv_prepare_answer" class="tinv-stack">
+                    <${Said} said=${said} close=${() => setSaid(null)} />
+                    ${report && html`<${Report} report=${report} />`}
+                </div>
+                ${told && html`<${Pairs} images=${now.images} />`}
+            </div>
+        </div>
+    </div>`;
+}
+
+/** What the program says of its options; asked for once. */
+function useForm() {
+    const [state, setState] = useState({ form: null, error: null });
+    const load = async () => {
+        try {
+            setState({ form: await get("prepare/form"), error: null });
+        } catch (error) {
+            setState({ form: null, error });
+        }
+    };
+    useEffect(() => {
+        load();
+    }, []);
+    return { ...state, retry: load };
+}
+
+function Progress({ now, folder }) {
+    const ready = !now.at_work && now.problems.length === 0 && now.done > 0 && folder;
+    return html`<div class="tinv-said tinv-stack">
+        ${now.at_work && html`<progress max=${now.total} value=${now.done} aria-label=${now.sentences[0]}></progress>`}
+        ${now.sentences.map((text) => html`<p>${text}</p>`)}
+        ${now.problems.map((text) => html`<p class="tinv-wrong">${text}</p>`)}
+        ${
+            ready &&
+            html`<div><button type="button" class="tinv-button" onClick=${() => takeImages(folder)}>
+            ${t("prepare_page.train")}</button></div>`
+        }
+    </div>`;
+}
