@@ -14,12 +14,13 @@ from tinv_ext.prepare.options import CAPTIONERS, CROPS, EXISTING, FINDINGS, FLIP
 from tinv_ext.prepare.plan import KINDS
 from tinv_ext.server.prepare_request import NAMES
 
+_WD14 = message("prepare_form.wd14", "Tagger (wd14)")
 GROUPS: Mapping[str, Message] = {
     "folders": message("prepare_form.folders", "Folders"),
     "images": message("prepare_form.images", "New images"),
     "splitting": message("prepare_form.splitting", "Split oversized images"),
     "captions": message("prepare_form.captions", "Captions"),
-    "wd14": message("prepare_form.wd14", "Tagger (wd14)"),
+    "wd14": _WD14,
 }
 _CHOICES: Mapping[str, Message] = {
     "center": message("prepare_form.center", "the middle"),
@@ -32,6 +33,7 @@ _CHOICES: Mapping[str, Message] = {
     "ignore": message("prepare_form.ignore", "replace them"),
     "keep": message("prepare_form.keep", "keep them"),
     "prepend": message("prepare_form.prepend", "put them before the new ones"),
+    "wd14": _WD14,
     "append": message("prepare_form.append", "put them after the new ones"),
 }
 

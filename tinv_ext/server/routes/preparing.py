@@ -92,12 +92,13 @@ def progress_route(served: Served, preparations: Preparations) -> Answer:
     def progress(language: str = Language) -> JSONResponse:
         """How far the preparation is, or the last one was: counts, sentences, and the names of new images with their
         originals, in the order of /prepare/picture."""
+        at_work = preparations.at_work  # before what it says: a count that is not the last one is of one at work
         now, error = preparations.progress, preparations.error
         sentences = [now.sentence(preparations.folder), *now.problems] if now else []
         made = _images(served, preparations)
         return JSONResponse(
             {
-                "at_work": preparations.at_work,
+                "at_work": at_work,
                 "done": now.done if now else 0,
                 "total": now.total if now else 0,
                 "sentences": [translated(text, language) for text in sentences],
