@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from tinv_ext.library.library import Library
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.templates import Templates
-from tinv_ext.ui import page, prepare_tab
+from tinv_ext.ui import page
 
 ERRORS = (RuntimeError("the sky <b>fell"), OSError(28, "No space left"), MemoryError(), KeyError("x"), AssertionError())
 BROKEN = (
@@ -37,12 +37,11 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
     return everything
 
 
-def test_only_preparations_are_started_by_gradio() -> None:
-    """What its buttons answer is in test_prepare_page.py; all else of the page asks the routes."""
+def test_nothing_is_started_by_gradio() -> None:
+    """The whole page asks the routes."""
     blocks = page.build()
     fns = blocks.fns.values() if isinstance(blocks.fns, dict) else blocks.fns
-    owners = {type(getattr(fn.fn, "__self__", None)) for fn in fns if fn.fn}
-    assert owners == {prepare_tab._Actions}
+    assert [fn for fn in fns if fn.fn] == []
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)

@@ -11,7 +11,6 @@ from fastapi.responses import JSONResponse, Response
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import encodable, message, translated
 from tinv_ext.core.paths import path_given
-from tinv_ext.server.allowed_paths import local_only
 from tinv_ext.server.routes import body
 from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread, json_body
 
@@ -133,6 +132,8 @@ def picture_route(served: Served, preparations: Preparations) -> Answer:
 
 def _images(served: Served, preparations: Preparations) -> list[tuple[PlannedImage, NewImage]]:
     """New images with their originals; none where whoever asks may not name their folders."""
+    from tinv_ext.server.allowed_paths import local_only
+
     options = preparations.plan.options if preparations.plan else None
     paths = {"source": str(options.source), "target": str(options.folder)} if options else {}
     return [] if (served.allowed_paths or local_only())(paths) else preparations.images()
