@@ -11,7 +11,7 @@ from tests.messages import ids, refused
 from tinv_ext.core.paths import path_problems
 from tinv_ext.core.settings import SETTINGS
 from tinv_ext.server import allowed_paths
-from tinv_ext.server.allowed_paths import PATHS, local_only
+from tinv_ext.server.allowed_paths import PATHS, allow_only, local_only
 from tinv_ext.server.job_queue import JobQueue
 
 REMOTE = [
@@ -112,3 +112,24 @@ def host() -> object:
 def test_every_setting_that_is_a_path_is_checked() -> None:
     """A new one would else open any folder to whoever reaches the routes."""
     assert {name for name, about in SETTINGS.items() if about.check is path_problems} == set(PATHS)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"push_to_hub": True}, ["push_to_hub"]),
+        ({"push_to_hub": "yes", "log_with": "tensorboard, WandB"}, ["push_to_hub", "log_with"]),
+        ({"report_to": "all"}, ["log_with"]),
+        ({"huggingface_repo_id": "ann/zibbo"}, ["push_to_hub"]),
+        ({"push_to_hub": "off", "log_with": "tensorboard"}, []),
+        ({"hub_model_id": "ann/zibbo"}, []),
+    ],
+)
+def test_nothing_is_sent_in_the_owners_name_by_others(
+    values: dict[str, object], told: list[str], tmp_path: Path
+) -> None:
+    """By whatever name it is asked for; the owner may."""
+    problems = allow_only([tmp_path])(values)
+    assert ids(problems) == ["server.owners_account"] * len(told)
+    assert [problem.values["name"] for problem in problems] == told
+    assert local_only()(values) == []

@@ -1,4 +1,4 @@
-"""Which paths a client from outside may name: only those in folders that the owner has opened to it."""
+"""What a client from outside may name: only paths in folders that the owner has opened to it, and no account of theirs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from tinv_ext.core.names import RESERVED
 from tinv_ext.core.paths import path_problems
 from tinv_ext.core.preflight.sources import sources_of
 from tinv_ext.core.settings import SETTINGS, TrainConfig, current_names
+from tinv_ext.core.settings.saving import trackers_named
 
+SENDING = {"wandb"}
+"""Trackers to which a run is sent from an account."""
 PathCheck = Callable[[Mapping[str, Any]], list[Message]]
 WINDOWS = os.name == "nt"
 PATHS = (
@@ -32,8 +35,11 @@ OTHERS = {  # what else is one, with what the page calls it
 
 
 def allow_only(roots: Sequence[Path]) -> PathCheck:
-    """A check of settings: a sentence for each path that lies outside of `roots`, links followed."""
-    return _check(
+    """A check of settings: a sentence for each path that lies outside of `roots`, links followed.
+
+    And for what would be sent in the owner's name: whoever is logged in on this machine is not whoever asks.
+    """
+    paths = _check(
         lambda path: path_problems(path) == [] and _opened(path, roots),
         lambda name: message(
             "server.path_not_allowed",
@@ -43,6 +49,25 @@ def allow_only(roots: Sequence[Path]) -> PathCheck:
             name=name,
         ),
     )
+    return lambda values: [*paths(values), *_in_the_owners_name(values)]
+
+
+def _in_the_owners_name(values: Mapping[str, Any]) -> list[Message]:
+    values = current_names(values)
+    asked = {
+        "push_to_hub": values.get("push_to_hub", False),
+        "log_with": SENDING & {*trackers_named(str(values.get("log_with") or ""))},
+    }
+    return [
+        message(
+            "server.owners_account",
+            "{label} ({name}) would send it from the account of this machine's owner, and is not open to others.",
+            label=_label(name),
+            name=name,
+        )
+        for name, given in asked.items()
+        if given and str(given).strip().lower() not in ("false", "0", "no", "off")
+    ]
 
 
 def local_only(roots: Sequence[Path] = ()) -> PathCheck:

@@ -203,7 +203,7 @@ class TrainConfig:
     keep_snapshot_steps: int = 0
     save_format: str = "auto"
     save_precision: str = "float32"
-    thumbnail: str = "none"
+    thumbnail: str = "new"
     title: str = ""
     author: str = ""
     description: str = ""
