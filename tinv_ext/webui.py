@@ -11,7 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinv_ext.server.late import late, was_made
+
 if TYPE_CHECKING:
+    from tinv_ext.core.messages import Message
     from tinv_ext.hosts.base import Host
     from tinv_ext.library.library import Library
     from tinv_ext.server.allowed_paths import PathCheck
@@ -21,30 +24,43 @@ if TYPE_CHECKING:
 
 @cache
 def job_queue() -> JobQueue:
-    """The queue of this process. Runs lie in the data folder (--data-dir), as everything else that the WebUI writes."""
+    """The queue of this process, made when it is first used; whatever ends the process lets it save first."""
+    queue: JobQueue = late(_job_queue)
+    _save_at_the_end(queue)
+    return queue
+
+
+def _job_queue() -> JobQueue:
+    """Runs lie in the data folder (--data-dir), as everything else that the WebUI writes."""
     from modules import paths
 
     from tinv_ext.server.job_queue import JobQueue
     from tinv_ext.server.templates import Templates
 
-    queue = JobQueue(_host, Path(paths.data_path), Templates(_templates_folder()), _is_loaded)
-    _save_at_the_end(queue)
-    return queue
+    return JobQueue(_host, Path(paths.data_path), Templates(_templates_folder()), _is_loaded)
 
 
 @cache
 def library() -> Library:
-    """The finished embeddings, as this process knows them."""
+    """The finished embeddings, as this process knows them, made when they are first used."""
+    return late(_library)  # type: ignore[no-any-return]
+
+
+def _library() -> Library:
     from modules.shared import cmd_opts
 
     from tinv_ext.library.library import Library
 
-    return Library(Path(cmd_opts.embeddings_dir), _host, job_queue().logs)
+    return Library(Path(cmd_opts.embeddings_dir), _host, lambda: job_queue().logs())
 
 
 @cache
 def preparations() -> Preparations:
-    """Those of this process."""
+    """Those of this process, made when they are first used."""
+    return late(_preparations)  # type: ignore[no-any-return]
+
+
+def _preparations() -> Preparations:
     from tinv_ext.hosts.webui.interrogators import captioners
     from tinv_ext.server.preparations import Preparations
 
@@ -73,7 +89,7 @@ def _save_at_the_end(queue: JobQueue) -> None:
     import signal
     import threading
 
-    atexit.register(queue.end, SECONDS_TO_SAVE)
+    atexit.register(_save, queue)
     _save_before_restart(queue)
     if threading.current_thread() is not threading.main_thread():
         return  # only there signals can be listened to
@@ -82,6 +98,11 @@ def _save_at_the_end(queue: JobQueue) -> None:
         before = signal.getsignal(number) if number else signal.SIG_IGN
         if number and before not in (signal.SIG_IGN, None):
             signal.signal(number, _saving_first(queue, before))
+
+
+def _save(queue: JobQueue) -> None:
+    if was_made(queue):
+        queue.end(SECONDS_TO_SAVE)
 
 
 def _save_before_restart(queue: JobQueue) -> None:
@@ -99,7 +120,7 @@ def _save_before_restart(queue: JobQueue) -> None:
     def save_and_stop() -> None:
         restart.stop_program = stop_program  # a second wish does not wait
         try:
-            queue.end(SECONDS_TO_SAVE)
+            _save(queue)
         finally:
             stop_program()
 
@@ -112,7 +133,7 @@ def _saving_first(queue: JobQueue, before: Any) -> Any:
 
     def handle(number: int, frame: Any) -> None:
         signal.signal(number, before)  # a second one does not wait
-        queue.end(SECONDS_TO_SAVE)
+        _save(queue)
         signal.raise_signal(number)
 
     return handle
@@ -193,7 +214,7 @@ def add_routes(_: Any, app: Any) -> None:
         job_queue(),
         programs,
         login,
-        allowed_paths(),
+        _check_paths,
         origin,
         token,
         library=library(),
@@ -222,6 +243,11 @@ def allowed_origin() -> Callable[[str], bool] | None:
     if not names and not pattern:
         return None
     return lambda origin: bool({"*", origin.lower()} & names or (pattern and re.fullmatch(pattern, origin)))
+
+
+def _check_paths(values: Mapping[str, Any]) -> list[Message]:
+    """As `allowed_paths` does, which knows all settings: it is not made before somebody names a path."""
+    return allowed_paths()(values)
 
 
 def allowed_paths() -> PathCheck:

@@ -95,6 +95,7 @@ LATE_TOP = {
     "tinv_ext.cli.signals",
     "tinv_ext.cli.embeddings",
     "tinv_ext.server.api",
+    "tinv_ext.server.late",
     "tinv_ext.server.routes",
     "fastapi",
     "starlette",

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tinv_ext.core.messages import message
 
+LOG_DIRECTORY = "textual_inversion"
+"""Where runs go unless another place is set, as in the WebUI (v1.10.1 modules/ui.py)."""
 MAX_PATH, MAX_PART = 4000, 255
 """Bytes (UTF-8) of a path and of each name in it that file systems take."""
 

@@ -1,4 +1,4 @@
-"""What a client from outside may name: only paths in folders that the owner has opened to it, and no account of theirs."""
+"""What a client from outside may name: only paths in folders that the owner has opened, and no account of theirs."""
 
 from __future__ import annotations
 

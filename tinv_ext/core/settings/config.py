@@ -16,6 +16,7 @@ from tinv_ext.core.data.image_fit import FitRules
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.names import bare_name
+from tinv_ext.core.paths import LOG_DIRECTORY
 from tinv_ext.core.settings.aliases import ALIASES, read_names
 from tinv_ext.core.settings.arguments import read_arguments
 from tinv_ext.core.settings.captions import CAPTIONS
@@ -210,7 +211,7 @@ class TrainConfig:
     license: str = ""
     tags: str = ""
     usage_hint: str = ""
-    output: str = "textual_inversion"
+    output: str = LOG_DIRECTORY
     log_with: str = ""
     logging_dir: str = ""
     tracker_project: str = ""

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 
 from tinv_ext.core.errors import TinvError
 from tinv_ext.core.messages import Message, message, translated
-from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread, refused
+from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread, late_thumbnails, refused
 
 if TYPE_CHECKING:
     from tinv_ext.library.library import Library
@@ -31,11 +31,10 @@ def routes(served: Served) -> list[Route]:
 
 def list_route(library: Library) -> Answer:
     """GET /embeddings."""
-    from tinv_ext.core.formats import FOLDERS, FORMATS, suffix_of
-    from tinv_ext.library.thumbnails import picture_of, version_of
-    from tinv_ext.server.language import page_labels
 
     def told(language: str) -> Iterator[dict[str, Any]]:
+        from tinv_ext.library.thumbnails import picture_of, version_of
+
         for item in library.items():
             file = library.folder / item.key
             try:
@@ -58,6 +57,9 @@ def list_route(library: Library) -> Answer:
         """Every embedding by its key, the trash, the snapshots of recent runs, the formats with what to call them."""
 
         def answer() -> JSONResponse:
+            from tinv_ext.core.formats import FOLDERS, FORMATS, suffix_of
+            from tinv_ext.server.language import page_labels
+
             trash = [{"id": one.id, "key": one.key, "when": one.when} for one in library.deleted()]
             found, labels = list(told(language)), page_labels(language)
             formats = [[name, f"{name} ({suffix_of(name)})"] for name in FORMATS]
@@ -140,12 +142,12 @@ def _in_words(embedding: Mapping[str, Any]) -> Iterator[Message]:
 
 def thumbnail_route(library: Library) -> Answer:
     """GET /embeddings/thumbnail."""
-    from tinv_ext.library.thumbnails import Thumbnails, picture_of
-
-    thumbnails = Thumbnails()
+    thumbnails = late_thumbnails()
 
     def thumbnail(key: str, language: str = Language) -> Response:
         """The picture of an embedding as a small JPEG; 404 where it has none. What it is changes with `thumbnail`."""
+        from tinv_ext.library.thumbnails import picture_of
+
         try:
             small = thumbnails.of(picture_of(library.path(key)))
         except TinvError as error:

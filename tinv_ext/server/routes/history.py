@@ -11,15 +11,13 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 
 from tinv_ext.core.errors import TinvError
 from tinv_ext.core.messages import Message, message, translated
-from tinv_ext.core.settings import DEFAULTS
+from tinv_ext.core.paths import LOG_DIRECTORY
 from tinv_ext.server.routes.body import text, texts
-from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread, json_body, refused
+from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread, json_body, late_thumbnails, refused
 
 if TYPE_CHECKING:
     from tinv_ext.library.run_trash import RunTrash
     from tinv_ext.run.run_folder import RunFolder
-
-OUTPUT = DEFAULTS["output"]
 
 
 def routes(served: Served) -> list[Route]:
@@ -36,11 +34,11 @@ def routes(served: Served) -> list[Route]:
 
 def about_route(served: Served) -> Answer:
     """GET /runs/about."""
-    from tinv_ext.library.run_trash import sizes
-    from tinv_ext.server.run_history import history
 
-    async def about(run: str, output: str = OUTPUT, language: str = Language) -> JSONResponse:
+    async def about(run: str, output: str = LOG_DIRECTORY, language: str = Language) -> JSONResponse:
         """Settings, model, curve of at most 300 points, evaluations, snapshots, previews and sizes in bytes."""
+        from tinv_ext.library.run_trash import sizes
+        from tinv_ext.server.run_history import history
 
         def answer() -> JSONResponse:
             folder = served.queue.run(output, run, served.allowed_paths)
@@ -53,20 +51,19 @@ def about_route(served: Served) -> Answer:
 
 def preview_route(served: Served) -> Answer:
     """GET /runs/preview."""
-    from tinv_ext.library.thumbnails import Thumbnails
-    from tinv_ext.server.run_history import preview
-
-    thumbnails = Thumbnails()
+    thumbnails = late_thumbnails()
 
     def picture(
         run: str,
-        output: str = OUTPUT,
+        output: str = LOG_DIRECTORY,
         step: int | None = None,
         index: int = 0,
         small: bool = False,
         language: str = Language,
     ) -> Response:
         """An image of the preview at a step, or of the last one; a `small` one is a JPEG. 404 where there is none."""
+        from tinv_ext.server.run_history import preview
+
         try:
             path = preview(served.queue.run(output, run, served.allowed_paths), step, index)
         except TinvError as error:
@@ -86,7 +83,7 @@ def preview_route(served: Served) -> Answer:
 def deleted_route(served: Served) -> Answer:
     """GET /runs/deleted."""
 
-    async def deleted(output: str = OUTPUT, language: str = Language) -> JSONResponse:
+    async def deleted(output: str = LOG_DIRECTORY, language: str = Language) -> JSONResponse:
         """What was thrown away of the runs of a log directory, the last first, each with its size in bytes."""
         return await in_thread(lambda: JSONResponse(_trash(_trash_of(served, output))), language)
 
@@ -130,7 +127,7 @@ def empty_route(served: Served) -> Answer:
 
 
 def _changing(served: Served, work: Callable[[dict[str, Any], str], Message], about: str) -> Answer:
-    async def change(request: Request, output: str = OUTPUT, language: str = Language) -> JSONResponse:
+    async def change(request: Request, output: str = LOG_DIRECTORY, language: str = Language) -> JSONResponse:
         values = await json_body(request, language)
 
         def answer() -> JSONResponse:

@@ -15,10 +15,11 @@ from starlette.requests import ClientDisconnect
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import encodable, message, translated
 from tinv_ext.core.paths import path_given, path_problems
-from tinv_ext.core.settings import TrainConfig
+from tinv_ext.server.late import late
 from tinv_ext.server.routes.route import Language, Route, Served, in_thread, json_body, refused
 
 if TYPE_CHECKING:
+    from tinv_ext.core.settings import TrainConfig
     from tinv_ext.server.image_sets import ImageSets, ShownImage
 
 Answer = Callable[..., Any]
@@ -29,9 +30,7 @@ _FOREVER = {"Cache-Control": "private, max-age=604800, immutable"}
 
 def routes(served: Served) -> list[Route]:
     """Those of this file."""
-    from tinv_ext.server.image_sets import ImageSets
-
-    sets = ImageSets(served.queue.home)
+    sets = late(lambda: _image_sets(served))
     return [
         Route("POST", "/images", _shown(served, sets)),
         Route("GET", "/images/thumbnail", _thumbnail(sets), changing=False, described=False),
@@ -52,6 +51,12 @@ def _check(served: Served, folder: str) -> Path:
         raise InputError(problems)
     served.queue.check_paths({"images": folder}, served.allowed_paths)
     return path_given(folder)
+
+
+def _image_sets(served: Served) -> ImageSets:
+    from tinv_ext.server.image_sets import ImageSets
+
+    return ImageSets(served.queue.home)
 
 
 def _shown(served: Served, sets: ImageSets) -> Answer:
@@ -86,6 +91,8 @@ def settings_as_now(served: Served, values: Mapping[str, Any]) -> TrainConfig:
 
     values = served.queue.with_places(values)
     served.queue.check_paths(values, served.allowed_paths)
+    from tinv_ext.core.settings import TrainConfig
+
     config, _ = TrainConfig.read(values)
     try:
         host = served.queue.loaded_host()

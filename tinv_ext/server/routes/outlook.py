@@ -10,10 +10,10 @@ from fastapi.responses import JSONResponse
 
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import Message, message, translated
-from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.server.routes.route import Language, Route, Served, in_thread, json_body
 
 if TYPE_CHECKING:
+    from tinv_ext.core.settings import TrainConfig
     from tinv_ext.hosts.base import Host
 
 _GIGA = 2**30
@@ -34,6 +34,7 @@ def _route(served: Served) -> Callable[..., Any]:
 
 
 def _answer(served: Served, values: Mapping[str, Any], language: str) -> dict[str, Any]:
+    from tinv_ext.core.settings import TrainConfig
     from tinv_ext.server.routes.images import settings_as_now
 
     host, told = None, None
@@ -135,6 +136,8 @@ def _figures(
 
 def _by_setting(problems: Sequence[str], language: str) -> dict[str, str]:
     """Each problem by the setting that it is of; the first of several, and "" for what is of none."""
+    from tinv_ext.core.settings import SETTINGS
+
     found: dict[str, str] = {}
     for problem in problems:
         name = problem.values.get("name") if isinstance(problem, Message) else None

@@ -12,7 +12,7 @@ from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import encodable, message, translated
 from tinv_ext.core.paths import path_given
 from tinv_ext.server.routes import body
-from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread, json_body
+from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread, json_body, late_thumbnails
 
 if TYPE_CHECKING:
     from tinv_ext.prepare.plan import NewImage, Plan, PlannedImage
@@ -111,9 +111,7 @@ def progress_route(served: Served, preparations: Preparations) -> Answer:
 
 def picture_route(served: Served, preparations: Preparations) -> Answer:
     """GET /prepare/picture."""
-    from tinv_ext.library.thumbnails import Thumbnails
-
-    thumbnails = Thumbnails()
+    thumbnails = late_thumbnails()
 
     def picture(index: int = 0, before: bool = False, language: str = Language) -> Response:
         """A new image, or the one that it was made of (`before`), as a small JPEG. 404 where there is none."""

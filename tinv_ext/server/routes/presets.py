@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message, translated
+from tinv_ext.server.late import late
 from tinv_ext.server.routes.body import flag, text
 from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread, json_body
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def routes(served: Served) -> list[Route]:
     """Those of this file."""
-    presets = served.queue.presets
+    presets = late(lambda: served.queue.presets)
     return [
         Route("GET", "/presets", list_route(presets)),
         Route("POST", "/presets/save", save_route(presets)),

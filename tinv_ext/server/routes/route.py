@@ -15,6 +15,7 @@ from fastapi.responses import Response
 
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import Message, language_of, message, translated
+from tinv_ext.server.late import late
 
 if TYPE_CHECKING:
     from tinv_ext.library.library import Library
@@ -125,3 +126,14 @@ def refused(error: TinvError, language: str, code: int = 422) -> HTTPException:
     problems = [translated(problem, language) for problem in error.problems]
     ids = [problem.id if isinstance(problem, Message) else None for problem in error.problems]
     return HTTPException(code, {"problems": problems, "ids": ids})
+
+
+def late_thumbnails() -> Any:
+    """Small copies of images (`library/thumbnails.py`), made when the first is asked for."""
+
+    def make() -> Any:
+        from tinv_ext.library.thumbnails import Thumbnails
+
+        return Thumbnails()
+
+    return late(make)

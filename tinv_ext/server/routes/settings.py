@@ -10,7 +10,6 @@ from fastapi.responses import JSONResponse
 
 from tinv_ext.core.errors import TinvError
 from tinv_ext.core.messages import translated
-from tinv_ext.core.settings import DEFAULTS, GROUPS, SETTINGS
 from tinv_ext.server.routes.route import Language, Route, Served
 
 
@@ -25,6 +24,7 @@ def routes(served: Served) -> list[Route]:
 
 def schema(language: str = Language) -> JSONResponse:
     """Every setting with its label, help, limits and default."""
+    from tinv_ext.core.settings import DEFAULTS, SETTINGS
     from tinv_ext.server.language import page_labels
 
     texts = page_labels(language)
@@ -56,6 +56,8 @@ _KINDS = {bool: "switch", int: "whole", float: "number", str: "text"}
 def _form(served: Served) -> Callable[..., Any]:
     def settings(language: str = Language) -> JSONResponse:
         """Every setting as a form needs it, in order: group, label, help, kind, limits, choices, level."""
+        from tinv_ext.core.settings import GROUPS, SETTINGS
+
         groups = [{"name": name, "title": translated(title, language)} for name, title in GROUPS.items()]
         offered = _offered(served)
         return JSONResponse({"groups": groups, "settings": [_control(name, offered, language) for name in SETTINGS]})
@@ -76,6 +78,7 @@ def _offered(served: Served) -> Mapping[str, Sequence[str]]:
 
 
 def _control(name: str, offered: Mapping[str, Sequence[str]], language: str) -> dict[str, Any]:
+    from tinv_ext.core.settings import DEFAULTS, SETTINGS
     from tinv_ext.core.settings.levels import level
     from tinv_ext.server.allowed_paths import PATHS
     from tinv_ext.server.language import page_labels

@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse, JSONResponse
 
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import message, translated
-from tinv_ext.core.settings import DEFAULTS
+from tinv_ext.core.paths import LOG_DIRECTORY
 from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread, in_turn, json_body, refused
 
 if TYPE_CHECKING:
@@ -37,14 +37,15 @@ def routes(served: Served) -> list[Route]:
 
 def status_route(queue: JobQueue) -> Answer:
     """GET /status."""
-    from tinv_ext.server import live_texts
-    from tinv_ext.server.language import all_translated
 
     def status(job: str = "", since: int = 0, language: str = Language) -> JSONResponse:
         """The job of this id, or the one being carried out, else the last.
 
         Of the curve the first rows after step `since`; `more` says that others follow them.
         """
+        from tinv_ext.server import live_texts
+        from tinv_ext.server.language import all_translated
+
         try:
             shown = queue.get(job) if job else queue.current()
         except InputError as error:
@@ -93,10 +94,11 @@ def jobs_route(queue: JobQueue) -> Answer:
 
 def runs_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
     """GET /runs."""
-    from tinv_ext.server.failures import errors_told
 
-    def runs(output: str = DEFAULTS["output"], language: str = Language) -> JSONResponse:
+    def runs(output: str = LOG_DIRECTORY, language: str = Language) -> JSONResponse:
         """The runs in a log directory, newest first; 422 for a directory that may not be looked into."""
+        from tinv_ext.server.failures import errors_told
+
         try:
             with errors_told():
                 queue.check_paths({"output": queue.placed(output)}, allowed_paths)
@@ -115,7 +117,7 @@ def resume_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
         request: Request,
         job: str = "",
         run: str = "",
-        output: str = DEFAULTS["output"],
+        output: str = LOG_DIRECTORY,
         language: str = Language,
     ) -> JSONResponse:
         """Resume a paused job (`job`), or a stopped or interrupted run (`run`, with settings to change as body)."""
@@ -138,10 +140,11 @@ def resume_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
 
 def train_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
     """POST /train."""
-    from tinv_ext.server.live_texts import taken_on
 
     async def train(request: Request, language: str = Language) -> JSONResponse:
         """Check the settings and queue a run: 202 and the job's id, or 422 and every problem."""
+        from tinv_ext.server.live_texts import taken_on
+
         values = await json_body(request, language)
 
         def answer() -> JSONResponse:
@@ -155,10 +158,11 @@ def train_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
 
 def check_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
     """POST /check."""
-    from tinv_ext.server.language import all_translated
 
     async def check(request: Request, language: str = Language) -> JSONResponse:
         """What a run of these settings would do, or 422 and every problem."""
+        from tinv_ext.server.language import all_translated
+
         values = await json_body(request, language)
 
         def answer() -> JSONResponse:
@@ -181,10 +185,11 @@ def check_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
 
 def command_route(queue: JobQueue, command: str) -> Answer:
     """POST /stop, /pause, /snapshot or /preview."""
-    from tinv_ext.server.failures import errors_told
 
     def send(job: str, language: str = Language) -> JSONResponse:
         """Send the command to a job; 422 if it cannot carry it out. The status is that after it, if it obeys soon."""
+        from tinv_ext.server.failures import errors_told
+
         try:
             with errors_told():
                 commanded = queue.command(job, command)

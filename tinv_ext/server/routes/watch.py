@@ -29,10 +29,11 @@ def routes(served: Served) -> list[Route]:
 
 def chart_route(queue: JobQueue) -> Callable[..., Any]:
     """GET /chart."""
-    from tinv_ext.server.chart import chart
 
     def answer(job: str, points: int = 500, language: str = Language) -> JSONResponse:
         """The whole curve of a job in at most about so many points, as columns, with its best evaluation."""
+        from tinv_ext.server.chart import chart
+
         found = _found(queue, job, language)
         with found.lock:
             curve, evaluations = list(found.curve), list(found.evaluations)
@@ -43,10 +44,11 @@ def chart_route(queue: JobQueue) -> Callable[..., Any]:
 
 def previews_route(queue: JobQueue) -> Callable[..., Any]:
     """GET /previews."""
-    from tinv_ext.run.preview_text import preview_text
 
     def answer(job: str, language: str = Language) -> JSONResponse:
         """The previews of a job: `index` is that of /picture; of an image that was made again only the last."""
+        from tinv_ext.run.preview_text import preview_text
+
         found = _found(queue, job, language)
         with found.lock:
             made = {path: (index, step) for index, (step, path) in enumerate(found.previews)}
@@ -69,10 +71,11 @@ def previews_route(queue: JobQueue) -> Callable[..., Any]:
 
 def snapshots_route(queue: JobQueue) -> Callable[..., Any]:
     """GET /snapshots."""
-    from tinv_ext.server import job_steps
 
     def answer(job: str, language: str = Language) -> JSONResponse:
         """The snapshots of a job that there are still: step, file name, and the key for /image, by step."""
+        from tinv_ext.server import job_steps
+
         return JSONResponse(job_steps.snapshots(_found(queue, job, language)))
 
     return answer
@@ -80,10 +83,11 @@ def snapshots_route(queue: JobQueue) -> Callable[..., Any]:
 
 def embedding_route(queue: JobQueue) -> Callable[..., Any]:
     """GET /embedding."""
-    from tinv_ext.server import job_steps
 
     async def answer(job: str, step: int | None = None, language: str = Language) -> Response:
         """The file of a run's embedding, or of its snapshot at a step."""
+        from tinv_ext.server import job_steps
+
         found = _found(queue, job, language)
 
         def file() -> Response:
@@ -97,10 +101,11 @@ def embedding_route(queue: JobQueue) -> Callable[..., Any]:
 
 def use_route(queue: JobQueue) -> Callable[..., Any]:
     """POST /use."""
-    from tinv_ext.server import job_steps
 
     async def answer(job: str, step: int, language: str = Language) -> Response:
         """Make the snapshot of a step the embedding of a run that is over."""
+        from tinv_ext.server import job_steps
+
         found = _found(queue, job, language)
 
         def use() -> Response:
