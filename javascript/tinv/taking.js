@@ -8,6 +8,12 @@ export function takeSettings(settings, from) {
     openTab("tinv_tab_train");
 }
 
+/** One of a person's own presets taken into that form: name and images there stay. @param {{name: string, settings: object}} preset */
+export function takePreset(preset) {
+    document.dispatchEvent(new CustomEvent("tinv:preset", { detail: preset }));
+    openTab("tinv_tab_train");
+}
+
 /** A folder of images taken into that form; what else is set there stays. @param {string} folder */
 export function takeImages(folder) {
     document.dispatchEvent(new CustomEvent("tinv:images", { detail: folder }));

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.ui.test_browser import address, page, pytestmark  # noqa: F401  (fixtures, and the mark of browsers)
+from tests.ui.test_browser import address, fill, page, pytestmark  # noqa: F401  (fixtures, and the mark of browsers)
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.run.run_folder import RunFolder, find_runs
@@ -196,6 +196,13 @@ def test_presets_are_saved_used_exported_and_imported(
     (tmp_path / "no.json").write_text("[", "utf-8")
     runs.set_input_files(".tinv-runs input[type=file]", str(tmp_path / "no.json"))
     runs.wait_for_selector(".tinv-runs .tinv-problems")
-    runs.evaluate(TAKEN)
     line.get_by_role("button", name="Use").click()
-    assert runs.evaluate("window.taken.settings.num_vectors") == 3
+    runs.wait_for_selector("#tinv_own_presets", state="visible")
+    assert runs.input_value("#tinv_name") == ""
+    runs.fill("#tinv_name", "zibba")
+    fill(runs, "steps", "77")
+    runs.click("#tinv_own_presets button:text-is('mine')")
+    runs.wait_for_function("document.querySelector('#tinv_steps').value !== '77'")
+    assert runs.input_value("#tinv_name") == "zibba"  # which word, a preset does not say
+    kept = json.loads(runs.evaluate("localStorage.getItem('tinv.train')"))
+    assert (kept["name"], kept["num_vectors"]) == ("zibba", 3)

@@ -44,6 +44,7 @@ TRAIN: Sequence[Message] = (
     message("train.caption_of", "Caption of {name}", name=""),
     message("train.caption_from", "From {file}", file=""),
     message("train.caption_of_name", "From the file's name; write a caption to save one beside the image"),
+    message("train.own_presets", "Your own presets"),
     message("train.advanced", "Advanced"),
     message("train.changed", "{count} changed", count=0),
     message("train.search", "Search all settings"),

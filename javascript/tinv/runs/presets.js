@@ -4,7 +4,7 @@ import { save } from "../files.js";
 import { html, useRef, useState } from "../html.js";
 import { Problems } from "../problems.js";
 import { Action } from "../said.js";
-import { takeSettings } from "../taking.js";
+import { takePreset } from "../taking.js";
 import { t } from "../texts.js";
 
 /** `presets`: as GET /presets has them; `done(result, undo)` hears what was changed. */
@@ -47,7 +47,7 @@ export function Presets({ presets, done }) {
             ${presets.map(
                 (preset) => html`<li key=${preset.name} class="tinv-row">
                     <span class="tinv-grow">${preset.name}</span>
-                    <button type="button" class="tinv-button" onClick=${() => takeSettings(preset.settings, preset.name)}>
+                    <button type="button" class="tinv-button" onClick=${() => takePreset(preset)}>
                         ${t("runs.use")}
                     </button>
                     <button type="button" class="tinv-button" onClick=${() => save(exported(preset), `${preset.name}.json`)}>

@@ -1,12 +1,13 @@
 // The first part of the page: from a folder of images to a run that trains.
 import { get } from "../api.js";
-import { html, useEffect, useState } from "../html.js";
+import { html, useEffect, useRef, useState } from "../html.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
 import { Actions } from "./actions.js";
 import { Advanced } from "./advanced.js";
 import { useAnswer } from "./asking.js";
 import { Images } from "./images.js";
+import { OwnPresets, only } from "./own_presets.js";
 import { useSettings } from "./settings.js";
 import { Word } from "./word.js";
 
@@ -14,16 +15,24 @@ const AGAIN = 10_000; // milliseconds: another model may be loaded meanwhile
 
 export default function Train({ visible }) {
     const { form, error, retry } = useForm();
-    const { given, from, set } = useSettings();
+    const { given, from, set, take } = useSettings();
     const [begun, setBegun] = useState(""); // the name of the last run from here: that it is taken now is no mistake
     const { answer: outlook, refresh } = useAnswer("outlook", {}, given, AGAIN, visible);
+    const adopt = useRef((/** @type {any} */ _preset) => {});
+    adopt.current = (preset) => take({ ...only(given, form?.of_one_run ?? []), ...preset.settings }, preset.name);
+    useEffect(() => {
+        const heard = (event) => adopt.current(event.detail);
+        document.addEventListener("tinv:preset", heard);
+        return () => document.removeEventListener("tinv:preset", heard);
+    }, []);
     if (error) return html`<${Problems} error=${error} retry=${retry} />`;
     if (!form) return html`<p class="tinv-quiet">${t("train.loading")}</p>`;
     return html`<div class="tinv-stack tinv-train">
         ${from && html`<p class="tinv-said">${t("train.taken_from", { from })}</p>`}
         <${Images} given=${given} set=${set} about=${form.byName.images} problem=${outlook?.problems.images} visible=${visible} />
         <div class="tinv-stack tinv-recipe">
-            <${Word} form=${form} given=${given} set=${set} outlook=${outlook} begun=${begun} />
+            <${Word} form=${form} given=${given} set=${set} outlook=${outlook} begun=${begun}
+                presets=${html`<${OwnPresets} adopt=${(preset) => adopt.current(preset)} visible=${visible} />`} />
             <${Advanced} form=${form} given=${given} set=${set} outlook=${outlook} />
             <${Actions} given=${given} outlook=${outlook} measured=${refresh} begun=${setBegun} />
         </div>

@@ -8,7 +8,7 @@ const KEY = "tinv.train";
 
 /**
  * `set` changes some settings, undefined takes one back; `take` replaces all. `from` says what they were taken from.
- * @returns {{given: Settings, from: string, set: (changes: Partial<Settings>) => void, take: (all: Settings) => void}}
+ * @returns {{given: Settings, from: string, set: (changes: Partial<Settings>) => void, take: (all: Settings, from?: string) => void}}
  */
 export function useSettings() {
     const [state, setState] = useState(() => ({ given: kept(KEY), from: "" }));

@@ -5,7 +5,7 @@ import { Control } from "./control.js";
 
 const SIGNS = { free: "✓", warning: "⚠", bad: "✕", empty: "" };
 
-export function Word({ form, given, set, outlook, begun }) {
+export function Word({ form, given, set, outlook, begun, presets }) {
     const { name, init_text: start, purpose, preset } = form.byName;
     const verdict = begun && begun === given.name ? null : outlook?.name;
     const effective = outlook?.values ?? {};
@@ -29,6 +29,7 @@ export function Word({ form, given, set, outlook, begun }) {
         </div>
         ${purpose && html`<${Chips} about=${purpose} value=${given.purpose ?? effective.purpose ?? purpose.default} set=${set} />`}
         ${preset && html`<${Chips} about=${preset} value=${given.preset ?? effective.preset ?? preset.default} set=${set} />`}
+        ${presets}
     </section>`;
 }
 

@@ -55,12 +55,17 @@ _KINDS = {bool: "switch", int: "whole", float: "number", str: "text"}
 
 def _form(served: Served) -> Callable[..., Any]:
     def settings(language: str = Language) -> JSONResponse:
-        """Every setting as a form needs it, in order: group, label, help, kind, limits, choices, level."""
+        """Every setting as a form needs it, in order: group, label, help, kind, limits, choices, level.
+
+        `of_one_run` are those that a preset leaves as they are.
+        """
         from tinv_ext.core.settings import GROUPS, SETTINGS
+        from tinv_ext.server.presets import OF_ONE_RUN
 
         groups = [{"name": name, "title": translated(title, language)} for name, title in GROUPS.items()]
         offered = _offered(served)
-        return JSONResponse({"groups": groups, "settings": [_control(name, offered, language) for name in SETTINGS]})
+        controls = [_control(name, offered, language) for name in SETTINGS]
+        return JSONResponse({"groups": groups, "settings": controls, "of_one_run": list(OF_ONE_RUN)})
 
     return settings
 
