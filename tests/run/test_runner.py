@@ -116,7 +116,7 @@ def fail() -> None:
 
 
 def test_a_run_writes_these_files_and_no_others(host: FakeHost, config: Configure, tmp_path: Path) -> None:
-    """The embedding, the run folder, and the cache of latents; files named N hold step N."""
+    """The embedding with its thumbnail, the run folder, and the cache of latents; files named N hold step N."""
     watch = Watch()
     given = {"save_every": 4, "preview_every": 3, "evaluate_every": 5, "save_state_every": 2}
     status = runner.run(config(preview_prompt="a [name]\n[name] too", **given), host, watch)
@@ -125,7 +125,7 @@ def test_a_run_writes_these_files_and_no_others(host: FakeHost, config: Configur
     inside = {"config.json", "status.json", "log.txt", "loss.csv", "state.safetensors", "embeddings/zworble-4.pt"}
     inside |= {"state.previous.safetensors"}
     inside |= {f"{kind}/{preview}" for kind in ("images", "image_embeddings") for preview in previews}
-    expected = {"embeddings/zworble.pt", *(f"{name}/{file}" for file in inside)}
+    expected = {"embeddings/zworble.pt", "embeddings/zworble.preview.png", *(f"{name}/{file}" for file in inside)}
     written = {file for file in files(tmp_path) if not file.startswith(("images/", "runs/latents/"))}
     assert written == expected
     assert len([name for name in files(tmp_path / "runs" / "latents") if name.endswith(".safetensors")]) == 3

@@ -47,10 +47,25 @@ def run(tmp_path: Path, host: FakeHost) -> Run:
     return make
 
 
-def test_no_card_is_made_unasked(run: Run, host: FakeHost) -> None:
-    """The folder holds the embedding and nothing else."""
-    run(preview_every=1)
+@pytest.mark.parametrize("given", [{"preview_every": 1, "thumbnail": "none"}, {}])
+def test_no_card_is_made_unasked(given: dict[str, Any], run: Run, host: FakeHost) -> None:
+    """Where none is wanted, or no preview is drawn anyway, the folder holds the embedding and nothing else."""
+    folder = run(**given)
     assert [path.name for path in host.embeddings_folder.iterdir()] == ["zworble.pt"]
+    assert ("preview_every" in given) == (folder.last_preview("zworble") is not None)
+
+
+def test_unless_told_otherwise_the_last_preview_is_the_card_where_there_is_none(run: Run, host: FakeHost) -> None:
+    """A person's own stays."""
+    folder, card = run(preview_every=2), host.embeddings_folder / "zworble.preview.png"
+    last = folder.last_preview("zworble")
+    assert last is not None
+    with Image.open(card) as shown, Image.open(last) as drawn:
+        assert shown.tobytes() == drawn.tobytes()
+    Image.new("RGB", (8, 8)).save(card)
+    run(preview_every=2)
+    with Image.open(card) as shown:
+        assert shown.size == (8, 8)
 
 
 @pytest.mark.parametrize("given", [{"preview_every": 2}, {"preview_every": 0}])

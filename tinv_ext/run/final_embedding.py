@@ -98,11 +98,11 @@ class FinalEmbedding:
             return
         folder = self.reporter.folder
         try:
-            if folder.last_preview(self.config.name) is None:
+            if folder.last_preview(self.config.name) is None and self.config.thumbnail != "auto":
                 self.previews.generate()
             own = thumbnail.own_thumbnails(file)
             source = folder.last_preview(self.config.name)
-            if own and self.config.thumbnail == "new":
+            if own and self.config.thumbnail != "replace":
                 self.reporter.log(f"{own[0].name} is there already, so the thumbnail was left as it was")
             elif source:
                 for old in own:

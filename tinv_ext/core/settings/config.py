@@ -204,7 +204,7 @@ class TrainConfig:
     keep_snapshot_steps: int = 0
     save_format: str = "auto"
     save_precision: str = "float32"
-    thumbnail: str = "new"
+    thumbnail: str = "auto"
     title: str = ""
     author: str = ""
     description: str = ""

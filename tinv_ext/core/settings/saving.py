@@ -9,7 +9,7 @@ from tinv_ext.core.paths import path_problems
 from tinv_ext.core.settings.limits import MAX_STEPS
 from tinv_ext.core.settings.setting import Setting
 
-THUMBNAILS = ("none", "new", "replace")
+THUMBNAILS = ("auto", "none", "new", "replace")
 PRECISIONS = ("float32", "fp16", "bf16")  # of core/embedding.py, which needs torch, for which --help does not wait
 SAVE_FORMATS = ("auto", "pt", "safetensors", "diffusers-folder", "diffusers-folder-bin")
 
@@ -97,8 +97,9 @@ SAVING: Mapping[str, Setting] = {
     ),
     "thumbnail": Setting(
         "Thumbnail",
-        "Use the last preview as the embedding's thumbnail in the extra networks tab. none: never. new: if there is "
-        "none yet. replace: always; your own is kept in the run's folder.",
+        "Use the last preview as the embedding's thumbnail in the extra networks tab. auto: if it has none yet and the "
+        "run makes previews. none: never. new: also draws one for it. replace: always; your own is kept in the run's "
+        "folder.",
         choices=THUMBNAILS,
     ),
     "title": Setting(
