@@ -76,7 +76,7 @@ def test_checked_prepared_shown_and_undone(client: Client, source: Path, tmp_pat
     assert routes.get("/tinv/v1/prepare/picture", params={"index": 4}).status_code == 404
     assert routes.post("/tinv/v1/prepare/undo", json={"target": str(out)}).status_code == 200
     assert list(out.glob("*.png")) == []
-    assert over(routes)["images"] == []
+    assert (over(routes)["images"], over(routes)["sentences"]) == ([], [])
 
 
 def test_captions_by_what_the_program_has(client: Client, source: Path) -> None:

@@ -49,7 +49,6 @@ def fill(page: Tab, name: str, value: Any) -> None:
 
 def press(page: Tab, button: str, place: str, text: str) -> None:
     """Click, and wait until a place says something."""
-    page.page.evaluate(f"document.querySelectorAll('#{place} .tinv-said').forEach(node => node.remove())")
     page.click(button)
     page.wait(f"(document.querySelector('#{place}') || {{}}).textContent?.includes({text!r})", WORK)
 

@@ -60,6 +60,11 @@ class Preparations:
         """Have it stop after the image at hand; what is written stays."""
         self._stop.set()
 
+    def forget(self, folder: Path) -> None:
+        """Say no more of the last one, if it was of this folder and has been undone."""
+        if not self.at_work and self.plan and self.folder == folder:
+            self.progress, self.error, self.plan = None, None, None
+
     def _work(self, plan: Plan, captioners: Mapping[str, Captioner]) -> None:
         try:
             with errors_told():

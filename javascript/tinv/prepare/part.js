@@ -19,7 +19,6 @@ export default function Part({ visible }) {
     const [given, setGiven] = useState(() => kept(KEY));
     const [report, setReport] = useState(null);
     const [said, setSaid] = useState(null);
-    const [undone, setUndone] = useState(false); // what is told of the last one is no longer so
     const [every, setEvery] = useState(ELSE);
     const { answer: now, again } = usePolling(() => get("prepare"), every, visible);
     useEffect(() => keep(KEY, given), [given]);
@@ -38,7 +37,6 @@ export default function Part({ visible }) {
     const prepare = async () => {
         cleared();
         setReport(await post("prepare", {}, given));
-        setUndone(false);
         again();
     };
     const stop = async () => {
@@ -49,10 +47,9 @@ export default function Part({ visible }) {
         cleared();
         const { source, target } = given;
         setSaid(await post("prepare/undo", {}, { source, target }));
-        setUndone(true);
         again();
     };
-    const told = now && !undone && now.sentences.length > 0;
+    const told = now && now.sentences.length > 0;
     return html`<div class="tinv-stack tinv-prepare">
         <div class="tinv-beside">
             <div class="tinv-stack">

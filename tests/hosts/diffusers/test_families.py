@@ -283,7 +283,7 @@ def test_the_file_of_an_sdxl_run_draws_the_same_in_diffusers(tmp_path: Path) -> 
     """Both tensors of the file go through `load_textual_inversion`, one for each encoder; the image is `generate`'s."""
     pipeline = sdxl()
     host = trained(pipeline, tmp_path, preview_every=2, preview_steps=2)
-    (file,) = (tmp_path / "embeddings").iterdir()
+    (file,) = (tmp_path / "embeddings").glob("*.safetensors")
     assert file.name == f"{WORD}.safetensors"
     asked = [request(f"a photo of {WORD} on grass"), request("a cat", f"{WORD}, ugly", seed=6)]
     ours = [host.generate(one, {}) for one in asked]

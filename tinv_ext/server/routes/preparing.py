@@ -32,7 +32,7 @@ def routes(served: Served) -> list[Route]:
         Route("POST", "/prepare", prepare_route(served, served.preparations)),
         Route("POST", "/prepare/check", check_route(served)),
         Route("POST", "/prepare/stop", stop_route(served.preparations)),
-        Route("POST", "/prepare/undo", undo_route(served)),
+        Route("POST", "/prepare/undo", undo_route(served, served.preparations)),
     ]
 
 
@@ -148,7 +148,7 @@ def stop_route(preparations: Preparations) -> Answer:
     return stop
 
 
-def undo_route(served: Served) -> Answer:
+def undo_route(served: Served, preparations: Preparations) -> Answer:
     """POST /prepare/undo."""
 
     async def undo(request: Request, language: str = Language) -> JSONResponse:
@@ -159,7 +159,9 @@ def undo_route(served: Served) -> Answer:
 
         def answer() -> JSONResponse:
             values = _values({"source": given.get("target"), **given}, served)
-            told = undo_last(path_given(values["target"] or values["source"])).sentences()
+            folder = path_given(values["target"] or values["source"])
+            told = undo_last(folder).sentences()
+            preparations.forget(folder)
             return JSONResponse({"sentences": [translated(text, language) for text in told]})
 
         return await in_thread(answer, language)
