@@ -33,6 +33,7 @@ from PIL import Image
 from tinv_ext.core import atomic
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.suffixes import PREVIEW
 from tinv_ext.core.training import trainer
 from tinv_ext.core.training.state import load_state
 from tinv_ext.hosts.base import Host
@@ -197,8 +198,9 @@ class Place:
             load_state(there.state, torch.device("cpu"))
         for path in (self.folder / "embeddings", there.path / "embeddings"):
             for file in path.glob("[!.]*"):
-                read_embedding(file)
-        for file in there.path.glob("images/[!.]*"):
+                if not file.stem.endswith(PREVIEW):
+                    read_embedding(file)
+        for file in (*there.path.glob("images/[!.]*"), *self.folder.glob(f"embeddings/*{PREVIEW}.png")):
             Image.open(file).load()
 
     def result(self) -> tuple[dict[str, torch.Tensor], list[dict[str, str]]]:

@@ -68,7 +68,7 @@ def test_images_are_checked_prepared_and_undone(page: Any, source: Path, tmp_pat
     page.click("#tinv_prepare_undo")
     said(page, "#tinv_prepare_answer", "Undone: 6 files removed, 0 restored.")
     assert not out.exists()
-    assert page.locator(".tinv-pair").count() == 0
+    page.wait_for_function("document.querySelectorAll('.tinv-pair').length === 0")
 
 
 def test_what_was_prepared_is_trained_on_by_one_click(page: Any, source: Path, tmp_path: Path) -> None:  # noqa: F811

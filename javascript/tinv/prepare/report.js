@@ -14,9 +14,13 @@ export function Report({ report }) {
         ${report.sentences.map((text) => html`<p>${text}</p>`)}
         ${more > 0 && html`<p>${t("prepare_page.more", { count: more })}</p>`}
         <div class="tinv-scroll"><table class="tinv-table">
-            <thead><tr>${["image", "size", "becomes", "findings", "caption"].map(
-                (head) => html`<th>${t(`prepare_page.head_${head}`)}</th>`,
-            )}</tr></thead>
+            <thead><tr>
+                <th>${t("prepare_page.head_image")}</th>
+                <th>${t("prepare_page.head_size")}</th>
+                <th>${t("prepare_page.head_becomes")}</th>
+                <th>${t("prepare_page.head_findings")}</th>
+                <th>${t("prepare_page.head_caption")}</th>
+            </tr></thead>
             <tbody>${shown.map(
                 (image) => html`<tr key=${image.name} data-left-out=${image.left_out || undefined}>
                 <td>${image.name}</td><td>${image.width}×${image.height}</td><td>${image.becomes}</td>
