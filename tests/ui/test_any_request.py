@@ -87,6 +87,13 @@ def test_any_settings(served: Served, route: str, odd: dict[str, Any], usual: bo
     served.stop_jobs()
 
 
+@pytest.mark.parametrize("route", ["outlook", "check", "images"])
+def test_a_closed_log_directory_is_not_looked_into(served: Served, route: str) -> None:
+    """Not for an estimate of time either."""
+    body = json.dumps({**served.values(), "output": str(served.closed)}).encode()
+    told(served, "POST", route, content=body, headers={"Content-Type": "application/json"})
+
+
 @SEEDED
 @given(st.sampled_from(POSTS), st.binary(max_size=60) | anything.map(lambda value: json.dumps(value).encode()), texts)
 def test_any_body(served: Served, route: str, body: bytes, kind: str) -> None:

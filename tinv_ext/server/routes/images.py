@@ -87,12 +87,11 @@ def _shown(served: Served, sets: ImageSets) -> Answer:
 
 def settings_as_now(served: Served, values: Mapping[str, Any]) -> TrainConfig:
     """Settings with what is missing or wrong at its default, and the loaded model's size, if one is loaded."""
+    from tinv_ext.core.settings import TrainConfig
     from tinv_ext.run.preflight import filled_in
 
     values = served.queue.with_places(values)
     served.queue.check_paths(values, served.allowed_paths)
-    from tinv_ext.core.settings import TrainConfig
-
     config, _ = TrainConfig.read(values)
     try:
         host = served.queue.loaded_host()

@@ -44,6 +44,7 @@ def _answer(served: Served, values: Mapping[str, Any], language: str) -> dict[st
         told = error.problems[0]
     config, problems = TrainConfig.read(values)
     effective = config.to_dict()
+    config = config.but(output=served.queue.placed(""))  # unless the one that is given may be looked into
     try:
         config = settings_as_now(served, values)
         images: int | None = _count(served, config)
