@@ -77,6 +77,14 @@ def test_what_cannot_be_made_is_tried_again() -> None:
     assert thing.upper() == "MADE"
 
 
+def test_who_asks_for_what_is_made_waits_for_nobody() -> None:
+    """As a signal handler that saves the runs: its thread may be the one that has the lock."""
+    thing = late(lambda: "made")
+    assert thing.upper() == "MADE"
+    with object.__getattribute__(thing, "_making"):
+        assert thing.upper() == "MADE"
+
+
 def test_protocols_of_python_make_nothing() -> None:
     """As when a debugger or a copy looks at it."""
     thing = late(lambda: pytest.fail("made"))

@@ -21,7 +21,8 @@ CAPTIONERS = ("deepbooru", "blip", "wd14")
 """In the order in which a caption has their texts."""
 EXISTING = ("ignore", "keep", "prepend", "append")
 """What becomes of a caption that is there: it is replaced, it stays, or it goes before or after the new one."""
-_SIDES, _STEP = (64, 4096), 8
+SIDES, STEP = (64, 4096), 8
+"""Pixels: the least and the greatest side of new images, and what it is a multiple of."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class PrepareOptions:
         return [_no_choice(name, one, known) for name, one, known in wrong]
 
     def _numbers(self) -> list[Message]:
-        least, most = _SIDES
+        least, most = SIDES
         problems = [
             message(
                 "prepare.size",
@@ -80,10 +81,10 @@ class PrepareOptions:
                 value=value,
                 least=least,
                 most=most,
-                step=_STEP,
+                step=STEP,
             )
             for name, value in (("width", self.width), ("height", self.height))
-            if value % _STEP or not least <= value <= most
+            if value % STEP or not least <= value <= most
         ]
         for name, value, highest in (
             ("split_threshold", self.split_threshold, 1.0),

@@ -61,7 +61,7 @@ def _in_the_owners_name(values: Mapping[str, Any]) -> list[Message]:
     return [
         message(
             "server.owners_account",
-            "{label} ({name}) would send it from the account of this machine's owner, and is not open to others.",
+            "{label} ({name}) would use the account of this machine's owner. Only the owner can turn it on.",
             label=_label(name),
             name=name,
         )

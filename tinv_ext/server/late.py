@@ -19,9 +19,10 @@ class Late:
         """An attribute of the object. Not those of Python's own protocols: to copy this is not to use it."""
         if name.startswith("__"):
             raise AttributeError(name)
-        with self._making:
-            if self._made is None:
-                self._made = self._make()
+        if self._made is None:  # once it is made nobody waits: a signal handler may ask while its thread is in here
+            with self._making:
+                if self._made is None:
+                    self._made = self._make()
         return getattr(self._made, name)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinv_ext.core.messages import Message, message, translated
-from tinv_ext.prepare.options import CAPTIONERS, CROPS, EXISTING, FINDINGS, FLIPS
+from tinv_ext.prepare.options import CAPTIONERS, CROPS, EXISTING, FINDINGS, FLIPS, SIDES, STEP
 from tinv_ext.prepare.plan import KINDS
 from tinv_ext.server.prepare_request import NAMES
 
@@ -33,8 +33,8 @@ _CHOICES: Mapping[str, Message] = {
     "ignore": message("prepare_form.ignore", "replace them"),
     "keep": message("prepare_form.keep", "keep them"),
     "prepend": message("prepare_form.prepend", "put them before the new ones"),
-    "wd14": _WD14,
     "append": message("prepare_form.append", "put them after the new ones"),
+    "wd14": _WD14,
 }
 
 
@@ -50,7 +50,7 @@ class FormControl:
     limits: Mapping[str, float] | None = None
 
 
-_SIZE = {"minimum": 64, "maximum": 4096, "multiple": 8}
+_SIZE = {"minimum": SIDES[0], "maximum": SIDES[1], "multiple": STEP}
 CONTROLS: Mapping[str, FormControl] = {
     "source": FormControl("folders", message("prepare_form.source", "Source directory"), kind="path"),
     "target": FormControl(
