@@ -14,3 +14,8 @@ def preload(parser: ArgumentParser) -> None:
         metavar="FOLDER",
         help="let textual inversion use this folder too when others can reach the page (repeatable)",
     )
+    parser.add_argument(
+        "--tinv-no-cuda-graphs",
+        action="store_true",
+        help="let textual inversion train without CUDA graphs (slower; it does so by itself where they cannot be used)",
+    )

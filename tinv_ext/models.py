@@ -22,7 +22,7 @@ def open_host(
     vae: Path | None = None,
     device: str = "auto",
     precision: str = "auto",
-    cuda_graphs: bool = False,
+    cuda_graphs: bool = True,
 ) -> DiffusersHost:
     """A host with `model`, whose finished embeddings go to the folder `embeddings`.
 

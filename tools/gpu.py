@@ -30,7 +30,8 @@ from tools.on_gpu import carried  # noqa: E402 - the path comes first
 if TYPE_CHECKING:
     from tools.on_gpu.results import Place, Row
 
-PARTS = ("exactness", "laws", "memory_ladder", "graphs", "speed", "lessons")
+# the ladder first: the limit of memory holds for what is newly allocated, not for what others have left
+PARTS = ("memory_ladder", "exactness", "laws", "graphs", "speed", "lessons")
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:

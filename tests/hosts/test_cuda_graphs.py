@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.sides import sampled, work
 from tests.hosts.diffusers import small_pipelines
 from tests.messages import said
-from tinv_ext.hosts.cuda_graphs import GraphedUnet, Tensors
+from tinv_ext.core.training.forward import denoising_losses
+from tinv_ext.hosts import cuda_graphs
+from tinv_ext.hosts.cuda_graphs import Graphs
 from tinv_ext.hosts.diffusers.host import DiffusersHost
-from tools.on_gpu.graphs import capture_by_repeating
+from tinv_ext.hosts.diffusers.pipelines import texts_of
+from tinv_ext.hosts.prompt_vectors import Tensors
+from tools.on_gpu.repeating import capture_by_repeating
 
 MAKERS = [small_pipelines.sd1, small_pipelines.sdxl]
 
 
-def capture(act: Callable[[], Tensors]) -> tuple[Callable[[], None], Tensors]:
+def capture(act: Callable[[], Tensors], pool: Any) -> tuple[Callable[[], None], Tensors]:
     """As CUDA's: what it gave at first is overwritten in place by each repetition."""
     repeat, results = capture_by_repeating(act)
 
@@ -33,99 +39,226 @@ def capture(act: Callable[[], Tensors]) -> tuple[Callable[[], None], Tensors]:
 replays: list[int] = []
 
 
-def inputs(pipeline: Any, batch: int, seed: int) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor] | None]:
+def unet_of(pipeline: Any) -> Callable[..., Tensors]:
+    """The UNet as a part: tensors in, tensors out."""
+    pipeline.unet.requires_grad_(False)
+
+    def unet(noisy: Tensor, timesteps: Tensor, context: Tensor, *others: Tensor) -> Tensors:
+        added = dict(zip(("text_embeds", "time_ids"), others)) if others else None
+        return (pipeline.unet(noisy, timesteps, context, added_cond_kwargs=added, return_dict=False)[0],)
+
+    return unet
+
+
+def inputs(pipeline: Any, batch: int, seed: int) -> Tensors:
     """Noisy latents, timesteps, a context that wants a gradient, and what SDXL has besides."""
     rng = torch.Generator().manual_seed(seed)
     config = pipeline.unet.config
     context = torch.randn(batch, 77, config.cross_attention_dim, generator=rng).requires_grad_()
-    added = None
+    added: Tensors = ()
     if config.addition_embed_type == "text_time":
         pooled = torch.randn(batch, small_pipelines.POOLED, generator=rng).requires_grad_()
-        added = {"text_embeds": pooled, "time_ids": torch.full((batch, 6), 64.0)}
+        added = (pooled, torch.full((batch, 6), 64.0))
     timesteps = torch.randint(1000, (batch,), generator=rng)
-    return torch.randn(batch, 4, 8, 8, generator=rng), timesteps, context, added
+    return torch.randn(batch, 4, 8, 8, generator=rng), timesteps, context, *added
 
 
-def results(call: Callable[..., Tensor], given: tuple[Any, ...]) -> list[Tensor]:
+def results(call: Callable[..., Tensors], given: Tensors) -> list[Tensor]:
     """The answer, and two gradients of it in all that wants one."""
-    answer = call(*given)
-    wanted = [given[2], *([given[3]["text_embeds"]] if given[3] else [])]
+    (answer,) = call(*given)
+    wanted = [one for one in given if one.requires_grad]
     first = torch.autograd.grad(answer.square().sum(), wanted, retain_graph=True)
     return [answer.detach(), *first, *torch.autograd.grad(answer.sum(), wanted)]
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_a_graph_gives_what_the_unet_gives(make: Callable[[], Any]) -> None:
+def test_a_graph_gives_what_its_part_gives(make: Callable[[], Any]) -> None:
     """Answer and gradients, bit for bit, for other values of the same shapes, two gradients of one answer, and where
     several shapes take turns."""
     pipeline = make()
-    pipeline.unet.requires_grad_(False)
+    unet = unet_of(pipeline)
     told: list[str] = []
-    graphed = GraphedUnet(pipeline.unet, told.append, capture)
-
-    def plain(noisy: Tensor, timesteps: Tensor, context: Tensor, added: Any) -> Tensor:
-        answer: Tensor = pipeline.unet(noisy, timesteps, context, added_cond_kwargs=added, return_dict=False)[0]
-        return answer
-
+    graphs = Graphs((pipeline.unet,), capture, told.append)
+    for batch, seed in ((1, 1), (2, 2)):
+        graphs.call("unet", unet, inputs(pipeline, batch, seed))
     replays.clear()
-    for batch, seed in ((1, 1), (2, 2), (1, 3), (2, 4)):
-        found = results(graphed, inputs(pipeline, batch, seed))
-        right = results(plain, inputs(pipeline, batch, seed))
+    for batch, seed in ((1, 3), (2, 4), (1, 5)):
+        found = results(partial(in_turn, graphs, unet), inputs(pipeline, batch, seed))
+        right = results(unet, inputs(pipeline, batch, seed))
         assert all(torch.equal(one, other) for one, other in zip(found, right))
-    assert len(replays) == 4 * 3  # a forward and two backwards each
-    assert len(graphed._graphs) == 2
+    assert len(replays) == 3 * 3  # a forward and two backwards each
+    assert len(graphs._parts["unet"].graphs) == 2
     assert told == []
-    graphed.clear()
-    assert graphed._graphs == {}
+    graphs.clear()
+    assert graphs._parts == {}
 
 
-def test_a_refused_recording_is_told_once_and_done_without() -> None:
-    """Whatever the error, also where a module has hooks; what the UNet gives is the same."""
+def in_turn(graphs: Graphs, part: Callable[..., Tensors], *given: Tensor) -> Tensors:
+    """The part through a graph."""
+    return graphs.call("unet", part, given)
 
-    def refuse(act: Callable[[], Tensors]) -> Any:
-        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
 
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_steps_of_a_host_are_the_same(make: Callable[[], Any], checkpointing: bool, tmp_path: Path) -> None:
+    """Text encoders and UNet recorded, also with gradient checkpointing: the word's gradient of several batches is bit
+    for bit that without graphs, and nothing is told."""
+    found = {}
+    for recorded in (False, True):
+        told: list[str] = []
+        it = work(make(), 64, 2)
+        with it.host.training(1) as model:
+            parts = (it.pipeline.unet, *texts_of(it.pipeline))
+            model._graphs = Graphs(parts, capture if recorded else None, told.append)  # type: ignore[attr-defined]
+            if checkpointing:
+                model.enable_gradient_checkpointing()
+            for seed in (1, 2, 3):
+                batch, noise, timesteps = sampled(it, seed)
+                losses = denoising_losses(model, batch, it.state.vectors, noise, timesteps)
+                found[recorded, seed] = torch.autograd.grad(losses.mean(), it.state.leaves())
+            kept = {name: len(part.graphs) for name, part in model._graphs._parts.items()}  # type: ignore[attr-defined]
+        assert told == []
+        assert set(kept) == ({"unet", *it.host.token_table.widths} if recorded else set())
+    for seed in (1, 2, 3):
+        assert all(torch.equal(one, other) for one, other in zip(found[False, seed], found[True, seed]))
+
+
+def refuse(act: Callable[[], Tensors], pool: Any) -> Any:
+    """A recording that CUDA does not allow."""
+    raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
+
+
+def no_room(act: Callable[[], Tensors], pool: Any) -> Any:
+    """A recording that there is no memory for."""
+    raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def wrong(act: Callable[[], Tensors], pool: Any) -> Any:
+    """A recording that is not what was called."""
+    replay, answers = capture(act, pool)
+
+    def spoiled() -> None:
+        replay()
+        answers[0].mul_(1.2)
+
+    return spoiled, answers
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        (refuse, "CUDA error: operation not permitted when stream is capturing"),
+        (wrong, "what was recorded gives other numbers"),
+    ],
+)
+def test_a_refused_recording_is_told_once_and_done_without(how: Any, reason: str) -> None:
+    """Whatever the error, also where the recording computes something else; what the UNet gives is the same."""
     pipeline = small_pipelines.sd1()
+    unet = unet_of(pipeline)
     told: list[Any] = []
     given = inputs(pipeline, 1, 1)
-    right = pipeline.unet(*given[:3], return_dict=False)[0]
-    graphed = GraphedUnet(pipeline.unet, told.append, refuse)
-    assert torch.equal(graphed(*given), right)
-    assert torch.equal(graphed(*given), right)
-    assert len(told) == 1
-    reason = "CUDA error: operation not permitted when stream is capturing"
+    graphs = Graphs((pipeline.unet,), how, told.append)
+    for _ in range(2):
+        assert torch.equal(graphs.call("unet", unet, given)[0], unet(*given)[0])
     assert said(told, "hosts.no_cuda_graphs", reason=reason)
-    hooked = GraphedUnet(pipeline.unet, told.append, capture)
+    assert len(told) == 1
+    graphs.renew()
+    graphs.save_memory()
+    graphs.call("unet", unet, given)
+    assert len(told) == 1
+    assert not graphs.at_work
+
+
+def test_a_module_with_hooks_is_not_recorded() -> None:
+    """A hook's own state would stay as it was when it was recorded. transformers' own, by which it collects hidden
+    states, has none."""
+    pipeline = small_pipelines.sd1()
+    unet, told = unet_of(pipeline), list[Any]()
+    graphs = Graphs((pipeline.unet,), capture, told.append)
+    given = inputs(pipeline, 1, 1)
     handle = pipeline.unet.conv_in.register_forward_hook(lambda module, given, output: output + 1)
-    assert torch.equal(hooked(*given), pipeline.unet(*given[:3], return_dict=False)[0])
+    assert torch.equal(graphs.call("unet", unet, given)[0], unet(*given)[0])
     handle.remove()
+    assert said(told, "hosts.no_cuda_graphs", reason="a module has hooks, which a recording would leave out")
+
+
+def test_without_memory_it_is_done_without_until_the_parts_compute_in_another_way() -> None:
+    """Gradient checkpointing, for one: then there may be room. Each time it is told once."""
+    pipeline = small_pipelines.sd1()
+    unet, told = unet_of(pipeline), list[Any]()
+    ways = iter([no_room, capture, capture])
+
+    def in_turns(act: Callable[[], Tensors], pool: Any) -> Any:
+        return next(ways)(act, pool)
+
+    graphs = Graphs((pipeline.unet,), in_turns, told.append)
+    given = inputs(pipeline, 1, 1)
+    for _ in range(2):
+        assert torch.equal(graphs.call("unet", unet, given)[0], unet(*given)[0])
+    assert said(told, "hosts.no_memory_for_cuda_graphs")
+    assert len(told) == 1
+    graphs.renew()
+    graphs.call("unet", unet, given)
+    assert len(graphs._parts["unet"].graphs) == 1
+    graphs.save_memory()
+    assert graphs._parts == {}
     assert len(told) == 2
+
+
+def test_weights_that_have_moved_are_recorded_anew() -> None:
+    """As the WebUI moves a model to the CPU and back for an image: a graph would read where they were."""
+    pipeline = small_pipelines.sd1()
+    unet, told = unet_of(pipeline), list[Any]()
+    graphs = Graphs((pipeline.unet,), capture, told.append)
+    given = inputs(pipeline, 1, 1)
+    graphs.call("unet", unet, given)
+    first = graphs._parts["unet"]
+    graphs.call("unet", unet, given)
+    assert graphs._parts["unet"] is first
+    weight = pipeline.unet.conv_in.weight
+    weight.data = weight.data.clone()
+    graphs.call("unet", unet, given)
+    assert graphs._parts["unet"] is not first
+    assert told == []
+
+
+def test_the_graph_that_was_used_least_recently_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are many shapes."""
+    monkeypatch.setattr(cuda_graphs, "_MOST", 2)
+    pipeline = small_pipelines.sd1()
+    unet = unet_of(pipeline)
+    graphs = Graphs((pipeline.unet,), capture, print)
+    for batch in (1, 2, 1, 3):
+        graphs.call("unet", unet, inputs(pipeline, batch, 1))
+    assert [key[0][0][0] for key in graphs._parts["unet"].graphs] == [1, 3]
 
 
 def test_nothing_is_recorded_where_no_gradient_is_wanted() -> None:
     """Evaluation and previews."""
     pipeline = small_pipelines.sd1()
-    graphed = GraphedUnet(pipeline.unet, print, capture)
-    noisy, timesteps, context, added = inputs(pipeline, 1, 1)
+    unet = unet_of(pipeline)
+    graphs = Graphs((pipeline.unet,), capture, print)
+    noisy, timesteps, context = inputs(pipeline, 1, 1)
     with torch.no_grad():
-        graphed(noisy, timesteps, context, added)
-    graphed(noisy, timesteps, context.detach(), added)
-    assert graphed._graphs == {}
+        graphs.call("unet", unet, (noisy, timesteps, context))
+    graphs.call("unet", unet, (noisy, timesteps, context.detach()))
+    assert graphs._parts == {}
 
 
-def test_a_gradient_that_comes_too_late_is_an_error() -> None:
-    """Never the gradient of another call."""
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_gradient_that_comes_too_late_is_an_error(batch: int) -> None:
+    """Never the gradient of another call, of the same shape or not: their memory is one."""
     pipeline = small_pipelines.sd1()
-    pipeline.unet.requires_grad_(False)
-    graphed = GraphedUnet(pipeline.unet, print, capture)
-    first = graphed(*inputs(pipeline, 1, 1))
-    graphed(*inputs(pipeline, 1, 2))
+    unet = unet_of(pipeline)
+    graphs = Graphs((pipeline.unet,), capture, print)
+    (first,) = graphs.call("unet", unet, inputs(pipeline, 1, 1))
+    graphs.call("unet", unet, inputs(pipeline, batch, 2))
     with pytest.raises(RuntimeError, match="called again"):
         first.sum().backward()
 
 
 def test_off_a_gpu_nothing_is_recorded(tmp_path: Path) -> None:
-    """The flag may be on all the same."""
-    host = DiffusersHost.placed(small_pipelines.sd1(), tmp_path, {}, "cpu", "fp32", cuda_graphs=True)
+    """Though it is the default."""
+    host = DiffusersHost.placed(small_pipelines.sd1(), tmp_path, {}, "cpu", "fp32")
     with host.training(1) as model:
-        assert model._graphed is None  # type: ignore[attr-defined]
+        assert not model._graphs.at_work  # type: ignore[attr-defined]

@@ -239,7 +239,7 @@ def host_of(
     folder = options["embeddings"] or output / "embeddings"
     vae = options["vae"] or (Path(before["vae_source"]) if before.get("vae_source") else None)
     model = options["model"] or before.get("source") or TOY
-    graphs = options.get("cuda_graphs") == "auto"
+    graphs = options.get("cuda_graphs") != "off"
     return open_host(
         model, folder, vae=vae, device=options["device"], precision=options["precision"], cuda_graphs=graphs
     )

@@ -1,31 +1,45 @@
-"""A UNet whose forward and backward are recorded once per shape on CUDA and then replayed without Python.
+"""Forward and backward of a model's parts, recorded once per shape on CUDA and then replayed without Python.
 
 At batch 1 a fast card waits for the host, which has thousands of kernels to launch (docs/gpu.md); a recorded graph
-launches them at once. What a call is given is copied into the buffers that were recorded with. Where recording fails,
-for whatever reason, the UNet is called as before, and that is told once.
+launches them at once. What a call is given is copied into the buffers that were recorded with. A recording is used only
+if what it gives, and its gradients, are those of the part itself. Where that is not so, or where recording fails, for
+whatever reason, everything is called as before, and that is told once.
+
+Graphs of one part share their memory: what a forward keeps for its backward is overwritten by the next forward of that
+part, of whatever shape. So the memory is that of the largest shape, not of all together.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tinv_ext.core.messages import message
+from tinv_ext.core.training.fallbacks import first_sentence, is_out_of_memory
+from tinv_ext.hosts.prompt_vectors import Tensors
 
 log = logging.getLogger(__name__)
-Tensors = tuple[Tensor, ...]
-# Carries out a computation and gives what repeats it, and its results, which each repetition overwrites.
-Capture = Callable[[Callable[[], Tensors]], tuple[Callable[[], None], Tensors]]
-_MOST = 16  # graphs that are kept, as each keeps the intermediate results of its shape
+# Carries out a computation in the memory of a part, and gives what repeats it, and its results, which each repetition
+# overwrites.
+Capture = Callable[[Callable[[], Tensors], Any], tuple[Callable[[], None], Tensors]]
+_MOST = 32  # graphs of a part that are kept: the one that was used least recently goes
+_SLOPE = 0.1
+_ROUNDING = 1e-2  # relative: TF32 rounds to ten bits, and kernels add up in any order
+_HALF_ROUNDING = 5e-2  # two equal steps in bfloat16 differ by up to 1.5e-2 (docs/gpu.md)
 _WARM_UP = 3  # calls before recording, in which libraries choose their kernels
+_HOOKS_WITHOUT_STATE = ("tinv_ext.", "transformers.")  # modules of their functions
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def capture_on_cuda(act: Callable[[], Tensors]) -> tuple[Callable[[], None], Tensors]:
+def capture_on_cuda(act: Callable[[], Tensors], pool: Any) -> tuple[Callable[[], None], Tensors]:
     """Record on a stream of its own, as torch's notes on CUDA graphs ask."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
@@ -34,115 +48,229 @@ def capture_on_cuda(act: Callable[[], Tensors]) -> tuple[Callable[[], None], Ten
             act()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        results = act()
+    try:
+        # thread_local: other threads of the program may go on using CUDA meanwhile
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            results = act()
+    except BaseException:
+        _end_recording()
+        raise
     return graph.replay, results
+
+
+def _end_recording() -> None:
+    """After a recording that failed: torch leaves CUDA's generator of random numbers waiting for its end (2.1 … 2.11,
+    `CUDAGraph::capture_end` checks the stream first), and the next image could not be drawn. One that succeeds ends it.
+    """
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        torch.zeros(1, device="cuda").add_(1)
+
+
+@dataclass
+class _Part:
+    """What is recorded of one part: graphs by shape, least recently used first, their memory, and whose turn it is."""
+
+    pool: Any
+    graphs: OrderedDict[tuple[Any, ...], _Graph] = field(default_factory=OrderedDict)
+    turn: int = 0  # of forward calls: the memory is that of the last
 
 
 class _Graph:
     """Forward and backward of `call` for inputs like `sample`, whose tensors become the buffers."""
 
-    def __init__(self, call: Callable[..., Tensor], sample: Tensors, capture: Capture) -> None:
-        self._call, self._given = call, sample
+    def __init__(self, call: Callable[..., Tensors], sample: Tensors, part: _Part, capture: Capture) -> None:
+        self._call, self._given, self._part = call, sample, part
         self._wanted = [one for one in sample if one.requires_grad]
-        self._replay_forward, (self._answer,) = capture(self._forward)
-        self._slope = torch.zeros_like(self._answer)
-        self._replay_backward, self._slopes = capture(self._backward)
-        self.calls = 0
+        self._attached: Tensors = ()
+        right, slopes = self._eager()
+        self._replay_forward, self._answers = capture(self._forward, part.pool)
+        self._slopes = slopes
+        self._replay_backward, self._gradients = capture(self._backward, part.pool)
+        self._release()
+        self._replay_forward()
+        self._replay_backward()
+        _compare((*self._answers, *self._gradients), right)
+
+    def _eager(self) -> tuple[Tensors, Tensors]:
+        """Answers and gradients without a graph, and the slopes of the answers that they are for."""
+        self._forward()
+        answers = tuple(one.detach().clone() for one in self._attached)
+        slopes = self._slopes = tuple(_slope(one) for one in answers)
+        gradients = self._backward()
+        self._release()
+        return (*answers, *gradients), slopes
 
     def _forward(self) -> Tensors:
+        self._release()  # or two would be kept at a time
         self._attached = self._call(*self._given)
-        return (self._attached.detach(),)
+        return tuple(one.detach() for one in self._attached)
 
     def _backward(self) -> Tensors:
         # kept, because an optimizer may ask for two gradients of one answer, and a graph overwrites what it lets go
-        return torch.autograd.grad(self._attached, self._wanted, self._slope, retain_graph=True)
+        return torch.autograd.grad(self._attached, self._wanted, self._slopes, retain_graph=True)
+
+    def _release(self) -> None:
+        """Let the next recording of this part have the memory of what forward keeps for backward."""
+        self._attached = ()
 
     @torch.no_grad()
-    def forward(self, given: Tensors) -> Tensor:
+    def forward(self, given: Tensors) -> Tensors:
         for buffer, value in zip(self._given, given):
             buffer.copy_(value)
         with torch.enable_grad():
             self._replay_forward()
-        self.calls += 1
-        return self._answer.clone()
+        self._part.turn += 1
+        return tuple(one.clone() for one in self._answers)
 
     @torch.no_grad()
-    def backward(self, slope: Tensor) -> list[Tensor | None]:
+    def backward(self, turn: int, slopes: Tensors) -> list[Tensor | None]:
         """The gradient of each input; None where it wants none."""
-        self._slope.copy_(slope)
+        if turn != self._part.turn:
+            raise RuntimeError("A recorded part was called again before the gradient of its answer was computed.")
+        for buffer, value in zip(self._slopes, slopes):
+            buffer.copy_(value)
         self._replay_backward()
-        slopes = iter(self._slopes)
-        return [next(slopes).clone() if one.requires_grad else None for one in self._given]
+        gradients = iter(self._gradients)
+        found = [next(gradients) if one.requires_grad else None for one in self._given]
+        return [None if one is None else one.clone() for one in found]
+
+
+def _slope(answer: Tensor) -> Tensor:
+    """Numbers of the size that gradients have, without a random number of the program's."""
+    numbers = torch.arange(answer.numel(), device=answer.device, dtype=torch.float32).cos().mul_(_SLOPE)
+    return numbers.to(answer.dtype).view_as(answer)
+
+
+def _compare(found: Tensors, right: Tensors) -> None:
+    """Raise where a recording does not give what its part gives; what is not finite says nothing."""
+    for one, other in zip(found, right):
+        one, other = one.double(), other.double()
+        size = float(other.norm())
+        most = _ROUNDING if found[0].dtype in (torch.float32, torch.float64) else _HALF_ROUNDING
+        if math.isfinite(size) and not float((one - other).norm()) <= most * size:
+            raise RuntimeError("what was recorded gives other numbers")
 
 
 class _Replay(torch.autograd.Function):
     """A graph's forward and backward to autograd."""
 
     @staticmethod
-    def forward(ctx: Any, graph: _Graph, *given: Tensor) -> Tensor:
-        ctx.graph, answer = graph, graph.forward(given)
-        ctx.call = graph.calls
-        return answer
+    def forward(ctx: Any, graph: _Graph, *given: Tensor) -> Any:
+        answers = graph.forward(given)
+        ctx.graph, ctx.turn = graph, graph._part.turn
+        return answers
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> Any:
-        if ctx.call != ctx.graph.calls:
-            raise RuntimeError("A recorded graph was called again before the gradient of its answer was computed.")
-        return None, *ctx.graph.backward(slope)
+    def backward(ctx: Any, *slopes: Tensor) -> Any:
+        return None, *ctx.graph.backward(ctx.turn, slopes)
 
 
-class GraphedUnet:
-    """Calls a UNet through graphs, one for each shape; `capture` records them.
+def _has_hooks(module: nn.Module) -> bool:
+    """Whether there is a hook in it besides our own and those by which transformers 5 collects hidden states."""
+    hooks = (hook for one in module.modules() for name in _HOOKS for hook in getattr(one, name).values())
+    return any(not str(getattr(hook, "__module__", "")).startswith(_HOOKS_WITHOUT_STATE) for hook in hooks)
 
-    Only where a gradient is wanted of the context: evaluation and previews go the usual way.
+
+class Graphs:
+    """Calls parts of a model through graphs, one for each part and shape; `capture` records them.
+
+    Only where a gradient is wanted: evaluation and previews go the usual way. `modules` are all that take part. Without
+    `capture` nothing is recorded.
     """
 
     def __init__(
-        self, unet: nn.Module, tell: Callable[[str], None] = log.warning, capture: Capture = capture_on_cuda
+        self, modules: Sequence[nn.Module], capture: Capture | None, tell: Callable[[str], None] = log.warning
     ) -> None:
-        self._unet, self._tell, self._capture = unet, tell, capture
-        self._graphs: dict[tuple[Any, ...], _Graph] = {}
-        self._refused = False
+        self._modules, self._capture, self._tell = tuple(modules), capture, tell
+        self._parts: dict[str, _Part] = {}
+        self._weights: list[Tensor] = []
+        self._addresses: list[int] = []
+        self._refused, self._no_memory = capture is None, False
 
-    def __call__(self, noisy: Tensor, timesteps: Tensor, context: Tensor, added: Mapping[str, Tensor] | None) -> Tensor:
-        names, tensors = tuple(added or ()), (noisy, timesteps, context, *(added or {}).values())
+    def call(self, name: str, part: Callable[..., Tensors], given: Tensors) -> Tensors:
+        """What `part(*given)` gives, its gradients too. `name` tells one part from another."""
+        wanted = torch.is_grad_enabled() and any(one.requires_grad for one in given)
+        if not (wanted and self.at_work):
+            return part(*given)
+        self._notice_moved_weights()
+        key = tuple((one.shape, one.dtype, one.requires_grad) for one in given)
+        graph = self._parts[name].graphs.get(key) if name in self._parts else None
+        graph = graph or self._recorded(name, key, part, given)
+        if graph is None:
+            return part(*given)
+        self._parts[name].graphs.move_to_end(key)
+        answers: Tensors = _Replay.apply(graph, *given)  # type: ignore[no-untyped-call]
+        return answers
 
-        def eager(noisy: Tensor, timesteps: Tensor, context: Tensor, *others: Tensor) -> Tensor:
-            given = dict(zip(names, others)) if names else None
-            answer: Tensor = self._unet(noisy, timesteps, context, added_cond_kwargs=given, return_dict=False)[0]
-            return answer
-
-        if self._refused or not (torch.is_grad_enabled() and context.requires_grad):
-            return eager(*tensors)
-        key = (names, *((one.shape, one.dtype, one.requires_grad) for one in tensors))
-        if key not in self._graphs and not self._recorded(key, eager, tensors):
-            return eager(*tensors)
-        answer: Tensor = _Replay.apply(self._graphs[key], *tensors)  # type: ignore[no-untyped-call]
-        return answer
-
-    def _recorded(self, key: tuple[Any, ...], eager: Callable[..., Tensor], given: Tensors) -> bool:
-        """Whether there is a graph for inputs like these now; if not, no other is tried."""
-        if len(self._graphs) >= _MOST:
+    def _notice_moved_weights(self) -> None:
+        """Give everything up where a weight is elsewhere than when it was recorded: a graph knows addresses."""
+        if self._parts and [one.data_ptr() for one in self._weights] != self._addresses:
             self.clear()
+        if not self._parts:
+            self._weights = [one for module in self._modules for one in module.parameters()]
+            self._addresses = [one.data_ptr() for one in self._weights]
+
+    def _recorded(self, name: str, key: tuple[Any, ...], call: Callable[..., Tensors], given: Tensors) -> _Graph | None:
+        """A graph for inputs like these; None where there can be none, and no other is tried then."""
+        assert self._capture is not None  # or `call` had not come here
         try:
-            if any(getattr(part, name) for part in self._unet.modules() for name in _HOOKS):
-                raise RuntimeError("a module of the UNet has hooks, which a recording would leave out")
+            if any(map(_has_hooks, self._modules)):
+                raise RuntimeError("a module has hooks, which a recording would leave out")
+            if name not in self._parts:
+                self._parts[name] = _Part(torch.cuda.graph_pool_handle() if torch.cuda.is_available() else None)
+            graphs = self._parts[name].graphs
+            while len(graphs) >= _MOST:
+                graphs.popitem(last=False)
             sample = tuple(one.detach().clone().requires_grad_(one.requires_grad) for one in given)
-            self._graphs[key] = _Graph(eager, sample, self._capture)
+            graphs[key] = _Graph(call, sample, self._parts[name], self._capture)
+            return graphs[key]
         except Exception as error:  # noqa: BLE001 - whatever it is, the step can do without; it is told
-            self._refused = True
-            self.clear()
-            self._tell(
-                message(
-                    "hosts.no_cuda_graphs",
-                    "CUDA graphs cannot be used here ({reason}); the run goes on without them.",
-                    reason=(str(error).strip().splitlines() or [type(error).__name__])[0],
-                )
+            out_of_memory, reason = is_out_of_memory(error), first_sentence(str(error)) or type(error).__name__
+        self.clear()  # only now: the tensors of what failed hang on the exception, which is gone here
+        if out_of_memory:
+            self.save_memory()
+            return None
+        self._refused = True
+        self._tell(
+            message(
+                "hosts.no_cuda_graphs",
+                "CUDA graphs cannot be used here ({reason}); the run goes on without them.",
+                reason=reason,
             )
-            return False
-        return True
+        )
+        return None
+
+    @property
+    def at_work(self) -> bool:
+        """Whether the next call may be recorded or replayed."""
+        return not (self._refused or self._no_memory)
 
     def clear(self) -> None:
         """Give up all graphs and their memory; the next call records anew."""
-        self._graphs.clear()
+        self._parts.clear()
+
+    def renew(self) -> None:
+        """The parts compute in another way from here on: record anew, also where there was no memory for it before."""
+        self.clear()
+        self._no_memory = False
+
+    def save_memory(self) -> None:
+        """Memory ran out: do without until the parts compute in another way. A graph keeps more than a step needs."""
+        self.clear()
+        if self.at_work:
+            self._no_memory = True
+            self._tell(
+                message(
+                    "hosts.no_memory_for_cuda_graphs",
+                    "Memory ran out: the step is computed without CUDA graphs from here (slower, same gradient).",
+                )
+            )
+
+
+def graphs_of(device: torch.device, modules: Sequence[nn.Module], undo: ExitStack, wanted: bool = True) -> Graphs:
+    """Graphs of a model in training, given up when `undo` closes. None is recorded where the device is not CUDA's."""
+    possible = wanted and device.type == "cuda" and torch.version.hip is None  # AMD's have not been tried
+    graphs = Graphs(modules, capture_on_cuda if possible else None)
+    undo.callback(graphs.clear)
+    return graphs

@@ -21,7 +21,14 @@ from tinv_ext.core.model import Vectors, Words
 from tinv_ext.core.prompts.inputs import PromptInputs, distinct, emphasis_weights, padded_ids, word_slots
 from tinv_ext.core.prompts.reader import Prompt, Tokenizer, equal_chunks
 
+Tensors = tuple[Tensor, ...]
+Call = Callable[[str, Callable[..., Tensors], Tensors], Tensors]  # a part's name, the part, and what it is given
 _ROUNDING = 1e-5  # a mean smaller than this in units of the mean size: in half precision rounding leaves about 2e-6
+
+
+def called(name: str, part: Callable[..., Tensors], given: Tensors) -> Tensors:
+    """The part called as it is; `hosts.cuda_graphs.Graphs.call` has another way."""
+    return part(*given)
 
 
 class ClipTokenizer:
@@ -73,6 +80,12 @@ class TextEncoder:
     table: torch.nn.Embedding
     pad: int
     encode: Callable[[Tensor], tuple[Tensor, Tensor | None]]
+
+    def encode_with(self, ids: Tensor, slots: Tensor, *vectors: Tensor) -> Tensors:
+        """What `encode` gives of `ids`, without what is None, with vectors at their slots: see `inject_vectors`."""
+        with inject_vectors(self.table, slots, vectors):
+            output, pooled = self.encode(ids)
+        return (output,) if pooled is None else (output, pooled)
 
 
 @dataclass(frozen=True)
@@ -127,13 +140,20 @@ def _rows(words: Words, encoder: TextEncoder) -> Tensor:
     return torch.cat(vectors) if vectors else torch.zeros(0, encoder.table.embedding_dim)
 
 
-def encode_prompts(inputs: PromptInputs, words: Words, encoders: Sequence[TextEncoder]) -> Condition:
-    """Encode prompts as AUTOMATIC1111 puts chunks and encoders together; what is pooled is that of the first chunk."""
-    outputs, pooled = [], None
+def encode_prompts(
+    inputs: PromptInputs, words: Words, encoders: Sequence[TextEncoder], call: Call = called
+) -> Condition:
+    """Encode prompts as AUTOMATIC1111 puts chunks and encoders together; what is pooled is that of the first chunk.
+
+    `call` calls each encoder.
+    """
+    outputs = []
+    pooled: Tensor | None = None
     for encoder in encoders:
         trained = [of_encoder(vectors, encoder.key) for vectors in words.values()]
-        with inject_vectors(encoder.table, inputs.slots, [*trained, inputs.others[encoder.key]]):
-            output, pooled = encoder.encode(inputs.ids[encoder.key])
+        given = (inputs.ids[encoder.key], inputs.slots, *trained, inputs.others[encoder.key])
+        output, *others = call(encoder.key, encoder.encode_with, given)
+        pooled = others[0] if others else None
         outputs.append(output if inputs.weights is None else emphasized(output, inputs.weights))
     context = torch.cat(outputs, -1)
     if inputs.order is not None:

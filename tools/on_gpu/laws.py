@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,10 @@ from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.run import runner
 from tinv_ext.run.events import Event, Prepared, RunControls
-from tools.on_gpu.results import Place, Row, placed
+from tools.on_gpu.results import Place, Row, at_most, deterministic, placed
 
 WORD = "zworble"
+SAME = 1e-4  # relative difference of the vectors after the run, with and without graphs
 _PATIENCE = 240.0  # seconds that the process to be killed has until its first state
 # For cuBLAS to be deterministic; it is read when CUDA begins (docs.nvidia.com/cuda/cublas: Results reproducibility).
 WORKSPACE = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
@@ -38,9 +38,11 @@ def rows(place: Place) -> Iterator[Row]:
     whole = _run(place, "whole")
     again = _difference(_run(place, "again"), whole)
     yield Row("two equal runs, as torch comes", {"difference": again})
-    with _deterministic():
+    with deterministic():
         whole = _run(place, "whole")
         yield _equal("two equal runs", _run(place, "again"), whole)
+        plain = _run(place, "plain", graphs=False)
+        yield at_most("with CUDA graphs against without", {"difference": _difference(whole, plain)}, difference=SAME)
         yield _equal("stopped twice and resumed", _run(place, "stopped", stops=(3, 7)), whole)
         yield _equal("killed and resumed", _killed(place), whole)
 
@@ -52,16 +54,6 @@ def _equal(what: str, one: Tensor, other: Tensor) -> Row:
 
 def _difference(one: Tensor, other: Tensor) -> float:
     return float((one - other).norm() / other.norm())
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
 
 
 def _settings(place: Place, folder: str) -> dict[str, Any]:
@@ -89,15 +81,15 @@ def _settings(place: Place, folder: str) -> dict[str, Any]:
     }
 
 
-def _host(place: Place, folder: str) -> DiffusersHost:
-    return placed(toy.pipeline(), place, "fp32", f"{folder}/embeddings")
+def _host(place: Place, folder: str, graphs: bool = True) -> DiffusersHost:
+    return placed(toy.pipeline(), place, "fp32", f"{folder}/embeddings", graphs)
 
 
 def _vectors(place: Place, folder: str) -> Tensor:
     return read_embedding(place.folder / folder / "embeddings" / f"{WORD}.pt").vectors["clip_l"]
 
 
-def _run(place: Place, folder: str, stops: tuple[int, ...] = ()) -> Tensor:
+def _run(place: Place, folder: str, stops: tuple[int, ...] = (), graphs: bool = True) -> Tensor:
     """The vectors of a run that is stopped after these steps, each time resumed by a fresh host."""
     settings = {**_settings(place, folder), "overwrite": True}
     folders: list[Path] = []
@@ -109,10 +101,10 @@ def _run(place: Place, folder: str, stops: tuple[int, ...] = ()) -> Tensor:
         if isinstance(event, Step) and event.number in stops:
             controls.stop.set()
 
-    runner.run(TrainConfig.from_dict(settings), _host(place, folder), report, controls)
+    runner.run(TrainConfig.from_dict(settings), _host(place, folder, graphs), report, controls)
     for _ in stops:
         controls.stop.clear()
-        runner.resume(folders[0], _host(place, folder), report=report, controls=controls)
+        runner.resume(folders[0], _host(place, folder, graphs), report=report, controls=controls)
     return _vectors(place, folder)
 
 

@@ -72,13 +72,14 @@ def _limited(place: Place, limit: float | None) -> Iterator[tuple[float, Any]]:
         with LiveBytes(float("inf") if limit is None else limit) as live:
             yield 0.0, lambda: live.peak
         return
-    total = torch.cuda.get_device_properties(place.device).total_memory
+    device = torch.cuda.current_device() if place.device.index is None else place.device.index  # it wants a number
+    total = torch.cuda.get_device_properties(device).total_memory
     before = torch.cuda.memory_allocated(place.device)
     try:
-        torch.cuda.set_per_process_memory_fraction(min(1.0, limit / total) if limit else 1.0, place.device)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, limit / total) if limit else 1.0, device)
         yield before, place.peak
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, place.device)
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
 
 
 def _mega(number: float) -> int:

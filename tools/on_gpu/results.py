@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ class Place:
             torch.cuda.synchronize(self.device)
 
     def forget(self) -> None:
-        """Give the allocator's memory back and begin to measure its peak anew."""
+        """Give the allocator's memory back, that of garbage too, and begin to measure its peak anew."""
+        gc.collect()
         if self.on_cuda:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -94,14 +96,18 @@ def as_json(sections: Mapping[str, Iterable[Row]]) -> dict[str, list[dict[str, A
     return {section: [asdict(row) for row in rows] for section, rows in sections.items()}
 
 
-def placed(pipeline: Any, place: Place, precision: str, folder: str = "embeddings") -> DiffusersHost:
+def placed(
+    pipeline: Any, place: Place, precision: str, folder: str = "embeddings", graphs: bool = False
+) -> DiffusersHost:
     """A host of a pipeline, its UNet and text encoders moved in this precision; "fp64" is for references."""
     dtype = torch.float64 if precision == "fp64" else DTYPES[precision]
     parts: list[nn.Module] = [pipeline.unet, *texts_of(pipeline)]
     for part in parts:
         part.to(place.device, dtype)
     pipeline.vae.to(place.device)
-    return DiffusersHost(pipeline, place.folder / folder, {"model_name": "measured"})
+    if place.on_cuda:  # as DiffusersHost.placed
+        pipeline.unet.to(memory_format=torch.channels_last)
+    return DiffusersHost(pipeline, place.folder / folder, {"model_name": "measured"}, graphs)
 
 
 class PlainFloat32(ExitStack):
@@ -112,3 +118,14 @@ class PlainFloat32(ExitStack):
             self.callback(setattr, backend, "allow_tf32", backend.allow_tf32)
             backend.allow_tf32 = False
         return self
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """While open, torch takes kernels that give the same bits each time."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

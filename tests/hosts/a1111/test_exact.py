@@ -15,6 +15,8 @@ from tinv_ext.core.data.image_fit import uncropped
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.training.forward import denoising_losses, encode_prompts
+from tinv_ext.hosts.cuda_graphs import Graphs
+from tools.on_gpu.repeating import capture_by_repeating
 
 pytestmark = needs_ldm
 CLOSE = 1e-4  # relative, in float32: the two do the same sums in another order (4e-7 was seen)
@@ -107,3 +109,19 @@ def test_tokens_and_their_vectors_are_those_of_diffusers(webui: Any, reference: 
     ids = mine.tokenizer.ids("a purple moon")
     assert ids == right.tokenizer.ids("a purple moon")
     assert torch.equal(mine.token_vectors(ids)["clip_l"], right.token_vectors(ids)["clip_l"])
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_recorded_it_is_the_same(webui: Any, checkpointing: bool) -> None:
+    """UNet and text encoder through buffers, as a CUDA graph has them, with another batch's shape in between."""
+    with webui.host.training(2) as model:
+        if checkpointing:
+            model.enable_gradient_checkpointing()
+        right = measure(model)
+        told: list[str] = []
+        model._graphs = Graphs(model._graphs._modules, capture_by_repeating, told.append)
+        measure(model, TEXTS[:1])
+        for _ in range(2):
+            assert all(torch.equal(found, expected) for found, expected in zip(measure(model), right))
+        assert told == []
+        assert set(model._graphs._parts) == {"clip_l", "unet"}

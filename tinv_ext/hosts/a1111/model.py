@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -20,8 +20,9 @@ from tinv_ext.hosts.a1111.devices import OffloadedModule, full_precision
 from tinv_ext.hosts.a1111.encoders import text_encoders
 from tinv_ext.hosts.a1111.noise import noise_schedule
 from tinv_ext.hosts.checkpointing import gradient_checkpointing
+from tinv_ext.hosts.cuda_graphs import Graphs
 from tinv_ext.hosts.loss_scale import LossScale
-from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, assemble_prompts, encode_prompts
+from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, Tensors, assemble_prompts, encode_prompts
 from tinv_ext.hosts.vae import AllMasked, encode, encoder_digest
 
 # SDXL's size conditioning as its conditioner names it, in order (sgm's configs, modules/sd_models_xl.py).
@@ -42,6 +43,7 @@ class WebuiModel:
         known: Words,
         vae: OffloadedModule,
         undo: ExitStack,
+        graphs: Graphs,
     ) -> None:
         self._undo = undo  # closed when the training is left
         self._sd_model = sd_model
@@ -55,6 +57,7 @@ class WebuiModel:
         self.device = torch.device(devices.device)
         self.noise = noise_schedule(sd_model).on(self.device)
         self._loss_scale = LossScale(devices.dtype_unet)
+        self._graphs = graphs
 
     @property
     def loss_scale(self) -> float:
@@ -81,23 +84,34 @@ class WebuiModel:
         # modules/sd_hijack.py, EmbeddingsWithFixes would insert the vectors that an interrupted encoding left here
         sd_hijack.model_hijack.fixes = None
         with devices.autocast():
-            return encode_prompts(inputs, words, self._encoders)
+            return encode_prompts(inputs, words, self._encoders, self._graphs.call)
 
     def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         conditioning = self._conditioning(noisy, condition)
         self._vae.offload()
-        # v1.10.1 modules/sd_hijack_unet.py wraps apply_model: it casts a dict's tensors to the UNet's dtype and enters
-        # the WebUI's autocast, so that training goes the way of a generation.
-        prediction: Tensor = self._sd_model.apply_model(noisy, timesteps, conditioning)
+        (prediction,) = self._graphs.call("unet", self._apply, (noisy, timesteps, *conditioning))
         return prediction
 
-    def _conditioning(self, noisy: Tensor, condition: Condition) -> dict[str, Any]:
-        """What `apply_model` takes beside the noisy latent: lists for ldm, context and vector for sgm."""
+    def _apply(self, noisy: Tensor, timesteps: Tensor, context: Tensor, *others: Tensor) -> Tensors:
+        """The UNet's answer. `others` is SDXL's vector, or the channels that a model for inpainting has besides."""
+        # lists for ldm, tensors by name for sgm
+        if len(self.widths) > 1:
+            given: dict[str, Any] = {"crossattn": context, "vector": others[0]}
+        else:
+            given = {"c_crossattn": [context], **({"c_concat": list(others)} if others else {})}
+        # v1.10.1 modules/sd_hijack_unet.py wraps apply_model: it casts a dict's tensors to the UNet's dtype and enters
+        # the WebUI's autocast, so that training goes the way of a generation.
+        # sgm/modules/diffusionmodules/util.py, timestep_embedding, makes a table on the CPU: a graph cannot copy it.
+        with self.device if self._graphs.at_work else nullcontext():
+            return (self._sd_model.apply_model(noisy, timesteps, given),)
+
+    def _conditioning(self, noisy: Tensor, condition: Condition) -> Tensors:
+        """What `_apply` is given beside the noisy latent and its timesteps."""
         if condition.pooled is not None:
-            return {"crossattn": condition.context, "vector": self._vector(condition)}
+            return condition.context, self._vector(condition)
         if self._all_masked.needed:
-            return {"c_crossattn": [condition.context], "c_concat": [self._all_masked.channels(noisy)]}
-        return {"c_crossattn": [condition.context]}
+            return condition.context, self._all_masked.channels(noisy)
+        return (condition.context,)
 
     def _vector(self, condition: Condition) -> Tensor:
         """Pooled text and size conditioning as one vector (B, adm), as sgm's GeneralConditioner concatenates it."""
@@ -110,11 +124,14 @@ class WebuiModel:
         return torch.cat([condition.pooled, *embedded], 1)
 
     def release_memory(self) -> None:
+        self._graphs.save_memory()
         devices.torch_gc()
 
     def enable_gradient_checkpointing(self) -> None:
+        self._graphs.renew()
         self._undo.enter_context(gradient_checkpointing(self._sd_model.model))
 
     def upcast(self) -> str | None:
+        self._graphs.renew()
         parts = self._sd_model.model, self._sd_model.cond_stage_model
         return self._loss_scale.upcast(lambda: self._undo.enter_context(full_precision(*parts)))

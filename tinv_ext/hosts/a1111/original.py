@@ -25,7 +25,9 @@ from tinv_ext.hosts.a1111.patches import (
     without_tiling,
 )
 from tinv_ext.hosts.a1111.variant import Session
+from tinv_ext.hosts.cuda_graphs import graphs_of
 from tinv_ext.hosts.freezing import frozen
+from tinv_ext.hosts.webui.program import may_record_graphs
 
 
 @contextmanager
@@ -43,8 +45,14 @@ def session(sd_model: Any, clip_skip: int, known: Words) -> Iterator[Session]:
             stack.enter_context(frozen(sd_model))
             stack.enter_context(differentiable(sd_model.model))
             undo = stack.enter_context(ExitStack())
-            model = WebuiModel(sd_model, token_table(sd_model), clip_skip, known, vae, undo)
-            yield Session(model, before_image=vae.load, after_image=_nothing)  # the next step offloads the VAE again
+            graphs = graphs_of(devices.device, (sd_model.model, sd_model.cond_stage_model), undo, may_record_graphs())
+            model = WebuiModel(sd_model, token_table(sd_model), clip_skip, known, vae, undo, graphs)
+
+            def before_image() -> None:
+                graphs.clear()
+                vae.load()  # the next step offloads it again
+
+            yield Session(model, before_image, after_image=_nothing)
     finally:
         devices.torch_gc()
 

@@ -29,6 +29,7 @@ from tinv_ext.hosts.patchers import patches
 from tinv_ext.hosts.patchers.backend import Backend, Numbers
 from tinv_ext.hosts.patchers.model import PatcherModel
 from tinv_ext.hosts.patchers.session import session as patcher_session
+from tinv_ext.hosts.webui.program import may_record_graphs
 
 # ldm_patched/modules/model_sampling.py: bases of the class of `model_sampling`; the first of them counts
 _PREDICTIONS = {"EPS": "epsilon", "V_PREDICTION": "v_prediction", "EDM": "edm", "CONST": "const", "X0": "x0"}
@@ -54,7 +55,7 @@ def session(sd_model: Any, clip_skip: int, known: Words) -> Iterator[Session]:
             parts.forget()
             _forget_fixes()
 
-        yield Session(model, before_image=_nothing, after_image=after_image)
+        yield Session(model, before_image=parts.make_room, after_image=after_image)
 
 
 def _forget_fixes() -> None:
@@ -62,12 +63,9 @@ def _forget_fixes() -> None:
     sd_hijack.model_hijack.fixes = None
 
 
-def _nothing() -> None:
-    """An image loads by itself what it needs."""
-
-
 def _backend() -> Backend:
-    return Backend(model_management, attention, "optimized_attention", attention.attention_pytorch)
+    own = attention.attention_pytorch
+    return Backend(model_management, attention, "optimized_attention", own, may_record_graphs())
 
 
 def _numbers(sd_model: Any) -> Numbers:

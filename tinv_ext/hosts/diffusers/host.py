@@ -23,6 +23,7 @@ from tinv_ext.core.model import Model, Words
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.prompts.unsupported import unsupported
 from tinv_ext.core.training.forward import encode_prompts
+from tinv_ext.hosts.cuda_graphs import Graphs, graphs_of
 from tinv_ext.hosts.diffusers.embeddings import UsableEmbeddings, usable_embeddings
 from tinv_ext.hosts.diffusers.model import PipelineModel
 from tinv_ext.hosts.diffusers.pipelines import (
@@ -42,7 +43,7 @@ from tinv_ext.hosts.freezing import frozen
 class DiffusersHost:
     """A pipeline as `hosts.base.Host`; embeddings lie in `embeddings_folder`.
 
-    With `cuda_graphs`, training on CUDA calls the UNet through recorded graphs (`hosts/cuda_graphs.py`).
+    With `cuda_graphs`, training on CUDA calls UNet and text encoders through recorded graphs (`hosts/cuda_graphs.py`).
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class DiffusersHost:
         pipeline: DiffusionPipeline,
         embeddings_folder: Path,
         facts: Mapping[str, str | None],
-        cuda_graphs: bool = False,
+        cuda_graphs: bool = True,
     ) -> None:
         self._pipeline = pipeline
         self._cuda_graphs = cuda_graphs
@@ -58,6 +59,7 @@ class DiffusersHost:
         self.facts = {"family": family_of(pipeline), **facts}
         self.token_table = token_table_of(pipeline)
         self._embeddings = UsableEmbeddings()
+        self._graphs: Graphs | None = None  # of the training at work
         self.refresh_embeddings()
 
     @classmethod
@@ -68,7 +70,7 @@ class DiffusersHost:
         facts: Mapping[str, str | None],
         device: str = "auto",
         precision: str = "auto",
-        cuda_graphs: bool = False,
+        cuda_graphs: bool = True,
     ) -> DiffusersHost:
         """The pipeline on a device: "auto" takes CUDA in float16 if there is one, else the CPU in float32.
 
@@ -83,6 +85,8 @@ class DiffusersHost:
                 part.to(DTYPES[best if precision == "auto" else precision])
             pipeline.vae.to(torch.float32)
             pipeline.to(torch_device)
+            if torch_device.type == "cuda":  # cuDNN's own layout: without it each convolution converts what it is given
+                pipeline.unet.to(memory_format=torch.channels_last)
         except (RuntimeError, AssertionError) as error:
             raise InputError(
                 message(
@@ -172,8 +176,11 @@ class DiffusersHost:
     def training(self, clip_skip: int) -> Iterator[Model]:
         """All weights frozen and in evaluation mode; restored on any exit."""
         with frozen(*parts_of(self._pipeline)), ExitStack() as undo:
+            parts = (self._pipeline.unet, *texts_of(self._pipeline))
+            self._graphs = graphs_of(self._pipeline.unet.device, parts, undo, self._cuda_graphs)
+            undo.callback(setattr, self, "_graphs", None)
             known = self._known_vectors()
-            yield PipelineModel(self._pipeline, self.token_table, clip_skip, known, undo, self._cuda_graphs)
+            yield PipelineModel(self._pipeline, self.token_table, clip_skip, known, undo, self._graphs)
 
     def generate(self, request: ImageRequest, words: Words) -> Image.Image:
         return self.generate_many([request], words)[0]
@@ -188,6 +195,8 @@ class DiffusersHost:
         ]
         if problems:
             raise InputError(dict.fromkeys(problems))
+        if self._graphs:
+            self._graphs.clear()  # their memory is wanted for the images
         known = {**self._known_vectors(), **words}
         vocabulary = tuple(self._word(name, count_vectors(vectors)) for name, vectors in known.items())
         reader = PromptReader(self.token_table.tokenizer, vocabulary, emphasis=True)

@@ -17,10 +17,10 @@ from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.prompts.inputs import PromptInputs
 from tinv_ext.core.prompts.reader import Prompt
 from tinv_ext.hosts.checkpointing import gradient_checkpointing
-from tinv_ext.hosts.cuda_graphs import GraphedUnet
+from tinv_ext.hosts.cuda_graphs import Graphs
 from tinv_ext.hosts.diffusers.pipelines import added_to_unet, parts_of, prediction_of, text_encoders
 from tinv_ext.hosts.loss_scale import LossScale
-from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, assemble_prompts, encode_prompts
+from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, Tensors, assemble_prompts, encode_prompts
 from tinv_ext.hosts.vae import AllMasked, encode, encoder_digest
 
 
@@ -37,7 +37,7 @@ class PipelineModel:
         clip_skip: int,
         known: Words,
         undo: ExitStack | None = None,
-        cuda_graphs: bool = False,
+        graphs: Graphs | None = None,
     ) -> None:
         self._undo = undo or ExitStack()
         self._pipeline = pipeline
@@ -52,7 +52,7 @@ class PipelineModel:
         self._dtype = pipeline.unet.dtype  # diffusers walks through all modules whenever it is asked
         self.noise = schedule.on(self.device)
         self._loss_scale = LossScale(self._dtype)
-        self._graphed = GraphedUnet(pipeline.unet) if cuda_graphs and self.device.type == "cuda" else None
+        self._graphs = graphs or Graphs((), None)
 
     @property
     def loss_scale(self) -> float:
@@ -76,37 +76,35 @@ class PipelineModel:
         return assemble_prompts(prompts, words, size_conds, self._encoders, self.tokenizer, self._known)
 
     def encode(self, inputs: PromptInputs, words: Words) -> Condition:
-        return encode_prompts(inputs, words, self._encoders)
+        return encode_prompts(inputs, words, self._encoders, self._graphs.call)
 
     def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
-        unet = self._pipeline.unet
         noisy = self._all_masked.beside(noisy)
-        context, added = condition.context.to(self._dtype), added_to_unet(condition)
-        if self._graphed:
-            return self._graphed(noisy.to(self._dtype), timesteps, context, added)
-        answer = unet(noisy.to(self._dtype), timesteps, context, added_cond_kwargs=added, return_dict=False)
-        prediction: Tensor = answer[0]
+        context, added = condition.context.to(self._dtype), added_to_unet(condition) or {}
+        names = tuple(added)
+
+        def unet(noisy: Tensor, timesteps: Tensor, context: Tensor, *others: Tensor) -> Tensors:
+            given = dict(zip(names, others)) if names else None
+            answer = self._pipeline.unet(noisy, timesteps, context, added_cond_kwargs=given, return_dict=False)
+            return (answer[0],)
+
+        (prediction,) = self._graphs.call("unet", unet, (noisy.to(self._dtype), timesteps, context, *added.values()))
         return prediction
 
     def release_memory(self) -> None:
-        self._forget_graphs()
+        self._graphs.save_memory()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _forget_graphs(self) -> None:
-        """Before the UNet computes in another way, or where their memory is wanted."""
-        if self._graphed:
-            self._graphed.clear()
-
     def enable_gradient_checkpointing(self) -> None:
-        self._forget_graphs()
+        self._graphs.renew()
         self._undo.enter_context(gradient_checkpointing(self._pipeline.unet))
 
     def upcast(self) -> str | None:
+        self._graphs.renew()
         return self._loss_scale.upcast(self._to_float32)
 
     def _to_float32(self) -> None:
-        self._forget_graphs()
         self._dtype = torch.float32
         for part in parts_of(self._pipeline):
             self._undo.callback(part.to, next(part.parameters()).dtype)

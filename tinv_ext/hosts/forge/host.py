@@ -145,6 +145,7 @@ class ForgeHost:
         if self._training is None:
             with holding_queue():
                 return self._txt2img(request, words, {})
+        self._training.parts.make_room()
         try:
             return self._txt2img(request, words, {"CLIP_stop_at_last_layers": self._training.clip_skip})
         finally:

@@ -20,11 +20,13 @@ from tinv_ext.hosts.freezing import weights_in_float32
 from tinv_ext.hosts.patchers.backend import Backend, Numbers
 from tinv_ext.hosts.patchers.model import PatcherModel
 from tinv_ext.hosts.patchers.session import ModelParts, session
+from tinv_ext.hosts.webui.program import may_record_graphs
 
 
 def backend() -> Backend:
     """backend/nn/unet.py has the attention function by name."""
-    return Backend(memory_management, forge_unet, "attention_function", attention.attention_pytorch)
+    own = attention.attention_pytorch
+    return Backend(memory_management, forge_unet, "attention_function", own, may_record_graphs())
 
 
 def ready(engine: Any) -> Any:

@@ -23,6 +23,7 @@ class Backend:
     layers: Any
     name: str
     pytorch_attention: Attention
+    cuda_graphs: bool  # whether they may be used
 
     @property
     def device(self) -> torch.device:

@@ -18,7 +18,14 @@ from tinv_ext.hosts.checkpointing import gradient_checkpointing
 from tinv_ext.hosts.loss_scale import LossScale
 from tinv_ext.hosts.patchers.backend import Numbers
 from tinv_ext.hosts.patchers.session import ModelParts
-from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, TextEncoder, assemble_prompts, encode_prompts
+from tinv_ext.hosts.prompt_vectors import (
+    ClipTokenTable,
+    Condition,
+    Tensors,
+    TextEncoder,
+    assemble_prompts,
+    encode_prompts,
+)
 from tinv_ext.hosts.vae import AllMasked, encode, encoder_digest, input_channels
 
 
@@ -49,6 +56,7 @@ class PatcherModel:
         self.device = parts.backend.device
         self.noise = numbers.noise.on(self.device)
         self._loss_scale = LossScale(numbers.dtype())
+        self._graphs = parts.graphs
 
     @property
     def loss_scale(self) -> float:
@@ -73,7 +81,7 @@ class PatcherModel:
 
     def encode(self, inputs: PromptInputs, words: Words) -> Condition:
         self._parts.load_for_training()
-        return encode_prompts(inputs, words, self._encoders)
+        return encode_prompts(inputs, words, self._encoders, self._graphs.call)
 
     def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         # Not by apply_model of what is around the UNet: it takes sigmas and answers with the denoised image.
@@ -81,14 +89,14 @@ class PatcherModel:
         noisy = self._all_masked.beside(noisy)
         self._parts.load_for_training()
         vector = self._vector(condition)
-        prediction: Tensor = self._parts.unet(
-            noisy.to(dtype),
-            timesteps.float(),
-            context=condition.context.to(dtype),
-            y=None if vector is None else vector.to(dtype),
-            transformer_options={},
-        )
+        others = () if vector is None else (vector.to(dtype),)
+        given = (noisy.to(dtype), timesteps.float(), condition.context.to(dtype), *others)
+        (prediction,) = self._graphs.call("unet", self._apply, given)
         return prediction
+
+    def _apply(self, noisy: Tensor, timesteps: Tensor, context: Tensor, *others: Tensor) -> Tensors:
+        vector = others[0] if others else None
+        return (self._parts.unet(noisy, timesteps, context=context, y=vector, transformer_options={}),)
 
     def _vector(self, condition: Condition) -> Tensor | None:
         """Pooled text and size conditioning as one vector (B, adm), as SDXL's UNet takes it."""
@@ -99,10 +107,13 @@ class PatcherModel:
         return torch.cat([condition.pooled, *sizes], 1)
 
     def release_memory(self) -> None:
+        self._graphs.save_memory()
         self._parts.backend.memory.soft_empty_cache()
 
     def enable_gradient_checkpointing(self) -> None:
+        self._graphs.renew()
         self._undo.enter_context(gradient_checkpointing(self._parts.unet))
 
     def upcast(self) -> str | None:
+        self._graphs.renew()
         return self._loss_scale.upcast(lambda: self._undo.enter_context(self._numbers.in_float32()))

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from tinv_ext.hosts.cuda_graphs import graphs_of
 from tinv_ext.hosts.patchers.backend import Backend
 from tinv_ext.hosts.patchers.patches import differentiable_attention, without_patches
 from tinv_ext.hosts.patchers.weights import frozen, in_float32, out_of_place
@@ -16,7 +17,7 @@ from tinv_ext.hosts.patchers.weights import frozen, in_float32, out_of_place
 class ModelParts:
     """UNet, text encoders and VAE of a session, loaded onto the device by the program's own memory manager."""
 
-    def __init__(self, objects: Any, backend: Backend, freeze: Callable[[], None]) -> None:
+    def __init__(self, objects: Any, backend: Backend, freeze: Callable[[], None], undo: ExitStack) -> None:
         self.backend = backend
         self.unet: torch.nn.Module = objects.unet.model.diffusion_model
         self.vae: Any = objects.vae.first_stage_model
@@ -24,6 +25,7 @@ class ModelParts:
         self._to_encode = [objects.vae.patcher]
         self._loaded: list[Any] = []
         self._freeze = freeze
+        self.graphs = graphs_of(backend.device, (self.unet, objects.clip.cond_stage_model), undo, backend.cuda_graphs)
 
     def load_for_training(self) -> None:
         """Text encoders and UNet onto the device, with no LoRA in them."""
@@ -31,6 +33,7 @@ class ModelParts:
 
     def load_vae(self) -> None:
         """The VAE onto the device; what is in its way goes to the CPU."""
+        self.graphs.clear()
         self._load(self._to_encode)
 
     def _load(self, patchers: list[Any]) -> None:
@@ -38,6 +41,10 @@ class ModelParts:
             self.backend.memory.load_models_gpu(patchers)
             self._freeze()
             self._loaded = patchers
+
+    def make_room(self) -> None:
+        """Before an image: the program's memory manager takes for free what graphs keep."""
+        self.graphs.clear()
 
     def forget(self) -> None:
         """After an image, whatever it has moved, cast or unloaded is looked at again before the next step."""
@@ -57,7 +64,7 @@ def session(
             stack.enter_context(without_patches(sd_model))
             objects = sd_model.forge_objects
             modules = (objects.unet.model, objects.clip.cond_stage_model, objects.vae.first_stage_model)
-            parts = ModelParts(objects, backend, stack.enter_context(frozen(*modules)))
+            parts = ModelParts(objects, backend, stack.enter_context(frozen(*modules)), stack)
             parts.load_for_training()
             stack.enter_context(in_float32(*tables))
             stack.enter_context(out_of_place(parts.unet))

@@ -19,3 +19,10 @@ def program() -> str:
     if importlib.util.find_spec("modules_forge") is None:
         return SDNEXT if importlib.util.find_spec("modules.processing_diffusers") is not None else A1111
     return REFORGE if importlib.util.find_spec("ldm_patched") is not None else FORGE
+
+
+def may_record_graphs() -> bool:
+    """Whether CUDA graphs may be used: unless the program was started with --tinv-no-cuda-graphs (preload.py)."""
+    from modules.shared import cmd_opts
+
+    return not getattr(cmd_opts, "tinv_no_cuda_graphs", False)
