@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,14 +13,16 @@ import torch
 from torch import Tensor
 
 from bench.sides import sampled, work
+from preload import preload
 from tests.hosts.diffusers import small_pipelines
 from tests.messages import said
+from tinv_ext.core.model import Tensors
 from tinv_ext.core.training.forward import denoising_losses
 from tinv_ext.hosts import cuda_graphs
 from tinv_ext.hosts.cuda_graphs import Graphs
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.hosts.diffusers.pipelines import texts_of
-from tinv_ext.hosts.prompt_vectors import Tensors
+from tinv_ext.hosts.webui.program import may_record_graphs
 from tools.on_gpu.repeating import capture_by_repeating
 
 MAKERS = [small_pipelines.sd1, small_pipelines.sdxl]
@@ -262,3 +265,12 @@ def test_off_a_gpu_nothing_is_recorded(tmp_path: Path) -> None:
     host = DiffusersHost.placed(small_pipelines.sd1(), tmp_path, {}, "cpu", "fp32")
     with host.training(1) as model:
         assert not model._graphs.at_work  # type: ignore[attr-defined]
+
+
+def test_the_programs_flag_switches_them_off() -> None:
+    """As preload.py adds it; a program that did not call it has no such flag."""
+    parser = ArgumentParser()
+    preload(parser)
+    assert may_record_graphs(parser.parse_args([]))
+    assert not may_record_graphs(parser.parse_args(["--tinv-no-cuda-graphs"]))
+    assert may_record_graphs(object())

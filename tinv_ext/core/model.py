@@ -25,6 +25,7 @@ from .prompts.reader import Prompt, Tokenizer
 
 Vectors = Mapping[str, Tensor]  # by encoder: {"clip_l": (n, 768)}
 Words = Mapping[str, Vectors]  # by name
+Tensors = tuple[Tensor, ...]
 Condition = Any  # what `encode` gives and `denoise` takes; opaque to the engine
 
 

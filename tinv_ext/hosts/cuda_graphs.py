@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from tinv_ext.core.messages import message
+from tinv_ext.core.model import Tensors
 from tinv_ext.core.training.fallbacks import first_sentence, is_out_of_memory
-from tinv_ext.hosts.prompt_vectors import Tensors
 
 log = logging.getLogger(__name__)
 # Carries out a computation in the memory of a part, and gives what repeats it, and its results, which each repetition

@@ -17,11 +17,10 @@ from tinv_ext.core.data.image_fit import SizeConditioning
 from tinv_ext.core.embedding import count_vectors
 from tinv_ext.core.errors import HostError
 from tinv_ext.core.messages import message
-from tinv_ext.core.model import Vectors, Words
+from tinv_ext.core.model import Tensors, Vectors, Words
 from tinv_ext.core.prompts.inputs import PromptInputs, distinct, emphasis_weights, padded_ids, word_slots
 from tinv_ext.core.prompts.reader import Prompt, Tokenizer, equal_chunks
 
-Tensors = tuple[Tensor, ...]
 Call = Callable[[str, Callable[..., Tensors], Tensors], Tensors]  # a part's name, the part, and what it is given
 _ROUNDING = 1e-5  # a mean smaller than this in units of the mean size: in half precision rounding leaves about 2e-6
 

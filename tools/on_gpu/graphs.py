@@ -12,11 +12,11 @@ from torch import Tensor
 
 from bench.models import pipeline
 from bench.sides import Ours, Work, sampled, work
+from tinv_ext.core.model import Tensors
 from tinv_ext.core.training.forward import denoising_losses
 from tinv_ext.hosts.cuda_graphs import Graphs, capture_on_cuda
 from tinv_ext.hosts.diffusers.pipelines import texts_of
 from tinv_ext.hosts.dtypes import DTYPES
-from tinv_ext.hosts.prompt_vectors import Tensors
 from tools.on_gpu.repeating import capture_by_repeating
 from tools.on_gpu.results import Place, Row, at_most, deterministic, placed
 from tools.on_gpu.speed import seconds

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tinv_ext.core.data.image_fit import SizeConditioning
 from tinv_ext.core.data.latents import LatentDistribution
-from tinv_ext.core.model import Words
+from tinv_ext.core.model import Tensors, Words
 from tinv_ext.core.prompts.inputs import PromptInputs
 from tinv_ext.core.prompts.reader import Prompt
 from tinv_ext.hosts.a1111.devices import OffloadedModule, full_precision
@@ -22,7 +22,7 @@ from tinv_ext.hosts.a1111.noise import noise_schedule
 from tinv_ext.hosts.checkpointing import gradient_checkpointing
 from tinv_ext.hosts.cuda_graphs import Graphs
 from tinv_ext.hosts.loss_scale import LossScale
-from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, Tensors, assemble_prompts, encode_prompts
+from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, assemble_prompts, encode_prompts
 from tinv_ext.hosts.vae import AllMasked, encode, encoder_digest
 
 # SDXL's size conditioning as its conditioner names it, in order (sgm's configs, modules/sd_models_xl.py).

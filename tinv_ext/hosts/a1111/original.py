@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
-from modules import devices
+from modules import devices, shared
 
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import Words
@@ -45,7 +45,9 @@ def session(sd_model: Any, clip_skip: int, known: Words) -> Iterator[Session]:
             stack.enter_context(frozen(sd_model))
             stack.enter_context(differentiable(sd_model.model))
             undo = stack.enter_context(ExitStack())
-            graphs = graphs_of(devices.device, (sd_model.model, sd_model.cond_stage_model), undo, may_record_graphs())
+            graphs = graphs_of(
+                devices.device, (sd_model.model, sd_model.cond_stage_model), undo, may_record_graphs(shared.cmd_opts)
+            )
             model = WebuiModel(sd_model, token_table(sd_model), clip_skip, known, vae, undo, graphs)
 
             def before_image() -> None:

@@ -65,7 +65,7 @@ def _forget_fixes() -> None:
 
 def _backend() -> Backend:
     own = attention.attention_pytorch
-    return Backend(model_management, attention, "optimized_attention", own, may_record_graphs())
+    return Backend(model_management, attention, "optimized_attention", own, may_record_graphs(shared.cmd_opts))
 
 
 def _numbers(sd_model: Any) -> Numbers:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tinv_ext.core.data.image_fit import SizeConditioning
 from tinv_ext.core.data.latents import LatentDistribution
-from tinv_ext.core.model import Words
+from tinv_ext.core.model import Tensors, Words
 from tinv_ext.core.noise import NoiseSchedule
 from tinv_ext.core.prompts.inputs import PromptInputs
 from tinv_ext.core.prompts.reader import Prompt
@@ -20,7 +20,7 @@ from tinv_ext.hosts.checkpointing import gradient_checkpointing
 from tinv_ext.hosts.cuda_graphs import Graphs
 from tinv_ext.hosts.diffusers.pipelines import added_to_unet, parts_of, prediction_of, text_encoders
 from tinv_ext.hosts.loss_scale import LossScale
-from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, Tensors, assemble_prompts, encode_prompts
+from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, assemble_prompts, encode_prompts
 from tinv_ext.hosts.vae import AllMasked, encode, encoder_digest
 
 

@@ -26,7 +26,7 @@ from tinv_ext.hosts.webui.program import may_record_graphs
 def backend() -> Backend:
     """backend/nn/unet.py has the attention function by name."""
     own = attention.attention_pytorch
-    return Backend(memory_management, forge_unet, "attention_function", own, may_record_graphs())
+    return Backend(memory_management, forge_unet, "attention_function", own, may_record_graphs(shared.cmd_opts))
 
 
 def ready(engine: Any) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tinv_ext.core.data.image_fit import SizeConditioning
 from tinv_ext.core.data.latents import LatentDistribution
-from tinv_ext.core.model import Words
+from tinv_ext.core.model import Tensors, Words
 from tinv_ext.core.prompts.inputs import PromptInputs
 from tinv_ext.core.prompts.reader import Prompt
 from tinv_ext.hosts.checkpointing import gradient_checkpointing
@@ -21,7 +21,6 @@ from tinv_ext.hosts.patchers.session import ModelParts
 from tinv_ext.hosts.prompt_vectors import (
     ClipTokenTable,
     Condition,
-    Tensors,
     TextEncoder,
     assemble_prompts,
     encode_prompts,

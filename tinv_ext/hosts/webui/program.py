@@ -21,8 +21,6 @@ def program() -> str:
     return REFORGE if importlib.util.find_spec("ldm_patched") is not None else FORGE
 
 
-def may_record_graphs() -> bool:
+def may_record_graphs(cmd_opts: object) -> bool:
     """Whether CUDA graphs may be used: unless the program was started with --tinv-no-cuda-graphs (preload.py)."""
-    from modules.shared import cmd_opts
-
     return not getattr(cmd_opts, "tinv_no_cuda_graphs", False)
