@@ -9,7 +9,8 @@ FUZZING := .venv-fuzz
 PY := $(TODAY)/bin/python
 WEBUI_PINS_PY := $(WEBUI_PINS)/bin/python
 GRADIO_4_PY := $(GRADIO_4)/bin/python
-PIP := -m pip install --quiet --disable-pip-version-check
+# What is not compiled here is compiled when it is first imported, and much never is.
+PIP := -m pip install --quiet --disable-pip-version-check --no-compile
 
 # A waiting OpenMP thread would otherwise spin on a core that another process needs.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -18,8 +19,9 @@ export OMP_WAIT_POLICY ?= PASSIVE
 PYTHON_310 := tinv_ext scripts install.py preload.py
 STRICT := tinv_ext
 WORKERS ?= 2
-# --dist loadfile: the tests of a file share expensive fixtures, so they stay with one worker.
-WORKING := -n $(WORKERS) --dist loadfile
+# --dist loadfile: the tests of a file share expensive fixtures, so they stay with one worker. Files in the order that
+# tests/conftest.py gives them: xdist would begin with those of the most tests, which are the quick ones.
+WORKING := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 EVERYDAY := -m "not slow and not full and not webui" $(WORKING)
 OTHER_VERSIONS := -m "not slow and not full and not webui and not once" $(WORKING)
 # The WebUI's versions have wheels for these Pythons only.
@@ -93,11 +95,22 @@ $(FUZZING)/.stamp: requirements/torch.txt requirements/today-constraints.txt req
 	@$(FUZZING)/bin/python $(PIP) -r requirements/today.txt -r requirements/fuzz.txt
 	@touch $@
 
+ifeq ($(HAS_WEBUI_WHEELS),1)
+OTHER_VENVS := $(GRADIO_4)/.stamp $(WEBUI_PINS)/.stamp
+else
+OTHER_VENVS := python
+endif
+
 venvs: $(TODAY)/.stamp $(WEBUI_PINS)/.stamp $(GRADIO_4)/.stamp
 
 # --- tests -----------------------------------------------------------------------------------------------------------
 
-test: lint test-page test-today test-gradio-4 test-webui-pins
+# The other versions are installed while the first are tested.
+test: $(TODAY)/.stamp
+	@nice $(MAKE) --no-print-directory $(OTHER_VENVS) & others=$$!; \
+	$(MAKE) --no-print-directory lint test-page test-today; found=$$?; \
+	wait $$others && exit $$found
+	@$(MAKE) --no-print-directory test-gradio-4 test-webui-pins
 
 # The page's script needs no build step; its checks need npm. Where there is none they are left out, but not in CI.
 HAS_NPM := $(shell command -v npm 2>/dev/null)

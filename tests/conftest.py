@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 _home = tempfile.TemporaryDirectory(prefix="tinv-tests-")
 
@@ -37,6 +38,20 @@ torch.set_num_threads(1)
 
 if not os.environ.get("WEBUI"):
     collect_ignore = ["webui"]  # needs the real WebUI: `make test-webui`
+
+# The longest first, so that no worker is left alone with one of them at the end.
+LONG = ("toy/test_train.py", "faults/test_killed.py", "faults/test_cgroup.py", "gpu/", "toy/", "faults/", "hub/", "ui/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files in that order; within one, tests stay as they are."""
+    here = Path(__file__).parent
+
+    def rank(item: pytest.Item) -> int:
+        path = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
+        return next((index for index, start in enumerate(LONG) if path.startswith(start)), len(LONG))
+
+    items.sort(key=rank)
 
 
 @dataclass(frozen=True)
