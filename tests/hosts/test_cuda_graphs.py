@@ -19,7 +19,7 @@ from tests.messages import said
 from tinv_ext.core.model import Tensors
 from tinv_ext.core.training.forward import denoising_losses
 from tinv_ext.hosts import cuda_graphs
-from tinv_ext.hosts.cuda_graphs import Graphs
+from tinv_ext.hosts.cuda_graphs import Graphs, KeptCopies
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.hosts.diffusers.pipelines import texts_of
 from tinv_ext.hosts.webui.program import may_record_graphs
@@ -163,13 +163,11 @@ def test_a_refused_recording_is_told_once_and_done_without(how: Any, reason: str
     graphs = Graphs((pipeline.unet,), how, told.append)
     for _ in range(2):
         assert torch.equal(graphs.call("unet", unet, given)[0], unet(*given)[0])
-    assert said(told, "hosts.no_cuda_graphs", reason=reason)
+    assert said(told, "hosts.no_cuda_graphs", part="unet", reason=reason)
     assert len(told) == 1
     graphs.renew()
-    graphs.save_memory()
     graphs.call("unet", unet, given)
     assert len(told) == 1
-    assert not graphs.at_work
 
 
 def test_a_module_with_hooks_is_not_recorded() -> None:
@@ -182,7 +180,9 @@ def test_a_module_with_hooks_is_not_recorded() -> None:
     handle = pipeline.unet.conv_in.register_forward_hook(lambda module, given, output: output + 1)
     assert torch.equal(graphs.call("unet", unet, given)[0], unet(*given)[0])
     handle.remove()
-    assert said(told, "hosts.no_cuda_graphs", reason="a module has hooks, which a recording would leave out")
+    assert said(
+        told, "hosts.no_cuda_graphs", part="unet", reason="a module has hooks, which a recording would leave out"
+    )
 
 
 def test_without_memory_it_is_done_without_until_the_parts_compute_in_another_way() -> None:
@@ -274,3 +274,40 @@ def test_the_programs_flag_switches_them_off() -> None:
     assert may_record_graphs(parser.parse_args([]))
     assert not may_record_graphs(parser.parse_args(["--tinv-no-cuda-graphs"]))
     assert may_record_graphs(object())
+
+
+def test_one_part_that_is_refused_leaves_the_others_recorded() -> None:
+    """As a text encoder that CUDA will not record: most of a step is the UNet."""
+    pipeline = small_pipelines.sd1()
+    unet, told = unet_of(pipeline), list[Any]()
+    ways = iter([refuse, capture, capture])
+
+    def in_turns(act: Callable[[], Tensors], pool: Any) -> Any:
+        return next(ways)(act, pool)
+
+    graphs = Graphs((pipeline.unet,), in_turns, told.append)
+    for _ in range(2):
+        graphs.call("text", unet, inputs(pipeline, 1, 1))
+        graphs.call("unet", unet, inputs(pipeline, 1, 1))
+    assert set(graphs._parts) == {"unet"}
+    assert len(told) == 1
+
+
+def table_on_the_device() -> Tensor:
+    """As upstream's embedding of a timestep; "meta" is the device that is everywhere."""
+    table = torch.arange(4.0).exp().to("meta")
+    return table.add_(1) + torch.ones(4, device="meta").to(torch.float64)
+
+
+def test_what_is_copied_from_the_cpu_is_kept_and_given_again() -> None:
+    """In its order, each time a copy of its own; what is on the device or stays on the CPU is left alone."""
+    copies = KeptCopies()
+    for _ in range(2):
+        with copies.collected():
+            table_on_the_device()
+            torch.arange(3).to(torch.float16)
+    assert len(copies._kept) == 1
+    with copies.given():
+        assert table_on_the_device().shape == (4,)
+        with pytest.raises(RuntimeError, match="copies more"):
+            table_on_the_device()

@@ -3,7 +3,7 @@
 At batch 1 a fast card waits for the host, which has thousands of kernels to launch (docs/gpu.md); a recorded graph
 launches them at once. What a call is given is copied into the buffers that were recorded with. A recording is used only
 if what it gives, and its gradients, are those of the part itself. Where that is not so, or where recording fails, for
-whatever reason, everything is called as before, and that is told once.
+whatever reason, the part is called as before, and that is told once.
 
 Graphs of one part share their memory: what a forward keeps for its backward is overwritten by the next forward of that
 part, of whatever shape. So the memory is that of the largest shape, not of all together.
@@ -14,13 +14,14 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Tensors
@@ -40,22 +41,76 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 
 def capture_on_cuda(act: Callable[[], Tensors], pool: Any) -> tuple[Callable[[], None], Tensors]:
+    """Record; a second time with what is copied from the CPU kept on the device, if CUDA has refused the first."""
+    try:
+        return _capture(act, pool, None)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+    return _capture(act, pool, KeptCopies())
+
+
+def _capture(act: Callable[[], Tensors], pool: Any, copies: KeptCopies | None) -> tuple[Callable[[], None], Tensors]:
     """Record on a stream of its own, as torch's notes on CUDA graphs ask."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(_WARM_UP):
-            act()
+            with copies.collected() if copies else nullcontext():
+                act()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     try:
         # thread_local: other threads of the program may go on using CUDA meanwhile
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+        recording = torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local")
+        with recording, copies.given() if copies else nullcontext():
             results = act()
     except BaseException:
         _end_recording()
         raise
     return graph.replay, results
+
+
+class KeptCopies(TorchDispatchMode):
+    """The tensors that a computation makes on the CPU and copies to the device, so that it can be done without copying.
+
+    CUDA lets no graph copy from ordinary memory, but upstream makes small tables so: ldm's and sgm's embedding of the
+    timestep (modules/diffusionmodules/util.py), the mask of transformers 4.30's CLIP. While a graph is recorded nothing
+    can be read back from the device, so what is made on the CPU then depends on shapes alone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: list[Tensor] = []
+        self._next: int | None = None  # of those to be given; None while they are collected
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """While open, keep what is copied."""
+        self._kept, self._next = [], None
+        with self:
+            yield
+
+    @contextmanager
+    def given(self) -> Iterator[None]:
+        """While open, give what was kept, in its order, in place of copying."""
+        self._next = 0
+        with self:
+            yield
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        target = kwargs.get("device")
+        copies = function is torch.ops.aten._to_copy.default and args[0].device.type == "cpu" and target is not None
+        if not copies or torch.device(target).type == "cpu":
+            return function(*args, **kwargs)
+        if self._next is None:
+            self._kept.append(function(*args, **kwargs))
+            return self._kept[-1].clone()  # what it is given for may be changed in place
+        if self._next >= len(self._kept):
+            raise RuntimeError("a part copies more from the CPU than it did before")
+        self._next += 1
+        return self._kept[self._next - 1].clone()
 
 
 def _end_recording() -> None:
@@ -186,12 +241,13 @@ class Graphs:
         self._parts: dict[str, _Part] = {}
         self._weights: list[Tensor] = []
         self._addresses: list[int] = []
-        self._refused, self._no_memory = capture is None, False
+        self._refused: set[str] = set()  # names of parts
+        self._no_memory = False
 
     def call(self, name: str, part: Callable[..., Tensors], given: Tensors) -> Tensors:
         """What `part(*given)` gives, its gradients too. `name` tells one part from another."""
         wanted = torch.is_grad_enabled() and any(one.requires_grad for one in given)
-        if not (wanted and self.at_work):
+        if not (wanted and self.at_work) or name in self._refused:
             return part(*given)
         self._notice_moved_weights()
         key = tuple((one.shape, one.dtype, one.requires_grad) for one in given)
@@ -212,7 +268,7 @@ class Graphs:
             self._addresses = [one.data_ptr() for one in self._weights]
 
     def _recorded(self, name: str, key: tuple[Any, ...], call: Callable[..., Tensors], given: Tensors) -> _Graph | None:
-        """A graph for inputs like these; None where there can be none, and no other is tried then."""
+        """A graph for inputs like these; None where there can be none, and no other of that part is tried then."""
         assert self._capture is not None  # or `call` had not come here
         try:
             if any(map(_has_hooks, self._modules)):
@@ -227,15 +283,16 @@ class Graphs:
             return graphs[key]
         except Exception as error:  # noqa: BLE001 - whatever it is, the step can do without; it is told
             out_of_memory, reason = is_out_of_memory(error), first_sentence(str(error)) or type(error).__name__
-        self.clear()  # only now: the tensors of what failed hang on the exception, which is gone here
+        self._parts.pop(name, None)  # only now: the tensors of what failed hang on the exception, which is gone here
         if out_of_memory:
             self.save_memory()
             return None
-        self._refused = True
+        self._refused.add(name)
         self._tell(
             message(
                 "hosts.no_cuda_graphs",
-                "CUDA graphs cannot be used here ({reason}); the run goes on without them.",
+                "A CUDA graph of {part} cannot be used here ({reason}); the run goes on without it.",
+                part=name,
                 reason=reason,
             )
         )
@@ -243,8 +300,8 @@ class Graphs:
 
     @property
     def at_work(self) -> bool:
-        """Whether the next call may be recorded or replayed."""
-        return not (self._refused or self._no_memory)
+        """Whether a call may be recorded or replayed."""
+        return self._capture is not None and not self._no_memory
 
     def clear(self) -> None:
         """Give up all graphs and their memory; the next call records anew."""

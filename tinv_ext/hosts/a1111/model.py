@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import cached_property
 from typing import Any
 
@@ -101,9 +101,7 @@ class WebuiModel:
             given = {"c_crossattn": [context], **({"c_concat": list(others)} if others else {})}
         # v1.10.1 modules/sd_hijack_unet.py wraps apply_model: it casts a dict's tensors to the UNet's dtype and enters
         # the WebUI's autocast, so that training goes the way of a generation.
-        # sgm/modules/diffusionmodules/util.py, timestep_embedding, makes a table on the CPU: a graph cannot copy it.
-        with self.device if self._graphs.at_work else nullcontext():
-            return (self._sd_model.apply_model(noisy, timesteps, given),)
+        return (self._sd_model.apply_model(noisy, timesteps, given),)
 
     def _conditioning(self, noisy: Tensor, condition: Condition) -> Tensors:
         """What `_apply` is given beside the noisy latent and its timesteps."""
