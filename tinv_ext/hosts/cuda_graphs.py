@@ -71,7 +71,7 @@ def _capture(act: Callable[[], Tensors], pool: Any, copies: KeptCopies | None) -
     return graph.replay, results
 
 
-class KeptCopies(TorchDispatchMode):
+class KeptCopies(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """The tensors that a computation makes on the CPU and copies to the device, so that it can be done without copying.
 
     CUDA lets no graph copy from ordinary memory, but upstream makes small tables so: ldm's and sgm's embedding of the
@@ -80,7 +80,7 @@ class KeptCopies(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._kept: list[Tensor] = []
         self._next: int | None = None  # of those to be given; None while they are collected
 
