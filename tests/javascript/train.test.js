@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { Refused, Unreachable } from "../../javascript/tinv/api.js";
 import { changed, kept } from "../../javascript/tinv/kept.js";
 import { matches } from "../../javascript/tinv/train/advanced.js";
+import { empty, inverted, painted } from "../../javascript/tinv/train/mask.js";
 import { ofTxt2img } from "../../javascript/tinv/train/txt2img.js";
 import { filesOf, named, upload } from "../../javascript/tinv/train/upload.js";
 
@@ -106,4 +107,24 @@ test("settings that were kept come back; what is no settings counts as none", ()
 
 test("a change of what is kept: undefined takes it out", () => {
     assert.deepEqual(changed({ name: "zibbo", steps: 7 }, { steps: undefined, seed: 0 }), { name: "zibbo", seed: 0 });
+});
+
+test("a grey mask is paint where it is dark, and inverting it twice changes nothing", () => {
+    const grey = [0, 128, 255];
+    const pixels = painted(new Uint8ClampedArray(grey.flatMap((level) => [level, level, level, 255])));
+    assert.deepEqual(
+        [...pixels],
+        grey.flatMap((level) => [0, 0, 0, 255 - level]),
+    );
+    assert.ok(!empty(pixels));
+    assert.ok(empty(new Uint8ClampedArray(8)));
+    const once = [...inverted(pixels)];
+    assert.deepEqual(
+        once,
+        grey.flatMap((level) => [0, 0, 0, level]),
+    );
+    assert.deepEqual(
+        [...inverted(pixels)],
+        grey.flatMap((level) => [0, 0, 0, 255 - level]),
+    );
 });

@@ -9,7 +9,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
 import uvicorn  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from tinv_ext.core.formats import read_embedding  # noqa: E402
 from tinv_ext.core.settings import DEFAULTS, SETTINGS  # noqa: E402
@@ -198,6 +199,65 @@ def test_images_are_captioned_turned_and_removed_in_place(page: Any, values: dic
     page.click(".tinv-undo")
     page.wait_for_selector(".tinv-undo", state="detached")
     assert sorted(path.name for path in folder.glob("[!.]*")) == ["0.png", "1.png", "2.png"]
+
+
+def test_a_mask_is_painted_over_an_image(page: Any, values: dict[str, Any]) -> None:
+    """With the pointer, erased again in part, inverted; saved beside the image, used by the run, and undone."""
+    folder = Path(values["images"])
+    mask = folder / "1-masklabel.png"
+    fill(page, "images", str(folder))
+    page.click("[data-image='1.png'] [aria-label='Mask of 1.png']")
+    page.wait_for_function("document.querySelector('.tinv-painting canvas').width !== 300")  # a canvas's own width
+    box = page.locator(".tinv-painting canvas").bounding_box()
+
+    def stroke(height: float) -> None:
+        page.mouse.move(box["x"] + 2, box["y"] + height * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] - 2, box["y"] + height * box["height"], steps=4)
+        page.mouse.up()
+
+    page.fill(".tinv-mask input[type=range]", "30")
+    stroke(0.2)
+    stroke(0.8)
+    page.click(".tinv-mask button:has-text('Erase')")
+    stroke(0.8)
+    page.click(".tinv-mask button:has-text('Save')")
+    page.wait_for_selector("[data-image='1.png']:has-text('has a mask')")
+    with Image.open(folder / "1.png") as image, Image.open(mask) as painted:
+        assert painted.size == image.size
+        middle, high = image.width // 2, image.height
+        assert [painted.getpixel((middle, int(share * high))) for share in (0.2, 0.5, 0.8)] == [0, 255, 255]
+    assert page.is_checked("#tinv_use_masks")
+    page.click("[data-image='1.png'] [aria-label='Mask of 1.png']")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.tinv-painting canvas')].some((one) => one.width !== 300 &&"
+        " one.getContext('2d').getImageData(one.width / 2, one.height / 5, 1, 1).data[3] > 200)"
+    )
+    page.click(".tinv-mask button:has-text('Invert')")
+    page.click(".tinv-mask button:has-text('Save')")
+    page.wait_for_selector(".tinv-mask", state="detached")
+    until(lambda: at(mask, middle, high // 5) == 255)
+    assert at(mask, middle, high // 2) == 0
+    page.click(".tinv-undo")
+    until(lambda: at(mask, middle, high // 5) == 0)
+    page.click(".tinv-undo")
+    page.wait_for_selector("[data-image='1.png']:has-text('has a mask')", state="detached")
+    assert not mask.exists()
+
+
+def at(file: Path, left: int, top: int) -> Any:
+    """A pixel of an image file."""
+    with Image.open(file) as image:
+        return image.getpixel((left, top))
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for it, ten seconds at most."""
+    for _ in range(100):
+        if true():
+            return
+        time.sleep(0.1)
+    assert true()
 
 
 def test_dropped_files_that_are_no_images_are_named_and_the_rest_is_kept(

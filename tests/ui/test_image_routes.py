@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import time
 from collections.abc import Callable
@@ -114,6 +115,33 @@ def test_images_are_turned_and_removed_and_come_back(client: Client, folder: Pat
     assert images(routes, values)["images"]["wide.png"]["width"] == 200
     assert routes.post("/tinv/v1/images/turn", json={"ids": [wide], "how": "over"}).status_code == 422
     assert routes.post("/tinv/v1/images/turn", json={"ids": [], "how": "left"}).status_code == 422
+
+
+def test_a_mask_is_painted_shown_and_undone(client: Client, folder: Path) -> None:
+    """Over what is shown of the image; what is no picture in base64 is refused."""
+    routes, values = client(), {"images": str(folder)}
+    wide = images(routes, values)["images"]["wide.png"]
+    assert wide["mask"] is None
+    asked = {"id": wide["id"], "v": "1"}
+    assert routes.get("/tinv/v1/images/mask", params=asked).status_code == 404
+    with Image.open(io.BytesIO(routes.get("/tinv/v1/images/canvas", params=asked).content)) as canvas:
+        assert (canvas.format, canvas.size) == ("JPEG", (200, 100))
+        mask = Image.new("L", canvas.size, 255)
+    mask.paste(0, (0, 0, 50, 100))
+    data = io.BytesIO()
+    mask.save(data, "PNG")
+    post(routes, "images/mask", {"ids": [wide["id"]], "mask": base64.b64encode(data.getvalue()).decode()})
+    found = images(routes, values)
+    assert found["images"]["wide.png"]["mask"]
+    assert found["undo"] == {"folder": str(folder), "what": "mask wide.png"}
+    with Image.open(io.BytesIO(routes.get("/tinv/v1/images/mask", params=asked).content)) as shown:
+        assert (shown.format, shown.mode, shown.tobytes()) == ("PNG", "L", mask.tobytes())
+    assert "wide-masklabel.png" not in found["images"]
+    for odd in ("no base64!", base64.b64encode(b"no picture").decode()):
+        refused = routes.post("/tinv/v1/images/mask", json={"ids": [wide["id"]], "mask": odd})
+        assert refused.status_code == 422
+    post(routes, "images/undo", {"folder": str(folder)})
+    assert images(routes, values)["images"]["wide.png"]["mask"] is None
 
 
 def test_dropped_images_get_a_folder_of_their_own(client: Client, jobs: JobQueue, tmp_path: Path) -> None:

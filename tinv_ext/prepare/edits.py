@@ -77,10 +77,10 @@ def _caption_file(folder: Path, image: Path, suffix: str) -> Path:
     ending = f".{suffix.strip().lstrip('.')}" if suffix.strip() else _CAPTIONS[0]
     if source and beside.is_file() and beside.suffix.lower() in (*_CAPTIONS, ending.lower()):
         return beside
-    return image.with_name((image.name if _shared_stem(image) else image.stem) + ending)
+    return image.with_name((image.name if shares_stem(image) else image.stem) + ending)
 
 
-def _shared_stem(image: Path) -> bool:
+def shares_stem(image: Path) -> bool:
     """Whether another file, that is no caption, has the same name with another suffix."""
     others = (path for path in image.parent.iterdir() if path.stem == image.stem and path != image)
     return any(path.suffix.lower() not in _CAPTIONS and path.is_file() for path in others)
@@ -147,12 +147,12 @@ def remove(folder: Path, names: Sequence[str]) -> None:
 
 def _belongings(image: Path) -> Iterator[Path]:
     """The files beside an image that are its own."""
-    stems = [image.name] if _shared_stem(image) else [image.name, image.stem]
+    stems = [image.name] if shares_stem(image) else [image.name, image.stem]
     for file in (image.with_name(stem + suffix) for stem in stems for suffix in _CAPTIONS):
         if file.is_file():
             yield file
     mask = image.with_name(f"{image.stem}{BESIDE}.png")
-    if mask.is_file() and not _shared_stem(image):
+    if mask.is_file() and not shares_stem(image):
         yield mask
 
 

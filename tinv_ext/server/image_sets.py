@@ -25,6 +25,7 @@ from tinv_ext.core.preflight.words import subject_named
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.prepare.edits import last_edit
 from tinv_ext.prepare.gallery import Gallery, SeenImage, image_files, stamp_of
+from tinv_ext.prepare.painted_masks import mask_beside
 from tinv_ext.prepare.undo import records
 from tinv_ext.prepare.uploads import file_name
 
@@ -35,7 +36,7 @@ _KNOWN = 50_000  # images that have an id
 
 @dataclass(frozen=True)
 class ShownImage:
-    """One image with what is known of it by now: `seen` is None until it was looked at."""
+    """One image with what is known of it by now: `seen` is None until it was looked at, `mask` the mask's version."""
 
     id: str
     name: str
@@ -43,6 +44,7 @@ class ShownImage:
     seen: SeenImage | None
     caption: ImageCaption
     findings: Mapping[str, str]
+    mask: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,13 @@ class ImageSets:
             self._known.move_to_end(key)
             while len(self._known) > _KNOWN:
                 self._known.popitem(last=False)
-        version = "-".join(f"{part:x}" for part in stamp_of(path))
-        return ShownImage(key, path.relative_to(folder).as_posix(), version, seen, caption, told)
+        mask = mask_beside(path)
+        version = _version(mask) if mask else ""
+        return ShownImage(key, path.relative_to(folder).as_posix(), _version(path), seen, caption, told, version)
+
+
+def _version(path: Path) -> str:
+    return "-".join(f"{part:x}" for part in stamp_of(path))
 
 
 def _files(source: Source) -> list[Path]:

@@ -3,6 +3,7 @@ import { address, post } from "../api.js";
 import { html, useEffect, useState } from "../html.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
+import { MaskBrush } from "./mask.js";
 
 export function Grid({ answer, refresh, suffix, given, set, more }) {
     const [error, setError] = useState(null);
@@ -15,7 +16,13 @@ export function Grid({ answer, refresh, suffix, given, set, more }) {
         }
         refresh();
     };
+    const [painting, setPainting] = useState(null);
     const { images, total, looked_at: looked, undo } = answer;
+    const masked = images.some((one) => one.mask);
+    const saveMask = async (mask) => {
+        await change("mask", { ids: [painting.id], mask });
+        if (mask && !given.masked_loss) set({ masked_loss: true });
+    };
     const odd = images.filter((one) => one.unusable || one.findings.length).length;
     return html`
         <div class="tinv-row tinv-counts">
@@ -34,10 +41,19 @@ export function Grid({ answer, refresh, suffix, given, set, more }) {
             <button type="button" class="tinv-chip" onClick=${() => set({ recursive: true })}>${t("train.use_below")}</button></p>`
         }
         <${CaptionsUsed} answer=${answer} given=${given} set=${set} />
+        ${
+            masked &&
+            html`<label class="tinv-row tinv-uses"><input type="checkbox" id="tinv_use_masks" checked=${Boolean(given.masked_loss)}
+            onChange=${() => set({ masked_loss: given.masked_loss ? undefined : true })} />${t("train.masks_on")}</label>`
+        }
         <${Problems} error=${error} />
         <div class="tinv-grid">
-            ${images.map((image) => html`<${Tile} key=${image.id} image=${image} change=${change} suffix=${suffix} />`)}
+            ${images.map(
+                (image) => html`<${Tile} key=${image.id} image=${image} change=${change} suffix=${suffix}
+                paint=${given.mask_folder ? null : setPainting} />`,
+            )}
         </div>
+        ${painting && html`<${MaskBrush} key=${painting.id} image=${painting} save=${saveMask} close=${() => setPainting(null)} />`}
         ${
             more &&
             html`<button type="button" class="tinv-button" onClick=${more}>
@@ -61,7 +77,7 @@ const TURNS = [
     { how: "flip", sign: "⇋", label: /* text */ "train.turn_flip" },
 ];
 
-function Tile({ image, change, suffix }) {
+function Tile({ image, change, suffix, paint }) {
     const { id, name, width, height, trained } = image;
     const size = width && `${width}×${height}${trained ? ` → ${trained.join("×")}` : ""}`;
     const source = address("images/thumbnail", { id, v: image.version, language: undefined });
@@ -83,13 +99,19 @@ function Tile({ image, change, suffix }) {
                     aria-label=${t(label)} onClick=${() => change("turn", { ids: [id], how })}>${sign}</button>`,
                     )
                 }
+                ${
+                    !image.unusable &&
+                    paint &&
+                    html`<button type="button" title=${t("train.mask")} aria-label=${t("train.mask_of", { name })}
+                    onClick=${() => paint(image)}>✎</button>`
+                }
                 <button type="button" title=${t("train.remove")} aria-label=${t("train.remove_image", { name })}
                     onClick=${() => change("remove", { ids: [id] })}>✕</button>
             </div>
         </div>
         <figcaption>
             <div class="tinv-file-name" title=${name}>${name}</div>
-            ${size && html`<div class="tinv-quiet">${size}</div>`}
+            ${size && html`<div class="tinv-quiet">${size}${image.mask ? ` · ${t("train.masked")}` : ""}</div>`}
             ${image.unusable && html`<div class="tinv-wrong">${image.unusable}</div>`}
             ${!image.unusable && html`<${Caption} image=${image} save=${(text) => change("caption", { ids: [id], text, suffix })} />`}
             ${image.findings.map(({ kind, text }) => html`<div class="tinv-finding" data-kind=${kind}>⚠ ${text}</div>`)}

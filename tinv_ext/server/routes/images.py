@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -34,10 +35,13 @@ def routes(served: Served) -> list[Route]:
     return [
         Route("POST", "/images", _shown(served, sets)),
         Route("GET", "/images/thumbnail", _thumbnail(sets), changing=False, described=False),
+        Route("GET", "/images/canvas", _canvas(sets), changing=False, described=False),
+        Route("GET", "/images/mask", _mask(sets), changing=False, described=False),
         Route("POST", "/images/new", _new(served, sets)),
         Route("PUT", "/images/upload", _upload(served)),
         Route("POST", "/images/caption", _changed(served, sets, _write_caption)),
         Route("POST", "/images/turn", _changed(served, sets, _turn)),
+        Route("POST", "/images/mask", _changed(served, sets, _paint)),
         Route("POST", "/images/remove", _changed(served, sets, _remove)),
         Route("POST", "/images/undo", _undo(served, sets)),
         Route("GET", "/folders", _folders(served, sets)),
@@ -126,6 +130,7 @@ def _image(shown: ShownImage, language: str) -> dict[str, Any]:
         "trained": [frame.width, frame.height] if frame else None,
         "caption": encodable(shown.caption.text),
         "caption_file": encodable(shown.caption.source),
+        "mask": shown.mask or None,
         "findings": [{"kind": kind, "text": translated(text, language)} for kind, text in shown.findings.items()],
     }
 
@@ -142,6 +147,45 @@ def _thumbnail(sets: ImageSets) -> Answer:
         return Response(made, media_type="image/jpeg", headers=_FOREVER)
 
     return thumbnail
+
+
+def _canvas(sets: ImageSets) -> Answer:
+    def canvas(id: str, language: str = Language) -> Response:  # noqa: A002
+        """An image to paint a mask on, as a JPEG, by the id that POST /images told; `v` may be its version."""
+        from tinv_ext.prepare.painted_masks import canvas_of
+
+        return _picture(sets, id, language, canvas_of, "image/jpeg")
+
+    return canvas
+
+
+def _mask(sets: ImageSets) -> Answer:
+    def mask(id: str, language: str = Language) -> Response:  # noqa: A002
+        """The mask beside an image as a grey PNG; `v` may be its version."""
+        from tinv_ext.prepare.painted_masks import small_mask
+
+        return _picture(sets, id, language, small_mask, "image/png")
+
+    return mask
+
+
+def _picture(
+    sets: ImageSets,
+    id: str,  # noqa: A002
+    language: str,
+    make: Callable[[Path], bytes | None],
+    kind: str,
+) -> Response:
+    from tinv_ext.server.failures import errors_told
+
+    try:
+        with errors_told():
+            made = make(sets.place(id)[1])
+    except TinvError as error:
+        raise refused(error, language, 404) from error
+    if made is None:
+        raise HTTPException(404, translated(message("server.no_mask", "This image has no mask."), language))
+    return Response(made, media_type=kind, headers=_FOREVER)
 
 
 def _new(served: Served, sets: ImageSets) -> Answer:
@@ -226,6 +270,18 @@ def _turn(folder: Path, names: list[str], values: Mapping[str, Any]) -> None:
     from tinv_ext.prepare.edits import turn
 
     turn(folder, names, str(values.get("how")))
+
+
+def _paint(folder: Path, names: list[str], values: Mapping[str, Any]) -> None:
+    """`mask` is a picture in base64; without one, the mask goes."""
+    from tinv_ext.prepare.painted_masks import LARGEST, paint
+
+    text = str(values.get("mask") or "")
+    try:
+        painted = base64.b64decode(text[: 2 * LARGEST], validate=True)
+    except ValueError as error:
+        raise InputError(message("server.mask_not_base64", "The mask is not a picture in base64.")) from error
+    paint(folder, names[0], painted)
 
 
 def _remove(folder: Path, names: list[str], values: Mapping[str, Any]) -> None:

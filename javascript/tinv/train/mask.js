@@ -1,0 +1,120 @@
+// A mask painted onto an image: what is painted over is not learnt.
+import { address } from "../api.js";
+import { html, useEffect, useRef, useState } from "../html.js";
+import { t } from "../texts.js";
+
+/**
+ * The pixels of a grey mask as those of the canvas: black, as opaque as the mask is dark.
+ * @param {Uint8ClampedArray} pixels RGBA, changed in place
+ */
+export function painted(pixels) {
+    for (let at = 0; at < pixels.length; at += 4) {
+        pixels[at + 3] = 255 - pixels[at];
+        pixels[at] = pixels[at + 1] = pixels[at + 2] = 0;
+    }
+    return pixels;
+}
+
+/** What was left out is learnt, and the other way round. @param {Uint8ClampedArray} pixels RGBA, changed in place */
+export function inverted(pixels) {
+    for (let at = 0; at < pixels.length; at += 4) {
+        pixels[at + 3] = 255 - pixels[at + 3];
+        pixels[at] = pixels[at + 1] = pixels[at + 2] = 0;
+    }
+    return pixels;
+}
+
+/** Whether nothing is painted. @param {Uint8ClampedArray} pixels RGBA */
+export const empty = (pixels) => !pixels.some((value, at) => at % 4 === 3 && value > 0);
+
+const all = (canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+
+function change(canvas, how) {
+    const data = all(canvas);
+    how(data.data);
+    canvas.getContext("2d").putImageData(data, 0, 0);
+}
+
+/** The mask as base64 of a PNG, white where it is learnt; empty where nothing is painted. */
+function saved(canvas) {
+    if (empty(all(canvas).data)) return "";
+    const white = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+    const onto = white.getContext("2d");
+    onto.fillStyle = "white";
+    onto.fillRect(0, 0, white.width, white.height);
+    onto.drawImage(canvas, 0, 0);
+    return white.toDataURL("image/png").split(",")[1];
+}
+
+/** @param {{image: any, save: (mask: string) => void, close: () => void}} of a tile */
+export function MaskBrush({ image, save, close }) {
+    const { id, name, version, mask } = image;
+    const dialog = useRef(null),
+        canvas = useRef(null),
+        last = useRef(null);
+    const [brush, setBrush] = useState(8); // percent of the longer side
+    const [erase, setErase] = useState(false);
+    useEffect(() => dialog.current.showModal(), []);
+    const began = (event) => {
+        const { naturalWidth: width, naturalHeight: height } = event.target;
+        if (canvas.current.width === width && canvas.current.height === height) return;
+        Object.assign(canvas.current, { width, height });
+        if (!mask) return;
+        const old = new Image();
+        old.onload = () => {
+            canvas.current.getContext("2d").drawImage(old, 0, 0, width, height);
+            change(canvas.current, painted);
+        };
+        old.src = address("images/mask", { id, v: mask, language: undefined });
+    };
+    const place = (event) => {
+        const box = canvas.current.getBoundingClientRect();
+        const scale = canvas.current.width / box.width;
+        return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
+    };
+    const stroke = (event) => {
+        const to = place(event),
+            from = last.current ?? to;
+        const onto = canvas.current.getContext("2d");
+        onto.globalCompositeOperation = erase ? "destination-out" : "source-over";
+        onto.lineWidth = (brush / 100) * Math.max(canvas.current.width, canvas.current.height);
+        onto.lineCap = onto.lineJoin = "round";
+        onto.beginPath();
+        onto.moveTo(...from);
+        onto.lineTo(...to);
+        onto.stroke();
+        last.current = to;
+    };
+    const down = (event) => {
+        event.target.setPointerCapture(event.pointerId);
+        last.current = null;
+        stroke(event);
+    };
+    const keep = () => {
+        save(saved(canvas.current));
+        dialog.current.close();
+    };
+    const tool = (on, label) =>
+        html`<button type="button" class="tinv-button" aria-pressed=${erase === on} onClick=${() => setErase(on)}>${t(label)}</button>`;
+    return html`<dialog ref=${dialog} class="tinv-mask" aria-label=${t("train.mask_of", { name })} onClose=${close}
+            onKeyDown=${(event) => event.stopPropagation()}>
+        <div class="tinv-stack">
+            <p>${t("train.mask_help")}</p>
+            <div class="tinv-painting">
+                <img src=${address("images/canvas", { id, v: version, language: undefined })} alt=${name} onLoad=${began} draggable=${false} />
+                <canvas ref=${canvas} onPointerDown=${down} onPointerMove=${(event) => event.buttons && stroke(event)}></canvas>
+            </div>
+            <div class="tinv-row">
+                ${tool(false, "train.mask_paint")} ${tool(true, "train.mask_erase")}
+                <label class="tinv-row">${t("train.mask_brush")}
+                    <input type="range" min="1" max="30" value=${brush} onInput=${(event) => setBrush(Number(event.target.value))} /></label>
+                <button type="button" class="tinv-button" onClick=${() => change(canvas.current, inverted)}>${t("train.mask_invert")}</button>
+                <button type="button" class="tinv-button" onClick=${() => change(canvas.current, (pixels) => pixels.fill(0))}>${t("train.mask_clear")}</button>
+            </div>
+            <div class="tinv-row">
+                <button type="button" class="tinv-button tinv-primary" onClick=${keep}>${t("train.mask_save")}</button>
+                <button type="button" class="tinv-button" onClick=${() => dialog.current.close()}>${t("page.close")}</button>
+            </div>
+        </div>
+    </dialog>`;
+}

@@ -1,0 +1,101 @@
+"""Masks painted by hand: shown small, saved at the image's own size beside it, and undone as any change by hand."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from tinv_ext.core.data.decoding import Unusable, decode
+from tinv_ext.core.data.masks import BESIDE
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import message
+from tinv_ext.prepare.edits import image_in, shares_stem
+from tinv_ext.prepare.scan import on_white, upright
+from tinv_ext.prepare.undo import Record
+
+SIDE = 1024
+"""Pixels of the longer side of what is painted on."""
+LARGEST = 8 * 2**20
+"""Bytes of a painted mask: far more than black and white of that size take."""
+_WHITE = (255, 255)
+_QUALITY = 90
+
+
+def mask_beside(image: Path) -> Path | None:
+    """The file of the mask that lies beside an image; None where there is none, or it may be another image's."""
+    mask = _place(image)
+    return mask if mask.is_file() and not shares_stem(image) else None
+
+
+def canvas_of(image: Path) -> bytes:
+    """An image to paint on, as a JPEG of at most `SIDE` pixels a side. `InputError` where it cannot be used."""
+    small = on_white(_upright(image))
+    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return _saved(small, "JPEG", quality=_QUALITY)
+
+
+def small_mask(image: Path) -> bytes | None:
+    """The mask beside an image as a grey PNG of at most `SIDE` pixels a side; None where there is none."""
+    mask = mask_beside(image)
+    if mask is None:
+        return None
+    small = _grey(mask.read_bytes(), mask.name)
+    small.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
+    return _saved(small, "PNG")
+
+
+def paint(folder: Path, name: str, painted: bytes) -> bool:
+    """Save a painted mask (a picture in any size, white: learnt, black: not) at the image's size; whether there is one.
+
+    Nothing, or all white, is no mask: then the one that was there goes. `InputError` where the mask is no picture, or
+    would be another image's, too.
+    """
+    image = image_in(folder, name)
+    if shares_stem(image):
+        raise InputError(
+            message(
+                "prepare.mask_of_two",
+                '"{name}" shares its name with another file: a mask beside it would belong to both. Rename one.',
+                name=name,
+            )
+        )
+    if len(painted) > LARGEST:
+        raise InputError(message("prepare.mask_too_large", "A painted mask can have {most} bytes.", most=LARGEST))
+    mask = _grey(painted, name) if painted else None
+    place, record = _place(image), Record.begin(folder, f"mask {name}")
+    if mask is None or mask.getextrema() == _WHITE:
+        if place.exists():
+            record.remove(place)
+        return False
+    record.write(place, _saved(mask.resize(_upright(image).size, Image.Resampling.BILINEAR), "PNG"))
+    return True
+
+
+def _place(image: Path) -> Path:
+    return image.with_name(f"{image.stem}{BESIDE}.png")
+
+
+def _upright(image: Path) -> Image.Image:
+    try:
+        return upright(image)[0]
+    except Unusable as unusable:
+        raise InputError(
+            message("images.file_reason", "{file} {reason}.", file=image.name, reason=unusable.reason)
+        ) from unusable
+
+
+def _grey(data: bytes, name: str) -> Image.Image:
+    try:
+        return on_white(decode(io.BytesIO(data)).image.convert("RGBA")).convert("L")
+    except Unusable as unusable:
+        raise InputError(
+            message("masks.unusable", 'The mask "{file}" {reason}.', file=name, reason=unusable.reason)
+        ) from unusable
+
+
+def _saved(image: Image.Image, kind: str, **options: int) -> bytes:
+    data = io.BytesIO()
+    image.save(data, kind, **options)
+    return data.getvalue()
