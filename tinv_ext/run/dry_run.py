@@ -126,13 +126,14 @@ def try_out(
     on_gpu = model.device.type == "cuda"
     seconds: list[float] = []
     act = partial(take_step, state, plan, model, dataset)
+    if on_gpu:  # the first counts here: it records graphs, whose memory a replay does not ask for again
+        torch.cuda.reset_peak_memory_stats(model.device)
     begun = clock()
     try:
         while len(seconds) < 2 or (len(seconds) <= STEPS and clock() - begun < SECONDS):
             state.restore(before)
             if on_gpu:
                 torch.cuda.synchronize(model.device)
-                torch.cuda.reset_peak_memory_stats(model.device)
             started = clock()
             step = fallbacks.attempt(state, model, plan.examples, act, plan.accumulate)
             seconds.append(clock() - started)  # the loss was read: the device is done
