@@ -19,7 +19,7 @@ from tests.messages import said
 from tinv_ext.core.model import Tensors
 from tinv_ext.core.training.forward import denoising_losses
 from tinv_ext.hosts import cuda_graphs
-from tinv_ext.hosts.cuda_graphs import Graphs, KeptCopies
+from tinv_ext.hosts.cuda_graphs import Forget, Graphs, KeptCopies
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.hosts.diffusers.pipelines import texts_of
 from tinv_ext.hosts.webui.program import may_record_graphs
@@ -28,9 +28,9 @@ from tools.on_gpu.repeating import capture_by_repeating
 MAKERS = [small_pipelines.sd1, small_pipelines.sdxl]
 
 
-def capture(act: Callable[[], Tensors], pool: Any) -> tuple[Callable[[], None], Tensors]:
+def capture(act: Callable[[], Tensors], forget: Forget, pool: Any) -> tuple[Callable[[], None], Tensors]:
     """As CUDA's: what it gave at first is overwritten in place by each repetition."""
-    repeat, results = capture_by_repeating(act)
+    repeat, results = capture_by_repeating(act, forget, pool)
 
     def replay() -> None:
         replays.append(len(results))
@@ -126,19 +126,19 @@ def test_the_steps_of_a_host_are_the_same(make: Callable[[], Any], checkpointing
         assert all(torch.equal(one, other) for one, other in zip(found[False, seed], found[True, seed]))
 
 
-def refuse(act: Callable[[], Tensors], pool: Any) -> Any:
+def refuse(act: Callable[[], Tensors], forget: Forget, pool: Any) -> Any:
     """A recording that CUDA does not allow."""
     raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
 
 
-def no_room(act: Callable[[], Tensors], pool: Any) -> Any:
+def no_room(act: Callable[[], Tensors], forget: Forget, pool: Any) -> Any:
     """A recording that there is no memory for."""
     raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
-def wrong(act: Callable[[], Tensors], pool: Any) -> Any:
+def wrong(act: Callable[[], Tensors], forget: Forget, pool: Any) -> Any:
     """A recording that is not what was called."""
-    replay, answers = capture(act, pool)
+    replay, answers = capture(act, forget, pool)
 
     def spoiled() -> None:
         replay()
@@ -191,8 +191,8 @@ def test_without_memory_it_is_done_without_until_the_parts_compute_in_another_wa
     unet, told = unet_of(pipeline), list[Any]()
     ways = iter([no_room, capture, capture])
 
-    def in_turns(act: Callable[[], Tensors], pool: Any) -> Any:
-        return next(ways)(act, pool)
+    def in_turns(act: Callable[[], Tensors], forget: Forget, pool: Any) -> Any:
+        return next(ways)(act, forget, pool)
 
     graphs = Graphs((pipeline.unet,), in_turns, told.append)
     given = inputs(pipeline, 1, 1)
@@ -282,8 +282,8 @@ def test_one_part_that_is_refused_leaves_the_others_recorded() -> None:
     unet, told = unet_of(pipeline), list[Any]()
     ways = iter([refuse, capture, capture])
 
-    def in_turns(act: Callable[[], Tensors], pool: Any) -> Any:
-        return next(ways)(act, pool)
+    def in_turns(act: Callable[[], Tensors], forget: Forget, pool: Any) -> Any:
+        return next(ways)(act, forget, pool)
 
     graphs = Graphs((pipeline.unet,), in_turns, told.append)
     for _ in range(2):

@@ -11,6 +11,7 @@ part, of whatever shape. So the memory is that of the largest shape, not of all 
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 from collections import OrderedDict
@@ -28,9 +29,10 @@ from tinv_ext.core.model import Tensors
 from tinv_ext.core.training.fallbacks import first_sentence, is_out_of_memory
 
 log = logging.getLogger(__name__)
+Forget = Callable[[], None]  # drops what a computation has left for later
 # Carries out a computation in the memory of a part, and gives what repeats it, and its results, which each repetition
 # overwrites.
-Capture = Callable[[Callable[[], Tensors], Any], tuple[Callable[[], None], Tensors]]
+Capture = Callable[[Callable[[], Tensors], Forget, Any], tuple[Callable[[], None], Tensors]]
 _MOST = 32  # graphs of a part that are kept: the one that was used least recently goes
 _SLOPE = 0.1
 _ROUNDING = 1e-2  # relative: TF32 rounds to ten bits, and kernels add up in any order
@@ -40,17 +42,19 @@ _HOOKS_WITHOUT_STATE = ("tinv_ext.", "transformers.")  # modules of their functi
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def capture_on_cuda(act: Callable[[], Tensors], pool: Any) -> tuple[Callable[[], None], Tensors]:
+def capture_on_cuda(act: Callable[[], Tensors], forget: Forget, pool: Any) -> tuple[Callable[[], None], Tensors]:
     """Record; a second time with what is copied from the CPU kept on the device, if CUDA has refused the first."""
     try:
-        return _capture(act, pool, None)
+        return _capture(act, forget, pool, None)
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
-    return _capture(act, pool, KeptCopies())
+    return _capture(act, forget, pool, KeptCopies())
 
 
-def _capture(act: Callable[[], Tensors], pool: Any, copies: KeptCopies | None) -> tuple[Callable[[], None], Tensors]:
+def _capture(
+    act: Callable[[], Tensors], forget: Forget, pool: Any, copies: KeptCopies | None
+) -> tuple[Callable[[], None], Tensors]:
     """Record on a stream of its own, as torch's notes on CUDA graphs ask."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
@@ -59,6 +63,7 @@ def _capture(act: Callable[[], Tensors], pool: Any, copies: KeptCopies | None) -
             with copies.collected() if copies else nullcontext():
                 act()
     torch.cuda.current_stream().wait_stream(stream)
+    forget()  # before recording begins, which gives the allocator's memory back: a graph has memory of its own
     graph = torch.cuda.CUDAGraph()
     try:
         # thread_local: other threads of the program may go on using CUDA meanwhile
@@ -139,9 +144,9 @@ class _Graph:
         self._wanted = [one for one in sample if one.requires_grad]
         self._attached: Tensors = ()
         right, slopes = self._eager()
-        self._replay_forward, self._answers = capture(self._forward, part.pool)
+        self._replay_forward, self._answers = capture(self._forward, self._release, part.pool)
         self._slopes = slopes
-        self._replay_backward, self._gradients = capture(self._backward, part.pool)
+        self._replay_backward, self._gradients = capture(self._backward, _nothing, part.pool)
         self._release()
         self._replay_forward()
         self._replay_backward()
@@ -154,6 +159,7 @@ class _Graph:
         slopes = self._slopes = tuple(_slope(one) for one in answers)
         gradients = self._backward()
         self._release()
+        gc.collect()  # nodes of the inputs that lived on would belong to this stream, which recording must not wait for
         return (*answers, *gradients), slopes
 
     def _forward(self) -> Tensors:
@@ -189,6 +195,10 @@ class _Graph:
         gradients = iter(self._gradients)
         found = [next(gradients) if one.requires_grad else None for one in self._given]
         return [None if one is None else one.clone() for one in found]
+
+
+def _nothing() -> None:
+    """What is needed for backward stays."""
 
 
 def _slope(answer: Tensor) -> Tensor:

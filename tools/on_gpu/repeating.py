@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 
+Tensors = tuple[Tensor, ...]
+
+
 def capture_by_repeating(
-    act: Callable[[], tuple[Tensor, ...]], pool: Any = None
-) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
+    act: Callable[[], Tensors], forget: Callable[[], None], pool: Any
+) -> tuple[Callable[[], None], Tensors]:
     """Compute again, into the results that were given first: the same buffers as a graph's, filled anew each time."""
     results = act()
 
