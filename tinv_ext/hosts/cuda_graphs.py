@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Tensors
@@ -76,7 +76,7 @@ def _capture(
     return graph.replay, results
 
 
-class KeptCopies(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class KeptCopies(TorchFunctionMode):
     """The tensors that a computation makes on the CPU and copies to the device, so that it can be done without copying.
 
     CUDA lets no graph copy from ordinary memory, but upstream makes small tables so: ldm's and sgm's embedding of the
@@ -85,8 +85,8 @@ class KeptCopies(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._kept: list[Tensor] = []
+        super().__init__()
+        self._kept: list[Tensor | None] = []  # of each `to` of the CPU's tensors; None where it stays there
         self._next: int | None = None  # of those to be given; None while they are collected
 
     @contextmanager
@@ -103,19 +103,19 @@ class KeptCopies(TorchDispatchMode):  # type: ignore[no-untyped-call]
         with self:
             yield
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        target = kwargs.get("device")
-        copies = function is torch.ops.aten._to_copy.default and args[0].device.type == "cpu" and target is not None
-        if not copies or torch.device(target).type == "cpu":
+        if function not in (Tensor.to, Tensor.cuda) or args[0].device.type != "cpu":
             return function(*args, **kwargs)
         if self._next is None:
-            self._kept.append(function(*args, **kwargs))
-            return self._kept[-1].clone()  # what it is given for may be changed in place
+            result = function(*args, **kwargs)
+            self._kept.append(None if result.device.type == "cpu" else result)
+            return result if self._kept[-1] is None else result.clone()  # what it is given for may change it in place
         if self._next >= len(self._kept):
             raise RuntimeError("a part copies more from the CPU than it did before")
         self._next += 1
-        return self._kept[self._next - 1].clone()
+        kept = self._kept[self._next - 1]
+        return function(*args, **kwargs) if kept is None else kept.clone()
 
 
 def _end_recording() -> None:
