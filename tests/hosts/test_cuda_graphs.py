@@ -19,7 +19,7 @@ from tests.messages import said
 from tinv_ext.core.model import Tensors
 from tinv_ext.core.training.forward import denoising_losses
 from tinv_ext.hosts import cuda_graphs
-from tinv_ext.hosts.cuda_graphs import Forget, Graphs, KeptCopies
+from tinv_ext.hosts.cuda_graphs import Capture, Forget, Graphs, KeptCopies
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.hosts.diffusers.pipelines import texts_of
 from tinv_ext.hosts.webui.program import may_record_graphs
@@ -136,6 +136,16 @@ def no_room(act: Callable[[], Tensors], forget: Forget, pool: Any) -> Any:
     raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
+def in_turns(*ways: Capture) -> Capture:
+    """The first recording in the first way, and so on."""
+    left = iter(ways)
+
+    def record(act: Callable[[], Tensors], forget: Forget, pool: Any) -> tuple[Callable[[], None], Tensors]:
+        return next(left)(act, forget, pool)
+
+    return record
+
+
 def wrong(act: Callable[[], Tensors], forget: Forget, pool: Any) -> Any:
     """A recording that is not what was called."""
     replay, answers = capture(act, forget, pool)
@@ -189,12 +199,7 @@ def test_without_memory_it_is_done_without_until_the_parts_compute_in_another_wa
     """Gradient checkpointing, for one: then there may be room. Each time it is told once."""
     pipeline = small_pipelines.sd1()
     unet, told = unet_of(pipeline), list[Any]()
-    ways = iter([no_room, capture, capture])
-
-    def in_turns(act: Callable[[], Tensors], forget: Forget, pool: Any) -> Any:
-        return next(ways)(act, forget, pool)
-
-    graphs = Graphs((pipeline.unet,), in_turns, told.append)
+    graphs = Graphs((pipeline.unet,), in_turns(no_room, capture, capture), told.append)
     given = inputs(pipeline, 1, 1)
     for _ in range(2):
         assert torch.equal(graphs.call("unet", unet, given)[0], unet(*given)[0])
@@ -208,7 +213,7 @@ def test_without_memory_it_is_done_without_until_the_parts_compute_in_another_wa
     assert len(told) == 2
 
 
-def test_weights_that_have_moved_are_recorded_anew() -> None:
+def test_weights_that_have_moved_are_recorded_again() -> None:
     """As the WebUI moves a model to the CPU and back for an image: a graph would read where they were."""
     pipeline = small_pipelines.sd1()
     unet, told = unet_of(pipeline), list[Any]()
@@ -280,12 +285,7 @@ def test_one_part_that_is_refused_leaves_the_others_recorded() -> None:
     """As a text encoder that CUDA will not record: most of a step is the UNet."""
     pipeline = small_pipelines.sd1()
     unet, told = unet_of(pipeline), list[Any]()
-    ways = iter([refuse, capture, capture])
-
-    def in_turns(act: Callable[[], Tensors], forget: Forget, pool: Any) -> Any:
-        return next(ways)(act, forget, pool)
-
-    graphs = Graphs((pipeline.unet,), in_turns, told.append)
+    graphs = Graphs((pipeline.unet,), in_turns(refuse, capture, capture), told.append)
     for _ in range(2):
         graphs.call("text", unet, inputs(pipeline, 1, 1))
         graphs.call("unet", unet, inputs(pipeline, 1, 1))

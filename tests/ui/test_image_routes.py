@@ -118,7 +118,7 @@ def test_images_are_turned_and_removed_and_come_back(client: Client, folder: Pat
 
 
 def test_a_mask_is_painted_shown_and_undone(client: Client, folder: Path) -> None:
-    """Over what is shown of the image; what is no picture in base64 is refused."""
+    """Over what is shown of the image; anything but a picture in base64 is refused."""
     routes, values = client(), {"images": str(folder)}
     wide = images(routes, values)["images"]["wide.png"]
     assert wide["mask"] is None

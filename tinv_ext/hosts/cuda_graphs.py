@@ -314,11 +314,11 @@ class Graphs:
         return self._capture is not None and not self._no_memory
 
     def clear(self) -> None:
-        """Give up all graphs and their memory; the next call records anew."""
+        """Give up all graphs and their memory; the next call records again."""
         self._parts.clear()
 
     def renew(self) -> None:
-        """The parts compute in another way from here on: record anew, also where there was no memory for it before."""
+        """The parts compute in another way from here on: record again, also where there was no memory for it before."""
         self.clear()
         self._no_memory = False
 

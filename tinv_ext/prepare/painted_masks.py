@@ -49,8 +49,8 @@ def small_mask(image: Path) -> bytes | None:
 def paint(folder: Path, name: str, painted: bytes) -> bool:
     """Save a painted mask (a picture in any size, white: learnt, black: not) at the image's size; whether there is one.
 
-    Nothing, or all white, is no mask: then the one that was there goes. `InputError` where the mask is no picture, or
-    would be another image's, too.
+    Nothing, or all white, is no mask: then the one that was there goes. `InputError` where the mask is not a picture,
+    or would be another image's, too.
     """
     image = image_in(folder, name)
     if shares_stem(image):

@@ -14,7 +14,7 @@ Tensors = tuple[Tensor, ...]
 def capture_by_repeating(
     act: Callable[[], Tensors], forget: Callable[[], None], pool: Any
 ) -> tuple[Callable[[], None], Tensors]:
-    """Compute again, into the results that were given first: the same buffers as a graph's, filled anew each time."""
+    """Compute again, into the results that were given first: the same buffers as a graph's, filled again each time."""
     results = act()
 
     def replay() -> None:

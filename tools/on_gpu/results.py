@@ -41,7 +41,7 @@ class Place:
             torch.cuda.synchronize(self.device)
 
     def forget(self) -> None:
-        """Give the allocator's memory back, that of garbage too, and begin to measure its peak anew."""
+        """Give the allocator's memory back, that of garbage too, and start measuring its peak again."""
         gc.collect()
         if self.on_cuda:
             torch.cuda.empty_cache()

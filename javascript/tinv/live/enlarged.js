@@ -18,7 +18,7 @@ export function Enlarged({ job, row, preview, show }) {
     const beside = (event) => event.target === dialog.current && dialog.current.close();
     return html`<dialog
         ref=${dialog}
-        class="tinv-enlarged"
+        class="tinv-dialog tinv-enlarged"
         aria-label=${t("ui.preview_at_step", { step: preview.step })}
         onClose=${() => show(null)}
         onClick=${beside}

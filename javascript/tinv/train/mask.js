@@ -96,7 +96,7 @@ export function MaskBrush({ image, save, close }) {
     };
     const tool = (on, label) =>
         html`<button type="button" class="tinv-button" aria-pressed=${erase === on} onClick=${() => setErase(on)}>${t(label)}</button>`;
-    return html`<dialog ref=${dialog} class="tinv-mask" aria-label=${t("train.mask_of", { name })} onClose=${close}
+    return html`<dialog ref=${dialog} class="tinv-dialog tinv-mask" aria-label=${t("train.mask_of", { name })} onClose=${close}
             onKeyDown=${(event) => event.stopPropagation()}>
         <div class="tinv-stack">
             <p>${t("train.mask_help")}</p>

@@ -51,7 +51,7 @@ def test_what_images_leave_behind_changes_no_gradient(forge: Any, left: str) -> 
 
 def test_recorded_it_is_the_same_also_after_an_image(forge: Any) -> None:
     """UNet and text encoder through buffers, as a CUDA graph has them; an image moves the weights, so that they are
-    recorded anew."""
+    recorded again."""
     host = forge.new_host()
     with host.training(1) as model:
         right = measure(model)
