@@ -40,7 +40,7 @@ CHANGES = (
     "outlook",
     "templates",
     "images",
-    *(f"images/{what}" for what in ("new", "caption", "turn", "remove", "undo")),
+    *(f"images/{what}" for what in ("new", "caption", "mask", "turn", "remove", "undo")),
 )
 
 

@@ -94,8 +94,8 @@ export function MaskBrush({ image, save, close }) {
         save(saved(canvas.current));
         dialog.current.close();
     };
-    const tool = (on, label) =>
-        html`<button type="button" class="tinv-button" aria-pressed=${erase === on} onClick=${() => setErase(on)}>${t(label)}</button>`;
+    const tool = (on, text) =>
+        html`<button type="button" class="tinv-button" aria-pressed=${erase === on} onClick=${() => setErase(on)}>${text}</button>`;
     return html`<dialog ref=${dialog} class="tinv-dialog tinv-mask" aria-label=${t("train.mask_of", { name })} onClose=${close}
             onKeyDown=${(event) => event.stopPropagation()}>
         <div class="tinv-stack">
@@ -105,7 +105,7 @@ export function MaskBrush({ image, save, close }) {
                 <canvas ref=${canvas} onPointerDown=${down} onPointerMove=${(event) => event.buttons && stroke(event)}></canvas>
             </div>
             <div class="tinv-row">
-                ${tool(false, "train.mask_paint")} ${tool(true, "train.mask_erase")}
+                ${tool(false, t("train.mask_paint"))} ${tool(true, t("train.mask_erase"))}
                 <label class="tinv-row">${t("train.mask_brush")}
                     <input type="range" min="1" max="30" value=${brush} onInput=${(event) => setBrush(Number(event.target.value))} /></label>
                 <button type="button" class="tinv-button" onClick=${() => change(canvas.current, inverted)}>${t("train.mask_invert")}</button>
