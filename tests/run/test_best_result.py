@@ -18,6 +18,8 @@ from tests.run.test_runner import Configure, Watch, config, host, rows
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError
 from tinv_ext.core.formats import read_embedding
+from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.settings.presets import preset_values
 from tinv_ext.core.training.state import load_state
 from tinv_ext.run import evaluations, run_folder, runner
 from tinv_ext.run.events import RunControls
@@ -164,6 +166,22 @@ def test_more_draws_where_they_decide(host: FakeHost, config: Configure, monkeyp
     runner.run(config(**{**ENDS, "steps": 5, "overwrite": True}), host)
     assert set(seen[:2]) == {3}
     assert set(seen[3:]) == {9}
+
+
+def test_a_preset_ends_a_run_where_it_can_tell(host: FakeHost, config: Configure) -> None:
+    """`fast` ends by itself; with evaluations too rare, with none, or on one picture it takes all its steps."""
+    fast = config().to_dict()
+    for name in preset_values("fast", "object").keys() - {"steps"}:
+        del fast[name]
+    fast |= {"preset": "fast", "overwrite": True, "steps": 300}
+    ended = runner.run(TrainConfig.from_dict(fast), host)
+    assert (ended.status, ended.total) == ("finished", ended.steps)
+    assert 30 <= ended.steps < 300
+    for given in ({"evaluate_every": 0}, {"evaluate_every": 40}):
+        assert runner.run(TrainConfig.from_dict({**fast, **given}), host).steps == 300
+    for path in sorted(Path(fast["images"]).iterdir())[1:]:
+        path.unlink()
+    assert runner.run(TrainConfig.from_dict(fast), host).steps == 300
 
 
 @pytest.mark.parametrize(

@@ -98,12 +98,13 @@ def evaluation_basis(prepared: PreparedRun, facts: Mapping[str, Any]) -> str:
     """
     config = prepared.config.to_dict()
     measured = {name: config[name] for name in _MEASURED}
+    measured["stop_when_done"] = bool(prepared.plan.stop)  # which has more draws
     measured |= {key: facts[key] for key in ("pictures", "subsets", "model", "device")}
     return _short_digest(json.dumps(measured, sort_keys=True))
 
 
 _MEASURED = (
-    *("evaluation_images", "evaluation_timesteps", "stop_when_done", "seed", "template", "clip_skip", "emphasis"),
+    *("evaluation_images", "evaluation_timesteps", "seed", "template", "clip_skip", "emphasis"),
     *(name for name, about in SETTINGS.items() if about.group in ("images", "captions") and name not in _BESIDE),
 )
 

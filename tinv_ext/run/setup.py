@@ -150,5 +150,5 @@ def eval_set_of(prepared: PreparedRun, examples: Sequence[Example], noise: Noise
     Where it may end the run, it has draws enough to tell how sure it is.
     """
     config = prepared.config
-    draws = max(config.evaluation_timesteps, -(-FEWEST_DRAWS // len(examples)) if config.stop_when_done else 1)
+    draws = max(config.evaluation_timesteps, -(-FEWEST_DRAWS // len(examples)) if prepared.plan.stop else 1)
     return make_eval_set(examples, prepared.reader, noise, draws, config.seed)

@@ -22,6 +22,7 @@ import samples
 import torch
 
 from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.settings.presets import preset_values
 from tinv_ext.core.training.evaluation import losses_by_timestep, make_eval_set
 from tinv_ext.core.training.stopping import Evaluation, Rule, as_good, lowest, may_end
 from tinv_ext.core.training.trainer import train
@@ -32,16 +33,18 @@ from tinv_ext.toy import heldout
 MORE = Path(__file__).with_name("more_concepts.json")
 KEPT_BACK = 24  # images of the concept that no run trains on; two draws of each tell the truth
 RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "fast": preset_values("fast", "object"),
     "ong": {"optimizer": "ong", "learning_rate": 1, "batch_size": 2, "steps": 160, "ema_decay": 0.9},
     "ssm": {"optimizer": "ssm", "learning_rate": 0.2, "batch_size": 2, "steps": 200, "lr_scheduler": "cosine"},
     "adamw": {"optimizer": "adamw", "learning_rate": 0.005, "batch_size": 4, "steps": 240},
 }
 BALANCED = {"timestep_sampling": "stratified", "timestep_balance": 1}
+PLAIN = ("adamw", "fast")  # of which the second says itself how losses are balanced
 
 
 def record(host: Any, concept: heldout.Concept, recipe: str, seed: int, folder: Path, every: int) -> dict[str, Any]:
     """What the fixed sets say every `every` images of one run: (evaluations, draws) for each."""
-    of_recipe = {**RECIPES[recipe], **(BALANCED if recipe != "adamw" else {})}
+    of_recipe = {**RECIPES[recipe], **({} if recipe in PLAIN else BALANCED)}
     config = learn.config_for(folder, concept, seed, {**of_recipe, "evaluate_every": 0})
     kept = folder / "images" / f"{concept.name}-{seed}-kept"
     samples.write(concept, kept, KEPT_BACK, 5000 + seed)

@@ -28,12 +28,17 @@ assert {*WEIGHTS, *CONSTRAINTS} <= set(SETTINGS), "each row of WEIGHTS and CONST
 
 
 def make_plan(
-    config: TrainConfig, start: int, resumed: bool, lengths: Mapping[str, float] | None = None, largest: int = 0
+    config: TrainConfig,
+    start: int,
+    resumed: bool,
+    lengths: Mapping[str, float] | None = None,
+    largest: int = 0,
+    stop: Rule | None = None,
 ) -> Plan:
     """The plan from step `start` on. A resumed run may be at its last step: then only its file is missing.
 
     `lengths` are typical ones of a token's vector by encoder (`typical_length.py`); `largest` is the size of the
-    largest batches, where that is not the run's.
+    largest batches, where that is not the run's; `stop` may end the run before (`stopping.py`).
     """
     rates = parse_schedule(config.learning_rate)
     clip = None if config.clip_mode == "disabled" else Clip(config.clip_mode, parse_schedule(config.clip_value).at)
@@ -53,14 +58,9 @@ def make_plan(
         raise InputError(problems)
     rate = _rate_of(config, rates, steps)
     sizes, objective = (largest or config.batch_size, config.gradient_accumulation_steps), objective_of(config)
-    after, stop = _after(config), stop_rule(config)
+    after = _after(config)
     successors = SUCCESSORS.get(optimizer_name(config.optimizer), ())
     return Plan(steps, *sizes, rate, clip, objective, after, dict(lengths or {}), stop, config.ema_decay, successors)
-
-
-def stop_rule(config: TrainConfig) -> Rule | None:
-    """What ends the run before its last step, where it may end so."""
-    return Rule(-(-config.patience // config.examples_per_step)) if config.stop_when_done else None
 
 
 def objective_of(config: TrainConfig) -> Objective:
@@ -155,7 +155,7 @@ _USED_ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "huber_scale": _HUBER,
     **{setting: ("timestep_sampling", (law,)) for law, options in OPTIONS.items() for setting in options.values()},
     "noise_offset_random_strength": ("noise_offset", ()),
-    "patience": ("stop_when_done", ()),
+    "patience": ("stop_when_done", ("auto", "on")),
     "multires_noise_discount": ("multires_noise_iterations", ()),
     "ip_noise_gamma_random_strength": ("ip_noise_gamma", ()),
 }
@@ -309,6 +309,14 @@ def on_plan(plan: Plan, config: TrainConfig, start: int, epochs: Epochs, images:
             times=times,
         )
     notices = [told]
+    if plan.stop:
+        notices.append(
+            message(
+                "preflight.may_end",
+                "It ends before that once {images:image|images} have brought no improvement.",
+                images=config.patience,
+            )
+        )
     if plan.steps < config.steps:
         notices.append(
             message(

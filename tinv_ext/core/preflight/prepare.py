@@ -34,7 +34,7 @@ from tinv_ext.core.preflight.notices import (
 from tinv_ext.core.preflight.plan import make_plan, on_plan, on_settings
 from tinv_ext.core.preflight.problems import Problems, Scanner
 from tinv_ext.core.preflight.sources import Sources, usable_sources
-from tinv_ext.core.preflight.stopping import stop_problems
+from tinv_ext.core.preflight.stopping import stop_problems, stop_rule
 from tinv_ext.core.preflight.subsets import (
     PreparedImage,
     PreparedSubset,
@@ -162,7 +162,7 @@ def prepare(
     config = (problems.attempt(_in_steps, config, epochs) if epochs else None) or config
     lengths = typical_lengths(token_table)
     largest = max((subset.config.batch_size for subset in complete), default=0)
-    given = (config, start, resumed is not None, lengths, largest)
+    given = (config, start, resumed is not None, lengths, largest, stop_rule(config, complete))
     plan = problems.attempt(make_plan, *given) if values_right else None
     if problems.found or not (all(subsets) and initial and epochs and plan and shown is not None):
         raise InputError(dict.fromkeys(problems.found))

@@ -8,13 +8,28 @@ from tinv_ext.core.messages import Message, message
 from tinv_ext.core.preflight.backgrounds import pictures_of
 from tinv_ext.core.preflight.subsets import PreparedSubset
 from tinv_ext.core.settings import SETTINGS, TrainConfig
+from tinv_ext.core.training.stopping import Rule
 
 _LOOKS = 2  # evaluations within the patience, at least
 
 
+def may_end(config: TrainConfig, pictures: int) -> bool:
+    """Whether a run may end before its last step: where that is wanted (on), or it can tell when (auto)."""
+    between = config.evaluate_every * config.examples_per_step
+    can_tell = 0 < between <= config.patience // _LOOKS and pictures > 1
+    return config.stop_when_done == "on" or (config.stop_when_done == "auto" and can_tell)
+
+
+def stop_rule(config: TrainConfig, subsets: Sequence[PreparedSubset]) -> Rule | None:
+    """What ends such a run; None for any other."""
+    if not may_end(config, len(pictures_of(subsets))):
+        return None
+    return Rule(-(-config.patience // config.examples_per_step))
+
+
 def stop_problems(config: TrainConfig, subsets: Sequence[PreparedSubset]) -> Iterator[Message]:
-    """Why a run with these settings and images could not tell when it is done; nothing where it need not."""
-    if not config.stop_when_done:
+    """Why a run that is to end by itself could not tell when it is done, with these settings and images."""
+    if config.stop_when_done != "on":
         return
     label = SETTINGS["stop_when_done"].label
     between = config.evaluate_every * config.examples_per_step

@@ -173,7 +173,7 @@ class TrainConfig:
     evaluate_every: int = 50
     evaluation_images: int = 0
     evaluation_timesteps: int = 1
-    stop_when_done: bool = False
+    stop_when_done: str = "off"
     patience: int = 60
     result: str = "best"
 

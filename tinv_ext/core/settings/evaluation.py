@@ -8,6 +8,7 @@ from tinv_ext.core.settings.limits import MAX_STEPS
 from tinv_ext.core.settings.setting import Setting
 
 RESULTS = ("best", "last")
+STOPS = ("auto", "on", "off")
 
 EVALUATION: Mapping[str, Setting] = {
     "evaluate_every": Setting(
@@ -30,8 +31,10 @@ EVALUATION: Mapping[str, Setting] = {
     ),
     "stop_when_done": Setting(
         "Stop when it no longer improves",
-        "Ends the run before its last step once the evaluation has not improved for so many images; needs the "
-        "evaluation.",
+        "Ends the run before its last step once the evaluation has not improved for so many images. auto: where the "
+        "evaluation comes often enough and there is more than one picture.",
+        choices=STOPS,
+        synonyms={"true": "on", "yes": "on", "1": "on", "false": "off", "no": "off", "0": "off"},
     ),
     "patience": Setting(
         "Images without improvement",

@@ -34,6 +34,9 @@ CLASSIC: Values = {
     "ema_decay": 0.0,
     "timestep_sampling": "uniform",
     "timestep_balance": 0.0,
+    "evaluate_every": 50,
+    "stop_when_done": "off",
+    "patience": 60,
 }
 """The WebUI's own trainer: AdamW at 0.005, without decay."""
 
@@ -45,11 +48,13 @@ _NATURAL = {  # the online natural gradient; what each part of it brings is meas
     "timestep_sampling": "stratified",
     "timestep_balance": 1.0,
     "max_vector_norm": 3.0,
+    "evaluate_every": 10,
+    "stop_when_done": "auto",
 }
 
 PRESETS: Mapping[str, Values] = {
     "fast": {**_NATURAL, "steps": 200},
-    "thorough": {**_NATURAL, "steps": 400, "batch_size": 4, "ema_decay": 0.95},
+    "thorough": {**_NATURAL, "steps": 400, "batch_size": 4, "ema_decay": 0.95, "patience": 120},
     "classic": {},
     # sd-scripts ddfb38e, docs/train_textual_inversion.md, and its defaults where that is silent; in 32 bits
     "kohya": {

@@ -110,6 +110,7 @@ def _figures(
     from pathlib import Path
 
     from tinv_ext.core.data.epochs import Epochs
+    from tinv_ext.core.preflight.stopping import may_end
     from tinv_ext.core.training.schedules import parse_schedule
     from tinv_ext.run.dry_run import duration
 
@@ -123,13 +124,23 @@ def _figures(
     steps = min(steps, end) if end else steps
     if images is not None:
         texts.append(message("server.images", "{count:image|images}", count=images))
-    texts.append(message("server.steps", "{count:step|steps}", count=steps))
+    sure = not may_end(config, images or 0)
+    texts.append(
+        message("server.steps", "{count:step|steps}", count=steps)
+        if sure
+        else message("server.steps_at_most", "at most {count:step|steps}", count=steps)
+    )
     if host is None:
         return steps, texts
     seconds, memory = served.queue.estimates.of(host.facts, config, Path(config.output))
     if seconds is None:
         return steps, [*texts, message("server.time_unknown", "time: click Check to measure it")]
-    texts.append(message("server.about_time", "about {time}", time=duration(seconds * steps)))
+    time = duration(seconds * steps)
+    texts.append(
+        message("server.about_time", "about {time}", time=time)
+        if sure
+        else message("server.at_most_time", "at most about {time}", time=time)
+    )
     if memory:
         texts.append(message("server.about_memory", "{gigabytes:.1f} GB of GPU memory", gigabytes=memory / _GIGA))
     return steps, texts
