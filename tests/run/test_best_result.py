@@ -176,8 +176,8 @@ def test_a_preset_ends_a_run_where_it_can_tell(host: FakeHost, config: Configure
     fast |= {"preset": "fast", "overwrite": True, "steps": 300}
     ended = runner.run(TrainConfig.from_dict(fast), host)
     assert (ended.status, ended.total) == ("finished", ended.steps)
-    assert 30 <= ended.steps < 300
-    for given in ({"evaluate_every": 0}, {"evaluate_every": 40}):
+    assert 60 <= ended.steps < 300
+    for given in ({"evaluate_every": 0}, {"evaluate_every": 31}):
         assert runner.run(TrainConfig.from_dict({**fast, **given}), host).steps == 300
     for path in sorted(Path(fast["images"]).iterdir())[1:]:
         path.unlink()

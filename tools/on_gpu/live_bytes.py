@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -23,13 +24,16 @@ class LiveBytes(TorchDispatchMode):
         self.now = self.peak = 0
         self._known: dict[int, Any] = {}
 
+    def count(self, tensors: Iterable[Tensor]) -> None:
+        """Count tensors that were there before, of which an operation may give a view."""
+        for tensor in tensors:
+            self._count(tensor)
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result, tensor = func(*args, **(kwargs or {})), None
-        for tensor in tree_flatten(result)[0]:
-            if isinstance(tensor, Tensor):
-                self._count(tensor)
+        result = func(*args, **(kwargs or {}))
+        self.count(one for one in tree_flatten(result)[0] if isinstance(one, Tensor))
         if self.now > self.limit:
-            del result, tensor
+            del result
             raise torch.cuda.OutOfMemoryError(f"CUDA out of memory (a limit of {self.limit:.0f} bytes set by hand).")
         self.peak = max(self.peak, self.now)
         return result

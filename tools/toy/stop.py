@@ -13,6 +13,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -87,9 +88,9 @@ Ends = Callable[[Sequence[Evaluation]], bool]
 PATIENCE = 60  # images; here, an evaluation's step counts images
 
 
-def ours(evaluations: Sequence[Evaluation]) -> bool:
+def ours(evaluations: Sequence[Evaluation], patience: int = PATIENCE) -> bool:
     """`stop_when_done`."""
-    return may_end(evaluations, Rule(PATIENCE), 0, 0)
+    return may_end(evaluations, Rule(patience), 0, 0)
 
 
 def plateau(evaluations: Sequence[Evaluation], back: int = 4) -> bool:
@@ -123,6 +124,7 @@ def latest_as_good(evaluations: Sequence[Evaluation]) -> int:
 RULES: Mapping[str, tuple[Ends, Callable[[Sequence[Evaluation]], int]]] = {
     "`stop_when_done`, `result=best`": (ours, latest_as_good),
     "the same, the lowest mean": (ours, best_of),
+    "`stop_when_done` with a patience of 120, `result=best`": (partial(ours, patience=120), latest_as_good),
     "plateau of four, the lowest mean": (plateau, best_of),
     "plateau of four, `result=best`": (plateau, latest_as_good),
     "DVAR, the lowest mean": (dvar, best_of),
@@ -139,6 +141,19 @@ def ended(run: Mapping[str, Any], judged_by: str, ends: Ends, choose: Callable[[
     truth = [sum(row) / len(row) for row in run["losses"]["truth"]]
     chosen = truth[images.index(choose(evaluations[: end + 1]))]
     return images[end], (chosen - min(truth[1:])) / (truth[0] - min(truth[1:]))
+
+
+def thinned(run: Mapping[str, Any], apart: int) -> dict[str, Any]:
+    """A run as if it had been evaluated every `apart` images only."""
+    kept = [place for place, seen in enumerate(run["images"]) if seen % apart == 0]
+    losses = {name: [rows[place] for place in kept] for name, rows in run["losses"].items()}
+    share = len(kept) / len(run["images"])
+    return {
+        **run,
+        "images": [run["images"][place] for place in kept],
+        "losses": losses,
+        "set_seconds": share * run["set_seconds"],
+    }
 
 
 def table(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -174,6 +189,7 @@ def main() -> None:
         record_all(options, options.file[0])
         return
     runs = [run for file in options.file for run in json.loads(file.read_text(encoding="utf-8"))]
+    runs = [thinned(run, options.every) for run in runs]
     for recipe in options.recipes:
         if of_recipe := [run for run in runs if run["recipe"] == recipe]:
             print(f"\n{recipe}: {len(of_recipe)} runs, each judged by {', '.join(JUDGED_BY)}\n\n{table(of_recipe)}")
