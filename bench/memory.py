@@ -26,16 +26,18 @@ from tinv_ext.core.training.objective import Objective
 from tinv_ext.core.training.transfer import _map
 from tinv_ext.hosts.diffusers.pipelines import texts_of
 from tinv_ext.hosts.dtypes import DTYPES
+from tinv_ext.hosts.offloading import layers_of, place_offloaded
 from tools.on_gpu.live_bytes import LiveBytes
 
 SIZES: Mapping[str, int] = {"sd15": 512, "sd2": 768, "sdxl": 1024}
 BATCHES = (1, 4)
 CHECKPOINTING = "gradient checkpointing"
-RUNGS = ("nothing", CHECKPOINTING)
+OFFLOADED = "gradient checkpointing, weights in main memory"
+RUNGS = ("nothing", CHECKPOINTING, OFFLOADED)
 
 
 def bytes_of(name: str, size: int, batch: int, dtype: torch.dtype, rung: str) -> tuple[int, int]:
-    """Of the weights of UNet and text encoders, and of what lives beside them at the peak of a step."""
+    """Of the weights of UNet and text encoders on the device, and of what lives beside them at the peak of a step."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     made = pipeline(name, torch.device("meta"), dtype)
     parts = [made.unet, *texts_of(made)]
@@ -45,16 +47,20 @@ def bytes_of(name: str, size: int, batch: int, dtype: torch.dtype, rung: str) ->
     weights = [weight for part in parts for weight in part.parameters()]
     it = sides.work(made, size, batch)
     with it.host.training(1) as model:
-        if rung == CHECKPOINTING:
+        if rung != RUNGS[0]:
             model.enable_gradient_checkpointing()
+        out = [one.weight for one in layers_of(parts)] if rung == OFFLOADED else []
+        if out:
+            with mode:
+                place_offloaded(parts, torch.device("cpu"))
         drawn, noise, timesteps = sides.sampled(it)
         inputs = assemble(model, drawn, it.state.vectors, noise, timesteps)
         with mode, LiveBytes() as alive:
             alive.count(weights)
-            held_before = alive.now
+            before, held = alive.now, alive.now - sum(weight.nbytes for weight in out)
             words = {sides.WORD: {key: mode.from_tensor(one) for key, one in it.state.vectors[sides.WORD].items()}}
             compute(model, _map(inputs, mode.from_tensor), words, Objective()).sum().backward()  # type: ignore[no-untyped-call]
-    return held_before, alive.peak - held_before
+    return held, alive.peak - before
 
 
 def _fake(mode: FakeTensorMode, weight: Tensor) -> Tensor:

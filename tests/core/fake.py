@@ -52,6 +52,8 @@ class Fake:
     calls: int = 0
     most: int | None = None  # pictures that there is memory for
     recomputes: int = 0
+    can_offload: bool = False
+    offloads: int = 0
     remedies: list[str] = field(default_factory=list)  # what more_precise says in turn
     counts: dict[str, int] = field(default_factory=dict)  # vectors of each word
 
@@ -60,6 +62,11 @@ class Fake:
 
     def enable_gradient_checkpointing(self) -> None:
         self.recomputes += 1
+
+    def offload_weights(self) -> bool:
+        self.offloads += 1
+        self.most = None if self.can_offload else self.most
+        return self.can_offload
 
     def upcast(self) -> str | None:
         return self.remedies.pop(0) if self.remedies else None

@@ -29,7 +29,7 @@ from tinv_ext.core.training.trainer import Plan, train
 from tinv_ext.run import runner
 from tinv_ext.run.dry_run import try_out
 from tinv_ext.run.events import Noticed, RunControls
-from tinv_ext.run.starting_fallbacks import KEPT, fallbacks_of
+from tinv_ext.run.starting_fallbacks import KEPT, fallbacks_of, settings_that_fit
 
 __all__ = ["config"]  # the fixture of a short run
 PLAN = Plan(4, 5, 1, parse_schedule("0.05").at)
@@ -90,6 +90,22 @@ def test_without_checkpointing_the_batch_is_cut_at_once() -> None:
         trained(fallbacks_of(off, print), model)
 
 
+@pytest.mark.parametrize("value, offloads", [("auto", 0), ("on", 1), ("off", 0), ("true", 1)])
+def test_weights_are_offloaded_as_set_from_the_first_step(value: Any, offloads: int) -> None:
+    """By itself only where nothing else suffices any more; off: not even then."""
+    model = Fake(can_offload=True)
+    trained(fallbacks_of(settings(offload_weights=value), print), model)
+    assert model.offloads == offloads
+    model.most = 0
+    if value == "off":
+        with refused("training.no_memory", MemoryShortError, step=1):
+            trained(fallbacks_of(settings(offload_weights=value), print), model)
+    fallbacks = fallbacks_of(settings(offload_weights="on"), print)
+    assert settings_that_fit(fallbacks, 1) == ["offload_weights=on"]
+    kept = fallbacks_of(settings(), print, {KEPT: fallbacks.facts()})
+    assert kept.offloaded
+
+
 def test_check_tells_the_settings_that_fit() -> None:
     """Set so, the same run begins without running out; where nothing ran out there is nothing to set."""
     model = Fake()
@@ -133,7 +149,12 @@ def test_a_run_resumes_as_it_stopped(config: Configure, tmp_path: Path) -> None:
     controls = RunControls()
     watch, again = Watch({3: controls.stop.set}), Watch()
     runner.run(config(**given), host, watch, controls)
-    assert facts_of(watch.folder.state)[KEPT] == {"gradient_checkpointing": 1, "pieces_of_step": 3, "precise": 0}
+    assert facts_of(watch.folder.state)[KEPT] == {
+        "gradient_checkpointing": 1,
+        "offloaded": 0,
+        "pieces_of_step": 3,
+        "precise": 0,
+    }
     ran_out.clear()
     assert runner.resume(watch.folder.path, host, report=again).status == "finished"
     assert not any(ran_out)

@@ -105,6 +105,13 @@ class MemoryControl(Protocol):
         """From now on, keep fewer intermediate results for backward and compute them again instead."""
         ...
 
+    def offload_weights(self) -> bool:
+        """From now on, keep the weights in the machine's own memory and fetch each where it is used.
+
+        Much slower, the same numbers. Whether that is possible, and frees memory of the device.
+        """
+        ...
+
     def upcast(self) -> str | None:
         """Compute more precisely from now on: what was done ("full precision"), or None if no more can be."""
         ...

@@ -322,6 +322,11 @@ class Graphs:
         self.clear()
         self._no_memory = False
 
+    def end(self) -> None:
+        """The parts compute in a way that cannot be recorded from here on."""
+        self.clear()
+        self._capture = None
+
     def save_memory(self) -> None:
         """Memory ran out: do without until the parts compute in another way. A graph keeps more than a step needs."""
         self.clear()

@@ -44,6 +44,7 @@ _BESIDE |= {
     "steps",
     "max_train_epochs",
     "gradient_checkpointing",  # which computes again, but to the same bits
+    "offload_weights",
 }
 
 

@@ -31,7 +31,9 @@ def fallbacks_of(
     fallbacks = Fallbacks(
         tell,
         gradient_checkpointing=config.gradient_checkpointing == "on",
+        offloaded=config.offload_weights == "on",
         pieces=_pieces(config, device),
+        may_offload=config.offload_weights != "off",
         may_checkpoint=config.gradient_checkpointing != "off",
         measures=device == "cuda" and not config.micro_batch_size and config.gradient_accumulation_steps > 1,
     )
@@ -67,6 +69,8 @@ def _take_up(fallbacks: Fallbacks, before: Mapping[str, Any], config: TrainConfi
     fallbacks.precise = min(max(0, kept.get("precise", 0)), _MOST_PRECISE)
     if fallbacks.may_checkpoint and kept.get("gradient_checkpointing"):
         fallbacks.gradient_checkpointing = True
+    if fallbacks.may_offload and kept.get("offloaded"):
+        fallbacks.offloaded = True
     settings = {"gradient_accumulation_steps": config.gradient_accumulation_steps, **settings}
     if all(settings.get(name) == getattr(config, name) for name in _BATCHES):
         fallbacks.pieces = min(_kept_pieces(kept, config), config.examples_per_step)
@@ -85,4 +89,5 @@ def _kept_pieces(kept: Mapping[str, int], config: TrainConfig) -> int:
 def settings_that_fit(fallbacks: Fallbacks, examples: int) -> list[str]:
     """The settings with which a run, its steps of so many examples, begins as these fallbacks have left it."""
     settings = ["gradient_checkpointing=on"] if fallbacks.gradient_checkpointing else []
+    settings += ["offload_weights=on"] if fallbacks.offloaded else []
     return settings + ([f"micro_batch_size={-(-examples // fallbacks.pieces)}"] if fallbacks.pieces > 1 else [])

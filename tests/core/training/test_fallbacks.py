@@ -104,12 +104,24 @@ def test_each_rung_is_climbed_and_told_once() -> None:
     assert [text.values["pieces"] for text in told if "pieces" in text.values] == [2, 4, 6]
 
 
+def test_weights_are_the_last_thing_that_leaves_the_device() -> None:
+    """Once pieces of one and recomputing do not suffice, and where the model can; the same gradient."""
+    model, told = Fake(most=0, can_offload=True), list[Any]()
+    assert torch.allclose(run(model, told), run(), atol=1e-6)
+    assert model.offloads == 1
+    assert ids(told)[-1] == "training.offloaded"
+    assert ids(told).index("training.checkpointing") < ids(told).index("training.offloaded")
+
+
 def test_what_was_given_up_stays_so_on_a_fresh_model() -> None:
     """A run that left the model and takes it again does not have to learn it again."""
-    fallbacks = Fallbacks(gradient_checkpointing=True, precise=2)
-    model = Fake(remedies=["a", "b", "c"])
+    fallbacks = Fallbacks(gradient_checkpointing=True, precise=2, offloaded=True)
+    model = Fake(remedies=["a", "b", "c"], can_offload=True)
     fallbacks.begin(model)
-    assert (model.recomputes, model.remedies) == (1, ["c"])
+    assert (model.recomputes, model.offloads, model.remedies) == (1, 1, ["c"])
+    assert fallbacks.offloaded
+    fallbacks.begin(Fake(remedies=["a", "b"]))  # one that cannot
+    assert not fallbacks.offloaded
 
 
 def test_memory_that_never_suffices_is_told() -> None:

@@ -135,6 +135,7 @@ class TrainConfig:
     gradient_accumulation_steps: int = 1
     micro_batch_size: int = 0
     gradient_checkpointing: str = "auto"
+    offload_weights: str = "auto"
     clip_mode: str = "disabled"
     clip_value: str = "0.1"
     preserve_embedding_norm: bool = False

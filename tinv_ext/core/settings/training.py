@@ -140,6 +140,12 @@ TRAINING: Mapping[str, Setting] = {
         choices=CHECKPOINTING,
         synonyms={"true": "on", "yes": "on", "1": "on", "false": "off", "no": "off", "0": "off"},
     ),
+    "offload_weights": Setting(
+        "Keep the model's weights in main memory",
+        "Much slower, same gradient, far less memory of the GPU. auto: only once memory runs out.",
+        choices=CHECKPOINTING,
+        synonyms={"true": "on", "yes": "on", "1": "on", "false": "off", "no": "off", "0": "off"},
+    ),
     "clip_mode": Setting(
         "Gradient Clipping",
         "Limit each component (value) or the length (norm) of the gradient.",

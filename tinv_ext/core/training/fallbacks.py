@@ -1,7 +1,8 @@
 """Fallbacks for a step that runs out of memory or precision: it gives up one thing more, and is taken again.
 
 For memory, in this order: free it, the batches of a step one by one, gradient checkpointing (`hosts/checkpointing.py`)
-unless that is not wanted, batches in pieces. For infinite numbers: more precision.
+unless that is not wanted, batches in pieces, weights kept in the machine's own memory (`hosts/offloading.py`). For
+infinite numbers: more precision.
 No fallback changes what is learned, but for rounding: the random numbers of the step are the same, a batch in pieces
 has the same gradient, and what is recomputed comes out as before. A fallback stays for the rest of the run.
 """
@@ -86,9 +87,11 @@ class Fallbacks:
 
     tell: Callable[[str], None] = _no_listener
     gradient_checkpointing: bool = False  # intermediate results are recomputed in backward instead of kept
+    offloaded: bool = False  # the frozen weights are in the machine's memory
     pieces: int = 1  # that a step is cut into
     precise: int = 0  # steps that the model was made more precise by
     may_checkpoint: bool = True
+    may_offload: bool = True
     measures: bool = False  # the next step shows how few pieces there is memory for
     before: StateBackup | None = field(default=None, repr=False)
 
@@ -96,6 +99,7 @@ class Fallbacks:
         """What is given up, as JSON can hold it: kept with the state, so that a run resumes as it stopped."""
         return {
             "gradient_checkpointing": int(self.gradient_checkpointing),
+            "offloaded": int(self.offloaded),
             "pieces_of_step": self.pieces,
             "precise": self.precise,
         }
@@ -104,6 +108,8 @@ class Fallbacks:
         """Apply to a model that was just taken what the run has needed so far."""
         if self.gradient_checkpointing:
             model.enable_gradient_checkpointing()
+        if self.offloaded:
+            self.offloaded = model.offload_weights()
         for _ in range(self.precise):
             model.upcast()
 
@@ -193,6 +199,14 @@ class Fallbacks:
             done = message(
                 "training.checkpointing",
                 "Memory ran out at step {step}: gradient checkpointing is on from here (slower, same gradient).",
+                step=state.step + 1,
+            )
+        elif self.may_offload and not self.offloaded and model.offload_weights():
+            self.offloaded = True
+            done = message(
+                "training.offloaded",
+                "Memory ran out at step {step}: the model's weights stay in the machine's own memory from here, and "
+                "each is fetched where it is used (much slower, same gradient).",
                 step=state.step + 1,
             )
         else:

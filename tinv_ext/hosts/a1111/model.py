@@ -22,6 +22,7 @@ from tinv_ext.hosts.a1111.noise import noise_schedule
 from tinv_ext.hosts.checkpointing import gradient_checkpointing
 from tinv_ext.hosts.cuda_graphs import Graphs
 from tinv_ext.hosts.loss_scale import LossScale
+from tinv_ext.hosts.offloading import offloaded
 from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, assemble_prompts, encode_prompts
 from tinv_ext.hosts.vae import AllMasked, encode, encoder_digest
 
@@ -128,6 +129,13 @@ class WebuiModel:
     def enable_gradient_checkpointing(self) -> None:
         self._graphs.renew()
         self._undo.enter_context(gradient_checkpointing(self._sd_model.model))
+
+    def offload_weights(self) -> bool:
+        if self.device.type != "cuda":
+            return False
+        self._graphs.end()
+        parts = (self._sd_model.model, self._sd_model.cond_stage_model)
+        return self._undo.enter_context(offloaded(parts, self.device))
 
     def upcast(self) -> str | None:
         self._graphs.renew()

@@ -22,6 +22,7 @@ from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model, Words
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.prompts.unsupported import unsupported
+from tinv_ext.core.training.fallbacks import is_out_of_memory
 from tinv_ext.core.training.forward import encode_prompts
 from tinv_ext.hosts.cuda_graphs import Graphs, graphs_of
 from tinv_ext.hosts.diffusers.embeddings import UsableEmbeddings, usable_embeddings
@@ -38,6 +39,23 @@ from tinv_ext.hosts.diffusers.pipelines import (
 )
 from tinv_ext.hosts.dtypes import DTYPES, dtype_name
 from tinv_ext.hosts.freezing import frozen
+from tinv_ext.hosts.offloading import place_offloaded
+
+
+def _moved(pipeline: DiffusionPipeline, device: torch.device) -> bool:
+    """Bring the pipeline to a device, all but the large weights where it is too small; whether it had room for all."""
+    try:
+        pipeline.to(device)
+    except Exception as error:
+        if device.type != "cuda" or not is_out_of_memory(error):
+            raise
+    else:
+        return True
+    pipeline.to("cpu")
+    torch.cuda.empty_cache()
+    place_offloaded((pipeline.unet, *texts_of(pipeline)), device)
+    pipeline.vae.to(device)
+    return False
 
 
 class DiffusersHost:
@@ -84,9 +102,9 @@ class DiffusersHost:
             for part in (pipeline.unet, *texts_of(pipeline)):  # before it moves: a card need not hold it in float32
                 part.to(DTYPES[best if precision == "auto" else precision])
             pipeline.vae.to(torch.float32)
-            pipeline.to(torch_device)
             if torch_device.type == "cuda":  # cuDNN's own layout: without it each convolution converts what it is given
                 pipeline.unet.to(memory_format=torch.channels_last)
+            fits = _moved(pipeline, torch_device)
         except (RuntimeError, AssertionError) as error:
             raise InputError(
                 message(
@@ -96,7 +114,7 @@ class DiffusersHost:
                     reason=str(error),
                 )
             ) from error
-        return cls(pipeline, embeddings_folder, facts, cuda_graphs)
+        return cls(pipeline, embeddings_folder, facts, cuda_graphs and fits)
 
     @property
     def native_size(self) -> int:
@@ -132,6 +150,13 @@ class DiffusersHost:
                 "Half precision is slow and inexact on a CPU. Use --precision fp32 (or auto).",
             )
         ]
+        spread = [
+            message(
+                "hosts.weights_in_main_memory",
+                "The model is larger than the GPU's free memory: most weights stay in the machine's own, which is much "
+                "slower. Close other programs that use the GPU, or use --precision fp16.",
+            )
+        ]
         return [
             message(
                 "hosts.loaded_pipeline",
@@ -143,6 +168,7 @@ class DiffusersHost:
                 vae_dtype=dtype_name(vae.dtype),
             ),
             *self.embedding_notes,
+            *(spread if len({weight.device.type for weight in unet.parameters()}) > 1 else ()),
             *(slow if unet.device.type == "cpu" and unet.dtype != torch.float32 else ()),
         ]
 

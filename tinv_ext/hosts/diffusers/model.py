@@ -18,8 +18,9 @@ from tinv_ext.core.prompts.inputs import PromptInputs
 from tinv_ext.core.prompts.reader import Prompt
 from tinv_ext.hosts.checkpointing import gradient_checkpointing
 from tinv_ext.hosts.cuda_graphs import Graphs
-from tinv_ext.hosts.diffusers.pipelines import added_to_unet, parts_of, prediction_of, text_encoders
+from tinv_ext.hosts.diffusers.pipelines import added_to_unet, parts_of, prediction_of, text_encoders, texts_of
 from tinv_ext.hosts.loss_scale import LossScale
+from tinv_ext.hosts.offloading import offloaded
 from tinv_ext.hosts.prompt_vectors import ClipTokenTable, Condition, assemble_prompts, encode_prompts
 from tinv_ext.hosts.vae import AllMasked, encode, encoder_digest
 
@@ -99,6 +100,13 @@ class PipelineModel:
     def enable_gradient_checkpointing(self) -> None:
         self._graphs.renew()
         self._undo.enter_context(gradient_checkpointing(self._pipeline.unet))
+
+    def offload_weights(self) -> bool:
+        if self.device.type != "cuda":
+            return False
+        self._graphs.end()
+        parts = (self._pipeline.unet, *texts_of(self._pipeline))
+        return self._undo.enter_context(offloaded(parts, self.device))
 
     def upcast(self) -> str | None:
         self._graphs.renew()

@@ -113,6 +113,9 @@ class PatcherModel:
         self._graphs.renew()
         self._undo.enter_context(gradient_checkpointing(self._parts.unet))
 
+    def offload_weights(self) -> bool:
+        return False  # the program's own memory manager does that
+
     def upcast(self) -> str | None:
         self._graphs.renew()
         return self._loss_scale.upcast(lambda: self._undo.enter_context(self._numbers.in_float32()))
