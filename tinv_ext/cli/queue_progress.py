@@ -76,8 +76,7 @@ class QueueProgress:
         values = {"done": self._done, "total": self._total, "name": entry.name, "outcome": outcome_word(outcome)}
         told = message("queue.ended", "[{done}/{total}] {name}: {outcome}.", **values)
         if reason:
-            why = "[{done}/{total}] {name}: {outcome}. {reason}"
-            told = message("queue.ended_why", why, **values, reason=reason)
+            told = message("queue.ended_why", "[{done}/{total}] {name}: {outcome}. {reason}", **values, reason=reason)
         self._say(told)
         if self._screen:
             self._list.update(1)

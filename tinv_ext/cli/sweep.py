@@ -22,6 +22,7 @@ from tinv_ext.core.atomic import atomic_write, make_folder
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
 from tinv_ext.core.names import bare_name, name_problems
+from tinv_ext.core.printable import printable
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig, current_names
 from tinv_ext.core.settings.adopt import adopt
 from tinv_ext.core.settings.setting import converted
@@ -161,7 +162,8 @@ def _file_of(base: Path, before: Mapping[str, Any], chosen: Mapping[str, str]) -
     adopted = adopt(above(before, chosen, tell))
     settings = current_names(adopted.settings)
     word = str(settings.get("name", ""))
-    stem = "-".join([bare_name(word), *(f"{name}-{_shown(value)}" for name, value in chosen.items() if name != "name")])
+    swept = [f"{name}-{_shown(value)}" for name, value in chosen.items() if "name" not in current_names({name: value})]
+    stem = "-".join([bare_name(word), *swept])
     settings = {"name": f"<{stem}>" if bare_name(word) != word else stem, **_without(settings, "name")}
     config, wrong = TrainConfig.read(settings)
     problems = [*adopted.problems, *(wrong or _plan_problems(config))]
@@ -172,7 +174,7 @@ def _file_of(base: Path, before: Mapping[str, Any], chosen: Mapping[str, str]) -
     else:
         problems += name_problems(stem)
     told = ", ".join(f"{name} = {value}" for name, value in chosen.items())
-    lines = [f"# {base.name} with {told}".replace("\n", " "), *(_line(*item) for item in settings.items())]
+    lines = [f"# {printable(f'{base.name} with {told}')}", *(_line(*item) for item in settings.items())]
     lines += [_line(*item) for item in adopted.command.items() if item[0] != "resume"]
     return _File(stem, "\n".join(lines) + "\n"), problems
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tinv_ext
 from tinv_ext.core.atomic import make_folder
 from tinv_ext.run.run_lock import locked
 from tinv_ext.scheduler.devices import Slot
@@ -87,7 +86,7 @@ def command(entry: Entry, todo: Todo, slot: Slot) -> list[str]:
 
 def _environment() -> dict[str, str]:
     """This process' environment, in which its own package is found also where nobody has installed it."""
-    here, paths = str(Path(tinv_ext.__file__).parents[1]), sysconfig.get_paths()
+    here, paths = str(Path(__file__).resolve().parents[2]), sysconfig.get_paths()
     if here in (paths["purelib"], paths["platlib"]):
         return dict(os.environ)
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))}
