@@ -161,7 +161,7 @@ def _train(options: dict[str, Any]) -> int:
     from tinv_ext.run.events import Event, Prepared, RunControls
     from tinv_ext.scheduler.event_log import EventLog
 
-    events = EventLog(options.pop("events")) if options["events"] else None
+    events = EventLog(options["events"]) if options["events"] else None
     given = given_settings(options)
     if options.pop("debug_dataset", False):  # kohya's way to look at the prompts without a training
         return _check_run(options, given)
