@@ -9,7 +9,7 @@ from tinv_ext.core.errors import HostError, InputError, TinvError
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.hub.card import AFTER, BEFORE, Shown
+from tinv_ext.hub.model_card import AFTER, BEFORE, Shown
 from tinv_ext.hub.push import Repository, push, refuse_push
 from tinv_ext.run.provenance import public_settings
 from tinv_ext.run.reporter import RunReporter

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.hub.card import AFTER, BEFORE, Shown, card, license_of
+from tinv_ext.hub.model_card import AFTER, BEFORE, Shown, card, license_of
 
 EMBEDDING = Embedding("zibbo", {"clip_l": torch.ones(2, 768)}, step=30, model_name="v1-5", model_hash="abc123")
 
