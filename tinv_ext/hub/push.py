@@ -13,8 +13,8 @@ from tinv_ext.core.embedding import Embedding, token_of
 from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.formats import suffix_of, usual_format, write_embedding
 from tinv_ext.core.messages import message
-from tinv_ext.hub.model_card import Shown, card
 from tinv_ext.hub.client import client, has_token, told_plainly
+from tinv_ext.hub.model_card import Shown, card
 
 
 @dataclass(frozen=True)
