@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from tests.messages import refused, said
 from tests.paths import ROOT
+from tinv_ext.cli.queue_progress import QueueProgress
 from tinv_ext.run.run_lock import locked
 from tinv_ext.scheduler import devices, worker
 from tinv_ext.scheduler.devices import Slot, slots_of
@@ -162,6 +164,32 @@ def test_what_somebody_else_works_on_is_left_to_them(make: Make) -> None:
     with locked(run, print):
         assert todo(other).act == "running elsewhere"
     assert todo(other).act == "resume"
+
+
+@pytest.mark.parametrize("screen", [False, True])
+@pytest.mark.parametrize("writes", [0, 1, 4, 12])
+def test_a_closed_terminal_ends_no_run(make: Make, writes: int, screen: bool) -> None:
+    """Whenever it is closed, all runs go on to their end."""
+
+    class Closed(io.StringIO):
+        """Is gone after so many writes."""
+
+        left = writes
+
+        def isatty(self) -> bool:
+            return screen
+
+        def write(self, text: str) -> int:
+            self.left -= 1
+            if self.left < 0:
+                raise BrokenPipeError(32, "Broken pipe")
+            return super().write(text)
+
+    entries = [make("a", "good"), make("b", "bad")]
+    with QueueProgress(Closed(), len(entries)) as progress:
+        queue = Queue(list(entries), list(CPU), progress)
+        queue.work_off(threading.Event())
+    assert outcomes(queue) == {"a": "finished", "b": "failed"}
 
 
 def test_what_a_run_says_is_kept(make: Make) -> None:

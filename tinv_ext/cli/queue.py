@@ -16,7 +16,7 @@ from tinv_ext.cli.failures import DONE, FAILED, STOPPED
 from tinv_ext.cli.given import given_settings, tell
 from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show
-from tinv_ext.core.errors import FormatError, InputError
+from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import message
 from tinv_ext.core.names import name_problems
 from tinv_ext.core.paths import path_given, path_problems
@@ -100,7 +100,7 @@ def _checked(files: Sequence[Path], options: Mapping[str, Any], host: HostOf) ->
     for file in files:
         try:
             read.append(_read(file, options, notices))
-        except (InputError, FormatError) as error:
+        except TinvError as error:
             problems[file] += error.problems
     for notice in dict.fromkeys(notices):
         tell(notice)
@@ -195,14 +195,14 @@ def _check_runs(
             if isinstance(opened[1], InputError):
                 raise opened[1]
             _check_run(one, opened[1], next_one.run if next_one.act == RESUME else None, next_one.changed, known)
-        except (InputError, FormatError) as error:
+        except TinvError as error:
             problems[one.file] += error.problems
 
 
 def _opened(read: _Read, host: HostOf) -> DiffusersHost | InputError:
     try:
         return host({**read.options, "device": "cpu"}, read.given)
-    except (InputError, FormatError) as error:
+    except TinvError as error:
         return InputError(error.problems)
 
 
