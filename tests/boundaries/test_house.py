@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("tinv_ext.hosts.a1111", "tinv_ext.hosts.forge"),
     ("tinv_ext.hub",),
     ("tinv_ext.run", "tinv_ext.prepare"),
-    ("tinv_ext.server", "tinv_ext.library"),
+    ("tinv_ext.server", "tinv_ext.library", "tinv_ext.scheduler"),
     ("tinv_ext.server.routes",),
     ("tinv_ext.server.api",),
     ("tinv_ext.models",),

@@ -35,6 +35,7 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "hub": (("tinv_ext.hub",), {"huggingface_hub", "tinv_ext.core", "tinv_ext.hub"}),
     "trackers": (("tinv_ext.run.trackers",), NUMBERS | ENGINE | {"wandb", "tinv_ext.run"}),  # where it is installed
     "server": (("tinv_ext.server",), ENGINE | {"tinv_ext.run", "tinv_ext.prepare", "tinv_ext.server"}),
+    "scheduler": (("tinv_ext.scheduler",), ENGINE | {"torch", "tinv_ext.run", "tinv_ext.scheduler"}),
     "api": (("tinv_ext.server.api", "tinv_ext.server.routes"), {"fastapi", "starlette", "pydantic"} | WHOLE),
     "library": (
         ("tinv_ext.library",),
@@ -70,6 +71,10 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     ),
     "cli": (("tinv_ext.cli", "tinv_ext.__main__"), WHOLE),
     "progress": (("tinv_ext.cli.progress",), {"tqdm", "tinv_ext.core", "tinv_ext.run", "tinv_ext.cli.language"}),
+    "queue progress": (
+        ("tinv_ext.cli.queue_progress",),
+        {"tqdm", "tinv_ext.core", "tinv_ext.scheduler", "tinv_ext.cli.language"},
+    ),
     "demo": (("tinv_ext.demo",), NUMBERS | {"matplotlib"} | WHOLE),
     "standalone": (("tinv_ext.standalone",), {"gradio", "fastapi", "uvicorn"} | WHOLE),
     "toy": (("tinv_ext.toy",), OFFLINE | {"tinv_ext.core", "tinv_ext.toy"}),
@@ -91,6 +96,8 @@ LATE_TOP = {
     "tinv_ext.cli.output",
     "tinv_ext.cli.prepare",
     "tinv_ext.cli.presets",
+    "tinv_ext.cli.queue",
+    "tinv_ext.cli.sweep",
     "tinv_ext.cli.settings_file",
     "tinv_ext.cli.signals",
     "tinv_ext.cli.embeddings",

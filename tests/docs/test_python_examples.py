@@ -31,5 +31,10 @@ def test_every_example_runs(
     assert "finished 4" in shown
     assert '"no such folder"' in shown
     assert {path.name for path in tmp_path.iterdir()} >= {"zworble.safetensors", "longer.pt", "zworble.png"}
+    assert re.search(r"^0\.0+2 \{'0\.002': 0\.\d+, '0\.02': 0\.\d+\}$", shown, re.MULTILINE), shown
+    assert re.search(r"^\[\(2, .*\), \(4, .*\), \(6, .*\)\]$", shown, re.MULTILINE), shown
+    with Image.open("sheet.png") as sheet:
+        before, after = (sheet.crop((left, 0, left + 64, 128)) for left in (0, 64))
+        assert before.tobytes() != after.tobytes()
     with Image.open("zworble.png") as image:
         assert image.size == (64, 64)

@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from tests.hub.server import Hub, serving
@@ -66,8 +67,10 @@ def test_from_images_at_the_hub_to_a_word_at_the_hub(hub: Hub, tinv: Command, tm
     """A run takes a dataset from there and uploads its embedding, which the next command takes from there again."""
     pictures = {f"{shade}.png": png(shade) for shade in (0, 80, 160)}
     hub.files["datasets/ann/things"] = {**pictures, "0.txt": b"a dark one", "model.safetensors": b"not wanted"}
-    ended = tinv("train", "--name=zworble", "--images=hub:ann/things", "--push-to-hub", "--hub-private", *SHORT)
+    chosen = ("--push-to-hub", "--hub-private", "--license=CC BY 4.0")
+    ended = tinv("train", "--name=zworble", "--images=hub:ann/things", *chosen, *SHORT)
     assert ended.returncode == 0, ended.stderr
+    assert "hf_write" not in ended.stdout + ended.stderr
     assert f"{hub.address}/ann/zworble" in without_wraps(ended.stderr + ended.stdout)
     assert not any("model.safetensors" in asked for asked in hub.asked)
 
@@ -77,19 +80,46 @@ def test_from_images_at_the_hub_to_a_word_at_the_hub(hub: Hub, tinv: Command, tm
     assert hub.private == {"ann/zworble"}
     card = files["README.md"].decode()
     front = card.split("---")[1]
-    assert json.loads(front.split("tags: ")[1].split("\n")[0])[0] == "textual_inversion"
+    about = yaml.safe_load(front)
+    assert (about["tags"][0], about["license"], "base_model" in about) == ("textual_inversion", "cc-by-4.0", False)
     assert 'pipe.load_textual_inversion("ann/zworble")' in card
     assert str(tmp_path) not in card
     assert all(b"hf_write" not in data for data in files.values())
     assert all(b"hf_write" not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
-    shown = tinv("inspect", "hub:ann/zworble", "--json")
+    shown = tinv("inspect", "ann/zworble", "--json")
     assert shown.returncode == 0, shown.stderr
     assert json.loads(shown.stdout)["embeddings"][0]["vectors"] == 1
 
     refused = tinv("check", "--name=zworble2", "--hub-model-id=zworble", "--images=hub:ann/things", "--push-to-hub")
     assert refused.returncode == 2
     assert "hub_model_id" in without_wraps(refused.stderr)
+
+
+@pytest.mark.slow
+def test_an_embedding_at_the_hub_is_a_file_like_any(hub: Hub, tinv: Command, tmp_path: Path) -> None:
+    """By owner/name, with or without "hub:", in each command; without network a sentence says what was looked for."""
+    assert tinv("create", "zibbo", "--model=toy", "--embeddings=made").returncode == 0
+    hub.files["models/ann/zibbo"] = {"zibbo.pt": (tmp_path / "made" / "zibbo.pt").read_bytes()}
+    hub.files["models/ann/two"] = {"a.pt": b"", "b.pt": (tmp_path / "made" / "zibbo.pt").read_bytes()}
+    for arguments in (
+        ("inspect", "hub:ann/zibbo"),
+        ("convert", "ann/zibbo", "copy.safetensors"),
+        ("extend", "ann/two:b.pt", "longer.pt", "--vectors=2"),
+        ("average", "ann/zibbo", "copy.safetensors", "--output=mean.pt"),
+        ("generate", "a photo of zibbo", "--embedding=ann/zibbo", "--steps=1"),
+    ):
+        ended = tinv(*arguments)
+        assert ended.returncode == 0, (arguments, ended.stderr)
+    assert {"copy.safetensors", "longer.pt", "mean.pt", "picture.png"} <= {path.name for path in tmp_path.iterdir()}
+    for name, words in (("ann/two", "Name one"), ("ann/none", "There is no"), ("made/none", "does not exist")):
+        ended = tinv("inspect", name)
+        assert (ended.returncode, words in without_wraps(ended.stderr)) == (2, True), ended.stderr
+    asked = len(hub.asked)
+    ended = tinv("inspect", "ann/zibbo", address="http://127.0.0.1:9")
+    assert (ended.returncode, "Traceback" in ended.stderr, len(hub.asked)) == (4, False, asked)
+    assert 'There is no file "ann/zibbo" here' in without_wraps(ended.stderr)
+    assert "cannot be reached" in without_wraps(ended.stderr)
 
 
 @pytest.mark.once

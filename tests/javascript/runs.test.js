@@ -21,6 +21,20 @@ test("a search looks at names, dates and outcomes", () => {
     assert.equal(matching(runs, "").length, 2);
 });
 
+test("runs of a sweep are found by what their names tell", () => {
+    const names = ["0.005-seed-1", "0.005-seed-2", "0.01-seed-1"].map((told) => `cat-toy-learning_rate-${told}`);
+    const runs = [...names, "dog"].map((name) => ({
+        name,
+        id: `2026-01-02/${name}`,
+        status: "finished",
+        status_word: "",
+    }));
+    const found = (search) => matching(runs, search).map((run) => run.name);
+    assert.deepEqual(found("cat-toy"), names);
+    assert.deepEqual(found("learning_rate-0.005"), names.slice(0, 2));
+    assert.deepEqual(found("cat-toy seed-1"), [names[0], names[2]]);
+});
+
 test("sizes have as many digits as matter", () => {
     assert.equal(megabytes(45_678), "0.05");
     assert.equal(megabytes(1_234_567), "1.2");

@@ -68,6 +68,16 @@ def test_the_list_has_every_embedding_and_says_what_is_broken(library: Library) 
     assert (two.name, two.vectors, two.step, two.problem) == ("two", 2, 9, "")
 
 
+def test_a_file_out_of_reach_is_listed_with_the_reason(library: Library, folder: Path) -> None:
+    """It stays in sight, and can be deleted; an image, which may carry none, stays out."""
+    for name in ("lost.pt", "lost.png"):
+        (folder / name).symlink_to(folder / name)
+    (item,) = [item for item in library.items() if item.name == "lost"]
+    assert (item.key, ids([item.problem])) == ("lost.pt", ["library.out_of_reach"])
+    library.delete("lost.pt")
+    assert not [item for item in library.items() if item.name == "lost"]
+
+
 def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
     """Before the first training."""
     library = Library(tmp_path / "none")

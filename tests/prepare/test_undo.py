@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,6 +94,27 @@ def test_a_killed_preparation_can_be_undone(tmp_path: Path, monkeypatch: pytest.
         file.write(b'{"file": "never')
     undo_last(tmp_path)
     assert content(tmp_path) == {"a.txt": b"mine"}
+
+
+def test_a_record_that_cannot_be_read_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is undone and nothing forgotten, as the former files lie beside it; later it can be undone."""
+    (tmp_path / "a.txt").write_bytes(b"former")
+    Record.begin(tmp_path).write(tmp_path / "a.txt", b"new")
+    real = Path.open
+
+    def refused_to_open(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == "written.jsonl":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", refused_to_open)
+        assert [record.edit for record in records(tmp_path)] == [""]
+        with refused("prepare.not_undone", HostError, reason="Permission denied"):
+            undo_last(tmp_path)
+    assert (tmp_path / "a.txt").read_bytes() == b"new"
+    assert undo_last(tmp_path).restored == 1
+    assert (tmp_path / "a.txt").read_bytes() == b"former"
 
 
 def _killed(target: Path) -> None:

@@ -16,6 +16,7 @@ from tests.messages import ids, refused
 from tests.run.test_runner import Configure, Watch, config, host
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.settings.saving import TRACKERS as NAMES
+from tinv_ext.core.settings.saving import trackers_named
 from tinv_ext.run import preflight, runner, trackers
 from tinv_ext.run.events import Noticed, RunControls
 from tinv_ext.run.trackers import TRACKERS, TrackerRow
@@ -28,6 +29,9 @@ Scalars = dict[str, dict[int, float]]
 def test_the_names_that_settings_take_are_those_of_the_table() -> None:
     """Settings do not import the table, for which --help would wait."""
     assert tuple(TRACKERS) == NAMES
+    for text in ("tensorboard,wandb", " TensorBoard wandb", "all", "wandb, all"):
+        assert sorted(trackers_named(text)) == sorted(NAMES)
+    assert trackers_named(" ") == []
 
 
 def scalars(folder: Path) -> Scalars:

@@ -7,6 +7,7 @@ A change here is a change for every saved config, script and preset: it belongs 
 from __future__ import annotations
 
 import argparse
+import ast
 import inspect
 import json
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 import tinv_ext
+from tests.paths import ROOT
 from tinv_ext.cli import failures
 from tinv_ext.cli import main as cli
 from tinv_ext.core.settings import ALIASES, DEFAULTS, GROUPS, SETTINGS
@@ -104,6 +106,16 @@ def test_the_surface_is_as_it_was(tmp_path: Path) -> None:
     assert found.keys() == kept.keys()
     for part, value in found.items():
         assert value == kept[part], f"{part} changed: {__doc__}"
+
+
+def test_the_names_have_types() -> None:
+    """What type checkers read offers the same names, from where they really are."""
+    stub = ast.parse((ROOT / "tinv_ext" / "__init__.pyi").read_text("utf-8"))
+    names = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert names == set(tinv_ext.__all__)
+    assert (ROOT / "tinv_ext" / "py.typed").is_file()
+    for name in names:
+        assert inspect.getdoc(getattr(tinv_ext, name)), name
 
 
 if __name__ == "__main__":

@@ -58,6 +58,16 @@ def post(routes: TestClient, action: str, **values: Any) -> Any:
     return answer.json()
 
 
+def test_what_cannot_be_looked_at_stays_in_the_list(routes: TestClient, folder: Path) -> None:
+    """With the reason, as somebody has it there and may look for it; a link to nothing is none."""
+    (folder / "lost.pt").symlink_to(folder / "lost.pt")
+    (folder / "gone.pt").symlink_to(folder / "nothing.pt")
+    found = {one["key"]: one for one in routes.get(ROOT).json()["embeddings"]}
+    assert set(found) == {"felix.pt", "rex.pt", "lost.pt"}
+    assert (found["lost.pt"]["size"], found["lost.pt"]["problem"][:23]) == (0, "The file cannot be read")
+    assert found["felix.pt"]["size"] > 0
+
+
 def test_they_are_listed_and_known(routes: TestClient, tmp_path: Path) -> None:
     """Family, vectors and step; nearest words, norms beside the vocabulary's, the settings that can be taken over."""
     found = routes.get(ROOT)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from tinv_ext.core.errors import TinvError
 from tinv_ext.core.messages import Message, message
 
 _ON, _OFF = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
@@ -99,7 +100,23 @@ def unknown(left: Sequence[str], known: Collection[str]) -> Iterator[Message]:
 
 
 def embedding_file(text: str) -> Path:
-    """The file that an argument names, fetched where it is at the hub."""
-    from tinv_ext.hub.fetch import fetch_embedding, is_at_the_hub
+    """The file that an argument names, fetched where it is at the hub: "hub:owner/name", or "owner/name" alone.
 
-    return fetch_embedding(text) if is_at_the_hub(text) else Path(text)
+    TinvError where it cannot be had from there.
+    """
+    from tinv_ext.hub.fetch import fetch_embedding, is_at_the_hub, may_be_at_the_hub
+
+    if is_at_the_hub(text):
+        return fetch_embedding(text)
+    if not may_be_at_the_hub(text):
+        return Path(text)
+    try:
+        return fetch_embedding(text)
+    except TinvError as error:
+        told = message(
+            "hub.neither",
+            'There is no file "{text}" here, so it was looked for at the hub. {reason}',
+            text=text,
+            reason=error.problems[0],
+        )
+        raise type(error)(told) from error

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FORMATS = ("a1111", "safetensors", "kohya", "diffusers", "diffusers-bin", "onetrainer", "png")
 FOLDERS = ("diffusers-folder", "diffusers-folder-bin")
 FILLS = ("repeat", "zeros")
-ANY_FILE = message("cli.any_file", "a file of any format, a diffusers folder, or hub:owner/name")
+ANY_FILE = message("cli.any_file", "a file of any format, a diffusers folder, or owner/name at the hub")
 Add = Callable[[str, Callable[[dict[str, Any]], int], str], argparse.ArgumentParser]
 
 
@@ -80,7 +80,7 @@ def _add_extend(add: Add) -> None:
 def _add_average(add: Add) -> None:
     about = message("cli.average", "average several embeddings, such as the last snapshots of a run")
     average = add("average", _average, about)
-    average.add_argument("files", type=Path, nargs="+", metavar="IN")
+    average.add_argument("files", type=embedding_file, nargs="+", metavar="IN")
     average.add_argument(
         "--output", type=Path, required=True, metavar="OUT", help=say(message("cli.out", "file or folder to write"))
     )

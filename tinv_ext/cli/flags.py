@@ -97,7 +97,9 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help=say(message("cli.embedding", "use this embedding; may be given several times")),
+        help=say(
+            message("cli.embedding", "use this embedding, a file or owner/name at the hub; may be given several times")
+        ),
     )
     parser.add_argument(  # of kohya's gen_img.py
         "--textual-inversion-embeddings",

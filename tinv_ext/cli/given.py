@@ -19,7 +19,7 @@ from tinv_ext.core.settings import DEFAULTS, TrainConfig, current_names
 from tinv_ext.core.settings.adopt import COMMANDS, Adopted, adopt, not_used
 from tinv_ext.core.settings.peers.reasons import ONE_PROCESS
 
-_NOT_SETTINGS = {*COMMANDS, "carry_out", "command", "config", "config_file", "ending", "problems", "launcher"}
+_NOT_SETTINGS = {*COMMANDS, "carry_out", "command", "config", "config_file", "ending", "problems", "launcher", "events"}
 _PATHS = {"vae", "embeddings", "resume"}
 _UNSAID = (None, "auto", False)
 

@@ -24,7 +24,9 @@ from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show, write_escapes
 from tinv_ext.cli.prepare import add_prepare
 from tinv_ext.cli.presets import add_presets
+from tinv_ext.cli.queue import add_queue
 from tinv_ext.cli.signals import leave, watched
+from tinv_ext.cli.sweep import add_sweep
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, encodable, message
 from tinv_ext.core.settings import DEFAULTS, current_names, overridden
@@ -91,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RUN",
         help=say(message("cli.resume", "resume the run in this folder; latest = the newest")),
     )
+    events = message("cli.events", "also write what happens to this file, as lines of JSON")
+    train.add_argument("--events", type=Path, metavar="FILE", help=say(events))
     check = _command(
         commands, "check", _check, message("cli.check", "say what a training would do, without starting it")
     )
@@ -109,6 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     about_hosts = message("cli.allow_host", "also answer to this name, as behind a proxy or tunnel (repeatable)")
     ui.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=say(about_hosts))
     add_create(lambda *about: _command(commands, *about), host_of)
+    add_queue(lambda *about: _command(commands, *about), host_of)
+    add_sweep(lambda *about: _command(commands, *about))
     add_prepare(lambda *about: _command(commands, *about))
     add_presets(lambda *about: _command(commands, *about))
     add_commands(lambda *about: _command(commands, *about), _token_table)
@@ -153,7 +159,9 @@ def _train(options: dict[str, Any]) -> int:
     from tinv_ext.cli.progress import Progress
     from tinv_ext.run import preflight, runner
     from tinv_ext.run.events import Event, Prepared, RunControls
+    from tinv_ext.scheduler.event_log import EventLog
 
+    events = EventLog(options["events"]) if options["events"] else None
     given = given_settings(options)
     if options.pop("debug_dataset", False):  # kohya's way to look at the prompts without a training
         return _check_run(options, given)
@@ -170,6 +178,8 @@ def _train(options: dict[str, Any]) -> int:
                     folder = event.folder.path
                     going_on.enter_context(ending.stopping(controls.stop.set))
                 progress.report(event)
+                if events:
+                    events.report(event)
 
             try:
                 if run:

@@ -41,6 +41,8 @@ def told_plainly(repository: str) -> Iterator[None]:
         yield
     except errors.HFValidationError as error:
         raise InputError(_not_an_id(repository)) from error
+    except errors.LocalEntryNotFoundError as error:  # it is not in the cache, and the hub could not be asked
+        raise _unreachable(error) from error
     except (errors.RepositoryNotFoundError, errors.EntryNotFoundError) as error:
         raise InputError(
             message(
@@ -52,6 +54,15 @@ def told_plainly(repository: str) -> Iterator[None]:
     except (OSError, RuntimeError, errors.HfHubHTTPError) as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
         raise _refused(repository, status) if status in (401, 403) else _unreachable(error) from error
+    except ValueError as error:  # of the card, which the hub looks at before it takes anything
+        raise InputError(
+            message(
+                "hub.refuses_content",
+                'The hub does not take what is uploaded to "{repository}": {reason}',
+                repository=repository,
+                reason=" ".join(str(error).split()),
+            )
+        ) from error
     except Exception as error:
         if type(error).__module__.split(".")[0] not in ("httpx", "httpx2", "httpcore", "requests"):
             raise

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tinv_ext.core.data.image_folder import IMAGE_SUFFIXES
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
-from tinv_ext.core.suffixes import TENSOR_SUFFIXES
+from tinv_ext.core.suffixes import EMBEDDING_SUFFIXES, TENSOR_SUFFIXES
 from tinv_ext.hub.client import client, told_plainly
 
 PREFIX = "hub:"
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:.+)?")
 _BESIDE_IMAGES = ("*.txt", "*.caption", "*.json", "*.jsonl", "*.toml", "*.csv", "*.tags")
 
 
 def is_at_the_hub(text: str) -> bool:
     """Whether a text names something at the hub."""
     return text.strip().startswith(PREFIX)
+
+
+def may_be_at_the_hub(text: str) -> bool:
+    """Whether "owner/name" or "owner/name:file" can only be meant there.
+
+    Nothing on this machine is called so, nor is a folder called as the owner: a slip in a path is told to nobody.
+    """
+    match = _ID.fullmatch(text.strip())
+    if not match or (not match[1] and match[0].lower().endswith(EMBEDDING_SUFFIXES)):
+        return False
+    return not Path(text).exists() and not Path(text).parent.exists()
 
 
 def fetch_images(text: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +14,7 @@ from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.formats import suffix_of, usual_format, write_embedding
 from tinv_ext.core.messages import message
 from tinv_ext.hub.client import client, has_token, told_plainly
-
-_TAGS = ("textual_inversion", "stable-diffusion", "text-to-image", "diffusers")
+from tinv_ext.hub.model_card import Shown, card
 
 
 @dataclass(frozen=True)
@@ -25,14 +23,6 @@ class Repository:
 
     id: str
     private: bool = False
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What the card shows beside the embedding: images by what they are called, and the settings of the run."""
-
-    images: Mapping[str, Path]
-    settings: Mapping[str, Any]
 
 
 def refuse_push(repository: Repository, replace: bool) -> None:
@@ -102,55 +92,7 @@ def _write(embedding: Embedding, repository: str, shown: Shown, folder: Path) ->
     write_embedding(embedding, folder / f"{embedding.name}{suffix_of(usual_format(embedding.vectors))}")
     write_embedding(embedding, folder, format="diffusers-folder")
     make_folder(folder / "images")
-    for name, image in shown.images.items():
+    for name, image in shown.files().items():
         shutil.copyfile(image, folder / "images" / f"{name}.png")
     with atomic_write(folder / "README.md") as file:
-        file.write(_card(embedding, repository, shown).encode("utf-8"))
-
-
-def _card(embedding: Embedding, repository: str, shown: Shown) -> str:
-    """README.md as the hub wants it: YAML between dashes (JSON is YAML), then Markdown."""
-    settings, token = shown.settings, token_of(embedding)
-    about: dict[str, Any] = {
-        "library_name": "diffusers",
-        "tags": [*_TAGS, *_words(settings.get("tags", ""))],
-        "inference": False,
-    }
-    about |= {"license": str(settings["license"])} if settings.get("license") else {}
-    head = "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in about.items())
-    images = "\n".join(f"| {name} | ![{name}](images/{name}.png) |" for name in shown.images)
-    rows = "\n".join(f"| {name} | `{_cell(value)}` |" for name, value in settings.items() if value not in ("", None))
-    file = f"{embedding.name}{suffix_of(usual_format(embedding.vectors))}"
-    return f"""---
-{head}
----
-# {settings.get("title") or embedding.name}
-
-{settings.get("description") or f"A word for {embedding.family} ({embedding.count} vectors): **{token}**."}
-
-{"| | |" if images else ""}
-{"| --- | --- |" if images else ""}
-{images}
-
-In the WebUI: put `{file}` into `embeddings/` and write `{embedding.name}` in a prompt. In diffusers:
-
-```python
-pipe.load_textual_inversion("{repository}")
-image = pipe("a photo of {token}").images[0]
-```
-
-Trained for {embedding.step or 0} steps on {embedding.model_name or "an unnamed model"} {embedding.model_hash or ""},
-by textual inversion (arXiv 2208.01618).
-
-| setting | value |
-| --- | --- |
-{rows}
-"""
-
-
-def _words(tags: str) -> list[str]:
-    return [tag.strip() for tag in tags.split(",") if tag.strip()]
-
-
-def _cell(value: Any) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ").replace("`", "'")
+        file.write(card(embedding, repository, shown).encode("utf-8"))

@@ -66,12 +66,22 @@ class EmbeddingFolder:
         """What a file is, read again when it has changed; None where it is no embedding, or is gone."""
         try:
             now = file.stat()
-        except OSError:
+        except FileNotFoundError:
             return None  # it went away, or is a link to nothing
+        except OSError as error:
+            return self._out_of_reach(file, error)
         stamp = (now.st_mtime_ns, now.st_size)
         if self._known.get(file, (None,))[0] != stamp:
             self._known[file] = (stamp, self._read(file))
         return self._known[file][1]
+
+    def _out_of_reach(self, file: Path, error: OSError) -> LibraryItem | None:
+        """An embedding that cannot be looked at: a right is missing, a disk fails, links lead in a circle."""
+        if file.suffix.lower() not in TENSOR_SUFFIXES:
+            return None
+        reason = error.strerror or str(error)
+        problem = message("library.out_of_reach", "The file cannot be read: {reason}.", reason=reason)
+        return LibraryItem(self.key(file), encodable(file.stem), problem=problem)
 
     def _read(self, file: Path) -> LibraryItem | None:
         key, name = self.key(file), encodable(file.stem)

@@ -210,6 +210,6 @@ class Library:
     def _changed(self, result: Result) -> Result:
         """Have the host read the folder again; one without a model it can use reads it by itself, later."""
         if self._host:
-            with suppress(TinvError):
+            with suppress(TinvError):  # no model that can use one is loaded: there is nothing to refresh
                 self._host().refresh_embeddings()
         return result

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from tinv_ext.core.atomic import atomic_copy, atomic_write, make_folder
 from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.messages import Message, message
 
+log = logging.getLogger(__name__)
 FOLDER = ".tinv-prepare"
 """Begins with a dot, so that nobody takes what is in it for images."""
 _LINES, _FORMER, _UNDONE = "written.jsonl", "former", "undone"
@@ -81,7 +83,11 @@ class Record:
     @property
     def edit(self) -> str:
         """The change by hand that it is of; empty for a preparation."""
-        return next((str(line["edit"]) for line in self._lines() if "edit" in line), "")
+        try:
+            return next((str(line["edit"]) for line in self._lines() if "edit" in line), "")
+        except OSError as error:  # to undo it says so to whoever asks for that
+            log.warning("%s cannot be read: %s", self.place / _LINES, error)
+            return ""
 
     @property
     def when(self) -> str:
@@ -182,11 +188,11 @@ class Record:
         return found
 
     def _lines(self) -> Iterator[dict[str, Any]]:
-        """What was noted; the last line may be cut short."""
+        """What was noted; the last line may be cut short. OSError if it cannot be read: then nothing may be undone."""
         try:
             with (self.place / _LINES).open("rb") as file:
                 lines = file.read(_LARGEST).split(b"\n")
-        except OSError:
+        except FileNotFoundError:  # it ended before it had written anything
             return
         for line in lines:
             with suppress(ValueError, RecursionError):

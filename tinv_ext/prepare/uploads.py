@@ -98,7 +98,7 @@ class Upload:
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        with suppress(OSError):
+        with suppress(OSError):  # what it still wanted to write is not wanted
             self._file.close()
         with suppress(OSError):  # held by a virus scanner, say: it is swept later
             self._temp.unlink(missing_ok=True)

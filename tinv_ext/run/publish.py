@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from tinv_ext.core.errors import HostError, InputError, TinvError
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.hub.push import Repository, Shown, push, refuse_push
+from tinv_ext.hub.model_card import AFTER, BEFORE, Shown
+from tinv_ext.hub.push import Repository, push, refuse_push
 from tinv_ext.run.provenance import public_settings
 from tinv_ext.run.reporter import RunReporter
 from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.run.tasks import reason_of
+
+_SHOWN = 4  # prompts of the previews on a card
 
 
 def refuse_unpublishable(config: TrainConfig) -> list[Message]:
@@ -68,12 +72,29 @@ def push_run(folder: RunFolder, id: str = "", private: bool = False) -> str:  # 
                 folder=folder.path,
             )
         )
-    previews = folder.previews(config.name)
-    images = {"before": previews[0][1], "after": folder.preview(config.name, previews[-1][0], 0)} if previews else {}
     wanted = _repository(config)
     repository = Repository(id or wanted.id, private or wanted.private)
-    shown = Shown(images, public_settings(config))
+    shown = Shown(_before_and_after(folder, config.name), public_settings(config), _base_model(folder))
     return push(read_embedding(Path(status.file)), repository, shown, folder.path / "hub")
+
+
+def _before_and_after(folder: RunFolder, name: str) -> list[dict[str, Path]]:
+    """For each of the first prompts of the previews, what it showed before the first step and after the last."""
+    by_step: dict[int, list[Path]] = {}
+    for step, path in folder.previews(name):
+        by_step.setdefault(step, []).append(path)
+    before, after = by_step.pop(0, []), by_step[max(by_step)] if by_step else []
+    pairs = [{BEFORE: path} for path in before[:_SHOWN]]
+    for index, path in enumerate(after[:_SHOWN]):
+        pairs[index : index + 1] = [{**(pairs[index] if index < len(pairs) else {}), AFTER: path}]
+    return pairs
+
+
+def _base_model(folder: RunFolder) -> str:
+    """The name at the hub of the model that was trained on; empty where it is a file or folder of this machine."""
+    model = folder.facts().get("model")
+    source = str(model.get("source") or "") if isinstance(model, Mapping) else ""
+    return "" if Path(source).expanduser().exists() else source
 
 
 def _repository(config: TrainConfig) -> Repository:

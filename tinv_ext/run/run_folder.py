@@ -166,7 +166,7 @@ class RunFolder:
         try:
             return self._read_config()
         except _DAMAGED as error:
-            with suppress(*_DAMAGED):
+            with suppress(*_DAMAGED):  # the state neither: then it is no run, as is told below
                 return config_file.from_file(facts_of(self.state)["config"])
             raise InputError(
                 message(
@@ -312,7 +312,7 @@ def create_run(config: TrainConfig, facts: Mapping[str, Any]) -> RunFolder:
     try:
         folder.write_config(config, facts)
     except HostError as error:
-        with suppress(OSError):
+        with suppress(OSError):  # what is told below has the same cause
             path.rmdir()  # empty, so that no folder is left which is no run
         raise InputError(
             message("run.not_recorded", "The run cannot be recorded: {reason}", reason=error.problems[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from tinv_ext.run.run_folder import write_json
 OF_ONE_RUN = ("name", "angle_brackets", "overwrite", "images", "mask_folder", "reg_images", "dataset_config", "in_json")
 """What a preset leaves to the run: which word, and from which images."""
 _LARGEST = 1 << 20
+log = logging.getLogger(__name__)
+_TOLD: set[Path] = set()  # presets that cannot be read, of which that was said: the page asks every few seconds
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,17 @@ def _kept(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 def _read(file: Path) -> Preset | None:
     try:
         settings = parse_json(read_small(file, _LARGEST))["settings"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _say_once(file, str(error) or type(error).__name__)
         return None
     if not isinstance(settings, dict):
+        _say_once(file, "its settings are no table")
         return None
     return Preset(file.stem, _kept({"preset": DEFAULTS["preset"], **settings})[0])  # what it differs from
+
+
+def _say_once(file: Path, reason: str) -> None:
+    """Say once that a preset is not in the list."""
+    if file not in _TOLD:
+        _TOLD.add(file)
+        log.warning('The preset "%s" cannot be read and is left out: %s', file, reason)

@@ -17,8 +17,8 @@ from PIL import Image
 from tinv_ext.core.data.image_bounds import alpha_of, has_alpha, to_rgb
 from tinv_ext.core.data.png_colors import HDR
 
-ImageCms: Any = None  # where Pillow was built without Little CMS
-with suppress(ImportError):
+ImageCms: Any = None
+with suppress(ImportError):  # Pillow was built without Little CMS: `UNSUPPORTED` says so of images with a profile
     from PIL import ImageCms
 
 NO_PROFILE, BROKEN, UNSUPPORTED, HDR_AS_IT_IS = "", "broken", "unsupported", "hdr"

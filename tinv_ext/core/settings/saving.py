@@ -17,8 +17,8 @@ TRACKERS = ("tensorboard", "wandb")  # of run/trackers.py, which a test holds th
 
 
 def trackers_named(text: str) -> list[str]:
-    """The trackers that `log_with` names; "all" is every one."""
-    words = [word.strip().lower() for word in text.split(",") if word.strip()]
+    """The trackers that `log_with` names, parted by commas or blanks (a list in a file); "all" is every one."""
+    words = text.replace(",", " ").lower().split()
     return list(dict.fromkeys(name for word in words for name in (TRACKERS if word == "all" else (word,))))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException
@@ -37,10 +38,9 @@ def list_route(library: Library) -> Answer:
 
         for item in library.items():
             file = library.folder / item.key
-            try:
-                now = file.stat()
-            except OSError:
-                continue  # it went away in this moment
+            now = _size_and_time(file)
+            if now is None:
+                continue
             yield {
                 "key": item.key,
                 "name": item.name,
@@ -48,8 +48,8 @@ def list_route(library: Library) -> Answer:
                 "vectors": item.vectors,
                 "step": item.step,
                 "problem": translated(item.problem, language),
-                "size": now.st_size,
-                "changed": now.st_mtime,
+                "size": now[0],
+                "changed": now[1],
                 "thumbnail": version_of(picture_of(file)),
             }
 
@@ -70,6 +70,20 @@ def list_route(library: Library) -> Answer:
         return await in_thread(answer, language)
 
     return listed
+
+
+def _size_and_time(file: Path) -> tuple[int, float] | None:
+    """Bytes, and when it was changed; None of a file that went away in this moment.
+
+    Both are 0 of one that cannot be looked at, which stays in the list with the reason.
+    """
+    try:
+        now = file.stat()
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return 0, 0.0
+    return now.st_size, now.st_mtime
 
 
 def about_route(library: Library) -> Answer:

@@ -1,0 +1,121 @@
+"""The card of an uploaded embedding: README.md as the hub wants it, YAML (here JSON, which is YAML), then Markdown."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinv_ext.core.embedding import Embedding, token_of
+from tinv_ext.core.formats import suffix_of, usual_format
+
+BEFORE, AFTER = "before", "after"
+_TAGS = ("textual_inversion", "stable-diffusion", "text-to-image", "diffusers")
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+# What the hub takes for `license`, which it checks (huggingface.co/docs/hub/repositories-licenses); else "other".
+_LICENSES = frozenset(
+    """
+    afl-3.0 agpl-3.0 apache-2.0 artistic-2.0 bigcode-openrail-m bigscience-bloom-rail-1.0 bigscience-openrail-m bsd
+    bsd-2-clause bsd-3-clause bsd-3-clause-clear bsl-1.0 c-uda cc cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-nc-2.0
+    cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0
+    cc-by-nd-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc0-1.0 cdla-permissive-1.0 cdla-permissive-2.0 cdla-sharing-1.0
+    creativeml-openrail-m ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 gfdl gpl gpl-2.0 gpl-3.0 isc lgpl lgpl-2.1
+    lgpl-3.0 lgpl-lr lppl-1.3c mit mpl-2.0 ms-pl ncsa odbl odc-by ofl-1.1 openrail openrail++ osl-3.0 other pddl
+    postgresql unknown unlicense wtfpl zlib
+    """.split()  # noqa: SIM905 (a screen of quotes else)
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the card shows beside the embedding.
+
+    `images` are pairs by prompt, each with what was generated `BEFORE` and `AFTER` the training, as far as there is;
+    `settings` are those of the run, `base_model` is where the model came from.
+    """
+
+    images: Sequence[Mapping[str, Path]]
+    settings: Mapping[str, Any]
+    base_model: str = ""
+
+    def files(self) -> dict[str, Path]:
+        """The images by the names that they get at the hub, without suffix: before, after, before-2 …"""
+        return {
+            name if not index else f"{name}-{index + 1}": path
+            for index, pair in enumerate(self.images)
+            for name, path in pair.items()
+        }
+
+
+def card(embedding: Embedding, repository: str, shown: Shown) -> str:
+    """The whole text."""
+    settings, token = shown.settings, token_of(embedding)
+    file = f"{embedding.name}{suffix_of(usual_format(embedding.vectors))}"
+    about = {
+        "library_name": "diffusers",
+        "tags": [*_TAGS, *_words(settings.get("tags", ""))],
+        "inference": False,
+        **({"base_model": shown.base_model} if _ID.fullmatch(shown.base_model) else {}),
+        **license_of(str(settings.get("license") or "")),
+    }
+    parts = [
+        "\n".join(
+            ["---", *(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in about.items()), "---"]
+        ),
+        f"# {settings.get('title') or embedding.name}",
+        settings.get("description") or f"A word for {embedding.family} ({embedding.count} vectors): **{token}**.",
+        _sheet(shown),
+        f"In the WebUI: put `{file}` into `embeddings/` and write `{embedding.name}` in a prompt. In diffusers:",
+        f"""```python
+pipe.load_textual_inversion("{repository}")
+image = pipe("a photo of {token}").images[0]
+```""",
+        f"Trained for {embedding.step or 0} steps on {_model(embedding, shown)},"
+        "\nby textual inversion (arXiv 2208.01618).",
+        f"Licence: {settings['license']}" if settings.get("license") else "",
+        "\n".join(["| setting | value |", "| --- | --- |", *_rows(settings)]),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def license_of(text: str) -> dict[str, str]:
+    """A licence as the hub's metadata have it: one of its own identifiers, or "other" with a name."""
+    name = re.sub(r"[^\w.+]+", "-", text.strip().lower()).strip("-")
+    if not name:
+        return {}
+    return {"license": name} if name in _LICENSES else {"license": "other", "license_name": name}
+
+
+def _model(embedding: Embedding, shown: Shown) -> str:
+    if _ID.fullmatch(shown.base_model):
+        return f"[{shown.base_model}](https://huggingface.co/{shown.base_model})"
+    return " ".join(filter(None, [embedding.model_name or "an unnamed model", embedding.model_hash]))
+
+
+def _sheet(shown: Shown) -> str:
+    """A row for each prompt, before and after beside each other."""
+    names = {path: name for name, path in shown.files().items()}
+    columns = [name for name in (BEFORE, AFTER) if any(name in pair for pair in shown.images)]
+    if not columns:
+        return ""
+    rows = [
+        [f"![{column}](images/{names[pair[column]]}.png)" if column in pair else "" for column in columns]
+        for pair in shown.images
+    ]
+    table = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
+
+
+def _rows(settings: Mapping[str, Any]) -> list[str]:
+    return [f"| {name} | `{_cell(value)}` |" for name, value in settings.items() if value not in ("", None)]
+
+
+def _words(tags: str) -> list[str]:
+    return [tag.strip() for tag in tags.split(",") if tag.strip()]
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ").replace("`", "'")
