@@ -282,11 +282,9 @@ def _report(prepared: PreparedRun) -> Iterator[str]:
             yield "  " + say(message("cli.skipped", "{file}  skipped: it {reason}", file=file, reason=reason))
     if prepared.tag_table:
         yield say(prepared.tag_table)
-    count = prepared.initial.count
-    heading = message(
-        "cli.prompts", 'Prompts ("{word}" has {count:vector|vectors})', word=prepared.config.name, count=count
-    )
-    yield say(heading)
+    for one in prepared.words:
+        count = one.initial.count
+        yield say(message("cli.prompts", 'Prompts ("{word}" has {count:vector|vectors})', word=one.name, count=count))
     for text in prepared.prompts(10):
         prompt = prepared.reader.read(text)
         ids = [str(token) for chunk in prompt.chunks for token in _chunk_tokens(chunk, prepared)]

@@ -22,7 +22,7 @@ from tinv_ext.core.paths import path_given, path_problems
 from tinv_ext.core.settings import TrainConfig, config_file
 from tinv_ext.core.small_files import parse_json, read_small
 from tinv_ext.core.suffixes import RUN_SUFFIXES, may_be_embedding
-from tinv_ext.core.training.state import facts_of, has_state, step_of
+from tinv_ext.core.training.state_contents import facts_of, has_state, step_of
 from tinv_ext.run.curve import read_curve
 from tinv_ext.run.status import STATUSES, Status
 
@@ -50,6 +50,10 @@ class RunFolder:
     def curve(self) -> Path:
         """One row for each step."""
         return self.path / "loss.csv"
+
+    def word_curve(self, name: str) -> Path:
+        """The same for one of several words."""
+        return self._path_in("words", f"{name}.csv")
 
     @property
     def log(self) -> Path:

@@ -32,6 +32,7 @@ from tinv_ext.core.settings.saving import SAVING
 from tinv_ext.core.settings.setting import Setting, converted, type_problem, value_problems
 from tinv_ext.core.settings.training import TRAINING
 from tinv_ext.core.settings.word import WORD
+from tinv_ext.core.settings.words import WordSettings, as_text, name_first, read_tables, settings_of, tables_in
 from tinv_ext.core.training.rates import ADAFACTOR, FALLING
 
 _ENTRIES: Mapping[str, Mapping[str, Setting]] = {
@@ -59,6 +60,11 @@ class TrainConfig:
     num_vectors: int = 1
     init_embedding: str = ""
     overwrite: bool = False
+    words: str = ""
+    use_negative: bool = False
+    nvpt_neg: int = 0
+    cfg_scale: float = 5.0
+    neg_lr_w: float = 1.0
 
     # images
     images: str = ""
@@ -229,6 +235,25 @@ class TrainConfig:
         return f"<{self.name}>" if self.angle_brackets else self.name
 
     @property
+    def word_settings(self) -> tuple[WordSettings, ...]:
+        """What is set for each word that the run trains; the one called `name` comes first, without [[words]] alone."""
+        run = self.to_dict()
+        tables = tables_in(self.words) or ({"name": self.name},)
+        found = [word for table in tables for word in settings_of(table, run)]
+        return tuple(sorted(found, key=lambda word: word.name != self.name))
+
+    def of_word(self, word: WordSettings) -> TrainConfig:
+        """The settings as they are for one of the words and its own images."""
+        names = ("name", "angle_brackets", "init_text", "num_vectors", "init_embedding")
+        return self.but(**{name: getattr(word, name) for name in names}, **word.own)
+
+    def bare(self, text: str) -> str:
+        """A prompt with the words where it has their tokens: in prompts of diffusers that is one thing."""
+        for word in self.word_settings:
+            text = text.replace(word.token, word.name)
+        return text
+
+    @property
     def has_previews(self) -> bool:
         """Whether previews are made regularly, without anybody pressing a button."""
         return bool(self.preview_every or self.preview_every_n_epochs)
@@ -312,6 +337,11 @@ class TrainConfig:
             if name not in SETTINGS:
                 problems.append(_unknown(name))
                 continue
+            if name == "words":
+                tables, wrong = read_tables(value, SETTINGS, DEFAULTS) if value else ([], [])
+                problems += wrong
+                usable["words"] = as_text(tables)
+                continue
             try:
                 typed = converted(DEFAULTS[name], SETTINGS[name].chosen(value))
             except (ValueError, OverflowError):
@@ -325,6 +355,7 @@ class TrainConfig:
             if not wrong:
                 usable[name] = typed
         usable |= {"angle_brackets": True} if bracketed else {}
+        name_first(usable)
         if (usable.get("dataset_config") or usable.get("in_json")) and "template" not in values:
             usable["template"] = "none"  # as where the file is from: its captions are the prompts
         if "preset" not in usable:
