@@ -152,7 +152,7 @@ def _command(
 def _train(options: dict[str, Any]) -> int:
     from tinv_ext.cli.progress import Progress
     from tinv_ext.run import preflight, runner
-    from tinv_ext.run.events import Event, Prepared, RunControls
+    from tinv_ext.run.events import Event, Prepared, RunControls, Wrote
 
     given = given_settings(options)
     if options.pop("debug_dataset", False):  # kohya's way to look at the prompts without a training
@@ -160,7 +160,7 @@ def _train(options: dict[str, Any]) -> int:
     run, ending = options["resume"], options["ending"]
     before, made_with = _of_run(run) if run else ({}, {})
     host = host_of(options, overridden(before, given), made_with)
-    controls, folder = RunControls(), run
+    controls, folder, files = RunControls(), run, list[Path]()
     with ExitStack() as going_on:  # to the last line: more signals may come while the outcome is being told
         with Progress(sys.stderr) as progress:
 
@@ -169,6 +169,8 @@ def _train(options: dict[str, Any]) -> int:
                 if isinstance(event, Prepared):  # from here on there is something to save
                     folder = event.folder.path
                     going_on.enter_context(ending.stopping(controls.stop.set))
+                if isinstance(event, Wrote) and event.kind == "embedding":
+                    files.append(event.path)
                 progress.report(event)
 
             try:
@@ -180,7 +182,7 @@ def _train(options: dict[str, Any]) -> int:
                 if ending.stop is not None:
                     show(say(_resume_with(folder)), sys.stderr)
                 raise
-        for line in _outcome(status, host):
+        for line in _outcome(status, host, files):
             show(say(line))
         if status.status == "stopped":
             show(say(_resume_with(folder)))
@@ -191,8 +193,8 @@ def _resume_with(folder: Path) -> str:
     return message("cli.resume_with", 'Resume it with: python -m tinv_ext train --resume "{folder}"', folder=folder)
 
 
-def _outcome(status: Status, host: DiffusersHost) -> Iterator[str]:
-    """How the run ended, and how to use its embedding."""
+def _outcome(status: Status, host: DiffusersHost, files: Sequence[Path]) -> Iterator[str]:
+    """How the run ended, and how to use its embedding, or all of them that it has written."""
     if status.status == "finished":
         yield message("cli.finished", "Finished at step {step}.", step=status.steps)
     elif status.status == "stopped":
@@ -205,6 +207,8 @@ def _outcome(status: Status, host: DiffusersHost) -> Iterator[str]:
         word, token = Path(status.file).stem, _token_in(Path(status.file))
         model = f' --model "{host.facts["source"]}"' if host.facts.get("source") != "toy" else ""
         yield message("cli.file", "The embedding: {file}", file=status.file)
+        for other in files[1:]:
+            yield message("cli.file", "The embedding: {file}", file=other)
         yield message("cli.use", 'Use "{word}" in a prompt, for example:', word=word)
         yield f'  python -m tinv_ext generate "a photo of {word}" --embedding "{status.file}"{model}'
         if token != word:

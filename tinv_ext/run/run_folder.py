@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import logging
@@ -84,9 +85,10 @@ class RunFolder:
         """An image generated on the way."""
         return self._path_in("images", f"{name}-{step}{_numbered(index)}.png")
 
-    def previews(self, name: str) -> list[tuple[int, Path]]:
-        """Every image generated on the way, by step."""
-        parts = [(path.stem[len(name) + 1 :].partition("-"), path) for path in (self.path / "images").glob("*.png")]
+    def previews(self, *names: str) -> list[tuple[int, Path]]:
+        """Every image generated on the way of words of these names, by step."""
+        files = [(name, path) for name in names for path in (self.path / "images").glob(f"{glob.escape(name)}-*.png")]
+        parts = [(path.stem[len(name) + 1 :].partition("-"), path) for name, path in files]
         made = [(int(step), int(index or 0), path) for (step, _, index), path in parts if (step + index).isdecimal()]
         return [(step, path) for step, _, path in sorted(made)]
 

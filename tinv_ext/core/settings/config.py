@@ -32,7 +32,7 @@ from tinv_ext.core.settings.saving import SAVING
 from tinv_ext.core.settings.setting import Setting, converted, type_problem, value_problems
 from tinv_ext.core.settings.training import TRAINING
 from tinv_ext.core.settings.word import WORD
-from tinv_ext.core.settings.words import WordSettings, as_text, name_first, read_tables, settings_of, tables_in
+from tinv_ext.core.settings.words import WordSettings, as_text, name_first, read_tables, settings_of_words
 from tinv_ext.core.training.rates import ADAFACTOR, FALLING
 
 _ENTRIES: Mapping[str, Mapping[str, Setting]] = {
@@ -237,15 +237,16 @@ class TrainConfig:
     @property
     def word_settings(self) -> tuple[WordSettings, ...]:
         """What is set for each word that the run trains; the one called `name` comes first, without [[words]] alone."""
-        run = self.to_dict()
-        tables = tables_in(self.words) or ({"name": self.name},)
-        found = [word for table in tables for word in settings_of(table, run)]
-        return tuple(sorted(found, key=lambda word: word.name != self.name))
+        return settings_of_words(self.words, self.to_dict())
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its words."""
+        return [word.name for word in self.word_settings]
 
     def of_word(self, word: WordSettings) -> TrainConfig:
         """The settings as they are for one of the words and its own images."""
-        names = ("name", "angle_brackets", "init_text", "num_vectors", "init_embedding")
-        return self.but(**{name: getattr(word, name) for name in names}, **word.own)
+        return self.but(**word.of_the_word, **word.own)
 
     def bare(self, text: str) -> str:
         """A prompt with the words where it has their tokens: in prompts of diffusers that is one thing."""

@@ -8,6 +8,7 @@ from tinv_ext.core.names import name_problems
 from tinv_ext.core.paths import path_problems
 from tinv_ext.core.prompts.reader import MAX_VECTORS
 from tinv_ext.core.settings.setting import Setting
+from tinv_ext.core.settings.words import text_problems
 
 WORD: Mapping[str, Setting] = {
     "name": Setting(
@@ -43,6 +44,7 @@ WORD: Mapping[str, Setting] = {
         "Words",
         "Several words trained in one run: tables [[words]], each with a name and what the word has of its own, such "
         "as init_text, num_vectors, images, lr_factor, stop_training_after. See docs/several-words.md.",
+        check=text_problems,
     ),
     "use_negative": Setting(
         "Negative word",

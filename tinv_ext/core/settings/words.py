@@ -71,6 +71,12 @@ class WordSettings:
         return f"<{self.name}>" if self.angle_brackets else self.name
 
     @property
+    def of_the_word(self) -> dict[str, Any]:
+        """Its settings of those of the group of the word, by name."""
+        names = ("name", "angle_brackets", "init_text", "num_vectors", "init_embedding")
+        return {name: getattr(self, name) for name in names}
+
+    @property
     def beginning(self) -> tuple[Any, ...]:
         """What cannot change once a run has begun with it."""
         return (self.name, self.init_text, self.num_vectors, self.init_embedding, self.negative_of)
@@ -85,6 +91,17 @@ def as_text(tables: Tables) -> str:
 def tables_in(text: str) -> tuple[Mapping[str, Any], ...]:
     """The tables of a text that `as_text` made."""
     return tuple(json.loads(text)) if text else ()
+
+
+def text_problems(text: str) -> list[str]:
+    """What keeps a text from being tables that `as_text` made."""
+    try:
+        tables = tables_in(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        return [message("settings.words_no_tables", "it is no list of tables ({reason}).", reason=str(error))]
+    if all(isinstance(table, Mapping) and table.get("name") for table in tables):
+        return []
+    return [message("settings.word_without_name", "it has no name.")]
 
 
 def read_tables(
@@ -217,7 +234,14 @@ def name_first(usable: dict[str, Any]) -> None:
     usable["words"] = as_text(tables)
 
 
-def settings_of(table: Mapping[str, Any], run: Mapping[str, Any]) -> list[WordSettings]:
+def settings_of_words(text: str, run: Mapping[str, Any]) -> tuple[WordSettings, ...]:
+    """What is set for the words in a text of tables, or for the one that the run has; that of its name comes first."""
+    tables = tables_in(text) or ({"name": run["name"]},)
+    found = [word for table in tables for word in _settings_of(table, run)]
+    return tuple(sorted(found, key=lambda word: word.name != run["name"]))
+
+
+def _settings_of(table: Mapping[str, Any], run: Mapping[str, Any]) -> list[WordSettings]:
     """A word as its table says, with the settings of the `run` beneath, and its negative word, if it has one."""
     named = {name: table.get(name, run[name]) for name in _OF_THE_WORD}
     use_negative, count = named.pop("use_negative"), named.pop("nvpt_neg")
