@@ -339,7 +339,7 @@ class TrainConfig:
                 problems.append(_unknown(name))
                 continue
             if name == "words":
-                tables, wrong = read_tables(value, SETTINGS, DEFAULTS) if value else ([], [])
+                tables, wrong = read_tables(value, SETTINGS, DEFAULTS)
                 problems += wrong
                 usable["words"] = as_text(tables)
                 continue

@@ -132,6 +132,8 @@ def read_tables(
 
 def _given(value: Any) -> list[Any]:
     """The tables as they are given. ValueError where it is something else."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return []
     if isinstance(value, str):
         text = value.strip()
         value = json.loads(text) if text[:1] in "[{" and not text.startswith("[[") else parse_toml(text)
