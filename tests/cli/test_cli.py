@@ -47,6 +47,23 @@ def test_a_training_leaves_a_word_and_says_how_to_use_it(tinv: Tinv, pictures: P
     assert [row.split(",")[0] for row in rows] == ["step", "0", "1", "2", "3", "4", "5", "6"]
 
 
+def test_several_words_are_trained_by_one_file(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:
+    """`--config words.toml`: a file of each, all told at the end; stopped words are not what the run goes by."""
+    words = [f'[[words]]\nname = "{name}"\nnum_vectors = {count}\n' for count, name in ((1, "zibbo"), (2, "quixxly"))]
+    file = tmp_path / "words.toml"
+    file.write_text(f"template = 'none'\nimages = '{pictures}'\n" + "".join(words), "utf-8")
+    for path in pictures.glob("*.png"):
+        path.with_suffix(".txt").write_text("a zibbo, a quixxly", "utf-8")
+    said = tinv("train", "--config", file, *SHORT)
+    assert said.code == 0, said.err
+    for count, name in ((1, "zibbo"), (2, "quixxly")):
+        assert f"{name}.pt" in said.out
+        embedding = read_embedding(tmp_path / "textual_inversion" / "embeddings" / f"{name}.pt")
+        assert (embedding.name, embedding.count, embedding.step) == (name, count, 6)
+    assert tinv("train", "--resume", the_run(tmp_path), "--steps", 8).code == 0
+    assert read_embedding(tmp_path / "textual_inversion" / "embeddings" / "quixxly.pt").step == 8
+
+
 def test_a_size_that_is_not_given_is_the_models_own(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:
     """The tiny model was made for 64 pixels, whatever the setting's default for the WebUI is."""
     assert tinv("train", "--name", "zibbo", "--images", pictures, *SHORT, "--height", 72).code == 0

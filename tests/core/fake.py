@@ -118,6 +118,13 @@ def dataset(pictures: Sequence[Example] | None = None, sampling: str = "random",
     return Dataset([replace(one, subset=subset) for one in pictures or examples()], reader, sampling, 3)
 
 
+def both_words() -> Dataset:
+    """A dataset in whose prompts "it", of two vectors, and "b", of one, stand."""
+    words = tuple(Word(name, tuple(Letters().ids(name)), count) for name, count in (("it", 2), ("b", 1)))
+    subset = Subset(tuple(f"{line} b" for line in LINES), CaptionRules("it"))
+    return Dataset([replace(one, subset=subset) for one in examples()], PromptReader(Letters(), words), "random", 3)
+
+
 def initial(seed: int = 5) -> State:
     """The word "it" of two vectors, sampled at each call but always the same."""
     vectors = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(1)) * 0.1

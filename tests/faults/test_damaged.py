@@ -20,7 +20,8 @@ from tests.faults.test_sites import GIVEN, Listening
 from tests.messages import refused, said
 from tests.run.test_runner import Configure, Watch, fail, learnt
 from tinv_ext.core.data.image_index import read_index
-from tinv_ext.core.training.state import State, load_state, previous_of
+from tinv_ext.core.training.state import State, load_state
+from tinv_ext.core.training.state_contents import previous_of
 from tinv_ext.run import runner
 from tinv_ext.run.events import Prepared, RunControls
 from tinv_ext.run.run_folder import RunFolder

@@ -13,7 +13,8 @@ from tinv_ext.core.data.image_index import read_index
 from tinv_ext.core.data.images import TrainingImage, scan_images
 from tinv_ext.core.data.latents import EncodeRules, LatentDistribution, encode_images
 from tinv_ext.core.formats import read_all, read_contents
-from tinv_ext.core.training.state import facts_of, load_last_state, step_of
+from tinv_ext.core.training.state import load_last_state
+from tinv_ext.core.training.state_contents import facts_of, step_of
 from tinv_ext.hosts.diffusers.checkpoint.read_tensors import read_tensors
 from tinv_ext.run.curve import open_curve, read_curve
 from tinv_ext.run.run_folder import RunFolder

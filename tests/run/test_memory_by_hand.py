@@ -24,7 +24,7 @@ from tinv_ext.core.training import fallbacks as fallbacks_module
 from tinv_ext.core.training.fallbacks import Fallbacks
 from tinv_ext.core.training.memory_room import at_once
 from tinv_ext.core.training.schedules import parse_schedule
-from tinv_ext.core.training.state import facts_of
+from tinv_ext.core.training.state_contents import facts_of
 from tinv_ext.core.training.trainer import Plan, train
 from tinv_ext.run import runner
 from tinv_ext.run.dry_run import try_out

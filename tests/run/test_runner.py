@@ -25,6 +25,7 @@ from tinv_ext.core.model import Model
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.state import State, load_state
 from tinv_ext.core.training.trainer import Step
+from tinv_ext.core.training.word_rates import Moves
 from tinv_ext.run import evaluations, preflight, run_folder, runner
 from tinv_ext.run.curve import COLUMNS
 from tinv_ext.run.events import Event, Noticed, Prepared, RunControls, Wrote
@@ -485,8 +486,8 @@ def test_vectors_that_are_no_numbers_never_replace_good_ones(
     """The fourth update makes them infinite: the error says it, and vectors and state of step 3 are kept."""
     update = State.update
 
-    def overflow(state: State, rate: float) -> None:
-        update(state, rate)
+    def overflow(state: State, rate: float, moves: Moves) -> None:
+        update(state, rate, moves)
         if state.step == 4:
             state.leaves()[0].data[0, 0] = float("inf")
 

@@ -103,6 +103,15 @@ def test_the_queue_asks_whoever_it_serves(host: object, tmp_path: Path) -> None:
             queue.check_paths({"output": queue.placed(path)})
 
 
+def test_the_paths_of_several_words_are_asked_for(host: object, tmp_path: Path) -> None:
+    """Their images, and the embeddings that they begin with, also of a word without images of its own."""
+    queue = JobQueue(lambda: host, tmp_path)  # type: ignore[arg-type, return-value]
+    for name in ("images", "init_embedding", "mask_folder"):
+        words = [{"name": "x-1", "images": str(tmp_path)}, {"name": "y-2", name: REMOTE[0]}]
+        with refused("server.path_not_local", name=name):
+            queue.submit({"words": words, "images": str(tmp_path)})
+
+
 @pytest.fixture
 def host() -> object:
     """None is needed."""

@@ -158,7 +158,7 @@ def _command(
 def _train(options: dict[str, Any]) -> int:
     from tinv_ext.cli.progress import Progress
     from tinv_ext.run import preflight, runner
-    from tinv_ext.run.events import Event, Prepared, RunControls
+    from tinv_ext.run.events import Event, Prepared, RunControls, Wrote
     from tinv_ext.scheduler.event_log import EventLog
 
     events = EventLog(options["events"]) if options["events"] else None
@@ -168,7 +168,7 @@ def _train(options: dict[str, Any]) -> int:
     run, ending = options["resume"], options["ending"]
     before, made_with = _of_run(run) if run else ({}, {})
     host = host_of(options, overridden(before, given), made_with)
-    controls, folder = RunControls(), run
+    controls, folder, files = RunControls(), run, list[Path]()
     with ExitStack() as going_on:  # to the last line: more signals may come while the outcome is being told
         with Progress(sys.stderr) as progress:
 
@@ -177,6 +177,8 @@ def _train(options: dict[str, Any]) -> int:
                 if isinstance(event, Prepared):  # from here on there is something to save
                     folder = event.folder.path
                     going_on.enter_context(ending.stopping(controls.stop.set))
+                if isinstance(event, Wrote) and event.kind == "embedding":
+                    files.append(event.path)
                 progress.report(event)
                 if events:
                     events.report(event)
@@ -190,7 +192,7 @@ def _train(options: dict[str, Any]) -> int:
                 if ending.stop is not None:
                     show(say(_resume_with(folder)), sys.stderr)
                 raise
-        for line in _outcome(status, host):
+        for line in _outcome(status, host, files):
             show(say(line))
         if status.status == "stopped":
             show(say(_resume_with(folder)))
@@ -201,8 +203,8 @@ def _resume_with(folder: Path) -> str:
     return message("cli.resume_with", 'Resume it with: python -m tinv_ext train --resume "{folder}"', folder=folder)
 
 
-def _outcome(status: Status, host: DiffusersHost) -> Iterator[str]:
-    """How the run ended, and how to use its embedding."""
+def _outcome(status: Status, host: DiffusersHost, files: Sequence[Path]) -> Iterator[str]:
+    """How the run ended, and how to use its embedding, or all of them that it has written."""
     if status.status == "finished":
         yield message("cli.finished", "Finished at step {step}.", step=status.steps)
     elif status.status == "stopped":
@@ -215,6 +217,8 @@ def _outcome(status: Status, host: DiffusersHost) -> Iterator[str]:
         word, token = Path(status.file).stem, _token_in(Path(status.file))
         model = f' --model "{host.facts["source"]}"' if host.facts.get("source") != "toy" else ""
         yield message("cli.file", "The embedding: {file}", file=status.file)
+        for other in files[1:]:
+            yield message("cli.file", "The embedding: {file}", file=other)
         yield message("cli.use", 'Use "{word}" in a prompt, for example:', word=word)
         yield f'  python -m tinv_ext generate "a photo of {word}" --embedding "{status.file}"{model}'
         if token != word:
@@ -292,11 +296,9 @@ def _report(prepared: PreparedRun) -> Iterator[str]:
             yield "  " + say(message("cli.skipped", "{file}  skipped: it {reason}", file=file, reason=reason))
     if prepared.tag_table:
         yield say(prepared.tag_table)
-    count = prepared.initial.count
-    heading = message(
-        "cli.prompts", 'Prompts ("{word}" has {count:vector|vectors})', word=prepared.config.name, count=count
-    )
-    yield say(heading)
+    for one in prepared.words:
+        count = one.initial.count
+        yield say(message("cli.prompts", 'Prompts ("{word}" has {count:vector|vectors})', word=one.name, count=count))
     for text in prepared.prompts(10):
         prompt = prepared.reader.read(text)
         ids = [str(token) for chunk in prompt.chunks for token in _chunk_tokens(chunk, prepared)]

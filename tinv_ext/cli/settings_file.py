@@ -70,7 +70,10 @@ def _without_sections(values: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
         flat.update(value if isinstance(value, dict) else {name: value})
-    return {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in flat.items()}
+    return {
+        name: " ".join(map(str, value)) if isinstance(value, list) and name != "words" else value
+        for name, value in flat.items()
+    }
 
 
 def _from_webui(values: dict[str, Any], tell: Callable[[Message], None]) -> dict[str, Any]:

@@ -27,8 +27,20 @@ def snapshot_of(folder: RunFolder, name: str, step: int) -> Path:
 def use_step(folder: RunFolder, name: str, step: int, host: Host) -> Path:
     """Make a snapshot the embedding of its run; what was there is kept in the run's folder. Returns the new file.
 
-    `InputError` if there is no such snapshot, `FormatError` if it is damaged, `HostError` if prompts could not use it.
+    Where the run has further words, theirs of that step go with it. `InputError` if there is no such snapshot,
+    `FormatError` if it is damaged, `HostError` if prompts could not use it.
     """
+    others = [word.name for word in folder.config().word_settings if word.name != name] if folder.is_there else []
+    for other in others:
+        snapshot_of(folder, other, step)
+    target = _use_one(folder, name, step, host)
+    for other in others:
+        _use_one(folder, other, step, host)
+    host.refresh_embeddings()
+    return target
+
+
+def _use_one(folder: RunFolder, name: str, step: int, host: Host) -> Path:
     source = snapshot_of(folder, name, step)
     embedding = replace(read_embedding(source), name=name)
     target = host.embeddings_folder / f"{name}{source.suffix}"
@@ -39,5 +51,4 @@ def use_step(folder: RunFolder, name: str, step: int, host: Host) -> Path:
     for file in old:  # of another format: a prompt would find either
         if file != target and not file.samefile(target):
             file.unlink()
-    host.refresh_embeddings()
     return target

@@ -164,7 +164,7 @@ def examine(prepared: PreparedRun, host: Host, tell: Callable[[DryRun], None] = 
         fallbacks = fallbacks_of(_largest(prepared), log.info, device=model.device.type)
         result = try_out(state, prepared.plan, model, dataset, fallbacks=fallbacks)
     tell(result)
-    notices = [*result.notices(prepared.plan.steps - prepared.initial.step)]
+    notices = [*result.notices(prepared.plan.steps - prepared.start)]
     if prepared.to_generate:
         notices.append(
             message(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from tinv_ext.core.atomic import make_folder
@@ -21,7 +22,8 @@ from tinv_ext.run.provenance import run_facts
 
 @dataclass(frozen=True)
 class EmbeddingWriter:
-    """Writes the vectors of a run as they are now, or as they were at their best."""
+    """Writes the vectors of a run's words as they are now, or as they were at their best; the first word's unless told
+    otherwise."""
 
     prepared: PreparedRun
     host: Host
@@ -30,15 +32,20 @@ class EmbeddingWriter:
     report: Report
 
     @property
+    def names(self) -> list[str]:
+        """The words that have files, the one that the run goes by first."""
+        return [word.name for word in self.prepared.words]
+
+    @property
     def suffix(self) -> str:
         """Of the file that prompts find: as set, or that of the usual format."""
         config = self.prepared.config
         asked = f".{config.save_format}"
         return asked if asked in DEFAULTS else suffix_of(usual_format(self.state.vectors[config.name]))
 
-    def embedding(self, name: str, best: Best | None = None) -> Embedding:
+    def embedding(self, name: str, best: Best | None = None, word: str = "") -> Embedding:
         """The vectors of this step, or the `best`, under a name, with what is worth knowing of the run."""
-        facts, word = self.host.facts, self.prepared.config.name
+        facts, word = self.host.facts, word or self.prepared.config.name
         return Embedding(
             name=name,
             vectors=self.state.by_word(best.vectors)[word] if best else self.state.values(word),
@@ -46,18 +53,19 @@ class EmbeddingWriter:
             model_hash=facts.get("model_hash"),
             model_name=facts.get("model_name"),
             facts={
-                **run_facts(self.prepared, self.host),
+                **run_facts(self.prepared, self.host, word),
                 PREDICTION: self.prediction,
                 "date": datetime.now().isoformat(timespec="seconds"),
             },
             precision=self.prepared.config.save_precision,
         )
 
-    def write(self, kind: str, path: Path, best: Best | None = None) -> None:
+    def write(self, kind: str, path: Path, best: Best | None = None, word: str = "") -> None:
         """Write a file, whole or not at all, which prompts can use; `kind` is that of `Wrote`."""
         make_folder(path.parent)
         retry_after_freeing(
-            None, lambda: write_embedding(self.embedding(path.stem, best), path, validate_file=self.host.validate_file)
+            None,
+            lambda: write_embedding(self.embedding(path.stem, best, word), path, validate_file=self.host.validate_file),
         )
         self.report(Wrote(kind, best.step if best else self.state.step, path))
 
@@ -66,7 +74,9 @@ class EmbeddingWriter:
         config = self.prepared.config
         if config.save_format not in FOLDERS:
             return False
-        make_folder(folder)
-        embedding = self.embedding(config.name, best)
-        retry_after_freeing(None, lambda: write_embedding(embedding, folder, format=config.save_format))
+        for name in self.names:
+            place = folder / name if len(self.names) > 1 else folder  # each is a folder as of a training of its own
+            make_folder(place)
+            embedding = self.embedding(name, best, name)
+            retry_after_freeing(None, partial(write_embedding, embedding, place, format=config.save_format))
         return True

@@ -10,7 +10,7 @@ from torch import Tensor
 from tinv_ext.core.data.epochs import Epochs
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model
-from tinv_ext.core.training.evaluation import EvalSet, draw_losses
+from tinv_ext.core.training.evaluation import EvalSet, by_word, draw_losses
 from tinv_ext.core.training.fallbacks import Fallbacks, free_memory, is_out_of_memory, retry_after_freeing
 from tinv_ext.core.training.state import State
 from tinv_ext.core.training.stopping import Evaluation
@@ -62,6 +62,8 @@ class Evaluations:
         elif self.take(loss := float(losses.mean())):
             self.reporter.recovered("evaluation")
             moment.evaluation = loss
+            if len(self.state.vectors) > 1 and self.eval_set:
+                moment.by_word = by_word(self.eval_set, losses)
             self.reporter.report(Evaluated(moment.number, loss))
             self._follow(moment, losses)
         else:

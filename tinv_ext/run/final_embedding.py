@@ -37,23 +37,28 @@ class FinalEmbedding:
         return state.progress.result(state.step) if self.config.result == "best" else None
 
     def write(self) -> Path:
-        """Write it and have the host know it. NotNowError if the disk is full, HostError if it cannot be written."""
+        """Write that of each word and have the host know them; the file of the first.
+
+        NotNowError if the disk is full, HostError if one cannot be written.
+        """
         best = self.best
         if best:
             self.snapshots.write_once(self.writer.state.step)
-        file = self.host.embeddings_folder / f"{self.config.name}{self.writer.suffix}"
-        replaced = self._back_up(file)
+        files = {name: self.host.embeddings_folder / f"{name}{self.writer.suffix}" for name in self.writer.names}
+        replaced = [old for file in files.values() for old in self._back_up(file)]
         folder = self.reporter.folder.diffusers
         if self.writer.write_folder(folder, best):
             self.reporter.notify(
                 message("run.folder_for_diffusers", "The folder for diffusers: {folder}", folder=folder)
             )
-        self.writer.write("embedding", file, best)
+        for name, file in files.items():
+            self.writer.write("embedding", file, best, name)
         for old in replaced:
             self._remove(old)
-        self._put_thumbnail(file)
+        for name, file in files.items():
+            self._put_thumbnail(name, file)
         self.host.refresh_embeddings()
-        return file
+        return files[self.config.name]
 
     def _back_up(self, file: Path) -> list[Path]:
         """Copy the files of this name that a prompt would find into the run folder.
@@ -92,8 +97,8 @@ class FinalEmbedding:
                 )
             )
 
-    def _put_thumbnail(self, file: Path) -> None:
-        """The last preview as the embedding's thumbnail, if wanted; what hinders it is logged and stops nothing."""
+    def _put_thumbnail(self, name: str, file: Path) -> None:
+        """A word's last preview as its thumbnail, if wanted; what hinders it is logged and stops nothing."""
         if self.config.thumbnail == "none":
             return
         folder = self.reporter.folder
@@ -101,7 +106,7 @@ class FinalEmbedding:
             if folder.last_preview(self.config.name) is None and self.config.thumbnail != "auto":
                 self.previews.generate()
             own = thumbnail.own_thumbnails(file)
-            source = folder.last_preview(self.config.name)
+            source = folder.last_preview(name)
             if own and self.config.thumbnail != "replace":
                 self.reporter.log(f"{own[0].name} is there already, so the thumbnail was left as it was")
             elif source:

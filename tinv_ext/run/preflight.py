@@ -104,13 +104,13 @@ def refuse_outdated(prepared: PreparedRun, host: Host, resumes: bool) -> None:
         return
     words = {word.name.lower() for word in host.known_words()}
     stems = {path.stem.lower() for path in embedding_files(host.embeddings_folder)}
-    if config.name.lower() in words | stems:
+    if taken := [word.name for word in prepared.words if word.name.lower() in words | stems]:
         raise InputError(
             message(
                 "run.name_taken_meanwhile",
                 'An embedding "{name}" has appeared since the run was checked. Choose another name, or set overwrite '
                 "(the old file is kept as a backup).",
-                name=config.name,
+                name=taken[0],
             )
         )
 

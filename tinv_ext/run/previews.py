@@ -5,6 +5,7 @@ When there is one is a row of the table in `run/recorder.py`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from tinv_ext.core.formats.image_write import save_png_with_embedding
-from tinv_ext.core.generation import ImageRequest, infotext
+from tinv_ext.core.generation import ImageRequest, PreviewPrompt, infotext
 from tinv_ext.core.model import Model
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.fallbacks import free_memory, retry_after_freeing
@@ -30,7 +31,7 @@ class Previews:
     """Those of one run."""
 
     config: TrainConfig
-    requests: Sequence[ImageRequest]
+    shown: Sequence[PreviewPrompt]
     host: Host
     state: State
     folder: RunFolder
@@ -47,20 +48,30 @@ class Previews:
 
     def generate(self, model: Model | None = None) -> None:
         """Every image that is asked for, with the vectors of this step; what runs out of memory is tried once more."""
-        for index, request in enumerate(self.requests):
-            image, path = retry_after_freeing(model, partial(self._generate_one, index, request))
-            self.report(Wrote("preview", self.state.step, path))
-            if self.config.save_image_embedding:
-                retry_after_freeing(model, partial(self._write_carrier, index, image))
+        made: Counter[str] = Counter()  # images of each word so far
+        for prompt in self.shown:
+            word = prompt.word or self.config.name
+            for request in prompt.requests:
+                index = made[word]
+                made[word] += 1
+                image, path = retry_after_freeing(model, partial(self._generate_one, word, index, request))
+                self.report(Wrote("preview", self.state.step, path))
+                for name in self._carried(word) if self.config.save_image_embedding else ():
+                    retry_after_freeing(model, partial(self._write_carrier, name, index, image))
 
-    def _generate_one(self, index: int, request: ImageRequest) -> tuple[Image.Image, Path]:
-        words = {word: self.state.values(word) for word in self.state.vectors}
+    def _carried(self, word: str) -> list[str]:
+        """The embeddings that an image of a word carries, each in a file of its own: the word's, and its negative."""
+        negatives = [one.name for one in self.config.word_settings if one.negative_of == word]
+        return [word, *negatives]
+
+    def _generate_one(self, word: str, index: int, request: ImageRequest) -> tuple[Image.Image, Path]:
+        words = {name: self.state.values(name) for name in self.state.vectors}
         facts = {"Model hash": self.host.facts.get("model_hash"), "Model": self.host.facts.get("model_name")}
         image = self.host.generate(request, words)
-        path = self.folder.preview(self.config.name, self.state.step, index)
+        path = self.folder.preview(word, self.state.step, index)
         write_image(image, path, {"parameters": infotext(request, facts)})
         return image, path
 
-    def _write_carrier(self, index: int, image: Image.Image) -> None:
-        carrier = self.folder.image_embedding(self.config.name, self.state.step, index)
-        save_png_with_embedding(image, self.writer.embedding(carrier.stem), carrier)
+    def _write_carrier(self, word: str, index: int, image: Image.Image) -> None:
+        carrier = self.folder.image_embedding(word, self.state.step, index)
+        save_png_with_embedding(image, self.writer.embedding(carrier.stem, word=word), carrier)

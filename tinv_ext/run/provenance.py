@@ -16,6 +16,7 @@ from tinv_ext.core.formats.metadata import AUTHORSHIP
 from tinv_ext.core.paths import path_problems
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import SETTINGS, TrainConfig
+from tinv_ext.core.settings.words import as_text, tables_in
 from tinv_ext.hosts.base import Host
 
 # what names places of this machine stays out of the embedding
@@ -57,12 +58,20 @@ def folder_facts(prepared: PreparedRun, host: Host) -> dict[str, Any]:
 def public_settings(config: TrainConfig) -> dict[str, Any]:
     """The settings without any path of this machine."""
     settings = {key: value for key, value in config.to_dict().items() if key not in _PRIVATE}
+    settings["words"] = _words_without(config, _PRIVATE)
     return {**settings, "template": PureWindowsPath(config.template).name}  # whose \\ and / both part folders
 
 
-def run_facts(prepared: PreparedRun, host: Host) -> dict[str, Any]:
-    """What is worth knowing of a run afterwards, without any path of this machine."""
+def _words_without(config: TrainConfig, names: Container[str]) -> str:
+    """The tables of several words without settings of these names."""
+    return as_text([{key: value for key, value in one.items() if key not in names} for one in tables_in(config.words)])
+
+
+def run_facts(prepared: PreparedRun, host: Host, word: str = "") -> dict[str, Any]:
+    """What is worth knowing of a run afterwards, without any path of this machine; as a `word` of several has it."""
     settings = public_settings(prepared.config)
+    own = next((one.settings for one in prepared.words if one.name == word), prepared.words[0].settings)
+    settings |= {name: getattr(own, name) for name in ("name", "angle_brackets", "init_text", "num_vectors")}
     authorship = {key: str(settings.pop(key)).strip() for key in AUTHORSHIP}
     seen = "\n".join(sorted(image.contents for image in prepared.images))
     return {
@@ -72,7 +81,7 @@ def run_facts(prepared: PreparedRun, host: Host) -> dict[str, Any]:
         "dataset": hashlib.sha256(seen.encode("utf-8", "surrogatepass")).hexdigest(),
         "settings": settings,
         **({"subsets": subsets} if (subsets := _subset_facts(prepared, _PRIVATE)) else {}),
-        **({TOKEN: prepared.config.token} if prepared.config.angle_brackets else {}),
+        **({TOKEN: own.token} if own.angle_brackets else {}),
         **{key: value for key, value in authorship.items() if value},
     }
 
@@ -80,6 +89,7 @@ def run_facts(prepared: PreparedRun, host: Host) -> dict[str, Any]:
 def state_facts(prepared: PreparedRun, host: Host, device: torch.device) -> dict[str, Any]:
     """What the steps of a run depend on, as JSON can hold it: kept with its state."""
     settings = {key: value for key, value in prepared.config.to_dict().items() if key not in _BESIDE}
+    settings["words"] = _words_without(prepared.config, _BESIDE - {"name"})
     if prepared.config.rate_depends_on_steps:
         settings["steps"] = prepared.config.steps
     here = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": device.type}

@@ -26,6 +26,8 @@ def refuse_unpublishable(config: TrainConfig) -> list[Message]:
     """
     if not config.push_to_hub:
         return []
+    if len(config.names) > 1:
+        return [_first_alone(config), *refuse_unpublishable(config.but(words="", use_negative=False))]
     try:
         refuse_push(_repository(config), replace=config.overwrite)
     except HostError as error:
@@ -37,6 +39,14 @@ def refuse_unpublishable(config: TrainConfig) -> list[Message]:
             )
         ]
     return []
+
+
+def _first_alone(config: TrainConfig) -> Message:
+    return message(
+        "run.pushes_first",
+        'Of several words, only the embedding of the first, "{name}", is uploaded.',
+        name=config.name,
+    )
 
 
 def publish(config: TrainConfig, reporter: RunReporter) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,7 +14,8 @@ from tinv_ext.core.model import Model
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import config_file
 from tinv_ext.core.training.fallbacks import Fallbacks
-from tinv_ext.core.training.state import State, facts_of
+from tinv_ext.core.training.state import State
+from tinv_ext.core.training.state_contents import facts_of
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.curve import Curve
@@ -32,6 +33,7 @@ from tinv_ext.run.starting_fallbacks import fallbacks_of
 from tinv_ext.run.state_saver import StateSaver
 from tinv_ext.run.status import Status
 from tinv_ext.run.tasks import EndsTheRun, Moment, PausesIfFull, SwitchesOff, Task, WritesLater
+from tinv_ext.run.word_curves import WordCurves
 
 
 @dataclass
@@ -175,17 +177,17 @@ def make_recorder(
     training: Training,
     curve: Curve,
     lock: RunLock,
+    word_curves: Mapping[str, Curve],
 ) -> Recorder:
     """The recorder of a run, with its table of tasks. Their order is that in which they are carried out."""
     config, folder, state, epochs = prepared.config, reporter.folder, training.state, training.dataset.epochs
     writer = EmbeddingWriter(prepared, host, state, training.prediction, reporter.report)
     fallbacks = _fallbacks(prepared, reporter, state)
     evaluations = Evaluations(state, training.eval_set, reporter, fallbacks, config.evaluate_every, prepared.plan)
-    rows = CurveRows(curve, state, epochs)
     snapshots = Snapshots(config, folder, writer, evaluations, epochs)
     facts = {**training.facts, "config": config_file.to_file(config, folder_facts(prepared, host))}
     saver = StateSaver(state, facts, fallbacks, reporter, config.save_state_every, config.save_state_seconds)
-    previews = Previews(config, prepared.previews, host, state, folder, writer, reporter.report)
+    previews = Previews(config, prepared.shown, host, state, folder, writer, reporter.report)
     preview_failures = SwitchesOff(reporter)
 
     def make_folder(moment: Moment, model: Model | None) -> None:
@@ -216,7 +218,7 @@ def make_recorder(
     tasks = (
         Task("folder", lambda moment: not folder.is_there, make_folder, PausesIfFull(reporter, _FOLDER), at_end=True),
         Task("evaluation", evaluation_due, evaluations.measure, EndsTheRun()),
-        Task("curve", lambda moment: True, rows.add, WritesLater(reporter, lambda: curve.waits)),
+        *_curve_tasks(curve, word_curves, training, prepared, reporter),
         Task("events", lambda moment: True, report_step, EndsTheRun()),
         Task("snapshot", snapshot_due, snapshots.save, PausesIfFull(reporter, _SNAPSHOT)),
         Task("state", saver.due, saver.save, PausesIfFull(reporter, _STATE), at_end=True),
@@ -227,6 +229,18 @@ def make_recorder(
     return Recorder(
         state, prepared.plan.steps, reporter, controls, tasks, evaluations, saver, final, fallbacks, recorded, lock
     )
+
+
+def _curve_tasks(
+    curve: Curve, word_curves: Mapping[str, Curve], training: Training, prepared: PreparedRun, reporter: RunReporter
+) -> Iterator[Task]:
+    """The rows of loss.csv, and those of each of several words."""
+    state, epochs = training.state, training.dataset.epochs
+    rows = CurveRows(curve, state, epochs)
+    yield Task("curve", lambda moment: True, rows.add, WritesLater(reporter, lambda: curve.waits))
+    if word_curves:
+        of_words = WordCurves(word_curves, state, epochs, prepared)
+        yield Task("word curves", lambda moment: True, of_words.add, WritesLater(reporter, lambda: of_words.waits))
 
 
 def _fallbacks(prepared: PreparedRun, reporter: RunReporter, state: State) -> Fallbacks:

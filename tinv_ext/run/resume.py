@@ -20,7 +20,8 @@ from tinv_ext.core.preflight.initial_vectors import InitialVectors
 from tinv_ext.core.preflight.notices import listed
 from tinv_ext.core.preflight.prepare import PreparedRun, prepare
 from tinv_ext.core.settings import SETTINGS, TrainConfig, current_names, facts_by_current_names, overridden
-from tinv_ext.core.training.state import State, has_state, load_last_state
+from tinv_ext.core.training.state import State, load_last_state
+from tinv_ext.core.training.state_contents import has_state
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.evaluations import terms_of
 from tinv_ext.run.preflight import NOTHING_KNOWN, KnownImages, filled_in, host_problems, image_scanner, prepare_run
@@ -57,7 +58,7 @@ def prepare_resume(
     if problems := host_problems(config, host):
         raise InputError(problems)
     state, notice = _saved_state(folder, config)
-    initial = InitialVectors(state.values(config.name), state.step)
+    initial = {word: InitialVectors(state.values(word), state.step) for word in state.vectors}
     prepared = prepare(config, host.token_table, host.known_words(), initial, look=image_scanner(config, known, room))
     if notice:
         prepared = replace(prepared, notices=(notice, *prepared.notices))
@@ -88,6 +89,16 @@ def _refuse_new_beginning(before: TrainConfig, now: TrainConfig) -> None:
         for name, old, new in values
         if old != new
     ]
+    words = [[word.beginning for word in config.word_settings] for config in (before, now)]
+    if not problems and words[0] != words[1]:
+        problems.append(
+            message(
+                "run.words_cannot_change",
+                "The words of this run ({before:, }), their init_text, num_vectors and init_embedding cannot change on "
+                "the way. Leave them as they are, or start a new run.",
+                before=[word.name for word in before.word_settings],
+            )
+        )
     if problems:
         raise InputError(problems)
 
@@ -96,6 +107,8 @@ _OF_THE_BEGINNING = (
     "init_text",
     "num_vectors",
     "init_embedding",
+    "use_negative",
+    "nvpt_neg",
     "preset",  # it chose settings; those that can change are changed by their own names
     "purpose",
     "optimizer",
@@ -148,7 +161,7 @@ def load_or_new_state(
         return prepared.new_state(device)
     config = prepared.config
     state, before, notice = load_last_state(path, device, config.name, config.optimizer, config.optimizer_options)
-    if notice and state.step != prepared.initial.step:  # else it was told when the run was prepared
+    if notice and state.step != prepared.start:  # else it was told when the run was prepared
         tell(notice)
     changes = differences(before, facts)
     if changes:

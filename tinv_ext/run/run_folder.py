@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import logging
@@ -22,7 +23,7 @@ from tinv_ext.core.paths import path_given, path_problems
 from tinv_ext.core.settings import TrainConfig, config_file
 from tinv_ext.core.small_files import parse_json, read_small
 from tinv_ext.core.suffixes import RUN_SUFFIXES, may_be_embedding
-from tinv_ext.core.training.state import facts_of, has_state, step_of
+from tinv_ext.core.training.state_contents import facts_of, has_state, step_of
 from tinv_ext.run.curve import read_curve
 from tinv_ext.run.status import STATUSES, Status
 
@@ -50,6 +51,10 @@ class RunFolder:
     def curve(self) -> Path:
         """One row for each step."""
         return self.path / "loss.csv"
+
+    def word_curve(self, name: str) -> Path:
+        """The same for one of several words."""
+        return self._path_in("words", f"{name}.csv")
 
     @property
     def log(self) -> Path:
@@ -80,9 +85,10 @@ class RunFolder:
         """An image generated on the way."""
         return self._path_in("images", f"{name}-{step}{_numbered(index)}.png")
 
-    def previews(self, name: str) -> list[tuple[int, Path]]:
-        """Every image generated on the way, by step."""
-        parts = [(path.stem[len(name) + 1 :].partition("-"), path) for path in (self.path / "images").glob("*.png")]
+    def previews(self, *names: str) -> list[tuple[int, Path]]:
+        """Every image generated on the way of words of these names, by step."""
+        files = [(name, path) for name in names for path in (self.path / "images").glob(f"{glob.escape(name)}-*.png")]
+        parts = [(path.stem[len(name) + 1 :].partition("-"), path) for name, path in files]
         made = [(int(step), int(index or 0), path) for (step, _, index), path in parts if (step + index).isdecimal()]
         return [(step, path) for step, _, path in sorted(made)]
 

@@ -36,6 +36,7 @@ from tinv_ext.run.slowdown import SlowdownWatch
 from tinv_ext.run.status import Status
 from tinv_ext.run.tasks import reason_of
 from tinv_ext.run.trackers import tracked
+from tinv_ext.run.word_curves import open_word_curves
 
 T = TypeVar("T")
 _POLL = 0.1  # seconds between two looks at the controls while paused
@@ -102,7 +103,7 @@ def _execute(
     resumes: bool = False,
 ) -> Status:
     """Hold the run's folder while it goes on. `InputError` if another process does."""
-    first = prepared.initial.step
+    first = prepared.start
     reporter = RunReporter(folder, report, Status("queued", first, total=prepared.plan.steps))
     with ExitStack() as stack:
         lock = stack.enter_context(locked(folder.path, reporter.notify))
@@ -131,7 +132,7 @@ def _train_to_the_end(
     prepared: PreparedRun, host: Host, reporter: RunReporter, controls: RunControls, lock: RunLock
 ) -> Status:
     """Train until the plan is done or a stop is requested, letting go of the model whenever somebody else wants it."""
-    first, folder = prepared.initial.step, reporter.folder
+    first, folder = prepared.start, reporter.folder
     with _reporting_failure(reporter):
         reporter.update("preparing", first)
         for notice in prepared.notices:
@@ -144,8 +145,8 @@ def _train_to_the_end(
         if controls.stop.is_set() and training.state.step == first:
             return reporter.update("stopped", first, reason=_STOPPED_EARLY)
         stands = training.state.step if folder.has_state else -1
-        with open_curve(folder.curve, stands) as curve:
-            recorder = make_recorder(prepared, host, reporter, controls, training, curve, lock)
+        with open_curve(folder.curve, stands) as curve, open_word_curves(prepared, folder, stands) as word_curves:
+            recorder = make_recorder(prepared, host, reporter, controls, training, curve, lock, word_curves)
             with recorder.saving_on_error():
                 _train(prepared, host, training, recorder, controls)
                 reporter.update("stopping", recorder.state.step, reason=reporter.status.reason)

@@ -114,7 +114,8 @@ def dataset_of(prepared: PreparedRun, examples: Sequence[Example]) -> Dataset:
     """The examples with the run's way of sampling."""
     config = prepared.config
     accumulate = config.gradient_accumulation_steps
-    return Dataset(examples, prepared.reader, config.latent_sampling, config.seed, config.batch_size, accumulate)
+    sizes = (config.batch_size, accumulate)
+    return Dataset(examples, prepared.reader, config.latent_sampling, config.seed, *sizes, prepared.guidance)
 
 
 def balanced(state: State, prepared: PreparedRun, model: Model, examples: Sequence[Example]) -> State:
@@ -127,7 +128,8 @@ def balanced(state: State, prepared: PreparedRun, model: Model, examples: Sequen
     if state.balance.power and state.balance.table is None:
         few = examples[:BALANCE_DRAWS]
         draws = -(-BALANCE_DRAWS // len(few))
-        measured = make_eval_set(few, prepared.reader, model.noise, draws, prepared.config.seed)
+        seed = prepared.config.seed
+        measured = make_eval_set(few, prepared.reader, model.noise, draws, seed, prepared.guidance)
         size, objective = prepared.config.batch_size, prepared.plan.objective
         while state.balance.table is None:
             timesteps, losses = losses_by_timestep(model, measured, state.vectors, size, objective)
@@ -151,4 +153,4 @@ def eval_set_of(prepared: PreparedRun, examples: Sequence[Example], noise: Noise
     """
     config = prepared.config
     draws = max(config.evaluation_timesteps, -(-FEWEST_DRAWS // len(examples)) if prepared.plan.stop else 1)
-    return make_eval_set(examples, prepared.reader, noise, draws, config.seed)
+    return make_eval_set(examples, prepared.reader, noise, draws, config.seed, prepared.guidance)

@@ -16,6 +16,8 @@ from tinv_ext.run.evaluations import Evaluations
 from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.run.tasks import Moment
 
+Saved = tuple[float, int, tuple[Path, ...]]  # the evaluation loss known by then, the step, its files
+
 
 @dataclass
 class Snapshots:
@@ -29,16 +31,18 @@ class Snapshots:
     writer: EmbeddingWriter
     evaluations: Evaluations
     epochs: Epochs
-    _saved: list[tuple[float, int, Path]] = field(default_factory=list)  # evaluation loss known by then, step, file
+    _saved: list[Saved] = field(default_factory=list)
 
     def recall(self) -> None:
         """Take in what the run has saved and measured before it was stopped, in whatever format that was."""
-        files = self.folder.snapshots(self.config.name)
+        by_word = [self.folder.snapshots(name) for name in self.writer.names]
         for row in read_curve(self.folder.curve):
             step = int(row["step"])
             if evaluation := row.get("evaluation"):
                 self.evaluations.take(float(evaluation))
-            self._saved += [(self.evaluations.last, step, file) for file in files.get(step, ())]
+            files = [file for found in by_word for file in found.get(step, ())]
+            groups = [tuple(files)] if len(by_word) > 1 and files else [(file,) for file in files]
+            self._saved += [(self.evaluations.last, step, group) for group in groups]
 
     def save(self, moment: Moment, model: Model | None) -> None:
         """Write one, and remove those that are not to be kept."""
@@ -47,10 +51,11 @@ class Snapshots:
         best = min(self._saved)
         for snapshot in self._outdated(moment.number):
             if snapshot != best or snapshot[0] == math.inf:
-                snapshot[2].unlink(missing_ok=True)
+                for file in snapshot[2]:
+                    file.unlink(missing_ok=True)
                 self._saved.remove(snapshot)
 
-    def _outdated(self, now: int) -> list[tuple[float, int, Path]]:
+    def _outdated(self, now: int) -> list[Saved]:
         """Those beyond either limit at step `now`."""
         count, steps = self.config.keep_snapshots, self.config.keep_snapshot_steps  # of which 0 is no limit
         too_many = self._saved[:-count] if count else []
@@ -63,8 +68,10 @@ class Snapshots:
             self.write(step)
 
     def write(self, step: int) -> None:
-        """Write one."""
+        """Write one of each word."""
         epoch = self.epochs.over(step) if self.epochs.ends(step, self.config.save_every_n_epochs) else 0
-        file = self.folder.snapshot(self.config.name, step, self.writer.suffix, epoch)
-        self.writer.write("snapshot", file)
-        self._saved.append((self.evaluations.last, step, file))
+        suffix = self.writer.suffix
+        files = {name: self.folder.snapshot(name, step, suffix, epoch) for name in self.writer.names}
+        for name, file in files.items():
+            self.writer.write("snapshot", file, word=name)
+        self._saved.append((self.evaluations.last, step, tuple(files.values())))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,7 +20,8 @@ class Moment:
     """The run after a step, or before its first one, where `step` is None.
 
     `last`: no step follows. `asked`: what somebody has asked for, by its name in `RunControls`. `evaluation`: the loss,
-    once it is measured. `over`: the run ends here, finished or stopped, and is done with this step.
+    once it is measured, and `by_word` that of each of several words. `over`: the run ends here, finished or stopped,
+    and is done with this step.
     """
 
     number: int
@@ -28,6 +29,7 @@ class Moment:
     last: bool = False
     asked: set[str] = field(default_factory=set)
     evaluation: float | None = None
+    by_word: Mapping[str, float] = field(default_factory=dict)
     over: bool = False
 
 

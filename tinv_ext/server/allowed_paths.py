@@ -96,7 +96,8 @@ def refuse_paths(values: Mapping[str, Any], confine: PathCheck | None) -> None:
 
 
 def refuse_sources(values: Mapping[str, Any], confine: PathCheck | None) -> None:
-    """`InputError` where a file that the settings name, such as a dataset config, names such a path in its turn."""
+    """`InputError` where a file that the settings name, such as a dataset config, or one of several words names such a
+    path in its turn."""
     refused: list[str] = []
 
     def allow(config: TrainConfig) -> None:
@@ -107,7 +108,10 @@ def refuse_sources(values: Mapping[str, Any], confine: PathCheck | None) -> None
             raise
 
     with suppress(InputError):  # whatever else is wrong is told when the run is prepared
-        sources_of(TrainConfig.read(values)[0], allow)
+        config = TrainConfig.read(values)[0]
+        for word in config.word_settings if config.words else ():
+            allow(config.of_word(word))
+        sources_of(config, allow)
     if refused:
         raise InputError(dict.fromkeys(refused))
 

@@ -136,13 +136,13 @@ class JobQueue:
         """Check the settings and queue a run of them. `InputError` has every problem, and nothing is queued."""
         with self._preparing:  # until it is queued: a check that begins then finds it
             request = self._request(values, confine, self._room())
-            name = request.prepared.config.name
-            if any(job.config.name == name for job in self.active()):
+            used = {name for job in self.active() for name in job.config.names}
+            if taken := [name for name in request.prepared.config.names if name in used]:
                 raise InputError(
                     message(
                         "server.name_in_use",
                         'A run of "{name}" is in progress or queued. Wait for it, stop it, or choose another name.',
-                        name=name,
+                        name=taken[0],
                     )
                 )
             return self._add(Job(uuid.uuid4().hex, request.prepared.config, request))

@@ -16,7 +16,10 @@ from tinv_ext.core.settings import DEFAULTS, TrainConfig
 from tinv_ext.core.small_files import parse_json, read_small
 from tinv_ext.run.run_folder import write_json
 
-OF_ONE_RUN = ("name", "angle_brackets", "overwrite", "images", "mask_folder", "reg_images", "dataset_config", "in_json")
+OF_ONE_RUN = (
+    *("name", "angle_brackets", "overwrite", "words"),
+    *("images", "mask_folder", "reg_images", "dataset_config", "in_json"),
+)
 """What a preset leaves to the run: which word, and from which images."""
 _LARGEST = 1 << 20
 log = logging.getLogger(__name__)

@@ -138,7 +138,7 @@ class Job:
             if isinstance(event, Prepared):
                 self.notices += [Notice(text) for text in event.prepared.notices]
                 self.folder = str(event.folder.path)
-                before = self._before = Shown.of(event.folder, self.config.name, event.prepared.initial.step)
+                before = self._before = Shown.of(event.folder, self.config.names, event.prepared.start)
                 self.curve, self.evaluations, self.previews = before.curve, before.evaluations, before.previews
             elif isinstance(event, Status):
                 if event.status != self.now.status and not event.over:

@@ -18,7 +18,7 @@ POINTS = 300
 def history(folder: RunFolder) -> dict[str, Any]:
     """What there is to tell of a run, as JSON can hold it. `settings` are those that it was started with."""
     config, facts = folder.config(), folder.facts()
-    shown = Shown.left_by(folder, config.name)
+    shown = Shown.left_by(folder, config.names)
     best = min(shown.evaluations, key=lambda pair: pair[1], default=None)
     model = facts.get("model")
     model = model if isinstance(model, Mapping) else {}
@@ -31,13 +31,13 @@ def history(folder: RunFolder) -> dict[str, Any]:
         "evaluations": [[step, loss] for step, loss in thinned(shown.evaluations)],
         "best": list(best) if best else None,
         "snapshots": sorted(folder.snapshots(config.name)),
-        "previews": sorted({step for step, _ in folder.previews(config.name)}),
+        "previews": sorted({step for step, _ in folder.previews(*config.names)}),
     }
 
 
 def preview(folder: RunFolder, step: int | None, index: int = 0) -> Path | None:
     """An image of the preview at a step, or of the last one; None if there is none."""
-    made = folder.previews(folder.config().name)
+    made = folder.previews(*folder.config().names)
     wanted = made[-1][0] if step is None and made else step
     images = [path for at, path in made if at == wanted]
     return images[index] if 0 <= index < len(images) else None

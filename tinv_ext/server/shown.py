@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tinv_ext.run.curve import read_curve
@@ -22,19 +23,19 @@ class Shown:
     smoothed: SmoothedLoss = field(default_factory=SmoothedLoss)
 
     @classmethod
-    def of(cls, folder: RunFolder, name: str, start: int) -> Shown:
-        """What a run in `folder` has shown up to step `start`, from which it goes on; nothing of one that begins."""
-        return cls.left_by(folder, name, start) if folder.has_state else cls()
+    def of(cls, folder: RunFolder, names: Sequence[str], start: int) -> Shown:
+        """What a run of these words has shown up to step `start`, from which it goes on; nothing of one that begins."""
+        return cls.left_by(folder, names, start) if folder.has_state else cls()
 
     @classmethod
-    def left_by(cls, folder: RunFolder, name: str, start: float = math.inf) -> Shown:
+    def left_by(cls, folder: RunFolder, names: Sequence[str], start: float = math.inf) -> Shown:
         """What a run has left up to step `start`, whether it can go on or not."""
         shown = cls()
         for row in read_curve(folder.curve):
             numbers = _numbers(row)
             if numbers.get("step", math.inf) <= start:
                 shown._add(int(numbers["step"]), numbers)
-        shown.previews = [(step, str(path)) for step, path in folder.previews(name) if step <= start]
+        shown.previews = [(step, str(path)) for step, path in folder.previews(*names) if step <= start]
         return shown
 
     def _add(self, step: int, numbers: dict[str, float]) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from tinv_ext import toy
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.core.training.state import step_of
+from tinv_ext.core.training.state_contents import step_of
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.run import runner

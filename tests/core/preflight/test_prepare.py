@@ -48,7 +48,7 @@ def ready(folder: Path, token_table: SmallTokenTable) -> Prepare:
     ) -> PreparedRun:
         values = {"name": "zworble", "images": str(folder), "width": 64, "height": 64, "steps": 100, **given}
         values.setdefault("learning_rate", "100")  # the vectors of this model are about a thousand long
-        return prepare(TrainConfig(**values), token_table, known, resumed, files)
+        return prepare(TrainConfig(**values), token_table, known, resumed and {values["name"]: resumed}, files)
 
     return make
 
@@ -69,7 +69,7 @@ def test_what_is_right_is_ready(ready: Prepare, folder: Path) -> None:
     """Images with their captions, prompts, vectors, and the plan; no caption is used, and the plan."""
     found = ready(num_vectors=3, batch_size=2, gradient_accumulation_steps=3)
     assert found.subsets[0].texts == list(CAPTIONS.values())
-    assert found.initial.count == 3
+    assert found.words[0].initial.count == 3
     assert (found.plan.steps, found.plan.batch_size, found.plan.accumulate) == (100, 2, 3)
     assert ids(found.notices) == UNUSED_AND_PLAN
     assert said(found.notices, "preflight.plan", steps=100, batch=6, times="200")
@@ -167,7 +167,7 @@ def test_a_taken_name_is_refused_unless_it_may_be_replaced(ready: Prepare, token
     assert said(problems, "preflight.embedding_exists", name="ZWORBLE")
     assert ready(known=known, overwrite=True).reader.read("zworble").length == 1
     resumed = InitialVectors({"clip_l": torch.zeros(2, 4)}, 5)
-    assert ready(known=known, resumed=resumed).initial == resumed
+    assert ready(known=known, resumed=resumed).words[0].initial == resumed
 
 
 def test_a_file_that_the_model_cannot_use_is_not_replaced_unasked(ready: Prepare, token_table: SmallTokenTable) -> None:
@@ -249,7 +249,7 @@ def test_steps_count_from_the_beginning_of_the_embedding(ready: Prepare, tmp_pat
     """It has 70: 100 leaves 30; 70 is nothing to do."""
     start = embedding(tmp_path / "old.pt")
     found = ready(init_embedding=f'"{start}"')
-    assert (found.initial.step, found.initial.count, found.plan.steps) == (70, 2, 100)
+    assert (found.start, found.words[0].initial.count, found.plan.steps) == (70, 2, 100)
     assert ids(found.notices) == UNUSED_AND_PLAN
     assert said(found.notices, "preflight.plan", steps=30, batch=1, times="10")
     assert said(told(ready, init_embedding=start, steps=70), "preflight.no_steps_left", start=70, end=70)

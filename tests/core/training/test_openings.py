@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.core.fake import WIDTH, Fake, dataset, examples, initial
+from tests.core.fake import WIDTH, Fake, both_words, dataset, examples, initial
 from tinv_ext.core.noise import Noise
 from tinv_ext.core.training import objective, timesteps
 from tinv_ext.core.training.constraints import at_most, fixed_norm, in_turn, pulled_to_start
@@ -26,7 +26,7 @@ PLAN = Plan(4, 2, 1, lambda step: 0.05)
 def run(plan: Plan, state: State | None = None) -> tuple[State, list[Step]]:
     """The state after a plan, and its steps."""
     state = state or initial()
-    return state, list(train(state, plan, Fake(), dataset()))
+    return state, list(train(state, plan, Fake(), both_words() if "b" in state.vectors else dataset()))
 
 
 def test_a_weighting_is_one_function_and_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,6 +200,6 @@ def test_words_are_plural() -> None:
     assert min(moved.values()) > 0
     assert steps[-1].distance == pytest.approx(max(moved.values()))
     assert [tuple(v["clip_l"].shape) for v in (state.values("it"), state.values("b"))] == [(2, WIDTH), (1, WIDTH)]
-    data: Any = dataset()
+    data: Any = both_words()
     eval_set = make_eval_set(examples(3), data.reader, Fake().noise, draws=1, seed=1)
     assert evaluate(Fake(), eval_set, state.vectors) != evaluate(Fake(), eval_set, two_words().vectors)

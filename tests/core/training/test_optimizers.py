@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.core.fake import WIDTH, Fake, dataset
+from tests.core.fake import WIDTH, Fake, both_words, dataset
 from tests.messages import refused
 from tinv_ext.core.errors import FormatError, HostError
 from tinv_ext.core.training.optimizer_rows import OPTIMIZERS, optimizer_row
@@ -50,7 +50,7 @@ def begun(name: str) -> State:
 
 def steps(state: State, plan: Plan = PLAN, model: Fake | None = None) -> list[Step]:
     """All steps of a plan."""
-    return list(train(state, plan, model or Fake(), dataset()))
+    return list(train(state, plan, model or Fake(), both_words() if "b" in state.vectors else dataset()))
 
 
 def vectors(state: State) -> list[Tensor]:

@@ -115,7 +115,8 @@ class CaptionRules:
 
     `finds(name, text)` says whether a text contains the word; `PromptReader.finds` does so as a prompt will be read.
     Without `emphasis` an escaped bracket is a bracket; with it, the parser of emphasis sees to that. The rest is what
-    the settings of the same names mean; `warmup_steps` are those after which a caption has all its tags.
+    the settings of the same names mean; `warmup_steps` are those after which a caption has all its tags. `others` are
+    the names of the further words that are trained.
     """
 
     name: str
@@ -133,10 +134,11 @@ class CaptionRules:
     caption_dropout_every: int = 0  # epochs
     warmup_min: int = 1
     warmup_steps: int = 0
+    others: tuple[str, ...] = ()
 
     def holds_word(self, text: str) -> bool:
-        """Whether a part of a caption will be the word, or contain it."""
-        return NAME in text or self.finds(self.name, text)
+        """Whether a part of a caption will be a word that is trained, or contain one."""
+        return NAME in text or any(self.finds(name, text) for name in (self.name, *self.others))
 
 
 def expand(line: str, caption: str, rules: CaptionRules) -> str:

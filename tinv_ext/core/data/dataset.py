@@ -63,13 +63,19 @@ class Example:
 @dataclass(frozen=True)
 class Batch:
     """Examples drawn for one forward pass: latents (B, 4, h, w), prompts, size conditionings, and loss weights by
-    pixel (B, 1, h, w) and by example (B,), None where all count alike."""
+    pixel (B, 1, h, w) and by example (B,), None where all count alike.
+
+    `negatives` are the prompts with negative words in the place of theirs, from which the answer is moved away by
+    `cfg_scale`; none where no word has one.
+    """
 
     latents: Tensor
     prompts: tuple[Prompt, ...]
     size_conds: tuple[SizeConditioning, ...]
     pixel_weights: Tensor | None = None
     example_weights: Tensor | None = None
+    negatives: tuple[Prompt, ...] = ()
+    cfg_scale: float = 1.0
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -77,7 +83,9 @@ class Batch:
     def part(self, piece: slice) -> Batch:
         """Some of its examples."""
         by_pixel, by_example = (None if w is None else w[piece] for w in (self.pixel_weights, self.example_weights))
-        return Batch(self.latents[piece], self.prompts[piece], self.size_conds[piece], by_pixel, by_example)
+        prompts, negatives = self.prompts[piece], self.negatives[piece]
+        sizes = self.size_conds[piece]
+        return Batch(self.latents[piece], prompts, sizes, by_pixel, by_example, negatives, self.cfg_scale)
 
 
 def join_batches(batches: Sequence[Batch]) -> Batch:
@@ -88,6 +96,8 @@ def join_batches(batches: Sequence[Batch]) -> Batch:
         tuple(size for batch in batches for size in batch.size_conds),
         _join_weights([(batch.pixel_weights, batch.latents[:, :1]) for batch in batches]),
         _join_weights([(batch.example_weights, batch.latents[:, 0, 0, 0]) for batch in batches]),
+        tuple(prompt for batch in batches for prompt in batch.negatives),
+        batches[0].cfg_scale,
     )
 
 
@@ -105,6 +115,28 @@ def slices(count: int, pieces: int) -> list[slice]:
 
 
 @dataclass(frozen=True)
+class Guidance:
+    """Guidance in the loss (DreamArtist): how far answers are moved away from those to the negative prompts.
+
+    `reader` reads a prompt with the negative word of each word that has one in its place.
+    """
+
+    reader: PromptReader
+    scale: float
+
+
+def read_prompts(
+    texts: Sequence[str], reader: PromptReader, guidance: Guidance | None
+) -> tuple[tuple[Prompt, ...], tuple[Prompt, ...]]:
+    """Prompts of one number of chunks, and with guidance their negative prompts, of as many."""
+    prompts = [reader.read(text) for text in texts]
+    if guidance is None:
+        return padded(prompts, reader.tokenizer), ()
+    both = padded([*prompts, *(guidance.reader.read(text) for text in texts)], reader.tokenizer)
+    return both[: len(texts)], both[len(texts) :]
+
+
+@dataclass(frozen=True)
 class Dataset:
     """The examples of a run. It holds no position of its own: that is the `Order` and the generator of the state.
 
@@ -119,6 +151,7 @@ class Dataset:
     seed: int
     batch_size: int = 1
     accumulate: int = 1
+    guidance: Guidance | None = None
     _drawn: tuple[Example, ...] = field(init=False, repr=False)
     _shapes: tuple[Hashable, ...] = field(init=False, repr=False)
     _sizes: Mapping[Hashable, int] = field(init=False, repr=False)
@@ -158,15 +191,17 @@ class Dataset:
         chosen = [self._drawn[number].variant(rng) for number in numbers]
         visit = self.visit(steps_done)
         texts = [example.subset.sample_prompt(example.caption, rng, visit) for example in chosen]
-        prompts = tuple(self.reader.read(text) for text in texts)
+        prompts, negatives = read_prompts(texts, self.reader, self.guidance)
         latents = torch.stack([self._latent(example, rng) for example in chosen])
         size_conds = tuple(example.size_cond for example in chosen)
         return Batch(
             latents,
-            padded(prompts, self.reader.tokenizer),
+            prompts,
             size_conds,
             pixel_weights([example.unmasked(rng) for example in chosen]),
             _example_weights(chosen),
+            negatives,
+            self.guidance.scale if self.guidance else 1.0,
         )
 
     def _latent(self, example: Example, rng: torch.Generator) -> Tensor:

@@ -23,6 +23,7 @@ from tinv_ext.core.paths import path_given
 from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.core.settings.peers.conversions import SAMPLERS
 from tinv_ext.core.settings.setting import converted, type_problem, value_problems
+from tinv_ext.core.settings.words import WordSettings
 from tinv_ext.core.toml import parse_toml
 
 MAX_BYTES = 1 << 20
@@ -60,33 +61,47 @@ Entry = tuple[Message, "str | Mapping[str, Any]"]
 
 @dataclass(frozen=True)
 class PreviewPrompt:
-    """One prompt of previews: where it stands, its images, which differ in their seed, and options that have no use."""
+    """One prompt of previews: where it stands, its images, which differ in their seed, options that have no use, and
+    which word it is of."""
 
     place: Message
     requests: tuple[ImageRequest, ...]
     unused: tuple[str, ...] = ()
+    word: str = ""
 
 
 def preview_prompts(config: TrainConfig) -> list[PreviewPrompt]:
     """What a preview of a run shows, with [name] filled in. `InputError` with every problem, each with its place.
 
-    What a prompt does not say itself is as the settings say.
+    What a prompt does not say itself is as the settings say. Of several words, each is [name] in turn.
     """
     prompts, problems = [], list[str]()
     for place, entry in _entries(config):
         values, unused, wrong = _read(entry)
         problems += [message("generation.at", "{place}: {problem}", place=place, problem=text) for text in wrong]
         if not wrong:
-            prompts.append(PreviewPrompt(place, _requests(values, config), unused))
+            prompts += [
+                PreviewPrompt(place, _requests(values, config, word), unused, word.name)
+                for word in _words_of(values, config)
+            ]
     if problems:
         raise InputError(problems)
     return prompts
 
 
-def _requests(values: Mapping[str, Any], config: TrainConfig) -> tuple[ImageRequest, ...]:
+def _words_of(values: Mapping[str, Any], config: TrainConfig) -> list[WordSettings]:
+    """The words that a prompt is to show: all where it has [name]; else the first, for the run as a whole."""
+    words = [word for word in config.word_settings if not word.negative_of]
+    both = values["prompt"] + values.get("negative_prompt", config.preview_negative_prompt)
+    return words if NAME in both else words[:1]
+
+
+def _requests(values: Mapping[str, Any], config: TrainConfig, word: WordSettings) -> tuple[ImageRequest, ...]:
+    prompt = _filled(values["prompt"], config, word)
+    given = _filled(values.get("negative_prompt", config.preview_negative_prompt), config, word)
     first = ImageRequest(
-        _filled(values["prompt"], config),
-        _filled(values.get("negative_prompt", config.preview_negative_prompt), config),
+        prompt,
+        _with_negatives(given, prompt, config),
         values.get("steps", config.preview_steps),
         values.get("cfg_scale", config.preview_cfg_scale),
         values.get("seed", config.preview_seed),
@@ -98,8 +113,18 @@ def _requests(values: Mapping[str, Any], config: TrainConfig) -> tuple[ImageRequ
     return tuple(replace(first, seed=first.seed + number) for number in range(config.preview_images))
 
 
-def _filled(text: str, config: TrainConfig) -> str:
-    return text.replace(NAME, config.name).replace(config.token, config.name)
+def _filled(text: str, config: TrainConfig, word: WordSettings) -> str:
+    return config.bare(text.replace(NAME, word.name))
+
+
+def _with_negatives(negative: str, prompt: str, config: TrainConfig) -> str:
+    """A negative prompt with the negative words of those in the prompt, which are meant to be used together."""
+    missing = [
+        one.name
+        for one in config.word_settings
+        if one.negative_of and one.negative_of in prompt and one.name not in negative
+    ]
+    return ", ".join([*([negative] if negative.strip() else []), *missing]) if missing else negative
 
 
 # --- where prompts stand ---------------------------------------------------------------------------------------------

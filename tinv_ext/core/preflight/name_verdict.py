@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.names import bare_name, name_problems
-from tinv_ext.core.preflight.prepare import problems_of_name, shared_tokens
+from tinv_ext.core.preflight.trained_words import problems_of_name, shared_tokens
 from tinv_ext.core.preflight.words import phrase_notices
 from tinv_ext.core.prompts.reader import Tokenizer, Word
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from tinv_ext.core.data.epochs import Epochs
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
+from tinv_ext.core.preflight.problems import Problems
+from tinv_ext.core.preflight.trained_words import paces_of
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
 from tinv_ext.core.settings.arguments import read_arguments
 from tinv_ext.core.training.constraints import CONSTRAINTS, Constraint, in_turn
@@ -23,6 +25,7 @@ from tinv_ext.core.training.standstill import SUCCESSORS
 from tinv_ext.core.training.stopping import Rule
 from tinv_ext.core.training.timesteps import OPTIONS
 from tinv_ext.core.training.trainer import Plan
+from tinv_ext.core.training.word_rates import last_step
 
 assert {*WEIGHTS, *CONSTRAINTS} <= set(SETTINGS), "each row of WEIGHTS and CONSTRAINTS has the name of a setting"
 
@@ -43,7 +46,9 @@ def make_plan(
     rates = parse_schedule(config.learning_rate)
     clip = None if config.clip_mode == "disabled" else Clip(config.clip_mode, parse_schedule(config.clip_value).at)
     steps = config.steps if rates.end is None else min(config.steps, rates.end)
-    problems = [*_rate_problems(config, rates, steps), *_timestep_problems(config)]
+    found = Problems([*_rate_problems(config, rates, steps), *_timestep_problems(config)])
+    paces = found.attempt(paces_of, config) or {}
+    steps, problems = last_step(paces, steps), found.found
     if steps < start or (steps == start and not resumed):
         problems.append(
             message(
@@ -60,7 +65,8 @@ def make_plan(
     sizes, objective = (largest or config.batch_size, config.gradient_accumulation_steps), objective_of(config)
     after = _after(config)
     successors = SUCCESSORS.get(optimizer_name(config.optimizer), ())
-    return Plan(steps, *sizes, rate, clip, objective, after, dict(lengths or {}), stop, config.ema_decay, successors)
+    usual, ema = dict(lengths or {}), config.ema_decay
+    return Plan(steps, *sizes, rate, clip, objective, after, usual, stop, ema, successors, paces)
 
 
 def objective_of(config: TrainConfig) -> Objective:
@@ -317,7 +323,16 @@ def on_plan(plan: Plan, config: TrainConfig, start: int, epochs: Epochs, images:
                 images=config.patience,
             )
         )
-    if plan.steps < config.steps:
+    if plan.steps < config.steps and plan.steps == last_step(plan.paces, config.steps):
+        notices.append(
+            message(
+                "preflight.words_end",
+                "Every word stops by step {end} (stop_training_after), so the run ends there (max steps is {steps}).",
+                end=plan.steps,
+                steps=config.steps,
+            )
+        )
+    elif plan.steps < config.steps:
         notices.append(
             message(
                 "preflight.rates_end",

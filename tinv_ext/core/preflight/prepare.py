@@ -5,24 +5,24 @@ Nothing is written and no gradient computed, so this is also the check of the pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from tinv_ext.core.data.captions import expand
+from tinv_ext.core.data.dataset import Guidance
 from tinv_ext.core.data.epochs import Epochs
 from tinv_ext.core.data.images import ImageScan, scan_images
 from tinv_ext.core.data.variation import fixed
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.generation import ImageRequest, PreviewPrompt, preview_prompts
+from tinv_ext.core.generation import PreviewPrompt, preview_prompts
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
-from tinv_ext.core.names import word_problems
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.class_images import ClassImage, on_class_images
-from tinv_ext.core.preflight.initial_vectors import InitialVectors, from_file, from_text
+from tinv_ext.core.preflight.initial_vectors import InitialVectors
 from tinv_ext.core.preflight.notices import (
     listed,
     on_epochs,
@@ -44,9 +44,19 @@ from tinv_ext.core.preflight.subsets import (
     same_images,
     without_idle,
 )
+from tinv_ext.core.preflight.trained_words import (
+    TrainedWord,
+    first_step,
+    guidance_of,
+    never_taught,
+    problems_between,
+    problems_of_name,
+    shared_tokens,
+    trained_words,
+)
 from tinv_ext.core.preflight.words import on_words, tag_table
 from tinv_ext.core.prompts.reader import PromptReader, Word
-from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
+from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.core.settings.setting import value_problems
 from tinv_ext.core.training.optimizers import try_optimizer
 from tinv_ext.core.training.state import State, new_state
@@ -56,17 +66,30 @@ from tinv_ext.core.training.typical_length import typical_lengths
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """What a run needs, checked: subsets of images with their captions and template lines, the word, where it starts,
-    the plan; and how long a token's vector usually is, by encoder."""
+    """What a run needs, checked: subsets of images with their captions and template lines, the words with where they
+    start, the plan, what previews show; and how long a token's vector usually is, by encoder.
+
+    The run goes by the name of the first word.
+    """
 
     config: TrainConfig
     subsets: tuple[PreparedSubset, ...]
     reader: PromptReader
-    initial: InitialVectors
+    words: tuple[TrainedWord, ...]
     plan: Plan
     notices: tuple[str, ...]
-    previews: tuple[ImageRequest, ...]
+    shown: tuple[PreviewPrompt, ...]
     lengths: Mapping[str, float]
+
+    @property
+    def start(self) -> int:
+        """The step that it begins at."""
+        return first_step(self.words)
+
+    @property
+    def guidance(self) -> Guidance | None:
+        """How its negative words come into the loss; None where it has none."""
+        return guidance_of(self.config, self.reader, [one.word for one in self.words])
 
     @property
     def images(self) -> list[PreparedImage]:
@@ -91,10 +114,9 @@ class PreparedRun:
 
     def new_state(self, device: torch.device) -> State:
         """The state that the run begins with."""
-        config, initial = self.config, self.initial
-        words = {config.name: initial.vectors}
+        config, words = self.config, {one.name: one.initial.vectors for one in self.words}
         options = config.optimizer_options
-        return new_state(words, config.seed, device, initial.step, config.optimizer, options, self.lengths)
+        return new_state(words, config.seed, device, self.start, config.optimizer, options, self.lengths)
 
     @property
     def tag_table(self) -> Message | None:
@@ -126,62 +148,83 @@ def prepare(
     config: TrainConfig,
     token_table: TokenTable,
     known: Sequence[Word],
-    resumed: InitialVectors | None = None,
+    resumed: Mapping[str, InitialVectors] | None = None,
     files: Sequence[str] = (),
     look: Scanner = _look,
 ) -> PreparedRun:
     """Check settings, files, names and prompts. `InputError` has every problem found.
 
     `known` are the words of the embeddings that the model can use, `files` the names of all files in their folder,
-    `resumed` the vectors of a run that is to be resumed; `look` scans the folder of a subset.
+    `resumed` the vectors of a run that is to be resumed, by word; `look` scans the folder of a subset.
     """
     config, wrong_values = TrainConfig.read(config.to_dict())  # these at their defaults, so that the rest is checked
     values_right, problems, later = not wrong_values, Problems(wrong_values), Problems([])
     sources = _sources(config, problems)
     config, known = sources.config, [word for word in known if word.ids]
-    initial = resumed or later.attempt(_initial_vectors, config, token_table)
-
-    word = Word(config.name, tuple(token_table.tokenizer.ids(config.name)), initial.count if initial else 1)
-    if config.name:
-        later.found += problems_of_name(word, known, files, replace=config.overwrite or resumed is not None)
-    others = tuple(other for other in known if other.name != word.name and other.ids != word.ids)
-    reader = PromptReader(token_table.tokenizer, (word, *others) if word.ids else others, config.emphasis)
+    words, trained = trained_words(config, token_table, resumed, later)
+    later.found += _problems_of_names(words, known, files, config, replace=config.overwrite or resumed is not None)
+    readable = all(word.ids for word in words)
+    others = tuple(other for other in known if all(other.name != word.name and other.ids != word.ids for word in words))
+    reader = PromptReader(token_table.tokenizer, (*(word for word in words if word.ids), *others), config.emphasis)
     subsets = [read_subset(source, look, reader, problems) for source in sources.sources]
     problems.found += [*later.found, *same_images([subset for subset in subsets if subset])]
     complete = tuple(subset for subset in subsets if subset)
-    complete, idle = without_idle(complete, reader) if word.ids else (complete, [])
+    complete, idle = without_idle(complete, reader) if readable else (complete, [])
     problems.found += [*_regularization_problems(config), *stop_problems(config, complete)]
-    if word.ids:
-        problems.found += _prompt_problems(complete, reader, word.name)
+    if readable:
+        problems.found += _prompt_problems(complete, reader)
+        problems.found += never_taught(complete, config, reader) if len(complete) == len(subsets) else []
     shown = problems.attempt(preview_prompts, config)
     problems.found += _preview_problems(config, shown) if shown is not None else ()
     problems.attempt(try_optimizer, config.optimizer, config.optimizer_options)
 
-    start = initial.step if initial else 0
+    start = first_step(trained)
     epochs = None if problems.found else epochs_of(complete, config)
     config = (problems.attempt(_in_steps, config, epochs) if epochs else None) or config
     lengths = typical_lengths(token_table)
     largest = max((subset.config.batch_size for subset in complete), default=0)
     given = (config, start, resumed is not None, lengths, largest, stop_rule(config, complete))
     plan = problems.attempt(make_plan, *given) if values_right else None
-    if problems.found or not (all(subsets) and initial and epochs and plan and shown is not None):
+    if problems.found or not (all(subsets) and len(trained) == len(words) and epochs and plan and shown is not None):
         raise InputError(dict.fromkeys(problems.found))
+    run = PreparedRun(config, complete, reader, tuple(trained), plan, (), tuple(shown), lengths)
     notices = (
-        *shared_tokens(word, known),
+        *(text for word in words for text in shared_tokens(word, known)),
         *sources.notices,
         *idle,
         *on_class_images([image for subset in complete for image in subset.to_generate]),
-        *on_words(word, complete, reader, config.init_text),
+        *_on_words(run),
         *on_subsets([subset for subset in complete if not subset.to_generate], config),
-        *(on_initial_vectors(config, token_table) if resumed is None else ()),
+        *(_on_initial_vectors(config, token_table) if resumed is None else ()),
         *on_plan(plan, config, start, epochs, _seen_in_turn(complete)),
         *on_epochs(epochs, plan, complete, config, start),
         *on_settings(config),
         *on_rates(plan, config, token_table, start),
         *on_previews(shown),
     )
-    previews = tuple(request for prompt in shown for request in prompt.requests)
-    return PreparedRun(config, complete, reader, initial, plan, notices, previews, lengths)
+    return replace(run, notices=tuple(dict.fromkeys(notices)))
+
+
+def _problems_of_names(
+    words: Sequence[Word], known: Sequence[Word], files: Sequence[str], config: TrainConfig, *, replace: bool
+) -> Iterator[Message]:
+    for word in words:
+        if word.name:
+            yield from problems_of_name(word, known, files, replace=replace)
+    yield from problems_between(words, config)
+
+
+def _on_words(run: PreparedRun) -> Iterator[Message]:
+    """What is to be known of each word; a negative one stands in no prompt of its own."""
+    for one in run.words:
+        if not one.settings.negative_of:
+            beside = [other.name for other in run.words if other is not one]
+            yield from on_words(one.word, run.subsets, run.reader, one.settings.init_text, beside)
+
+
+def _on_initial_vectors(config: TrainConfig, token_table: TokenTable) -> Iterator[Message]:
+    for word in config.word_settings:
+        yield from on_initial_vectors(config.of_word(word), token_table)
 
 
 def _sources(config: TrainConfig, problems: Problems) -> Sources:
@@ -210,98 +253,34 @@ def _seen_in_turn(subsets: Sequence[PreparedSubset]) -> int:
     return images * (2 if any(subset.source.is_reg for subset in subsets) else 1)
 
 
-def _initial_vectors(config: TrainConfig, token_table: TokenTable) -> InitialVectors:
-    if not config.init_embedding:
-        return from_text(config.init_text, config.num_vectors, token_table)
-    count = None if config.num_vectors == DEFAULTS["num_vectors"] else config.num_vectors
-    return from_file(path_given(config.init_embedding), count, token_table)
-
-
-# --- the name ----------------------------------------------------------------------------------------------------
-
-
-def problems_of_name(word: Word, known: Sequence[Word], files: Iterable[str], *, replace: bool) -> Iterator[Message]:
-    """What is wrong with the name beside the embeddings there are, which it may `replace`."""
-    yield from word_problems(word.name, word.ids)
-    if not word.ids:
-        return
-    for other in known:
-        if other.ids == word.ids and not _same_name(other.name, word.name):
-            yield message(
-                "preflight.same_tokens",
-                '"{name}" has the same tokens as the embedding "{other}", so no prompt could tell them apart. Choose '
-                "another name.",
-                name=word.name,
-                other=other.name,
-            )
-    if not replace:
-        yield from _taken(word, known, files)
-
-
-def _taken(word: Word, known: Sequence[Word], files: Iterable[str]) -> Iterator[Message]:
-    """Embeddings of this name, or, where the model can use none, files of it."""
-    label = SETTINGS["overwrite"].label
-    names = [other.name for other in known if _same_name(other.name, word.name)]
-    for name in names:
-        yield message(
-            "preflight.embedding_exists",
-            'There is already an embedding "{name}". Choose another name, or turn on "{label}" (overwrite); the old '
-            "file is kept as a backup.",
-            name=name,
-            label=label,
-        )
-    for file in files:
-        if not names and _same_name(Path(file).stem, word.name):
-            yield message(
-                "preflight.file_exists",
-                'There is already a file "{file}" among the embeddings, although this model cannot use it. Choose '
-                'another name, or turn on "{label}" (overwrite); the old file is kept as a backup.',
-                file=file,
-                label=label,
-            )
-
-
-def shared_tokens(word: Word, known: Sequence[Word]) -> list[Message]:
-    """Notices on embeddings whose tokens are the first of the word's, or the other way round."""
-    return [
-        message(
-            "preflight.shared_tokens",
-            '"{name}" shares its first tokens with the embedding "{other}". Where a prompt fits both, the longer name '
-            "wins.",
-            name=word.name,
-            other=other.name,
-        )
-        for other in known
-        if not _same_name(other.name, word.name)
-        and (other.ids == word.ids[: len(other.ids)] or word.ids == other.ids[: len(word.ids)])
-    ]
-
-
-def _same_name(one: str, other: str) -> bool:
-    return one.lower() == other.lower()
-
-
 # --- prompts and plan ----------------------------------------------------------------------------------------------
 
 
-def _prompt_problems(subsets: Sequence[PreparedSubset], reader: PromptReader, word: str) -> list[Message]:
-    """The images of which some prompt would lack the word."""
-    lacking = [pair for subset in subsets for pair in lacking_word(subset, reader)]
-    if not lacking:
-        return []
-    return [
-        message(
-            "preflight.word_missing",
-            'The prompts of {count} of {total:image|images} would lack the word "{word}" ({files}), such as "{prompt}"'
-            '. Use a template with [name], write the word in the captions, or turn on "{label}" (prepend_word).',
-            count=len(lacking),
-            total=sum(len(subset.scan.pictures) for subset in subsets),
-            word=word,
-            files=listed([name for name, _ in lacking]),
-            prompt=lacking[0][1],
-            label=SETTINGS["prepend_word"].label,
-        )
-    ]
+def _prompt_problems(subsets: Sequence[PreparedSubset], reader: PromptReader) -> list[Message]:
+    """The images of which some prompt would lack the words that it is to teach."""
+    problems = []
+    for taught in dict.fromkeys(subset.taught for subset in subsets):
+        alike = [subset for subset in subsets if subset.taught == taught]
+        lacking = [pair for subset in alike for pair in lacking_word(subset, reader)]
+        if lacking:
+            total = sum(len(subset.scan.pictures) for subset in alike)
+            problems.append(_lacking(lacking, total, taught))
+    return problems
+
+
+def _lacking(lacking: Sequence[tuple[str, str]], total: int, taught: Sequence[str]) -> Message:
+    word = taught[0] if len(taught) == 1 else message("preflight.any_word", "{words:, }", words=list(taught))
+    return message(
+        "preflight.word_missing",
+        'The prompts of {count} of {total:image|images} would lack the word "{word}" ({files}), such as "{prompt}"'
+        '. Use a template with [name], write the word in the captions, or turn on "{label}" (prepend_word).',
+        count=len(lacking),
+        total=total,
+        word=word,
+        files=listed([name for name, _ in lacking]),
+        prompt=lacking[0][1],
+        label=SETTINGS["prepend_word"].label,
+    )
 
 
 def _regularization_problems(config: TrainConfig) -> list[Message]:

@@ -18,6 +18,8 @@ from tinv_ext.core.messages import Message, message
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.core.settings.dataset_config import DatasetConfig, SubsetValues, read_dataset_config
+from tinv_ext.core.settings.word import WORD
+from tinv_ext.core.settings.words import WordSettings
 
 REGULARIZATION = "regularization"
 """What sources of regularization images are called."""
@@ -30,7 +32,7 @@ class Source:
     """One folder of images, with the settings for it, as a part of a dataset.
 
     `name` is "" where there is no other. The loss of each image is multiplied by `weight`. `is_reg`: its images are for
-    regularization.
+    regularization. `words` are those that it teaches, of which [name] is the first; none where any may be.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Source:
     weight: float = 1.0
     dataset: int = 1
     is_reg: bool = False
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,36 @@ def sources_of(config: TrainConfig, allow: Allow = lambda config: None) -> Sourc
 
 def usable_sources(config: TrainConfig, allow: Allow = lambda config: None) -> Sources:
     """The same, with what is wrong in some sources as `problems`, so that the others can be checked, too."""
+    words = [word for word in config.word_settings if not word.negative_of]
+    if not any(word.own for word in words):
+        return _of_settings(config, allow)
+    parts = [_of_word(config, word, number, allow) for number, word in enumerate(words, 2) if word.own]
+    if config.dataset_config.strip() or not all(word.own for word in words):
+        parts.insert(0, _of_settings(config, allow))
+    sources = [source for part in parts for source in part.sources]
+    sources.sort(key=lambda source: source.is_reg)
+    notices, problems = (dict.fromkeys(text for part in parts for text in getattr(part, kind)) for kind in _TOLD)
+    return replace(_of(config, sources, [*notices]), problems=tuple(problems))
+
+
+_TOLD = ("notices", "problems")
+
+
+def _of_word(config: TrainConfig, word: WordSettings, number: int, allow: Allow) -> Sources:
+    """The sources of the images that a word has for itself, as of a dataset with this number."""
+    found = _of_settings(config.of_word(word).but(dataset_config=""), allow)
+    named = (
+        replace(one, name=f"{word.name}/{one.name}".rstrip("/"), dataset=number, words=(word.name,))
+        for one in found.sources
+    )
+    problems = tuple(
+        message("preflight.of_subset", "{subset}: {text}", subset=word.name, text=text) for text in found.problems
+    )
+    return replace(found, sources=tuple(named), problems=problems)
+
+
+def _of_settings(config: TrainConfig, allow: Allow) -> Sources:
+    """What can be used of the sources that the settings of a run, or of a word, name."""
     allow(config)
     trained = _of_dataset_config(config, allow) if config.dataset_config.strip() else _sources_in(config, allow)
     if not (config.reg_images.strip() and config.prior_loss_weight):
@@ -110,7 +143,8 @@ def _of(config: TrainConfig, sources: list[Source], notices: Sequence[Message]) 
     if len(trained) == 1:
         trained = [replace(trained[0], name="")]
     regularizing = [source for source in sources if source.is_reg]
-    return Sources(config.but(**common), (*trained, *regularizing), tuple(notices))
+    of_words = {name: getattr(config, name) for name in WORD}  # which each word has for itself
+    return Sources(config.but(**{**common, **of_words}), (*trained, *regularizing), tuple(notices))
 
 
 # --- a dataset config ----------------------------------------------------------------------------------------------
@@ -126,6 +160,8 @@ def _of_dataset_config(config: TrainConfig, allow: Allow) -> Sources:
     for subset in used:
         own = config.but(recursive=False, **subset.settings)
         try:
+            taught = _taught(subset, config)
+            own = own.but(name=taught[0]) if taught else own
             allow(own)
             own, more = _in_place(own)
             allow(own)
@@ -133,7 +169,7 @@ def _of_dataset_config(config: TrainConfig, allow: Allow) -> Sources:
             problems += error.problems
             continue
         notices += more
-        sources.append(_source(own, subset, sources))
+        sources.append(replace(_source(own, subset, sources), words=taught))
     sources, same = _without_twins(sources)
     problems += same
     if all(source.is_reg for source in sources):
@@ -149,6 +185,23 @@ def _of_dataset_config(config: TrainConfig, allow: Allow) -> Sources:
             )
         )
     return replace(_of(config, sources, notices), problems=tuple(problems))
+
+
+def _taught(subset: SubsetValues, config: TrainConfig) -> tuple[str, ...]:
+    """The words that a subset says it teaches. `InputError` for one that the run does not train."""
+    known = {text: word.name for word in config.word_settings for text in (word.name, word.token)}
+    given = [name.strip() for name in subset.words.split(",") if name.strip()]
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise InputError(
+            message(
+                "preflight.subset_of_unknown_word",
+                'A subset is to teach "{word}" (words), which is none of the words of the run: {known:, }.',
+                word=unknown[0],
+                known=[word.name for word in config.word_settings],
+            )
+        )
+    return tuple(known[name] for name in given)
 
 
 def _source(config: TrainConfig, subset: SubsetValues, others: Sequence[Source]) -> Source:
@@ -188,7 +241,10 @@ def _without_twins(sources: Sequence[Source]) -> tuple[list[Source], list[Messag
 def _unused_others(config: TrainConfig, found: DatasetConfig) -> list[Message]:
     """Settings of the run in a file that was not given as --config."""
     run = config.to_dict()
-    names = [name for name, value in found.others.items() if name in run and str(run[name]) != str(value)]
+    others = {
+        name: value for name, value in found.others.items() if name in run and not (name == "words" and run[name])
+    }
+    names = [name for name, value in others.items() if str(run[name]) != str(value)]
     if not names:
         return []
     return [

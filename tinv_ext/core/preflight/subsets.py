@@ -73,6 +73,11 @@ class PreparedSubset:
         """The settings of this subset."""
         return self.source.config
 
+    @property
+    def taught(self) -> tuple[str, ...]:
+        """The words of which each of its prompts must hold one."""
+        return self.source.words or (self.rules.name, *self.rules.others)
+
     def file(self, path: Path) -> str:
         """What a file is called among all of the run."""
         return f"{self.name}/{self.scan.name(path)}" if self.name else self.scan.name(path)
@@ -129,8 +134,8 @@ def read_subset(source: Source, look: Scanner, reader: PromptReader, problems: P
     if not (found and lines):
         return None
     scan, captions = found
-    captions = tuple(replace(caption, text=_bare(caption.text, config)) for caption in captions)
-    lines = tuple(_bare(line, config) for line in lines)
+    captions = tuple(replace(caption, text=config.bare(caption.text)) for caption in captions)
+    lines = tuple(config.bare(line) for line in lines)
     subset = PreparedSubset(source, scan, captions, lines, _rules(config, reader), masks or {})
     return _with_class_images(subset, problems) if generates else subset
 
@@ -145,11 +150,6 @@ def _with_class_images(subset: PreparedSubset, problems: Problems) -> PreparedSu
     caption = ImageCaption(class_word(subset.config))
     scan = ImageScan(subset.scan.folder, (), ())
     return replace(subset, scan=scan, captions=(caption,), masks={}, to_generate=images)
-
-
-def _bare(text: str, config: TrainConfig) -> str:
-    """A caption or template line with the word where it has the token: in prompts of diffusers that is one thing."""
-    return text.replace(config.token, config.name)
 
 
 def without_idle(
@@ -189,7 +189,7 @@ def _without(subset: PreparedSubset, caption: ImageCaption, reader: PromptReader
     """Some prompt of a caption that lacks the word, if there is one."""
     texts = [least(text, subset.rules) for text in caption.text.split("\n")]
     prompts = (expand(line, text, subset.rules) for line in subset.lines for text in texts)
-    return next((prompt for prompt in prompts if not reader.read(prompt).holds(subset.rules.name)), None)
+    return next((prompt for prompt in prompts if not any(map(reader.read(prompt).holds, subset.taught))), None)
 
 
 def _rules(config: TrainConfig, reader: PromptReader) -> CaptionRules:
@@ -208,6 +208,7 @@ def _rules(config: TrainConfig, reader: PromptReader) -> CaptionRules:
         config.caption_dropout_rate,
         config.caption_dropout_every_n_epochs,
         config.token_warmup_min,
+        others=tuple(one.name for one in config.word_settings if one.name != config.name and not one.negative_of),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from tinv_ext.core.data.captions import FILEWORDS, NAME
 from tinv_ext.core.data.variation import split_tags
@@ -19,12 +20,20 @@ _FEWEST, _NEARLY_ALL = 4, 0.9  # captions, and the part of them that names somet
 _TAGS = 30  # in the table
 
 
-def on_words(word: Word, subsets: Sequence[PreparedSubset], reader: PromptReader, init_text: str) -> list[Message]:
+def on_words(
+    word: Word,
+    subsets: Sequence[PreparedSubset],
+    reader: PromptReader,
+    init_text: str,
+    beside: Sequence[str] = (),
+) -> list[Message]:
     """What the word that is trained, and the embeddings in the folder, change in prompts that do not mean them.
 
-    Captions count where a template line takes them in.
+    Captions count where a template line takes them in. The words `beside` it are trained, too.
     """
     notices = phrase_notices(word, reader.tokenizer)
+    subsets = [subset for subset in subsets if word.name in subset.taught]
+    reader = replace(reader, words=tuple(one for one in reader.words if one.name not in beside))
     used = [image for subset in subsets if uses_captions(subset) for image in subset.images]
     lines = dict.fromkeys(line for subset in subsets for line in subset.lines)
     return [

@@ -32,6 +32,7 @@ from tinv_ext.core.settings.saving import SAVING
 from tinv_ext.core.settings.setting import Setting, converted, type_problem, value_problems
 from tinv_ext.core.settings.training import TRAINING
 from tinv_ext.core.settings.word import WORD
+from tinv_ext.core.settings.words import WordSettings, as_text, name_first, read_tables, settings_of_words
 from tinv_ext.core.training.rates import ADAFACTOR, FALLING
 
 _ENTRIES: Mapping[str, Mapping[str, Setting]] = {
@@ -59,6 +60,11 @@ class TrainConfig:
     num_vectors: int = 1
     init_embedding: str = ""
     overwrite: bool = False
+    words: str = ""
+    use_negative: bool = False
+    nvpt_neg: int = 0
+    cfg_scale: float = 5.0
+    neg_lr_w: float = 1.0
 
     # images
     images: str = ""
@@ -230,6 +236,26 @@ class TrainConfig:
         return f"<{self.name}>" if self.angle_brackets else self.name
 
     @property
+    def word_settings(self) -> tuple[WordSettings, ...]:
+        """What is set for each word that the run trains; the one called `name` comes first, without [[words]] alone."""
+        return settings_of_words(self.words, self.to_dict())
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its words."""
+        return [word.name for word in self.word_settings]
+
+    def of_word(self, word: WordSettings) -> TrainConfig:
+        """The settings as they are for one of the words and its own images."""
+        return self.but(**word.of_the_word, **word.own)
+
+    def bare(self, text: str) -> str:
+        """A prompt with the words where it has their tokens: in prompts of diffusers that is one thing."""
+        for word in self.word_settings:
+            text = text.replace(word.token, word.name)
+        return text
+
+    @property
     def has_previews(self) -> bool:
         """Whether previews are made regularly, without anybody pressing a button."""
         return bool(self.preview_every or self.preview_every_n_epochs)
@@ -313,6 +339,11 @@ class TrainConfig:
             if name not in SETTINGS:
                 problems.append(_unknown(name))
                 continue
+            if name == "words":
+                tables, wrong = read_tables(value, SETTINGS, DEFAULTS)
+                problems += wrong
+                usable["words"] = as_text(tables)
+                continue
             try:
                 typed = converted(DEFAULTS[name], SETTINGS[name].chosen(value))
             except (ValueError, OverflowError):
@@ -326,6 +357,7 @@ class TrainConfig:
             if not wrong:
                 usable[name] = typed
         usable |= {"angle_brackets": True} if bracketed else {}
+        name_first(usable)
         if (usable.get("dataset_config") or usable.get("in_json")) and "template" not in values:
             usable["template"] = "none"  # as where the file is from: its captions are the prompts
         if "preset" not in usable:

@@ -33,7 +33,7 @@ from tinv_ext.core.settings.setting import converted, type_problem, value_proble
 from tinv_ext.core.toml import parse_toml
 
 _OWN = {"image_dir": "images", "metadata_file": "in_json", "num_repeats": "repeats", "batch_size": "batch_size"}
-_FLAGS = {"is_reg": False, "loss_weight": 1.0}  # what a subset has beside settings
+_FLAGS = {"is_reg": False, "loss_weight": 1.0, "words": ""}  # what a subset has beside settings
 _UNUSED: Mapping[str, Message] = {
     "network_multiplier": why.ANOTHER_METHOD,
     "conditioning_data_dir": why.ANOTHER_METHOD,
@@ -51,12 +51,14 @@ _TOP = ("general", "datasets")
 
 @dataclass(frozen=True)
 class SubsetValues:
-    """What a file says of one subset: settings by name, and of which dataset it is a part."""
+    """What a file says of one subset: settings by name, of which dataset it is a part, and the names of the words that
+    it teaches, parted by commas; "" where it does not say."""
 
     settings: Mapping[str, Any]
     dataset: int
     is_reg: bool = False
     loss_weight: float = 1.0
+    words: str = ""
 
 
 @dataclass
@@ -193,6 +195,7 @@ class _Reader:
         """A value of the type of its setting; none, and a problem, if it cannot be used."""
         default = _FLAGS.get(name, DEFAULTS.get(name))
         if name in _FLAGS:
+            value = ", ".join(map(str, value)) if isinstance(value, list) else value
             try:
                 return {name: converted(default, value)}
             except (ValueError, OverflowError):

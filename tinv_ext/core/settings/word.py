@@ -8,6 +8,7 @@ from tinv_ext.core.names import name_problems
 from tinv_ext.core.paths import path_problems
 from tinv_ext.core.prompts.reader import MAX_VECTORS
 from tinv_ext.core.settings.setting import Setting
+from tinv_ext.core.settings.words import text_problems
 
 WORD: Mapping[str, Setting] = {
     "name": Setting(
@@ -38,5 +39,34 @@ WORD: Mapping[str, Setting] = {
     "overwrite": Setting(
         "Overwrite old embedding",
         "Replace an embedding of the same name; the old file is kept as a backup.",
+    ),
+    "words": Setting(
+        "Words",
+        "Several words trained in one run: tables [[words]], each with a name and what the word has of its own, such "
+        "as init_text, num_vectors, images, lr_factor, stop_training_after. See docs/several-words.md.",
+        check=text_problems,
+    ),
+    "use_negative": Setting(
+        "Negative word",
+        'Train a second word for the negative prompt at the same time, "<name>-neg", with guidance in the loss '
+        "(DreamArtist). A step takes twice the memory.",
+    ),
+    "nvpt_neg": Setting(
+        "Number of vectors of the negative word",
+        "0 = as many as the word.",
+        minimum=0,
+        maximum=MAX_VECTORS,
+    ),
+    "cfg_scale": Setting(
+        "CFG scale in training",
+        "How far the negative word is pushed away in the loss: negative + scale × (positive − negative).",
+        minimum=1.0,
+        maximum=30.0,
+    ),
+    "neg_lr_w": Setting(
+        "Learning rate of the negative word",
+        "As a factor of the word's own.",
+        minimum=0.0,
+        maximum=100.0,
     ),
 }

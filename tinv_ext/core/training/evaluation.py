@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tinv_ext.core.data.dataset import Batch, Example, pixel_weights, slices
+from tinv_ext.core.data.dataset import Batch, Example, Guidance, pixel_weights, read_prompts, slices
 from tinv_ext.core.model import Denoiser, Words
 from tinv_ext.core.noise import Noise
-from tinv_ext.core.prompts.reader import PromptReader, padded
+from tinv_ext.core.prompts.reader import PromptReader
 
 from .forward import denoising_losses
 from .objective import Objective
@@ -33,7 +33,14 @@ class EvalSet:
     timesteps: tuple[Tensor, ...]
 
 
-def make_eval_set(examples: Sequence[Example], reader: PromptReader, noise: Noise, draws: int, seed: int) -> EvalSet:
+def make_eval_set(
+    examples: Sequence[Example],
+    reader: PromptReader,
+    noise: Noise,
+    draws: int,
+    seed: int,
+    guidance: Guidance | None = None,
+) -> EvalSet:
     """`draws` per example, timesteps stratified over all N draws: the middles of N equal parts, dealt out by `seed`."""
     rng = torch.Generator().manual_seed(seed)
     chosen = [example for example in examples for _ in range(draws)]
@@ -42,16 +49,18 @@ def make_eval_set(examples: Sequence[Example], reader: PromptReader, noise: Nois
     by_shape: dict[torch.Size, list[int]] = {}
     for place, example in enumerate(chosen):
         by_shape.setdefault(example.shape, []).append(place)
-    batches = tuple(_batch([chosen[i] for i in places], reader) for places in by_shape.values())
+    batches = tuple(_batch([chosen[i] for i in places], reader, guidance) for places in by_shape.values())
     noises = tuple(torch.randn(batch.latents.shape, generator=rng) for batch in batches)
     return EvalSet(batches, noises, tuple(timesteps[places] for places in by_shape.values()))
 
 
-def _batch(examples: Sequence[Example], reader: PromptReader) -> Batch:
-    prompts = padded([reader.read(one.subset.fixed_prompt(one.caption)) for one in examples], reader.tokenizer)
+def _batch(examples: Sequence[Example], reader: PromptReader, guidance: Guidance | None) -> Batch:
+    texts = [one.subset.fixed_prompt(one.caption) for one in examples]
+    prompts, negatives = read_prompts(texts, reader, guidance)
     latents = torch.stack([example.latent.mean for example in examples])
     size_conds = tuple(example.size_cond for example in examples)
-    return Batch(latents, prompts, size_conds, pixel_weights(examples))
+    scale = guidance.scale if guidance else 1.0
+    return Batch(latents, prompts, size_conds, pixel_weights(examples), None, negatives, scale)
 
 
 @torch.no_grad()
@@ -69,6 +78,18 @@ def losses_by_timestep(
 def draw_losses(model: Denoiser, eval_set: EvalSet, words: Words, batch_size: int = 8) -> Tensor:
     """The denoising loss of each draw, (N,) float64 on the CPU. It samples nothing, so it cannot disturb a run."""
     return losses_by_timestep(model, eval_set, words, batch_size)[1].double()
+
+
+def by_word(eval_set: EvalSet, losses: Tensor) -> dict[str, float]:
+    """The mean of those of `draw_losses` whose prompt, or negative prompt, has a word, for each word."""
+    found: dict[str, list[float]] = {}
+    rows = iter(losses.tolist())
+    for batch in eval_set.batches:
+        for place, loss in zip(range(len(batch)), rows):
+            prompts = (batch.prompts[place], *batch.negatives[place : place + 1])
+            for name in {name for prompt in prompts for chunk in prompt.chunks for _, name in chunk.words}:
+                found.setdefault(name, []).append(loss)
+    return {name: sum(some) / len(some) for name, some in found.items()}
 
 
 def evaluate(model: Denoiser, eval_set: EvalSet, words: Words, batch_size: int = 8) -> float:

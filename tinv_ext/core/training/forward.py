@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from tinv_ext.core.data.dataset import Batch
@@ -28,6 +29,8 @@ class StepInputs:
     Weights are by pixel (B, 1, h, w) or by example (B,); None where all count alike. `input_noise` (B, C, h, w) is what
     the UNet is given, where that is not the noise that it is to find. `probe` (B, C, h, w) is standard normal, for an
     optimizer that measures with it how large the curvature is.
+
+    Where there are negative prompts, `prompts` has 2·B, these last, and the UNet's answer is guided by `cfg_scale`.
     """
 
     latents: Tensor
@@ -39,6 +42,7 @@ class StepInputs:
     timestep_weights: Tensor | None = None
     input_noise: Tensor | None = None
     probe: Tensor | None = None
+    cfg_scale: float = 1.0
 
     @property
     def weights(self) -> tuple[Tensor | None, ...]:
@@ -54,7 +58,8 @@ def assemble(model: PromptEncoder, batch: Batch, words: Words, *sampled: Tensor 
     noise, timesteps, timestep_weights, input_noise, probe = (*sampled, None, None, None)[:5]
     assert noise is not None
     assert timesteps is not None
-    prompts = model.assemble_prompts(batch.prompts, words, batch.size_conds)
+    sizes = batch.size_conds * (2 if batch.negatives else 1)
+    prompts = model.assemble_prompts(batch.prompts + batch.negatives, words, sizes)
     inputs = StepInputs(
         batch.latents,
         noise,
@@ -65,6 +70,7 @@ def assemble(model: PromptEncoder, batch: Batch, words: Words, *sampled: Tensor 
         timestep_weights,
         input_noise,
         probe,
+        batch.cfg_scale,
     )
     return to_device(inputs, model.device)
 
@@ -80,7 +86,13 @@ def predict(model: Denoiser, inputs: StepInputs, words: Words, objective: Object
     condition = model.encode(inputs.prompts, words)
     schedule = objective.schedule(model.noise)
     added = inputs.noise if inputs.input_noise is None else inputs.input_noise
-    prediction = model.denoise(schedule.add(inputs.latents, added, inputs.timesteps), inputs.timesteps, condition)
+    noisy, timesteps = schedule.add(inputs.latents, added, inputs.timesteps), inputs.timesteps
+    if inputs.prompts.prompts == len(noisy):
+        prediction = model.denoise(noisy, timesteps, condition)
+    else:  # as an image is generated: from the answer to the negative prompt towards that to the prompt
+        both = model.denoise(torch.cat([noisy, noisy]), torch.cat([timesteps, timesteps]), condition)
+        positive, negative = both.chunk(2)
+        prediction = negative + inputs.cfg_scale * (positive - negative)
     return prediction, schedule.target(inputs.latents, inputs.noise, inputs.timesteps)
 
 

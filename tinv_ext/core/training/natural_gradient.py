@@ -10,6 +10,10 @@ known after some dozens of examples; where nothing is known of a direction, it i
 Everything is done in units of the prior, in which the prior's matrix is the identity:
 
     P ← ρ·P + (1-ρ)·I + c·Σ g·gᵀ,  P₀ = I        δ = P⁻¹·Σ g, no longer than the radius        x ← x - rate·δ
+
+Several words are solved for together, as they explain the same residuals where a prompt has both. But each has its own
+c, ρ and radius, and what it has in common with a word that stands in other prompts is 0: it then learns as it would
+alone, however many examples of others come between its own.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ class NaturalGradient(torch.optim.Optimizer):
     `radius`: how far one step may move it, likewise. `memory`: the weight of an example's gradient falls by this factor
     with each example after it. `scale`: c; 0 measures it. `form`: "dense" keeps P (D, D), "low_rank" the last `rank`
     gradients, which is the same matrix until these are used up; "auto" takes the smaller. `lengths`: L by parameter.
+    `words`: how many parameters each word has, in their order; of none, all are of one word.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class NaturalGradient(torch.optim.Optimizer):
         form: str = "auto",
         rank: int = 128,
         lengths: Sequence[float] = (),
+        words: Sequence[int] = (),
     ) -> None:
         if not (prior > 0 and radius > 0 and 0 < memory < 1 and scale >= 0 and rank >= 1 and form in FORMS):
             raise ValueError(
@@ -55,7 +61,8 @@ class NaturalGradient(torch.optim.Optimizer):
                 f"one of {', '.join(FORMS)}"
             )
         defaults = {"lr": lr, "prior": prior, "radius": radius, "memory": memory, "scale": scale, "form": form}
-        super().__init__(params, {**defaults, "rank": rank, "lengths": list(lengths)})
+        several = {"words": list(words)} if len(words) > 1 else {}
+        super().__init__(params, {**defaults, "rank": rank, "lengths": list(lengths), **several})
         if len(self.param_groups) > 1:
             raise ValueError("all parameters must be in one group, as they are moved together")
         self._gradients: list[Tensor] = []
@@ -63,7 +70,8 @@ class NaturalGradient(torch.optim.Optimizer):
 
     def probing(self) -> bool:
         """Whether the next step measures c, so that `add` should be given probes too."""
-        return not self.param_groups[0]["scale"] and self._remembered["step"] + 1 in _PROBED
+        steps = [self._remembered(word)["step"] for word in range(len(self._words))]
+        return not self.param_groups[0]["scale"] and any(step + 1 in _PROBED for step in steps)
 
     def add(self, gradients: Sequence[Tensor], probes: Sequence[Tensor] | None = None) -> None:
         """Gradients (B, n, d) of B examples in each parameter; of `probes`, those of ⟨residual, u⟩ with random u."""
@@ -81,10 +89,29 @@ class NaturalGradient(torch.optim.Optimizer):
         pairs = zip(group["params"], lengths_of(group))
         return [group["prior"] * length / vectors.shape[-1] ** 0.5 for vectors, length in pairs]
 
+    def leave_out(self, places: Sequence[int]) -> None:
+        """The parameters at these places are not moved: what is known of them is forgotten."""
+        params = self.param_groups[0]["params"]
+        mask = torch.cat([torch.full_like(one.flatten(), float(n not in places)) for n, one in enumerate(params)])
+        self._gradients = [rows * mask for rows in self._gradients]
+        self._probes = [rows * mask for rows in self._probes]
+        remembered = self._remembered(0)
+        if "history" in remembered:
+            remembered["history"] = remembered["history"] * mask
+        if "matrix" in remembered:
+            remembered["matrix"] = remembered["matrix"] * mask * mask.unsqueeze(1) + torch.diag(1 - mask)
+
     @property
-    def _remembered(self) -> dict[str, Any]:
-        """What is remembered of all parameters together: kept with the first."""
-        first = self.param_groups[0]["params"][0]
+    def _words(self) -> list[list[Tensor]]:
+        """The parameters of each word."""
+        group = self.param_groups[0]
+        params = iter(group["params"])
+        counts = group.get("words") or [len(group["params"])]
+        return [[next(params) for _ in range(count)] for count in counts]
+
+    def _remembered(self, word: int) -> dict[str, Any]:
+        """What is remembered of a word: kept with its first parameter. With the first of all, P is."""
+        first = self._words[word][0]
         remembered: dict[str, Any] = self.state[first]
         if not remembered:
             zero = torch.zeros((), dtype=first.dtype, device=first.device)
@@ -99,24 +126,43 @@ class NaturalGradient(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Take one step. `closure` is never called: the gradients are at hand."""
-        group, remembered = self.param_groups[0], self._remembered
+        group = self.param_groups[0]
         if not self._gradients:
             return
         gradients = torch.cat(self._gradients)
-        remembered["step"] += 1
-        if self._probes:
-            self._measure_scale(gradients, torch.cat(self._probes))
-        scale = group["scale"] or remembered["scale"]
-        move = self._remember(gradients * scale**0.5, gradients.sum(0))
-        largest = group["radius"] / group["prior"] * gradients.shape[1] ** 0.5
-        move = move * (largest / move.norm().clamp(min=largest)) * group["lr"]
-        sizes = [vectors.numel() for vectors in group["params"]]
-        for vectors, part, unit in zip(group["params"], move.split(sizes), self._units):
+        sizes = [sum(one.numel() for one in word) for word in self._words]
+        rows = torch.split(gradients, sizes, 1)
+        counts = [len(part) if len(rows) == 1 else int((part != 0).any(1).sum()) for part in rows]
+        probes = torch.split(torch.cat(self._probes), sizes, 1) if self._probes else None
+        scales = [
+            self._scale(word, counts[word], part, probes[word] if probes else None) for word, part in enumerate(rows)
+        ]
+        scaled = torch.cat([part * scale**0.5 for part, scale in zip(rows, scales)], 1)
+        kept = [group["memory"] ** count for count in counts]
+        moves = torch.split(self._remember(scaled, gradients.sum(0), kept, sizes), sizes)
+        limited = torch.cat([self._limited(move) for move in moves])
+        parts = torch.split(limited, [one.numel() for one in group["params"]])
+        for vectors, part, unit in zip(group["params"], parts, self._units):
             vectors.sub_(part.view_as(vectors) * unit)
         self._gradients, self._probes = [], []
 
-    def _measure_scale(self, gradients: Tensor, probes: Tensor) -> None:
-        remembered = self._remembered
+    def _limited(self, move: Tensor) -> Tensor:
+        """A word's move (D,), no longer than the radius, times the rate."""
+        group = self.param_groups[0]
+        largest = group["radius"] / group["prior"] * len(move) ** 0.5
+        limited: Tensor = move * (largest / move.norm().clamp(min=largest)) * group["lr"]
+        return limited
+
+    def _scale(self, word: int, count: int, gradients: Tensor, probes: Tensor | None) -> Tensor | float:
+        """The factor c of a word, of which there are `count` examples among the `gradients`."""
+        remembered = self._remembered(word)
+        remembered["step"] += count > 0
+        if probes is not None and count and remembered["step"] in _PROBED:
+            self._measure_scale(remembered, gradients, probes)
+        scale: Tensor | float = self.param_groups[0]["scale"] or remembered["scale"]
+        return scale
+
+    def _measure_scale(self, remembered: dict[str, Any], gradients: Tensor, probes: Tensor) -> None:
         true_trace = remembered["true_trace"] / 2 + probes.square().sum()
         sample_trace = remembered["sample_trace"] / 2 + gradients.square().sum()
         scale = _SHARE * true_trace / sample_trace
@@ -124,19 +170,36 @@ class NaturalGradient(torch.optim.Optimizer):
         for name, measured in (("true_trace", true_trace), ("sample_trace", sample_trace), ("scale", scale)):
             remembered[name] = torch.where(good, measured, remembered[name])
 
-    def _remember(self, rows: Tensor, total: Tensor) -> Tensor:
-        """Take `rows` (N, D) into P, and give P⁻¹·total (D,)."""
-        group, remembered = self.param_groups[0], self._remembered
-        kept = group["memory"] ** len(rows)
-        if group["form"] == "dense" or (group["form"] == "auto" and rows.shape[1] <= group["rank"]):
+    def _remember(self, rows: Tensor, total: Tensor, kept: Sequence[float], sizes: Sequence[int]) -> Tensor:
+        """Take `rows` (N, D) into P, of which so much is `kept` for each word, and give P⁻¹·total (D,)."""
+        group, remembered = self.param_groups[0], self._remembered(0)
+        rank = group["rank"] * len(sizes)
+        if group["form"] == "dense" or (group["form"] == "auto" and rows.shape[1] <= rank):
             identity = torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
             matrix = remembered.get("matrix", identity)
-            matrix = remembered["matrix"] = kept * matrix + (1 - kept) * identity + rows.T @ rows
+            matrix = remembered["matrix"] = _faded(matrix, identity, kept, sizes) + rows.T @ rows
             return _solved(matrix, total)
-        history = torch.cat([remembered.get("history", rows[:0]) * kept**0.5, rows])[-max(group["rank"], len(rows)) :]
+        before = remembered.get("history", rows[:0]) * _columns([part**0.5 for part in kept], sizes, rows)
+        history = torch.cat([before, rows])[-max(rank, len(rows)) :]
         remembered["history"] = history
         small = torch.eye(len(history), dtype=rows.dtype, device=rows.device) + history @ history.T
         return total - history.T @ _solved(small, history @ total)  # Woodbury's identity
+
+
+def _columns(values: Sequence[float], sizes: Sequence[int], like: Tensor) -> Tensor | float:
+    """A value for each word as a row over all columns (D,); of a single word, the value itself."""
+    if len(values) == 1:
+        return values[0]
+    return torch.cat([torch.full((size,), value, dtype=like.dtype) for value, size in zip(values, sizes)]).to(like)
+
+
+def _faded(matrix: Tensor, identity: Tensor, kept: Sequence[float], sizes: Sequence[int]) -> Tensor:
+    """P nearer to the prior, each word by what is `kept` of it."""
+    if len(kept) == 1:
+        return kept[0] * matrix + (1 - kept[0]) * identity
+    roots = _columns([part**0.5 for part in kept], sizes, matrix)
+    assert isinstance(roots, Tensor)
+    return roots.unsqueeze(1) * matrix * roots + (1 - roots.square()) * identity
 
 
 def _solved(matrix: Tensor, right: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ class OptimizerRow:
     """One optimizer: the path of its class, what it is given unless a run says otherwise, the package to install.
 
     One with `takes_lengths` measures its steps by the typical length of a token's vector (`typical_length.py`).
+    Where there are several words, one with `takes_words` is told which parameters are of one.
 
     `rate` says what the learning rate means to it: how far a step moves each number ("step"), a factor on the step
     that it finds by itself ("factor"), how far a step moves a word as a share of its usual length ("share"), or
@@ -28,6 +29,7 @@ class OptimizerRow:
     package: str = ""
     rate: str = ""
     takes_lengths: bool = False
+    takes_words: bool = False
 
 
 _NO_DECAY = {"weight_decay": 0.0}  # decay would pull a word towards no meaning
@@ -66,7 +68,9 @@ OPTIMIZERS: Mapping[str, OptimizerRow] = {
     "dadaptlion": _dadaptation("DAdaptLion"),
     "dadaptsgd": _dadaptation("DAdaptSGD"),
     "ssm": OptimizerRow("tinv_ext.core.training.scalar_moment.ScalarMoment", rate="share", takes_lengths=True),
-    "ong": OptimizerRow("tinv_ext.core.training.natural_gradient.NaturalGradient", rate="factor", takes_lengths=True),
+    "ong": OptimizerRow(
+        "tinv_ext.core.training.natural_gradient.NaturalGradient", rate="factor", takes_lengths=True, takes_words=True
+    ),
 }
 DEFAULT = "adamw"
 

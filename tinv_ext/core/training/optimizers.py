@@ -43,6 +43,9 @@ class TakesSamples(Protocol):
     def probing(self) -> bool:
         """Whether it wants probes for the next step."""
 
+    def leave_out(self, places: Sequence[int]) -> None:
+        """The parameters at these places are not moved: what is known of them is forgotten."""
+
 
 def takes_samples(name: str) -> bool:
     """Whether the optimizer of a name wants the gradient of each example. InputError if there is none."""
@@ -147,7 +150,7 @@ def _refuse_unknown(name: str, optimizer_class: type[torch.optim.Optimizer], opt
                 "rate is the setting learning_rate.",
                 name=name,
                 unknown=unknown,
-                known=[option for option in known if option != "lengths" or not optimizer_row(name).takes_lengths],
+                known=[option for option in known if option not in _told(optimizer_row(name))],
             )
         )
     for one in parameters:
@@ -157,6 +160,11 @@ def _refuse_unknown(name: str, optimizer_class: type[torch.optim.Optimizer], opt
                 "training.optimizer_number", "{option} is not a number: {value}", option=one.name, value=value
             )
             raise _refused(name, reason)
+
+
+def _told(row: OptimizerRow) -> set[str]:
+    """Arguments that the run gives by itself."""
+    return {name for name, is_given in (("lengths", row.takes_lengths), ("words", row.takes_words)) if is_given}
 
 
 def _refused(name: str, reason: str) -> InputError:

@@ -60,9 +60,9 @@ def add_sample_gradients(
     if inputs.probe is not None:
         probed = objective.probed(prediction, target, schedule, inputs.timesteps, inputs.probe, *inputs.weights)
         slopes = torch.autograd.grad(probed.sum() / likelihood, leaves, retain_graph=True)
-        probes = _by_example(slopes, len(probed))
+        probes = _by_example(slopes, len(probed), prompts.prompts)
     losses = objective.losses(prediction, target, schedule, inputs.timesteps, *inputs.weights)
-    gradients = _by_example(torch.autograd.grad(losses.sum() * scale, leaves), len(losses))
+    gradients = _by_example(torch.autograd.grad(losses.sum() * scale, leaves), len(losses), prompts.prompts)
     losses = losses.detach()
     finite = torch.stack([losses, *(part.flatten(1).sum(1) for part in gradients)]).isfinite().all(0)
     gradients = _without(gradients, ~finite)
@@ -73,8 +73,12 @@ def add_sample_gradients(
     return torch.where(finite, losses, torch.full_like(losses, float("nan")))
 
 
-def _by_example(gradients: Sequence[Tensor], count: int) -> list[Tensor]:
-    return [part.view(count, -1, part.shape[-1]) for part in gradients]
+def _by_example(gradients: Sequence[Tensor], count: int, prompts: int) -> list[Tensor]:
+    """Gradients (count, n, width); an example that has a negative prompt, too, has those of both."""
+    by_prompt = [part.view(prompts, -1, part.shape[-1]) for part in gradients]
+    if prompts == count:
+        return by_prompt
+    return [part.view(-1, count, *part.shape[1:]).sum(0) for part in by_prompt]
 
 
 def _without(gradients: Sequence[Tensor], left_out: Tensor) -> list[Tensor]:

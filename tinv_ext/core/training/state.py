@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from .balance import Balance, checked_table
 from .optimizer_rows import DEFAULT, optimizer_name, optimizer_row
 from .optimizers import (
     OptimizerState,
+    TakesSamples,
     from_tensors_and_json,
     get_state,
     make_optimizer,
@@ -32,7 +33,8 @@ from .optimizers import (
 )
 from .progress import Progress, from_file
 from .standstill import SUCCESSORS, Standstill, standstill_of
-from .state_contents import FORMAT, UNREADABLE, contents_of, damaged
+from .state_contents import FORMAT, UNREADABLE, contents_of, damaged, is_older_whole, previous_of
+from .word_rates import ALL, Moves
 
 
 @dataclass(frozen=True)
@@ -70,20 +72,49 @@ class State:
     progress: Progress = field(default_factory=Progress)
     standstill: Standstill = field(default_factory=Standstill)
 
-    def update(self, rate: float) -> None:
-        """One optimizer step with the gradients at hand, which are then forgotten."""
+    def leave_alone(self, moves: Moves) -> None:
+        """Before an update: forget the gradients of the words that it is to leave alone."""
+        for name, word in self.vectors.items():
+            for leaf in word.values() if not moves.of(name) else ():
+                leaf.grad = None
+        if moves.fixed and isinstance(self.optimizer, TakesSamples):
+            names = [name for name, word in self.vectors.items() for _ in word]
+            self.optimizer.leave_out([place for place, name in enumerate(names) if name in moves.fixed])
+
+    def update(self, rate: float, moves: Moves = ALL) -> None:
+        """One optimizer step with the gradients at hand, which are then forgotten.
+
+        A word's move is multiplied by its factor. One that is left alone stays bit for bit as it is; where the
+        optimizer solves for all words together, only if it is not trained at all.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        together = isinstance(self.optimizer, TakesSamples)
+        factors = {
+            name: moves.of(name) for name in self.vectors if not together or moves.of(name) or name in moves.fixed
+        }
+        kept = [
+            (leaf, leaf.detach().clone(), factor)
+            for name, factor in factors.items()
+            for leaf in (self.vectors[name].values() if factor != 1.0 else ())
+        ]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        for leaf, before, factor in kept:
+            leaf.detach().copy_(torch.lerp(before, leaf.detach(), factor) if factor else before)
         self.step += 1
 
     @torch.no_grad()
-    def begin_again(self, optimizer: str, lengths: Mapping[str, float]) -> None:
-        """Go on from the first vectors with another optimizer; the progress is of what it learns from here on."""
-        for leaf, start in self.pairs():
-            leaf.copy_(start)
-            leaf.grad = None
+    def begin_again(self, optimizer: str, lengths: Mapping[str, float], kept: Collection[str] = ()) -> None:
+        """Go on from the first vectors with another optimizer; the progress is of what it learns from here on.
+
+        The words to be `kept` are trained no more, and stay as they are.
+        """
+        for name, word in self.vectors.items():
+            for encoder, leaf in word.items():
+                leaf.grad = None
+                if name not in kept:
+                    leaf.copy_(self.start[name][encoder])
         self.optimizer, self.optimizer_name = _optimizer(optimizer, self.vectors, lengths), optimizer
         self.averages = []
         self.progress = self.progress.begun_again(self.step)
@@ -95,8 +126,10 @@ class State:
             self.averages = [leaf.detach().clone() for leaf in self.leaves()]
 
     @torch.no_grad()
-    def average(self, decay: float) -> None:
+    def average(self, decay: float, moves: Moves = ALL) -> None:
         """Have the averages follow the vectors, leaving `decay` of themselves, less in the first steps; 0: none.
+
+        Those of words that a step leaves alone stay, too.
 
         The decay grows as in TensorFlow's ExponentialMovingAverage: (step + 1) / (step + 10).
         """
@@ -104,7 +137,11 @@ class State:
             self.averages = []
             return
         decay = min(decay, self.step / (self.step + 9))
-        self.averages = [torch.lerp(leaf, mean, decay) for leaf, mean in zip(self.leaves(), self.averages)]
+        moved = [moves.of(name) for name, word in self.vectors.items() for _ in word]
+        self.averages = [
+            torch.lerp(leaf, mean, decay) if factor else mean
+            for leaf, mean, factor in zip(self.leaves(), self.averages, moved)
+        ]
 
     @property
     def result(self) -> Words:
@@ -184,8 +221,11 @@ def _optimizer(
     name: str, words: Words, lengths: Mapping[str, float], options: Mapping[str, Any] | None = None
 ) -> torch.optim.Optimizer:
     leaves = [leaf for word in words.values() for leaf in word.values()]
-    if lengths and optimizer_row(name).takes_lengths:
+    row = optimizer_row(name)
+    if lengths and row.takes_lengths:
         options = {"lengths": [lengths[encoder] for word in words.values() for encoder in word], **(options or {})}
+    if len(words) > 1 and row.takes_words:
+        options = {"words": [len(word) for word in words.values()], **(options or {})}
     return make_optimizer(name, leaves, options)
 
 
@@ -222,27 +262,10 @@ def save_state(state: State, path: Path, facts: Mapping[str, Any]) -> None:
         "facts": json.dumps(dict(facts)),
     }
     about[CHECKSUM] = checksum(tensors, about)
-    if _is_older_whole(path, state.step):
+    if is_older_whole(path, state.step):
         atomic_copy(path, previous_of(path))
     with atomic_write(path) as file:
         file.write(save(tensors, about))
-
-
-def previous_of(path: Path) -> Path:
-    """Where the state before the one at `path` is kept."""
-    return path.with_name(f"{path.stem}.previous{path.suffix}")
-
-
-def has_state(path: Path) -> bool:
-    """Whether a state was saved at `path`, be it the last one or the one before."""
-    return path.is_file() or previous_of(path).is_file()
-
-
-def _is_older_whole(path: Path, step: int) -> bool:
-    try:
-        return path.is_file() and int(contents_of(path)[1]["step"]) < step
-    except (FormatError, KeyError, ValueError):  # it is about to be replaced, and nothing to fall back to
-        return False
 
 
 def load_last_state(
@@ -275,28 +298,6 @@ def load_last_state(
             reason=damage.problems[0],
         ),
     )
-
-
-def facts_of(path: Path) -> dict[str, Any]:
-    """The facts that were saved with the state at `path`, or with the one before; none where neither can be read."""
-    for file in (path, previous_of(path)):
-        try:
-            facts = json.loads(contents_of(file)[1]["facts"])
-        except (FormatError, KeyError, ValueError, RecursionError):
-            continue
-        if isinstance(facts, dict):
-            return facts
-    return {}
-
-
-def step_of(path: Path) -> int | None:
-    """The step of the last state that can be read at `path`; None where there is none."""
-    for file in (path, previous_of(path)):
-        try:
-            return int(contents_of(file)[1]["step"])
-        except (FormatError, KeyError, ValueError):
-            continue
-    return None
 
 
 def load_state(

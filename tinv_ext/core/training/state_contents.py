@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -53,3 +55,43 @@ def damaged(path: Path, reason: object) -> Message:
         path=path,
         reason=reason if isinstance(reason, str) else str(reason) or type(reason).__name__,
     )
+
+
+def previous_of(path: Path) -> Path:
+    """Where the state before the one at `path` is kept."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def has_state(path: Path) -> bool:
+    """Whether a state was saved at `path`, be it the last one or the one before."""
+    return path.is_file() or previous_of(path).is_file()
+
+
+def is_older_whole(path: Path, step: int) -> bool:
+    """Whether there is an undamaged state of an earlier step at `path`."""
+    try:
+        return path.is_file() and int(contents_of(path)[1]["step"]) < step
+    except (FormatError, KeyError, ValueError):  # it is about to be replaced, and nothing to fall back to
+        return False
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """The facts that were saved with the state at `path`, or with the one before; none where neither can be read."""
+    for file in (path, previous_of(path)):
+        try:
+            facts = json.loads(contents_of(file)[1]["facts"])
+        except (FormatError, KeyError, ValueError, RecursionError):
+            continue
+        if isinstance(facts, dict):
+            return facts
+    return {}
+
+
+def step_of(path: Path) -> int | None:
+    """The step of the last state that can be read at `path`; None where there is none."""
+    for file in (path, previous_of(path)):
+        try:
+            return int(contents_of(file)[1]["step"])
+        except (FormatError, KeyError, ValueError):
+            continue
+    return None

@@ -7,7 +7,7 @@ to leave the loop, to resume is to call it again with the same state. It saves n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
@@ -18,9 +18,10 @@ from tinv_ext.core.data.dataset import Dataset
 from tinv_ext.core.errors import HostError, NumericError
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Trainable
+from tinv_ext.core.prompts.reader import Prompt
 
 from .constraints import Constraint, unconstrained
-from .draws import passes, sample_batch
+from .draws import Draw, passes, sample_batch
 from .fallbacks import Fallbacks
 from .forward import assemble
 from .gradients import Clip, add_gradients, clip_gradients, mean_loss
@@ -28,6 +29,7 @@ from .objective import Objective
 from .standstill import Successor
 from .state import State
 from .stopping import Rule
+from .word_rates import ALL, Moves, Pace, fixed_at, moves
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Plan:
     stop: Rule | None = None  # that may end it before
     ema_decay: float = 0.0  # of the averaged vectors, which are the result then; 0: the last ones are
     successors: tuple[Successor, ...] = ()  # of the optimizer, in turn, where it gets nowhere
+    paces: Mapping[str, Pace] = field(default_factory=dict)  # of words that have their own
 
     def rate_of(self, state: State) -> float:
         """The rate of the next step, with the optimizer that the run has by now."""
@@ -58,10 +61,11 @@ class Plan:
         left = self.successors[state.standstill.switched :]
         return left[0] if left and not state.standstill.moved else None
 
-    def constrain(self, state: State) -> None:
-        """Apply the constraint to all vectors, each beside the typical length of a token's in its encoder, or 1."""
+    def constrain(self, state: State, moved: Moves = ALL) -> None:
+        """Apply the constraint to all vectors that were `moved`, each beside the typical length of a token's in its
+        encoder, or 1."""
         for name, word in state.vectors.items():
-            for encoder, vectors in word.items():
+            for encoder, vectors in word.items() if moved.of(name) else ():
                 self.constraint(vectors, state.start[name][encoder], self.lengths.get(encoder, 1.0))
 
     @property
@@ -86,6 +90,7 @@ class Step:
     distance: float
     prompts: tuple[str, ...]
     left_out: int = 0
+    losses: tuple[float, ...] = ()  # of the examples, as their prompts
 
 
 def train(
@@ -99,7 +104,7 @@ def train(
     act = partial(take_step, state, plan, model, dataset)
     while state.step < plan.steps:
         if state.standstill.due and (successor := plan.successor(state)):
-            state.begin_again(successor.optimizer, plan.lengths)
+            state.begin_again(successor.optimizer, plan.lengths, fixed_at(state.step, plan.paces))
         yield fallbacks.attempt(state, model, plan.examples, act, plan.accumulate)
 
 
@@ -119,12 +124,13 @@ def take_step(state: State, plan: Plan, model: Trainable, dataset: Dataset, piec
         places += where
 
     # clip, update, constrain
-    rate = plan.rate_of(state)
+    rate, now = plan.rate_of(state), moves(plan.paces, state.vectors, state.step, _prompts(draws))
+    state.leave_alone(now)
     gradient_norm = clip_gradients(state, model.loss_scale, plan.clip)
     state.begin_averages(plan.ema_decay)
-    state.update(rate)
-    plan.constrain(state)
-    state.average(plan.ema_decay)
+    state.update(rate, now)
+    plan.constrain(state, now)
+    state.average(plan.ema_decay, now)
 
     # everything that is shown is read from the device once; better to fail than to save nonsense
     mean = mean_loss(state, losses, count)
@@ -133,14 +139,22 @@ def take_step(state: State, plan: Plan, model: Trainable, dataset: Dataset, piec
     example_losses = [loss for _, loss in sorted(zip(places, by_pass), key=itemgetter(0))]
     prompts = tuple(prompt.text for draw in draws for prompt in draw.batch.prompts)
     left_out = sum(map(math.isnan, example_losses))
-    step = Step(state.step, loss, rate, gradient_length, vector_norm, distance, prompts, left_out)
-    _refuse_not_finite(step)
+    lengths = (rate, gradient_length, vector_norm, distance)
+    step = Step(state.step, loss, *lengths, prompts, left_out, tuple(example_losses))
+    _refuse_not_finite(step, may_be_still=now.nothing)
     state.balance.follow(example_losses)
     return step
 
 
-def _refuse_not_finite(step: Step) -> None:
-    """Raise where a step has spoiled the vectors, or can have taught them nothing."""
+def _prompts(draws: Sequence[Draw]) -> Iterator[Prompt]:
+    """All prompts of a step, those of negative words among them."""
+    for draw in draws:
+        yield from draw.batch.prompts
+        yield from draw.batch.negatives
+
+
+def _refuse_not_finite(step: Step, may_be_still: bool = False) -> None:
+    """Raise where a step has spoiled the vectors, or can have taught them nothing although it was to."""
     if not (math.isfinite(step.loss) and math.isfinite(step.gradient_norm)):
         raise NumericError(
             message(
@@ -154,7 +168,9 @@ def _refuse_not_finite(step: Step) -> None:
                 rate=f"{step.rate:g}",
             )
         )
-    if step.gradient_norm == 0.0 and step.loss != 0.0:  # a loss of 0 has weights of 0: nothing was to be learnt
+    if (
+        step.gradient_norm == 0.0 and step.loss != 0.0 and not may_be_still
+    ):  # a loss of 0 has weights of 0: nothing was to be learnt
         raise HostError(
             message(
                 "training.no_gradient",

@@ -69,7 +69,7 @@ def _count(served: Served, config: TrainConfig) -> int | None:
     from tinv_ext.prepare.gallery import image_files
     from tinv_ext.server.routes.images import allow_source
 
-    if not any(text.strip() for text in (config.images, config.dataset_config, config.in_json)):
+    if not any(text.strip() for text in (config.images, config.dataset_config, config.in_json, config.words)):
         return None
     sources = [
         one.config for one in sources_of(config, lambda one: allow_source(served, one)).sources if not one.is_reg

@@ -48,7 +48,7 @@ def labels(language: str = Language) -> JSONResponse:
     return JSONResponse(dict(page_labels(language)))
 
 
-LINES = ("preview_prompt",)
+LINES = ("preview_prompt", "words")
 """Texts that may have several lines."""
 _KINDS = {bool: "switch", int: "whole", float: "number", str: "text"}
 

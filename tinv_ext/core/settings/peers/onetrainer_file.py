@@ -40,7 +40,10 @@ def from_onetrainer(values: Mapping[str, Any], path: str = "") -> tuple[dict[str
     found.update(_when(values, "sample", {"STEP": "preview_every", "EPOCH": "preview_every_n_epochs"}))
     found.update(_when(values, "save_every", {"STEP": "save_every", "EPOCH": "save_every_n_epochs"}))
     found.update(_when(values, "backup", {"STEP": "save_state_every", "time": "save_state_seconds"}))
-    found.update(_weighting(values) | _timesteps(values) | _average(values) | _end(values) | _scheduler_class(values))
+    found.update(_weighting(values) | _timesteps(values) | _average(values) | _scheduler_class(values))
+    words, more = _words(values)
+    found.update({"words": words} if words else _end(values))
+    left += more
     found.update(_optimizer_arguments(values))
     loss, mixed = _loss(values)
     found.update(loss)
@@ -52,11 +55,38 @@ def from_onetrainer(values: Mapping[str, Any], path: str = "") -> tuple[dict[str
     return found, left
 
 
+def _words(values: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Its embedding and the additional ones as [[words]], and what is not used of them; none where it has one."""
+    more = values.get("additional_embeddings")
+    more = [one for one in more if isinstance(one, Mapping)] if isinstance(more, list) else []
+    if not more:
+        return [], []
+    places = [
+        ("embedding", values.get("embedding") or {}),
+        *((f"additional_embeddings[{n}]", one) for n, one in enumerate(more)),
+    ]
+    words, left = [], list[str]()
+    for place, given in places:
+        word = {name: given[name] for name in _OF_A_WORD if given.get(name) not in (None, "")}
+        unit, count = given.get("stop_training_after_unit", "NEVER"), given.get("stop_training_after")
+        if unit == "STEP" and count:
+            word["stop_training_after"] = count
+        elif unit != "NEVER" and count:
+            left.append(f"{place}.stop_training_after")
+        if given.get("is_output_embedding"):
+            left.append(f"{place}.is_output_embedding")
+        words.append(word)
+    return words, left
+
+
+_OF_A_WORD = ("placeholder", "initial_embedding_text", "token_count", "model_name", "train")
+
+
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     """Names with dots. The concepts are `_concepts`, the samples `_samples`."""
     for key, value in values.items():
         name = before + key
-        if name in ("concepts", "concept_file_name", "samples"):
+        if name in ("concepts", "concept_file_name", "samples") or (name == "additional_embeddings" and value):
             continue
         if isinstance(value, Mapping) and name not in ("optimizer_defaults", "cloud", "secrets"):
             yield from _flat(value, f"{name}.")

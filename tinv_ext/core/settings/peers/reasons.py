@@ -77,7 +77,6 @@ INPUT_VECTORS = message(
     "peers.input_vectors",
     "Vectors go into the text encoder, as every program reads them; only OneTrainer reads those of its output.",
 )
-ONE_WORD = message("peers.one_word", "A run trains one word.")
 MASKED_OUT = message("peers.masked_out", "What is masked out is not learned, or with unmasked_weight less.")
 CHOSEN = message("peers.chosen", "What is set for the chosen optimizer counts.")
 MEAN_LOSS = message("peers.mean_loss", "The loss is the mean over all images of a step, whatever their number.")
@@ -88,4 +87,4 @@ PNG = message("peers.png", "Previews are PNG files, which also say how they were
 AVERAGE_SHOWN = message("peers.average_shown", "Previews show what would be saved: the average, if there is one.")
 ANOTHER_METHOD = message("peers.another_method", "It belongs to another method of training, not to textual inversion.")
 ANOTHER_FAMILY = message("peers.another_family", "It is for models of another architecture.")
-DREAMARTIST = message("peers.dreamartist", "It belongs to DreamArtist's own method, which trains two words at once.")
+DREAMARTIST = message("peers.dreamartist", "It is a part of DreamArtist's method that is not done here.")

@@ -1,0 +1,277 @@
+"""Several words in one run: the tables [[words]] of a settings file, each with what its word has of its own.
+
+    [[words]]
+    name = "cat-x1"               # what a table does not say is as the settings of the run say
+    init_text = "cat"
+    images = "photos/cat"
+    [[words]]
+    name = "dog-x1"
+    lr_factor = 0.5
+    stop_training_after = 500
+
+Keys are the settings of the word, those of images and captions that a subset may have, and `_OWN`. OneTrainer's names
+(modules/util/config/TrainConfig.py, TrainEmbeddingConfig) are taken, too. Within the settings the tables are one text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any
+
+from tinv_ext.core.errors import InputError
+from tinv_ext.core.messages import Message, message
+from tinv_ext.core.names import bare_name
+from tinv_ext.core.settings.aliases import read_names
+from tinv_ext.core.settings.setting import Setting, converted, type_problem, value_problems
+from tinv_ext.core.toml import parse_toml
+
+NEGATIVE = "-neg"
+"""What DreamArtist puts behind the name of a word for that of its negative word (cptuning.py, `train_embedding`)."""
+_OWN: Mapping[str, Any] = {"lr_factor": 1.0, "learning_rate": "", "train": True, "stop_training_after": 0}
+_OF_THE_WORD = ("name", "angle_brackets", "init_text", "num_vectors", "init_embedding", "use_negative", "nvpt_neg")
+_ONETRAINER = {
+    "placeholder": "name",
+    "initial_embedding_text": "init_text",
+    "token_count": "num_vectors",
+    "model_name": "init_embedding",
+}
+_GROUPS, _NOT_OF_A_WORD = ("images", "captions"), {"cache_latents", "latent_sampling", "emphasis"}
+Tables = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class WordSettings:
+    """What is set for one word of a run.
+
+    Its steps are `lr_factor` times as long as they would be, or as its `learning_rate` says where that is not empty. It
+    is not changed from step `stop_training_after` on (0: to the end), or never where it is not to `train`. One with
+    `negative_of` is the negative word of that name. `own` are settings of images and captions.
+    """
+
+    name: str
+    init_text: str
+    num_vectors: int
+    init_embedding: str = ""
+    angle_brackets: bool = False
+    lr_factor: float = 1.0
+    learning_rate: str = ""
+    train: bool = True
+    stop_training_after: int = 0
+    negative_of: str = ""
+    own: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def token(self) -> str:
+        """The word as diffusers has it."""
+        return f"<{self.name}>" if self.angle_brackets else self.name
+
+    @property
+    def of_the_word(self) -> dict[str, Any]:
+        """Its settings of those of the group of the word, by name."""
+        names = ("name", "angle_brackets", "init_text", "num_vectors", "init_embedding")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def beginning(self) -> tuple[Any, ...]:
+        """What cannot change once a run has begun with it."""
+        return (self.name, self.init_text, self.num_vectors, self.init_embedding, self.negative_of)
+
+
+def as_text(tables: Tables) -> str:
+    """Tables as the setting `words` has them; "" for none."""
+    return json.dumps([dict(table) for table in tables], ensure_ascii=False) if tables else ""
+
+
+@lru_cache(maxsize=64)
+def tables_in(text: str) -> tuple[Mapping[str, Any], ...]:
+    """The tables of a text that `as_text` made."""
+    return tuple(json.loads(text)) if text else ()
+
+
+def text_problems(text: str) -> list[str]:
+    """What keeps a text from being tables that `as_text` made."""
+    try:
+        tables = tables_in(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        return [message("settings.words_no_tables", "it is no list of tables ({reason}).", reason=str(error))]
+    if all(isinstance(table, Mapping) and table.get("name") for table in tables):
+        return []
+    return [message("settings.word_without_name", "it has no name.")]
+
+
+def read_tables(
+    value: Any, settings: Mapping[str, Setting], defaults: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], list[Message]]:
+    """The tables of words in a list, or in a text that is TOML or JSON, and what is wrong in them.
+
+    `settings` and their `defaults` are those of the run. What is wrong in a table is left out of it.
+    """
+    try:
+        given = _given(value)
+    except (ValueError, RecursionError) as error:
+        return [], [
+            message("settings.words_invalid", "The words (words) are no tables [[words]]: {error}.", error=str(error))
+        ]
+    except InputError as error:
+        return [], [problem for problem in error.problems if isinstance(problem, Message)]
+    tables, problems = [], list[Message]()
+    for number, table in enumerate(given, 1):
+        found, wrong = _read(table, settings, defaults)
+        place = f"[[words]] {number}" + (f' "{found["name"]}"' if found.get("name") else "")
+        problems += [
+            message("settings.in_words", "{place}: {problem}", place=place, problem=problem) for problem in wrong
+        ]
+        tables.append(found)
+    return tables, [*problems, *_same_names([str(table.get("name", "")) for table in tables])]
+
+
+def _given(value: Any) -> list[Any]:
+    """The tables as they are given. ValueError where it is something else."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return []
+    if isinstance(value, str):
+        text = value.strip()
+        value = json.loads(text) if text[:1] in "[{" and not text.startswith("[[") else parse_toml(text)
+    if isinstance(value, Mapping):
+        value = value.get("words", [value] if "name" in value else None)
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(message("settings.words_none", "there is no [[words]] in it"))
+    return list(value)
+
+
+def _read(
+    table: Any, settings: Mapping[str, Setting], defaults: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Message]]:
+    if not isinstance(table, Mapping):
+        return {}, [message("settings.not_a_table", "it is no table of names and values.")]
+    values, problems = read_names({_ONETRAINER.get(str(key), str(key)): value for key, value in table.items()})
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in _OWN and not _may_be_own(key, settings):
+            problems.append(_unknown(key, settings))
+            continue
+        default = _OWN.get(key, defaults.get(key))
+        about = _ABOUT.get(key) or settings[key]
+        try:
+            typed = converted(default, about.chosen(value))
+        except (ValueError, OverflowError):
+            problems.append(type_problem(about, key, default, value))
+            continue
+        if key == "name":
+            typed, token = bare_name(typed), typed
+            found |= {"angle_brackets": True} if typed != token else {}
+        wrong = value_problems(about, key, typed)
+        problems += wrong
+        if not wrong or key == "name":  # by which the rest is told
+            found[key] = typed
+    if "name" not in values:
+        problems.append(message("settings.word_without_name", "it has no name."))
+    return found, problems
+
+
+def _may_be_own(name: str, settings: Mapping[str, Setting]) -> bool:
+    if name in _OF_THE_WORD:
+        return True
+    return name in settings and settings[name].group in _GROUPS and name not in _NOT_OF_A_WORD
+
+
+def _unknown(key: str, settings: Mapping[str, Setting]) -> Message:
+    known = [*_OWN, *_ONETRAINER, *(name for name in settings if _may_be_own(name, settings))]
+    near = get_close_matches(key, known, 1)
+    if not near:
+        return message("settings.unknown_key", 'there is no key "{key}".', key=key)
+    return message(
+        "settings.unknown_key_near", 'there is no key "{key}". Did you mean "{near}"?', key=key, near=near[0]
+    )
+
+
+def _same_names(names: Sequence[str]) -> list[Message]:
+    lower = [name.lower() for name in names]
+    twice = dict.fromkeys(name for name in names if name and lower.count(name.lower()) > 1)
+    seen = {name.lower(): name for name in reversed(list(twice))}
+    return [
+        message(
+            "settings.same_word_twice",
+            'Two of the words are called "{name}". Each has a file of its name: give one of them another.',
+            name=name,
+        )
+        for name in reversed(list(seen.values()))
+    ]
+
+
+def _rate(text: str) -> list[str]:
+    """What is wrong with the learning rate of a single word."""
+    try:
+        rate = float(text) if text.strip() else 1.0
+    except ValueError:
+        rate = math.nan
+    if rate > 0 and math.isfinite(rate):
+        return []
+    return [message("settings.rate_of_a_word", "it must be one number above 0, not {rate}.", rate=text)]
+
+
+_ABOUT: Mapping[str, Setting] = {
+    "lr_factor": Setting(message("settings.lr_factor", "Factor of the learning rate"), "", minimum=0.0, maximum=1000.0),
+    "learning_rate": Setting(message("settings.word_rate", "Learning rate of the word"), "", check=_rate),
+    "train": Setting(message("settings.word_train", "Train"), ""),
+    "stop_training_after": Setting(message("settings.stop_training_after", "Stop training after"), "", minimum=0),
+}
+
+
+def name_first(usable: dict[str, Any]) -> None:
+    """Of several words: have the run go by the name of the first, or the one that has the name be among them."""
+    tables = [table for table in tables_in(usable.get("words", "")) if table.get("name")]
+    if not tables:
+        return
+    if not usable.setdefault("name", tables[0]["name"]):
+        usable["name"] = tables[0]["name"]
+    named = [table["name"] for table in tables]
+    if usable["name"] not in named:
+        tables.insert(0, {"name": usable["name"]})
+    usable["words"] = as_text(tables)
+
+
+def settings_of_words(text: str, run: Mapping[str, Any]) -> tuple[WordSettings, ...]:
+    """What is set for the words in a text of tables, or for the one that the run has; that of its name comes first."""
+    tables = tables_in(text) or ({"name": run["name"]},)
+    found = [word for table in tables for word in _settings_of(table, run)]
+    return tuple(sorted(found, key=lambda word: word.name != run["name"]))
+
+
+def _settings_of(table: Mapping[str, Any], run: Mapping[str, Any]) -> list[WordSettings]:
+    """A word as its table says, with the settings of the `run` beneath, and its negative word, if it has one."""
+    named = {name: table.get(name, run[name]) for name in _OF_THE_WORD}
+    use_negative, count = named.pop("use_negative"), named.pop("nvpt_neg")
+    named["angle_brackets"] = bool(table.get("angle_brackets", run["angle_brackets"] and table["name"] == run["name"]))
+    rest = {key: table.get(key, default) for key, default in _OWN.items()}
+    own = {key: value for key, value in table.items() if key not in named and key not in rest}
+    own = {key: value for key, value in own.items() if key not in _OF_THE_WORD}
+    word = WordSettings(**named, **rest, own=own)
+    return [word, *([negative_of(word, count, run["neg_lr_w"])] if use_negative else [])]
+
+
+def negative_of(word: WordSettings, count: int, weight: float) -> WordSettings:
+    """The negative word of a word, with `count` vectors (0: as many), trained at `weight` times its rate."""
+    return WordSettings(
+        word.name + NEGATIVE,
+        word.init_text,
+        count or word.num_vectors,
+        word.init_embedding and _beside(word.init_embedding),
+        False,
+        word.lr_factor * weight,
+        "",
+        word.train,
+        word.stop_training_after,
+        word.name,
+    )
+
+
+def _beside(path: str) -> str:
+    """The file of the negative word beside that of its word, as DreamArtist names both."""
+    folder, dot, suffix = path.rpartition(".")
+    return f"{folder}{NEGATIVE}{dot}{suffix}" if dot else path + NEGATIVE
