@@ -51,12 +51,11 @@ def place_offloaded(parts: Iterable[nn.Module], device: torch.device) -> None:
         move_out(layer, device)
     out = {id(layer.weight) for layer in layers}
     for module in (module for part in parts for module in part.modules()):
-        for held in (module._parameters, module._buffers):
-            for name, value in held.items():
-                if isinstance(value, nn.Parameter):
-                    value.data = value.data if id(value) in out else value.data.to(device)
-                elif value is not None:
-                    held[name] = value.to(device)
+        for weight in module.parameters(recurse=False):
+            if id(weight) not in out:
+                weight.data = weight.data.to(device)
+        for name, buffer in module._buffers.items():
+            module._buffers[name] = None if buffer is None else buffer.to(device)
 
 
 def layers_of(parts: Iterable[nn.Module]) -> list[Layer]:
