@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinv_ext import __version__
+from tinv_ext.cli import launched
 from tinv_ext.cli.arguments import commands_of, spelled, unknown, without_launcher
 from tinv_ext.cli.create import add_create
 from tinv_ext.cli.embeddings import add_commands
 from tinv_ext.cli.failures import DONE, FAILED, STOPPED, explain
 from tinv_ext.cli.flags import add_generate, add_model, add_settings
-from tinv_ext.cli.given import given_settings
+from tinv_ext.cli.given import given_settings, tell
 from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show, write_escapes
 from tinv_ext.cli.prepare import add_prepare
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tinv_ext.core.preflight.prepare import PreparedRun
     from tinv_ext.core.preflight.subsets import PreparedSubset
     from tinv_ext.core.prompts.reader import Chunk
+    from tinv_ext.core.training.ranks import Ranks
     from tinv_ext.hosts.diffusers.host import DiffusersHost
     from tinv_ext.run.status import Status
 
@@ -43,10 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):  # what matters to the user is an error of ours
         os.environ.setdefault(library, "error")
     write_escapes()
-    with watched(lambda: leave(STOPPED, say(_BROKEN_OFF))) as ending:
+    with watched(lambda: leave(STOPPED, "" if launched.is_beside(os.environ) else say(_BROKEN_OFF))) as ending:
         try:
             options = read_options(sys.argv[1:] if arguments is None else arguments)
             command: Callable[[dict[str, Any]], int] = options.pop("carry_out")
+            if options["command"] != "train" and launched.is_beside(os.environ):
+                return DONE  # only a training is for several processes
             return command({**options, "ending": ending})
         except KeyboardInterrupt:
             show(say(_BROKEN_OFF), sys.stderr)
@@ -150,17 +154,38 @@ def _command(
 
 
 def _train(options: dict[str, Any]) -> int:
+    ranks = launched.meet()  # several, where accelerate launch or torchrun has started this
+    with launched.letting_go(ranks):
+        given = launched.by_all(ranks, lambda: given_settings(options, launched.shown_by_first(tell)))
+        if options.pop("debug_dataset", False):  # kohya's way to look at the prompts without a training
+            return DONE if launched.is_beside(os.environ) else _check_run(options, given)
+        launched.take_device(ranks, options)
+        return _train_together(options, given, ranks)
+
+
+def _train_together(options: dict[str, Any], given: dict[str, Any], ranks: Ranks) -> int:
     from tinv_ext.cli.progress import Progress
+    from tinv_ext.core.data.images import FITTED_BYTES
     from tinv_ext.run import preflight, runner
     from tinv_ext.run.events import Event, Prepared, RunControls
+    from tinv_ext.run.resume import prepare_resume
+    from tinv_ext.run.status import Status
 
-    given = given_settings(options)
-    if options.pop("debug_dataset", False):  # kohya's way to look at the prompts without a training
-        return _check_run(options, given)
-    run, ending = options["resume"], options["ending"]
-    before, made_with = _of_run(run) if run else ({}, {})
-    host = host_of(options, overridden(before, given), made_with)
-    controls, folder = RunControls(), run
+    run, ending, room = options["resume"], options["ending"], FITTED_BYTES // ranks.count
+
+    def prepare() -> tuple[DiffusersHost, PreparedRun | Status]:
+        before, made_with = _of_run(run) if run else ({}, {})
+        host = host_of(options, overridden(before, given), made_with)
+        if run:
+            return host, prepare_resume(run, host, launched.total_changes(given, ranks), room=room)
+        config = launched.total(preflight.parse_settings(given, host), ranks)
+        return host, preflight.prepare_run(config, host, room=room)
+
+    host, prepared = launched.prepared_by_all(ranks, prepare)
+    if launched.is_beside(os.environ):
+        return launched.follow(prepared, host, ranks, ending)
+    controls, folder = RunControls(ranks=ranks), run
+    launched.stopped_by(ranks, controls.stop.set)
     with ExitStack() as going_on:  # to the last line: more signals may come while the outcome is being told
         with Progress(sys.stderr) as progress:
 
@@ -172,10 +197,12 @@ def _train(options: dict[str, Any]) -> int:
                 progress.report(event)
 
             try:
-                if run:
-                    status = runner.resume(run, host, given, report, controls)
+                if isinstance(prepared, Status):
+                    status = prepared
+                elif run:
+                    status = runner.resume_prepared(run, prepared, host, report, controls)
                 else:
-                    status = runner.run(preflight.parse_settings(given, host), host, report, controls)
+                    status = runner.start(prepared, host, report, controls)
             except KeyboardInterrupt:  # a second one, if the run has begun
                 if ending.stop is not None:
                     show(say(_resume_with(folder)), sys.stderr)
