@@ -226,10 +226,16 @@ def stopped_by(ranks: Ranks, stop: Callable[[], None]) -> None:
 
 
 @contextmanager
-def letting_go(ranks: Ranks) -> Iterator[None]:
-    """Let the other processes go at the end."""
+def letting_go(ranks: Ranks, ending: Ending) -> Iterator[None]:
+    """Let the other processes go at the end. Where the training fails, the launcher's signals come too late to matter:
+    first it is said why."""
+    several = _several(ranks)
     try:
         yield
+    except BaseException:
+        if several:
+            ending.stop = lambda: None
+        raise
     finally:
-        if several := _several(ranks):
+        if several:
             several.quit()

@@ -155,7 +155,7 @@ def _command(
 
 def _train(options: dict[str, Any]) -> int:
     ranks = launched.meet()  # several, where accelerate launch or torchrun has started this
-    with launched.letting_go(ranks):
+    with launched.letting_go(ranks, options["ending"]):
         given = launched.by_all(ranks, lambda: given_settings(options, launched.shown_by_first(tell)))
         if options.pop("debug_dataset", False):  # kohya's way to look at the prompts without a training
             return DONE if launched.is_beside(os.environ) else _check_run(options, given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,7 @@ def follow(prepared: PreparedRun, host: Host, ranks: TorchRanks) -> None:
     """
     with ExitStack() as stack:
         follower = _Follower(prepared, host, ranks, stack)
-        tasks = {ENCODE: follower.encode, TRY: follower.take_step}
+        tasks: dict[str, Callable[..., None]] = {ENCODE: follower.encode, TRY: follower.take_step}
         while (request := ranks.next_request())[0] != QUIT:
             try:
                 with ranks.agreed():

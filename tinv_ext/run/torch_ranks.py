@@ -26,6 +26,7 @@ TRY, QUIT = "try", "quit"
 """What rank 0 asks of the others, beside tasks by their names (`Ranks.also`): one try of a step; to be done."""
 _MEET = timedelta(minutes=10)  # in which all must have been started
 _WAIT = timedelta(days=365)  # for what comes next: a run may be paused, and a process that has died is noticed at once
+_BY_TREE = 2**18  # numbers of all ranks together that are put together by rank 0, which takes the fewest steps
 _MEMORY, _NUMERIC, _OTHER = 1, 2, 3  # what has failed, the worst last
 
 
@@ -146,16 +147,24 @@ class TorchRanks:
         flat = torch.cat([tensor.flatten() for tensor in tensors])
         self._agree(None)
         with self._noticing_losses():
-            distributed.all_reduce(flat, group=self._group)
+            if flat.numel() * self.count <= _BY_TREE:
+                flat = torch.stack(self._gathered(flat)).sum(0)
+            else:
+                distributed.all_reduce(flat, group=self._group)
         sizes = [tensor.numel() for tensor in tensors]
-        return [part.view_as(tensor) for part, tensor in zip(flat.split(sizes), tensors)]
+        return [part.view_as(tensor) for part, tensor in zip(torch.split(flat, sizes), tensors)]
+
+    def _gathered(self, mine: Tensor) -> list[Tensor]:
+        """What all ranks have, by rank: directly to rank 0, from there along a tree."""
+        table = torch.zeros(self.count, *mine.shape, dtype=mine.dtype)
+        distributed.gather(mine, list(table) if self.leads else None, dst=0, group=self._group)
+        distributed.broadcast(table, src=0, group=self._group)
+        return list(table)
 
     def _agree(self, error: Exception | None) -> None:
         """Tell all how it went here. Raises where it failed anywhere: `error` itself, or what it is elsewhere."""
-        mine = torch.tensor([_kind_of(error), int(self.asked_to_stop)])
-        everyone = [torch.zeros_like(mine) for _ in range(self.count)]
         with self._noticing_losses():
-            distributed.all_gather(everyone, mine, group=self._group)
+            everyone = self._gathered(torch.tensor([_kind_of(error), int(self.asked_to_stop)]))
         kinds, wishes = zip(*(one.tolist() for one in everyone))
         if self.leads and any(wishes):
             self.stop()
@@ -173,7 +182,9 @@ class TorchRanks:
         text = message(
             "ranks.failed", "Process {number} of {count}: {reason}", number=rank + 1, count=self.count, reason=reason
         )
-        return {_MEMORY: MemoryError, _NUMERIC: NumericError}.get(kind, HostError)(text)
+        if kind == _MEMORY:
+            return MemoryError(text)
+        return NumericError(text) if kind == _NUMERIC else HostError(text)
 
     @contextmanager
     def _noticing_losses(self) -> Iterator[None]:

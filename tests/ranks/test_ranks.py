@@ -1,0 +1,75 @@
+"""Trainings in several processes, started by the real launchers: what they learn, and what happens where one fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ranks.launching import (
+    NAME,
+    alone,
+    images,
+    launch,
+    learnt,
+    moved_apart,
+    run_folder,
+    settings,
+    status,
+    torchrun,
+)
+from tinv_ext.core.formats import read_embedding
+from tinv_ext.run.curve import read_curve
+
+SAME = 1e-6  # relative
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of two shapes, some with transparency."""
+    return images(tmp_path_factory.mktemp("ranks") / "images")
+
+
+def test_two_processes_learn_what_one_learns_though_memory_runs_out_in_one(pictures: Path, tmp_path: Path) -> None:
+    """With images of two shapes, weights and accumulation; all take the step again after one has run out of memory,
+    in smaller pieces once it happens again. One run folder, one curve, one embedding, and one process that talks."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert alone(settings(pictures, one, gradient_accumulation_steps=4, steps=3)).code == 0
+    fault = {"rank": 1, "call": 3, "error": "memory", "times": 2}
+    ended = launch(torchrun(2), settings(pictures, two, gradient_accumulation_steps=2, steps=3), fault)
+    assert ended.code == 0, ended.err
+    assert moved_apart(learnt(one), learnt(two)) <= SAME
+    assert ended.out.count("Finished at step 3.") == ended.err.count("2 processes share each step of 8 images.") == 1
+    assert ended.err.count("each step is computed in 2 pieces") == 1
+    assert len(read_curve(run_folder(two) / "loss.csv")) == 4
+    assert read_embedding(two / "embeddings" / f"{NAME}.pt").step in (2, 3)
+    assert len(list((two / "latents").glob("*/*.safetensors"))) == 6
+
+
+def test_killing_a_process_ends_all_and_one_alone_finishes_the_run(pictures: Path, tmp_path: Path) -> None:
+    """The others end within seconds, in a sentence. Resumed in one process, the run ends as one that never had two."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert alone(settings(pictures, whole, gradient_accumulation_steps=2, steps=8)).code == 0
+    fault = {"rank": 1, "call": 5, "error": "killed"}
+    ended = launch(torchrun(2), settings(pictures, killed, steps=8), fault)
+    assert ended.code != 0
+    assert "Another of the 2 processes of this run has ended" in ended.err
+    assert (status(killed)["status"], status(killed)["steps"]) == ("failed", 4)
+    assert alone(["train", f"--resume={run_folder(killed)}"]).code == 0
+    assert moved_apart(learnt(whole), learnt(killed)) <= SAME
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("optimizer", "rate", "apart"), [("ong", "1", 4e-6), ("ssm", "0.05", SAME)])
+def test_four_processes_learn_what_one_learns(
+    optimizer: str, rate: str, apart: float, pictures: Path, tmp_path: Path
+) -> None:
+    """Also with an optimizer that wants the gradients of single examples, and inverts a matrix of them: cut into other
+    pieces, one process comes out as far apart."""
+    one, four = tmp_path / "one", tmp_path / "four"
+    about: dict[str, Any] = {"optimizer": optimizer, "learning_rate": rate, "steps": 4, "timestep_balance": 1}
+    assert alone(settings(pictures, one, **about, gradient_accumulation_steps=4)).code == 0
+    ended = launch(torchrun(4), settings(pictures, four, **about))
+    assert ended.code == 0, ended.err
+    assert moved_apart(learnt(one, optimizer), learnt(four, optimizer)) <= apart
