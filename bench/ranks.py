@@ -44,11 +44,12 @@ def work(options: argparse.Namespace) -> None:
     from tinv_ext.run.torch_ranks import TorchRanks
 
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[int(os.environ.get("LOCAL_RANK", "0"))]})
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(os.environ.get("LOCAL_RANK", "0")) % len(cores)]})
     torch.set_num_threads(1)
     ranks, marks = launched.meet(), list[tuple[float, float]]()
     if options.link and isinstance(ranks, TorchRanks):
-        print(json.dumps(link(ranks)) if ranks.leads else "", flush=True)
+        print(json.dumps(link(ranks)), flush=True)
         return
     with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig.from_dict(settings(options, folder))
@@ -138,7 +139,8 @@ def main() -> None:
     arguments = [text for text in sys.argv[1:] if text != "--link"]
     if options.link:
         for count in (2, 4):
-            print(f"{count} processes: {measured(count, ['--link'])} ms")
+            found = measured(count, ["--link"])
+            print(f"{count} processes: {found['least']:.2f} ms at least, median {found['median']:.2f} ms")
         return
     rounds = [(measured(1, arguments), measured(2, arguments)) for _ in range(options.rounds)]
     for kind in ("clock", "processor"):
