@@ -7,8 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,11 +123,3 @@ def status(output: Path) -> dict[str, Any]:
     """What status.json says."""
     found: dict[str, Any] = json.loads((run_folder(output) / "status.json").read_text("utf-8"))
     return found
-
-
-def until(there: Callable[[], bool], patience: float = PATIENCE) -> None:
-    """Wait for something; AssertionError if it does not come."""
-    end = time.monotonic() + patience
-    while not there():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.05)

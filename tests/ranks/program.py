@@ -35,7 +35,17 @@ def killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-FAULTS: dict[str, Callable[[], None]] = {"memory": out_of_memory, "bug": bug, "killed": killed}
+def told_to_end() -> None:
+    """By somebody who logs in there."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    "memory": out_of_memory,
+    "bug": bug,
+    "killed": killed,
+    "told to end": told_to_end,
+}
 
 
 def have_fail(fault: dict[str, Any]) -> None:
@@ -57,5 +67,7 @@ def have_fail(fault: dict[str, Any]) -> None:
 if __name__ == "__main__":
     given = json.loads(os.environ.get("FAULT", "{}"))
     if given and given["rank"] == int(os.environ["RANK"]):
-        have_fail(given)
+        sys.argv += given.get("settings", [])
+        if "error" in given:
+            have_fail(given)
     sys.exit(main())

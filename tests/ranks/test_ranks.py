@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from tests.ranks.launching import (
     NAME,
     alone,
+    free_port,
     images,
     launch,
     learnt,
@@ -73,3 +75,50 @@ def test_four_processes_learn_what_one_learns(
     ended = launch(torchrun(4), settings(pictures, four, **about))
     assert ended.code == 0, ended.err
     assert moved_apart(learnt(one, optimizer), learnt(four, optimizer)) <= apart
+
+
+@pytest.mark.slow
+def test_processes_that_disagree_start_nothing(pictures: Path, tmp_path: Path) -> None:
+    """The first one says which process differs in which setting, once; no run folder is made."""
+    ended = launch(torchrun(2), settings(pictures, tmp_path / "run"), {"rank": 1, "settings": ["--seed=7"]})
+    assert ended.code != 0
+    assert ended.err.count("Process 2: Its settings are not those of process 1: seed 7") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_bug_in_one_process_ends_the_run_with_what_was_reached(pictures: Path, tmp_path: Path) -> None:
+    """After its update, too, when the others have made theirs: the step counts for nobody, and the run is resumed."""
+    output = tmp_path / "run"
+    fault = {"rank": 1, "call": 3, "error": "bug", "where": "clip_gradients"}
+    ended = launch(torchrun(2), settings(pictures, output), fault)
+    assert ended.code != 0
+    assert "Process 2 of 2: ValueError: something that nobody has thought of" in ended.err
+    assert (status(output)["status"], status(output)["steps"]) == ("failed", 2)
+    resumed = launch(torchrun(2), ["train", f"--resume={run_folder(output)}"])
+    assert resumed.code == 0, resumed.err
+    whole = tmp_path / "whole"
+    assert alone(settings(pictures, whole, gradient_accumulation_steps=2)).code == 0
+    assert moved_apart(learnt(whole), learnt(output)) <= SAME
+
+
+@pytest.mark.slow
+def test_told_to_end_another_process_has_the_first_one_stop(pictures: Path, tmp_path: Path) -> None:
+    """As after Ctrl-C: the step is finished, the state saved, the code that of a run that was stopped."""
+    output = tmp_path / "run"
+    fault = {"rank": 1, "call": 3, "error": "told to end"}
+    ended = launch(torchrun(2), settings(pictures, output, steps=200), fault)
+    assert "Stopped at step 3." in ended.out
+    assert (status(output)["status"], status(output)["steps"]) == ("stopped", 3)
+
+
+@pytest.mark.slow
+def test_accelerate_launches_it_as_well(pictures: Path, tmp_path: Path) -> None:
+    """Two processes by `accelerate launch -m tinv_ext train`, without a GPU."""
+    pytest.importorskip("accelerate")
+    before = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"]
+    before += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
+    output = tmp_path / "run"
+    ended = launch([*before, f"--main_process_port={free_port()}", "-m", "tinv_ext"], settings(pictures, output))
+    assert ended.code == 0, ended.err
+    assert ended.err.count("2 processes share each step of 4 images.") == 1
