@@ -63,18 +63,16 @@ def test_killing_a_process_ends_all_and_one_alone_finishes_the_run(pictures: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("optimizer", "rate", "apart"), [("ong", "1", 4e-6), ("ssm", "0.05", SAME)])
-def test_four_processes_learn_what_one_learns(
-    optimizer: str, rate: str, apart: float, pictures: Path, tmp_path: Path
-) -> None:
-    """Also with an optimizer that wants the gradients of single examples, and inverts a matrix of them: cut into other
-    pieces, one process comes out as far apart."""
+@pytest.mark.parametrize(("optimizer", "rate"), [("ong", "1"), ("ssm", "0.05")])
+def test_four_processes_learn_what_one_learns(optimizer: str, rate: str, pictures: Path, tmp_path: Path) -> None:
+    """Also with an optimizer that wants the gradients of single examples. As it inverts a matrix of them, rounding
+    grows: one process is cut into the same pieces (in others, it is 1e-5 from itself)."""
     one, four = tmp_path / "one", tmp_path / "four"
     about: dict[str, Any] = {"optimizer": optimizer, "learning_rate": rate, "steps": 4, "timestep_balance": 1}
-    assert alone(settings(pictures, one, **about, gradient_accumulation_steps=4)).code == 0
+    assert alone(settings(pictures, one, **about, gradient_accumulation_steps=4, micro_batch_size=2)).code == 0
     ended = launch(torchrun(4), settings(pictures, four, **about))
     assert ended.code == 0, ended.err
-    assert moved_apart(learnt(one, optimizer), learnt(four, optimizer)) <= apart
+    assert moved_apart(learnt(one, optimizer), learnt(four, optimizer)) <= SAME
 
 
 @pytest.mark.slow
