@@ -9,7 +9,7 @@ import torch
 
 from tests.core.fake import Fake, dataset, initial
 from tests.messages import ids, said
-from tinv_ext.cli.launched import Launch, launch_of
+from tinv_ext.cli.launched import Launch, is_beside, launch_of
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.training.draws import order_of, passes, sample_batch
 from tinv_ext.core.training.objective import Objective
@@ -26,6 +26,8 @@ def test_a_launcher_is_recognised_by_its_variables() -> None:
         with pytest.raises(InputError) as error:
             launch_of({"RANK": rank, "WORLD_SIZE": count})
         assert said(error.value.problems, "ranks.bad_environment", rank=rank, count=count)
+        assert not is_beside({"RANK": rank, "WORLD_SIZE": count})
+    assert [is_beside({"RANK": rank, "WORLD_SIZE": "2"}) for rank in "01"] == [False, True]
 
 
 SEATS: list[tuple[list[Seat], list[str]]] = [

@@ -63,8 +63,11 @@ def launch_of(environment: Mapping[str, str]) -> Launch | None:
 
 
 def is_beside(environment: Mapping[str, str]) -> bool:
-    """Whether this is one of several processes, and not the first."""
-    launch = launch_of(environment)
+    """Whether this is one of several processes, and not the first. What makes no sense is told where it matters."""
+    try:
+        launch = launch_of(environment)
+    except InputError:
+        return False
     return launch is not None and launch.rank > 0
 
 
