@@ -85,7 +85,7 @@ class RunControls:
     pause: threading.Event = field(default_factory=threading.Event)
     snapshot: threading.Event = field(default_factory=threading.Event)
     preview: threading.Event = field(default_factory=threading.Event)
-    ranks: Ranks = ALONE
+    ranks: Ranks = field(default_factory=lambda: ALONE)
 
     def take(self, name: str) -> bool:
         """Whether what has this name, "snapshot" or "preview", was asked for; it is cleared. Nothing else ever is."""
