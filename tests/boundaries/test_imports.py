@@ -92,6 +92,7 @@ LATE_TOP = {
     "tinv_ext.cli.flags",
     "tinv_ext.cli.given",
     "tinv_ext.cli.language",
+    "tinv_ext.cli.launched",
     "tinv_ext.cli.main",
     "tinv_ext.cli.output",
     "tinv_ext.cli.prepare",

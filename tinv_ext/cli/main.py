@@ -10,17 +10,20 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinv_ext import __version__
+from tinv_ext.cli import launched
 from tinv_ext.cli.arguments import commands_of, spelled, unknown, without_launcher
 from tinv_ext.cli.create import add_create
 from tinv_ext.cli.embeddings import add_commands
 from tinv_ext.cli.failures import DONE, FAILED, STOPPED, explain
 from tinv_ext.cli.flags import add_generate, add_model, add_settings
-from tinv_ext.cli.given import given_settings
+from tinv_ext.cli.given import given_settings, tell
 from tinv_ext.cli.language import say
+from tinv_ext.cli.outcome import Written, outcome, resume_with
 from tinv_ext.cli.output import show, write_escapes
 from tinv_ext.cli.prepare import add_prepare
 from tinv_ext.cli.presets import add_presets
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from tinv_ext.core.preflight.prepare import PreparedRun
     from tinv_ext.core.preflight.subsets import PreparedSubset
     from tinv_ext.core.prompts.reader import Chunk
+    from tinv_ext.core.training.ranks import Ranks
     from tinv_ext.hosts.diffusers.host import DiffusersHost
     from tinv_ext.run.status import Status
 
@@ -45,10 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):  # what matters to the user is an error of ours
         os.environ.setdefault(library, "error")
     write_escapes()
-    with watched(lambda: leave(STOPPED, say(_BROKEN_OFF))) as ending:
+    with watched(lambda: leave(STOPPED, "" if launched.is_beside(os.environ) else say(_BROKEN_OFF))) as ending:
         try:
             options = read_options(sys.argv[1:] if arguments is None else arguments)
             command: Callable[[dict[str, Any]], int] = options.pop("carry_out")
+            if options["command"] != "train" and launched.is_beside(os.environ):
+                return DONE  # only a training is for several processes
             return command({**options, "ending": ending})
         except KeyboardInterrupt:
             show(say(_BROKEN_OFF), sys.stderr)
@@ -156,19 +162,41 @@ def _command(
 
 
 def _train(options: dict[str, Any]) -> int:
+    ranks = launched.meet()  # several, where accelerate launch or torchrun has started this
+    with launched.letting_go(ranks, options["ending"]):
+        given = launched.by_all(ranks, lambda: given_settings(options, launched.shown_by_first(tell)))
+        if options.pop("debug_dataset", False):  # kohya's way to look at the prompts without a training
+            return DONE if launched.is_beside(os.environ) else _check_run(options, given)
+        launched.take_device(ranks, options)
+        return _train_together(options, given, ranks)
+
+
+def _train_together(options: dict[str, Any], given: dict[str, Any], ranks: Ranks) -> int:
     from tinv_ext.cli.progress import Progress
+    from tinv_ext.core.data.images import FITTED_BYTES
     from tinv_ext.run import preflight, runner
-    from tinv_ext.run.events import Event, Prepared, RunControls, Wrote
+    from tinv_ext.run.events import Event, Prepared, RunControls
+    from tinv_ext.run.resume import prepare_resume
+    from tinv_ext.run.status import Status
     from tinv_ext.scheduler.event_log import EventLog
 
-    events = EventLog(options["events"]) if options["events"] else None
-    given = given_settings(options)
-    if options.pop("debug_dataset", False):  # kohya's way to look at the prompts without a training
-        return _check_run(options, given)
-    run, ending = options["resume"], options["ending"]
-    before, made_with = _of_run(run) if run else ({}, {})
-    host = host_of(options, overridden(before, given), made_with)
-    controls, folder, files = RunControls(), run, list[Path]()
+    run, ending, room = options["resume"], options["ending"], FITTED_BYTES // ranks.count
+
+    def prepare() -> tuple[DiffusersHost, PreparedRun | Status]:
+        before, made_with = _of_run(run) if run else ({}, {})
+        host = host_of(options, overridden(before, given), made_with)
+        if run:
+            return host, prepare_resume(run, host, launched.total_changes(given, ranks), room=room)
+        config = launched.total(preflight.parse_settings(given, host), ranks)
+        return host, preflight.prepare_run(config, host, room=room)
+
+    host, prepared = launched.prepared_by_all(ranks, prepare)
+    if launched.is_beside(os.environ):
+        return launched.follow(prepared, host, ranks, ending)
+    controls, folder, written = RunControls(ranks=ranks), run, Written()
+    carry_out = partial(runner.resume_prepared, run) if run else runner.start
+    listeners = [written.report, *([EventLog(options["events"]).report] if options["events"] else [])]
+    launched.stopped_by(ranks, controls.stop.set)
     with ExitStack() as going_on:  # to the last line: more signals may come while the outcome is being told
         with Progress(sys.stderr) as progress:
 
@@ -177,61 +205,20 @@ def _train(options: dict[str, Any]) -> int:
                 if isinstance(event, Prepared):  # from here on there is something to save
                     folder = event.folder.path
                     going_on.enter_context(ending.stopping(controls.stop.set))
-                if isinstance(event, Wrote) and event.kind == "embedding":
-                    files.append(event.path)
-                progress.report(event)
-                if events:
-                    events.report(event)
+                for listen in (*listeners, progress.report):
+                    listen(event)
 
             try:
-                if run:
-                    status = runner.resume(run, host, given, report, controls)
-                else:
-                    status = runner.run(preflight.parse_settings(given, host), host, report, controls)
+                status = prepared if isinstance(prepared, Status) else carry_out(prepared, host, report, controls)
             except KeyboardInterrupt:  # a second one, if the run has begun
                 if ending.stop is not None:
-                    show(say(_resume_with(folder)), sys.stderr)
+                    show(say(resume_with(folder)), sys.stderr)
                 raise
-        for line in _outcome(status, host, files):
+        for line in outcome(status, host, written.embeddings):
             show(say(line))
         if status.status == "stopped":
-            show(say(_resume_with(folder)))
+            show(say(resume_with(folder)))
     return {"finished": DONE, "stopped": STOPPED}.get(status.status, FAILED)
-
-
-def _resume_with(folder: Path) -> str:
-    return message("cli.resume_with", 'Resume it with: python -m tinv_ext train --resume "{folder}"', folder=folder)
-
-
-def _outcome(status: Status, host: DiffusersHost, files: Sequence[Path]) -> Iterator[str]:
-    """How the run ended, and how to use its embedding, or all of them that it has written."""
-    if status.status == "finished":
-        yield message("cli.finished", "Finished at step {step}.", step=status.steps)
-    elif status.status == "stopped":
-        yield message("cli.stopped", "Stopped at step {step}.", step=status.steps)
-    else:
-        yield message("cli.ended", "The run is {status} at step {step}.", status=status.status, step=status.steps)
-    if status.reason and status.file:
-        yield status.reason
-    if status.file:
-        word, token = Path(status.file).stem, _token_in(Path(status.file))
-        model = f' --model "{host.facts["source"]}"' if host.facts.get("source") != "toy" else ""
-        yield message("cli.file", "The embedding: {file}", file=status.file)
-        for other in files[1:]:
-            yield message("cli.file", "The embedding: {file}", file=other)
-        yield message("cli.use", 'Use "{word}" in a prompt, for example:', word=word)
-        yield f'  python -m tinv_ext generate "a photo of {word}" --embedding "{status.file}"{model}'
-        if token != word:
-            yield message("cli.token", 'In diffusers, load_textual_inversion gives it the word "{token}".', token=token)
-
-
-def _token_in(file: Path) -> str:
-    """The word of a file as diffusers finds it; of one with two encoders, which it does not load, its name."""
-    from tinv_ext.core.embedding import token_of
-    from tinv_ext.core.formats import read_embedding
-
-    embedding = read_embedding(file)
-    return token_of(embedding) if len(embedding.vectors) == 1 else embedding.name
 
 
 def _of_run(path: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinv_ext.core.preflight.prepare import PreparedRun
+from tinv_ext.core.training.ranks import ALONE, Ranks
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.run.status import Status
@@ -78,12 +79,13 @@ def both(first: Report, second: Report) -> Report:
 
 @dataclass(frozen=True)
 class RunControls:
-    """What others ask of a run, looked at after every step."""
+    """What others ask of a run, looked at after every step; and the processes that its steps are shared out to."""
 
     stop: threading.Event = field(default_factory=threading.Event)
     pause: threading.Event = field(default_factory=threading.Event)
     snapshot: threading.Event = field(default_factory=threading.Event)
     preview: threading.Event = field(default_factory=threading.Event)
+    ranks: Ranks = field(default_factory=lambda: ALONE)
 
     def take(self, name: str) -> bool:
         """Whether what has this name, "snapshot" or "preview", was asked for; it is cleared. Nothing else ever is."""

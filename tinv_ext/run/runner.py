@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +32,16 @@ from tinv_ext.run.reporter import RunReporter
 from tinv_ext.run.resume import load_or_new_state, prepare_resume
 from tinv_ext.run.run_folder import RunFolder, create_run
 from tinv_ext.run.run_lock import RunLock, TakenOverError, locked
-from tinv_ext.run.setup import Training, balanced, dataset_of, encoded_examples, eval_set_of
+from tinv_ext.run.setup import (
+    ENCODE,
+    Training,
+    balanced,
+    basis_of,
+    dataset_of,
+    encode_share,
+    encoded_examples,
+    eval_set_of,
+)
 from tinv_ext.run.slowdown import SlowdownWatch
 from tinv_ext.run.status import Status
 from tinv_ext.run.tasks import reason_of
@@ -183,6 +193,8 @@ def _set_up(prepared: PreparedRun, host: Host, reporter: RunReporter, controls: 
             raise _StopRequested
 
     def made(model: Model) -> Training:
+        share = partial(encode_share, prepared, model, controls.ranks.share, encoded, reporter.notify)
+        controls.ranks.also(ENCODE, share, basis_of(prepared, model))
         trained, evaluated = encoded_examples(prepared, model, encoded, reporter.notify)
         facts = state_facts(prepared, host, model.device)
         where = (reporter.folder.state, prepared)
@@ -207,7 +219,8 @@ def _train(prepared: PreparedRun, host: Host, training: Training, recorder: Reco
             recorder.begin(model)
             recorder.catch_up(model)
             reporter.update("training", state.step)
-            with closing(train(state, prepared.plan, model, training.dataset, recorder.fallbacks)) as steps:
+            act = train(state, prepared.plan, model, training.dataset, recorder.fallbacks, controls.ranks)
+            with closing(act) as steps:
                 for step in slowdown.timed(steps):
                     recorder.record(step, model)
                     if host.interrupted():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,6 +75,37 @@ def encoded_examples(
     trained, evaluated = split_examples(len(own), config.evaluation_images, EVALUATED, config.seed)
     regularizing = [example for example in examples if example.subset.is_reg]
     return [*(own[number] for number in trained), *regularizing], [own[number] for number in evaluated]
+
+
+ENCODE = "encode"
+"""The task of encoding images, by its name for several processes."""
+
+
+def encode_share(
+    prepared: PreparedRun,
+    model: Model,
+    share: Callable[[int], range],
+    report: Callable[[int, int], None] = lambda done, total: None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Encode those images into the cache that are this process's `share` of their number.
+
+    All are encoded together when every process has done its share; a run that caches no latents leaves it to each.
+    """
+    if not (cache := latents_folder(prepared.config)):
+        return
+    for subset in prepared.subsets:
+        places = share(len(subset.scan.pictures))
+        own = subset.scan.pictures[places.start : places.stop]
+        fitted = {image.digest: subset.scan.fitted[image.digest] for image in own if image.digest in subset.scan.fitted}
+        rules = EncodeRules(subset.config.fit_rules, model.vae_digest)
+        encode_images(own, rules, lambda pixels: encode_with_retry(model, pixels), cache, report, tell, fitted)
+
+
+def basis_of(prepared: PreparedRun, model: Model) -> tuple[str, ...]:
+    """A digest of all images with their captions, and that of the VAE: what several processes must have alike."""
+    seen = "\n".join(sorted(image.contents for image in prepared.images))
+    return hashlib.sha256(seen.encode("utf-8", "surrogatepass")).hexdigest(), model.vae_digest
 
 
 def _examples(

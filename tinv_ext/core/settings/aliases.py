@@ -5,7 +5,8 @@ Those of other programs are in `core/settings/peers`, a table for each. To accep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from tinv_ext.core.errors import InputError
@@ -93,3 +94,14 @@ def facts_by_current_names(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The facts of a run, a state or an embedding, with the settings among them by their current names."""
     settings = facts.get("settings")
     return {**facts, "settings": current_names(settings)} if isinstance(settings, Mapping) else dict(facts)
+
+
+def unknown_name(name: str, settings: Iterable[str]) -> Message:
+    """That there is no such setting, with the name that is meant, if one is near."""
+    near = get_close_matches(name, [*settings, *ALIASES, *OPTIONS], 1)
+    if not near:
+        return message("settings.unknown", 'There is no setting "{name}".', name=name)
+    near_name = near[0] if near[0] in OPTIONS else ALIASES.get(near[0], near[0])
+    return message(
+        "settings.unknown_near", 'There is no setting "{name}". Did you mean "{near}"?', name=name, near=near_name
+    )

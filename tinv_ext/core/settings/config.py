@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from typing import Any
 
 from tinv_ext.core.data.buckets import bucket_sizes
@@ -17,7 +16,7 @@ from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.names import bare_name
 from tinv_ext.core.paths import LOG_DIRECTORY
-from tinv_ext.core.settings.aliases import ALIASES, read_names
+from tinv_ext.core.settings.aliases import read_names, unknown_name
 from tinv_ext.core.settings.arguments import read_arguments
 from tinv_ext.core.settings.captions import CAPTIONS
 from tinv_ext.core.settings.evaluation import EVALUATION
@@ -25,7 +24,6 @@ from tinv_ext.core.settings.images import IMAGES
 from tinv_ext.core.settings.limits import MAX_SIZE
 from tinv_ext.core.settings.loss import LOSS
 from tinv_ext.core.settings.model import MODEL
-from tinv_ext.core.settings.peers import OPTIONS
 from tinv_ext.core.settings.presets import USUAL, chosen_preset, contradictions, preset_values
 from tinv_ext.core.settings.previews import PREVIEWS
 from tinv_ext.core.settings.saving import SAVING
@@ -337,7 +335,7 @@ class TrainConfig:
         bracketed = False
         for name, value in values.items():
             if name not in SETTINGS:
-                problems.append(_unknown(name))
+                problems.append(unknown_name(name, SETTINGS))
                 continue
             if name == "words":
                 tables, wrong = read_tables(value, SETTINGS, DEFAULTS)
@@ -389,13 +387,3 @@ _BY_FIELD: Mapping[str, Any] = {item.name: item.default for item in fields(Train
 DEFAULTS: Mapping[str, Any] = {**_BY_FIELD, **preset_values(USUAL, TrainConfig.purpose), "preset": USUAL}
 """What a setting is for whoever sets nothing. (The fields have what it is in the preset classic.)"""
 assert list(SETTINGS) == list(DEFAULTS), "each setting is a line of TrainConfig and, in the same order, an entry"
-
-
-def _unknown(name: str) -> Message:
-    near = get_close_matches(name, [*SETTINGS, *ALIASES, *OPTIONS], 1)
-    if not near:
-        return message("settings.unknown", 'There is no setting "{name}".', name=name)
-    near_name = near[0] if near[0] in OPTIONS else ALIASES.get(near[0], near[0])
-    return message(
-        "settings.unknown_near", 'There is no setting "{name}". Did you mean "{near}"?', name=name, near=near_name
-    )

@@ -51,24 +51,40 @@ def sample_batch(state: State, objective: Objective, noise: Noise, dataset: Data
     return Draw(batch, drawn, timesteps, weights, given, sample_probe(state, batch.latents))
 
 
-def passes(draws: Sequence[Draw], pieces: int) -> Iterator[tuple[list[int], Draw]]:
+def passes(draws: Sequence[Draw], pieces: int, share: range | None = None) -> Iterator[tuple[list[int], Draw]]:
     """The draws in at most `pieces` passes of equal size, or in more where not all can go together.
 
-    With each pass the places that its examples have in the step. Each pass has its own text encoder pass, too.
+    With each pass the places that its examples have in the step. Each pass has its own text encoder pass, too. Of
+    several processes each computes the examples of its `share` of the places alone.
     """
-    count = sum(len(draw.timesteps) for draw in draws)
-    at_once = -(-count // pieces)
-    first, alike = 0, dict[object, tuple[list[int], list[Draw]]]()
-    for draw in draws:
-        key = (draw.batch.latents.shape[1:], len(draw.batch.prompts[0].chunks))
-        places, group = alike.setdefault(key, ([], []))
-        places.extend(range(first, first + len(draw.timesteps)))
-        group.append(draw)
-        first += len(draw.timesteps)
-    for places, group in alike.values():
+    at_once = -(-sum(len(draw.timesteps) for draw in draws) // pieces)
+    for places, group in _alike(draws, share):
         whole = _joined(group)
         for piece in slices(len(places), -(-len(places) // at_once)):
             yield places[piece], whole.part(piece)
+
+
+def order_of(draws: Sequence[Draw]) -> list[int]:
+    """The places of all examples in the order in which `passes` has them, into however many pieces it cuts them."""
+    return [place for places, _ in _alike(draws) for place in places]
+
+
+def _alike(draws: Sequence[Draw], share: range | None = None) -> list[tuple[list[int], list[Draw]]]:
+    """Draws that can go through the model together, with the places of their examples in the step."""
+    first, alike = 0, dict[object, tuple[list[int], list[Draw]]]()
+    for draw in draws:
+        here = range(first, first + len(draw.timesteps))
+        first = here.stop
+        own = here if share is None else range(max(here.start, share.start), min(here.stop, share.stop))
+        if not own:
+            continue
+        if own != here:
+            draw = draw.part(slice(own.start - here.start, own.stop - here.start))
+        key = (draw.batch.latents.shape[1:], len(draw.batch.prompts[0].chunks))
+        places, group = alike.setdefault(key, ([], []))
+        places.extend(own)
+        group.append(draw)
+    return list(alike.values())
 
 
 def _joined(draws: Sequence[Draw]) -> Draw:

@@ -25,6 +25,7 @@ from tinv_ext.core.errors import MemoryShortError, NumericError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import MemoryControl, Model, Trainable
 from tinv_ext.core.training.memory_room import batches_that_fit, begin_measuring
+from tinv_ext.core.training.ranks import ALONE, Ranks
 from tinv_ext.core.training.state import State, StateBackup
 
 T = TypeVar("T")
@@ -113,19 +114,29 @@ class Fallbacks:
         for _ in range(self.precise):
             model.upcast()
 
-    def attempt(self, state: State, model: Trainable, largest: int, act: Callable[[int], T], batches: int = 1) -> T:
+    def attempt(
+        self,
+        state: State,
+        model: Trainable,
+        largest: int,
+        act: Callable[[int], T],
+        batches: int = 1,
+        ranks: Ranks = ALONE,
+    ) -> T:
         """What `act` returns, told in how many pieces to compute a step; if need be after a fallback.
 
-        A step sees `largest` examples in so many `batches`. The state is restored before each new try and on every
-        error that leaves here. Raises MemoryShortError or NumericError when no fallback is left.
+        A step sees `largest` examples in so many `batches`. All `ranks` make each try together, and what is given up is
+        decided by the first for all. The state is restored before each new try and on every error that leaves here.
+        Raises MemoryShortError or NumericError when no fallback is left.
         """
         released = False
         while True:
             backup = self.before = None
             try:
-                backup = self.before = state.backup()
-                bytes_before = begin_measuring(model.device) if self.measures else None
-                result = act(self.pieces)
+                with ranks.together(state, self.facts()):
+                    backup = self.before = state.backup()
+                    bytes_before = begin_measuring(model.device) if self.measures else None
+                    result = act(self.pieces)
                 if bytes_before is not None:
                     self._join(batches_that_fit(model.device, bytes_before))
                 return result

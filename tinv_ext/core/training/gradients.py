@@ -26,11 +26,15 @@ class Clip:
     bound: Callable[[int], float]
 
 
-def add_gradients(model: Denoiser, inputs: StepInputs, state: State, objective: Objective, count: int) -> Tensor:
+def add_gradients(
+    model: Denoiser, inputs: StepInputs, state: State, objective: Objective, count: int, taker: TakesSamples | None
+) -> Tensor:
     """Backward of one forward pass, one of those in which a step sees `count` examples: its part of the mean gradient,
-    times the model's loss scale, is added to that of the vectors. Returns the loss of each example (B,)."""
-    if isinstance(state.optimizer, TakesSamples):
-        return add_sample_gradients(model, inputs, state.vectors, objective, 1 / count, state.optimizer)
+    times the model's loss scale, is added to that of the vectors. Returns the loss of each example (B,).
+
+    `taker` takes the gradients of single examples, where the optimizer wants them."""
+    if taker is not None:
+        return add_sample_gradients(model, inputs, state.vectors, objective, 1 / count, taker)
     losses = compute(model, inputs, state.vectors, objective)
     (losses.sum() / count * model.loss_scale).backward()  # type: ignore[no-untyped-call]
     return losses.detach()

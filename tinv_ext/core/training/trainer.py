@@ -21,11 +21,12 @@ from tinv_ext.core.model import Trainable
 from tinv_ext.core.prompts.reader import Prompt
 
 from .constraints import Constraint, unconstrained
-from .draws import Draw, passes, sample_batch
+from .draws import Draw, order_of, passes, sample_batch
 from .fallbacks import Fallbacks
 from .forward import assemble
 from .gradients import Clip, add_gradients, clip_gradients, mean_loss
 from .objective import Objective
+from .ranks import ALONE, Ranks, gather, taker_of
 from .standstill import Successor
 from .state import State
 from .stopping import Rule
@@ -94,34 +95,42 @@ class Step:
 
 
 def train(
-    state: State, plan: Plan, model: Trainable, dataset: Dataset, fallbacks: Fallbacks | None = None
+    state: State,
+    plan: Plan,
+    model: Trainable,
+    dataset: Dataset,
+    fallbacks: Fallbacks | None = None,
+    ranks: Ranks = ALONE,
 ) -> Generator[Step, None, None]:
-    """Run from `state.step` to `plan.steps`, yielding after each optimizer step.
+    """Run from `state.step` to `plan.steps`, yielding after each optimizer step, which all `ranks` take together.
 
     A step is all or nothing: where it fails, the state is as before it. `fallbacks` have begun with the model.
     """
     fallbacks = fallbacks or Fallbacks()
-    act = partial(take_step, state, plan, model, dataset)
+    act = partial(take_step, state, plan, model, dataset, ranks=ranks)
     while state.step < plan.steps:
         if state.standstill.due and (successor := plan.successor(state)):
             state.begin_again(successor.optimizer, plan.lengths, fixed_at(state.step, plan.paces))
-        yield fallbacks.attempt(state, model, plan.examples, act, plan.accumulate)
+        yield fallbacks.attempt(state, model, plan.examples, act, plan.accumulate, ranks)
 
 
 @torch.enable_grad()
-def take_step(state: State, plan: Plan, model: Trainable, dataset: Dataset, pieces: int = 1) -> Step:
+def take_step(
+    state: State, plan: Plan, model: Trainable, dataset: Dataset, pieces: int = 1, ranks: Ranks = ALONE
+) -> Step:
     """One optimizer step, computed in `pieces`; also where the calling thread has gradients switched off.
 
     Where it raises, the state has changed in part, also after the update: `Fallbacks.attempt` restores it.
     """
     # gradients, averaged over the batches that make up one step
-    losses, places = [], []
+    losses, places, taker = [], [], taker_of(state, ranks)
     draws = [sample_batch(state, plan.objective, model.noise, dataset, plan.batch_size) for _ in range(plan.accumulate)]
     count = sum(len(draw.batch) for draw in draws)
-    for where, draw in passes(draws, pieces):
+    for where, draw in passes(draws, pieces, ranks.share(count)):
         inputs = assemble(model, draw.batch, state.vectors, *draw.tensors)
-        losses.append(add_gradients(model, inputs, state, plan.objective, count))
+        losses.append(add_gradients(model, inputs, state, plan.objective, count, taker))
         places += where
+    losses, places = gather(ranks, state, losses, places, order_of(draws), taker)
 
     # clip, update, constrain
     rate, now = plan.rate_of(state), moves(plan.paces, state.vectors, state.step, _prompts(draws))

@@ -8,7 +8,10 @@ ATTENTION = message("peers.attention", "PyTorch's own memory-efficient attention
 EIGHT_BIT = message(
     "peers.eight_bit", "The optimizer only holds the few numbers of the word, so 8 bits would save nothing."
 )
-ONE_PROCESS = message("peers.one_process", "A run uses one process and one device (--device).")
+ONE_PROCESS = message(
+    "peers.one_process",
+    "A run uses one device (--device) unless it is started by accelerate launch -m tinv_ext train, or by torchrun.",
+)
 LOADING = message(
     "peers.loading", "Images are encoded once, before the first step, and loading them takes no time after that."
 )
