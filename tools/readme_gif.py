@@ -32,7 +32,7 @@ from tinv_ext.standalone import app_for  # noqa: E402
 from tinv_ext.toy import model  # noqa: E402
 
 CONCEPT, NAME = "purple-moon", "zibbo"
-VIEW, WIDTH, COLORS = {"width": 1400, "height": 920}, 900, 96
+VIEW, WIDTH, COLORS = {"width": 1400, "height": 920}, 900, 128
 # What a toy wants beside the four actions of a person, who leaves all this to the program.
 SETTINGS = {
     "steps": 200,
@@ -67,11 +67,11 @@ class Film:
         self.times.append(milliseconds)
 
     def write(self, path: Path) -> None:
-        """All frames in one palette, which the last one and the first one have given."""
+        """All frames in one palette, of the first one and the last one, that has their rare colours, too."""
         both = Image.new("RGB", (WIDTH, 2 * self.frames[0].height))
         for place, frame in enumerate((self.frames[0], self.frames[-1])):
             both.paste(frame, (0, place * frame.height))
-        palette = both.quantize(COLORS, method=Image.Quantize.MEDIANCUT)
+        palette = both.quantize(COLORS, method=Image.Quantize.MAXCOVERAGE)
         frames = [one.quantize(palette=palette, dither=Image.Dither.NONE) for one in self.frames]
         frames[0].save(path, save_all=True, append_images=frames[1:], duration=self.times, loop=0, optimize=True)
 
