@@ -5,6 +5,9 @@
     const AGAIN = 3000; // milliseconds until a part that did not load is tried again
     const places = document.getElementsByClassName("tinv-part"); // live: looking costs nothing
     const mounted = new Map(); // place: how to take the part out of it
+    const FIRST = new Set(["train", "live"]); // in sight when the tab is opened; the others come when nothing else is done
+    const idly = window.requestIdleCallback ?? ((work) => setTimeout(work, 1));
+    let mounting = 0;
 
     function root() {
         const base = document.querySelector("base");
@@ -12,15 +15,28 @@
         return new URL(path, location.href).pathname.replace(/\/+$/, "");
     }
 
+    // All modules of a part are asked for together, not one level of imports after the other.
+    function preload(place, folder) {
+        for (const name of place.dataset.files?.split(" ") ?? []) {
+            const href = new URL(name, folder).href;
+            if (document.querySelector(`link[href="${href}"]`)) continue;
+            document.head.append(Object.assign(document.createElement("link"), { rel: "modulepreload", href }));
+        }
+    }
+
     async function mount(place) {
         mounted.set(place, () => {});
+        mounting += 1;
         try {
-            const app = await import(`${location.origin}${root()}/${place.dataset.app}`);
+            const address = `${location.origin}${root()}/${place.dataset.app}`;
+            preload(place, address);
+            const app = await import(address);
             mounted.set(place, await app.mount(place, root()));
         } catch (error) {
             console.error("tinv: a part of the page did not load", error);
             setTimeout(() => mounted.delete(place), AGAIN);
         }
+        mounting -= 1;
     }
 
     setInterval(() => {
@@ -29,6 +45,10 @@
             mounted.delete(place);
             unmount();
         }
-        for (const place of places) if (!mounted.has(place)) mount(place);
+        const waiting = [...places].filter((place) => !mounted.has(place));
+        const now = waiting.filter((place) => FIRST.has(place.dataset.part) || place.offsetParent);
+        const later = now.length || mounting ? [] : waiting;
+        for (const place of now) mount(place);
+        for (const place of later) idly(() => mounted.has(place) || mount(place));
     }, EVERY);
 })();

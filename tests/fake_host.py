@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +70,13 @@ class FakeHost:
         self.clip_skip = 1
         self.samplers, self.schedulers, self.model_notes = ["DDIM", "Euler"], ["Karras"], ["The model is fake."]
         self._words: list[Word] = []
+        self._lent: Words = {}
+
+    def lend_words(self, words: Words) -> None:
+        self._lent = words
+
+    def lent_words(self) -> Collection[str]:
+        return list(self._lent)
 
     def known_words(self) -> Sequence[Word]:
         return self._words

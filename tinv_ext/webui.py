@@ -188,6 +188,17 @@ def _is_loaded() -> bool:
     return data is None or getattr(data, "sd_model", None) is not None
 
 
+def forget_tried() -> None:
+    """For `script_callbacks.on_script_unloaded`: take words without a file out of the program's prompts.
+
+    In a thread, as a generation or a run may have the model, and the page need not wait for it.
+    """
+    import threading
+
+    if was_made(job_queue()):
+        threading.Thread(target=job_queue().tried.forget_all, name="tinv-forget", daemon=True).start()
+
+
 def tabs() -> list[tuple[Any, str, str]]:
     """For `script_callbacks.on_ui_tabs`: the page, its title and its id."""
     from modules import shared

@@ -22,7 +22,7 @@ from tinv_ext.server.openapi import described
 
 GETS = ["status", "schema", "labels", "picture", "jobs", "runs", "queue", "presets"]
 GETS += ["embeddings", "embeddings/about", "embeddings/file", "embeddings/thumbnail"]
-GETS += ["texts", "chart", "previews", "snapshots", "embedding"]
+GETS += ["texts", "chart", "previews", "snapshots", "embedding", "tried"]
 GETS += ["runs/about", "runs/preview", "runs/deleted"]
 POSTS = ["train", "check", "resume", "stop", "pause", "snapshot", "preview", "image", "queue/order", "use"]
 POSTS += [f"embeddings/{name}" for name in ("rename", "extend", "average", "delete", "restore", "convert", "add")]

@@ -174,6 +174,7 @@ def test_what_is_wrong_is_told_and_markup_stays_text(page: Any, values: dict[str
     page.wait_for_selector("#tinv_answer .tinv-problems")
     assert 'The image folder "nowhere<b>" does not exist' in page.inner_text("#tinv_answer")
     fill(page, "images", values["images"])
+    page.wait_for_selector("#tinv_answer .tinv-problems", state="detached")  # said of what was there then
     page.click("#tinv_check")
     page.wait_for_selector("#tinv_answer .tinv-training-prompts")
     assert evil in page.inner_text("#tinv_answer")
@@ -209,6 +210,10 @@ def test_a_mask_is_painted_over_an_image(page: Any, values: dict[str, Any]) -> N
     page.click("[data-image='1.png'] [aria-label='Mask of 1.png']")
     page.wait_for_function("document.querySelector('.tinv-painting canvas').width !== 300")  # a canvas's own width
     box = page.locator(".tinv-painting canvas").bounding_box()
+    around = page.locator("dialog.tinv-mask").bounding_box()
+    assert (round(box["width"]), abs(around["y"] + around["height"] / 2 - 500) < 5) == (400, True), (
+        "large, in the middle"
+    )
 
     def stroke(height: float) -> None:
         page.mouse.move(box["x"] + 2, box["y"] + height * box["height"])

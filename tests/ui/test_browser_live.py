@@ -223,3 +223,23 @@ def test_axe_finds_nothing_serious(page: Any) -> None:
         serious = [one for one in found if one["impact"] in ("serious", "critical")]
         told = [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in serious]
         assert serious == [], f"dark {dark}: {json.dumps(told)}"
+
+
+def test_a_step_is_tried_in_a_prompt_and_forgotten(page: Any, done: Job, host: DiffusersHost) -> None:
+    """Where there is a txt2img tab: its word is put into the prompt, known without a file, and gone when asked."""
+    files = sorted(host.embeddings_folder.iterdir())
+    prompt = "<div id='txt2img_prompt'><textarea>a photo of</textarea></div>"
+    page.evaluate("(html) => document.body.insertAdjacentHTML('afterbegin', html)", prompt)
+    page.locator(".tinv-decide select").first.select_option("4")
+    page.click("#tinv_try_word")
+    page.wait_for_selector("[data-word=zibbo-4]")
+    assert page.input_value("#txt2img_prompt textarea") == "a photo of, zibbo-4"
+    assert {"zibbo", "zibbo-4"} == {word.name for word in host.known_words()}
+    assert sorted(host.embeddings_folder.iterdir()) == files
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_selector(".tinv-is-finished")
+    page.evaluate("(html) => document.body.insertAdjacentHTML('afterbegin', html)", prompt)
+    page.locator(".tinv-decide select").first.select_option("2")  # so that it is drawn with the prompt there
+    page.click("[data-word=zibbo-4] >> text=Forget")
+    page.wait_for_selector("[data-word=zibbo-4]", state="detached")
+    assert {"zibbo"} == {word.name for word in host.known_words()}

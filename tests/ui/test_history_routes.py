@@ -192,3 +192,19 @@ def test_a_long_curve_is_thinned() -> None:
     chosen = thinned(range(10_000))
     assert (len(chosen), chosen[0], chosen[-1]) == (POINTS, 0, 9999)
     assert thinned([1, 2]) == [1, 2]
+
+
+def test_words_of_a_run_go_with_it(client: Client, jobs: JobQueue, values: dict[str, Any]) -> None:
+    """A step that is tried by a word of its own is told, and forgotten with its snapshots."""
+    job = jobs.submit({**values, "name": "zibtried", "save_every": 2})
+    assert jobs.wait(job, 120)
+    routes, output = client(), {"output": values["output"]}
+    answer = routes.post("/tinv/v1/tried/add", params={"job": job.id, "step": 2})
+    told = {"word": "zibtried-2", "name": "zibtried", "step": 2, "known": True}
+    assert answer.json() == {"word": "zibtried-2", "tried": [told]}, answer.text
+    assert routes.get("/tinv/v1/tried").json() == [told]
+    (run,) = [one["id"] for one in routes.get("/tinv/v1/runs", params=output).json() if one["name"] == "zibtried"]
+    answer = routes.post("/tinv/v1/runs/delete", params=output, json={"run": run, "parts": ["snapshots"]})
+    assert answer.status_code == 200, answer.text
+    assert routes.get("/tinv/v1/tried").json() == []
+    assert routes.post("/tinv/v1/tried/forget", params={"word": "zibtried-2"}).status_code == 422

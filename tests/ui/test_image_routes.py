@@ -242,3 +242,14 @@ def test_what_is_shown_follows_preset_and_purpose(client: Client, preset: str, p
     routes, chosen = client(), {"preset": preset, "purpose": purpose}
     assert post(routes, "outlook", chosen)["values"] == TrainConfig.from_dict(chosen).to_dict()
     assert post(routes, "outlook", {**chosen, "num_vectors": 7})["values"]["num_vectors"] == 7
+
+
+def test_images_that_need_a_look_are_asked_for_alone(client: Client, folder: Path) -> None:
+    """How many there are is told with any images; a page of them has only these, in their order."""
+    values, page = {"images": str(folder)}, client()
+    found = images(page, values)
+    odd = [name for name, one in found["images"].items() if one["findings"] or one["unusable"]]
+    assert 0 < len(odd) == found["remarkable"] < found["total"]
+    pages = [post(page, "images", values, only_remarkable=True, first=first, count=1) for first in range(3)]
+    assert [one["name"] for some in pages for one in some["images"]] == odd[:3]
+    assert all((some["total"], some["remarkable"]) == (found["total"], len(odd)) for some in pages)

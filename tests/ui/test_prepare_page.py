@@ -10,6 +10,7 @@ import pytest
 from tests.prepare.pictures import photo
 from tests.ui.test_browser import address, jobs_home, opened, page, pytestmark  # noqa: F401  (fixtures, and the mark of browsers)
 from tests.ui.test_browser_chinese import english
+from tests.ui.test_browser_live import AXE
 
 TAB = "button[role=tab]:has-text('{0}'), .tab-nav button:has-text('{0}')"
 
@@ -124,3 +125,21 @@ def test_in_chinese(address: str, source: Path) -> None:  # noqa: F811
         assert [text for text in english(page) if not text.endswith(".png")] == []
         page.click("#tinv_prepare")
         said(page, "#tinv_part_prepare", "没有要做的事")
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_report_can_be_read_by_everybody(page: Any, source: Path, width: int, theme: str) -> None:  # noqa: F811
+    """axe-core finds nothing serious, and nothing sticks out, on a phone, too."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{page.url.split('?')[0]}?__theme={theme}", wait_until="domcontentloaded")
+    page.click(TAB.format("Prepare"))
+    fill(page, "source", str(source))
+    page.click("#tinv_prepare_check")
+    said(page, "#tinv_prepare_answer", "shows the same as a.png")
+    page.evaluate(AXE.read_text("utf-8"))
+    found = page.evaluate("axe.run('#tinv_part_prepare').then(({violations}) => violations)")
+    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+    assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    table = page.locator("#tinv_prepare_answer .tinv-table").bounding_box()
+    assert table["x"] + table["width"] <= width

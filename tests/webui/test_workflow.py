@@ -55,6 +55,7 @@ def test_a_run_is_watched_to_its_end(webui: WebUI, page: Tab) -> None:
     page.fill("learning_rate", RATE)
     page.fill("batch_size", 4)
     page.fill("preview_every", 50)
+    page.fill("save_every", 100)
     page.fill("preview_cfg_scale", 3)
     page.click("tinv_train")
     page.page.wait_for_selector(".tinv-chart canvas")
@@ -73,6 +74,28 @@ def test_a_run_is_watched_to_its_end(webui: WebUI, page: Tab) -> None:
     found = webui.inside("word", name="zibbo")
     assert found["step"] == STEPS
     assert page.errors == []
+
+
+def test_a_step_is_tried_in_txt2img_without_a_file(webui: WebUI, page: Tab) -> None:
+    """By one click: its word is in the prompt and draws the thing, also after a refresh; until it is forgotten."""
+    before = sorted((webui.data / "embeddings").iterdir())
+    page.page.locator(".tinv-decide select").first.select_option(str(STEPS))
+    page.click("tinv_try_word")
+    page.page.wait_for_selector("#txt2img_prompt textarea", state="visible")
+    word = f"zibbo-{STEPS}"
+    assert page.page.input_value("#txt2img_prompt textarea") == word
+    webui.post("/sdapi/v1/refresh-embeddings", {})
+    assert webui.get("/tinv/v1/tried") == [{"word": word, "name": "zibbo", "step": STEPS, "known": True}]
+    assert share(txt2img(webui, f"a photo of {word}")[0]) >= 0.6
+    page.show()
+    page.page.click(f"[data-word={word}] >> text=Forget")
+    page.page.wait_for_selector(f"[data-word={word}]", state="detached")
+    assert webui.get("/tinv/v1/tried") == []
+    assert word not in webui.get("/sdapi/v1/embeddings")["loaded"]
+    assert sorted((webui.data / "embeddings").iterdir()) == before
+    page.show("txt2img")
+    page.page.fill("#txt2img_prompt textarea", "")
+    page.show()
 
 
 def test_the_word_is_sent_to_txt2img(page: Tab) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -91,6 +91,17 @@ class Host(Protocol):
 
     def validate_file(self, file: Path) -> None:
         """Look at an embedding's file before it takes its place. HostError where prompts could not use it."""
+        ...
+
+    def lend_words(self, words: Words) -> None:
+        """Have prompts know `words` without a file, until it is called again: in place of those lent before, if any.
+
+        With none, everything is as if it had never been called. Returns when nobody else has the model.
+        """
+        ...
+
+    def lent_words(self) -> Collection[str]:
+        """Those of the lent words that prompts know now: another model may not fit them, or have forgotten them."""
         ...
 
     def refresh_embeddings(self) -> None:

@@ -51,13 +51,15 @@ class ShownImage:
 class ShownImages:
     """Some of a run's images, how many there are and how many were looked at.
 
-    `below` are sub-folders with images that are not used. `uses_captions`: whether prompts are made of them. `edited`
-    is the folder whose last change by hand can be undone, and `edit` that change; both empty where there is none.
+    Of these, `remarkable` cannot be used or have a finding. `below` are sub-folders with images that are not used.
+    `uses_captions`: whether prompts are made of them. `edited` is the folder whose last change by hand can be undone,
+    and `edit` that change; both empty where there is none.
     """
 
     images: Sequence[ShownImage]
     total: int
     looked_at: int
+    remarkable: int
     below: Sequence[str]
     uses_captions: bool
     folder: str
@@ -95,21 +97,29 @@ class ImageSets:
         return found
 
     def shown(
-        self, config: TrainConfig, allow: Callable[[TrainConfig], None], first: int = 0, count: int = 100
+        self,
+        config: TrainConfig,
+        allow: Callable[[TrainConfig], None],
+        first: int = 0,
+        count: int = 100,
+        only_remarkable: bool = False,
     ) -> ShownImages:
         """`count` images of a run of these settings, from the one with number `first`. `InputError` if there are none.
 
-        All of them are looked at in the background. Width and height are to be set.
+        All of them are looked at in the background. Width and height are to be set. `only_remarkable` passes over those
+        that nothing is to be said of by now.
         """
         found = sources_of(config, allow)
         sources = [source for source in found.sources if not source.is_reg]
         placed = [(source, path) for source in sources for path in _files(source)]
         paths = [path for _, path in placed]
         self.gallery.look_at(paths, config.fit_rules, (config.width, config.height))
-        looked_at = sum(one is not None for one in self.gallery.seen(paths))  # what is told below is at least that
-        some = placed[first : first + count]
+        looks = list(self.gallery.seen(paths))
+        looked_at = sum(one is not None for one in looks)  # what is told below is at least that
         base = path_given(sources[0].config.images)
         about = self.gallery.findings(base, paths) if all(base in path.parents for path in paths) else {}
+        odd = {path for path, one in zip(paths, looks) if about.get(path) or (one and one.reason)}
+        some = [one for one in placed if not only_remarkable or one[1] in odd][first : first + count]
         captions = {source.name: _captions(source.config) for source in sources}
         uses = any(_uses_captions(source.config) for source in sources)
         seen = self.gallery.seen(path for _, path in some)
@@ -119,7 +129,7 @@ class ImageSets:
         ]
         folder, edit = _last_edit([path_given(source.config.images) for source in sources])
         below = () if paths or config.recursive else folders_below(base)
-        return ShownImages(images, len(paths), looked_at, below, uses, str(base), folder, edit)
+        return ShownImages(images, len(paths), looked_at, len(odd), below, uses, str(base), folder, edit)
 
     def _image(
         self,

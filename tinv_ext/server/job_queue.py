@@ -41,6 +41,7 @@ from tinv_ext.server.presets import Presets
 from tinv_ext.server.queued_run import Job, RunRequest
 from tinv_ext.server.run_list import listed, run_of
 from tinv_ext.server.templates import Templates
+from tinv_ext.server.tried_steps import TriedSteps
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -72,6 +73,7 @@ class JobQueue:
         self.estimates = Estimates()
         self.templates = templates or Templates(home / "textual_inversion_templates")
         self.presets = Presets(home / "textual_inversion_presets")
+        self.tried = TriedSteps(self.loaded_host)
         self._jobs: dict[str, Job] = {}
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None

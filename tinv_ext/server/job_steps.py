@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.messages import message
 from tinv_ext.run.chosen_step import snapshot_of, use_step
 from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.queued_run import Job
+from tinv_ext.server.tried_steps import Tried
 
 
 def snapshots(job: Job) -> list[dict[str, object]]:
@@ -47,6 +49,13 @@ def use(queue: JobQueue, job: Job, step: int) -> Path:
     with job.lock:
         job.now, job.used = replace(job.now, file=str(file)), step
     return file
+
+
+def try_step(queue: JobQueue, job: Job, step: int) -> Tried:
+    """Have all prompts know the snapshot of a step by a word of its own, during the run, too; no file is written."""
+    folder = _folder(job)
+    embedding = read_embedding(snapshot_of(folder, job.config.name, step))
+    return queue.tried.add(folder.path, job.config.name, step, embedding)
 
 
 def _folder(job: Job) -> RunFolder:

@@ -52,6 +52,14 @@ TEXTS: Sequence[Message] = (
     message("live.use_means", 'Prompts with "{name}" then use this step. The file of before is kept.', name=""),
     message("live.use_later", "Another step can be used when the run is over."),
     message("live.used", "{file} now holds step {step}.", file="", step=0),
+    message("live.try_word", "Try step {step} in txt2img", step=0),
+    message(
+        "live.try_word_means", "Prompts know this step by its own word until that is forgotten. No file is written."
+    ),
+    message("live.send_word", "Send {word} to txt2img", word=""),
+    message("live.word_unknown", "not known to the loaded model: try the step again"),
+    message("live.forget", "Forget"),
+    message("live.forget_word", "Prompts do not know {word} any more then", word=""),
     message("live.compare", "Compare two steps"),
     message("live.left", "Left"),
     message("live.right", "Right"),

@@ -26,3 +26,9 @@ def version() -> str:
     """Another text whenever one of the files is another."""
     written = "".join(f"{name} {path.stat().st_mtime_ns}\n" for name, path in files().items())
     return hashlib.sha256(written.encode()).hexdigest()[:16]
+
+
+def modules(part: str) -> list[str]:
+    """What a part begins with: its own modules, those of all parts and the libraries, by their paths as in `files`."""
+    own = ("", part, "vendor")
+    return [name for name in files() if name.endswith(".js") and name.rpartition("/")[0] in own]

@@ -32,7 +32,6 @@ TRAIN: Sequence[Message] = (
     message("train.below", "Sub-folders hold images that are not used: {folders:, }.", folders=[]),
     message("train.use_below", "Use them, too"),
     message("train.use_captions", "Use the captions in the training prompts"),
-    message("train.more_images", "Show more ({count} left)", count=0),
     message("train.undo", "Undo"),
     message("train.frame", "This part is trained on"),
     message("train.turn_left", "Turn left"),

@@ -6,7 +6,7 @@ from html import escape
 
 import gradio as gr
 
-from tinv_ext.server.page_files import version
+from tinv_ext.server.page_files import modules, version
 from tinv_ext.ui.context import PageContext
 
 
@@ -17,6 +17,7 @@ def mount(part: str, context: PageContext) -> gr.HTML:
         "language": context.language,
         "token": context.token,
         "app": f"tinv/v1/page/{version()}/app.js",
+        "files": " ".join(modules(part)),
     }
     attributes = " ".join(f'data-{name}="{escape(value)}"' for name, value in data.items())
     return gr.HTML(f'<div id="tinv_part_{part}" class="tinv-part" {attributes}></div>')

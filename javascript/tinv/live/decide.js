@@ -5,6 +5,7 @@ import { Problems } from "../problems.js";
 import { t } from "../texts.js";
 import { Compare } from "./compare.js";
 import { bestSnapshot } from "./plot.js";
+import { TriedSteps } from "./tried.js";
 import { Try } from "./try.js";
 import { canSend, send } from "./txt2img.js";
 
@@ -62,6 +63,7 @@ export function Decide({ job, chart, previews, snapshots, again }) {
                 <span class="tinv-quiet">${over ? t("live.use_means", { name: job.name }) : t("live.use_later")}</span>
             </div>`
         }
+        ${chosen && canSend() && html`<${TriedSteps} job=${job} snapshot=${chosen} />`}
         <div role="status">${told.used && html`<p class="tinv-said">${t("live.used", told.used)}</p>`}</div>
         <${Problems} error=${told.error} />
         ${over && chosen && html`<${Try} job=${job} snapshot=${chosen} />`}

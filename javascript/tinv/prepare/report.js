@@ -9,22 +9,25 @@ const PAIRS = 12;
 /** `report`: as POST /prepare/check answers. */
 export function Report({ report }) {
     const shown = ordered(report.images).slice(0, SHOWN);
+    const changes = shown.some((image) => image.becomes); // none where images are only captioned
     const more = report.count - shown.length;
     return html`<div class="tinv-said tinv-stack">
         ${report.sentences.map((text) => html`<p>${text}</p>`)}
         ${more > 0 && html`<p>${t("prepare_page.more", { count: more })}</p>`}
-        <div class="tinv-scroll"><table class="tinv-table">
+        <div class="tinv-scroll" tabindex="0" role="region" aria-label=${t("prepare_page.head_findings")}><table class="tinv-table">
             <thead><tr>
                 <th>${t("prepare_page.head_image")}</th>
                 <th>${t("prepare_page.head_size")}</th>
-                <th>${t("prepare_page.head_becomes")}</th>
+                ${changes && html`<th>${t("prepare_page.head_becomes")}</th>`}
                 <th>${t("prepare_page.head_findings")}</th>
                 <th>${t("prepare_page.head_caption")}</th>
             </tr></thead>
             <tbody>${shown.map(
                 (image) => html`<tr key=${image.name} data-left-out=${image.left_out || undefined}>
-                <td>${image.name}</td><td>${image.width}×${image.height}</td><td>${image.becomes}</td>
-                <td>${Object.values(image.findings).join("; ")}</td><td>${image.caption.replaceAll("\n", " | ")}</td>
+                <td>${image.name}</td><td class="tinv-size">${image.width}×${image.height}</td>
+                ${changes && html`<td>${image.becomes}</td>`}
+                <td class="tinv-findings">${Object.values(image.findings).join("; ")}</td>
+                <td class="tinv-caption">${image.caption.replaceAll("\n", " | ")}</td>
             </tr>`,
             )}</tbody>
         </table></div>

@@ -20,6 +20,7 @@ export function Actions({ given, outlook, measured, begun }) {
             setState({ busy: "", checked: null, said: "", error });
         }
     };
+    useEffect(() => setState((last) => (last.error ? { ...last, error: null } : last)), [given]); // it may be mended now
     const { busy, checked, said, error } = state;
     const place = useRef(null);
     useEffect(() => {

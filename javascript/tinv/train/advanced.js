@@ -19,6 +19,7 @@ export function matches(about, sought) {
 export function Advanced({ form, given, set, outlook }) {
     const [sought, setSought] = useState("");
     const [all, setAll] = useState(false);
+    const [opened, setOpened] = useState(false); // what is not in sight is not built
     const others = form.settings.filter((about) => !ELSEWHERE.has(about.name));
     const control = (about) => html`<${Control} key=${about.name} about=${about} value=${given[about.name]}
         effective=${outlook?.values?.[about.name]} problem=${outlook?.problems[about.name]} set=${set} />`;
@@ -27,10 +28,12 @@ export function Advanced({ form, given, set, outlook }) {
     const wrong = others.filter((about) => outlook?.problems[about.name]);
     const changed = others.filter((about) => given[about.name] !== undefined);
     const fold = useOpening(wrong.length > 0);
-    return html`<details class="tinv-fold tinv-advanced" ref=${fold}>
+    return html`<details class="tinv-fold tinv-advanced" ref=${fold} onToggle=${() => setOpened(true)}>
         <summary id="tinv_advanced">${t("train.advanced")}
             ${changed.length > 0 && html`<span class="tinv-quiet"> · ${t("train.changed", { count: changed.length })}</span>`}</summary>
-        <div class="tinv-stack">
+        ${
+            opened &&
+            html`<div class="tinv-stack">
             <div class="tinv-row">
                 <input type="search" id="tinv_search" placeholder=${t("train.search")} aria-label=${t("train.search")} value=${sought}
                     onInput=${(event) => setSought(event.target.value)} />
@@ -49,7 +52,8 @@ export function Advanced({ form, given, set, outlook }) {
                     <button type="button" class="tinv-button" id="tinv_all_settings" aria-expanded=${all} onClick=${() => setAll(!all)}>
                         ${all ? t("train.fewer_settings") : t("train.all_settings", { count: others.length })}</button>`
             }
-        </div>
+        </div>`
+        }
     </details>`;
 }
 

@@ -1,12 +1,16 @@
 // The images of a folder, with what is trained on of each, its caption and what is remarkable about it.
 import { address, post } from "../api.js";
-import { html, useEffect, useState } from "../html.js";
+import { html, useEffect, useRef, useState } from "../html.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
 import { MaskBrush } from "./mask.js";
+import { SLICE, Slice, slicesOf } from "./slice.js";
 
-export function Grid({ answer, refresh, suffix, given, set, more }) {
+export function Grid({ answer, refresh, suffix, given, set, visible }) {
     const [error, setError] = useState(null);
+    const [turn, setTurn] = useState(0);
+    const [odd, setOdd] = useState(false); // only those that need a look
+    const sizes = useRef(new Map());
     const change = async (what, body) => {
         try {
             await post(`images/${what}`, {}, body);
@@ -15,20 +19,33 @@ export function Grid({ answer, refresh, suffix, given, set, more }) {
             setError(refused);
         }
         refresh();
+        setTurn((number) => number + 1);
     };
     const [painting, setPainting] = useState(null);
     const { images, total, looked_at: looked, undo } = answer;
+    useEffect(() => setTurn((number) => number + 1), [total]);
     const masked = images.some((one) => one.mask);
     const saveMask = async (mask) => {
         await change("mask", { ids: [painting.id], mask });
         if (mask && !given.masked_loss) set({ masked_loss: true });
     };
-    const odd = images.filter((one) => one.unusable || one.findings.length).length;
+    const whole = total <= SLICE;
+    const remarkable = whole ? images.filter(isOdd).length : answer.remarkable;
+    const only = odd && remarkable > 0;
+    const tile = (image) => html`<${Tile} key=${image.id} image=${image} change=${change} suffix=${suffix}
+        paint=${given.mask_folder ? null : setPainting} />`;
+    const slice = ({ first, count }) => html`<${Slice} key=${`${only} ${first}`} first=${first} count=${count}
+        answer=${first === 0 && (!only || whole) ? { images: only ? images.filter(isOdd) : images } : null} given=${given}
+        query=${only ? { only_remarkable: true } : {}} turn=${turn} sizes=${sizes.current} visible=${visible} tile=${tile} />`;
     return html`
         <div class="tinv-row tinv-counts">
             <span role="status">${t("train.image_count", { count: total })}
                 ${looked < total && html`<span class="tinv-quiet"> · ${t("train.looking", { done: looked, total })}</span>`}
-                ${odd > 0 && html`<span class="tinv-quiet"> · ${t("train.remarkable", { count: odd })}</span>`}</span>
+                ${
+                    remarkable > 0 &&
+                    html`<button type="button" class="tinv-chip tinv-odd" aria-pressed=${only} onClick=${() => setOdd(!odd)}>
+                    ${t("train.remarkable", { count: remarkable })}</button>`
+                }</span>
             ${
                 undo &&
                 html`<button type="button" class="tinv-button tinv-undo" title=${undo.what}
@@ -47,18 +64,10 @@ export function Grid({ answer, refresh, suffix, given, set, more }) {
             onChange=${() => set({ masked_loss: given.masked_loss ? undefined : true })} />${t("train.masks_on")}</label>`
         }
         <${Problems} error=${error} />
-        <div class="tinv-grid">
-            ${images.map(
-                (image) => html`<${Tile} key=${image.id} image=${image} change=${change} suffix=${suffix}
-                paint=${given.mask_folder ? null : setPainting} />`,
-            )}
+        <div class="tinv-grid" key=${only} tabindex="0" role="group" aria-label=${t("train.images")}>
+            ${slicesOf(only ? remarkable : total).map(slice)}
         </div>
-        ${painting && html`<${MaskBrush} key=${painting.id} image=${painting} save=${saveMask} close=${() => setPainting(null)} />`}
-        ${
-            more &&
-            html`<button type="button" class="tinv-button" onClick=${more}>
-            ${t("train.more_images", { count: total - images.length })}</button>`
-        }`;
+        ${painting && html`<${MaskBrush} key=${painting.id} image=${painting} save=${saveMask} close=${() => setPainting(null)} />`}`;
 }
 
 /** Whether prompts are made of captions, with a switch where the template has a twin that does it. */
@@ -70,6 +79,8 @@ function CaptionsUsed({ answer, given, set }) {
     return html`<label class="tinv-row tinv-uses"><input type="checkbox" id="tinv_use_captions" checked=${answer.uses_captions}
         onChange=${toggle} />${t("train.use_captions")}</label>`;
 }
+
+const isOdd = (image) => Boolean(image.unusable || image.findings.length);
 
 const TURNS = [
     { how: "left", sign: "⟲", label: /* text */ "train.turn_left" },

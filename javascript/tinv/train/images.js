@@ -1,30 +1,37 @@
 // Training images: dropped, browsed for or named by their folder; shown as they will be trained.
 import { post } from "../api.js";
-import { html, useEffect, useRef, useState } from "../html.js";
+import { html, useEffect, useMemo, useRef, useState } from "../html.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
 import { useAnswer } from "./asking.js";
 import { Browse } from "./folders.js";
 import { Grid } from "./grid.js";
+import { SLICE } from "./slice.js";
 import { filesOf, named, upload } from "./upload.js";
 
-const SLICE = 60; // images shown at first, and added by a click
 const SOON = 800,
     LATER = 3000; // milliseconds between two looks while images are looked at
 const MANY = 300;
+const DRAWN = 150; // milliseconds between two figures of what was sent
 
 /** @param {{given: any, set: (changes: object) => void, about: any, problem: string, visible: any}} of the part */
 export function Images({ given, set, about, problem, visible }) {
-    const [count, setCount] = useState(SLICE);
     const named = ["images", "dataset_config", "in_json"].some((name) => String(given[name] ?? "").trim());
     const [every, setEvery] = useState(SOON);
-    const { answer, error, refresh } = useAnswer("images", { count }, named ? given : null, every, visible);
-    useEffect(() => setCount(SLICE), [given.images]);
+    const { answer, error, refresh } = useAnswer("images", { count: SLICE }, named ? given : null, every, visible);
     useEffect(() => {
         const done = answer && answer.looked_at >= answer.total;
         setEvery(done ? 0 : answer && answer.total > MANY ? LATER : SOON);
     }, [answer]);
     const sending = useSending(given, set, refresh);
+    const shown = named && answer && !error; // its hundreds of tiles are not drawn again for each file that is sent
+    const grid = useMemo(
+        () =>
+            shown &&
+            html`<${Grid} key=${answer.folder} answer=${answer} refresh=${refresh} suffix=${given.caption_extension ?? ""}
+            set=${set} given=${given} visible=${visible} />`,
+        [shown, answer, given],
+    );
     return html`<section class="tinv-stack tinv-dataset" aria-label=${t("train.images")} ...${sending.drop}
         data-over=${sending.over || undefined}>
         <div class="tinv-control" data-setting="images">
@@ -38,13 +45,7 @@ export function Images({ given, set, about, problem, visible }) {
         </div>
         <${Drop} sending=${sending} open=${Boolean(answer)} />
         ${named && html`<${Problems} error=${error} />`}
-        ${
-            named &&
-            answer &&
-            !error &&
-            html`<${Grid} answer=${answer} refresh=${refresh} suffix=${given.caption_extension ?? ""}
-            set=${set} given=${given} more=${count < answer.total ? () => setCount(count + 2 * SLICE) : null} />`
-        }
+        ${grid}
     </section>`;
 }
 
@@ -64,10 +65,13 @@ function useSending(given, set, refresh) {
         });
         try {
             const place = folder || (await post("images/new", {}, { name: title })).folder;
-            let told = 0;
+            let told = 0,
+                drawn = 0;
             const tell = (busy) => {
+                if (!busy.waiting && Date.now() - drawn < DRAWN) return;
+                drawn = Date.now();
                 setState((last) => ({ ...last, busy, folder: place }));
-                if (Date.now() - told < SOON) return;
+                if (Date.now() - told < (files.length > MANY ? LATER : SOON)) return;
                 told = Date.now();
                 refresh();
             };

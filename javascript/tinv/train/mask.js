@@ -46,6 +46,8 @@ function saved(canvas) {
     return white.toDataURL("image/png").split(",")[1];
 }
 
+const SMALL = 400; // pixels: a smaller image is enlarged, so that it can be painted on
+
 /** @param {{image: any, save: (mask: string) => void, close: () => void}} of a tile */
 export function MaskBrush({ image, save, close }) {
     const { id, name, version, mask } = image;
@@ -59,6 +61,8 @@ export function MaskBrush({ image, save, close }) {
         const { naturalWidth: width, naturalHeight: height } = event.target;
         if (canvas.current.width === width && canvas.current.height === height) return;
         Object.assign(canvas.current, { width, height });
+        if (Math.max(width, height) < SMALL)
+            event.target.style.width = `${(SMALL * width) / Math.max(width, height)}px`;
         if (!mask) return;
         const old = new Image();
         old.onload = () => {

@@ -155,3 +155,46 @@ def test_a_file_that_the_webui_rejects_is_told(webui: Any, rejected: set[str]) -
     write(webui, "mine", 1.0)
     with refused("hosts.embedding_rejected", HostError, names=["mine"]):
         host.refresh_embeddings()
+
+
+def test_a_lent_word_is_known_without_a_file_until_it_is_taken_back(webui: Any) -> None:
+    """Also after the folder was read again; then the program is as it was, and no file was written."""
+    database = webui.modules["modules.sd_hijack"].model_hijack.embedding_db
+    Processing = webui.modules["modules.processing"].StableDiffusionProcessing
+    write(webui, "qzx", 1.0)
+    webui.host.refresh_embeddings()
+    folder = Path(webui.shared.cmd_opts.embeddings_dir)
+    files, own = sorted(folder.iterdir()), dict(vars(database))
+    before = webui.snapshot()
+    webui.host.lend_words({"qzx-50": vectors(1.0)})
+    webui.host.lend_words({})
+    assert webui.difference(before, webui.snapshot()) == []
+    Processing.cached_c = [("a photo of qzx-150",), "as it was without the word"]
+    webui.host.lend_words({"qzx-150": vectors(2.0), "qzx": vectors(3.0)})
+    assert Processing.cached_c == [None, None]
+    database.load_textual_inversion_embeddings(force_reload=True)
+    with webui.host.training(1):
+        webui.host.generate(REQUEST, {"new": vectors(3.0)})
+    assert webui.host.lent_words() == ["qzx-150"], "a file's name stays the file's"
+    assert torch.equal(database.word_embeddings["qzx-150"].vec, torch.full((1, 64), 2.0))
+    assert {word.name for word in webui.host.known_words()} == {"qzx", "qzx-150"}
+    webui.host.lend_words({})
+    assert webui.host.lent_words() == []
+    assert [name for entries in database.ids_lookup.values() for _, one in entries for name in [one.name]] == ["qzx"]
+    assert list(database.word_embeddings) == ["qzx"]
+    assert sorted(folder.iterdir()) == files
+    assert vars(database).keys() == own.keys()
+
+
+def test_lent_words_take_the_place_of_those_before(webui: Any) -> None:
+    """Also where another extension has wrapped the reading meanwhile, which stays wrapped."""
+    database = webui.modules["modules.sd_hijack"].model_hijack.embedding_db
+    webui.host.lend_words({"qzx-50": vectors(1.0)})
+    ours = database.load_textual_inversion_embeddings
+    database.load_textual_inversion_embeddings = lambda **given: print("read again") or ours(**given)
+    webui.host.lend_words({"qzx-150": vectors(2.0)})
+    database.load_textual_inversion_embeddings(force_reload=True)
+    assert set(webui.host.lent_words()) == {"qzx-150"}
+    webui.host.lend_words({})
+    database.load_textual_inversion_embeddings(force_reload=True)
+    assert [word.name for word in webui.host.known_words()] == []

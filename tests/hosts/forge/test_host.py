@@ -350,3 +350,22 @@ def test_a_whole_run_ends_in_a_word_that_prompts_know(forge: Any, tmp_path: Path
     assert [word.name for word in host.known_words()] == ["zibbo"]
     changed = {line.partition(":")[0] for line in difference(before, snapshot(forge))}
     assert changed <= {"words", "ids"}
+
+
+def test_a_lent_word_is_known_without_a_file_until_it_is_taken_back(forge: Any) -> None:
+    """In the engine's own database, also after the folder was read again; then everything is as it was."""
+    host = forge.new_host()
+    host.refresh_embeddings()
+    before = snapshot(forge)
+    database = forge.program.engine.text_processing_engine.embeddings
+    host.lend_words({"qzx-150": {"clip_l": torch.full((1, 64), 2.0)}})
+    database.load_textual_inversion_embeddings()
+    assert list(host.lent_words()) == ["qzx-150"]
+    with host.training(1) as model:
+        one_step(model)
+        host.generate(REQUEST, {})
+    assert torch.equal(database.word_embeddings["qzx-150"].vec, torch.full((1, 64), 2.0))
+    host.lend_words({})
+    assert list(host.lent_words()) == []
+    assert difference(before, snapshot(forge)) == []
+    assert "load_textual_inversion_embeddings" not in vars(database)

@@ -16,6 +16,7 @@ from modules.textual_inversion.textual_inversion import Embedding
 
 from tinv_ext.core.embedding import count_vectors
 from tinv_ext.core.model import Vectors, Words
+from tinv_ext.hosts.webui import lent_words
 
 
 def known_vectors() -> dict[str, Vectors]:
@@ -45,6 +46,18 @@ def registered(words: Words, sd_model: Any) -> Iterator[None]:
     finally:
         _refill(database.word_embeddings, by_name)
         _refill(database.ids_lookup, by_id)
+
+
+def lend(words: Words, sd_model: Any) -> None:
+    """Have prompts know `words` until this is called again, also after the folder is read; with none, as before."""
+    database = _database()
+    made = {name: _embedding(name, vectors) for name, vectors in words.items()}
+    lent_words.lend(database, made, lambda embedding: database.register_embedding(embedding, sd_model))
+
+
+def lent() -> Collection[str]:
+    """Those of the lent words that prompts know now."""
+    return lent_words.lent_words(_database())
 
 
 def _refill(mapping: dict[Any, Any], content: Mapping[Any, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from tinv_ext.hosts.webui.interrupt import Interrupt
 from tinv_ext.hosts.webui.loaded_model import another_loaded, description
 from tinv_ext.hosts.webui.queue_lock import holding_queue, others_waiting
 from tinv_ext.hosts.webui.samplers import samplers, schedulers
-from tinv_ext.hosts.webui.txt2img import generate
+from tinv_ext.hosts.webui.txt2img import forget_prompts, generate
 
 
 class A1111Host:
@@ -178,6 +178,14 @@ class A1111Host:
                     reason=str(error),
                 )
             ) from error
+
+    def lend_words(self, words: Words) -> None:
+        with holding_queue():
+            embedding_db.lend(words, self._model())
+            forget_prompts()
+
+    def lent_words(self) -> Collection[str]:
+        return embedding_db.lent()
 
     def refresh_embeddings(self) -> None:
         """Have the WebUI read its folder again and forget encoded prompts. HostError if it rejects a new file."""

@@ -5,7 +5,7 @@ Works with diffusers 0.30.3 / transformers 4.30.2 and with those of today.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -77,6 +77,7 @@ class DiffusersHost:
         self.facts = {"family": family_of(pipeline), **facts}
         self.token_table = token_table_of(pipeline)
         self._embeddings = UsableEmbeddings()
+        self._lent: Words = {}
         self._graphs: Graphs | None = None  # of the training at work
         self.refresh_embeddings()
 
@@ -178,13 +179,21 @@ class DiffusersHost:
         return self._embeddings.notes(self.embeddings_folder)
 
     def known_words(self) -> Sequence[Word]:
-        return [self._word(name, embedding.count) for name, embedding in self._embeddings.words.items()]
+        return [self._word(name, count_vectors(vectors)) for name, vectors in self._known_vectors().items()]
 
     def _word(self, name: str, count: int) -> Word:
         return Word(name, tuple(self.token_table.tokenizer.ids(name)), count)
 
     def _known_vectors(self) -> Words:
-        return {name: item.vectors for name, item in self._embeddings.words.items()}
+        return {**self._lent, **{name: item.vectors for name, item in self._embeddings.words.items()}}
+
+    def lend_words(self, words: Words) -> None:
+        widths = dict(self.token_table.widths)
+        fits = {name for name, given in words.items() if {key: one.shape[1] for key, one in given.items()} == widths}
+        self._lent = {name: vectors for name, vectors in words.items() if name in fits}
+
+    def lent_words(self) -> Collection[str]:
+        return [name for name in self._lent if name not in self._embeddings.words]
 
     def wanted(self) -> bool:
         return False

@@ -17,6 +17,7 @@ from backend.text_processing.textual_inversion import Embedding
 from tinv_ext.core.embedding import count_vectors
 from tinv_ext.core.model import Vectors, Words
 from tinv_ext.hosts.forge.encoders import text_engines
+from tinv_ext.hosts.webui import lent_words
 
 
 def known_vectors(engine: Any) -> dict[str, Vectors]:
@@ -54,6 +55,19 @@ def registered(words: Words, engine: Any) -> Iterator[None]:
             for content, now in ((by_name, database.word_embeddings), (by_id, database.ids_lookup)):
                 now.clear()
                 now.update(content)
+
+
+def lend(words: Words, engine: Any) -> None:
+    """Have prompts know `words` until this is called again, also after the folder is read; with none, as before."""
+    for database in _databases(engine):
+        made = {name: _embedding(name, vectors) for name, vectors in words.items()}
+        lent_words.lend(database, made, database.register_embedding)
+
+
+def lent(engine: Any) -> Collection[str]:
+    """Those of the lent words that prompts know now."""
+    (first, *_) = _databases(engine)
+    return lent_words.lent_words(first)
 
 
 def _embedding(name: str, vectors: Vectors) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ from tinv_ext.hosts.webui.interrupt import Interrupt
 from tinv_ext.hosts.webui.loaded_model import another_loaded, description
 from tinv_ext.hosts.webui.queue_lock import holding_queue, others_waiting
 from tinv_ext.hosts.webui.samplers import samplers, schedulers
-from tinv_ext.hosts.webui.txt2img import generate
+from tinv_ext.hosts.webui.txt2img import forget_prompts, generate
 
 
 @dataclass(frozen=True)
@@ -169,6 +169,14 @@ class ForgeHost:
 
     def validate_file(self, file: Path) -> None:
         """Forge has no check of its own for pickle files; the file was read back before this is asked."""
+
+    def lend_words(self, words: Words) -> None:
+        with holding_queue():
+            embeddings.lend(words, self._model())
+            forget_prompts()
+
+    def lent_words(self) -> Collection[str]:
+        return embeddings.lent(self._model())
 
     def refresh_embeddings(self) -> None:
         """Have prompts read the folder again and forget encoded prompts. HostError if a new file is rejected."""

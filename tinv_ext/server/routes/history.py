@@ -95,7 +95,10 @@ def delete_route(served: Served) -> Answer:
 
     def delete(values: dict[str, Any], output: str) -> Message:
         folder: RunFolder = served.queue.idle_run(output, text(values, "run"), served.allowed_paths)
-        gone = _trash_of(served, output).add(folder, texts(values, "parts"))
+        parts = texts(values, "parts")
+        if {"run", "snapshots"} & set(parts):
+            served.queue.tried.forget_run(folder.path)
+        gone = _trash_of(served, output).add(folder, parts)
         return message(
             "ui.run_deleted",
             '{size} MB of "{run}" were moved to the trash. Empty the trash to free the room.',

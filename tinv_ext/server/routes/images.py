@@ -64,19 +64,22 @@ def _image_sets(served: Served) -> ImageSets:
 
 
 def _shown(served: Served, sets: ImageSets) -> Answer:
-    async def images(request: Request, first: int = 0, count: int = MOST, language: str = Language) -> JSONResponse:
+    async def images(
+        request: Request, first: int = 0, count: int = MOST, only_remarkable: bool = False, language: str = Language
+    ) -> JSONResponse:
         """The images that a run of these settings would have, from number `first` on: at most 200."""
         values = await json_body(request, language)
 
         def answer() -> JSONResponse:
             config = settings_as_now(served, values)
             allow = partial(allow_source, served)
-            found = sets.shown(config, allow, max(0, first), min(max(0, count), MOST))
+            found = sets.shown(config, allow, max(0, first), min(max(0, count), MOST), only_remarkable)
             return JSONResponse(
                 {
                     "folder": encodable(found.folder),
                     "total": found.total,
                     "looked_at": found.looked_at,
+                    "remarkable": found.remarkable,
                     "below": [encodable(name) for name in found.below],
                     "uses_captions": found.uses_captions,
                     "undo": {"folder": encodable(found.edited), "what": encodable(found.edit)} if found.edit else None,

@@ -24,6 +24,9 @@ def routes(served: Served) -> list[Route]:
         Route("GET", "/snapshots", snapshots_route(served.queue), changing=False),
         Route("GET", "/embedding", embedding_route(served.queue)),
         Route("POST", "/use", use_route(served.queue)),
+        Route("GET", "/tried", tried_route(served.queue), changing=False),
+        Route("POST", "/tried/add", try_route(served.queue)),
+        Route("POST", "/tried/forget", forget_route(served.queue)),
     ]
 
 
@@ -114,6 +117,54 @@ def use_route(queue: JobQueue) -> Callable[..., Any]:
         return await in_turn(use, language)
 
     return answer
+
+
+def tried_route(queue: JobQueue) -> Callable[..., Any]:
+    """GET /tried."""
+
+    async def answer(language: str = Language) -> Response:
+        """The steps that prompts know by a word of their own, without a file; `known` is whether they do now."""
+        return await in_thread(lambda: JSONResponse(_tried(queue)), language)
+
+    return answer
+
+
+def try_route(queue: JobQueue) -> Callable[..., Any]:
+    """POST /tried/add."""
+
+    async def answer(job: str, step: int, language: str = Language) -> Response:
+        """Have prompts know the snapshot of a step as `word`, "<name>-<step>"; no file is written."""
+        from tinv_ext.server import job_steps
+
+        found = _found(queue, job, language)
+
+        def add() -> Response:
+            word = job_steps.try_step(queue, found, step).word
+            return JSONResponse({"word": word, "tried": _tried(queue)})
+
+        return await in_turn(add, language)
+
+    return answer
+
+
+def forget_route(queue: JobQueue) -> Callable[..., Any]:
+    """POST /tried/forget."""
+
+    async def answer(word: str, language: str = Language) -> Response:
+        """Have prompts forget such a word."""
+
+        def forget() -> Response:
+            queue.tried.forget(word)
+            return JSONResponse({"tried": _tried(queue)})
+
+        return await in_turn(forget, language)
+
+    return answer
+
+
+def _tried(queue: JobQueue) -> list[dict[str, object]]:
+    told = queue.tried.all()
+    return [{"word": one.word, "name": one.name, "step": one.step, "known": known} for one, known in told]
 
 
 def _found(queue: JobQueue, job: str, language: str) -> Job:
