@@ -18,7 +18,17 @@ WHOLE = {"tinv_ext"}
 # What hosts share, on the ground floor of hosts/.
 HOSTS = tuple(
     f"tinv_ext.hosts.{name}"
-    for name in ("base", "prompt_vectors", "vae", "checkpointing", "freezing", "loss_scale", "dtypes", "cuda_graphs")
+    for name in (
+        "base",
+        "prompt_vectors",
+        "vae",
+        "checkpointing",
+        "freezing",
+        "loss_scale",
+        "dtypes",
+        "cuda_graphs",
+        "offloading",
+    )
 )
 # What stands below the hosts of single programs.
 PROGRAMS = {"tinv_ext.core", "tinv_ext.hosts.webui", "tinv_ext.hosts.patchers", *HOSTS}
@@ -90,6 +100,7 @@ LATE_TOP = {
     "tinv_ext.cli.create",
     "tinv_ext.cli.failures",
     "tinv_ext.cli.flags",
+    "tinv_ext.cli.outcome",
     "tinv_ext.cli.given",
     "tinv_ext.cli.language",
     "tinv_ext.cli.launched",

@@ -21,6 +21,7 @@ from tinv_ext.core.training import trainer
 from tinv_ext.core.training.draws import Draw, sample_batch
 from tinv_ext.core.training.forward import assemble, compute, denoising_losses, encode_prompts
 from tinv_ext.core.training.gradients import add_gradients
+from tinv_ext.core.training.ranks import ALONE, taker_of
 from tinv_ext.core.training.state import State
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.diffusers.host import DiffusersHost
@@ -355,7 +356,7 @@ def test_the_gradient_of_each_example_is_that_of_both_prompts(runs: Runs) -> Non
         inputs = assemble(model, batch, state.vectors, torch.randn(batch.latents.shape), torch.tensor([100, 700]))
         losses = compute(model, inputs, state.vectors, prepared.plan.objective)
         expected = torch.autograd.grad(losses.sum() / 2, state.leaves())
-        add_gradients(model, inputs, state, prepared.plan.objective, 2)
+        add_gradients(model, inputs, state, prepared.plan.objective, 2, taker_of(state, ALONE))
         for leaf, gradient in zip(state.leaves(), expected):
             assert leaf.grad is not None
             assert torch.allclose(leaf.grad / model.loss_scale, gradient, rtol=1e-3, atol=1e-6)

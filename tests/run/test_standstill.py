@@ -123,11 +123,11 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Have memory run out once, after the update of a step."""
     from tinv_ext.core.training.state import State
 
-    real: Callable[[State, float], None] = State.average
+    real: Callable[..., None] = State.average
     failed: list[int] = []
 
-    def average(state: State, decay: float) -> None:
-        real(state, decay)
+    def average(state: State, *given: Any) -> None:
+        real(state, *given)
         if state.step == number and not failed:
             failed.append(number)
             raise MemoryError

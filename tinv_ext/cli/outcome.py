@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinv_ext.core.messages import Message, message
-from tinv_ext.run.events import Event, Wrote
-
 if TYPE_CHECKING:
     from tinv_ext.hosts.diffusers.host import DiffusersHost
+    from tinv_ext.run.events import Event
     from tinv_ext.run.status import Status
 
 
@@ -22,6 +21,8 @@ class Written:
 
     def report(self, event: Event) -> None:
         """Keep the file of an event that tells of one."""
+        from tinv_ext.run.events import Wrote
+
         if isinstance(event, Wrote) and event.kind == "embedding":
             self.embeddings.append(event.path)
 

@@ -11,6 +11,7 @@ from tinv_ext.core.preflight.problems import Problems
 from tinv_ext.core.preflight.trained_words import paces_of
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
 from tinv_ext.core.settings.arguments import read_arguments
+from tinv_ext.core.settings.presets import preset_values
 from tinv_ext.core.training.constraints import CONSTRAINTS, Constraint, in_turn
 from tinv_ext.core.training.gradients import Clip
 from tinv_ext.core.training.loss_types import WITH_THRESHOLD, Huber
@@ -118,6 +119,7 @@ def prediction_problems(config: TrainConfig, prediction: str) -> list[Message]:
 
 def on_settings(config: TrainConfig) -> list[Message]:
     """Changed settings that have no effect because of the value of another setting."""
+    usual = {**DEFAULTS, **preset_values(config.preset, config.purpose)}
     found = [
         message(
             "preflight.no_effect",
@@ -128,7 +130,7 @@ def on_settings(config: TrainConfig) -> list[Message]:
             value=getattr(config, other),
         )
         for name, (other, values) in _USED_ONLY_WITH.items()
-        if getattr(config, name) != DEFAULTS[name]
+        if getattr(config, name) != usual[name]
         and (getattr(config, other) not in values if values else not getattr(config, other))
         and not (name == "lr_scheduler_args" and config.lr_scheduler == PIECEWISE)
     ]
