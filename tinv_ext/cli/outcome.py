@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinv_ext.core.messages import Message, message
+
 if TYPE_CHECKING:
     from tinv_ext.hosts.diffusers.host import DiffusersHost
     from tinv_ext.run.events import Event
