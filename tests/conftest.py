@@ -40,7 +40,10 @@ if not os.environ.get("WEBUI"):
     collect_ignore = ["webui"]  # needs the real WebUI: `make test-webui`
 
 # The longest first, so that no worker is left alone with one of them at the end.
-LONG = ("toy/test_train.py", "faults/test_killed.py", "faults/test_cgroup.py", "gpu/", "toy/", "faults/", "hub/", "ui/")
+LONG = (
+    *("toy/test_train.py", "faults/test_killed.py", "faults/test_cgroup.py", "gpu/", "toy/", "ranks/", "faults/"),
+    *("hub/", "ui/"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

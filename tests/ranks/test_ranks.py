@@ -24,6 +24,7 @@ from tests.ranks.launching import (
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.run.curve import read_curve
 
+pytestmark = pytest.mark.once
 SAME = 1e-6  # relative
 
 
