@@ -154,7 +154,7 @@ test-webui-pins test-gradio-4:
 endif
 
 test-slow: $(TODAY)/.stamp
-	$(PY) -m pytest -m slow -v $(WORKING)
+	$(PY) -m pytest -m "slow and not full" -v $(WORKING)
 
 N ?= 200
 STEPS ?= 2000
@@ -163,7 +163,7 @@ SECONDS ?= 600
 faults: $(TODAY)/.stamp
 	$(PY) -m tests.faults.killing --hits $(N)
 	$(PY) -m tests.faults.outside --hits $$(( ($(N) + 9) / 10 ))
-	$(PY) -m pytest tests/faults tests/core/training/test_fallbacks.py -v
+	$(PY) -m pytest tests/faults tests/core/training/test_fallbacks.py tests/ranks tests/cli/test_queue.py -v
 
 fuzz: $(FUZZING)/.stamp
 	$(FUZZING)/bin/python -m tests.hostile.fuzzing --seconds $(SECONDS)

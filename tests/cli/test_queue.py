@@ -99,7 +99,7 @@ def test_a_list_is_trained_and_the_second_time_there_is_nothing_to_do(queue: Que
     assert "already" in queue(file, "--output", "log").err  # somebody else's embedding of that name
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_killed_run_and_ctrl_c(queue: QueueOf, tmp_path: Path) -> None:
     """The one is killed, Ctrl-C stops the others; the same command again finishes all of them."""
     for name, steps in (("a", 40), ("b", 4000), ("c", 4)):

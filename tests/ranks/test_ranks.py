@@ -64,7 +64,7 @@ def test_killing_a_process_ends_all_and_one_alone_finishes_the_run(pictures: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("optimizer", "rate"), [("ong", "1"), ("ssm", "0.05")])
+@pytest.mark.parametrize(("optimizer", "rate"), [("ong", "1"), pytest.param("ssm", "0.05", marks=pytest.mark.full)])
 def test_four_processes_learn_what_one_learns(optimizer: str, rate: str, pictures: Path, tmp_path: Path) -> None:
     """Also with an optimizer that wants the gradients of single examples. As it inverts a matrix of them, rounding
     grows: one process is cut into the same pieces (in others, it is 1e-5 from itself)."""
@@ -85,7 +85,7 @@ def test_processes_that_disagree_start_nothing(pictures: Path, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_bug_in_one_process_ends_the_run_with_what_was_reached(pictures: Path, tmp_path: Path) -> None:
     """After its update, too, when the others have made theirs: the step counts for nobody, and the run is resumed."""
     output = tmp_path / "run"
