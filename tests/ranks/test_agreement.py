@@ -69,7 +69,7 @@ def test_processes_that_differ_say_in_what() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
 def test_every_example_of_a_step_is_computed_by_one_process(count: int) -> None:
-    """In passes that are cut anew, with the very draws of the step; also with more processes than batches."""
+    """In passes that are cut again, with the very draws of the step; also with more processes than batches."""
     state, pictures, model = initial(), dataset(), Fake()
     draws = [sample_batch(state, Objective(), model.noise, pictures, 3) for _ in range(2)]
     whole = {place: draw.noise[row] for where, draw in passes(draws, 1) for row, place in enumerate(where)}

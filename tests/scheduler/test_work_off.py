@@ -118,7 +118,7 @@ def test_the_same_list_goes_on_where_it_was_left(make: Make) -> None:
 
 
 def test_changed_settings_are_seen(make: Make) -> None:
-    """A finished run with other settings in its file: more steps resume it, with overwrite it begins anew."""
+    """A finished run with other settings in its file: more steps resume it, with overwrite it begins again."""
     entry = make("a", "good")
     worked_off([entry])
     assert todo(entry).act == "finished"

@@ -224,7 +224,7 @@ def _check_run(
             message(
                 "queue.changed_since",
                 'The file has changed since its run "{run}" finished, and there is nothing to train on. Give it '
-                "another name, more steps, or set overwrite to train anew.",
+                "another name, more steps, or set overwrite to train it again.",
                 run=run.name if run else "",
             )
         )

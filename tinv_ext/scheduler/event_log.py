@@ -93,7 +93,7 @@ class EventReader:
         for line in whole.splitlines():
             try:
                 event = json.loads(line)
-            except ValueError:
+            except ValueError:  # cut off where the process was killed; the next one has written on
                 continue
             if isinstance(event, dict) and isinstance(event.get("event"), str):
                 yield event
