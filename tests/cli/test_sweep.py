@@ -104,6 +104,12 @@ def test_what_makes_no_sense_is_refused(swept: Sweep, tmp_path: Path, values: tu
     assert not (tmp_path / "sweep").exists()
 
 
+def test_a_base_of_several_words_is_refused(swept: Sweep, tmp_path: Path) -> None:
+    """All of them would be written by every run under the same names."""
+    (tmp_path / "base.toml").write_text('name = "a-x1"\n[[words]]\nname = "a-x1"\n[[words]]\nname = "b-y2"\n')
+    assert "has a list of words" in swept("seed=1,2").err
+
+
 def test_a_base_without_a_name_is_refused(swept: Sweep, tmp_path: Path) -> None:
     """The names of the sweep begin with it."""
     (tmp_path / "base.toml").write_text("steps = 30\n")

@@ -167,7 +167,15 @@ def _file_of(base: Path, before: Mapping[str, Any], chosen: Mapping[str, str]) -
     settings = {"name": f"<{stem}>" if bare_name(word) != word else stem, **_without(settings, "name")}
     config, wrong = TrainConfig.read(settings)
     problems = [*adopted.problems, *(wrong or _plan_problems(config))]
-    if not word:
+    if settings.get("words"):  # each combination would need names of its own for all of them
+        problems.append(
+            message(
+                "sweep.several_words",
+                '"{base}" has a list of words, which cannot be swept. Sweep each word in a file of its own.',
+                base=base,
+            )
+        )
+    elif not word:
         problems.append(
             message("sweep.no_name", '"{base}" names no embedding. Add a line such as name = "my-word".', base=base)
         )
