@@ -22,6 +22,7 @@ os.environ.update(
     DO_NOT_TRACK="1",
     HF_HOME=_home.name,
     OMP_WAIT_POLICY="PASSIVE",
+    OMP_NUM_THREADS="1",  # of the processes that tests start: each worker has a core
     TOKENIZERS_PARALLELISM="false",
     LC_ALL="C.UTF-8",  # the command line speaks English, wherever the tests run
 )

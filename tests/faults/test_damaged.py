@@ -27,6 +27,7 @@ from tinv_ext.run.events import Prepared, RunControls
 from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.server.queued_run import Job
 
+pytestmark = pytest.mark.once
 Damage = Callable[[Path], None]
 
 

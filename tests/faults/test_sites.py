@@ -30,6 +30,7 @@ from tinv_ext.run.curve import read_curve
 from tinv_ext.run.events import Event, Noticed, RunControls
 from tinv_ext.run.status import Status
 
+pytestmark = pytest.mark.once
 GIVEN: dict[str, Any] = {
     "save_state_every": 2,
     "save_every": 2,

@@ -104,6 +104,7 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(train: Train) -> None:
     assert torch.equal(train(stops=(1, 3)), train())
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("given", CHOICES, ids=str)
 def test_that_holds_for_whatever_is_chosen(train: Train, given: dict[str, object]) -> None:
     """A run that was stopped equals one that was not, and differs from one with the defaults."""

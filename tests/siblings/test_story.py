@@ -1,4 +1,4 @@
-"""A run in a real sibling of the WebUI: its numbers, LoRA, images of others, other checkpoints, Interrupt."""
+"""A run in a real sibling of the WebUI: numbers, tried steps, LoRA, images of others, other checkpoints, Interrupt."""
 
 from __future__ import annotations
 
@@ -111,6 +111,23 @@ def test_check_and_train_load_the_model_that_was_chosen(webui: WebUI, tmp_path: 
     assert knows(webui, "qizzo")
     clip_skip = int(webui.get("/sdapi/v1/options")["CLIP_stop_at_last_layers"])
     same_as_diffusers(webui, model.pipeline(), tmp_path, "qizzo", clip_skip)
+
+
+def test_a_step_is_tried_without_a_file(webui: WebUI) -> None:
+    """Its word draws what the embedding's file draws, also after a refresh, until it is forgotten."""
+    finished = train(webui, name="trizzo", save_every=20)
+    prompts = "a photo of trizzo-40", "a photo of trizzo"
+    before, written = (image(webui, prompt)[0] for prompt in prompts)
+    assert before != written
+    assert webui.post(f"/tinv/v1/tried/add?job={finished['id']}&step=40", {})["word"] == "trizzo-40"
+    assert image(webui, prompts[0])[0] == written
+    webui.post("/sdapi/v1/refresh-embeddings", {})
+    assert image(webui, prompts[0])[0] == written
+    webui.post(f"/tinv/v1/tried/add?job={finished['id']}&step=20", {})
+    assert image(webui, "a photo of trizzo-20")[0] not in (before, written)
+    for word in ("trizzo-20", "trizzo-40"):
+        webui.post(f"/tinv/v1/tried/forget?word={word}", {})
+    assert image(webui, prompts[0])[0] == before
 
 
 def test_images_are_the_same_before_and_after_a_run(webui: WebUI) -> None:

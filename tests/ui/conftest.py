@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +19,14 @@ from tinv_ext.server import api
 from tinv_ext.server.job_queue import JobQueue
 
 TOKEN = "the page's own"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def browser_of_a_file() -> Iterator[None]:
+    """Ended after the last test of the file, if one started it."""
+    yield
+    if browser := sys.modules.get("tests.ui.browser"):
+        browser.SHARED.end()
 
 
 @pytest.fixture

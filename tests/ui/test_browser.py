@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import re
-import shutil
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-import uvicorn  # noqa: E402
-from PIL import Image  # noqa: E402
+from tests.ui.browser import PATIENCE, drop, fill, needs_chromium, opened, serving
+from tinv_ext.core.formats import read_embedding
+from tinv_ext.core.settings import DEFAULTS, SETTINGS
+from tinv_ext.hosts.diffusers.host import DiffusersHost
+from tinv_ext.server.image_sets import FOLDER
+from tinv_ext.standalone import app_for
 
-from tinv_ext.core.formats import read_embedding  # noqa: E402
-from tinv_ext.core.settings import DEFAULTS, SETTINGS  # noqa: E402
-from tinv_ext.hosts.diffusers.host import DiffusersHost  # noqa: E402
-from tinv_ext.server.image_sets import FOLDER  # noqa: E402
-from tinv_ext.standalone import app_for  # noqa: E402
-
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-sync"]
-FLAGS += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]  # nothing but this machine can be reached
-PATIENCE = 60_000  # milliseconds for the browser to see something
+pytestmark = needs_chromium
 
 
 @pytest.fixture
@@ -44,32 +32,9 @@ def jobs_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def address(host: DiffusersHost, jobs_home: Path) -> Iterator[str]:
-    """The page's server on a free port, built where `asyncio.run` was: it leaves the thread no event loop."""
-    asyncio.set_event_loop(None)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(app_for(host), host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}/"
-    server.should_exit = True
-    thread.join(20)
-
-
-@contextmanager
-def opened(address: str, locale: str) -> Iterator[Any]:
-    """A page of headless Chromium with the tab open; nothing but this machine can be reached from it."""
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1300, "height": 1000}, locale=locale)
-        page.set_default_timeout(PATIENCE)
-        page.goto(address, wait_until="domcontentloaded")
-        page.wait_for_selector("#tinv_train")
-        yield page
-        browser.close()
+    """The page's server."""
+    with serving(lambda: app_for(host)) as address:
+        yield address
 
 
 @pytest.fixture
@@ -77,34 +42,6 @@ def page(address: str) -> Iterator[Any]:
     """The page for somebody who reads English."""
     with opened(address, "en-US") as page:
         yield page
-
-
-def fill(page: Any, name: str, value: str) -> None:
-    """Type into a setting, which is searched for if it is not in sight."""
-    if not page.is_visible(f"#tinv_{name}"):
-        page.locator(".tinv-advanced").evaluate("(fold) => { fold.open = true; }")
-        page.fill("#tinv_search", name)
-    page.fill(f"#tinv_{name}", value)
-
-
-def drop(page: Any, place: str, files: list[Path], folder: str = "") -> None:
-    """Drop files, or a folder of them, as the browser tells the page of it."""
-    sent = [{"name": path.name, "data": base64.b64encode(path.read_bytes()).decode()} for path in files]
-    page.evaluate(
-        """([place, sent, folder]) => {
-            const bytes = (data) => Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
-            const files = sent.map(({name, data}) => new File([bytes(data)], name));
-            const entry = (file) => ({isFile: true, name: file.name, file: (done) => done(file)});
-            const parts = [files.map(entry), []];
-            const top = {isDirectory: true, name: folder,
-                         createReader: () => ({readEntries: (done) => done(parts.shift() ?? [])})};
-            const items = (folder ? [top] : files.map(entry)).map((one) => ({webkitGetAsEntry: () => one}));
-            const event = new DragEvent('drop', {bubbles: true, cancelable: true});
-            Object.defineProperty(event, 'dataTransfer', {value: {types: ['Files'], items, files}});
-            document.querySelector(place).dispatchEvent(event);
-        }""",
-        [place, sent, folder],
-    )
 
 
 def test_a_folder_is_dropped_and_trained_by_four_actions(

@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.ui.test_browser import address, fill, jobs_home, opened, pytestmark  # noqa: F401  (fixtures, and the mark of browsers)
+from tests.ui.browser import fill, needs_chromium, opened
+from tests.ui.test_browser import address, jobs_home  # noqa: F401  (fixtures)
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.formats import write_embedding
 from tinv_ext.core.messages import templates
@@ -19,6 +20,7 @@ from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.language import page_labels
 
+pytestmark = [needs_chromium, pytest.mark.once]
 LABELS = page_labels("zh_CN")
 SENTENCES = templates("zh_CN")
 # All texts of the page but prompts and captions, which people write, and values of fields.

@@ -3,45 +3,33 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-import uvicorn  # noqa: E402
+from tests.paths import ROOT
+from tests.ui.browser import needs_chromium, opened, serving
+from tinv_ext.core.formats import read_embedding
+from tinv_ext.hosts.diffusers.host import DiffusersHost
+from tinv_ext.run.status import Status
+from tinv_ext.server.job_queue import JobQueue
+from tinv_ext.server.queued_run import Job
+from tinv_ext.standalone import app_for
 
-from tests.paths import ROOT  # noqa: E402
-from tests.ui.test_browser import CHROMIUM, opened, pytestmark  # noqa: E402, F401  (and the mark of browsers)
-from tinv_ext.core.formats import read_embedding  # noqa: E402
-from tinv_ext.hosts.diffusers.host import DiffusersHost  # noqa: E402
-from tinv_ext.run.status import Status  # noqa: E402
-from tinv_ext.server.job_queue import JobQueue  # noqa: E402
-from tinv_ext.server.queued_run import Job  # noqa: E402
-from tinv_ext.standalone import app_for  # noqa: E402
-
+pytestmark = needs_chromium
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 STEPS = 10_000
 WORK = 0.005  # seconds of the page for one poll of a run of so many steps
 
 
-@contextmanager
-def served(host: DiffusersHost, jobs: JobQueue) -> Iterator[str]:
+def served(host: DiffusersHost, jobs: JobQueue) -> AbstractContextManager[str]:
     """The page over these jobs, at a free port."""
-    config = uvicorn.Config(app_for(host, jobs), host="127.0.0.1", port=0, log_level="error")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    server.should_exit = True
-    thread.join(20)
+    return serving(lambda: app_for(host, jobs))
 
 
 @pytest.fixture
@@ -66,6 +54,7 @@ def page(host: DiffusersHost, jobs: JobQueue, done: Job) -> Iterator[Any]:
         yield page
 
 
+@pytest.mark.once
 def test_previews_are_a_grid_and_can_be_enlarged(page: Any, done: Job) -> None:
     """A row for each prompt, a column for each step; a click shows prompt and seed, arrows go on, Escape closes."""
     assert page.locator(".tinv-previews tbody th").all_inner_texts() == ["zibbo in red", "zibbo in blue"]
@@ -84,6 +73,7 @@ def test_previews_are_a_grid_and_can_be_enlarged(page: Any, done: Job) -> None:
     page.wait_for_selector("dialog.tinv-enlarged", state="detached")
 
 
+@pytest.mark.once
 def test_two_steps_are_compared(page: Any) -> None:
     """The line between them is moved by keyboard."""
     page.click(".tinv-compare summary")
@@ -97,6 +87,7 @@ def test_two_steps_are_compared(page: Any) -> None:
     assert "Both with seed" in page.inner_text(".tinv-compare")
 
 
+@pytest.mark.once
 def test_another_step_is_used(page: Any, host: DiffusersHost, done: Job) -> None:
     """The snapshot becomes the embedding, and what was there is kept beside the run."""
     file = host.embeddings_folder / "zibbo.pt"
@@ -112,6 +103,7 @@ def test_another_step_is_used(page: Any, host: DiffusersHost, done: Job) -> None
     assert page.is_disabled("#tinv_use")
 
 
+@pytest.mark.once
 def test_a_step_is_tried(page: Any, host: DiffusersHost) -> None:
     """An image with the chosen step, and no file left behind."""
     before = sorted(host.embeddings_folder.rglob("*"))
@@ -124,6 +116,7 @@ def test_a_step_is_tried(page: Any, host: DiffusersHost) -> None:
     assert sorted(host.embeddings_folder.rglob("*")) == before
 
 
+@pytest.mark.once
 def test_a_step_is_downloaded(page: Any, tmp_path: Path) -> None:
     """The embedding, and a snapshot."""
     for button, step in (("Download", 6), ("Download this step", 4)):
@@ -136,6 +129,7 @@ def test_a_step_is_downloaded(page: Any, tmp_path: Path) -> None:
         assert read_embedding(target).step == step
 
 
+@pytest.mark.once
 def test_only_buttons_that_do_something_are_there(host: DiffusersHost, jobs: JobQueue, values: dict[str, Any]) -> None:
     """None without a run; Pause while it trains, Resume while it is paused; none when it is over."""
     with served(host, jobs) as address, opened(address, "en-US") as page:
@@ -163,6 +157,7 @@ def long_run() -> Job:
     return job
 
 
+@pytest.mark.once
 def test_a_poll_is_little_work_for_the_page(host: DiffusersHost, jobs: JobQueue) -> None:
     """At 10 000 steps, with a step more at each poll: script, style and layout together."""
     job = jobs._jobs["long"] = long_run()
@@ -225,6 +220,7 @@ def test_axe_finds_nothing_serious(page: Any) -> None:
         assert serious == [], f"dark {dark}: {json.dumps(told)}"
 
 
+@pytest.mark.once
 def test_a_step_is_tried_in_a_prompt_and_forgotten(page: Any, done: Job, host: DiffusersHost) -> None:
     """Where there is a txt2img tab: its word is put into the prompt, known without a file, and gone when asked."""
     files = sorted(host.embeddings_folder.iterdir())

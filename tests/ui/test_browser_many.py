@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-from tests.ui.test_browser import address, drop, fill, jobs_home, page, pytestmark  # noqa: F401  (fixtures)
+from tests.ui.browser import drop, fill, needs_chromium
+from tests.ui.test_browser import address, jobs_home, page  # noqa: F401  (fixtures)
 
+pytestmark = [needs_chromium, pytest.mark.once]
 COUNT = 300
 SHOWN = "document.querySelectorAll('.tinv-tile').length"
 

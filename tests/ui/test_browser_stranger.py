@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.ui.test_browser import CHROMIUM, FLAGS, address, jobs_home, pytestmark, sync_api  # noqa: F401  (a fixture, and the mark)
+from tests.ui.browser import CHROMIUM, FLAGS, needs_chromium, sync_api
+from tests.ui.test_browser import address, jobs_home  # noqa: F401  (fixtures)
 
+pytestmark = [needs_chromium, pytest.mark.once]
 STRANGERS = ("http://127.0.0.1:{port}/", "http://localhost:{port}/", "http://evil.test:{port}/")
 ATTACK = """async ([target, body, file]) => {
     const tried = [];
@@ -89,14 +91,22 @@ def elsewhere() -> Iterator[int]:
     thread.join(20)
 
 
-@pytest.fixture
-def browser() -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
     """Chromium, for which evil.test is this machine, as an attacker's name server says."""
     with sync_api.sync_playwright() as playwright:
         rules = "--host-resolver-rules=MAP evil.test 127.0.0.1"
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, rules])
-        yield browser
-        browser.close()
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, rules])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def browser(chromium: Any) -> Iterator[Any]:
+    """It, with nothing from other tests."""
+    context = chromium.new_context()
+    yield context
+    context.close()
 
 
 def asked(address: str, path: str) -> Any:  # noqa: F811

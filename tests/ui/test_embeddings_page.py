@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from tests.ui.browser import needs_chromium
 from tests.ui.test_browser import address, jobs_home, page  # noqa: F401  (fixtures)
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.formats import read_embedding, write_embedding
@@ -19,9 +20,7 @@ from tinv_ext.library.library import Library
 
 WAIT = 30_000
 EVIL = "<img src=x onerror=\"document.title='caught'\">"
-pytestmark = pytest.mark.skipif(
-    __import__("shutil").which("chromium") is None, reason="Debian's chromium is not installed"
-)
+pytestmark = [needs_chromium, pytest.mark.once]
 
 
 @pytest.fixture

@@ -6,17 +6,16 @@ import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import gradio as gr
 import pytest
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-import gradio as gr  # noqa: E402
+from tests.ui.browser import CHROMIUM, FLAGS, needs_chromium, sync_api
+from tests.ui.test_browser_live import served
+from tinv_ext.hosts.diffusers.host import DiffusersHost
+from tinv_ext.server.job_queue import JobQueue
+from tinv_ext.ui import page as our_page
 
-from tests.ui.test_browser import CHROMIUM, FLAGS, pytestmark  # noqa: E402, F401  (and the mark of browsers)
-from tests.ui.test_browser_live import served  # noqa: E402
-from tinv_ext.hosts.diffusers.host import DiffusersHost  # noqa: E402
-from tinv_ext.server.job_queue import JobQueue  # noqa: E402
-from tinv_ext.ui import page as our_page  # noqa: E402
-
+pytestmark = needs_chromium
 MOST = 0.1  # seconds of the page's thread, from the click until the painting: others' work does not count into it
 TIMES = 3
 CATEGORIES = ["blink.user_timing", "toplevel", "devtools.timeline", "disabled-by-default-devtools.timeline"]

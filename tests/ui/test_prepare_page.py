@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from tests.prepare.pictures import photo
-from tests.ui.test_browser import address, jobs_home, opened, page, pytestmark  # noqa: F401  (fixtures, and the mark of browsers)
+from tests.ui.browser import needs_chromium, opened
+from tests.ui.test_browser import address, jobs_home, page  # noqa: F401  (fixtures)
 from tests.ui.test_browser_chinese import english
 from tests.ui.test_browser_live import AXE
 
+pytestmark = [needs_chromium, pytest.mark.once]
 TAB = "button[role=tab]:has-text('{0}'), .tab-nav button:has-text('{0}')"
 
 

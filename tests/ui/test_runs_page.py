@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.ui.test_browser import address, fill, page, pytestmark  # noqa: F401  (fixtures, and the mark of browsers)
+from tests.ui.browser import fill, needs_chromium
+from tests.ui.test_browser import address, page  # noqa: F401  (fixtures)
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.run.run_folder import RunFolder, find_runs
@@ -18,6 +19,7 @@ from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.presets import Presets
 from tinv_ext.standalone import app_for
 
+pytestmark = [needs_chromium, pytest.mark.once]
 TAKEN = "document.addEventListener('tinv:settings', (event) => { window.taken = event.detail; })"
 
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import concepts
 import pages
 from learn import PLAN, config_for, host_in
 
@@ -125,16 +126,16 @@ def draw(runs: Sequence[Run], path: Path) -> None:
 
 def run_all(options: argparse.Namespace, folder: Path) -> list[Run]:
     """Every concept, seed and preset that the options ask for, saved one by one; what the file has is not run again."""
-    concepts = heldout.read(options.concept)
+    known = concepts.read(options.concept)
     runs: list[Run] = []
     if options.json and options.json.is_file():
         runs = json.loads(options.json.read_text(encoding="utf-8"))
     done = {(run["preset"], run["concept"], run["seed"]) for run in runs}
     host = host_in(folder / "embeddings", options.variant)
-    for seed, name, preset in itertools.product(options.seeds, options.concepts, options.presets):
+    for seed, name, preset in itertools.product(options.seeds, options.concepts or known, options.presets):
         if (preset, name, seed) in done:
             continue
-        runs.append(measure(host, concepts[name], config_of(folder, preset, concepts[name], seed)))
+        runs.append(measure(host, known[name], config_of(folder, preset, known[name], seed)))
         print(json.dumps(runs[-1]), flush=True)
         if options.json:
             options.json.write_text(json.dumps(runs, indent=1), encoding="utf-8")
@@ -145,9 +146,9 @@ def main() -> None:
     """Measure, print the table and, if asked, put it and the figure into docs/toy.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--presets", nargs="+", choices=tuple(PRESETS), default=tuple(MARKS))
-    parser.add_argument("--concepts", nargs="+", default=[*PLAN["describable"], *PLAN["nameless"]])
+    parser.add_argument("--concepts", nargs="+", help="some of them only")
     parser.add_argument("--seeds", nargs="+", type=int, default=PLAN["seeds"])
-    parser.add_argument("--concept", type=Path, default=heldout.FILE, help="a file of concepts of your own")
+    parser.add_argument("--concept", type=Path, help="a file of concepts of your own")
     parser.add_argument("--variant", choices=variants.VARIANTS, help="use this variant of the toy")
     parser.add_argument("--json", type=Path, help="where runs are saved; those that it has are not run again")
     parser.add_argument("--docs", action="store_true", help="put table and figure into docs/toy.md")

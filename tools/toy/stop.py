@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import concepts
 import learn
 import samples
 import torch
@@ -31,7 +32,6 @@ from tinv_ext.run.preflight import prepare_run
 from tinv_ext.run.setup import balanced, dataset_of, encoded_examples
 from tinv_ext.toy import heldout
 
-MORE = Path(__file__).with_name("more_concepts.json")
 KEPT_BACK = 24  # images of the concept that no run trains on; two draws of each tell the truth
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "fast": preset_values("fast", "object"),
@@ -197,15 +197,15 @@ def main() -> None:
 
 def record_all(options: argparse.Namespace, file: Path) -> None:
     """Record what is not in the file yet; it is written after each run."""
-    concepts = {**heldout.read(), **heldout.read(MORE)}
+    known = concepts.read()
     done = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     have = {(one["concept"], one["recipe"], one["seed"]) for one in done}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         host = learn.host_in(folder / "embeddings")
-        for seed, recipe, name in itertools.product(options.seeds, options.recipes, options.concepts or concepts):
+        for seed, recipe, name in itertools.product(options.seeds, options.recipes, options.concepts or known):
             if (name, recipe, seed) not in have:
-                done.append(record(host, concepts[name], recipe, seed, folder, options.every))
+                done.append(record(host, known[name], recipe, seed, folder, options.every))
                 file.write_text(json.dumps(done), encoding="utf-8")
                 print(name, recipe, seed, flush=True)
 

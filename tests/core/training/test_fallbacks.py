@@ -62,6 +62,7 @@ def operations() -> int:
     return counting.count
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("parts", [12, pytest.param(200, marks=pytest.mark.full)])
 def test_memory_that_runs_out_once_changes_nothing(parts: int) -> None:
     """At any tensor operation of a run, forward, backward or update: the same vectors, bit for bit.
