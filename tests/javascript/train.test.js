@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { Refused, Unreachable } from "../../javascript/tinv/api.js";
 import { changed, kept } from "../../javascript/tinv/kept.js";
 import { matches } from "../../javascript/tinv/train/advanced.js";
+import { besideItsField } from "../../javascript/tinv/train/control.js";
 import { empty, inverted, painted } from "../../javascript/tinv/train/mask.js";
 import { ofTxt2img } from "../../javascript/tinv/train/txt2img.js";
 import { filesOf, named, upload } from "../../javascript/tinv/train/upload.js";
@@ -127,4 +128,9 @@ test("a grey mask is paint where it is dark, and inverting it twice changes noth
         [...inverted(pixels)],
         grey.flatMap((level) => [0, 0, 0, 255 - level]),
     );
+});
+
+test("a problem beside its field does not name the setting twice", () => {
+    assert.equal(besideItsField("Seed (seed) must be whole.", "seed"), "Seed must be whole.");
+    assert.equal(besideItsField("Seed (seed) needs Steps (steps).", "seed"), "Seed needs Steps (steps).");
 });

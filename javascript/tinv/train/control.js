@@ -33,9 +33,12 @@ export function Control({ about, value, effective, problem = "", set, lean = fal
         </div>
         ${field({ about, shown, put, shared })}
         <div class="tinv-quiet" id="${help}-help">${about.help}</div>
-        ${problem && html`<div class="tinv-wrong" id="${help}-problem">${problem}</div>`}
+        ${problem && html`<div class="tinv-wrong" id="${help}-problem">${besideItsField(problem, about.name)}</div>`}
     </div>`;
 }
+
+/** "Name (name) is …" says where it belongs, which its place says already. */
+export const besideItsField = (problem, name) => problem.replace(` (${name})`, "");
 
 const FIELDS = {
     switch: ({ shown, put, shared }) => html`<span><input type="checkbox" ...${shared} checked=${Boolean(shown)}
