@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.paths import ROOT
 from tinv_ext.toy import parts
@@ -92,24 +94,39 @@ def test_images_until_a_share_of_the_last_identity() -> None:
     """In a straight line between marks; never, where there is none in the end; quartiles over the runs of a preset."""
     recipes = tool("recipes")
 
-    def run(*values: float) -> dict[str, object]:
+    def run(*values: float, preset: str = "fast", leak: float | None = None) -> dict[str, object]:
         curve = dict(zip(("40", "80", "160", "320"), values))  # as JSON has them
-        return {"preset": "fast", "concept": "star", "seed": 1, "curve": curve, "editability": 1.0}
+        return {"preset": preset, "concept": "star", "seed": 1, "curve": curve, "editability": 1.0, "leak": leak}
 
     assert recipes.reached(run(0.0, 0.45, 0.9, 1.0)) == pytest.approx(160)
     assert recipes.reached(run(0.0, 0.8, 1.0, 1.0)) == pytest.approx(120)
     assert recipes.reached(run(1.0, 1.0, 1.0, 1.0)) == pytest.approx(36)
     assert recipes.reached(run(0.0, 0.5, 0.0, 0.0)) == float("inf")
     runs = [run(0.0, 0.8, 1.0, 1.0), run(1.0, 1.0, 1.0, 0.5), run(0.0, 0.45, 0.9, 1.0)]
-    row = recipes.table(runs).splitlines()[-1]
-    assert [cell.strip() for cell in row.split("|")[1:-1]] == [
-        "fast",
-        "3",
-        "120 (69–140)",
-        "320",
-        "0.83 (0.50)",
-        "1.00",
-    ]
+    assert cells(recipes.table(runs)) == ["fast", "3", "120 (120–160)", "", "320", "0.83 (0.50)", "1.00", ""]
+    runs = [run(0.0, 0.4, 0.82, 0.82, leak=0.5), run(0.0, 0.0, 0.4, 0.82, preset="classic")]
+    fast, classic = recipes.table(runs).splitlines()[-2:]
+    assert cells(fast)[2:4] == ["144 (144–144)", "156 (156–156)"]
+    assert cells(fast)[-1] == "0.50"
+    assert cells(classic)[3] == "312 (312–312)"
+
+
+def cells(table: str) -> list[str]:
+    """Of the last row."""
+    return [cell.strip() for cell in table.splitlines()[-1].split("|")[1:-1]]
+
+
+@pytest.mark.parametrize("condition", ["usual", "three-images", "one-bad-image", "one-background"])
+def test_images_as_people_have_them(condition: str, tmp_path: Path) -> None:
+    """As many as the condition says, on as many backgrounds; the judge can tell each concept that is compared."""
+    conditions, concepts = tool("conditions"), tool("concepts")
+    known = concepts.read()
+    assert len(concepts.judged(known)) == 12
+    conditions.write(condition, tmp_path / "images", known["star"], known["clover"], 1)
+    files = sorted((tmp_path / "images").glob("*.png"))
+    assert len(files) == {"three-images": 3, "one-bad-image": 10}.get(condition, 12)
+    corners = {Image.open(file).getpixel((0, 0)) for file in files}
+    assert (len(corners) == 1) == (condition == "one-background")
 
 
 def test_every_mark_is_a_step_of_its_preset() -> None:

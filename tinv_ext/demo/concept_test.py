@@ -145,6 +145,11 @@ def editability(by_background: Mapping[str, list[Image.Image]], concept: heldout
     return float(np.mean(right))
 
 
+def on_background(images: list[Image.Image], background: str) -> float:
+    """The share of images in which the judge sees this background."""
+    return float(np.mean([seen.background == background for seen in _look(images)]))
+
+
 def _look(images: list[Image.Image]) -> list[judge.Seen]:
     pixels = np.stack([np.asarray(image, dtype=np.float32) / 255 for image in images])
     return judge.look(judge.load(), torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous())

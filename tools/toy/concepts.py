@@ -1,4 +1,4 @@
-"""What runs are compared on: the nine concepts held out from the toy's training, and three more."""
+"""What runs are compared on: the nine concepts held out from the toy's training, and five more."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from pathlib import Path
 
 import repository  # noqa: F401  (where tinv_ext is)
 
-from tinv_ext.toy import heldout
+from tinv_ext.toy import heldout, judge
 
 MORE = Path(__file__).with_name("more_concepts.json")  # the toy's training may have had the like of them by chance
 
 
 def read(own: Path | None = None) -> Mapping[str, heldout.Concept]:
-    """All twelve by name, or those of a file of one's own."""
+    """All by name, or those of a file of one's own."""
     return heldout.read(own) if own else {**heldout.read(), **heldout.read(MORE)}
+
+
+def judged(known: Mapping[str, heldout.Concept]) -> list[str]:
+    """The names of those that the judge can tell: of odd shapes it knows the held-out ones only."""
+    shapes = judge.classes()["shape"]
+    return [name for name, concept in known.items() if (concept.shape if concept.words else name) in shapes]

@@ -1,9 +1,10 @@
 """Compare presets on the toy: python tools/toy/recipes.py [--presets …] [--concepts …] [--seeds …] [--variant …]
-[--json FILE] [--docs].
+[--condition …] [--json FILE] [--docs].
 
 Each run is judged at several numbers of images by samples of its snapshots, as `tinv_ext/demo/concept_test.py` says.
 Every preset sees a step's images from the same folders with the same seeds; how far each goes is in learn.json. The
-table has, over all runs of a preset, median and quartiles of the images until identity reaches nine tenths of its last.
+table has, over all runs of a preset, median and quartiles of the images until identity reaches nine tenths of its last,
+and of how many of them `classic` needs, with the same concept and seed, until it has what it has in the end.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import concepts
+import conditions
 import pages
 from learn import PLAN, config_for, host_in
 
@@ -32,11 +35,12 @@ from tinv_ext.toy import heldout, variants
 
 MARKS: Mapping[str, list[int]] = PLAN["recipes"]["images"]
 SHARE = 0.9  # of the last identity that has to be reached
+TOLERANCE = 0.02  # of an identity that is as good
 Run = dict[str, Any]
 
 
 def config_of(folder: Path, preset: str, concept: heldout.Concept, seed: int) -> TrainConfig:
-    """The preset on the concept's images, until its last mark."""
+    """The preset, until its last mark, on images of the concept."""
     values = preset_values(preset, "object")
     per_step = values["batch_size"] * values["gradient_accumulation_steps"]
     apart = MARKS[preset][0] // per_step  # all marks are multiples of the first
@@ -48,8 +52,8 @@ def config_of(folder: Path, preset: str, concept: heldout.Concept, seed: int) ->
 _KEPT = ("name", "overwrite", "seed", "images", "output")
 
 
-def measure(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig) -> Run:
-    """Identity at the preset's marks, editability at the last one."""
+def measure(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, planted: str | None) -> Run:
+    """Identity at the preset's marks; at the last one editability, and how often the planted background is seen."""
     folders: list[RunFolder] = []
 
     def listen(event: events.Event) -> None:
@@ -62,7 +66,8 @@ def measure(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig) 
         step = images // config.examples_per_step
         file = Path(str(status.file)) if step == status.steps else snapshots[step][0]
         word = {config.name: read_embedding(file).vectors}
-        curve[images] = concept_test.identity(concept_test.photos(host, config.name, word), concept)
+        photos = concept_test.photos(host, config.name, word)
+        curve[images] = concept_test.identity(photos, concept)
     edited = concept_test.editability(concept_test.on_backgrounds(host, concept, config.name, word), concept)
     return {
         "preset": config.preset,
@@ -70,40 +75,58 @@ def measure(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig) 
         "seed": config.seed,
         "curve": curve,
         "editability": edited,
+        "leak": None if planted is None else concept_test.on_background(photos, planted),
     }
 
 
-def reached(run: Run) -> float:
-    """Images until `SHARE` of the run's last identity, in a straight line between marks; ∞ if it has none."""
+def until(run: Run, wanted: float) -> float:
+    """Images until the run has this identity, in a straight line between marks; ∞ if it never has, or it is none."""
     points = [(0, 0.0), *((int(images), value) for images, value in run["curve"].items())]
-    wanted = SHARE * points[-1][1]
     for (before, low), (after, high) in itertools.pairwise(points):
         if high >= wanted > 0:
             return before + (after - before) * max(0.0, wanted - low) / (high - low)
     return float("inf")
 
 
+def reached(run: Run) -> float:
+    """Images until `SHARE` of the run's last identity."""
+    return until(run, SHARE * _last(run))
+
+
 def table(runs: Sequence[Run]) -> str:
     """All presets as Markdown."""
     lines = [
-        "| preset | runs | images to 90 % of its last identity: median (quartiles) | at how many images judged last "
-        "| identity there: mean (worst) | editability |",
-        "|---|---|---|---|---|---|",
+        "| preset | runs | images to 90 % of its last identity: median (quartiles) | to the last identity of `classic` "
+        "| at how many images judged last | identity there: mean (worst) | editability | background learned |",
+        "|---|---|---|---|---|---|---|---|",
     ]
+    aims = {(run["concept"], run["seed"]): _last(run) - TOLERANCE for run in runs if run["preset"] == "classic"}
     for preset in dict.fromkeys(run["preset"] for run in runs):
         own = [run for run in runs if run["preset"] == preset]
-        lasts = [list(run["curve"].values())[-1] for run in own]
-        low, middle, high = _quartiles([reached(run) for run in own])
+        lasts = [_last(run) for run in own]
+        pairs = [(run, (run["concept"], run["seed"])) for run in own]
+        caught = [until(run, aims[pair]) for run, pair in pairs if pair in aims]
         editable = statistics.mean(run["editability"] for run in own)
+        leaks = [run["leak"] for run in own if run.get("leak") is not None]
         lines.append(
-            f"| {preset} | {len(own)} | {middle:.0f} ({low:.0f}–{high:.0f}) | {MARKS[preset][-1]} "
-            f"| {statistics.mean(lasts):.2f} ({min(lasts):.2f}) | {editable:.2f} |"
+            f"| {preset} | {len(own)} | {_spread([reached(run) for run in own])} | {_spread(caught)} "
+            f"| {MARKS[preset][-1]} | {statistics.mean(lasts):.2f} ({min(lasts):.2f}) | {editable:.2f} "
+            f"| {f'{statistics.mean(leaks):.2f}' if leaks else ''} |"
         )
     return "\n".join(lines)
 
 
-def _quartiles(values: Sequence[float]) -> list[float]:
-    return statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
+def _last(run: Run) -> float:
+    return float(list(run["curve"].values())[-1])
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Median and quartiles: each the next value that was seen, as some can be ∞."""
+    if not values:
+        return ""
+    ordered = sorted(values)
+    low, middle, high = (ordered[math.ceil(share * (len(ordered) - 1))] for share in (0.25, 0.5, 0.75))
+    return f"{middle:.0f} ({low:.0f}–{high:.0f})".replace("inf", "∞")
 
 
 def draw(runs: Sequence[Run], path: Path) -> None:
@@ -132,10 +155,15 @@ def run_all(options: argparse.Namespace, folder: Path) -> list[Run]:
         runs = json.loads(options.json.read_text(encoding="utf-8"))
     done = {(run["preset"], run["concept"], run["seed"]) for run in runs}
     host = host_in(folder / "embeddings", options.variant)
-    for seed, name, preset in itertools.product(options.seeds, options.concepts or known, options.presets):
+    names = options.concepts or concepts.judged(known)
+    for seed, name, preset in itertools.product(options.seeds, names, options.presets):
         if (preset, name, seed) in done:
             continue
-        runs.append(measure(host, known[name], config_of(folder, preset, known[name], seed)))
+        concept, other = known[name], known[names[names.index(name) - 1]]
+        config = config_of(folder, preset, concept, seed)
+        conditions.write(options.condition, Path(config.images), concept, other, seed)
+        planted = conditions.planted(concept, seed) if options.condition == conditions.ONE_BACKGROUND else None
+        runs.append(measure(host, concept, config, planted))
         print(json.dumps(runs[-1]), flush=True)
         if options.json:
             options.json.write_text(json.dumps(runs, indent=1), encoding="utf-8")
@@ -150,6 +178,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=PLAN["seeds"])
     parser.add_argument("--concept", type=Path, help="a file of concepts of your own")
     parser.add_argument("--variant", choices=variants.VARIANTS, help="use this variant of the toy")
+    parser.add_argument("--condition", choices=conditions.CONDITIONS, default=conditions.CONDITIONS[0], help="images")
     parser.add_argument("--json", type=Path, help="where runs are saved; those that it has are not run again")
     parser.add_argument("--docs", action="store_true", help="put table and figure into docs/toy.md")
     options = parser.parse_args()
