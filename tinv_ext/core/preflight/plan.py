@@ -321,7 +321,7 @@ def on_plan(plan: Plan, config: TrainConfig, start: int, epochs: Epochs, images:
         notices.append(
             message(
                 "preflight.may_end",
-                "It ends before that once {images:image|images} have brought no improvement.",
+                "The run ends before its last step once {images:image|images} have brought no improvement.",
                 images=config.patience,
             )
         )
