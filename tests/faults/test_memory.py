@@ -132,7 +132,7 @@ def right(bench: Bench) -> torch.Tensor:
     return vectors
 
 
-@pytest.mark.parametrize("share", [1, pytest.param(15, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("share", [1, pytest.param(15, marks=pytest.mark.full)])
 @pytest.mark.parametrize("part", [*PARTS, "the rest"])
 def test_memory_that_runs_out_once_ends_no_run(
     bench: Bench, numbers: dict[str, list[int]], right: torch.Tensor, part: str, share: int
