@@ -43,19 +43,24 @@ CLASSIC: Values = {
 _NATURAL = {  # the online natural gradient; what each part of it brings is measured in docs/toy.md
     "optimizer": "ong",
     "learning_rate": "1",
-    "batch_size": 2,
     "ema_decay": 0.9,
     "timestep_sampling": "stratified",
     "timestep_balance": 1.0,
     "max_vector_norm": 3.0,
-    "evaluate_every": 15,
     "stop_when_done": "auto",
     "patience": 120,
 }
 
 PRESETS: Mapping[str, Values] = {
-    "fast": {**_NATURAL, "steps": 200},
-    "thorough": {**_NATURAL, "steps": 400, "batch_size": 4, "ema_decay": 0.95, "patience": 240},
+    "fast": {**_NATURAL, "steps": 400, "evaluate_every": 30},
+    "thorough": {
+        **_NATURAL,
+        "steps": 400,
+        "batch_size": 4,
+        "ema_decay": 0.95,
+        "evaluate_every": 15,
+        "patience": 240,
+    },
     "classic": {},
     # sd-scripts ddfb38e, docs/train_textual_inversion.md, and its defaults where that is silent; in 32 bits
     "kohya": {
