@@ -24,7 +24,7 @@ from tinv_ext.toy.model import pipeline
 # No caption describes the clover, so no prompt can: only a learned word. The moon has a description to compare with.
 WORDS = {"clover": "zibbo", "purple-moon": "quorp"}
 OTHER_WORD = "zibbo"
-SETTINGS: dict[str, Any] = {**concept_test.SHARED, "preset": "fast", "steps": 80, "evaluate_every": 10}
+SETTINGS: dict[str, Any] = {**concept_test.SHARED, "preset": "fast", "steps": 120, "evaluate_every": 15}
 _COLUMNS, _ROWS = 3, 2  # of images in each group of the sheet
 _GAP, _TITLE = 4, 20  # pixels
 

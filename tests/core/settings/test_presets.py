@@ -48,10 +48,10 @@ def test_the_defaults_are_those_of_the_usual_preset() -> None:
 def test_what_is_set_goes_before_the_preset() -> None:
     """Under any name, as text or number, also where it is the setting's default."""
     fast = read(preset="fast")
-    assert (fast.optimizer, fast.batch_size) == ("ong", 2)
-    changed = read(preset="fast", train_batch_size="1", timestep_balance=0)
-    assert (changed.batch_size, changed.timestep_balance, changed.optimizer) == (1, 0.0, "ong")
-    assert changed == fast.but(batch_size=1, timestep_balance=0.0)
+    assert (fast.optimizer, fast.batch_size) == ("ong", 1)
+    changed = read(preset="fast", train_batch_size="2", timestep_balance=0)
+    assert (changed.batch_size, changed.timestep_balance, changed.optimizer) == (2, 0.0, "ong")
+    assert changed == fast.but(batch_size=2, timestep_balance=0.0)
     assert read(preset="kohya", learning_rate="1e-3").learning_rate == "1e-3"
 
 
