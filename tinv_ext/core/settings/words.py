@@ -9,7 +9,7 @@
     lr_factor = 0.5
     stop_training_after = 500
 
-Keys are the settings of the word, those of images and captions that a subset may have, and `_OWN`. OneTrainer's names
+Keys are the settings of the word, those of images and captions that a subset may have, and `OWN`. OneTrainer's names
 (modules/util/config/TrainConfig.py, TrainEmbeddingConfig) are taken, too. Within the settings the tables are one text.
 """
 
@@ -32,7 +32,8 @@ from tinv_ext.core.toml import parse_toml
 
 NEGATIVE = "-neg"
 """What DreamArtist puts behind the name of a word for that of its negative word (cptuning.py, `train_embedding`)."""
-_OWN: Mapping[str, Any] = {"lr_factor": 1.0, "learning_rate": "", "train": True, "stop_training_after": 0}
+OWN: Mapping[str, Any] = {"lr_factor": 1.0, "learning_rate": "", "train": True, "stop_training_after": 0}
+"""What only a word has, with its defaults."""
 _OF_THE_WORD = ("name", "angle_brackets", "init_text", "num_vectors", "init_embedding", "use_negative", "nvpt_neg")
 _ONETRAINER = {
     "placeholder": "name",
@@ -124,10 +125,12 @@ def read_tables(
         found, wrong = _read(table, settings, defaults)
         place = f"[[words]] {number}" + (f' "{found["name"]}"' if found.get("name") else "")
         problems += [
-            message("settings.in_words", "{place}: {problem}", place=place, problem=problem) for problem in wrong
+            message("settings.in_words", "{place}: {problem}", place=place, problem=problem, number=number)
+            for problem in wrong
         ]
         tables.append(found)
-    return tables, [*problems, *_same_names([str(table.get("name", "")) for table in tables])]
+    tables, twice = _without_twins(tables)
+    return tables, [*problems, *twice]
 
 
 def _given(value: Any) -> list[Any]:
@@ -152,11 +155,11 @@ def _read(
     values, problems = read_names({_ONETRAINER.get(str(key), str(key)): value for key, value in table.items()})
     found: dict[str, Any] = {}
     for key, value in values.items():
-        if key not in _OWN and not _may_be_own(key, settings):
+        if key not in OWN and not may_be_own(key, settings):
             problems.append(_unknown(key, settings))
             continue
-        default = _OWN.get(key, defaults.get(key))
-        about = _ABOUT.get(key) or settings[key]
+        default = OWN.get(key, defaults.get(key))
+        about = ABOUT_OWN.get(key) or settings[key]
         try:
             typed = converted(default, about.chosen(value))
         except (ValueError, OverflowError):
@@ -174,14 +177,15 @@ def _read(
     return found, problems
 
 
-def _may_be_own(name: str, settings: Mapping[str, Setting]) -> bool:
+def may_be_own(name: str, settings: Mapping[str, Setting]) -> bool:
+    """Whether a word may have the setting for itself, beside those of `OWN`."""
     if name in _OF_THE_WORD:
         return True
     return name in settings and settings[name].group in _GROUPS and name not in _NOT_OF_A_WORD
 
 
 def _unknown(key: str, settings: Mapping[str, Setting]) -> Message:
-    known = [*_OWN, *_ONETRAINER, *(name for name in settings if _may_be_own(name, settings))]
+    known = [*OWN, *_ONETRAINER, *(name for name in settings if may_be_own(name, settings))]
     near = get_close_matches(key, known, 1)
     if not near:
         return message("settings.unknown_key", 'there is no key "{key}".', key=key)
@@ -190,18 +194,33 @@ def _unknown(key: str, settings: Mapping[str, Setting]) -> Message:
     )
 
 
-def _same_names(names: Sequence[str]) -> list[Message]:
-    lower = [name.lower() for name in names]
-    twice = dict.fromkeys(name for name in names if name and lower.count(name.lower()) > 1)
-    seen = {name.lower(): name for name in reversed(list(twice))}
-    return [
-        message(
-            "settings.same_word_twice",
-            'Two of the words are called "{name}". Each has a file of its name: give one of them another.',
-            name=name,
+def _without_twins(tables: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[Message]]:
+    """The tables with those of one name as one, so that nothing else is told of it, and a problem for each such name."""
+    merged: dict[Any, dict[str, Any]] = {}
+    spelled: dict[Any, list[str]] = {}
+    for number, table in enumerate(tables):
+        name = str(table.get("name", ""))
+        key = name.lower() or number
+        merged[key] = {**table, **merged.get(key, {})}
+        spelled.setdefault(key, []).append(name)
+    return [*merged.values()], [_same_word(names) for names in spelled.values() if len(names) > 1]
+
+
+def _same_word(names: Sequence[str]) -> Message:
+    one, other = names[0], next((name for name in names if name != names[0]), names[0])
+    if one != other:
+        return message(
+            "settings.words_differ_in_case",
+            'The words "{one}" and "{other}" differ only in capital letters: they are the same to the model and as '
+            "names of files. Give one of them another name.",
+            one=one,
+            other=other,
         )
-        for name in reversed(list(seen.values()))
-    ]
+    return message(
+        "settings.same_word_twice",
+        'Two of the words are called "{name}". Each has a file of its name: give one of them another.',
+        name=one,
+    )
 
 
 def _rate(text: str) -> list[str]:
@@ -215,25 +234,48 @@ def _rate(text: str) -> list[str]:
     return [message("settings.rate_of_a_word", "it must be one number above 0, not {rate}.", rate=text)]
 
 
-_ABOUT: Mapping[str, Setting] = {
-    "lr_factor": Setting(message("settings.lr_factor", "Factor of the learning rate"), "", minimum=0.0, maximum=1000.0),
-    "learning_rate": Setting(message("settings.word_rate", "Learning rate of the word"), "", check=_rate),
-    "train": Setting(message("settings.word_train", "Train"), ""),
-    "stop_training_after": Setting(message("settings.stop_training_after", "Stop training after"), "", minimum=0),
+ABOUT_OWN: Mapping[str, Setting] = {
+    "lr_factor": Setting(
+        message("settings.lr_factor", "Factor of the learning rate"),
+        message("settings.lr_factor_help", "Its steps are so many times as long as those of the run."),
+        minimum=0.0,
+        maximum=1000.0,
+    ),
+    "learning_rate": Setting(
+        message("settings.word_rate", "Learning rate of the word"),
+        message("settings.word_rate_help", "As a number, beside a run with one constant rate. Empty: that of the run."),
+        check=_rate,
+    ),
+    "train": Setting(message("settings.word_train", "Train"), message("settings.word_train_help", "Off: it is not changed.")),
+    "stop_training_after": Setting(
+        message("settings.stop_training_after", "Stop training after"),
+        message("settings.stop_training_after_help", "From this step on it is not changed; 0 = to the end."),
+        minimum=0,
+    ),
 }
+"""What only a word has, as settings say of themselves; the defaults are in `OWN`."""
 
 
-def name_first(usable: dict[str, Any]) -> None:
-    """Of several words: have the run go by the name of the first, or the one that has the name be among them."""
+def name_first(usable: dict[str, Any]) -> list[Message]:
+    """Of several words: have the run go by the name of the first, or the one that has the name be among them.
+
+    A problem where one of them has that name in other capital letters, and is taken for it.
+    """
     tables = [table for table in tables_in(usable.get("words", "")) if table.get("name")]
     if not tables:
-        return
+        return []
+    problems = []
     if not usable.setdefault("name", tables[0]["name"]):
         usable["name"] = tables[0]["name"]
-    named = [table["name"] for table in tables]
-    if usable["name"] not in named:
+    named = {table["name"].lower(): table["name"] for table in tables}
+    same = named.get(usable["name"].lower())
+    if same is None:
         tables.insert(0, {"name": usable["name"]})
+    elif same != usable["name"]:
+        problems.append(_same_word([usable["name"], same]))
+        usable["name"] = same
     usable["words"] = as_text(tables)
+    return problems
 
 
 def settings_of_words(text: str, run: Mapping[str, Any]) -> tuple[WordSettings, ...]:
@@ -248,7 +290,7 @@ def _settings_of(table: Mapping[str, Any], run: Mapping[str, Any]) -> list[WordS
     named = {name: table.get(name, run[name]) for name in _OF_THE_WORD}
     use_negative, count = named.pop("use_negative"), named.pop("nvpt_neg")
     named["angle_brackets"] = bool(table.get("angle_brackets", run["angle_brackets"] and table["name"] == run["name"]))
-    rest = {key: table.get(key, default) for key, default in _OWN.items()}
+    rest = {key: table.get(key, default) for key, default in OWN.items()}
     own = {key: value for key, value in table.items() if key not in named and key not in rest}
     own = {key: value for key, value in own.items() if key not in _OF_THE_WORD}
     word = WordSettings(**named, **rest, own=own)
