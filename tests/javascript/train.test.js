@@ -4,6 +4,7 @@ import { Refused, Unreachable } from "../../javascript/tinv/api.js";
 import { changed, kept } from "../../javascript/tinv/kept.js";
 import { matches } from "../../javascript/tinv/train/advanced.js";
 import { empty, inverted, painted } from "../../javascript/tinv/train/mask.js";
+import { ofWord, renamed, shownOf, tablesOf, withoutOwn } from "../../javascript/tinv/train/tables.js";
 import { ofTxt2img } from "../../javascript/tinv/train/txt2img.js";
 import { filesOf, named, upload } from "../../javascript/tinv/train/upload.js";
 
@@ -127,4 +128,34 @@ test("a grey mask is paint where it is dark, and inverting it twice changes noth
         [...inverted(pixels)],
         grey.flatMap((level) => [0, 0, 0, 255 - level]),
     );
+});
+
+test("tables of words are read as a list or as a run writes them; what only the program reads is left to it", () => {
+    const list = [{ name: "cat-x1" }, { name: "dog-y2", images: "dogs" }];
+    assert.deepEqual(tablesOf(list), list);
+    assert.deepEqual(tablesOf(JSON.stringify(list)), list);
+    assert.deepEqual(tablesOf(JSON.stringify({ words: list })), list);
+    for (const none of [undefined, "", []]) assert.deepEqual(tablesOf(none), []);
+    for (const other of ["[[words]]", '"cat"', "[1]"]) assert.equal(tablesOf(other), null);
+    assert.deepEqual(shownOf(list, { name: "cat-x1" }), [list[1]]);
+    assert.deepEqual(shownOf(list, { name: "fox" }), list);
+});
+
+test("a new name of the first word is new in its table, also when it was empty for a while", () => {
+    const given = { name: "cat", words: [{ name: "cat", init_text: "cat" }, { name: "dog" }, {}] };
+    const emptied = changed(given, renamed(given, ""));
+    assert.deepEqual(emptied, { words: [{ name: "", init_text: "cat" }, { name: "dog" }, {}] });
+    assert.deepEqual(changed(emptied, renamed(emptied, "fox")).words[0], { name: "fox", init_text: "cat" });
+    assert.deepEqual(renamed({ name: "cat" }, "fox"), { name: "fox" });
+});
+
+test("the images of a word are those of its table, with what else the run says", () => {
+    const given = { name: "cat", images: "cats", in_json: "m.json", template: "style", words: [], learning_rate: 1 };
+    const table = { name: "dog", images: "dogs", lr_factor: 2, masked_loss: true };
+    const own = ["lr_factor"];
+    const shown = { name: "dog", images: "dogs", in_json: "m.json", template: "style", learning_rate: 1 };
+    assert.deepEqual(ofWord(given, table, own), { ...shown, masked_loss: true });
+    assert.deepEqual(ofWord(given, { name: "dog" }, own), { name: "dog", template: "style", learning_rate: 1 });
+    const words = [{ name: "dog", images: "dogs" }, { images: "x" }];
+    assert.deepEqual(withoutOwn({ images: "cats", words }), { images: "cats", words: [{ name: "dog" }] });
 });

@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from tests.hosts.diffusers.small_pipelines import sd1
-from tests.messages import refused, said
+from tests.messages import ids, refused, said
+from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import TrainConfig
@@ -272,6 +273,25 @@ def test_what_cannot_be_is_told_before_anything_starts(runs: Runs, words: list[d
     with refused(id):
         runner.run(runs.config(words=folders, learning_rate="0.1:3, 0.01"), runs.host)
     assert not (runs.place / "runs").exists()
+
+
+@pytest.mark.parametrize("name", [ONE, ONE.upper()])
+def test_a_word_that_comes_twice_is_all_that_is_told(runs: Runs, name: str) -> None:
+    """Nothing that only follows from it: no names that clash, no word without images, no images that come twice."""
+    values = {**runs.config().to_dict(), "images": str(runs.place / "one"), "overwrite": False}
+    del values["name"]
+    other = {"name": OTHER, "images": str(runs.place / "other")}
+    twin = {"name": name, "images": str(runs.place / "one")}
+    for words in ([{"name": ONE}, other, twin], [twin, other, {"name": ONE}], [other, twin, twin]):
+        with pytest.raises(InputError) as caught:
+            preflight.parse_settings({**values, "words": words}, runs.host)
+        spelled = {str(word["name"]) for word in words} - {OTHER}
+        expected = "same_word_twice" if len(spelled) == 1 else "words_differ_in_case"
+        assert ids(caught.value.problems) == [f"settings.{expected}"]
+    if name != ONE:
+        with pytest.raises(InputError) as caught:
+            preflight.parse_settings({**values, "name": ONE, "words": [other, twin]}, runs.host)
+        assert ids(caught.value.problems) == ["settings.words_differ_in_case"]
 
 
 def test_the_words_of_a_run_cannot_change_on_the_way(runs: Runs) -> None:

@@ -4,16 +4,21 @@ import { changed, keep, kept } from "../kept.js";
 
 const KEY = "tinv.train";
 
-/** @typedef {Record<string, string | number | boolean>} Settings */
+/** @typedef {Record<string, string | number | boolean | object[]>} Settings */
+/** @typedef {Partial<Settings> | ((given: Settings) => Partial<Settings>)} Changes */
 
 /**
- * `set` changes some settings, undefined takes one back; `take` replaces all. `from` says what they were taken from.
- * @returns {{given: Settings, from: string, set: (changes: Partial<Settings>) => void, take: (all: Settings, from?: string) => void}}
+ * `set` changes some settings, undefined takes one back; changes may be made of what is set then. `take` replaces all.
+ * `from` says what they were taken from.
+ * @returns {{given: Settings, from: string, set: (changes: Changes) => void, take: (all: Settings, from?: string) => void}}
  */
 export function useSettings() {
     const [state, setState] = useState(() => ({ given: kept(KEY), from: "" }));
     const set = useCallback((changes) => {
-        setState(({ given, from }) => ({ given: changed(given, changes), from }));
+        setState(({ given, from }) => ({
+            given: changed(given, typeof changes === "function" ? changes(given) : changes),
+            from,
+        }));
     }, []);
     const take = useCallback((all, from = "") => setState({ given: { ...all }, from }), []);
     useEffect(() => keep(KEY, state.given), [state.given]);

@@ -16,7 +16,6 @@ Keys are the settings of the word, those of images and captions that a subset ma
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -28,12 +27,11 @@ from tinv_ext.core.messages import Message, message
 from tinv_ext.core.names import bare_name
 from tinv_ext.core.settings.aliases import read_names
 from tinv_ext.core.settings.setting import Setting, converted, type_problem, value_problems
+from tinv_ext.core.settings.word_own import ABOUT_OWN, OWN
 from tinv_ext.core.toml import parse_toml
 
 NEGATIVE = "-neg"
 """What DreamArtist puts behind the name of a word for that of its negative word (cptuning.py, `train_embedding`)."""
-OWN: Mapping[str, Any] = {"lr_factor": 1.0, "learning_rate": "", "train": True, "stop_training_after": 0}
-"""What only a word has, with its defaults."""
 _OF_THE_WORD = ("name", "angle_brackets", "init_text", "num_vectors", "init_embedding", "use_negative", "nvpt_neg")
 _ONETRAINER = {
     "placeholder": "name",
@@ -152,7 +150,7 @@ def _read(
 ) -> tuple[dict[str, Any], list[Message]]:
     if not isinstance(table, Mapping):
         return {}, [message("settings.not_a_table", "it is no table of names and values.")]
-    values, problems = read_names({_ONETRAINER.get(str(key), str(key)): value for key, value in table.items()})
+    values, problems = read_names(_by_our_keys(table))
     found: dict[str, Any] = {}
     for key, value in values.items():
         if key not in OWN and not may_be_own(key, settings):
@@ -194,8 +192,24 @@ def _unknown(key: str, settings: Mapping[str, Setting]) -> Message:
     )
 
 
+def names_in(value: Any) -> list[str]:
+    """The names in tables of words that are given, "" for one without; none where they cannot be read."""
+    try:
+        given = _given(value)
+    except (ValueError, RecursionError, InputError):
+        return []
+    named = [read_names(table)[0] if isinstance(table, Mapping) else {} for table in map(_by_our_keys, given)]
+    return [bare_name(str(table.get("name") or "")) for table in named]
+
+
+def _by_our_keys(table: Any) -> Any:
+    if not isinstance(table, Mapping):
+        return table
+    return {_ONETRAINER.get(str(key), str(key)): value for key, value in table.items()}
+
+
 def _without_twins(tables: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[Message]]:
-    """The tables with those of one name as one, so that nothing else is told of it, and a problem for each such name."""
+    """The tables, those of one name as one, so that nothing else is told of it; a problem for each such name."""
     merged: dict[Any, dict[str, Any]] = {}
     spelled: dict[Any, list[str]] = {}
     for number, table in enumerate(tables):
@@ -204,6 +218,11 @@ def _without_twins(tables: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any
         merged[key] = {**table, **merged.get(key, {})}
         spelled.setdefault(key, []).append(name)
     return [*merged.values()], [_same_word(names) for names in spelled.values() if len(names) > 1]
+
+
+UNNAMED = "settings.word_without_name"
+SAME_WORD = ("settings.same_word_twice", "settings.words_differ_in_case")
+"""Problems of words that have one name."""
 
 
 def _same_word(names: Sequence[str]) -> Message:
@@ -221,39 +240,6 @@ def _same_word(names: Sequence[str]) -> Message:
         'Two of the words are called "{name}". Each has a file of its name: give one of them another.',
         name=one,
     )
-
-
-def _rate(text: str) -> list[str]:
-    """What is wrong with the learning rate of a single word."""
-    try:
-        rate = float(text) if text.strip() else 1.0
-    except ValueError:
-        rate = math.nan
-    if rate > 0 and math.isfinite(rate):
-        return []
-    return [message("settings.rate_of_a_word", "it must be one number above 0, not {rate}.", rate=text)]
-
-
-ABOUT_OWN: Mapping[str, Setting] = {
-    "lr_factor": Setting(
-        message("settings.lr_factor", "Factor of the learning rate"),
-        message("settings.lr_factor_help", "Its steps are so many times as long as those of the run."),
-        minimum=0.0,
-        maximum=1000.0,
-    ),
-    "learning_rate": Setting(
-        message("settings.word_rate", "Learning rate of the word"),
-        message("settings.word_rate_help", "As a number, beside a run with one constant rate. Empty: that of the run."),
-        check=_rate,
-    ),
-    "train": Setting(message("settings.word_train", "Train"), message("settings.word_train_help", "Off: it is not changed.")),
-    "stop_training_after": Setting(
-        message("settings.stop_training_after", "Stop training after"),
-        message("settings.stop_training_after_help", "From this step on it is not changed; 0 = to the end."),
-        minimum=0,
-    ),
-}
-"""What only a word has, as settings say of themselves; the defaults are in `OWN`."""
 
 
 def name_first(usable: dict[str, Any]) -> list[Message]:
