@@ -32,6 +32,7 @@ from tinv_ext.run.curve import read_curve
 from tinv_ext.run.events import Event, Prepared, RunControls, Wrote
 from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.run.setup import dataset_of, encoded_examples
+from tinv_ext.run.status import Status
 
 ONE, OTHER = "zworble", "quixxly"
 Vectors = dict[str, Tensor]
@@ -50,6 +51,7 @@ class Runs:
         self.pipeline, self.place = pipeline, place
         self.folder: RunFolder | None = None
         self.wrote: list[Path] = []
+        self.status: Status | None = None
         for folder, shades in (("one", (10, 60, 110)), ("other", (150, 200, 250))):
             (place / folder).mkdir()
             for shade in shades:
@@ -94,11 +96,11 @@ class Runs:
                 controls.stop.set()
 
         config = self.config(**given)
-        runner.run(config, self.host, report, controls)
+        self.status = runner.run(config, self.host, report, controls)
         for _ in stops:
             controls.stop.clear()
             assert self.folder
-            runner.resume(self.folder.path, self.host, report=report, controls=controls)
+            self.status = runner.resume(self.folder.path, self.host, report=report, controls=controls)
         names = [word.name for word in config.word_settings]
         return {name: read_embedding(self.place / "embeddings" / f"{name}.pt").vectors for name in names}
 
