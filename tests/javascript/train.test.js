@@ -4,7 +4,7 @@ import { Refused, Unreachable } from "../../javascript/tinv/api.js";
 import { changed, kept } from "../../javascript/tinv/kept.js";
 import { matches } from "../../javascript/tinv/train/advanced.js";
 import { empty, inverted, painted } from "../../javascript/tinv/train/mask.js";
-import { ofWord, renamed, shownOf, tablesOf, withoutOwn } from "../../javascript/tinv/train/tables.js";
+import { isFirst, ofWord, tablesOf, withoutOwn } from "../../javascript/tinv/train/tables.js";
 import { ofTxt2img } from "../../javascript/tinv/train/txt2img.js";
 import { filesOf, named, upload } from "../../javascript/tinv/train/upload.js";
 
@@ -137,16 +137,14 @@ test("tables of words are read as a list or as a run writes them; what only the 
     assert.deepEqual(tablesOf(JSON.stringify({ words: list })), list);
     for (const none of [undefined, "", []]) assert.deepEqual(tablesOf(none), []);
     for (const other of ["[[words]]", '"cat"', "[1]"]) assert.equal(tablesOf(other), null);
-    assert.deepEqual(shownOf(list, { name: "cat-x1" }), [list[1]]);
-    assert.deepEqual(shownOf(list, { name: "fox" }), list);
-});
-
-test("a new name of the first word is new in its table, also when it was empty for a while", () => {
-    const given = { name: "cat", words: [{ name: "cat", init_text: "cat" }, { name: "dog" }, {}] };
-    const emptied = changed(given, renamed(given, ""));
-    assert.deepEqual(emptied, { words: [{ name: "", init_text: "cat" }, { name: "dog" }, {}] });
-    assert.deepEqual(changed(emptied, renamed(emptied, "fox")).words[0], { name: "fox", init_text: "cat" });
-    assert.deepEqual(renamed({ name: "cat" }, "fox"), { name: "fox" });
+    assert.deepEqual(
+        list.map((one) => isFirst(one, { name: "cat-x1" })),
+        [true, false],
+    );
+    assert.deepEqual(
+        [{}, { name: "" }].map((one) => isFirst(one, {})),
+        [false, true],
+    );
 });
 
 test("the images of a word are those of its table, with what else the run says", () => {

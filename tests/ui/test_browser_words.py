@@ -81,6 +81,7 @@ def test_a_word_is_added_and_both_are_trained(
     page.click(f"{SECOND}more")
     page.fill(f"{SECOND}stop_training_after", "3")
     page.fill(f"{SECOND}lr_factor", "0.5")
+    page.wait_for_function("localStorage.getItem('tinv.train').includes('lr_factor')")
     page.reload(wait_until="domcontentloaded")
     page.wait_for_selector(f"{SECOND}verdict[data-state=free]")
     page.wait_for_function("document.querySelectorAll('.tinv-word .tinv-tile img').length === 2")
@@ -131,6 +132,15 @@ def test_what_is_wrong_is_told_at_the_word(
     page.wait_for_selector("#tinv_answer .tinv-problems:has-text('capital letters')")
     assert page.locator("#tinv_answer .tinv-problems :is(p, li)").count() == 1
     assert page.inner_text("[data-word=Zibbo]").count("capital letters") == 1
+    page.focus(f"{SECOND}name")
+    for key in ("Home", "Delete", "z", "End", "x"):  # zibbo, as the first is called, on the way to zibbox
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.id") == f"{SECOND}name"[1:]
+    page.wait_for_selector(f"[data-word=zibbox] {SECOND}verdict[data-state=free]")
+    page.fill("#tinv_name", "zibbox")
+    page.wait_for_selector(f"{SECOND}verdict[data-state=bad]")
+    page.fill("#tinv_name", "zibbo")
+    assert page.input_value(f"{SECOND}name") == "zibbox", "only the first is called otherwise"
     page.fill(f"{SECOND}name", "quixxly")
     page.wait_for_selector(f"{SECOND}verdict[data-state=free]")
     added(page, "blorfin")

@@ -16,7 +16,7 @@ const AGAIN = 10_000; // milliseconds: another model may be loaded meanwhile
 
 export default function Train({ visible }) {
     const { form, error, retry } = useForm();
-    const { given, from, set, take } = useSettings();
+    const { given, from, taken, set, take } = useSettings();
     const [begun, setBegun] = useState([]); // the names of the last run from here: that they are taken now is no mistake
     const [wrong, setWrong] = useState([]); // what Check has said of each of several words
     const alone = useMemo(() => withoutOwn(given), [given]);
@@ -34,7 +34,7 @@ export default function Train({ visible }) {
         ${from && html`<p class="tinv-said">${t("train.taken_from", { from })}</p>`}
         <${Images} given=${alone} set=${set} about=${form.byName.images} problem=${outlook?.problems.images} visible=${visible} />
         <div class="tinv-stack tinv-recipe">
-            <${Word} form=${form} given=${given} set=${set} outlook=${outlook} settled=${settled} begun=${begun}
+            <${Word} key=${taken} form=${form} given=${given} set=${set} outlook=${outlook} settled=${settled} begun=${begun}
                 wrong=${wrong} visible=${visible}
                 presets=${html`<${OwnPresets} adopt=${(preset) => adopt.current(preset)} visible=${visible} />`} />
             <${Advanced} form=${form} given=${given} set=${set} outlook=${outlook} />

@@ -23,22 +23,11 @@ export function tablesOf(given) {
     return Array.isArray(list) && list.every((one) => one && typeof one === "object") ? list : null;
 }
 
-/** Whether a table is of the word that the run goes by. @param {Table} table @param {Record<string, any>} given */
+/** Whether a table that comes from elsewhere is of the word that the run goes by. @param {Table} table @param {any} given */
 export const isFirst = (table, given) => table.name !== undefined && table.name === (given.name ?? "");
 
-/** Those that say more than the name by which the run goes. @param {Table[]} tables @param {Record<string, any>} given */
-export const shownOf = (tables, given) =>
-    tables.filter((one) => !(isFirst(one, given) && Object.keys(one).length === 1));
-
-/** The setting for tables: none where they say nothing. @param {Table[]} tables */
+/** The setting for tables: none where there are none. @param {Table[]} tables */
 export const settingOf = (tables) => (tables.length ? tables : undefined);
-
-/** The run and its tables by another name of the first word. @param {Record<string, any>} given @param {string} name */
-export function renamed(given, name) {
-    const tables = tablesOf(given.words);
-    if (!tables?.some((one) => isFirst(one, given))) return { name: name || undefined };
-    return { name: name || undefined, words: tables.map((one) => (isFirst(one, given) ? { ...one, name } : one)) };
-}
 
 /**
  * The settings of a run as they are for one word and its own images.

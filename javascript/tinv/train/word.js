@@ -3,20 +3,20 @@ import { html } from "../html.js";
 import { t } from "../texts.js";
 import { Control } from "./control.js";
 import { Name } from "./name.js";
-import { renamed } from "./tables.js";
-import { Words } from "./words.js";
+import { useTables, Words } from "./words.js";
 
 export function Word({ form, given, set, outlook, settled, begun, wrong, visible, presets }) {
     const { name, init_text: start, purpose, preset } = form.byName;
     const verdict = begun.includes(given.name) ? null : outlook?.name;
     const effective = outlook?.values ?? {};
+    const tables = useTables(given, set);
     return html`<section class="tinv-stack" aria-label=${t("train.word")}>
         <div class="tinv-two">
-            <${Name} about=${name} value=${given.name} verdict=${verdict} set=${(typed) => set((now) => renamed(now, typed))} />
+            <${Name} about=${name} value=${given.name} verdict=${verdict} set=${tables.rename} />
             <${Control} about=${start} value=${given.init_text} effective=${effective.init_text} set=${set}
                 problem=${outlook?.problems.init_text} />
         </div>
-        <${Words} form=${form} given=${given} set=${set} outlook=${outlook} settled=${settled} begun=${begun} wrong=${wrong}
+        <${Words} tables=${tables} form=${form} given=${given} set=${set} outlook=${outlook} settled=${settled} begun=${begun} wrong=${wrong}
             visible=${visible} />
         ${purpose && html`<${Chips} about=${purpose} value=${given.purpose ?? effective.purpose ?? purpose.default} set=${set} />`}
         ${preset && html`<${Chips} about=${preset} value=${given.preset ?? effective.preset ?? preset.default} set=${set} />`}

@@ -1,86 +1,104 @@
 // Further words of the run, trained together with the first: a card for each, with what it has of its own.
 import { html, useEffect, useMemo, useRef, useState } from "../html.js";
+import { changed } from "../kept.js";
 import { Said } from "../said.js";
 import { t } from "../texts.js";
 import { Control } from "./control.js";
 import { Images } from "./images.js";
 import { Name } from "./name.js";
-import { isFirst, ofWord, settingOf, shownOf, tablesOf } from "./tables.js";
+import { isFirst, ofWord, settingOf, tablesOf } from "./tables.js";
 
 const IN_SIGHT = ["name", "init_text", "num_vectors", "images"];
 const IN_THE_FOLD = ["lr_factor", "learning_rate", "stop_training_after", "train", "template"];
 
 /** `wrong` has what Check has said of each of the tables, `settled` whether `outlook` is of what is set now. */
-export function Words({ form, given, set, outlook, settled, begun, wrong, visible }) {
-    const tables = tablesOf(given.words);
-    const { keys, add, remove, change, said, close } = useTables(given, set, tables);
-    const readable = tables === null && settled && !outlook.problems.words ? tablesOf(outlook.values.words) : null;
+export function Words({ tables, form, given, set, outlook, settled, begun, wrong, visible }) {
+    const { all, marks, add, remove, change, said, close } = tables;
+    const readable = all === null && settled && !outlook.problems.words ? tablesOf(outlook.values.words) : null;
     useEffect(() => {
-        if (readable) set((now) => ({ words: settingOf(shownOf(readable, now)) }));
+        if (readable) set({ words: settingOf(readable) });
     }, [readable !== null]);
-    const cards = shownOf(tables ?? [], given);
+    const shown = (all ?? []).map((table, at) => ({ table, at, ...marks[at] })).filter((one) => !one.hidden);
     return html`<div class="tinv-stack" data-setting="words">
         ${
-            tables === null &&
+            all === null &&
             html`<${Control} about=${form.byName.words} value=${given.words} set=${set} problem=${outlook?.problems.words} />`
         }
-        ${cards.map((table, place) => {
-            const at = tables.indexOf(table);
+        ${shown.map(({ table, at, id, first }, place) => {
             const told = outlook?.words?.[at];
-            return html`<${Card} key=${keys[place]} id=${keys[place]} number=${place + 2} table=${table} form=${form}
+            return html`<${Card} key=${id} id=${id} first=${first} number=${place + 2} table=${table} form=${form}
                 given=${given} effective=${outlook?.values ?? {}} visible=${visible} change=${change} remove=${remove}
                 verdict=${begun.includes(table.name) ? null : told?.name} told=${[...(told?.problems ?? []), ...(wrong[at] ?? [])]} />`;
         })}
         <${Said} said=${said} close=${close} />
         ${
-            tables !== null &&
+            all !== null &&
             html`<div class="tinv-row">
             <button type="button" class="tinv-button" id="tinv_add_word" onClick=${add}>${t("train.add_word")}</button>
-            <span class="tinv-quiet">${cards.length ? t("train.words_help", { count: cards.length + 1 }) : t("train.add_word_help")}</span>
+            <span class="tinv-quiet">${shown.length ? t("train.words_help", { count: shown.length + 1 }) : t("train.add_word_help")}</span>
         </div>`
         }
     </div>`;
 }
 
-/** Tables that are added, changed and removed, each under a key that stays its own. */
-function useTables(given, set, tables) {
-    const keys = useRef([]);
+/**
+ * The tables that are set (`all`; null where only the program can read them), and what can be done to them. `marks` has
+ * for each an `id` that stays its own, whether it came from elsewhere as that of the first word, and whether it says
+ * nothing but that word's name and is `hidden`. A word that is added is never the first, whatever its name is meanwhile.
+ */
+export function useTables(given, set) {
+    const marks = useRef([]);
     const last = useRef(0);
     const [said, setSaid] = useState(null);
-    const count = shownOf(tables ?? [], given).length;
-    while (keys.current.length < count) keys.current.push((last.current += 1));
-    keys.current.length = count;
-    const edit = (how) =>
-        set((now) => ({ words: settingOf(how(shownOf(tablesOf(now.words) ?? [], now).map((one) => ({ ...one })))) }));
-    const placeOf = (key) => keys.current.indexOf(key);
-    const add = () => edit((all) => [...all, {}]);
-    const change = (key, changes) => {
-        const place = placeOf(key);
-        edit((all) => all.map((one, index) => (index === place ? changedTable(one, changes) : one)));
+    const all = tablesOf(given.words);
+    const mark = (table) => {
+        const first = isFirst(table, given);
+        const hidden = first && Object.keys(table).length === 1;
+        return { id: hidden ? 0 : (last.current += 1), first, hidden };
     };
-    const remove = (key, table) => {
-        const place = placeOf(key);
-        keys.current = keys.current.filter((one) => one !== key);
-        edit((all) => all.filter((_, index) => index !== place));
+    while (marks.current.length < (all?.length ?? 0)) marks.current.push(mark(all[marks.current.length]));
+    marks.current.length = all?.length ?? 0;
+    const edit = (how) => set((now) => ({ words: settingOf(how(tablesOf(now.words) ?? [])) }));
+    const lacksFirst = marks.current.length > 0 && !marks.current.some((one) => one.first);
+    useEffect(() => {
+        if (!lacksFirst) return;
+        // or a word that gets its name would be taken for it
+        marks.current.unshift({ id: 0, first: true, hidden: true });
+        edit((tables) => [{ name: given.name ?? "" }, ...tables]);
+    }, [lacksFirst]);
+    const add = () => {
+        marks.current.push({ id: (last.current += 1), first: false, hidden: false });
+        edit((tables) => [...tables, {}]);
+    };
+    const change = (id, changes) => {
+        const place = marks.current.findIndex((one) => one.id === id);
+        edit((tables) => tables.map((one, index) => (index === place ? changed(one, changes) : one)));
+    };
+    const rename = (name) => {
+        const place = marks.current.findIndex((one) => one.first);
+        set({ name: name || undefined });
+        if (place >= 0) change(marks.current[place].id, { name });
+    };
+    const remove = (id, table) => {
+        const place = marks.current.findIndex((one) => one.id === id);
+        const [removed] = marks.current.splice(place, 1);
+        const only = marks.current.every((one) => one.hidden); // what is left says nothing
+        edit((tables) => (only ? [] : tables.filter((_, index) => index !== place)));
         const undo = async () => {
-            keys.current.splice(place, 0, (last.current += 1));
-            edit((all) => [...all.slice(0, place), table, ...all.slice(place)]);
+            marks.current.splice(place, 0, removed);
+            edit((tables) => [...tables.slice(0, place), table, ...tables.slice(place)]);
             setSaid(null);
         };
         const sentence = t("train.word_removed", { name: table.name ?? "" });
         setSaid({ sentences: [sentence], undo: Object.keys(table).length ? undo : null });
         document.getElementById("tinv_add_word")?.focus();
     };
-    return { keys: keys.current, add, change, remove, said, close: () => setSaid(null) };
+    return { all, marks: marks.current, add, change, remove, rename, said, close: () => setSaid(null) };
 }
 
-const changedTable = (table, changes) =>
-    Object.fromEntries(Object.entries({ ...table, ...changes }).filter(([, value]) => value !== undefined));
-
-function Card({ id, number, table, form, given, effective, verdict, told, change, remove, visible }) {
+function Card({ id, first, number, table, form, given, effective, verdict, told, change, remove, visible }) {
     const prefix = `tinv_word${id}_`;
     const set = (changes) => change(id, changes);
-    const first = isFirst(table, given);
     const own = form.of_a_word.map((about) => about.name);
     const alone = useMemo(() => ofWord(given, table, own), [given, JSON.stringify(table)]);
     const problems = [...new Set(told)].filter((text) => !verdict?.texts.includes(text));

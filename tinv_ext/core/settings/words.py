@@ -153,7 +153,7 @@ def _read(
     values, problems = read_names(_by_our_keys(table))
     found: dict[str, Any] = {}
     for key, value in values.items():
-        if key not in OWN and not may_be_own(key, settings):
+        if key not in OWN and not _may_be_own(key, settings):
             problems.append(_unknown(key, settings))
             continue
         default = OWN.get(key, defaults.get(key))
@@ -175,15 +175,14 @@ def _read(
     return found, problems
 
 
-def may_be_own(name: str, settings: Mapping[str, Setting]) -> bool:
-    """Whether a word may have the setting for itself, beside those of `OWN`."""
+def _may_be_own(name: str, settings: Mapping[str, Setting]) -> bool:
     if name in _OF_THE_WORD:
         return True
     return name in settings and settings[name].group in _GROUPS and name not in _NOT_OF_A_WORD
 
 
 def _unknown(key: str, settings: Mapping[str, Setting]) -> Message:
-    known = [*OWN, *_ONETRAINER, *(name for name in settings if may_be_own(name, settings))]
+    known = [*OWN, *_ONETRAINER, *(name for name in settings if _may_be_own(name, settings))]
     near = get_close_matches(key, known, 1)
     if not near:
         return message("settings.unknown_key", 'there is no key "{key}".', key=key)
