@@ -11,10 +11,13 @@ export function connect({ root, token = "", language = "" }) {
 
 /** The program has said no: `problems` are sentences in the page's language, `ids` tell them apart. */
 export class Refused extends Error {
-    /** @param {number} status @param {string[]} problems @param {(string | null)[]} ids */
-    constructor(status, problems, ids = []) {
+    /**
+     * @param {number} status @param {string[]} problems @param {(string | null)[]} ids
+     * @param {string[][]} words what is wrong with each of several words
+     */
+    constructor(status, problems, ids = [], words = []) {
         super(problems.join(" "));
-        Object.assign(this, { status, problems, ids });
+        Object.assign(this, { status, problems, ids, words });
     }
 }
 
@@ -87,7 +90,7 @@ export async function ask(url, request) {
 /** @param {number} status @param {any} body what a route or FastAPI answers with a refusal */
 export function refused(status, body) {
     const detail = body?.detail;
-    if (Array.isArray(detail?.problems)) return new Refused(status, detail.problems, detail.ids);
+    if (Array.isArray(detail?.problems)) return new Refused(status, detail.problems, detail.ids, detail.words);
     if (Array.isArray(detail))
         return new Refused(
             status,

@@ -96,6 +96,34 @@ def test_from_images_at_the_hub_to_a_word_at_the_hub(hub: Hub, tinv: Command, tm
     assert "hub_model_id" in without_wraps(refused.stderr)
 
 
+def test_all_words_of_a_run_are_uploaded(hub: Hub, tinv: Command, tmp_path: Path) -> None:
+    """To one repository: as files of the WebUI, as folders of diffusers, with images; alone, the first is meant."""
+    for name, shade in (("one", 20), ("other", 200)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(png(shade))
+    (tmp_path / "mine.txt").write_text("an etching of [name]\n", "utf-8")
+    tables = [
+        '[[words]]\nname = "zworble"\nimages = "one"\n',
+        f'[[words]]\nname = "quixxly"\nimages = "other"\nnum_vectors = 2\ntemplate = {str(tmp_path / "mine.txt")!r}\n',
+    ]
+    (tmp_path / "words.toml").write_text("".join(tables), "utf-8")
+    ended = tinv("train", "--config=words.toml", "--push-to-hub", "--hub-model-id=both", *SHORT)
+    assert ended.returncode == 0, ended.stderr
+    files = hub.files["models/ann/both"]
+    assert {"zworble.pt", "learned_embeds.safetensors", "quixxly.pt", "quixxly/learned_embeds.safetensors"} <= set(
+        files
+    )
+    assert {"images/after.png", "images/quixxly-before.png", "images/quixxly-after.png"} <= set(files)
+    text = files["README.md"].decode()
+    assert '`pipe.load_textual_inversion("ann/both", subfolder="quixxly")`' in text
+    assert all(f"images/{name}.png" in text for name in ("after", "quixxly-after"))
+    assert str(tmp_path) not in text
+    assert "mine.txt" in text
+    for name, vectors in (("ann/both", 1), ("ann/both:quixxly.pt", 2)):
+        shown = tinv("inspect", name, "--json")
+        assert json.loads(shown.stdout)["embeddings"][0]["vectors"] == vectors, shown.stderr
+
+
 @pytest.mark.slow
 def test_an_embedding_at_the_hub_is_a_file_like_any(hub: Hub, tinv: Command, tmp_path: Path) -> None:
     """By owner/name, with or without "hub:", in each command; without network a sentence says what was looked for."""

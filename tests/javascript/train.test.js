@@ -5,6 +5,7 @@ import { changed, kept } from "../../javascript/tinv/kept.js";
 import { matches } from "../../javascript/tinv/train/advanced.js";
 import { besideItsField } from "../../javascript/tinv/train/control.js";
 import { empty, inverted, painted } from "../../javascript/tinv/train/mask.js";
+import { isFirst, ofWord, tablesOf, withoutOwn } from "../../javascript/tinv/train/tables.js";
 import { ofTxt2img } from "../../javascript/tinv/train/txt2img.js";
 import { filesOf, named, upload } from "../../javascript/tinv/train/upload.js";
 
@@ -133,4 +134,32 @@ test("a grey mask is paint where it is dark, and inverting it twice changes noth
 test("a problem beside its field does not name the setting twice", () => {
     assert.equal(besideItsField("Seed (seed) must be whole.", "seed"), "Seed must be whole.");
     assert.equal(besideItsField("Seed (seed) needs Steps (steps).", "seed"), "Seed needs Steps (steps).");
+});
+
+test("tables of words are read as a list or as a run writes them; what only the program reads is left to it", () => {
+    const list = [{ name: "cat-x1" }, { name: "dog-y2", images: "dogs" }];
+    assert.deepEqual(tablesOf(list), list);
+    assert.deepEqual(tablesOf(JSON.stringify(list)), list);
+    assert.deepEqual(tablesOf(JSON.stringify({ words: list })), list);
+    for (const none of [undefined, "", []]) assert.deepEqual(tablesOf(none), []);
+    for (const other of ["[[words]]", '"cat"', "[1]"]) assert.equal(tablesOf(other), null);
+    assert.deepEqual(
+        list.map((one) => isFirst(one, { name: "cat-x1" })),
+        [true, false],
+    );
+    assert.deepEqual(
+        [{}, { name: "" }].map((one) => isFirst(one, {})),
+        [false, true],
+    );
+});
+
+test("the images of a word are those of its table, with what else the run says", () => {
+    const given = { name: "cat", images: "cats", in_json: "m.json", template: "style", words: [], learning_rate: 1 };
+    const table = { name: "dog", images: "dogs", lr_factor: 2, masked_loss: true };
+    const own = ["lr_factor"];
+    const shown = { name: "dog", images: "dogs", in_json: "m.json", template: "style", learning_rate: 1 };
+    assert.deepEqual(ofWord(given, table, own), { ...shown, masked_loss: true });
+    assert.deepEqual(ofWord(given, { name: "dog" }, own), { name: "dog", template: "style", learning_rate: 1 });
+    const words = [{ name: "dog", images: "dogs" }, { images: "x" }];
+    assert.deepEqual(withoutOwn({ images: "cats", words }), { images: "cats", words: [{ name: "dog" }] });
 });

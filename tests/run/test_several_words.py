@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from tests.hosts.diffusers.small_pipelines import sd1
-from tests.messages import refused, said
+from tests.messages import ids, refused, said
+from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import TrainConfig
@@ -31,6 +32,7 @@ from tinv_ext.run.curve import read_curve
 from tinv_ext.run.events import Event, Prepared, RunControls, Wrote
 from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.run.setup import dataset_of, encoded_examples
+from tinv_ext.run.status import Status
 
 ONE, OTHER = "zworble", "quixxly"
 Vectors = dict[str, Tensor]
@@ -49,6 +51,7 @@ class Runs:
         self.pipeline, self.place = pipeline, place
         self.folder: RunFolder | None = None
         self.wrote: list[Path] = []
+        self.status: Status | None = None
         for folder, shades in (("one", (10, 60, 110)), ("other", (150, 200, 250))):
             (place / folder).mkdir()
             for shade in shades:
@@ -93,11 +96,11 @@ class Runs:
                 controls.stop.set()
 
         config = self.config(**given)
-        runner.run(config, self.host, report, controls)
+        self.status = runner.run(config, self.host, report, controls)
         for _ in stops:
             controls.stop.clear()
             assert self.folder
-            runner.resume(self.folder.path, self.host, report=report, controls=controls)
+            self.status = runner.resume(self.folder.path, self.host, report=report, controls=controls)
         names = [word.name for word in config.word_settings]
         return {name: read_embedding(self.place / "embeddings" / f"{name}.pt").vectors for name in names}
 
@@ -272,6 +275,25 @@ def test_what_cannot_be_is_told_before_anything_starts(runs: Runs, words: list[d
     with refused(id):
         runner.run(runs.config(words=folders, learning_rate="0.1:3, 0.01"), runs.host)
     assert not (runs.place / "runs").exists()
+
+
+@pytest.mark.parametrize("name", [ONE, ONE.upper()])
+def test_a_word_that_comes_twice_is_all_that_is_told(runs: Runs, name: str) -> None:
+    """Nothing that only follows from it: no names that clash, no word without images, no images that come twice."""
+    values = {**runs.config().to_dict(), "images": str(runs.place / "one"), "overwrite": False}
+    del values["name"]
+    other = {"name": OTHER, "images": str(runs.place / "other")}
+    twin = {"name": name, "images": str(runs.place / "one")}
+    for words in ([{"name": ONE}, other, twin], [twin, other, {"name": ONE}], [other, twin, twin]):
+        with pytest.raises(InputError) as caught:
+            preflight.parse_settings({**values, "words": words}, runs.host)
+        spelled = {str(word["name"]) for word in words} - {OTHER}
+        expected = "same_word_twice" if len(spelled) == 1 else "words_differ_in_case"
+        assert ids(caught.value.problems) == [f"settings.{expected}"]
+    if name != ONE:
+        with pytest.raises(InputError) as caught:
+            preflight.parse_settings({**values, "name": ONE, "words": [other, twin]}, runs.host)
+        assert ids(caught.value.problems) == ["settings.words_differ_in_case"]
 
 
 def test_the_words_of_a_run_cannot_change_on_the_way(runs: Runs) -> None:

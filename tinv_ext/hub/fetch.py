@@ -66,7 +66,9 @@ def fetch_embedding(text: str) -> Path:
     with told_plainly(repository):
         there = [name for name in hub.list_repo_files(repository) if name.lower().endswith(TENSOR_SUFFIXES)]
         learned = [name for name in there if Path(name).name.startswith("learned_embeds.")]
-        found = [file] if file else (sorted(learned, reverse=True)[:1] or there)  # .safetensors before .bin
+        # those of the first of several words before others, .safetensors before .bin
+        learned.sort(key=lambda name: (name.count("/"), name.endswith(".bin"), name))
+        found = [file] if file else (learned[:1] or there)
         if len(found) == 1:
             return Path(hub.hf_hub_download(repository, found[0]))
     raise InputError(

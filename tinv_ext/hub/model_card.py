@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tinv_ext.core.embedding import Embedding, token_of
 from tinv_ext.core.formats import suffix_of, usual_format
@@ -29,25 +30,44 @@ _LICENSES = frozenset(
 )
 
 
+Pairs = Sequence[Mapping[str, Path]]
+"""By prompt, what was generated `BEFORE` and `AFTER` the training, as far as there is."""
+
+
+@dataclass(frozen=True)
+class Other:
+    """A further word that was trained with the first; its files for diffusers are in a folder of its name."""
+
+    embedding: Embedding
+    images: Pairs
+
+
 @dataclass(frozen=True)
 class Shown:
     """What the card shows beside the embedding.
 
-    `images` are pairs by prompt, each with what was generated `BEFORE` and `AFTER` the training, as far as there is;
-    `settings` are those of the run, `base_model` is where the model came from.
+    `settings` are those of the run, `base_model` is where the model came from, `others` are its further words.
     """
 
-    images: Sequence[Mapping[str, Path]]
+    images: Pairs
     settings: Mapping[str, Any]
     base_model: str = ""
+    others: Sequence[Other] = ()
 
     def files(self) -> dict[str, Path]:
-        """The images by the names that they get at the hub, without suffix: before, after, before-2 …"""
-        return {
-            name if not index else f"{name}-{index + 1}": path
-            for index, pair in enumerate(self.images)
-            for name, path in pair.items()
-        }
+        """The images by the names that they get at the hub, without suffix: before, after, before-2 …, word-before …"""
+        found = _named(self.images)
+        for other in self.others:
+            found |= _named(other.images, f"{other.embedding.name}-")
+        return found
+
+
+def _named(pairs: Pairs, prefix: str = "") -> dict[str, Path]:
+    return {
+        prefix + (name if not index else f"{name}-{index + 1}"): path
+        for index, pair in enumerate(pairs)
+        for name, path in pair.items()
+    }
 
 
 def card(embedding: Embedding, repository: str, shown: Shown) -> str:
@@ -67,12 +87,13 @@ def card(embedding: Embedding, repository: str, shown: Shown) -> str:
         ),
         f"# {settings.get('title') or embedding.name}",
         settings.get("description") or f"A word for {embedding.family} ({embedding.count} vectors): **{token}**.",
-        _sheet(shown),
+        _sheet(shown.images, _named(shown.images)),
         f"In the WebUI: put `{file}` into `embeddings/` and write `{embedding.name}` in a prompt. In diffusers:",
         f"""```python
 pipe.load_textual_inversion("{repository}")
 image = pipe("a photo of {token}").images[0]
 ```""",
+        *(part for other in shown.others for part in _about(other, repository)),
         f"Trained for {embedding.step or 0} steps on {_model(embedding, shown)},"
         "\nby textual inversion (arXiv 2208.01618).",
         f"Licence: {settings['license']}" if settings.get("license") else "",
@@ -95,15 +116,27 @@ def _model(embedding: Embedding, shown: Shown) -> str:
     return " ".join(filter(None, [embedding.model_name or "an unnamed model", embedding.model_hash]))
 
 
-def _sheet(shown: Shown) -> str:
+def _about(other: Other, repository: str) -> list[str]:
+    """The parts on a further word."""
+    embedding, token = other.embedding, token_of(other.embedding)
+    return [
+        f"## {embedding.name}",
+        f"Trained with it for {embedding.step or 0} steps ({embedding.count} vectors): **{token}**.",
+        _sheet(other.images, _named(other.images, f"{embedding.name}-")),
+        f"In the WebUI: `{embedding.name}{suffix_of(usual_format(embedding.vectors))}`. In diffusers: "
+        f'`pipe.load_textual_inversion("{repository}", subfolder="{embedding.name}")`.',
+    ]
+
+
+def _sheet(pairs: Pairs, files: Mapping[str, Path]) -> str:
     """A row for each prompt, before and after beside each other."""
-    names = {path: name for name, path in shown.files().items()}
-    columns = [name for name in (BEFORE, AFTER) if any(name in pair for pair in shown.images)]
+    names = {path: quote(name) for name, path in files.items()}
+    columns = [name for name in (BEFORE, AFTER) if any(name in pair for pair in pairs)]
     if not columns:
         return ""
     rows = [
         [f"![{column}](images/{names[pair[column]]}.png)" if column in pair else "" for column in columns]
-        for pair in shown.images
+        for pair in pairs
     ]
     table = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in table)

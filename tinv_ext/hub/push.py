@@ -89,8 +89,10 @@ def _write(embedding: Embedding, repository: str, shown: Shown, folder: Path) ->
     if folder.is_dir():
         shutil.rmtree(folder)  # of a try before
     make_folder(folder)
-    write_embedding(embedding, folder / f"{embedding.name}{suffix_of(usual_format(embedding.vectors))}")
-    write_embedding(embedding, folder, format="diffusers-folder")
+    for one in (embedding, *(other.embedding for other in shown.others)):
+        write_embedding(one, folder / f"{one.name}{suffix_of(usual_format(one.vectors))}")
+        own = folder if one is embedding else folder / one.name
+        write_embedding(one, own, format="diffusers-folder")
     make_folder(folder / "images")
     for name, image in shown.files().items():
         shutil.copyfile(image, folder / "images" / f"{name}.png")

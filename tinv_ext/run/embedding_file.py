@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -44,11 +45,11 @@ class EmbeddingWriter:
         return asked if asked in DEFAULTS else suffix_of(usual_format(self.state.vectors[config.name]))
 
     def embedding(self, name: str, best: Best | None = None, word: str = "") -> Embedding:
-        """The vectors of this step, or the `best`, under a name, with what is worth knowing of the run."""
+        """The word's vectors of this step, or its `best`, under a name, with what is worth knowing of the run."""
         facts, word = self.host.facts, word or self.prepared.config.name
         return Embedding(
             name=name,
-            vectors=self.state.by_word(best.vectors)[word] if best else self.state.values(word),
+            vectors=dict(zip(self.state.vectors[word], best.vectors)) if best else self.state.values(word),
             step=best.step if best else self.state.step,
             model_hash=facts.get("model_hash"),
             model_name=facts.get("model_name"),
@@ -69,14 +70,14 @@ class EmbeddingWriter:
         )
         self.report(Wrote(kind, best.step if best else self.state.step, path))
 
-    def write_folder(self, folder: Path, best: Best | None = None) -> bool:
-        """Write a folder for diffusers where one is wanted, and say whether."""
+    def write_folder(self, folder: Path, best: Mapping[str, Best | None]) -> bool:
+        """Write a folder for diffusers where one is wanted, with the `best` of each word, and say whether."""
         config = self.prepared.config
         if config.save_format not in FOLDERS:
             return False
         for name in self.names:
             place = folder / name if len(self.names) > 1 else folder  # each is a folder as of a training of its own
             make_folder(place)
-            embedding = self.embedding(name, best, name)
+            embedding = self.embedding(name, best[name], name)
             retry_after_freeing(None, partial(write_embedding, embedding, place, format=config.save_format))
         return True

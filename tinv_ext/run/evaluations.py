@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -10,8 +11,9 @@ from torch import Tensor
 from tinv_ext.core.data.epochs import Epochs
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model
-from tinv_ext.core.training.evaluation import EvalSet, by_word, draw_losses
+from tinv_ext.core.training.evaluation import EvalSet, draw_losses, draws_by_word
 from tinv_ext.core.training.fallbacks import Fallbacks, free_memory, is_out_of_memory, retry_after_freeing
+from tinv_ext.core.training.progress import Share
 from tinv_ext.core.training.state import State
 from tinv_ext.core.training.stopping import Evaluation
 from tinv_ext.core.training.trainer import Plan
@@ -62,10 +64,10 @@ class Evaluations:
         elif self.take(loss := float(losses.mean())):
             self.reporter.recovered("evaluation")
             moment.evaluation = loss
-            if len(self.state.vectors) > 1 and self.eval_set:
-                moment.by_word = by_word(self.eval_set, losses)
+            shares = self._shares()
+            moment.by_word = {name: float(losses[share.places].mean()) for name, share in shares.items()}
             self.reporter.report(Evaluated(moment.number, loss))
-            self._follow(moment, losses)
+            self._follow(moment, losses, shares)
         else:
             self.reporter.warn_once(
                 "evaluation",
@@ -76,14 +78,22 @@ class Evaluations:
                 ),
             )
 
-    def _follow(self, moment: Moment, losses: Tensor) -> None:
+    def _shares(self) -> dict[str, Share]:
+        """What of an evaluation is of each word, where there are several."""
+        if len(self.state.vectors) == 1 or not self.eval_set:
+            return {}
+        vectors, places = self.state.result, draws_by_word(self.eval_set)
+        return {name: Share(places[name], list(word.values())) for name, word in vectors.items() if name in places}
+
+    def _follow(self, moment: Moment, losses: Tensor, shares: Mapping[str, Share]) -> None:
         """Take the losses of a step into the state's progress, and let the run end with it where it may."""
         evaluation = Evaluation(moment.number, losses)
         if moment.step and moment.number % (self.every or 1):
-            self.state.progress = self.state.progress.measured_beside(evaluation)
+            self.state.progress = self.state.progress.measured_beside(evaluation, shares)
             return
         result = [values for word in self.state.result.values() for values in word.values()]
-        self.state.progress = self.state.progress.measured(evaluation, result, self.plan.stop, terms_of(self.plan))
+        given = (result, self.plan.stop, terms_of(self.plan), shares)
+        self.state.progress = self.state.progress.measured(evaluation, *given)
         self._look_for_standstill(moment, evaluation.mean)
         moment.last |= bool(self.state.progress.ended)
 

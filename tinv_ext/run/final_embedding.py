@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinv_ext.core.atomic import atomic_copy
 from tinv_ext.core.formats.image_read import carries_embedding
-from tinv_ext.core.messages import message
+from tinv_ext.core.messages import Message, message
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.suffixes import EMBEDDING_SUFFIXES, TENSOR_SUFFIXES
 from tinv_ext.core.training.progress import Best
@@ -31,10 +32,18 @@ class FinalEmbedding:
     snapshots: Snapshots
 
     @property
-    def best(self) -> Best | None:
-        """The vectors that are written instead of those of the last step, where these are not as good."""
-        state = self.writer.state
-        return state.progress.result(state.step) if self.config.result == "best" else None
+    def best(self) -> dict[str, Best | None]:
+        """For each word the vectors that are written instead of those of the last step, where these are not as good."""
+        state, wanted = self.writer.state, self.config.result == "best"
+        return {
+            name: state.progress.result_of(name, state.vectors, state.step) if wanted else None
+            for name in self.writer.names
+        }
+
+    @property
+    def steps(self) -> dict[str, int]:
+        """For each word the step whose vectors are written."""
+        return {name: best.step if best else self.writer.state.step for name, best in self.best.items()}
 
     def write(self) -> Path:
         """Write that of each word and have the host know them; the file of the first.
@@ -42,7 +51,7 @@ class FinalEmbedding:
         NotNowError if the disk is full, HostError if one cannot be written.
         """
         best = self.best
-        if best:
+        if any(best.values()):
             self.snapshots.write_once(self.writer.state.step)
         files = {name: self.host.embeddings_folder / f"{name}{self.writer.suffix}" for name in self.writer.names}
         replaced = [old for file in files.values() for old in self._back_up(file)]
@@ -52,7 +61,7 @@ class FinalEmbedding:
                 message("run.folder_for_diffusers", "The folder for diffusers: {folder}", folder=folder)
             )
         for name, file in files.items():
-            self.writer.write("embedding", file, best, name)
+            self.writer.write("embedding", file, best[name], name)
         for old in replaced:
             self._remove(old)
         for name, file in files.items():
@@ -123,17 +132,23 @@ def outcome(final: FinalEmbedding, reason: str) -> str:
 
     `reason` is why it was stopped.
     """
-    state, best = final.writer.state, final.best
+    state, steps = final.writer.state, final.steps
+    best = next(iter(steps.values()))
     plan = final.writer.prepared.plan
     back = plan.stop.looks_back(state.step - state.progress.start) if plan.stop else 0
     images = back * plan.batch_size * plan.accumulate
-    if state.progress.ended and best:
+    if len(set(steps.values())) > 1:
+        saved = _of_words(steps, state.step)
+        if state.progress.ended:
+            reason = message("run.no_improvement", "No improvement in the last {images:image|images}.", images=images)
+        return message("run.reason_and_saved", "{reason} {saved}", reason=reason, saved=saved) if reason else saved
+    if state.progress.ended and best != state.step:
         return message(
             "run.done_best_saved",
             "No improvement in the last {images:image|images}. Step {best} is the best and was saved; step {last} is "
             "in the run's folder.",
             images=images,
-            best=best.step,
+            best=best,
             last=state.step,
         )
     if state.progress.ended:
@@ -143,12 +158,24 @@ def outcome(final: FinalEmbedding, reason: str) -> str:
             images=images,
             last=state.step,
         )
-    if not best:
+    if best == state.step:
         return reason
     saved = message(
         "run.best_saved",
         "Step {best} is the best by evaluation and was saved; step {last} is in the run's folder.",
-        best=best.step,
+        best=best,
         last=state.step,
     )
     return message("run.reason_and_saved", "{reason} {saved}", reason=reason, saved=saved) if reason else saved
+
+
+def _of_words(steps: Mapping[str, int], last: int) -> Message:
+    """That several words are of different steps."""
+    return message(
+        "run.best_of_words_saved",
+        "Of each word the best step by its own evaluation was saved: {words:, }; step {last} is in the run's folder.",
+        words=[
+            message("run.word_of_step", "{word} (step {step})", word=word, step=step) for word, step in steps.items()
+        ],
+        last=last,
+    )

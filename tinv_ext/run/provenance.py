@@ -63,8 +63,12 @@ def public_settings(config: TrainConfig) -> dict[str, Any]:
 
 
 def _words_without(config: TrainConfig, names: Container[str]) -> str:
-    """The tables of several words without settings of these names."""
-    return as_text([{key: value for key, value in one.items() if key not in names} for one in tables_in(config.words)])
+    """The tables of several words without settings of these names, and without the folder of a template."""
+    tables = [{key: value for key, value in one.items() if key not in names} for one in tables_in(config.words)]
+    for table in tables:
+        if "template" in table:
+            table["template"] = PureWindowsPath(table["template"]).name
+    return as_text(tables)
 
 
 def run_facts(prepared: PreparedRun, host: Host, word: str = "") -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tinv_ext.core.errors import HostError, InputError, TinvError
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.hub.model_card import AFTER, BEFORE, Shown
+from tinv_ext.hub.model_card import AFTER, BEFORE, Other, Shown
 from tinv_ext.hub.push import Repository, push, refuse_push
 from tinv_ext.run.provenance import public_settings
 from tinv_ext.run.reporter import RunReporter
@@ -26,8 +26,6 @@ def refuse_unpublishable(config: TrainConfig) -> list[Message]:
     """
     if not config.push_to_hub:
         return []
-    if len(config.names) > 1:
-        return [_first_alone(config), *refuse_unpublishable(config.but(words="", use_negative=False))]
     try:
         refuse_push(_repository(config), replace=config.overwrite)
     except HostError as error:
@@ -39,14 +37,6 @@ def refuse_unpublishable(config: TrainConfig) -> list[Message]:
             )
         ]
     return []
-
-
-def _first_alone(config: TrainConfig) -> Message:
-    return message(
-        "run.pushes_first",
-        'Of several words, only the embedding of the first, "{name}", is uploaded.',
-        name=config.name,
-    )
 
 
 def publish(config: TrainConfig, reporter: RunReporter) -> None:
@@ -69,12 +59,14 @@ def publish(config: TrainConfig, reporter: RunReporter) -> None:
 
 
 def push_run(folder: RunFolder, id: str = "", private: bool = False) -> str:  # noqa: A002 (the hub's word)
-    """Upload the embedding that a run has finished, with what it drew before and after; the address.
+    """Upload what a run has finished, each word with what it drew before and after, to one repository; the address.
 
-    InputError where the run has none, or the hub refuses it.
+    InputError where an embedding is missing, or the hub refuses it.
     """
     config, status = folder.config(), folder.status()
-    if status is None or not status.file or not Path(status.file).is_file():
+    first = Path(status.file) if status and status.file else None
+    files = [first.with_name(f"{name}{first.suffix}") for name in config.names] if first else []
+    if not first or not all(file.is_file() for file in (first, *files)):
         raise InputError(
             message(
                 "run.nothing_to_push",
@@ -84,8 +76,9 @@ def push_run(folder: RunFolder, id: str = "", private: bool = False) -> str:  # 
         )
     wanted = _repository(config)
     repository = Repository(id or wanted.id, private or wanted.private)
-    shown = Shown(_before_and_after(folder, config.name), public_settings(config), _base_model(folder))
-    return push(read_embedding(Path(status.file)), repository, shown, folder.path / "hub")
+    others = [Other(read_embedding(file), _before_and_after(folder, file.stem)) for file in files if file != first]
+    shown = Shown(_before_and_after(folder, config.name), public_settings(config), _base_model(folder), others)
+    return push(read_embedding(first), repository, shown, folder.path / "hub")
 
 
 def _before_and_after(folder: RunFolder, name: str) -> list[dict[str, Path]]:

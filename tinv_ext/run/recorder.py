@@ -122,11 +122,11 @@ class Recorder:
         for task in self.tasks:
             if task.at_end and task.due(self._moment):
                 self._try(task, None)
-        file, step, best = self.final.write(), self.state.step, self.final.best
+        file, step = self.final.write(), self.state.step
         if self.finished:
             self.reporter.ends_here()
         reason = outcome(self.final, "" if self.finished else self.reporter.status.reason)
-        file_step = best.step if best else step
+        file_step = self.final.steps[self.final.config.name]
         return self.reporter.update("finished" if self.finished else "stopped", step, str(file), reason, file_step)
 
     @contextmanager

@@ -94,9 +94,7 @@ class JobQueue:
     def with_places(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Settings with the log directory and the template that they mean."""
         current = current_names(values)
-        places = {"output": self.placed(str(current.get("output") or ""))}
-        if isinstance(current.get("template"), str):
-            places["template"] = self.templates.place(current["template"])
+        places = {"output": self.placed(str(current.get("output") or "")), **self.templates.places(current)}
         return overridden(values, places)
 
     def placed(self, output: str) -> str:

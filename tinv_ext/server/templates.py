@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tinv_ext.core.atomic import atomic_write
 from tinv_ext.core.data.captions import NAME, own_templates, read_text, template_path
@@ -29,6 +31,16 @@ class Templates:
         name = given.strip().removesuffix(".txt")
         own = self.folder / f"{name}.txt"
         return str(own) if not name_problems(name) and own.is_file() else given
+
+    def places(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """What the settings mean that name a template: those of a run, and those of each table in its list of words."""
+        found: dict[str, Any] = {}
+        if isinstance(settings.get("template"), str):
+            found["template"] = self.place(settings["template"])
+        if isinstance(settings.get("words"), list):
+            tables = settings["words"]
+            found["words"] = [{**one, **self.places(one)} if isinstance(one, Mapping) else one for one in tables]
+        return found
 
     def text(self, name: str) -> str:
         """The lines of a template of `names()`. `InputError` if there is none."""

@@ -3,9 +3,13 @@ import { post } from "../api.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
+import { tablesOf } from "./tables.js";
 
-/** `measured()` hears that time and memory are known now, `begun(name)` that a run was begun. */
-export function Actions({ given, outlook, measured, begun }) {
+/**
+ * `measured()` hears that time and memory are known now, `begun(names)` that a run was begun, `refused(problems)` what is
+ * wrong with each of several words.
+ */
+export function Actions({ given, outlook, measured, begun, refused }) {
     const [state, setState] = useState({ busy: "", checked: null, said: "", error: null });
     const ask = (what, show) => async () => {
         setState({ busy: what, checked: null, said: "", error: null });
@@ -14,7 +18,7 @@ export function Actions({ given, outlook, measured, begun }) {
             setState({ busy: "", checked: null, said: "", error: null, ...show(answer) });
             if (what === "check") measured();
             if (what !== "train") return;
-            begun(given.name);
+            begun([given.name, ...(tablesOf(given.words) ?? []).map((one) => one.name)]);
             document.dispatchEvent(new CustomEvent("tinv:started", { detail: { job: answer.id } }));
         } catch (error) {
             setState({ busy: "", checked: null, said: "", error });
@@ -22,6 +26,7 @@ export function Actions({ given, outlook, measured, begun }) {
     };
     useEffect(() => setState((last) => (last.error ? { ...last, error: null } : last)), [given]); // it may be mended now
     const { busy, checked, said, error } = state;
+    useEffect(() => refused(error?.words ?? []), [error]);
     const place = useRef(null);
     useEffect(() => {
         if (checked || error) place.current.scrollIntoView({ block: "nearest" });
@@ -55,14 +60,16 @@ function Checked({ answer }) {
         ${answer.tags && html`<p>${answer.tags}</p>`}
         <h3>${t("train.prompts")}</h3>
         <ol class="tinv-training-prompts">${answer.prompts.map(
-            (prompt, index) => html`<li>${marked(prompt, answer.word)}
+            (prompt, index) => html`<li>${marked(prompt, answer.words ?? [answer.word])}
             ${answer.tokens && html` <small class="tinv-quiet">${t("train.tokens", { count: answer.tokens[index] })}</small>`}</li>`,
         )}</ol>
     </div>`;
 }
 
-/** A prompt with the word marked, wherever it stands. */
-function marked(prompt, word) {
-    if (!word) return prompt;
-    return prompt.split(word).flatMap((part, index) => (index ? [html`<mark>${word}</mark>`, part] : [part]));
+/** A prompt with the words marked, wherever they stand. */
+function marked(prompt, words) {
+    const sought = words.filter(Boolean).sort((one, other) => other.length - one.length);
+    if (!sought.length) return prompt;
+    const any = new RegExp(`(${sought.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("|")})`);
+    return prompt.split(any).map((part, index) => (index % 2 ? html`<mark>${part}</mark>` : part));
 }

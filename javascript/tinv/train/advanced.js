@@ -5,7 +5,7 @@ import { Control } from "./control.js";
 import { Templates } from "./templates.js";
 import { FromTxt2img } from "./txt2img.js";
 
-const ELSEWHERE = new Set(["images", "name", "init_text", "purpose", "preset"]); // they have a place of their own
+const ELSEWHERE = new Set(["images", "name", "init_text", "purpose", "preset", "words"]); // they have a place of their own
 
 /** @param {any} about @param {string} sought */
 export function matches(about, sought) {

@@ -8,16 +8,16 @@ const PAUSE = 250; // milliseconds after the last change
  * @param {string} route @param {Record<string, any>} query @param {object | null} body nothing is asked while it is null
  * @param {number} again milliseconds until the same is asked again; 0: never
  * @param {{readonly now: boolean, listen: (heard: () => void) => () => void}} visible
- * @returns {{answer: any, error: any, refresh: () => void}}
+ * @returns {{answer: any, settled: boolean, error: any, refresh: () => void}} `settled`: what is asked now was answered
  */
 export function useAnswer(route, query, body, again, visible) {
-    const [state, setState] = useState({ answer: null, error: null });
+    const [state, setState] = useState({ answer: null, of: null, error: null });
     const [turn, setTurn] = useState(0);
     const asked = JSON.stringify([route, query, body]);
     const before = useRef("");
     useEffect(() => {
         if (body === null) {
-            setState({ answer: null, error: null });
+            setState({ answer: null, of: null, error: null });
             return undefined;
         }
         const end = new AbortController();
@@ -27,10 +27,10 @@ export function useAnswer(route, query, body, again, visible) {
             if (!visible.now) return; // `listen` asks when it is seen
             try {
                 const answer = await post(route, query, body, { signal: end.signal });
-                setState({ answer, error: null });
+                setState({ answer, of: asked, error: null });
             } catch (error) {
                 if (end.signal.aborted) return;
-                setState((last) => ({ answer: last.answer, error }));
+                setState((last) => ({ ...last, error }));
             }
             if (again && !end.signal.aborted) timer = setTimeout(ask, again);
         }
@@ -44,5 +44,5 @@ export function useAnswer(route, query, body, again, visible) {
             deaf();
         };
     }, [asked, turn, again, visible]);
-    return { ...state, refresh: () => setTurn((number) => number + 1) };
+    return { ...state, settled: state.of === asked, refresh: () => setTurn((number) => number + 1) };
 }

@@ -6,7 +6,7 @@ import { t } from "../texts.js";
 import { MaskBrush } from "./mask.js";
 import { SLICE, Slice, slicesOf } from "./slice.js";
 
-export function Grid({ answer, refresh, suffix, given, set, visible }) {
+export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
     const [error, setError] = useState(null);
     const [turn, setTurn] = useState(0);
     const [odd, setOdd] = useState(false); // only those that need a look
@@ -57,10 +57,10 @@ export function Grid({ answer, refresh, suffix, given, set, visible }) {
             html`<p class="tinv-quiet">${t("train.below", { folders: answer.below })}
             <button type="button" class="tinv-chip" onClick=${() => set({ recursive: true })}>${t("train.use_below")}</button></p>`
         }
-        <${CaptionsUsed} answer=${answer} given=${given} set=${set} />
+        <${CaptionsUsed} answer=${answer} given=${given} set=${set} prefix=${prefix} />
         ${
             masked &&
-            html`<label class="tinv-row tinv-uses"><input type="checkbox" id="tinv_use_masks" checked=${Boolean(given.masked_loss)}
+            html`<label class="tinv-row tinv-uses"><input type="checkbox" id="${prefix}use_masks" checked=${Boolean(given.masked_loss)}
             onChange=${() => set({ masked_loss: given.masked_loss ? undefined : true })} />${t("train.masks_on")}</label>`
         }
         <${Problems} error=${error} />
@@ -71,12 +71,12 @@ export function Grid({ answer, refresh, suffix, given, set, visible }) {
 }
 
 /** Whether prompts are made of captions, with a switch where the template has a twin that does it. */
-function CaptionsUsed({ answer, given, set }) {
+function CaptionsUsed({ answer, given, set, prefix }) {
     const template = String(given.template ?? answer.template ?? "subject");
     const twin = /^(subject|style)(_filewords)?$/.exec(template);
     if (!twin) return null;
     const toggle = () => set({ template: answer.uses_captions ? twin[1] : `${twin[1]}_filewords` });
-    return html`<label class="tinv-row tinv-uses"><input type="checkbox" id="tinv_use_captions" checked=${answer.uses_captions}
+    return html`<label class="tinv-row tinv-uses"><input type="checkbox" id="${prefix}use_captions" checked=${answer.uses_captions}
         onChange=${toggle} />${t("train.use_captions")}</label>`;
 }
 

@@ -1,7 +1,7 @@
 // Training images: dropped, browsed for or named by their folder; shown as they will be trained.
 import { post } from "../api.js";
 import { html, useEffect, useMemo, useRef, useState } from "../html.js";
-import { Problems } from "../problems.js";
+import { Problems, sentences } from "../problems.js";
 import { t } from "../texts.js";
 import { useAnswer } from "./asking.js";
 import { Browse } from "./folders.js";
@@ -14,8 +14,20 @@ const SOON = 800,
 const MANY = 300;
 const DRAWN = 150; // milliseconds between two figures of what was sent
 
-/** @param {{given: any, set: (changes: object) => void, about: any, problem: string, visible: any}} of the part */
-export function Images({ given, set, about, problem, visible }) {
+/**
+ * @param {{given: any, set: (changes: object) => void, about: any, problem: string, visible: any, title?: string, prefix?: string, said?: string[]}} of
+ * the part, or of a word with images of its own: ids begin with `prefix`, and what is `said` there is not said again
+ */
+export function Images({
+    given,
+    set,
+    about,
+    problem,
+    visible,
+    title = t("train.images"),
+    prefix = "tinv_",
+    said = [],
+}) {
     const named = ["images", "dataset_config", "in_json"].some((name) => String(given[name] ?? "").trim());
     const [every, setEvery] = useState(SOON);
     const { answer, error, refresh } = useAnswer("images", { count: SLICE }, named ? given : null, every, visible);
@@ -29,22 +41,22 @@ export function Images({ given, set, about, problem, visible }) {
         () =>
             shown &&
             html`<${Grid} key=${answer.folder} answer=${answer} refresh=${refresh} suffix=${given.caption_extension ?? ""}
-            set=${set} given=${given} visible=${visible} />`,
+            set=${set} given=${given} visible=${visible} prefix=${prefix} />`,
         [shown, answer, given],
     );
-    return html`<section class="tinv-stack tinv-dataset" aria-label=${t("train.images")} ...${sending.drop}
+    return html`<section class="tinv-stack tinv-dataset" aria-label=${title} ...${sending.drop}
         data-over=${sending.over || undefined}>
         <div class="tinv-control" data-setting="images">
-            <div class="tinv-label"><label for="tinv_images">${about.label}</label></div>
+            <div class="tinv-label"><label for="${prefix}images">${about.label}</label></div>
             <span class="tinv-path">
-                <input type="text" id="tinv_images" value=${given.images ?? ""} spellcheck="false"
+                <input type="text" id="${prefix}images" value=${given.images ?? ""} spellcheck="false"
                     placeholder=${t("train.images_path")} title=${about.help} aria-invalid=${problem || error ? "true" : undefined}
                     onInput=${(event) => set({ images: event.target.value || undefined })} />
                 <${Browse} from=${given.images ?? ""} choose=${(path) => set({ images: path })} label=${about.label} />
             </span>
         </div>
         <${Drop} sending=${sending} open=${Boolean(answer)} />
-        ${named && html`<${Problems} error=${error} />`}
+        ${named && error && !sentences(error).every((text) => said.includes(text)) && html`<${Problems} error=${error} />`}
         ${grid}
     </section>`;
 }

@@ -1,6 +1,6 @@
 // The first part of the page: from a folder of images to a run that trains.
 import { get } from "../api.js";
-import { html, useEffect, useRef, useState } from "../html.js";
+import { html, useEffect, useMemo, useRef, useState } from "../html.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
 import { Actions } from "./actions.js";
@@ -9,15 +9,18 @@ import { useAnswer } from "./asking.js";
 import { Images } from "./images.js";
 import { OwnPresets, only } from "./own_presets.js";
 import { useSettings } from "./settings.js";
+import { withoutOwn } from "./tables.js";
 import { Word } from "./word.js";
 
 const AGAIN = 10_000; // milliseconds: another model may be loaded meanwhile
 
 export default function Train({ visible }) {
     const { form, error, retry } = useForm();
-    const { given, from, set, take } = useSettings();
-    const [begun, setBegun] = useState(""); // the name of the last run from here: that it is taken now is no mistake
-    const { answer: outlook, refresh } = useAnswer("outlook", {}, given, AGAIN, visible);
+    const { given, from, taken, set, take } = useSettings();
+    const [begun, setBegun] = useState([]); // the names of the last run from here: that they are taken now is no mistake
+    const [wrong, setWrong] = useState([]); // what Check has said of each of several words
+    const alone = useMemo(() => withoutOwn(given), [given]);
+    const { answer: outlook, settled, refresh } = useAnswer("outlook", {}, given, AGAIN, visible);
     const adopt = useRef((/** @type {any} */ _preset) => {});
     adopt.current = (preset) => take({ ...only(given, form?.of_one_run ?? []), ...preset.settings }, preset.name);
     useEffect(() => {
@@ -29,12 +32,13 @@ export default function Train({ visible }) {
     if (!form) return html`<p class="tinv-quiet">${t("train.loading")}</p>`;
     return html`<div class="tinv-stack tinv-train">
         ${from && html`<p class="tinv-said">${t("train.taken_from", { from })}</p>`}
-        <${Images} given=${given} set=${set} about=${form.byName.images} problem=${outlook?.problems.images} visible=${visible} />
+        <${Images} given=${alone} set=${set} about=${form.byName.images} problem=${outlook?.problems.images} visible=${visible} />
         <div class="tinv-stack tinv-recipe">
-            <${Word} form=${form} given=${given} set=${set} outlook=${outlook} begun=${begun}
+            <${Word} key=${taken} form=${form} given=${given} set=${set} outlook=${outlook} settled=${settled} begun=${begun}
+                wrong=${wrong} visible=${visible}
                 presets=${html`<${OwnPresets} adopt=${(preset) => adopt.current(preset)} visible=${visible} />`} />
             <${Advanced} form=${form} given=${given} set=${set} outlook=${outlook} />
-            <${Actions} given=${given} outlook=${outlook} measured=${refresh} begun=${setBegun} />
+            <${Actions} given=${given} outlook=${outlook} measured=${refresh} begun=${setBegun} refused=${setWrong} />
         </div>
     </div>`;
 }

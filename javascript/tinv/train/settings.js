@@ -4,18 +4,26 @@ import { changed, keep, kept } from "../kept.js";
 
 const KEY = "tinv.train";
 
-/** @typedef {Record<string, string | number | boolean>} Settings */
+/** @typedef {Record<string, string | number | boolean | object[]>} Settings */
+/** @typedef {Partial<Settings> | ((given: Settings) => Partial<Settings>)} Changes */
 
 /**
- * `set` changes some settings, undefined takes one back; `take` replaces all. `from` says what they were taken from.
- * @returns {{given: Settings, from: string, set: (changes: Partial<Settings>) => void, take: (all: Settings, from?: string) => void}}
+ * `set` changes some settings, undefined takes one back; changes may be made of what is set then. `take` replaces all.
+ * `from` says what they were taken from, `taken` is another number whenever they were.
+ * @returns {{given: Settings, from: string, taken: number, set: (changes: Changes) => void, take: (all: Settings, from?: string) => void}}
  */
 export function useSettings() {
-    const [state, setState] = useState(() => ({ given: kept(KEY), from: "" }));
+    const [state, setState] = useState(() => ({ given: kept(KEY), from: "", taken: 0 }));
     const set = useCallback((changes) => {
-        setState(({ given, from }) => ({ given: changed(given, changes), from }));
+        setState((last) => ({
+            ...last,
+            given: changed(last.given, typeof changes === "function" ? changes(last.given) : changes),
+        }));
     }, []);
-    const take = useCallback((all, from = "") => setState({ given: { ...all }, from }), []);
+    const take = useCallback(
+        (all, from = "") => setState(({ taken }) => ({ given: { ...all }, from, taken: taken + 1 })),
+        [],
+    );
     useEffect(() => keep(KEY, state.given), [state.given]);
     useEffect(() => {
         const heard = (event) => take(event.detail?.settings ?? {}, event.detail?.from ?? "");

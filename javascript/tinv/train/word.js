@@ -2,31 +2,22 @@
 import { html } from "../html.js";
 import { t } from "../texts.js";
 import { Control } from "./control.js";
+import { Name } from "./name.js";
+import { useTables, Words } from "./words.js";
 
-const SIGNS = { free: "✓", warning: "⚠", bad: "✕", empty: "" };
-
-export function Word({ form, given, set, outlook, begun, presets }) {
+export function Word({ form, given, set, outlook, settled, begun, wrong, visible, presets }) {
     const { name, init_text: start, purpose, preset } = form.byName;
-    const verdict = begun && begun === given.name ? null : outlook?.name;
+    const verdict = begun.includes(given.name) ? null : outlook?.name;
     const effective = outlook?.values ?? {};
+    const tables = useTables(given, set);
     return html`<section class="tinv-stack" aria-label=${t("train.word")}>
         <div class="tinv-two">
-            <div class="tinv-control" data-setting="name">
-                <div class="tinv-label"><label for="tinv_name">${name.label}</label></div>
-                <input type="text" id="tinv_name" value=${given.name ?? ""} autocomplete="off" spellcheck="false"
-                    aria-describedby="tinv_verdict" aria-invalid=${verdict?.state === "bad" ? "true" : undefined}
-                    onInput=${(event) => set({ name: event.target.value || undefined })} />
-                <div id="tinv_verdict" role="status" data-state=${verdict?.state ?? "empty"}>
-                    ${
-                        verdict?.texts.length
-                            ? verdict.texts.map((text) => html`<div>${SIGNS[verdict.state]} ${text}</div>`)
-                            : html`<span class="tinv-quiet">${name.help}</span>`
-                    }
-                </div>
-            </div>
+            <${Name} about=${name} value=${given.name} verdict=${verdict} set=${tables.rename} />
             <${Control} about=${start} value=${given.init_text} effective=${effective.init_text} set=${set}
                 problem=${outlook?.problems.init_text} />
         </div>
+        <${Words} tables=${tables} form=${form} given=${given} set=${set} outlook=${outlook} settled=${settled} begun=${begun} wrong=${wrong}
+            visible=${visible} />
         ${purpose && html`<${Chips} about=${purpose} value=${given.purpose ?? effective.purpose ?? purpose.default} set=${set} />`}
         ${preset && html`<${Chips} about=${preset} value=${given.preset ?? effective.preset ?? preset.default} set=${set} />`}
         ${presets}

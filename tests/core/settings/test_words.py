@@ -71,11 +71,29 @@ def test_everything_wrong_is_told_at_once() -> None:
         "b-2",
     ]
     config, problems = TrainConfig.read({"words": tables})
-    assert set(ids(problems)) == {"settings.in_words", "settings.same_word_twice"}
+    assert set(ids(problems)) == {"settings.in_words", "settings.words_differ_in_case"}
     texts = [str(problem) for problem in problems]
     for part in ('"steps"', "lr_factor", "fast", "init_text", "train", "no name", "no table"):
         assert any(part in text for text in texts), part
     assert config.name == "a-1"
+
+
+@pytest.mark.parametrize(
+    ("names", "name", "told"),
+    [
+        (("cat-x1", "cat-x1", "cat-x1"), "", "settings.same_word_twice"),
+        (("cat-x1", "dog", "CAT-x1"), "", "settings.words_differ_in_case"),
+        (("cat-x1", "dog"), "Dog", "settings.words_differ_in_case"),
+    ],
+)
+def test_the_same_word_twice_is_told_in_one_sentence(names: tuple[str, ...], name: str, told: str) -> None:
+    """Of the list, or of the list and the run; what is left can be checked, and lacks nothing that was given."""
+    tables = [{"name": one, **({"images": "photos"} if place else {})} for place, one in enumerate(names)]
+    config, problems = TrainConfig.read({"words": tables, **({"name": name} if name else {})})
+    assert ids(problems) == [told]
+    assert len({one.lower() for one in config.names}) == len(config.names)
+    assert config.word_settings[0].own == {"images": "photos"}
+    assert TrainConfig.read(config.to_dict()) == (config, [])
 
 
 @pytest.mark.parametrize("given", ["cats", "[[words", '{"a": 1}', 3, "[1"])

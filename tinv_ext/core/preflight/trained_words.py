@@ -176,6 +176,10 @@ def _ever_holds(subset: PreparedSubset, name: str, reader: PromptReader) -> bool
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
+BETWEEN = ("preflight.words_alike", "preflight.word_in_word")
+"""What may be wrong with names beside each other."""
+
+
 def problems_between(words: Sequence[Word], config: TrainConfig) -> Iterator[Message]:
     """Names of words that a prompt, or the file system, could not tell apart."""
     negatives = {(one.negative_of, one.name) for one in config.word_settings if one.negative_of}

@@ -355,7 +355,7 @@ class TrainConfig:
             if not wrong:
                 usable[name] = typed
         usable |= {"angle_brackets": True} if bracketed else {}
-        name_first(usable)
+        problems += name_first(usable)
         if (usable.get("dataset_config") or usable.get("in_json")) and "template" not in values:
             usable["template"] = "none"  # as where the file is from: its captions are the prompts
         if "preset" not in usable:

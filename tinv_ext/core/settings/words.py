@@ -9,14 +9,13 @@
     lr_factor = 0.5
     stop_training_after = 500
 
-Keys are the settings of the word, those of images and captions that a subset may have, and `_OWN`. OneTrainer's names
+Keys are the settings of the word, those of images and captions that a subset may have, and `OWN`. OneTrainer's names
 (modules/util/config/TrainConfig.py, TrainEmbeddingConfig) are taken, too. Within the settings the tables are one text.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -28,11 +27,11 @@ from tinv_ext.core.messages import Message, message
 from tinv_ext.core.names import bare_name
 from tinv_ext.core.settings.aliases import read_names
 from tinv_ext.core.settings.setting import Setting, converted, type_problem, value_problems
+from tinv_ext.core.settings.word_own import ABOUT_OWN, OWN
 from tinv_ext.core.toml import parse_toml
 
 NEGATIVE = "-neg"
 """What DreamArtist puts behind the name of a word for that of its negative word (cptuning.py, `train_embedding`)."""
-_OWN: Mapping[str, Any] = {"lr_factor": 1.0, "learning_rate": "", "train": True, "stop_training_after": 0}
 _OF_THE_WORD = ("name", "angle_brackets", "init_text", "num_vectors", "init_embedding", "use_negative", "nvpt_neg")
 _ONETRAINER = {
     "placeholder": "name",
@@ -124,10 +123,12 @@ def read_tables(
         found, wrong = _read(table, settings, defaults)
         place = f"[[words]] {number}" + (f' "{found["name"]}"' if found.get("name") else "")
         problems += [
-            message("settings.in_words", "{place}: {problem}", place=place, problem=problem) for problem in wrong
+            message("settings.in_words", "{place}: {problem}", place=place, problem=problem, number=number)
+            for problem in wrong
         ]
         tables.append(found)
-    return tables, [*problems, *_same_names([str(table.get("name", "")) for table in tables])]
+    tables, twice = _without_twins(tables)
+    return tables, [*problems, *twice]
 
 
 def _given(value: Any) -> list[Any]:
@@ -149,14 +150,14 @@ def _read(
 ) -> tuple[dict[str, Any], list[Message]]:
     if not isinstance(table, Mapping):
         return {}, [message("settings.not_a_table", "it is no table of names and values.")]
-    values, problems = read_names({_ONETRAINER.get(str(key), str(key)): value for key, value in table.items()})
+    values, problems = read_names(_by_our_keys(table))
     found: dict[str, Any] = {}
     for key, value in values.items():
-        if key not in _OWN and not _may_be_own(key, settings):
+        if key not in OWN and not _may_be_own(key, settings):
             problems.append(_unknown(key, settings))
             continue
-        default = _OWN.get(key, defaults.get(key))
-        about = _ABOUT.get(key) or settings[key]
+        default = OWN.get(key, defaults.get(key))
+        about = ABOUT_OWN.get(key) or settings[key]
         try:
             typed = converted(default, about.chosen(value))
         except (ValueError, OverflowError):
@@ -181,7 +182,7 @@ def _may_be_own(name: str, settings: Mapping[str, Setting]) -> bool:
 
 
 def _unknown(key: str, settings: Mapping[str, Setting]) -> Message:
-    known = [*_OWN, *_ONETRAINER, *(name for name in settings if _may_be_own(name, settings))]
+    known = [*OWN, *_ONETRAINER, *(name for name in settings if _may_be_own(name, settings))]
     near = get_close_matches(key, known, 1)
     if not near:
         return message("settings.unknown_key", 'there is no key "{key}".', key=key)
@@ -190,50 +191,76 @@ def _unknown(key: str, settings: Mapping[str, Setting]) -> Message:
     )
 
 
-def _same_names(names: Sequence[str]) -> list[Message]:
-    lower = [name.lower() for name in names]
-    twice = dict.fromkeys(name for name in names if name and lower.count(name.lower()) > 1)
-    seen = {name.lower(): name for name in reversed(list(twice))}
-    return [
-        message(
-            "settings.same_word_twice",
-            'Two of the words are called "{name}". Each has a file of its name: give one of them another.',
-            name=name,
-        )
-        for name in reversed(list(seen.values()))
-    ]
-
-
-def _rate(text: str) -> list[str]:
-    """What is wrong with the learning rate of a single word."""
+def names_in(value: Any) -> list[str]:
+    """The names in tables of words that are given, "" for one without; none where they cannot be read."""
     try:
-        rate = float(text) if text.strip() else 1.0
-    except ValueError:
-        rate = math.nan
-    if rate > 0 and math.isfinite(rate):
+        given = _given(value)
+    except (ValueError, RecursionError, InputError):
         return []
-    return [message("settings.rate_of_a_word", "it must be one number above 0, not {rate}.", rate=text)]
+    named = [read_names(table)[0] if isinstance(table, Mapping) else {} for table in map(_by_our_keys, given)]
+    return [bare_name(str(table.get("name") or "")) for table in named]
 
 
-_ABOUT: Mapping[str, Setting] = {
-    "lr_factor": Setting(message("settings.lr_factor", "Factor of the learning rate"), "", minimum=0.0, maximum=1000.0),
-    "learning_rate": Setting(message("settings.word_rate", "Learning rate of the word"), "", check=_rate),
-    "train": Setting(message("settings.word_train", "Train"), ""),
-    "stop_training_after": Setting(message("settings.stop_training_after", "Stop training after"), "", minimum=0),
-}
+def _by_our_keys(table: Any) -> Any:
+    if not isinstance(table, Mapping):
+        return table
+    return {_ONETRAINER.get(str(key), str(key)): value for key, value in table.items()}
 
 
-def name_first(usable: dict[str, Any]) -> None:
-    """Of several words: have the run go by the name of the first, or the one that has the name be among them."""
+def _without_twins(tables: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[Message]]:
+    """The tables, those of one name as one, so that nothing else is told of it; a problem for each such name."""
+    merged: dict[Any, dict[str, Any]] = {}
+    spelled: dict[Any, list[str]] = {}
+    for number, table in enumerate(tables):
+        name = str(table.get("name", ""))
+        key = name.lower() or number
+        merged[key] = {**table, **merged.get(key, {})}
+        spelled.setdefault(key, []).append(name)
+    return [*merged.values()], [_same_word(names) for names in spelled.values() if len(names) > 1]
+
+
+UNNAMED = "settings.word_without_name"
+SAME_WORD = ("settings.same_word_twice", "settings.words_differ_in_case")
+"""Problems of words that have one name."""
+
+
+def _same_word(names: Sequence[str]) -> Message:
+    one, other = names[0], next((name for name in names if name != names[0]), names[0])
+    if one != other:
+        return message(
+            "settings.words_differ_in_case",
+            'The words "{one}" and "{other}" differ only in capital letters: they are the same to the model and as '
+            "names of files. Give one of them another name.",
+            one=one,
+            other=other,
+        )
+    return message(
+        "settings.same_word_twice",
+        'Two of the words are called "{name}". Each has a file of its name: give one of them another.',
+        name=one,
+    )
+
+
+def name_first(usable: dict[str, Any]) -> list[Message]:
+    """Of several words: have the run go by the name of the first, or the one that has the name be among them.
+
+    A problem where one of them has that name in other capital letters, and is taken for it.
+    """
     tables = [table for table in tables_in(usable.get("words", "")) if table.get("name")]
     if not tables:
-        return
+        return []
+    problems = []
     if not usable.setdefault("name", tables[0]["name"]):
         usable["name"] = tables[0]["name"]
-    named = [table["name"] for table in tables]
-    if usable["name"] not in named:
+    named = {table["name"].lower(): table["name"] for table in tables}
+    same = named.get(usable["name"].lower())
+    if same is None:
         tables.insert(0, {"name": usable["name"]})
+    elif same != usable["name"]:
+        problems.append(_same_word([usable["name"], same]))
+        usable["name"] = same
     usable["words"] = as_text(tables)
+    return problems
 
 
 def settings_of_words(text: str, run: Mapping[str, Any]) -> tuple[WordSettings, ...]:
@@ -248,7 +275,7 @@ def _settings_of(table: Mapping[str, Any], run: Mapping[str, Any]) -> list[WordS
     named = {name: table.get(name, run[name]) for name in _OF_THE_WORD}
     use_negative, count = named.pop("use_negative"), named.pop("nvpt_neg")
     named["angle_brackets"] = bool(table.get("angle_brackets", run["angle_brackets"] and table["name"] == run["name"]))
-    rest = {key: table.get(key, default) for key, default in _OWN.items()}
+    rest = {key: table.get(key, default) for key, default in OWN.items()}
     own = {key: value for key, value in table.items() if key not in named and key not in rest}
     own = {key: value for key, value in own.items() if key not in _OF_THE_WORD}
     word = WordSettings(**named, **rest, own=own)

@@ -80,16 +80,17 @@ def draw_losses(model: Denoiser, eval_set: EvalSet, words: Words, batch_size: in
     return losses_by_timestep(model, eval_set, words, batch_size)[1].double()
 
 
-def by_word(eval_set: EvalSet, losses: Tensor) -> dict[str, float]:
-    """The mean of those of `draw_losses` whose prompt, or negative prompt, has a word, for each word."""
-    found: dict[str, list[float]] = {}
-    rows = iter(losses.tolist())
+def draws_by_word(eval_set: EvalSet) -> dict[str, list[int]]:
+    """For each word the places among `draw_losses` of those whose prompt, or negative prompt, has it."""
+    found: dict[str, list[int]] = {}
+    first = 0
     for batch in eval_set.batches:
-        for place, loss in zip(range(len(batch)), rows):
+        for place in range(len(batch)):
             prompts = (batch.prompts[place], *batch.negatives[place : place + 1])
             for name in {name for prompt in prompts for chunk in prompt.chunks for _, name in chunk.words}:
-                found.setdefault(name, []).append(loss)
-    return {name: sum(some) / len(some) for name, some in found.items()}
+                found.setdefault(name, []).append(first + place)
+        first += len(batch)
+    return found
 
 
 def evaluate(model: Denoiser, eval_set: EvalSet, words: Words, batch_size: int = 8) -> float:

@@ -331,9 +331,8 @@ def _checked(state: State) -> State:
     for vectors, start in state.pairs():
         if vectors.dim() != 2 or vectors.shape != start.shape:
             raise ValueError("its vectors are not rows of numbers")
-    best = state.progress.best
-    for values in (state.averages, best.vectors if best else ()):
-        if values and [one.shape for one in values] != [leaf.shape for leaf in state.leaves()]:
+    for values, leaves in ((state.averages, state.leaves()), *state.progress.best_beside(state.vectors)):
+        if values and [one.shape for one in values] != [leaf.shape for leaf in leaves]:
             raise ValueError("its averages or best vectors are not those of its vectors")
     if state.step < 0 or not state.leaves():
         raise ValueError("it has no vectors or a negative step")

@@ -31,6 +31,10 @@ class Evaluation:
         """What is shown."""
         return float(self.losses.mean())
 
+    def part(self, places: Sequence[int]) -> Evaluation:
+        """That of some of the draws."""
+        return Evaluation(self.step, self.losses[list(places)])
+
     def excess(self, other: Evaluation) -> tuple[float, float]:
         """By how much it is above the other in the mean of all draws, and the standard error of that."""
         differences = self.losses - other.losses

@@ -58,7 +58,8 @@ def _answer(served: Served, values: Mapping[str, Any], language: str) -> dict[st
         "steps": figures[0],
         "figures": [translated(text, language) for text in figures[1]],
         "values": effective,
-        "problems": _by_setting(problems, language),
+        "problems": _by_setting(problems, values, language),
+        "words": _words(config, values, problems, host, language),
     }
 
 
@@ -66,18 +67,28 @@ def _count(served: Served, config: TrainConfig) -> int | None:
     """Files that may be images; None where no folder is named. `InputError` as for a run."""
     from tinv_ext.core.paths import path_given
     from tinv_ext.core.preflight.sources import sources_of
+    from tinv_ext.core.preflight.subsets import said_of
     from tinv_ext.prepare.gallery import image_files
     from tinv_ext.server.routes.images import allow_source
 
     if not any(text.strip() for text in (config.images, config.dataset_config, config.in_json, config.words)):
         return None
-    sources = [
-        one.config for one in sources_of(config, lambda one: allow_source(served, one)).sources if not one.is_reg
-    ]
-    return sum(len(image_files(path_given(one.images), one.recursive)) * one.repeats for one in sources)
+    total, problems = 0, list[str]()
+    for source in sources_of(config, lambda one: allow_source(served, one)).sources:
+        if source.is_reg:
+            continue
+        try:
+            one = source.config
+            total += len(image_files(path_given(one.images), one.recursive)) * one.repeats
+        except InputError as error:
+            problems += [said_of("".join(source.words[:1]), text) for text in error.problems]
+    if problems:
+        raise InputError(problems)
+    return total
 
 
 def _name(config: TrainConfig, given: str, host: Host | None, language: str) -> dict[str, Any]:
+    """The verdict on a name."""
     from tinv_ext.core.names import bare_name, name_problems
     from tinv_ext.core.preflight.name_verdict import BAD, EMPTY, name_verdict
     from tinv_ext.run.preflight import embedding_files
@@ -89,6 +100,43 @@ def _name(config: TrainConfig, given: str, host: Host | None, language: str) -> 
     tokenizer = host.token_table.tokenizer
     verdict = name_verdict(given, config.num_vectors, tokenizer, host.known_words(), files, config.overwrite)
     return {"state": verdict.state, "texts": [translated(text, language) for text in verdict.texts]}
+
+
+def _words(
+    config: TrainConfig, values: Mapping[str, Any], problems: Sequence[str], host: Host | None, language: str
+) -> list[dict[str, Any]]:
+    """Of each of the tables of words: the verdict on its name, and what is wrong with it."""
+    from tinv_ext.core.preflight.trained_words import problems_between
+    from tinv_ext.core.prompts.reader import Word
+    from tinv_ext.core.settings.words import names_in
+    from tinv_ext.server.word_problems import by_word
+
+    names = names_in(values.get("words"))
+    if names and host:
+        ids = host.token_table.tokenizer.ids
+        between = problems_between([Word(name, tuple(ids(name)), 1) for name in config.names], config)
+        problems = [*problems, *between]
+    return [
+        _word(_name(config, name, host, language), of_it, language)
+        for name, of_it in zip(names, by_word(problems, values))
+    ]
+
+
+def _word(verdict: dict[str, Any], problems: Sequence[str], language: str) -> dict[str, Any]:
+    """What is told of one word: what is wrong with its name beside the others is a part of the verdict.
+
+    That it has no name yet whoever types the rest first can see.
+    """
+    from tinv_ext.core.preflight.name_verdict import BAD
+    from tinv_ext.core.preflight.trained_words import BETWEEN
+    from tinv_ext.core.settings.words import SAME_WORD, UNNAMED
+
+    ids = {text: text.id if isinstance(text, Message) else "" for text in problems}
+    of_name = [translated(text, language) for text, id_ in ids.items() if id_ in (*BETWEEN, *SAME_WORD)]
+    if of_name:
+        verdict = {"state": BAD, "texts": [*(verdict["texts"] if verdict["state"] == BAD else ()), *of_name]}
+    rest = [text for text, id_ in ids.items() if id_ not in (*BETWEEN, *SAME_WORD, UNNAMED)]
+    return {"name": verdict, "problems": [translated(text, language) for text in rest]}
 
 
 def _model(host: Host | None) -> Message:
@@ -146,14 +194,22 @@ def _figures(
     return steps, texts
 
 
-def _by_setting(problems: Sequence[str], language: str) -> dict[str, str]:
-    """Each problem by the setting that it is of; the first of several, and "" for what is of none."""
+def _by_setting(problems: Sequence[str], values: Mapping[str, Any], language: str) -> dict[str, str]:
+    """Each problem by the setting that it is of; the first of several, and "" for what is of none.
+
+    What is told at one of several words is not told again, where these can be read.
+    """
     from tinv_ext.core.settings import SETTINGS
+    from tinv_ext.server.word_problems import is_of_a_word
 
     found: dict[str, str] = {}
     for problem in problems:
+        if is_of_a_word(problem, values):
+            continue
         name = problem.values.get("name") if isinstance(problem, Message) else None
         area = problem.id.partition(".")[0] if isinstance(problem, Message) else ""
         key = str(name) if area == "settings" and name in SETTINGS else {"images": "images"}.get(area, "")
+        if isinstance(problem, Message) and problem.id == "settings.words_invalid":
+            key = "words"
         found.setdefault(key, translated(problem, language))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Answer = Callable[..., Any]
 MAX_BODY = 64 * 1024  # bytes of settings; a request with more is refused
 BODY_SECONDS = 20.0  # for the whole of it
+NO_VALUES: Mapping[str, Any] = {}
 _TURNS = ThreadPoolExecutor(1, "tinv-turns")
 
 
@@ -103,29 +104,39 @@ async def in_thread(work: Callable[[], Response], language: str) -> Response:
     return await run_in_threadpool(_told, work, language)
 
 
-async def in_turn(work: Callable[[], Response], language: str) -> Response:
-    """As `in_thread`, one after the other: many who wait must not take all threads from those who only look."""
-    return await asyncio.get_running_loop().run_in_executor(_TURNS, _told, work, language)
+async def in_turn(work: Callable[[], Response], language: str, values: Mapping[str, Any] = NO_VALUES) -> Response:
+    """As `in_thread`, one after the other: many who wait must not take all threads from those who only look.
+
+    Where it is about settings (`values`), a refusal also tells what is wrong with each of several words.
+    """
+    return await asyncio.get_running_loop().run_in_executor(_TURNS, _told, work, language, values)
 
 
-def _told(work: Callable[[], Response], language: str) -> Response:
+def _told(work: Callable[[], Response], language: str, values: Mapping[str, Any] = NO_VALUES) -> Response:
     from tinv_ext.server.failures import errors_told
 
     try:
         with errors_told():
             return work()
     except TinvError as error:
-        raise refused(error, language) from error
+        raise refused(error, language, values=values) from error
 
 
-def refused(error: TinvError, language: str, code: int = 422) -> HTTPException:
-    """Every problem as a sentence, and its id, by which a program can recognise it; 500 for a bug."""
+def refused(error: TinvError, language: str, code: int = 422, values: Mapping[str, Any] = NO_VALUES) -> HTTPException:
+    """Every problem as a sentence, and its id, by which a program can recognise it; 500 for a bug.
+
+    Of settings (`values`) with several words, `words` are the problems of each.
+    """
     from tinv_ext.server.failures import UnexpectedError
+    from tinv_ext.server.word_problems import by_word
 
     code = 500 if isinstance(error, UnexpectedError) else code
     problems = [translated(problem, language) for problem in error.problems]
     ids = [problem.id if isinstance(problem, Message) else None for problem in error.problems]
-    return HTTPException(code, {"problems": problems, "ids": ids})
+    detail: dict[str, Any] = {"problems": problems, "ids": ids}
+    if told := by_word(error.problems, values):
+        detail["words"] = [[translated(text, language) for text in of_it] for of_it in told]
+    return HTTPException(code, detail)
 
 
 def late_thumbnails() -> Any:

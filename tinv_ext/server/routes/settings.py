@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import JSONResponse
 
 from tinv_ext.core.errors import TinvError
 from tinv_ext.core.messages import translated
 from tinv_ext.server.routes.route import Language, Route, Served
+
+if TYPE_CHECKING:
+    from tinv_ext.core.settings.setting import Setting
 
 
 def routes(served: Served) -> list[Route]:
@@ -57,15 +60,18 @@ def _form(served: Served) -> Callable[..., Any]:
     def settings(language: str = Language) -> JSONResponse:
         """Every setting as a form needs it, in order: group, label, help, kind, limits, choices, level.
 
-        `of_one_run` are those that a preset leaves as they are.
+        `of_one_run` are those that a preset leaves as they are, `of_a_word` those that only one of several words has.
         """
         from tinv_ext.core.settings import GROUPS, SETTINGS
+        from tinv_ext.core.settings.word_own import ABOUT_OWN, OWN
         from tinv_ext.server.presets import OF_ONE_RUN
 
         groups = [{"name": name, "title": translated(title, language)} for name, title in GROUPS.items()]
         offered = _offered(served)
         controls = [_control(name, offered, language) for name in SETTINGS]
-        return JSONResponse({"groups": groups, "settings": controls, "of_one_run": list(OF_ONE_RUN)})
+        own = [{"name": name, **_field(about, OWN[name], language)} for name, about in ABOUT_OWN.items()]
+        answer = {"groups": groups, "settings": controls, "of_one_run": list(OF_ONE_RUN), "of_a_word": own}
+        return JSONResponse(answer)
 
     return settings
 
@@ -86,26 +92,29 @@ def _control(name: str, offered: Mapping[str, Sequence[str]], language: str) -> 
     from tinv_ext.core.settings import DEFAULTS, SETTINGS
     from tinv_ext.core.settings.levels import level
     from tinv_ext.server.allowed_paths import PATHS
+
+    about = SETTINGS[name]
+    field = _field(about, DEFAULTS[name], language)
+    if not about.choices and name in PATHS and name != "template":
+        field["kind"] = "path"
+    elif not about.choices and name in LINES:
+        field["kind"] = "lines"
+    suggestions = list(offered.get(name, about.suggestions))
+    return {"name": name, "group": about.group, **field, "level": level(name), "suggestions": suggestions}
+
+
+def _field(about: Setting, default: Any, language: str) -> dict[str, Any]:
+    """What a form needs of a value."""
     from tinv_ext.server.language import page_labels
 
-    about, default, texts = SETTINGS[name], DEFAULTS[name], page_labels(language)
-    kind = _KINDS[type(default)]
-    if about.choices:
-        kind = "choice"
-    elif name in PATHS and name != "template":
-        kind = "path"
-    elif name in LINES:
-        kind = "lines"
+    texts = page_labels(language)
     limits = {"minimum": about.minimum, "maximum": about.maximum, "multiple": about.multiple, "zero": about.zero}
     return {
-        "name": name,
-        "group": about.group,
         "label": translated(about.label, language),
         "help": translated(about.help, language),
-        "kind": kind,
+        "kind": "choice" if about.choices else _KINDS[type(default)],
         "default": default,
-        "level": level(name),
         **{key: value for key, value in limits.items() if value is not None and value is not False},
         "choices": [{"value": choice, "label": texts.get(choice, choice)} for choice in about.choices],
-        "suggestions": list(offered.get(name, about.suggestions)),
+        "suggestions": list(about.suggestions),
     }

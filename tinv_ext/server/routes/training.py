@@ -151,7 +151,7 @@ def train_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
             job = queue.submit(values, allowed_paths)
             return JSONResponse({"id": job.id, "said": translated(taken_on(job, queue), language)}, 202)
 
-        return await in_turn(answer, language)
+        return await in_turn(answer, language, values)
 
     return train
 
@@ -174,11 +174,12 @@ def check_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
                     "prompts": prompts,
                     "tokens": [prepared.reader.read(prompt).length for prompt in prompts],
                     "word": prepared.config.name,
+                    "words": prepared.config.names,
                     "tags": translated(prepared.tag_table, language) if prepared.tag_table else None,
                 }
             )
 
-        return await in_turn(answer, language)
+        return await in_turn(answer, language, values)
 
     return check
 

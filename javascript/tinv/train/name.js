@@ -1,0 +1,21 @@
+// The name of an embedding, with what the program says of it while it is typed.
+import { html } from "../html.js";
+
+const SIGNS = { free: "✓", warning: "⚠", bad: "✕", empty: "" };
+
+/** `verdict` is what the program says, `set` hears what is typed; ids begin with `prefix`. */
+export function Name({ about, value, verdict, set, prefix = "tinv_" }) {
+    return html`<div class="tinv-control" data-setting="name">
+        <div class="tinv-label"><label for="${prefix}name">${about.label}</label></div>
+        <input type="text" id="${prefix}name" value=${value ?? ""} autocomplete="off" spellcheck="false"
+            aria-describedby="${prefix}verdict" aria-invalid=${verdict?.state === "bad" ? "true" : undefined}
+            onInput=${(event) => set(event.target.value)} />
+        <div id="${prefix}verdict" class="tinv-verdict" role="status" data-state=${verdict?.state ?? "empty"}>
+            ${
+                verdict?.texts.length
+                    ? verdict.texts.map((text) => html`<div>${SIGNS[verdict.state]} ${text}</div>`)
+                    : html`<span class="tinv-quiet">${about.help}</span>`
+            }
+        </div>
+    </div>`;
+}
