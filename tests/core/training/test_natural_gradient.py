@@ -86,7 +86,7 @@ def test_no_step_leaves_the_radius() -> None:
 
 
 def test_the_scale_is_measured() -> None:
-    """c = 0.4·A/B, both 0.85 of what they were at each probe; one that is not finite changes nothing; at twelve steps."""
+    """c = 0.4·A/B, of which 0.85 is kept at each of twelve probes; one that is not finite changes nothing."""
     params = leaves()
     optimizer = NaturalGradient(params, lengths=[1.0, 2.0])
     asked, a, b = [], 0.0, 0.0
