@@ -23,29 +23,50 @@ def open_host(
     device: str = "auto",
     precision: str = "auto",
     cuda_graphs: bool = True,
+    verdicts: Path | None = None,
 ) -> DiffusersHost:
     """A host with `model`, whose finished embeddings go to the folder `embeddings`.
 
     `model` is "toy" or one of its variants ("toy-sdxl"), a folder or an id of diffusers, or a .safetensors or .ckpt
-    file. Raises InputError where it cannot be opened, or cannot run on that device.
+    file. The precision "auto" is tested against float32; what was found is kept in the folder `verdicts`, if given.
+    Raises InputError where the model cannot be opened, or cannot run on that device.
     """
     from tinv_ext.hosts.diffusers.host import DiffusersHost
 
-    opened, facts = _pipeline(model, vae)
-    return DiffusersHost.placed(opened, embeddings, facts, device, precision, cuda_graphs)
+    if precision != "auto":
+        return DiffusersHost.placed(
+            _pipeline(model, vae), embeddings, _facts(model, vae), device, precision, cuda_graphs
+        )
+    from tinv_ext.hosts.diffusers.auto_precision import placed_by_test
+    from tinv_ext.hosts.diffusers.verdicts import FILE
+
+    placed = placed_by_test(lambda: _pipeline(model, vae), device, verdicts and verdicts / FILE)
+    graphs = cuda_graphs and placed.fits
+    return DiffusersHost(placed.pipeline, embeddings, _facts(model, vae), graphs, placed.notes)
 
 
-def _pipeline(model: str, vae: Path | None) -> tuple[Any, dict[str, str | None]]:
-    name, _, variant = model.partition("-")
-    if name == TOY and variant in ("", *VARIANTS):
+def _pipeline(model: str, vae: Path | None) -> Any:
+    if _is_toy(model):
         if vae:
             raise InputError(
                 message("cli.toy_vae", "The toy model keeps its own VAE. Remove --vae, or choose another --model.")
             )
-        return pipeline(variant), {"model_name": model, "model_hash": None, "source": model}
-    from tinv_ext.hosts.diffusers.open_pipeline import open_pipeline, short_hash
+        return pipeline(model.partition("-")[2])
+    from tinv_ext.hosts.diffusers.open_pipeline import open_pipeline
+
+    return open_pipeline(model, vae=vae)
+
+
+def _is_toy(model: str) -> bool:
+    name, _, variant = model.partition("-")
+    return name == TOY and variant in ("", *VARIANTS)
+
+
+def _facts(model: str, vae: Path | None) -> dict[str, str | None]:
+    if _is_toy(model):
+        return {"model_name": model, "model_hash": None, "source": model}
+    from tinv_ext.hosts.diffusers.open_pipeline import short_hash
 
     path = Path(model).expanduser()
     facts = {"model_name": path.stem if path.is_file() else path.name, "model_hash": short_hash(path), "source": model}
-    facts |= {"vae": vae.stem, "vae_source": str(vae)} if vae else {}
-    return open_pipeline(model, vae=vae), facts
+    return facts | ({"vae": vae.stem, "vae_source": str(vae)} if vae else {})

@@ -64,6 +64,7 @@ def train(
         vae=Path(vae) if vae else None,
         device=device,
         precision=precision,
+        verdicts=output,
     )
     config = preflight.parse_settings(given, host)
     return _trained(lambda watch: runner.run(config, host, watch, controls), report)
@@ -89,6 +90,7 @@ def resume(
         vae=Path(made_with["vae_source"]) if made_with.get("vae_source") else None,
         device=device,
         precision=precision,
+        verdicts=output,
     )
     return _trained(lambda watch: runner.resume(folder.path, host, settings, watch, controls), report, folder.path)
 
@@ -126,5 +128,5 @@ def save(embedding: Embedding, path: AnyPath, format: str | None = None) -> None
 
 def inspect(path: AnyPath, model: AnyPath | None = None, nearest: int = 5) -> dict[str, Any]:
     """What a file holds, as plain values; with a `model` also its `nearest` tokens to each vector."""
-    table = open_host(str(model), Path(), device="cpu").token_table if model else None
+    table = open_host(str(model), Path(), device="cpu", precision="fp32").token_table if model else None
     return inspect_file(Path(path).expanduser(), table, nearest)

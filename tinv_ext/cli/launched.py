@@ -101,6 +101,8 @@ def take_device(ranks: Ranks, options: dict[str, Any], environment: Mapping[str,
     _refuse(several, seat_problems(several.exchange(seat)))
     if seat.gpus:
         options["device"] = use_gpu(launch.local_rank)
+    elif options["precision"] == "auto":  # which a CPU chooses by its speed: each process might by another
+        options["precision"] = "fp32"
 
 
 def _several(ranks: Ranks) -> TorchRanks | None:

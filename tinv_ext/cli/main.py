@@ -242,14 +242,20 @@ def host_of(
     model = options["model"] or before.get("source") or TOY
     graphs = options.get("cuda_graphs") != "off"
     return open_host(
-        model, folder, vae=vae, device=options["device"], precision=options["precision"], cuda_graphs=graphs
+        model,
+        folder,
+        vae=vae,
+        device=options["device"],
+        precision=options["precision"],
+        cuda_graphs=graphs,
+        verdicts=output,
     )
 
 
 def _token_table(model: str) -> TokenTable:
     """The tokens of a model with their vectors."""
     return host_of(
-        {"embeddings": None, "model": model, "vae": None, "device": "cpu", "precision": "auto"}, {}
+        {"embeddings": None, "model": model, "vae": None, "device": "cpu", "precision": "fp32"}, {}
     ).token_table
 
 

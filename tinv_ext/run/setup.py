@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,16 @@ def encode_share(
         own = subset.scan.pictures[places.start : places.stop]
         fitted = {image.digest: subset.scan.fitted[image.digest] for image in own if image.digest in subset.scan.fitted}
         rules = EncodeRules(subset.config.fit_rules, model.vae_digest)
-        encode_images(own, rules, lambda pixels: encode_with_retry(model, pixels), cache, report, tell, fitted)
+        encode = partial(encode_with_retry, model)
+        encode_images(own, rules, encode, cache, report, tell, fitted, _pixels_at_once(model))
+
+
+def _pixels_at_once(model: Model) -> int:
+    """As many as a VAE is given together. One image on a CPU: more are no faster there, and change the last digits."""
+    return _PIXELS_ON_CUDA if model.device.type == "cuda" else 0
+
+
+_PIXELS_ON_CUDA = 4 * 512 * 512  # SD's VAE in float32 takes about 2 GB for them, by its largest layers
 
 
 def basis_of(prepared: PreparedRun, model: Model) -> tuple[str, ...]:
@@ -119,9 +129,8 @@ def _examples(
     """The images of a subset, encoded, with their captions."""
     config, scan, sampled = subset.config, subset.scan, subset.sampled(steps)
     rules = EncodeRules(config.fit_rules, model.vae_digest)
-    images = encode_images(
-        scan.pictures, rules, lambda pixels: encode_with_retry(model, pixels), cache, report, tell, scan.fitted
-    )
+    encode = partial(encode_with_retry, model)
+    images = encode_images(scan.pictures, rules, encode, cache, report, tell, scan.fitted, _pixels_at_once(model))
     return [_example(image, variants, sampled, config) for image, variants in zip(subset.images, images)]
 
 

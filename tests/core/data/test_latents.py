@@ -170,3 +170,38 @@ def test_weights_of_an_opacity_average_one(pictures: tuple[TrainingImage, ...]) 
     assert MaskRules().weights(torch.zeros(1, 2, 3)).tolist() == torch.ones(1, 2, 3).tolist()
     grey = torch.tensor([[[0.2, 0.6], [0.6, 0.6]]])  # mean 0.5
     assert MaskRules().weights(grey).flatten().tolist() == pytest.approx([0.4, 1.2, 1.2, 1.2])
+
+
+def test_images_of_one_size_are_encoded_together_where_that_is_asked_for(
+    pictures: tuple[TrainingImage, ...], tmp_path: Path
+) -> None:
+    """As many as have so many pixels; each gets its own latent, and the progress counts images."""
+    alone = encode_images(pictures, RULES, Encoder(), None)
+    encoder, reports, cache = Encoder(), [], tmp_path / "cache"
+    heard = lambda *done: reports.append(done)  # noqa: E731
+    (tmp_path / "cache").mkdir()
+    together = [
+        one for (one,) in encode_variants(pictures, RULES, encoder, cache, heard, pixels_at_once=2 * 64 * 64 + 1)
+    ]
+    assert encoder.calls == [2, 2, 1]
+    assert reports == [(done, 5) for done in range(1, 6)]
+    assert same(together, alone)
+    assert same(encode_images(pictures, RULES, Encoder(), cache), alone)
+
+
+def test_images_of_other_sizes_are_encoded_apart(pictures: tuple[TrainingImage, ...]) -> None:
+    """Those of one size go together, also where others lie between them."""
+    sizes = EncodeRules(FitRules(((64, 64), (64, 128))), "vae one")
+    tall = []
+    for picture in pictures[:2]:
+        path = picture.path.with_name(f"tall {picture.path.name}")
+        with Image.open(picture.path) as image:
+            image.resize((64, 128)).save(path)
+        tall.append(path)
+    mixed = scan_images(pictures[0].path.parent, sizes.fit_rules).pictures
+    order = [mixed[0], mixed[-1], mixed[1], mixed[-2]]
+    encoder = Encoder()
+    found = [one for (one,) in encode_variants(order, sizes, encoder, None, pixels_at_once=1 << 20)]
+    assert sorted(encoder.calls) == [2, 2]
+    assert [one.latent.mean.shape[1] for one in found] == [8, 16, 8, 16]
+    assert same(found, encode_images(order, sizes, Encoder(), None))

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.core.fake import Fake, dataset, initial
 from tests.messages import ids, refused, said
+from tinv_ext.core.data.latents import LatentDistribution
 from tinv_ext.core.errors import HostError, MemoryShortError, NumericError
-from tinv_ext.core.training.fallbacks import Fallbacks, first_sentence, is_out_of_memory
+from tinv_ext.core.training.fallbacks import Fallbacks, encode_with_retry, first_sentence, is_out_of_memory
 from tinv_ext.core.training.schedules import parse_schedule
 from tinv_ext.core.training.state import load_state, save_state
 from tinv_ext.core.training.trainer import Plan, Step, train
@@ -218,3 +220,34 @@ CPU = (
 def test_a_long_message_of_torch_is_cut_after_its_first_sentence(text: str, first: str) -> None:
     """It goes into a sentence of ours."""
     assert first_sentence(text) == first
+
+
+def test_images_that_cannot_be_encoded_together_are_encoded_one_by_one() -> None:
+    """Where memory does not suffice for one either, that is told with its size."""
+
+    class Small:
+        """A VAE with memory for so many images."""
+
+        def __init__(self, room: int) -> None:
+            self._room = room
+            self.calls: list[int] = []
+
+        def release_memory(self) -> None:
+            """Nothing is kept."""
+
+        def encode_images(self, pixels: Tensor) -> LatentDistribution:
+            self.calls.append(len(pixels))
+            if len(pixels) > self._room:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+            return LatentDistribution(pixels, 2 * pixels)
+
+    pixels = torch.randn(3, 3, 8, 16)
+    model: Any = Small(1)
+    latents = encode_with_retry(model, pixels)
+    assert torch.equal(latents.mean, pixels)
+    assert torch.equal(latents.std, 2 * pixels)
+    assert model.calls == [3, 1, 1, 1]
+    nothing: Any = Small(0)
+    with pytest.raises(MemoryShortError) as caught:
+        encode_with_retry(nothing, pixels)
+    assert said(caught.value.problems, "training.no_memory_to_encode", width=16, height=8)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+import threading
 import warnings
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -79,14 +81,11 @@ def _decode(file: BinaryIO, profile: bytes | None = None, exif: bytes | None = N
     """Decode what Pillow can open; a profile and EXIF data may come from elsewhere."""
     try:
         of_chunks = png_profile(file)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # on what lies beside the pixels
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
-                frames = int(getattr(image, "n_frames", 1))
-                turn = _turn(image, exif)  # before the load, after which Pillow 9.5 has closed a TIFF of several pages
-                image.load()
-                upright = image if turn is None else image.transpose(turn)  # no second copy of a large one
+        with _WARNINGS, Image.open(file) as image:
+            frames = int(getattr(image, "n_frames", 1))
+            turn = _turn(image, exif)  # before the load, after which Pillow 9.5 has closed a TIFF of several pages
+            image.load()
+            upright = image if turn is None else image.transpose(turn)  # no second copy of a large one
         profile = profile if of_chunks is None else of_chunks
         if profile is None and "icc_profile" in image.info:
             profile = image.info["icc_profile"] or b""  # None: Pillow saw one that is damaged
@@ -101,6 +100,35 @@ def _decode(file: BinaryIO, profile: bytes | None = None, exif: bytes | None = N
         ) from None
     except Exception as error:  # of a damaged file Pillow's decoders raise whatever their parsers do
         raise Unusable(message("images.damaged", "is damaged or cut short ({reason})", reason=str(error))) from error
+
+
+class _Warnings:
+    """While entered, warnings on what lies beside the pixels are not shown, and that on too many pixels is an error.
+
+    Python's filters are those of the process: of several threads the first one sets them, and the last restores them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._filters.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore", UserWarning)
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+            self._inside += 1
+
+    def __exit__(self, *raised: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.close()
+
+
+_WARNINGS = _Warnings()
 
 
 def _turn(image: Image.Image, exif: bytes | None) -> Image.Transpose | None:

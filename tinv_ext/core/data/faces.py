@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from PIL import Image
 DETECTOR = "haarcascade_frontalface_default"
 _LONGEST = 800  # pixels of the longer side of what is searched
 _SMALLEST = 0.06  # of the shorter side
+
+_ONE_AT_A_TIME = threading.Lock()  # OpenCV's classifier keeps the image it looks at
 
 Box = tuple[float, float, float, float]
 
@@ -45,5 +48,6 @@ def faces_in(rgb: Image.Image) -> list[Box]:
     size = (max(1, round(rgb.width * times)), max(1, round(rgb.height * times)))
     gray = np.asarray(rgb.convert("L").resize(size, Image.Resampling.BOX))
     least = max(20, int(min(size) * _SMALLEST))
-    found = classifier.detectMultiScale(gray, scaleFactor=1.1, minNeighbors=6, minSize=(least, least))
+    with _ONE_AT_A_TIME:
+        found = classifier.detectMultiScale(gray, scaleFactor=1.1, minNeighbors=6, minSize=(least, least))
     return [(x / size[0], y / size[1], (x + w) / size[0], (y + h) / size[1]) for x, y, w, h in found]

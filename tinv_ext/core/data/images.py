@@ -6,11 +6,13 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
+from tinv_ext.core.data.ahead import ahead
 from tinv_ext.core.data.borders import border_of
 from tinv_ext.core.data.buckets import Size
 from tinv_ext.core.data.color_profile import BROKEN, HDR_AS_IT_IS, NO_PROFILE, UNSUPPORTED
@@ -93,16 +95,19 @@ def scan_images(
 
     What is in the folder `without` is left out. `fit_rules` says to which sizes images are brought. A file that is
     `known` and has not changed since is not opened; any other is opened once, hashed in blocks and decoded whole, so
-    that a damaged one is told before a run starts. Up to `room` bytes of what was decoded are kept as `fitted`.
+    that a damaged one is told before a run starts. Several are looked at together. Up to `room` bytes of what was
+    decoded are kept as `fitted`.
     """
     images: list[TrainingImage] = []
     skipped: list[tuple[Path, Message]] = []
     fitted: dict[str, FittedImage] = {}
     seen: dict[str, str] = {}
-    files = files_in(folder, recursive, without)
-    for path in sorted(files, key=lambda path: _by_name(path.relative_to(folder).as_posix())):
+    files = sorted(files_in(folder, recursive, without), key=lambda path: _by_name(path.relative_to(folder).as_posix()))
+    for looked, path in zip(ahead(partial(_looked, known=known or {}), files), files):
         try:
-            image, upright = _look(path, known or {})
+            if isinstance(looked, Unusable):
+                raise looked
+            image, upright = looked
             remarks = _remarks(image, fit_rules.size_of(*image.size), seen.get(image.digest))
         except Unusable as unusable:
             skipped.append((path, unusable.reason))
@@ -179,6 +184,14 @@ def open_image(path: Path) -> tuple[DecodedImage, str]:
             return decoded, _digest(file)
     except OSError as error:
         raise Unusable(_unreadable(error)) from error
+
+
+def _looked(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImage, Image.Image | None] | Unusable:
+    """What `_look` returns, or raises."""
+    try:
+        return _look(path, known)
+    except Unusable as unusable:
+        return unusable
 
 
 def _look(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImage, Image.Image | None]:

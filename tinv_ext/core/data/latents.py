@@ -7,17 +7,19 @@ Each file has a checksum, as a latent that is damaged would spoil this run and a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from tinv_ext.core.atomic import atomic_write, make_folder, sweep
 from tinv_ext.core.checksum import KEY as CHECKSUM
 from tinv_ext.core.checksum import checksum
+from tinv_ext.core.data.ahead import ahead
+from tinv_ext.core.data.buckets import Size
 from tinv_ext.core.data.color_profile import NOT_CONVERTED
 from tinv_ext.core.data.fitted_image import FittedImage, fit_image
 from tinv_ext.core.data.image_fit import Fit, FitRules, SizeConditioning
@@ -81,10 +83,12 @@ def encode_images(
     report: Callable[[int, int], None] = lambda done, total: None,
     tell: Callable[[str], None] = lambda text: None,
     fitted: MutableMapping[str, FittedImage] | None = None,
+    pixels_at_once: int = 0,
 ) -> list[tuple[EncodedImage, ...]]:
-    """The variants of each image, from the cache where it has them; `encode` gets (1, 3, H, W) in [-1, 1].
+    """The variants of each image, from the cache where it has them; `encode` gets (B, 3, H, W) in [-1, 1].
 
-    One by one: a latent then depends on its image alone, and not, in its last digits, on which others were missing.
+    Files are decoded ahead. B is 1, so that a latent depends on its image alone and not, in its last digits, on which
+    others were missing; or it is as many of one size as have `pixels_at_once` together.
     `fitted` has images by digest that are decoded already, and is emptied. A cache that cannot be written is told
     once, and done without; latents in it that are damaged are encoded again, and counted in one notice. `InputError`
     if a file has changed since it was scanned.
@@ -95,22 +99,58 @@ def encode_images(
     variants = [(image, fit) for image in _unique(images) for fit in fits[image.digest]]
     encoded = _all_cached(variants, rules, cache, tell)
     missing = [(image, fit) for image, fit in variants if encoded[image.digest, fit] is None]
-    decoded: dict[str, Image.Image] = {}  # the image at hand, for all its variants
-    for done, (image, fit) in enumerate(missing, 1):
-        framed = fitted.pop(image.digest, None)
-        if framed is None:
-            decoded = decoded if image.digest in decoded else {image.digest: load_image(image)}
-            framed = fit_image(decoded[image.digest], fit, image.digest)
-        pixels, opacity = framed.tensors()
-        latents = encode(pixels[None])
-        latent = LatentDistribution(latents.mean[0].float().cpu(), latents.std[0].float().cpu())
-        entry = EncodedImage(image, _finite(latent, image), opacity, fit, framed.corner)
-        encoded[image.digest, fit] = entry
-        cache = _keep(cache, lambda folder, entry=entry: _write(entry, rules, folder), tell)  # type: ignore[misc]
-        report(done, len(missing))
+    done = 0
+    with closing(_frames(missing, fitted)) as frames:
+        for group in _alike(frames, pixels_at_once):
+            tensors = [framed.tensors() for _, _, framed in group]
+            latents = encode(torch.stack([pixels for pixels, _ in tensors]))
+            means, stds = latents.mean.float().cpu(), latents.std.float().cpu()
+            for (image, fit, framed), (_, opacity), mean, std in zip(group, tensors, means, stds):
+                latent = _finite(LatentDistribution(mean, std), image)
+                entry = EncodedImage(image, latent, opacity, fit, framed.corner)
+                encoded[image.digest, fit] = entry
+                cache = _keep(cache, lambda folder, entry=entry: _write(entry, rules, folder), tell)  # type: ignore[misc]
+                done += 1
+                report(done, len(missing))
     fitted.clear()
     _keep(cache, lambda folder: write_index(folder, images), tell)
     return [tuple(_of(encoded[image.digest, fit], image) for fit in fits[image.digest]) for image in images]
+
+
+_Frame = tuple[TrainingImage, Fit, FittedImage]
+
+
+def _frames(
+    missing: Sequence[tuple[TrainingImage, Fit]], fitted: MutableMapping[str, FittedImage]
+) -> Generator[_Frame, None, None]:
+    """Each variant at its size, in the order given; each file is decoded once for all of its variants."""
+    fits: dict[str, tuple[TrainingImage, list[Fit]]] = {}
+    for image, fit in missing:
+        fits.setdefault(image.digest, (image, []))[1].append(fit)
+
+    def framed(of: tuple[TrainingImage, list[Fit]]) -> list[_Frame]:
+        image, its = of
+        ready = fitted.pop(image.digest, None)
+        if ready is not None:  # which it only is where there is one variant
+            return [(image, its[0], ready)]
+        decoded = load_image(image)
+        return [(image, fit, fit_image(decoded, fit, image.digest)) for fit in its]
+
+    with closing(ahead(framed, fits.values())) as found:
+        for frames in found:
+            yield from frames
+
+
+def _alike(frames: Iterable[_Frame], pixels_at_once: int) -> Iterator[list[_Frame]]:
+    """Groups of one size, of so many pixels at most but of one variant at least."""
+    waiting: dict[Size, list[_Frame]] = {}
+    for frame in frames:
+        width, height = size = frame[2].rgb.size
+        group = waiting.setdefault(size, [])
+        group.append(frame)
+        if (len(group) + 1) * width * height > pixels_at_once:
+            yield waiting.pop(size)
+    yield from waiting.values()
 
 
 def _keep(cache: Path | None, write: Callable[[Path], None], tell: Callable[[str], None]) -> Path | None:

@@ -271,7 +271,19 @@ def retry_after_freeing(model: MemoryControl | None, act: Callable[[], T]) -> T:
 
 
 def encode_with_retry(model: Model, pixels: Tensor) -> LatentDistribution:
-    """Latents of one image's pixels (1, 3, H, W). Raises MemoryShortError where memory does not suffice."""
+    """Latents of images' pixels (B, 3, H, W), one by one where memory does not suffice for all.
+
+    Raises MemoryShortError where it does not suffice for one.
+    """
+    if len(pixels) > 1:
+        try:
+            return model.encode_images(pixels)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        free_memory(model)
+        each = [encode_with_retry(model, one[None]) for one in pixels]
+        return LatentDistribution(torch.cat([one.mean for one in each]), torch.cat([one.std for one in each]))
     try:
         return retry_after_freeing(model, lambda: model.encode_images(pixels))
     except Exception as error:

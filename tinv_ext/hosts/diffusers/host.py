@@ -22,7 +22,6 @@ from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model, Words
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.prompts.unsupported import unsupported
-from tinv_ext.core.training.fallbacks import is_out_of_memory
 from tinv_ext.core.training.forward import encode_prompts
 from tinv_ext.hosts.cuda_graphs import Graphs, graphs_of
 from tinv_ext.hosts.diffusers.embeddings import UsableEmbeddings, usable_embeddings
@@ -37,31 +36,16 @@ from tinv_ext.hosts.diffusers.pipelines import (
     token_table_of,
     without_empty,
 )
-from tinv_ext.hosts.dtypes import DTYPES, dtype_name
+from tinv_ext.hosts.diffusers.placing import device_of, place
+from tinv_ext.hosts.dtypes import dtype_name
 from tinv_ext.hosts.freezing import frozen
-from tinv_ext.hosts.offloading import place_offloaded
-
-
-def _moved(pipeline: DiffusionPipeline, device: torch.device) -> bool:
-    """Bring the pipeline to a device, all but the large weights where it is too small; whether it had room for all."""
-    try:
-        pipeline.to(device)
-    except Exception as error:
-        if device.type != "cuda" or not is_out_of_memory(error):
-            raise
-    else:
-        return True
-    pipeline.to("cpu")
-    torch.cuda.empty_cache()
-    place_offloaded((pipeline.unet, *texts_of(pipeline)), device)
-    pipeline.vae.to(device)
-    return False
 
 
 class DiffusersHost:
     """A pipeline as `hosts.base.Host`; embeddings lie in `embeddings_folder`.
 
     With `cuda_graphs`, training on CUDA calls UNet and text encoders through recorded graphs (`hosts/cuda_graphs.py`).
+    `precision_notes` say why it computes in the precision that the pipeline is in.
     """
 
     def __init__(
@@ -70,8 +54,10 @@ class DiffusersHost:
         embeddings_folder: Path,
         facts: Mapping[str, str | None],
         cuda_graphs: bool = True,
+        precision_notes: Sequence[str] = (),
     ) -> None:
         self._pipeline = pipeline
+        self._precision_notes = precision_notes
         self._cuda_graphs = cuda_graphs
         self.embeddings_folder = embeddings_folder
         self.facts = {"family": family_of(pipeline), **facts}
@@ -91,30 +77,13 @@ class DiffusersHost:
         precision: str = "auto",
         cuda_graphs: bool = True,
     ) -> DiffusersHost:
-        """The pipeline on a device: "auto" takes CUDA in float16 if there is one, else the CPU in float32.
+        """The pipeline on a device, `placing.device_of` it, in a precision.
 
-        The VAE stays in float32: in float16 that of SDXL overflows, and encoding happens once.
+        "auto" takes what is usually best there without a test (`auto_precision` tests it): fp16 on CUDA, else fp32.
         """
-        try:
-            torch_device = torch.device(
-                ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-            )
-            best = "fp16" if torch_device.type == "cuda" else "fp32"
-            for part in (pipeline.unet, *texts_of(pipeline)):  # before it moves: a card need not hold it in float32
-                part.to(DTYPES[best if precision == "auto" else precision])
-            pipeline.vae.to(torch.float32)
-            if torch_device.type == "cuda":  # cuDNN's own layout: without it each convolution converts what it is given
-                pipeline.unet.to(memory_format=torch.channels_last)
-            fits = _moved(pipeline, torch_device)
-        except (RuntimeError, AssertionError) as error:
-            raise InputError(
-                message(
-                    "hosts.device_cannot_be_used",
-                    'The device "{device}" cannot be used: {reason}. Use auto or cpu.',
-                    device=device,
-                    reason=str(error),
-                )
-            ) from error
+        on = device_of(device)
+        best = "fp16" if on.type == "cuda" else "fp32"
+        fits = place(pipeline, on, best if precision == "auto" else precision)
         return cls(pipeline, embeddings_folder, facts, cuda_graphs and fits)
 
     @property
@@ -168,9 +137,10 @@ class DiffusersHost:
                 unet_dtype=dtype_name(unet.dtype),
                 vae_dtype=dtype_name(vae.dtype),
             ),
+            *self._precision_notes,
             *self.embedding_notes,
             *(spread if len({weight.device.type for weight in unet.parameters()}) > 1 else ()),
-            *(slow if unet.device.type == "cpu" and unet.dtype != torch.float32 else ()),
+            *(slow if unet.device.type == "cpu" and unet.dtype != torch.float32 and not self._precision_notes else ()),
         ]
 
     @property

@@ -1,0 +1,186 @@
+"""The precision "auto": the fastest one here whose gradient of a small step agrees with float32's on this very model.
+
+On CUDA float16 with its loss scale is as fast as bfloat16 and more exact (docs/gpu.md), so it is tried first; bfloat16
+comes where float16 overflows, float32 last. A CPU takes bfloat16 where it has instructions for it and is really faster
+with it. What was found is kept in a file, so that each model is tested once on each device.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import math
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import DiffusionPipeline
+
+from tinv_ext.core.messages import Message, message
+from tinv_ext.core.training.fallbacks import first_sentence, is_out_of_memory
+from tinv_ext.hosts.diffusers.gradient_test import LEAST, SmallStep, cosine, small_step
+from tinv_ext.hosts.diffusers.pipelines import texts_of
+from tinv_ext.hosts.diffusers.placing import device_of, place
+from tinv_ext.hosts.diffusers.verdicts import Verdict, Verdicts, fingerprint
+
+FASTER = 0.8
+"""Of float32's time, at most, for a CPU to take bfloat16."""
+CPUINFO = Path("/proc/cpuinfo")
+_NATIVE = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux calls them, on x86 and on ARM
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A pipeline on its device, whether it had room for all weights, and what a person is told of its precision."""
+
+    pipeline: DiffusionPipeline
+    fits: bool
+    notes: tuple[Message, ...] = ()
+
+
+def candidates(device: torch.device, cpuinfo: Path = CPUINFO) -> tuple[str, ...]:
+    """The precisions to try on a device, the best first; the last is float32, which needs no test."""
+    if device.type == "cuda":
+        return ("fp16", "bf16", "fp32") if torch.cuda.is_bf16_supported() else ("fp16", "fp32")
+    return ("bf16", "fp32") if device.type == "cpu" and _has_bf16(cpuinfo) else ("fp32",)
+
+
+def _has_bf16(cpuinfo: Path) -> bool:
+    """Whether the CPU computes in bfloat16 by itself, as far as the system tells, which is on Linux.
+
+    What torch 2.1 can be asked says yes to any AVX-512, where bfloat16 may only be imitated, slowly.
+    """
+    try:
+        lines = cpuinfo.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return False
+    flags = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
+    return bool(_NATIVE & set(flags.partition(":")[2].split()))
+
+
+def placed_by_test(
+    open_pipeline: Callable[[], DiffusionPipeline],
+    device: str,
+    verdicts: Path | None,
+    order: Sequence[str] = (),
+) -> Placed:
+    """The pipeline, placed in the first precision of `order` (by default the device's `candidates`) that is good.
+
+    `open_pipeline` reads it in float32, again after each precision that is not. `verdicts` is the file of what was
+    found before, if that is to be kept. InputError where the device cannot be used.
+    """
+    on, notes = device_of(device), list[Message]()
+    order = tuple(order) or candidates(on)
+    pipeline = open_pipeline()
+    known = Verdicts(verdicts, _key(pipeline, on) if len(order) > 1 else "")
+    reference: SmallStep | None = None
+    for precision, slower in itertools.pairwise(order):
+        verdict = known.of(precision)
+        if verdict and _good(verdict):
+            return Placed(pipeline, place(pipeline, on, precision), (*notes, *_told(precision, slower, verdict)))
+        if verdict is None:
+            reference = reference or _tried(pipeline, on)  # while the weights are those of the file
+            fits = place(pipeline, on, precision)
+            verdict = _compared(pipeline, on, reference)
+            if verdict is None:
+                return Placed(pipeline, fits, (*notes, _unverified(precision)))
+            known.keep(precision, verdict)
+            if _good(verdict):
+                return Placed(pipeline, fits, (*notes, *_told(precision, slower, verdict)))
+            del pipeline
+            _free(on)
+            pipeline = open_pipeline()
+        notes += _told(precision, slower, verdict)
+    return Placed(pipeline, place(pipeline, on, order[-1]), tuple(notes))
+
+
+def _key(pipeline: DiffusionPipeline, device: torch.device) -> str:
+    """Names the model, what computes, and with what."""
+    if device.type == "cuda":
+        where = torch.cuda.get_device_name(device)
+    else:
+        where = f"{device.type} {platform.processor() or platform.machine()} {torch.get_num_threads()}"
+    return f"{fingerprint((pipeline.unet, *texts_of(pipeline)))} {where} torch {torch.__version__}"
+
+
+def _tried(pipeline: DiffusionPipeline, device: torch.device) -> SmallStep | None:
+    """The small step, timed on a CPU; None where memory does not suffice for it."""
+    try:
+        return small_step(pipeline, timed=device.type == "cpu")
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    _free(device)
+    return None
+
+
+def _compared(pipeline: DiffusionPipeline, device: torch.device, reference: SmallStep | None) -> Verdict | None:
+    """The precision that the pipeline is in beside float32; None where memory does not suffice to tell."""
+    if reference is None:
+        return None
+    try:
+        step = _tried(pipeline, device)
+    except (RuntimeError, NotImplementedError) as error:  # of a driver or device that lacks an operation
+        return Verdict(math.nan, trouble=first_sentence(str(error)))
+    if step is None:
+        return None
+    slowness = step.seconds / reference.seconds if device.type == "cpu" else None
+    return Verdict(cosine(step.gradient, reference.gradient), slowness)
+
+
+def _good(verdict: Verdict) -> bool:
+    return verdict.cosine >= LEAST and (verdict.slowness is None or verdict.slowness <= FASTER)
+
+
+def _free(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+# --- what a person is told -------------------------------------------------------------------------------------------
+
+
+def _told(precision: str, slower: str, verdict: Verdict) -> Iterator[Message]:
+    """Nothing of a precision that would only be no faster."""
+    if _good(verdict):
+        yield message(
+            "hosts.precision_verified",
+            "Precision: {precision}. On this model its gradient of a small step agrees with that of fp32 (cosine "
+            "{cosine:.5f}).",
+            precision=precision,
+            cosine=verdict.cosine,
+        )
+    elif not verdict.cosine >= LEAST:
+        yield message(
+            "hosts.precision_rejected",
+            "Precision: {slower}, not {precision}, whose gradient of a small step does not agree with that of fp32 on "
+            "this model ({found}). --precision {precision} takes it nevertheless.",
+            precision=precision,
+            slower=slower,
+            found=_found(verdict),
+        )
+
+
+def _found(verdict: Verdict) -> str:
+    if verdict.trouble:
+        return verdict.trouble
+    if math.isnan(verdict.cosine):
+        return message("hosts.gradient_overflows", "it overflows")
+    return message(
+        "hosts.gradient_differs",
+        "cosine {cosine:.5f}, at least {least} is needed",
+        cosine=verdict.cosine,
+        least=LEAST,
+    )
+
+
+def _unverified(precision: str) -> Message:
+    return message(
+        "hosts.precision_unverified",
+        "Precision: {precision}. There is not enough memory to compare it with fp32 beforehand; a step whose numbers "
+        "are not finite is taken again with more precision.",
+        precision=precision,
+    )

@@ -1,0 +1,92 @@
+"""What precisions were found to be like on a model and a device: kept in a file, so that each is tested once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tinv_ext.core.atomic import atomic_write, make_folder
+from tinv_ext.core.errors import HostError
+from tinv_ext.core.small_files import parse_json, read_small
+
+FILE = ".precisions.json"
+"""In a log directory, beside its runs."""
+_KEPT = 100
+_SAMPLED = 64  # numbers of each weight
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The cosine of a gradient to float32's, NaN where it is not finite; how long it takes beside float32's (CPU only);
+    and what torch says where it cannot be computed at all."""
+
+    cosine: float
+    slowness: float | None = None
+    trouble: str = ""
+
+
+def fingerprint(parts: Iterable[torch.nn.Module]) -> str:
+    """A digest of some numbers of every weight: another one for another checkpoint, without reading all of it."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for name, weight in part.named_parameters():
+            flat = weight.detach().flatten()
+            numbers = flat[:: max(1, len(flat) // _SAMPLED)].float().cpu()
+            digest.update(f"{name} {tuple(weight.shape)}".encode())
+            digest.update(numbers.numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+class Verdicts:
+    """Those of one model on one device, named by `key`. Without a file nothing is kept."""
+
+    def __init__(self, file: Path | None, key: str) -> None:
+        self._file = file
+        self._key = key
+
+    def of(self, precision: str) -> Verdict | None:
+        """What was found before, if anything."""
+        found = [entry for entry in self._entries() if self._is_of(entry, precision)]
+        return _verdict(found[-1]) if found else None
+
+    def keep(self, precision: str, verdict: Verdict) -> None:
+        """Write it into the file; where that fails, it is found again the next time."""
+        if self._file is None:
+            return
+        others = [entry for entry in self._entries() if not self._is_of(entry, precision)]
+        cosine = None if math.isnan(verdict.cosine) else verdict.cosine
+        entry = {"of": self._key, "precision": precision, **asdict(verdict), "cosine": cosine}
+        with suppress(HostError):
+            make_folder(self._file.parent)
+            with atomic_write(self._file) as file:
+                file.write(json.dumps([*others, entry][-_KEPT:], indent=1).encode())
+
+    def _is_of(self, entry: dict[str, Any], precision: str) -> bool:
+        return (entry.get("of"), entry.get("precision")) == (self._key, precision)
+
+    def _entries(self) -> list[dict[str, Any]]:
+        """All of the file that are what was written; none where it cannot be read."""
+        try:
+            read = parse_json(read_small(self._file, 1 << 20)) if self._file else []
+        except (OSError, ValueError):
+            return []
+        return [one for one in read if isinstance(one, dict) and _verdict(one)] if isinstance(read, list) else []
+
+
+def _verdict(entry: dict[str, Any]) -> Verdict | None:
+    cosine, slowness, trouble = entry.get("cosine"), entry.get("slowness"), entry.get("trouble")
+    if not (_is_number(cosine) and _is_number(slowness) and isinstance(trouble, str)):
+        return None
+    return Verdict(math.nan if cosine is None else float(cosine), slowness, trouble)
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
