@@ -43,7 +43,7 @@ CLASSIC: Values = {
 _NATURAL = {  # the online natural gradient; what each part of it brings is measured in docs/toy.md
     "optimizer": "ong",
     "learning_rate": "1",
-    "ema_decay": 0.9,
+    "ema_decay": 0.95,
     "timestep_sampling": "stratified",
     "timestep_balance": 1.0,
     "max_vector_norm": 3.0,
@@ -57,7 +57,6 @@ PRESETS: Mapping[str, Values] = {
         **_NATURAL,
         "steps": 400,
         "batch_size": 4,
-        "ema_decay": 0.95,
         "evaluate_every": 15,
         "patience": 240,
     },
