@@ -1,5 +1,10 @@
 // Asks the program again and again while a part is visible.
+import { Unreachable } from "./api.js";
 import { useEffect, useRef, useState } from "./html.js";
+
+// Milliseconds to the next question after none was answered. A WebUI that restarts ends if it is asked something between
+// its first moment and that in which it adds its API (v1.10.1, webui.py: "Cannot add middleware …"): ask seldom.
+const AWAY = 5000;
 
 /**
  * @template Answer
@@ -28,14 +33,16 @@ export function usePolling(ask, every, visible) {
                 return;
             }
             busy = true;
+            let pause = every;
             try {
                 last = await asking.current(last);
                 if (!ended) setShown({ answer: last, error: null });
             } catch (error) {
+                if (error instanceof Unreachable) pause = Math.max(every, AWAY);
                 if (!ended) setShown({ answer: last, error });
             }
             busy = false;
-            if (!ended) timer = setTimeout(turn, wanted ? 0 : every, wanted);
+            if (!ended) timer = setTimeout(turn, wanted ? 0 : pause, wanted);
             wanted = false;
         };
         again.current = () => turn(true);
