@@ -18,7 +18,7 @@ from tests.hosts.diffusers import small_pipelines
 from tests.hosts.test_checkpointing import gradients
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.hosts import offloading
-from tinv_ext.hosts.diffusers import host as host_module
+from tinv_ext.hosts.diffusers import placing
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.hosts.diffusers.pipelines import texts_of
 from tinv_ext.hosts.offloading import offloaded, place_offloaded
@@ -126,7 +126,7 @@ def test_a_model_larger_than_the_device_trains_and_draws(tmp_path: Path, monkeyp
 def test_it_is_placed_so_where_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """And only then: any other error goes on."""
     placed: list[str] = []
-    monkeypatch.setattr(host_module, "place_offloaded", lambda parts, device: placed.append(str(device)))
+    monkeypatch.setattr(placing, "place_offloaded", lambda parts, device: placed.append(str(device)))
     pipeline, device = small_pipelines.sd1(), torch.device("cuda", 0)
     monkeypatch.setattr(type(pipeline.vae), "to", lambda self, *given, **options: self)
 
@@ -138,9 +138,9 @@ def test_it_is_placed_so_where_memory_runs_out(monkeypatch: pytest.MonkeyPatch) 
         return to
 
     pipeline.to = moving(torch.cuda.OutOfMemoryError("CUDA out of memory."))
-    assert not host_module._moved(pipeline, device)
+    assert not placing._moved(pipeline, device)
     assert placed == ["cuda:0"]
     pipeline.to = moving(RuntimeError("no kernel image"))
     with pytest.raises(RuntimeError, match="no kernel image"):
-        host_module._moved(pipeline, device)
+        placing._moved(pipeline, device)
     assert len(placed) == 1
