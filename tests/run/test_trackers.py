@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import struct
+import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -120,19 +121,26 @@ def test_wandb_keeps_the_curve_offline(
     told = [event.text for event in (*watch.events, *resumed.events) if isinstance(event, Noticed)]
     assert "run.tracker_off" not in ids(told), told
 
-    steps, ids_found, contents = [], set(), b""
-    for file in sorted(watch.folder.path.glob("wandb/offline-run-*/*.wandb")):
-        contents += file.read_bytes()
-        for data in chunks(file.read_bytes()):
-            record = records.Record()
-            record.ParseFromString(data)
-            values = {
-                item.nested_key[0] if item.nested_key else item.key: item.value_json for item in record.history.item
-            }
-            if "loss" in values:
-                steps.append(int(values["step"]))
-            if record.run.run_id:
-                ids_found.add((record.run.project, record.run.run_id))
+    def read() -> tuple[list[int], set[tuple[str, str]], bytes]:
+        steps, ids_found, contents = [], set(), b""
+        for file in sorted(watch.folder.path.glob("wandb/offline-run-*/*.wandb")):
+            contents += file.read_bytes()
+            for data in chunks(file.read_bytes()):
+                record = records.Record()
+                record.ParseFromString(data)
+                values = {
+                    item.nested_key[0] if item.nested_key else item.key: item.value_json for item in record.history.item
+                }
+                if "loss" in values:
+                    steps.append(int(values["step"]))
+                if record.run.run_id:
+                    ids_found.add((record.run.project, record.run.run_id))
+        return steps, ids_found, contents
+
+    end = time.monotonic() + 60
+    while len(read()[0]) < 6 and time.monotonic() < end:  # the process of wandb's own writes on after `finish`
+        time.sleep(0.1)
+    steps, ids_found, contents = read()
     assert steps == [1, 2, 3, 4, 5, 6]
     assert ids_found == {("words", (watch.folder.path / "wandb-id.txt").read_text(encoding="utf-8"))}
     assert str(tmp_path).encode() not in contents
