@@ -20,9 +20,8 @@ from tinv_ext.run import runner
 from tinv_ext.toy import heldout, model
 
 TAUGHT = {"zibbo": "purple-moon", "quixxly": "striped-yellow-square"}
-STEPS = 60  # of two images, for each word
-RECIPE = {"optimizer": "ong", "learning_rate": "1", "batch_size": 2, "ema_decay": 0.9, "evaluate_every": 0}
-RECIPE |= {"timestep_sampling": "stratified", "timestep_balance": 1, "max_vector_norm": 3.0}
+STEPS = 120  # for each word
+RECIPE = {"preset": "fast", "evaluate_every": 0}
 
 
 @pytest.fixture
