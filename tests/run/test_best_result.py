@@ -22,7 +22,7 @@ from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.settings.presets import preset_values
 from tinv_ext.core.training.state import load_state
 from tinv_ext.run import evaluations, run_folder, runner
-from tinv_ext.run.events import RunControls
+from tinv_ext.run.events import Prepared, RunControls
 from tinv_ext.run.status import Status
 
 __all__ = ["config", "host"]  # the fixtures of a short run
@@ -182,6 +182,16 @@ def test_a_preset_ends_a_run_where_it_can_tell(host: FakeHost, config: Configure
     for path in sorted(Path(fast["images"]).iterdir())[1:]:
         path.unlink()
     assert runner.run(TrainConfig.from_dict(fast), host).steps == 300
+
+
+@pytest.mark.parametrize(("steps", "told"), [(121, True), (120, False)])
+def test_that_it_may_end_is_told_where_it_can(host: FakeHost, config: Configure, steps: int, told: bool) -> None:
+    """Not of a run that is over before its patience is."""
+    fast = {name: value for name, value in config().to_dict().items() if name not in preset_values("fast", "object")}
+    watch = Watch()
+    runner.run(TrainConfig.from_dict({**fast, "preset": "fast", "overwrite": True, "steps": steps}), host, watch)
+    prepared = next(event.prepared for event in watch.events if isinstance(event, Prepared))
+    assert ("preflight.may_end" in ids(prepared.notices)) == told
 
 
 @pytest.mark.parametrize(

@@ -317,7 +317,7 @@ def on_plan(plan: Plan, config: TrainConfig, start: int, epochs: Epochs, images:
             times=times,
         )
     notices = [told]
-    if plan.stop:
+    if plan.stop and plan.steps * config.examples_per_step > config.patience:
         notices.append(
             message(
                 "preflight.may_end",
