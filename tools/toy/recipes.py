@@ -2,9 +2,10 @@
 [--condition …] [--json FILE] [--docs].
 
 Each run is judged at several numbers of images by samples of its snapshots, as `tinv_ext/demo/concept_test.py` says.
-Every preset sees a step's images from the same folders with the same seeds; how far each goes is in learn.json. The
-table has, over all runs of a preset, median and quartiles of the images until identity reaches nine tenths of its last,
-and of how many of them `classic` needs, with the same concept and seed, until it has what it has in the end.
+Every preset sees a step's images from the same folders with the same seeds; how far each goes is in learn.json. Runs
+are saved beside docs/toy.md, each with its commit, so that the next call goes on where the last one ended. The table
+has, over all runs of a preset, median and quartiles of the images until identity reaches nine tenths of its last, and
+of how many of them `classic` needs, with the same concept and seed, until it has what it has in the end.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import itertools
 import json
 import math
 import statistics
+import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +25,7 @@ import concepts
 import conditions
 import pages
 from learn import PLAN, config_for, host_in
+from repository import ROOT
 
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.settings import TrainConfig
@@ -76,7 +79,26 @@ def measure(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, 
         "curve": curve,
         "editability": edited,
         "leak": None if planted is None else concept_test.on_background(photos, planted),
+        "commit": commit(),
     }
+
+
+def commit() -> str:
+    """Of the code that a run is made with, as git names it; with a mark where files have changed since."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    return told.stdout.strip() or "unknown"
+
+
+def part_of(options: argparse.Namespace) -> str:
+    """The name of these figures, of their file and of their place in docs/toy.md."""
+    usual = options.condition == conditions.CONDITIONS[0]
+    return "-".join(["recipes", *filter(None, (options.variant, None if usual else options.condition))])
+
+
+def save(runs: Sequence[Run], path: Path) -> None:
+    """A run a line, so that a commit shows which are new."""
+    path.write_text("[\n" + ",\n".join(json.dumps(run) for run in runs) + "\n]\n", encoding="utf-8")
 
 
 def until(run: Run, wanted: float) -> float:
@@ -154,7 +176,7 @@ def run_all(options: argparse.Namespace, folder: Path) -> list[Run]:
     """Every concept, seed and preset that the options ask for, saved one by one; what the file has is not run again."""
     known = concepts.read(options.concept)
     runs: list[Run] = []
-    if options.json and options.json.is_file():
+    if options.json.is_file():
         runs = json.loads(options.json.read_text(encoding="utf-8"))
     done = {(run["preset"], run["concept"], run["seed"]) for run in runs}
     host = host_in(folder / "embeddings", options.variant)
@@ -168,8 +190,7 @@ def run_all(options: argparse.Namespace, folder: Path) -> list[Run]:
         planted = conditions.planted(concept, seed) if options.condition == conditions.ONE_BACKGROUND else None
         runs.append(measure(host, concept, config, planted))
         print(json.dumps(runs[-1]), flush=True)
-        if options.json:
-            options.json.write_text(json.dumps(runs, indent=1), encoding="utf-8")
+        save(runs, options.json)
     return runs
 
 
@@ -182,14 +203,19 @@ def main() -> None:
     parser.add_argument("--concept", type=Path, help="a file of concepts of your own")
     parser.add_argument("--variant", choices=variants.VARIANTS, help="use this variant of the toy")
     parser.add_argument("--condition", choices=conditions.CONDITIONS, default=conditions.CONDITIONS[0], help="images")
-    parser.add_argument("--json", type=Path, help="where runs are saved; those that it has are not run again")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help="where runs are saved, beside docs/toy.md by default; those that it has are not run again",
+    )
     parser.add_argument("--docs", action="store_true", help="put table and figure into docs/toy.md")
     options = parser.parse_args()
+    part = part_of(options)
+    options.json = options.json or pages.PAGE.with_name(f"toy-{part}.json")
     with tempfile.TemporaryDirectory() as temporary:
         runs = run_all(options, Path(temporary))
     print(table(runs))
     if options.docs:
-        part = f"recipes-{options.variant}" if options.variant else "recipes"
         pages.put(part, table(runs))
         draw(runs, pages.PAGE.with_name(f"toy-{part}.png"))
 
