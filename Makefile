@@ -163,7 +163,8 @@ SECONDS ?= 600
 faults: $(TODAY)/.stamp
 	$(PY) -m tests.faults.killing --hits $(N)
 	$(PY) -m tests.faults.outside --hits $$(( ($(N) + 9) / 10 ))
-	$(PY) -m pytest tests/faults tests/core/training/test_fallbacks.py tests/ranks tests/cli/test_queue.py -v
+	$(PY) -m pytest tests/faults tests/core/training/test_fallbacks.py tests/ranks tests/cli/test_queue.py \
+	    tests/server/test_other_devices.py -v
 
 fuzz: $(FUZZING)/.stamp
 	$(FUZZING)/bin/python -m tests.hostile.fuzzing --seconds $(SECONDS)

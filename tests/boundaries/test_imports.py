@@ -28,6 +28,7 @@ HOSTS = tuple(
         "dtypes",
         "cuda_graphs",
         "offloading",
+        "offline_samplers",
     )
 )
 # What stands below the hosts of single programs.
@@ -44,7 +45,17 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "run": (("tinv_ext.run",), NUMBERS | ENGINE | {"tinv_ext.run", "tinv_ext.hub"}),
     "hub": (("tinv_ext.hub",), {"huggingface_hub", "tinv_ext.core", "tinv_ext.hub"}),
     "trackers": (("tinv_ext.run.trackers",), NUMBERS | ENGINE | {"wandb", "tinv_ext.run"}),  # where it is installed
-    "server": (("tinv_ext.server",), ENGINE | {"tinv_ext.run", "tinv_ext.prepare", "tinv_ext.server"}),
+    "server": (
+        ("tinv_ext.server",),
+        ENGINE
+        | {
+            "tinv_ext.run",
+            "tinv_ext.prepare",
+            "tinv_ext.server",
+            "tinv_ext.scheduler",
+            "tinv_ext.hosts.offline_samplers",
+        },
+    ),
     "scheduler": (("tinv_ext.scheduler",), ENGINE | {"torch", "tinv_ext.run", "tinv_ext.scheduler"}),
     "api": (("tinv_ext.server.api", "tinv_ext.server.routes"), {"fastapi", "starlette", "pydantic"} | WHOLE),
     "library": (
@@ -112,7 +123,9 @@ LATE_TOP = {
     "tinv_ext.cli.sweep",
     "tinv_ext.cli.settings_file",
     "tinv_ext.cli.signals",
+    "tinv_ext.cli.steering",
     "tinv_ext.cli.embeddings",
+    "tinv_ext.hosts.offline_samplers",
     "tinv_ext.server.api",
     "tinv_ext.server.late",
     "tinv_ext.server.routes",

@@ -17,10 +17,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.cli.conftest import Said
-from tinv_ext.cli import flags
 from tinv_ext.cli.main import main
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.hosts.diffusers.pipelines import SAMPLERS
+from tinv_ext.hosts.offline_samplers import OFFLINE_SAMPLERS
 
 Tinv = Callable[..., Said]
 SHORT = ("--steps", 6, "--batch-size", 2, "--evaluate-every", 3, "--save-state-every", 3, "--save-every", 3)
@@ -215,7 +215,7 @@ def test_help_does_not_wait_for_torch() -> None:
 
 def test_the_samplers_of_the_help_are_those_that_there_are() -> None:
     """They are written down twice so that `--help` does not wait for torch."""
-    assert tuple(SAMPLERS) == flags.SAMPLERS
+    assert tuple(SAMPLERS) == OFFLINE_SAMPLERS
 
 
 @pytest.mark.once

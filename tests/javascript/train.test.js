@@ -4,6 +4,7 @@ import { Refused, Unreachable } from "../../javascript/tinv/api.js";
 import { changed, kept } from "../../javascript/tinv/kept.js";
 import { matches } from "../../javascript/tinv/train/advanced.js";
 import { besideItsField } from "../../javascript/tinv/train/control.js";
+import { there } from "../../javascript/tinv/train/device.js";
 import { empty, inverted, painted } from "../../javascript/tinv/train/mask.js";
 import { isFirst, ofWord, tablesOf, withoutOwn } from "../../javascript/tinv/train/tables.js";
 import { ofTxt2img } from "../../javascript/tinv/train/txt2img.js";
@@ -162,4 +163,11 @@ test("the images of a word are those of its table, with what else the run says",
     assert.deepEqual(ofWord(given, { name: "dog" }, own), { name: "dog", template: "style", learning_rate: 1 });
     const words = [{ name: "dog", images: "dogs" }, { images: "x" }];
     assert.deepEqual(withoutOwn({ images: "cats", words }), { images: "cats", words: [{ name: "dog" }] });
+});
+
+test("a device that is gone is no longer the chosen one", () => {
+    const devices = [{ name: "cuda:1" }];
+    assert.equal(there("cuda:1", devices), "cuda:1");
+    assert.equal(there("cuda:2", devices), "");
+    assert.equal(there("cuda:1", []), "");
 });

@@ -11,10 +11,9 @@ from tinv_ext.cli.language import say
 from tinv_ext.core.messages import message
 from tinv_ext.core.settings import ALIASES, DEFAULTS, GROUPS, SETTINGS
 from tinv_ext.core.settings.peers import OPTIONS
+from tinv_ext.hosts.offline_samplers import OFFLINE_SAMPLERS
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
-# Known here so that `--help` does not wait for torch; a test holds them to those of the diffusers host.
-SAMPLERS = ("DDIM", "Euler", "Euler a", "DPM++ 2M")
 
 
 def add_model(parser: argparse.ArgumentParser, default: bool = True) -> None:
@@ -82,7 +81,7 @@ def _help(name: str) -> str:
     about, default = SETTINGS[name], DEFAULTS[name]
     text = say(message("cli.setting", "{label}. {help}", label=about.label, help=about.help))
     if name == "preview_sampler":
-        text += " " + say(message("cli.samplers", "One of {names:, }.", names=SAMPLERS))
+        text += " " + say(message("cli.samplers", "One of {names:, }.", names=OFFLINE_SAMPLERS))
     if isinstance(default, bool) or default == "":
         return text
     return text + " " + say(message("cli.default", "(default: {value!r})", value=default))

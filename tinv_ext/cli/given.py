@@ -19,7 +19,8 @@ from tinv_ext.core.settings import DEFAULTS, TrainConfig, current_names
 from tinv_ext.core.settings.adopt import COMMANDS, Adopted, adopt, not_used
 from tinv_ext.core.settings.peers.reasons import ONE_PROCESS
 
-_NOT_SETTINGS = {*COMMANDS, "carry_out", "command", "config", "config_file", "ending", "problems", "launcher", "events"}
+_HELD = {"carry_out", "command", "config", "config_file", "ending", "problems", "launcher", "events", "steered"}
+_NOT_SETTINGS = {*COMMANDS, *_HELD}
 _PATHS = {"vae", "embeddings", "resume"}
 _UNSAID = (None, "auto", False)
 

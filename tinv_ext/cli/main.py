@@ -29,6 +29,7 @@ from tinv_ext.cli.prepare import add_prepare
 from tinv_ext.cli.presets import add_presets
 from tinv_ext.cli.queue import add_queue
 from tinv_ext.cli.signals import leave, watched
+from tinv_ext.cli.steering import others
 from tinv_ext.cli.sweep import add_sweep
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, encodable, message
@@ -101,6 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     events = message("cli.events", "also write what happens to this file, as lines of JSON")
     train.add_argument("--events", type=Path, metavar="FILE", help=say(events))
+    steered = message(
+        "cli.steered",
+        "obey the lines stop, pause, resume, snapshot and preview from standard input, and stop at its end; --events"
+        " then has every step",
+    )
+    train.add_argument("--steered", action="store_true", help=say(steered))
     check = _command(
         commands, "check", _check, message("cli.check", "say what a training would do, without starting it")
     )
@@ -178,7 +185,6 @@ def _train_together(options: dict[str, Any], given: dict[str, Any], ranks: Ranks
     from tinv_ext.run.events import Event, Prepared, RunControls
     from tinv_ext.run.resume import prepare_resume
     from tinv_ext.run.status import Status
-    from tinv_ext.scheduler.event_log import EventLog
 
     run, ending, room = options["resume"], options["ending"], FITTED_BYTES // ranks.count
 
@@ -195,7 +201,7 @@ def _train_together(options: dict[str, Any], given: dict[str, Any], ranks: Ranks
         return launched.follow(prepared, host, ranks, ending)
     controls, folder, written = RunControls(ranks=ranks), run, Written()
     carry_out = partial(runner.resume_prepared, run) if run else runner.start
-    listeners = [written.report, *([EventLog(options["events"]).report] if options["events"] else [])]
+    listeners = [written.report, *others(options, controls)]
     launched.stopped_by(ranks, controls.stop.set)
     with ExitStack() as going_on:  # to the last line: more signals may come while the outcome is being told
         with Progress(sys.stderr) as progress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,18 @@ from PIL import Image
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.model import Model, TokenTable, Words
 from tinv_ext.core.prompts.reader import Word
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """From where a loaded model can be loaded once more: a checkpoint, a folder or a name; a VAE in place of its own.
+
+    `device` is where it is loaded now, as torch names it ("cuda:0").
+    """
+
+    checkpoint: str
+    vae: Path | None
+    device: str
 
 
 class Host(Protocol):
@@ -55,6 +68,11 @@ class Host(Protocol):
     @property
     def schedulers(self) -> Sequence[str]:
         """Schedule types, by name; empty where there is no choice."""
+        ...
+
+    @property
+    def model_files(self) -> ModelFiles:
+        """From where the loaded model comes. HostError where it is not made of such files alone."""
         ...
 
     @property

@@ -82,3 +82,24 @@ def _visible() -> list[str]:
 def _cores() -> int:
     affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device to choose: its name for programs ("cuda:1") and for people, and the place for a run on it."""
+
+    name: str
+    text: str
+    slot: Slot
+
+
+def cuda_devices() -> list[Device]:
+    """Every CUDA device of this machine that this program can see."""
+    import torch
+
+    names = _cuda_devices()
+    slots = slots_of(",".join(names), 1) if names else []
+    return [
+        Device(name, f"{name} {torch.cuda.get_device_name(index)}", slot)
+        for index, (name, slot) in enumerate(zip(names, slots))
+    ]

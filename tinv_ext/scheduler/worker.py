@@ -71,8 +71,8 @@ def begin(entry: Entry, todo: Todo, slot: Slot) -> Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**_environment(), **slot.environment},
-                **_apart(),
+                env={**environment(), **slot.environment},
+                **apart(),
             )
         return Worker(entry, slot, process, Known(entry.events).read(), holding.pop_all(), time.monotonic())
 
@@ -84,7 +84,7 @@ def command(entry: Entry, todo: Todo, slot: Slot) -> list[str]:
     return [sys.executable, "-m", "tinv_ext", "train", *told, "--events", str(entry.events), *resuming]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This process' environment, in which its own package is found also where nobody has installed it."""
     here, paths = str(Path(__file__).resolve().parents[2]), sysconfig.get_paths()
     if here in (paths["purelib"], paths["platlib"]):
@@ -92,7 +92,7 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))}
 
 
-def _apart() -> dict[str, Any]:
+def apart() -> dict[str, Any]:
     """In a group of its own: Ctrl-C in the terminal reaches this process alone, which then stops the others."""
     if _WINDOWS:
         return {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}

@@ -14,7 +14,6 @@ import logging
 import math
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -25,18 +24,21 @@ from typing import Any, TypeVar
 
 from tinv_ext.core.data.image_index import known_images
 from tinv_ext.core.data.images import FITTED_BYTES, TrainingImage
-from tinv_ext.core.errors import InputError, TinvError
+from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.messages import message
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import DEFAULTS, current_names, overridden
 from tinv_ext.hosts.base import Host
-from tinv_ext.run import dry_run, preflight, runner
+from tinv_ext.run import dry_run, preflight
 from tinv_ext.run.resume import prepare_resume
 from tinv_ext.run.run_folder import RunFolder, find_runs
 from tinv_ext.run.status import OVER, Status
+from tinv_ext.scheduler.devices import Device, cuda_devices
 from tinv_ext.server.allowed_paths import PathCheck, is_remote, refuse_paths, refuse_sources
 from tinv_ext.server.estimates import Estimates
+from tinv_ext.server.job_workers import OWN, Workers
+from tinv_ext.server.other_devices import beside, chosen, elsewhere, ordered
 from tinv_ext.server.presets import Presets
 from tinv_ext.server.queued_run import Job, RunRequest
 from tinv_ext.server.run_list import listed, run_of
@@ -57,7 +59,7 @@ class JobQueue:
 
     A log directory that is not absolute lies below `home`, by default the folder that the program was started in.
     `templates` are the prompt templates that can be chosen by name. `is_loaded()` says whether `host()` need not load a
-    model first.
+    model first. `devices()` are those of this machine; a run can be told to train on one that is not the host's own.
     """
 
     def __init__(
@@ -66,9 +68,11 @@ class JobQueue:
         home: Path = Path(),
         templates: Templates | None = None,
         is_loaded: Callable[[], bool] = lambda: True,
+        devices: Callable[[], Sequence[Device]] = cuda_devices,
     ) -> None:
         self._host = host
         self._is_loaded = is_loaded
+        self._devices = devices
         self._home = home
         self.estimates = Estimates()
         self.templates = templates or Templates(home / "textual_inversion_templates")
@@ -76,7 +80,7 @@ class JobQueue:
         self.tried = TriedSteps(self.loaded_host)
         self._jobs: dict[str, Job] = {}
         self._changed = threading.Condition()
-        self._worker: threading.Thread | None = None
+        self._workers = Workers(self._changed, lambda: self._jobs, host, self.estimates)
         self._ends = False
         self._looked, self._interrupted = -math.inf, list[dict[str, Any]]()
         self._preparing = threading.Lock()  # held by who checks a run, so that two never try out steps on one model
@@ -112,30 +116,51 @@ class JobQueue:
         with self._preparing:
             return self._request(values, confine).prepared
 
-    def _request(self, values: Mapping[str, Any], confine: PathCheck | None, room: int = 0) -> RunRequest:
+    def _request(self, values: Mapping[str, Any], confine: PathCheck | None, device: str = OWN) -> RunRequest:
         values = self.with_places(values)
         self.check_paths(values, confine)
         refuse_sources(values, confine)
         host = self._host()
-        config = preflight.parse_settings(values, host)
-        prepared = preflight.prepare_run(config, host, self._known_images, room)
+        other = chosen(device, host, self._devices) if device else None
+        trained_by = elsewhere(host) if other else host
+        config = preflight.parse_settings(values, trained_by)
+        prepared = preflight.prepare_run(config, trained_by, self._known_images, self._room(device))
         self._known_images = known_images(image.picture for image in prepared.images)
-        return RunRequest(prepared, host)
+        return ordered(RunRequest(prepared, host), other)
 
-    def examine(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> PreparedRun:
-        """As `check`, with some steps tried out on the model, unless a run has it."""
+    def other_devices(self) -> list[Device]:
+        """Where a run can train beside the program's own model: nowhere as long as none is loaded from files."""
+        host = self.loaded_host()
+        try:
+            return beside(host.model_files.device, self._devices()) if host else []
+        except HostError as error:
+            log.info("There is no other device to choose: %s", error)
+            return []
+
+    def examine(self, values: Mapping[str, Any], confine: PathCheck | None = None, device: str = OWN) -> PreparedRun:
+        """As `check`, with some steps tried out on the model, unless a run has it or a copy is to be trained."""
         with self._preparing:
-            request = self._request(values, confine)
-            if self.active():
+            request = self._request(values, confine, device)
+            if device:
+                notice = message(
+                    "server.not_tried_out_there",
+                    "No step was tried out, because the run will train on {device}.",
+                    device=device,
+                )
+                return replace(request.prepared, notices=(*request.prepared.notices, notice))
+            if self.active(OWN):
                 notice = message("server.not_tried_out", "No step was tried out, because a run is in progress.")
                 return replace(request.prepared, notices=(*request.prepared.notices, notice))
             learn = partial(self.estimates.learn_tried, request.host.facts, request.prepared.config)
             return dry_run.examine(request.prepared, request.host, learn)
 
-    def submit(self, values: Mapping[str, Any], confine: PathCheck | None = None) -> Job:
-        """Check the settings and queue a run of them. `InputError` has every problem, and nothing is queued."""
+    def submit(self, values: Mapping[str, Any], confine: PathCheck | None = None, device: str = OWN) -> Job:
+        """Check the settings and queue a run of them. `InputError` has every problem, and nothing is queued.
+
+        `device` is one of `other_devices`, by name, where a copy of the model is to be trained there.
+        """
         with self._preparing:  # until it is queued: a check that begins then finds it
-            request = self._request(values, confine, self._room())
+            request = self._request(values, confine, device)
             used = {name for job in self.active() for name in job.config.names}
             if taken := [name for name in request.prepared.config.names if name in used]:
                 raise InputError(
@@ -145,15 +170,16 @@ class JobQueue:
                         name=taken[0],
                     )
                 )
-            return self._add(Job(uuid.uuid4().hex, request.prepared.config, request))
+            return self._add(Job(uuid.uuid4().hex, request.prepared.config, request, device=device))
 
-    def active(self) -> list[Job]:
-        """Jobs that are not over: the one at work, then those that wait, in their order."""
-        return [job for job in self.all() if job.status not in OVER]
+    def active(self, device: str | None = None) -> list[Job]:
+        """Jobs that are not over, of one device or of all: those at work, and those that wait, in their order."""
+        jobs = [job for job in self.all() if job.status not in OVER]
+        return [job for job in jobs if device is None or job.device == device]
 
-    def _room(self) -> int:
-        """Bytes of decoded images that a new job may keep: none where it has to wait."""
-        return 0 if self.active() else FITTED_BYTES
+    def _room(self, device: str) -> int:
+        """Bytes of decoded images that a new job may keep: none where it has to wait, or trains in another process."""
+        return 0 if device or self.active(OWN) else FITTED_BYTES
 
     def logs(self) -> set[Path]:
         """The usual log directory, and those of the jobs."""
@@ -180,29 +206,34 @@ class JobQueue:
             )
         return folder
 
-    def resume(self, output: str, id: str, changes: Mapping[str, Any], confine: PathCheck | None = None) -> Job:  # noqa: A002
+    def resume(
+        self,
+        output: str,
+        id: str,  # noqa: A002 (the word of the API)
+        changes: Mapping[str, Any],
+        confine: PathCheck | None = None,
+        device: str = OWN,
+    ) -> Job:
         """Queue the resuming of a run of a log directory. `InputError` has every problem, and nothing is queued."""
         with self._preparing:
-            return self._resume(output, id, changes, confine)
-
-    def _resume(self, output: str, id: str, changes: Mapping[str, Any], confine: PathCheck | None) -> Job:  # noqa: A002
-        self.check_paths({"output": self.placed(output)}, confine)
-        self.check_paths(changes, confine)
-        refuse_sources(changes, confine)
-        folder = self.idle_run(output, id, confine)
-        host = self._host()
-        prepared = prepare_resume(folder.path, host, changes, self._known_images, self._room())
-        if isinstance(prepared, Status):
-            raise InputError(
-                message(
-                    "server.run_over",
-                    'The run "{run}" is {status}. Give it more steps (steps) to resume it.',
-                    run=id,
-                    status=prepared.status,
+            self.check_paths({"output": self.placed(output)}, confine)
+            self.check_paths(changes, confine)
+            refuse_sources(changes, confine)
+            folder, host = self.idle_run(output, id, confine), self._host()
+            other = chosen(device, host, self._devices) if device else None
+            trained_by = elsewhere(host) if other else host
+            prepared = prepare_resume(folder.path, trained_by, changes, self._known_images, self._room(device))
+            if isinstance(prepared, Status):
+                raise InputError(
+                    message(
+                        "server.run_over",
+                        'The run "{run}" is {status}. Give it more steps (steps) to resume it.',
+                        run=id,
+                        status=prepared.status,
+                    )
                 )
-            )
-        request = RunRequest(prepared, host, folder.path)
-        return self._add(Job(uuid.uuid4().hex, prepared.config, request, folder=str(folder.path)))
+            request = ordered(RunRequest(prepared, host, folder.path), other)
+            return self._add(Job(uuid.uuid4().hex, prepared.config, request, folder=str(folder.path), device=device))
 
     def interrupted(self) -> list[dict[str, Any]]:
         """The runs of the usual log directory that can be resumed after a crash; looked for once in a while.
@@ -227,9 +258,7 @@ class JobQueue:
             for key in over[: max(0, len(over) - _KEPT)]:
                 del self._jobs[key]
             self._jobs[job.id] = job
-            if self._worker is None or not self._worker.is_alive():
-                self._worker = threading.Thread(target=self._work, name="tinv-jobs", daemon=True)
-                self._worker.start()
+            self._workers.wake(job.device)
             self._changed.notify_all()
         return job
 
@@ -259,7 +288,7 @@ class JobQueue:
 
     def ahead_of(self, job: Job) -> list[Job]:
         """The jobs that come to their end before this one starts, in order."""
-        active = self.active()
+        active = self.active(job.device)
         return active[: active.index(job)] if job in active else []
 
     def reorder(self, ids: Sequence[str]) -> list[Job]:
@@ -282,7 +311,7 @@ class JobQueue:
     def with_model(self, work: Callable[[Host], Result]) -> Result:
         """What `work` makes with the model while no run has it. `InputError` while one is in progress or queued."""
         with self._preparing:  # no run is added meanwhile
-            active = self.active()
+            active = self.active(OWN)
             if active:
                 raise InputError(
                     message(
@@ -359,39 +388,3 @@ class JobQueue:
         while any(job.status not in OVER for job in at_work) and time.monotonic() < over_by:
             self.wait(at_work[0], min(_GLANCE, over_by - time.monotonic()))
         return at_work
-
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                job = next((job for job in self._jobs.values() if job.request and job.status == "queued"), None)
-                if job is None:
-                    self._worker = None
-                    return
-                with job.lock:
-                    if job.request is None:  # stopped in this moment
-                        continue
-                    request, job.now = job.request, replace(job.now, status="preparing")
-            status = self._execute(job, request)
-            if seconds := job.seconds_per_step:
-                self.estimates.learn(request.host.facts, job.config, seconds)
-                self.estimates.keep(Path(job.config.output))
-            with self._changed, job.lock:
-                job.now, job.request = status, None
-                self._changed.notify_all()
-
-    def _execute(self, job: Job, request: RunRequest) -> Status:
-        """The run to its end, however that comes; a failure is a status, and a bug of ours is also printed."""
-        try:
-            host = self._current(request.host)
-            if request.resumes:
-                return runner.resume_prepared(request.resumes, request.prepared, host, job.on_event, job.controls)
-            return runner.start(request.prepared, host, job.on_event, job.controls)
-        except Exception as error:  # noqa: BLE001 (the end of the thread: nobody above would hear it)
-            if not isinstance(error, TinvError):
-                traceback.print_exc()
-            return replace(job.now, status="failed", file=None, reason=runner.failure(error))
-
-    def _current(self, host: Host) -> Host:
-        """The host as it is now, where the model is the one that `host` was made for; else that one, which waits."""
-        now = self._host()
-        return now if dict(now.facts) == dict(host.facts) else host

@@ -101,6 +101,8 @@ def _figures(job: Job, view: Mapping[str, Any]) -> Iterator[str]:
         yield message("ui.images_encoded", "{done} of {total:image|images} encoded", done=encoded, total=total)
     else:
         yield message("ui.step_of_total", "step {step} of {total}", step=view["steps"], total=view["total"])
+    if job.device:
+        yield message("ui.trains_on", "on {device}", device=job.device)
     if not job.now.over and view["seconds_left"] is not None:
         yield time_left(view["seconds_left"])
     if view["loss"] is not None:

@@ -14,6 +14,7 @@ from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.events import Encoded, Evaluated, Event, Generated, Noticed, Prepared, RunControls, Wrote
 from tinv_ext.run.status import Status
+from tinv_ext.scheduler.steered_run import Order
 from tinv_ext.server.shown import Shown
 
 _ENOUGH = 5  # steps that are timed, at least
@@ -22,11 +23,15 @@ MAX_ROWS = 2000  # of the curve in one view
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a job is to do: a run as it was prepared, on the host that it was prepared for; where it resumes, if so."""
+    """What a job is to do: a run as it was prepared, on the host that it was prepared for; where it resumes, if so.
+
+    With an `order`, a process of its own carries it out on another device.
+    """
 
     prepared: PreparedRun
     host: Host
     resumes: Path | None = None
+    order: Order | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Job:
     """One job as others see it. Its lock guards every field; `view()` is a consistent copy.
 
     `request` is None once it is carried out: images and prompts of runs that are over would fill the memory. `used` is
-    the step that was made the embedding after the run.
+    the step that was made the embedding after the run. `device` is "" where it trains on the program's own model.
     """
 
     id: str
@@ -51,6 +56,7 @@ class Job:
     request: RunRequest | None = None
     now: Status = field(default_factory=lambda: Status("queued", 0))
     folder: str | None = None
+    device: str = ""
     generated: tuple[int, int] = (0, 0)
     encoded: tuple[int, int] = (0, 0)
     seconds_left: float | None = None
@@ -107,6 +113,7 @@ class Job:
             return {
                 "id": self.id,
                 "name": self.config.name,
+                "device": self.device,
                 "status": self.status,
                 "reason": self.now.reason,
                 "steps": self.now.steps,

@@ -3,6 +3,7 @@ import { post } from "../api.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
+import { Device, useDevice } from "./device.js";
 import { tablesOf } from "./tables.js";
 
 /**
@@ -11,10 +12,12 @@ import { tablesOf } from "./tables.js";
  */
 export function Actions({ given, outlook, measured, begun, refused }) {
     const [state, setState] = useState({ busy: "", checked: null, said: "", error: null });
+    const devices = outlook?.devices ?? [];
+    const [device, choose] = useDevice(devices);
     const ask = (what, show) => async () => {
         setState({ busy: what, checked: null, said: "", error: null });
         try {
-            const answer = await post(what, {}, given);
+            const answer = await post(what, { device: device || undefined }, given);
             setState({ busy: "", checked: null, said: "", error: null, ...show(answer) });
             if (what === "check") measured();
             if (what !== "train") return;
@@ -42,6 +45,7 @@ export function Actions({ given, outlook, measured, begun, refused }) {
             <div class="tinv-model" data-ready=${outlook?.model.ready ?? false}>
                 <span class="tinv-quiet">${t("train.model")}</span> <b>${outlook?.model.text ?? "…"}</b>
             </div>
+            <${Device} devices=${devices} device=${device} choose=${choose} />
             ${outlook?.problems[""] && html`<div class="tinv-wrong tinv-whole">${outlook.problems[""]}</div>`}
             <div class="tinv-figures-line" role="status">${(outlook?.figures ?? []).join(" · ")}</div>
             <div class="tinv-row">

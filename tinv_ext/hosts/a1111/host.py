@@ -21,11 +21,12 @@ from tinv_ext.hosts.a1111 import embedding_db
 from tinv_ext.hosts.a1111.encoders import token_table
 from tinv_ext.hosts.a1111.model_type import family_of, loaded_model
 from tinv_ext.hosts.a1111.variant import Session, Variant
+from tinv_ext.hosts.base import ModelFiles
 from tinv_ext.hosts.dtypes import dtype_name
 from tinv_ext.hosts.prompt_vectors import ClipTokenTable
 from tinv_ext.hosts.webui.embeddings_folder import EmbeddingsFolder
 from tinv_ext.hosts.webui.interrupt import Interrupt
-from tinv_ext.hosts.webui.loaded_model import another_loaded, description
+from tinv_ext.hosts.webui.loaded_model import another_loaded, description, device_name
 from tinv_ext.hosts.webui.queue_lock import holding_queue, others_waiting
 from tinv_ext.hosts.webui.samplers import samplers, schedulers
 from tinv_ext.hosts.webui.txt2img import forget_prompts, generate
@@ -89,6 +90,13 @@ class A1111Host:
     @property
     def schedulers(self) -> Sequence[str]:
         return schedulers()
+
+    @property
+    def model_files(self) -> ModelFiles:
+        """v1.10.1 modules/sd_vae.py: `loaded_vae_file` is None where the checkpoint's own VAE is in use."""
+        vae = getattr(sd_vae, "loaded_vae_file", None)
+        file = self._model().sd_checkpoint_info.filename
+        return ModelFiles(str(file), Path(vae) if vae else None, device_name())
 
     @property
     def model_notes(self) -> Sequence[str]:

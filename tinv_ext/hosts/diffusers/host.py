@@ -15,7 +15,7 @@ from PIL import Image
 
 from tinv_ext.core.data.image_fit import uncropped
 from tinv_ext.core.embedding import count_vectors
-from tinv_ext.core.errors import InputError
+from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.families import VAE_FACTOR
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.messages import message
@@ -23,6 +23,7 @@ from tinv_ext.core.model import Model, Words
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.prompts.unsupported import unsupported
 from tinv_ext.core.training.forward import encode_prompts
+from tinv_ext.hosts.base import ModelFiles
 from tinv_ext.hosts.cuda_graphs import Graphs, graphs_of
 from tinv_ext.hosts.diffusers.embeddings import UsableEmbeddings, usable_embeddings
 from tinv_ext.hosts.diffusers.model import PipelineModel
@@ -110,6 +111,13 @@ class DiffusersHost:
     @property
     def schedulers(self) -> Sequence[str]:
         return []
+
+    @property
+    def model_files(self) -> ModelFiles:
+        source, vae = self.facts.get("source"), self.facts.get("vae_source")
+        if not source:
+            raise HostError(message("hosts.no_model_file", "It is not known which file the model was loaded from."))
+        return ModelFiles(source, Path(vae) if vae else None, str(self._pipeline.device))
 
     @property
     def model_notes(self) -> Sequence[str]:

@@ -12,10 +12,12 @@ from modules import processing, sd_models, shared
 from PIL import Image
 
 from tinv_ext.core.embedding import count_vectors
+from tinv_ext.core.errors import HostError
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model, Words
 from tinv_ext.core.prompts.reader import Word
+from tinv_ext.hosts.base import ModelFiles
 from tinv_ext.hosts.dtypes import dtype_name
 from tinv_ext.hosts.forge import embeddings
 from tinv_ext.hosts.forge.encoders import token_table
@@ -33,7 +35,7 @@ from tinv_ext.hosts.patchers.session import ModelParts
 from tinv_ext.hosts.prompt_vectors import ClipTokenTable
 from tinv_ext.hosts.webui.embeddings_folder import EmbeddingsFolder
 from tinv_ext.hosts.webui.interrupt import Interrupt
-from tinv_ext.hosts.webui.loaded_model import another_loaded, description
+from tinv_ext.hosts.webui.loaded_model import another_loaded, description, device_name
 from tinv_ext.hosts.webui.queue_lock import holding_queue, others_waiting
 from tinv_ext.hosts.webui.samplers import samplers, schedulers
 from tinv_ext.hosts.webui.txt2img import forget_prompts, generate
@@ -103,6 +105,21 @@ class ForgeHost:
     @property
     def schedulers(self) -> Sequence[str]:
         return schedulers()
+
+    @property
+    def model_files(self) -> ModelFiles:
+        """modules_forge/main_entry.py: more files than one belong to models that are given in parts."""
+        files = list(self._parameters.get("additional_modules") or ())
+        if len(files) > 1:
+            raise HostError(
+                message(
+                    "hosts.model_in_parts",
+                    "The model is loaded in parts ({files:, }), not from its checkpoint and at most a VAE.",
+                    files=[Path(file).name for file in files],
+                )
+            )
+        vae = Path(files[0]) if files else None
+        return ModelFiles(str(self._model().sd_checkpoint_info.filename), vae, device_name())
 
     @property
     def model_notes(self) -> Sequence[str]:

@@ -54,3 +54,10 @@ def another_loaded(wanted: Identity, loaded: Identity, is_back: Callable[[], boo
         ),
         is_back,
     )
+
+
+def device_name() -> str:
+    """Where the program computes, as torch names it. modules/devices.py: `device`, in all of them a torch.device."""
+    from modules import devices
+
+    return str(getattr(devices, "device", "cuda"))

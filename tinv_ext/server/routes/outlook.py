@@ -26,7 +26,10 @@ def routes(served: Served) -> list[Route]:
 
 def _route(served: Served) -> Callable[..., Any]:
     async def outlook(request: Request, language: str = Language) -> JSONResponse:
-        """Of settings: what is wrong with each, the verdict on the name, the model, and how long a run would take."""
+        """Of settings: what is wrong with each, the verdict on the name, the model, and how long a run would take.
+
+        `devices`: where a copy of the model can be trained, beside the device that the program has it on.
+        """
         values = await json_body(request, language)
         return await in_thread(lambda: JSONResponse(_answer(served, values, language)), language)
 
@@ -54,6 +57,7 @@ def _answer(served: Served, values: Mapping[str, Any], language: str) -> dict[st
     return {
         "name": _name(config, str(values.get("name") or ""), host, language),
         "model": {"text": translated(told or _model(host), language), "ready": host is not None},
+        "devices": [{"name": one.name, "text": one.text} for one in (served.queue.other_devices() if host else ())],
         "images": images,
         "steps": figures[0],
         "figures": [translated(text, language) for text in figures[1]],

@@ -118,9 +118,13 @@ def resume_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
         job: str = "",
         run: str = "",
         output: str = LOG_DIRECTORY,
+        device: str = "",
         language: str = Language,
     ) -> JSONResponse:
-        """Resume a paused job (`job`), or a stopped or interrupted run (`run`, with settings to change as body)."""
+        """Resume a paused job (`job`), or a stopped or interrupted run (`run`, with settings to change as body).
+
+        `device`: as for /train.
+        """
         if bool(job) == bool(run):
             either = message("api.job_or_run", "Name either a job (job) or a run (run) to resume.")
             raise refused(InputError(either), language)
@@ -131,7 +135,7 @@ def resume_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
                 commanded = queue.command(job, "resume")
                 queue.obeyed(commanded, "resume")
                 return JSONResponse({"status": commanded.status})
-            return JSONResponse({"id": queue.resume(output, run, changes, allowed_paths).id}, 202)
+            return JSONResponse({"id": queue.resume(output, run, changes, allowed_paths, device).id}, 202)
 
         return await (in_thread if job else in_turn)(answer, language)
 
@@ -141,14 +145,17 @@ def resume_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
 def train_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
     """POST /train."""
 
-    async def train(request: Request, language: str = Language) -> JSONResponse:
-        """Check the settings and queue a run: 202 and the job's id, or 422 and every problem."""
+    async def train(request: Request, device: str = "", language: str = Language) -> JSONResponse:
+        """Check the settings and queue a run: 202 and the job's id, or 422 and every problem.
+
+        `device`: one of those that /outlook tells, where a copy of the model is trained; else the program's own model.
+        """
         from tinv_ext.server.live_texts import taken_on
 
         values = await json_body(request, language)
 
         def answer() -> JSONResponse:
-            job = queue.submit(values, allowed_paths)
+            job = queue.submit(values, allowed_paths, device)
             return JSONResponse({"id": job.id, "said": translated(taken_on(job, queue), language)}, 202)
 
         return await in_turn(answer, language, values)
@@ -159,14 +166,14 @@ def train_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
 def check_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
     """POST /check."""
 
-    async def check(request: Request, language: str = Language) -> JSONResponse:
-        """What a run of these settings would do, or 422 and every problem."""
+    async def check(request: Request, device: str = "", language: str = Language) -> JSONResponse:
+        """What a run of these settings would do, or 422 and every problem. `device`: as for /train."""
         from tinv_ext.server.language import all_translated
 
         values = await json_body(request, language)
 
         def answer() -> JSONResponse:
-            prepared = queue.examine(values, allowed_paths)
+            prepared = queue.examine(values, allowed_paths, device)
             prompts = prepared.prompts(10)
             return JSONResponse(
                 {
