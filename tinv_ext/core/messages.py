@@ -52,6 +52,22 @@ def with_values(text: Message, change: Callable[[Any], Any]) -> Message:
     return _made(text.id, text.template, {key: change(value) for key, value in text.values.items()})
 
 
+def taken_apart(text: Any) -> Any:
+    """A message as JSON can hold it, and messages among the values of one; anything else, as it is."""
+    if isinstance(text, Message):
+        return {"id": text.id, "template": text.template, "values": taken_apart(text.values)}
+    if isinstance(text, Mapping):
+        return {key: taken_apart(value) for key, value in text.items()}
+    return [taken_apart(value) for value in text] if isinstance(text, (list, tuple)) else text
+
+
+def put_together(told: Any) -> Any:
+    """The reverse of `taken_apart`. ValueError or TypeError where JSON could not hold what the template needs."""
+    if isinstance(told, dict) and set(told) == {"id", "template", "values"}:
+        return _made(told["id"], told["template"], {key: put_together(one) for key, one in told["values"].items()})
+    return [put_together(one) for one in told] if isinstance(told, list) else told
+
+
 def translated(text: str, language: str) -> str:
     """`text` in a language ("zh_CN"), its values too; as it is where it is no message or has no translation."""
     if not isinstance(text, Message) or language == ENGLISH:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tinv_ext.core.messages import Message, message
+from tinv_ext.core.messages import put_together, taken_apart
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.printable import valid_json
 from tinv_ext.core.training.trainer import Step
@@ -55,9 +55,9 @@ class EventLog:
             self.add("prepared", run=event.folder.path.absolute(), steps=event.prepared.plan.steps)
         elif isinstance(event, Status):
             values = {"status": event.status, "step": event.steps, "steps": event.total, "reason": event.reason}
-            self.add("status", **values, file=event.file, file_step=event.file_step, said=_taken_apart(event.reason))
+            self.add("status", **values, file=event.file, file_step=event.file_step, said=taken_apart(event.reason))
         elif isinstance(event, Noticed):
-            self.add("notice", step=event.step, text=event.text, said=_taken_apart(event.text))
+            self.add("notice", step=event.step, text=event.text, said=taken_apart(event.text))
         elif isinstance(event, Evaluated):
             self.add("evaluated", step=event.step, evaluation=event.loss)
         elif isinstance(event, Wrote):
@@ -110,26 +110,10 @@ class EventReader:
                 yield event
 
 
-def _taken_apart(text: Any) -> Any:
-    """A message as JSON holds it, so that it can be said in another language elsewhere; what is none, as it is."""
-    if isinstance(text, Message):
-        return {"id": text.id, "template": text.template, "values": _taken_apart(text.values)}
-    if isinstance(text, Mapping):
-        return {key: _taken_apart(value) for key, value in text.items()}
-    return [_taken_apart(value) for value in text] if isinstance(text, (list, tuple)) else text
-
-
-def _put_together(told: Any) -> Any:
-    """The reverse of `_taken_apart`."""
-    if isinstance(told, dict) and set(told) == {"id", "template", "values"}:
-        return message(told["id"], told["template"], **{key: _put_together(one) for key, one in told["values"].items()})
-    return [_put_together(one) for one in told] if isinstance(told, list) else told
-
-
 def _said(line: Mapping[str, Any], name: str) -> str:
     """The sentence `name` of a line, as a message where it was one whose values JSON could hold."""
     try:
-        return str(line.get(name) or "") if line.get("said") is None else _put_together(line["said"])
+        return str(line.get(name) or "") if line.get("said") is None else put_together(line["said"])
     except (ValueError, TypeError, KeyError):  # a number that was none, which its template cannot show
         return str(line.get(name) or "")
 
