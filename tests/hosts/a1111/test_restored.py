@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from tinv_ext.core.errors import HostError, NotNowError, NumericError
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.training.forward import encode_prompts
+from tinv_ext.hosts.base import ModelFiles
 
 pytestmark = needs_ldm
 OTHER = f"{__name__}.Other"
@@ -178,6 +180,15 @@ def test_nothing_but_the_vectors_gets_a_gradient(webui: Any) -> None:
         assert not any(weight.requires_grad for weight in webui.shared.sd_model.parameters())
         assert not any(module.training for module in webui.shared.sd_model.modules())
     assert all(weight.grad is None for weight in webui.shared.sd_model.parameters())
+
+
+def test_the_files_of_the_model_are_known(webui: Any) -> None:
+    """So that it can be loaded once more on another device: its checkpoint, and the VAE that is in place of its own."""
+    checkpoint, devices = "/models/toy.safetensors", webui.modules["modules.devices"]
+    webui.patch.setattr(devices, "device", torch.device("cuda:1"), raising=False)
+    assert webui.host.model_files == ModelFiles(checkpoint, None, "cuda:1")
+    webui.patch.setattr(webui.modules["modules.sd_vae"], "loaded_vae_file", "/models/VAE/soft.pt", raising=False)
+    assert webui.host.model_files == ModelFiles(checkpoint, Path("/models/VAE/soft.pt"), "cuda:1")
 
 
 def test_another_model_is_refused(webui: Any) -> None:

@@ -176,7 +176,9 @@ def names(sd_model: Any, folder: Path) -> dict[str, dict[str, Any]]:
     hijack = SimpleNamespace(fixes=None, circular_enabled=False, embedding_db=database)
     hijack.apply_circular = lambda enable: _go_round(hijack, sd_model, enable)
     sd_model.cond_stage_model = FrozenCLIPEmbedderWithCustomWords(sd_model.cond_stage_model, hijack)
-    sd_model.sd_checkpoint_info = SimpleNamespace(title="toy [0123456789]", model_name="toy", shorthash="0123456789")
+    sd_model.sd_checkpoint_info = SimpleNamespace(
+        title="toy [0123456789]", model_name="toy", shorthash="0123456789", filename="/models/toy.safetensors"
+    )
     plain = attention.CrossAttention.forward
     return {
         "modules": {},

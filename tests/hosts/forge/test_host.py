@@ -24,6 +24,7 @@ from tinv_ext.core.formats import write_embedding
 from tinv_ext.core.model import Model
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.training.forward import encode_prompts
+from tinv_ext.hosts.base import ModelFiles
 from tinv_ext.run import runner
 from tinv_ext.run.preflight import parse_settings
 
@@ -289,8 +290,18 @@ def test_it_tells_what_is_trained_on(forge: Any) -> None:
     (note,) = host.model_notes
     assert said([note], "hosts.loaded_model", family="SD1", unet_dtype="fp32", vae_dtype="fp32", attention="pytorch")
     assert said([note.values["model"]], "hosts.model_with_vae", model_name="toy", vae="soft")
+    assert host.model_files == ModelFiles("/toy.pt", Path("/models/VAE/soft.safetensors"), "cuda")
     forge.program.engine.wear_lora()
     assert ids(host.model_notes) == ["hosts.loaded_model", "hosts.loras_are_out_for_the_run"]
+
+
+def test_a_model_in_parts_has_no_file_of_its_own(forge: Any) -> None:
+    """A VAE and text encoders apart: such a one is not loaded once more on another device."""
+    assert forge.new_host().model_files == ModelFiles("/toy.pt", None, "cuda")
+    parts = ["/VAE/a.safetensors", "/text_encoder/b.safetensors"]
+    forge.program.data.forge_loading_parameters["additional_modules"] = parts
+    with refused("hosts.model_in_parts", HostError, files=["a.safetensors", "b.safetensors"]):
+        _ = forge.new_host().model_files
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
