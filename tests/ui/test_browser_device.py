@@ -42,7 +42,9 @@ def test_a_run_is_given_to_another_device(toy: DiffusersHost, jobs: JobQueue, va
     with serving(lambda: app_for(toy, jobs)) as address, opened(address, "en-US") as page:
         page.fill("#tinv_images", values["images"])
         fill(page, "name", "zibbo")
+        page.wait_for_function("/time/.test(document.querySelector('.tinv-figures-line').textContent)")
         page.select_option("#tinv_device", "other:0")
+        page.wait_for_function("!/time/.test(document.querySelector('.tinv-figures-line').textContent)")  # not measured
         page.reload(wait_until="domcontentloaded")
         page.wait_for_function("document.querySelector('#tinv_device')?.value === 'other:0'")
         page.wait_for_selector("#tinv_verdict[data-state=free]")

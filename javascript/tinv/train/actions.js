@@ -14,6 +14,7 @@ export function Actions({ given, outlook, measured, begun, refused }) {
     const [state, setState] = useState({ busy: "", checked: null, said: "", error: null });
     const devices = outlook?.devices ?? [];
     const [device, choose] = useDevice(devices);
+    const figures = (device ? outlook?.figures_elsewhere : outlook?.figures) ?? [];
     const ask = (what, show) => async () => {
         setState({ busy: what, checked: null, said: "", error: null });
         try {
@@ -47,7 +48,7 @@ export function Actions({ given, outlook, measured, begun, refused }) {
             </div>
             <${Device} devices=${devices} device=${device} choose=${choose} />
             ${outlook?.problems[""] && html`<div class="tinv-wrong tinv-whole">${outlook.problems[""]}</div>`}
-            <div class="tinv-figures-line" role="status">${(outlook?.figures ?? []).join(" · ")}</div>
+            <div class="tinv-figures-line" role="status">${figures.join(" · ")}</div>
             <div class="tinv-row">
                 <button type="button" class="tinv-button" id="tinv_check" disabled=${busy !== ""}
                     onClick=${ask("check", (answer) => ({ checked: answer }))}>${busy === "check" ? t("train.checking") : t("train.check")}</button>

@@ -28,7 +28,8 @@ def _route(served: Served) -> Callable[..., Any]:
     async def outlook(request: Request, language: str = Language) -> JSONResponse:
         """Of settings: what is wrong with each, the verdict on the name, the model, and how long a run would take.
 
-        `devices`: where a copy of the model can be trained, beside the device that the program has it on.
+        `devices`: where a copy of the model can be trained, beside the device that the program has it on; of time and
+        memory nothing is known there (`figures_elsewhere`).
         """
         values = await json_body(request, language)
         return await in_thread(lambda: JSONResponse(_answer(served, values, language)), language)
@@ -53,14 +54,15 @@ def _answer(served: Served, values: Mapping[str, Any], language: str) -> dict[st
         images: int | None = _count(served, config)
     except InputError as error:
         images, problems = None, [*problems, *error.problems]
-    figures = _figures(served, config, images, host)
+    steps, size, cost = _figures(served, config, images, host)
     return {
         "name": _name(config, str(values.get("name") or ""), host, language),
         "model": {"text": translated(told or _model(host), language), "ready": host is not None},
         "devices": [{"name": one.name, "text": one.text} for one in (served.queue.other_devices() if host else ())],
         "images": images,
-        "steps": figures[0],
-        "figures": [translated(text, language) for text in figures[1]],
+        "steps": steps,
+        "figures": [translated(text, language) for text in [*size, *cost]],
+        "figures_elsewhere": [translated(text, language) for text in size],
         "values": effective,
         "problems": _by_setting(problems, values, language),
         "words": _words(config, values, problems, host, language),
@@ -157,8 +159,8 @@ def _model(host: Host | None) -> Message:
 
 def _figures(
     served: Served, config: TrainConfig, images: int | None, host: Host | None
-) -> tuple[int, Sequence[Message]]:
-    """The run's steps, and what is known of it: images, steps, time, memory."""
+) -> tuple[int, Sequence[Message], Sequence[Message]]:
+    """The run's steps; what there is to say of its size, and of its time and memory on the program's own device."""
     from pathlib import Path
 
     from tinv_ext.core.data.epochs import Epochs
@@ -183,19 +185,19 @@ def _figures(
         else message("server.steps_at_most", "at most {count:step|steps}", count=steps)
     )
     if host is None:
-        return steps, texts
+        return steps, texts, []
     seconds, memory = served.queue.estimates.of(host.facts, config, Path(config.output))
     if seconds is None:
-        return steps, [*texts, message("server.time_unknown", "time: click Check to measure it")]
+        return steps, texts, [message("server.time_unknown", "time: click Check to measure it")]
     time = duration(seconds * steps)
-    texts.append(
+    cost = [
         message("server.about_time", "about {time}", time=time)
         if sure
         else message("server.at_most_time", "at most about {time}", time=time)
-    )
+    ]
     if memory:
-        texts.append(message("server.about_memory", "{gigabytes:.1f} GB of GPU memory", gigabytes=memory / _GIGA))
-    return steps, texts
+        cost.append(message("server.about_memory", "{gigabytes:.1f} GB of GPU memory", gigabytes=memory / _GIGA))
+    return steps, texts, cost
 
 
 def _by_setting(problems: Sequence[str], values: Mapping[str, Any], language: str) -> dict[str, str]:
