@@ -46,15 +46,28 @@ LONG = (
     *("hub/", "ui/"),
 )
 
+# Marked `once` as a whole: our own code over torch, of which both environments have the same version.
+ONCE = (
+    "core/training/",
+    *(f"run/test_{name}.py" for name in ("laws", "several_words", "memory_by_hand", "standstill", "best_result")),
+    *("run/test_best_of_words.py", "server/test_job_queue.py", "faults/test_page_ended.py"),
+    *("packaging/test_wheel.py", "ui/test_browser_words.py"),
+)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files in that order; within one, tests stay as they are."""
+    """Put the files in that order, within which tests stay as they are; mark those of `ONCE`."""
     here = Path(__file__).parent
 
-    def rank(item: pytest.Item) -> int:
-        path = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
-        return next((index for index, start in enumerate(LONG) if path.startswith(start)), len(LONG))
+    def path_of(item: pytest.Item) -> str:
+        return item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
 
+    def rank(item: pytest.Item) -> int:
+        return next((index for index, start in enumerate(LONG) if path_of(item).startswith(start)), len(LONG))
+
+    for item in items:
+        if path_of(item).startswith(ONCE):
+            item.add_marker(pytest.mark.once)
     items.sort(key=rank)
 
 
