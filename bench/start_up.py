@@ -26,16 +26,16 @@ def script() -> None:
 
 
 def tab() -> None:
-    """What `webui.tabs` builds."""
+    """What `webui.tabs` makes, and what it adds to the WebUI's own gr.Blocks and to its config."""
     from tinv_ext.ui import page
     from tinv_ext.ui.context import PageContext
 
-    with gradio.Blocks():
-        page.build(PageContext())
+    page.Page(PageContext()).render()
+    WEBUI.get_config_file()
 
 
 def routes() -> None:
-    """What `webui.add_routes` adds; what they work on is made when they are asked."""
+    """What `webui.add_routes` adds; the routes, and what they work on, are made when they are asked."""
     from tinv_ext.server import api
     from tinv_ext.server.late import late
 
@@ -66,4 +66,7 @@ def timed(work: Callable[[], None]) -> str:
 
 
 if __name__ == "__main__":
+    WEBUI = gradio.Blocks(analytics_enabled=False)
+    WEBUI.__enter__()
+    WEBUI.get_config_file()
     print("\n".join(timed(work) for work in (script, tab, routes)))
