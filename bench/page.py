@@ -1,4 +1,4 @@
-"""What the page costs the browser: work for each poll of a long run, and the time from the click on its tab until it is painted.
+"""What the page costs the browser: work for each poll of a long run, and the time from the click until it is painted.
 
 `.venv-webui/bin/python bench/page.py` (or .venv-gradio4), with Debian's chromium; on a machine that does nothing else.
 """
