@@ -1,13 +1,16 @@
 // Puts the parts of the page into the places that gradio leaves for them, whenever it makes them anew.
 // All else is in javascript/tinv, whose modules come from /tinv/v1/page: see tinv_ext/server/page_files.py.
 (() => {
-    const EVERY = 200; // milliseconds between two looks for new places
+    const EVERY = 200; // milliseconds between two looks for places, until there are parts in them
+    const SELDOM = 5; // later each fifth look is enough: after a change the browser searches the whole page for it
     const AGAIN = 3000; // milliseconds until a part that did not load is tried again
-    const places = document.getElementsByClassName("tinv-part"); // live: looking costs nothing
+    const places = document.getElementsByClassName("tinv-part");
     const mounted = new Map(); // place: how to take the part out of it
     const FIRST = new Set(["train", "live"]); // in sight when the tab is opened; the others come when nothing else is done
     const idly = window.requestIdleCallback ?? ((work) => setTimeout(work, 1));
     let mounting = 0;
+    let turn = 0;
+    let settled = false; // every place has its part
 
     function root() {
         const base = document.querySelector("base");
@@ -40,6 +43,8 @@
     }
 
     setInterval(() => {
+        turn += 1;
+        if (settled && turn % SELDOM) return;
         for (const [place, unmount] of mounted) {
             if (place.isConnected) continue;
             mounted.delete(place);
@@ -50,5 +55,6 @@
         const later = now.length || mounting ? [] : waiting;
         for (const place of now) mount(place);
         for (const place of later) idly(() => mounted.has(place) || mount(place));
+        settled = mounted.size > 0 && !waiting.length && !mounting;
     }, EVERY);
 })();

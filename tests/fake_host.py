@@ -19,6 +19,7 @@ from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.model import Model, Words
 from tinv_ext.core.prompts.reader import Word
+from tinv_ext.hosts.base import ModelFiles
 
 
 class Letter(Letters):
@@ -65,6 +66,7 @@ class FakeHost:
         self.embeddings_folder = embeddings_folder
         self.token_table = TokenTable()
         self.facts: Mapping[str, str | None] = {"model_name": "fake", "model_hash": "0123456789", "source": "/fake"}
+        self.model_files = ModelFiles("/fake", None, "cpu")
         self.native_size = 64
         self.prediction = "epsilon"
         self.clip_skip = 1

@@ -208,7 +208,7 @@ def tabs() -> list[tuple[Any, str, str]]:
     from tinv_ext.ui.context import PageContext
 
     context = PageContext(language_of(getattr(shared.opts, "localization", None)), page_token())
-    return [(page.build(context), page.TITLE, page.ID)]
+    return [(page.Page(context), page.TITLE, page.ID)]
 
 
 def add_routes(_: Any, app: Any) -> None:

@@ -182,8 +182,9 @@ def test_the_schema_says_all_that_the_page_knows(client: Client) -> None:
 def test_adding_the_routes_again_leaves_one_set(jobs: JobQueue) -> None:
     """As after Reload UI."""
     app = FastAPI()
-    for _ in range(3):
+    for asked in (False, True, True):
         api.add_routes(app, jobs, True, None, None)
+        assert not asked or TestClient(app).get("/tinv/v1/status").status_code == 200
     paths = [(*route.methods, route.path) for route in app.router.routes if route.path.startswith("/tinv")]
     assert len(paths) == len(set(paths)) > 5
 

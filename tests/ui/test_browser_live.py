@@ -186,7 +186,7 @@ def test_a_poll_is_little_work_for_the_page(host: DiffusersHost, jobs: JobQueue)
         assert max(polls) <= 2_000
         assert max(charts) <= 60_000  # of a screen's width, however long the run
         assert built <= 2 * len(polls), "elements are built anew"
-        for name, most in (("LayoutCount", 2), ("RecalcStyleCount", 8)):
+        for name, most in (("LayoutCount", 2), ("RecalcStyleCount", 3)):
             assert after[name] - before[name] <= most * len(polls), name
     finally:
         jobs._jobs.clear()

@@ -95,7 +95,8 @@ def test_the_token_stands_in_for_the_apis_credentials_but_for_no_login(
     app = App.create_app(blocks)
     api.add_routes(app, jobs, False, None, None, token=TOKEN)
     guarded = TestClient(app, base_url="http://127.0.0.1")
-    for route in ("/config", "/", "/tinv/v1/texts", f"/tinv/v1/page/{page_files.version()}/app.js"):
+    version = page_files.version(page_files.files())
+    for route in ("/config", "/", "/tinv/v1/texts", f"/tinv/v1/page/{version}/app.js"):
         assert TOKEN not in guarded.get(route).text
     assert guarded.get("/tinv/v1/texts").status_code == 401
     assert guarded.post("/tinv/v1/check", json=values, headers=MINE).status_code == 401
@@ -149,6 +150,8 @@ def test_only_the_files_of_the_page_are_served(client: Client) -> None:
         assert answer.content == (page_files.FOLDER / name).read_bytes()
         assert answer.headers["content-type"].startswith(kind)
         assert answer.headers["x-content-type-options"] == "nosniff"
+    assert {name for name in page_files.files() if page_files.file_at(name)} == set(page_files.files())
+    assert page_files.file_at("vendor/../app.js") is None
     for name in (
         "",
         "vendor",

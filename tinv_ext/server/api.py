@@ -8,54 +8,23 @@ page can say unasked. Sentences are English unless the request asks for another 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from starlette.routing import BaseRoute
 
-from tinv_ext.server.routes import (
-    embedding_changes,
-    embeddings,
-    generation,
-    history,
-    images,
-    outlook,
-    page,
-    preparing,
-    presets,
-    queue_order,
-    settings,
-    templates,
-    training,
-    watch,
-)
-from tinv_ext.server.routes.access import Access
-from tinv_ext.server.routes.route import Route, Served
+from tinv_ext.server.routes.late_routes import LateRoutes
 
 if TYPE_CHECKING:
     from tinv_ext.library.library import Library
     from tinv_ext.server.allowed_paths import PathCheck
     from tinv_ext.server.job_queue import JobQueue
     from tinv_ext.server.preparations import Preparations
+    from tinv_ext.server.routes.route import Route
 
 ROOT = "/tinv/v1"
-SUBJECTS = (
-    training,
-    watch,
-    settings,
-    page,
-    embeddings,
-    embedding_changes,
-    generation,
-    history,
-    queue_order,
-    presets,
-    preparing,
-    images,
-    outlook,
-    templates,
-)
-"""Files of routes: each has a function `routes`."""
 
 
 def add_routes(
@@ -72,20 +41,35 @@ def add_routes(
 ) -> None:
     """Add the routes to a program's app, after removing those of an earlier load of the extension.
 
+    They are built when the first of them is asked.
+
     `changing`: whether programs may change anything, with `credentials` if there are any. `allowed_origin` says which
     other pages the owner trusts. `token` is the page's own way in. `more` are routes of rooms above this one; without
     a `library` there are none for embeddings, and without `preparations` none for these.
     """
-    from tinv_ext.server.openapi import described
-
+    more = tuple(more)
     app.router.routes[:] = [route for route in app.router.routes if not getattr(route, "path", "").startswith(ROOT)]
-    access = Access(changing, credentials, allowed_origin, token)
-    served = Served(queue, allowed_paths, library, preparations)
-    for route in [*(route for subject in SUBJECTS for route in subject.routes(served)), *more]:
-        app.add_api_route(
-            ROOT + route.path,
-            route.answer,
-            dependencies=access.checks(app, route),
-            include_in_schema=route.described and (changing or not route.changing),
-            **described(route.method, route.path),
-        )
+
+    def build() -> list[BaseRoute]:
+        """All of them, as `app` would make them, but not yet in it."""
+        from tinv_ext.server.openapi import described
+        from tinv_ext.server.routes.access import Access
+        from tinv_ext.server.routes.route import Served
+        from tinv_ext.server.routes.subjects import SUBJECTS
+
+        access = Access(changing, credentials, allowed_origin, token)
+        served = Served(queue, allowed_paths, library, preparations)
+        router = copy.copy(app.router)
+        built: list[BaseRoute] = []
+        router.routes = built
+        for route in [*(route for subject in SUBJECTS for route in subject.routes(served)), *more]:
+            router.add_api_route(
+                ROOT + route.path,
+                route.answer,
+                dependencies=access.checks(app, route),
+                include_in_schema=route.described and (changing or not route.changing),
+                **described(route.method, route.path),
+            )
+        return built
+
+    LateRoutes(app, ROOT, build).add()

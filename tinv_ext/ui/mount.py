@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 
-import gradio as gr
-
-from tinv_ext.server.page_files import modules, version
+from tinv_ext.server.page_files import files, modules, version
 from tinv_ext.ui.context import PageContext
 
 
-def mount(part: str, context: PageContext) -> gr.HTML:
-    """The place of a part, a folder of javascript/tinv: with its language, and the token that lets it in."""
-    data = {
-        "part": part,
-        "language": context.language,
-        "token": context.token,
-        "app": f"tinv/v1/page/{version()}/app.js",
-        "files": " ".join(modules(part)),
-    }
+def places(parts: Iterable[str], context: PageContext) -> dict[str, str]:
+    """HTML of each part's place, a folder of javascript/tinv: with its language, and the token that lets it in."""
+    found = files()
+    app = f"tinv/v1/page/{version(found)}/app.js"
+    return {part: _place(part, context, app, modules(part, found)) for part in parts}
+
+
+def _place(part: str, context: PageContext, app: str, names: list[str]) -> str:
+    data = {"part": part, "language": context.language, "token": context.token, "app": app, "files": " ".join(names)}
     attributes = " ".join(f'data-{name}="{escape(value)}"' for name, value in data.items())
-    return gr.HTML(f'<div id="tinv_part_{part}" class="tinv-part" {attributes}></div>')
+    return f'<div id="tinv_part_{part}" class="tinv-part" {attributes}></div>'

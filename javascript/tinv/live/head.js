@@ -31,6 +31,6 @@ export function Head({ job, texts, queued }) {
         >
             <div class="tinv-fill" style=${{ transform: `scaleX(${part})` }}></div>
         </div>
-        <p class="tinv-figures">${texts.figures.map((text) => html`<span key=${text}>${text}</span>`)}</p>
+        <p class="tinv-figures">${texts.figures.map((text, place) => html`<span key=${place}>${text}</span>`)}</p>
     `;
 }

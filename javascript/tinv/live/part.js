@@ -1,6 +1,6 @@
 // The run that is at work, or the last one: how far it is, its curve, its previews, and what to do with them.
 import { get } from "../api.js";
-import { html, useEffect, useRef, useState } from "../html.js";
+import { html, useEffect, useMemo, useRef, useState } from "../html.js";
 import { usePolling } from "../polling.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
@@ -11,6 +11,7 @@ import { Head } from "./head.js";
 import { Interrupted } from "./interrupted.js";
 import { Notices } from "./notices.js";
 import { Previews } from "./previews.js";
+import { canSend } from "./txt2img.js";
 
 const EVERY = 700; // milliseconds from an answer to the next question
 const REDRAW = 2000; // milliseconds between two curves of a run at work
@@ -55,15 +56,26 @@ function useShownWhenBegun(place, job, again) {
 function Run({ answer, lost, again }) {
     const { status, chart, previews, snapshots } = answer;
     const job = status.job;
+    // A step more changes the head. The rest stays until there is something new of it: preact does not look again at
+    // what is the same object.
+    const curve = useMemo(() => chart?.steps.length > 1 && html`<${Chart} chart=${chart} />`, [chart]);
+    const images = useMemo(
+        () => html`<${Previews} job=${job} previews=${previews} best=${chart?.best?.step} />`,
+        [job.id, previews, chart?.best?.step],
+    );
+    const decided = useMemo(
+        () => html`<${Decide} job=${job} chart=${chart} previews=${previews} snapshots=${snapshots} again=${again} />`,
+        [job.status, job.file, job.used, job.file_step, job.file && job.steps, chart, previews, snapshots, canSend()],
+    );
     return html`
         <div class="tinv-top">
             <${Head} job=${job} texts=${status.texts} queued=${status.queued} />
             <${Controls} job=${job} lost=${lost} again=${again} />
         </div>
         <${Notices} job=${job} />
-        ${chart?.steps.length > 1 && html`<${Chart} chart=${chart} />`}
-        <${Previews} job=${job} previews=${previews} best=${chart?.best?.step} />
-        <${Decide} job=${job} chart=${chart} previews=${previews} snapshots=${snapshots} again=${again} />
+        ${curve}
+        ${images}
+        ${decided}
         ${!previews.length && job.prompts.length > 0 && html`<${Prompts} prompts=${job.prompts} />`}
     `;
 }

@@ -27,9 +27,9 @@ def texts(language: str = Language) -> JSONResponse:
 
 def page_file(version: str, path: str) -> FileResponse:
     """A file of the page's script; `version` is there so that a browser may keep it."""
-    from tinv_ext.server.page_files import TYPES, files
+    from tinv_ext.server.page_files import TYPES, file_at
 
-    file = files().get(path)
+    file = file_at(path)
     if file is None:
         raise HTTPException(404)
     return FileResponse(file, media_type=TYPES[file.suffix], headers=_HEADERS)
