@@ -183,15 +183,15 @@ class TrainConfig:
     result: str = "best"
 
     # previews
-    preview_every: int = 100
+    preview_every: int = 200
     preview_every_n_epochs: int = 0
-    preview_at_first: bool = True
+    preview_at_first: bool = False
     preview_prompt: str = "a photo of [name]"
     preview_file: str = ""
     preview_images: int = 1
     preview_negative_prompt: str = ""
-    preview_steps: int = 20
-    preview_sampler: str = "DDIM"
+    preview_steps: int = 10
+    preview_sampler: str = "DPM++ 2M"
     preview_scheduler: str = ""
     preview_cfg_scale: float = 7.0
     preview_seed: int = 1

@@ -11,7 +11,7 @@ from tinv_ext.core.settings.setting import Setting
 PREVIEWS: Mapping[str, Setting] = {
     "preview_every": Setting(
         "Save an image to log directory every N steps",
-        "Also one after the last step and, unless turned off, before the first; 0 = no previews.",
+        "Also one after the last step and, if that is turned on, before the first; 0 = no previews.",
         minimum=0,
         maximum=MAX_STEPS,
     ),
