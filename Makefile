@@ -48,7 +48,8 @@ help:
 	@echo "make lint          check style and types;  make format: fix the style"
 	@echo "make docs          rewrite the generated tables in docs/"
 	@echo "make toy-report    measure how good the toy model is;  make learn: teach it every held-out concept, by each preset"
-	@echo "make bench         time a training step against the WebUI's built-in trainer, and the optimizers"
+	@echo "make bench         time a training step beside the built-in trainer's, diffusers' and kohya's way, and the optimizers;"
+	@echo "                   FULL=1: at the real shapes of every family, too (on a machine with 64 GB of memory)"
 	@echo "make gpu           prove and measure the engine on a GPU in at most 8 minutes, with the PYTHON that has torch there;"
 	@echo "                   make gpu-packages first, where diffusers is missing: it fills build/gpu-packages to carry along"
 	@echo "make clean         delete results and caches, but not the environments"
@@ -208,9 +209,11 @@ learn: $(TODAY)/.stamp
 	$(PY) tools/toy/learn.py
 	$(PY) tools/toy/recipes.py
 
+FULL ?=
 bench: $(TODAY)/.stamp
-	$(PY) bench/step.py
+	$(PY) bench/peers.py $(if $(FULL),--full)
 	$(PY) bench/optimizers.py
+	$(if $(FULL),$(PY) bench/step.py)
 
 # On a machine lent for it: nothing is installed there, and nothing downloaded.
 GPU_FLAGS ?=

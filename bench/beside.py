@@ -1,10 +1,11 @@
-"""What previews and evaluations cost beside the steps, in a run with the usual settings.
+"""What previews and evaluations cost beside the steps, in a run of a preset with its own numbers.
 
-    python bench/beside.py [--toy] [--sd15] [--steps 200] [--set NAME=VALUE]
+    python bench/beside.py [--toy] [--sd15] [--preset fast] [--timed 60] [--before NAME=VALUE …] [--set NAME=VALUE …]
 
-A run of `--steps` steps on the toy is taken whole, in processor time. At SD1.5's shapes, 512², the multiplications of
-a step, an evaluation and a preview are counted, with weights that have no numbers: what a device costs that computes as
-fast as it can. How often each comes is what the settings say.
+On the toy, processor time: medians of a run of `--timed` steps, in which each comes more often than usual. At SD1.5's
+shapes, 512², the multiplications of a step, an evaluation and a preview are counted, with weights that have no numbers:
+what a device costs that computes as fast as it can. How many of each there are is what preset and settings say.
+`--before` names settings for a row of its own above, measured in the same run.
 """
 
 from __future__ import annotations
@@ -97,10 +98,11 @@ def run_of(host: DiffusersHost, place: Path, **settings: Any) -> Spent:
 
 def timed(steps: int, given: dict[str, Any]) -> dict[str, float]:
     """Processor milliseconds of a step, an evaluation and a preview on the toy."""
+    often = {"evaluate_every": max(1, steps // 10), "preview_every": max(1, steps // 4), "preview_at_first": True}
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         host = DiffusersHost(toy.pipeline(), place / "embeddings", {"model_name": "toy"})
-        spent = run_of(host, place, stop_when_done="off", width=64, height=64, **{"steps": steps, **given})
+        spent = run_of(host, place, **{**given, **often, "steps": steps, "stop_when_done": "off"}, width=64, height=64)
     return {name: statistics.median(times) * 1000 for name, times in spent.items()}
 
 
@@ -132,19 +134,34 @@ def counted(usual: TrainConfig, size: int) -> dict[str, float]:
     return {**found, "preview": (sampled + counter.get_total_flops()) / 1e12}
 
 
+def usual_of(given: dict[str, Any]) -> TrainConfig:
+    """The settings of a run."""
+    config, problems = TrainConfig.read({"name": "x", "images": "y", **given})
+    if problems:
+        raise SystemExit("\n".join(problems))
+    return config
+
+
+def counts_of(usual: TrainConfig) -> dict[str, int]:
+    """How many steps, evaluations and previews a run has that goes to its last step."""
+    of_steps = -(-usual.steps // usual.preview_every) if usual.preview_every else 0
+    return {
+        "step": usual.steps,
+        "evaluation": 1 + -(-usual.steps // usual.evaluate_every) if usual.evaluate_every else 0,
+        "preview": of_steps + bool(of_steps and usual.preview_at_first),
+    }
+
+
 def row(model: str, steps: int, given: dict[str, Any]) -> str:
     """Of the table."""
-    usual = TrainConfig.read({"name": "x", "images": "y", **given})[0]
+    usual = usual_of(given)
     one = timed(steps, given) if model == "toy" else counted(usual, 512)
-    counts = {
-        "step": steps,
-        "evaluation": 1 + -(-steps // usual.evaluate_every),
-        "preview": 1 + -(-steps // usual.preview_every),
-    }
+    counts = counts_of(usual)
     total = {name: one[name] * counts[name] for name in counts}
     shares = [total[name] / total["step"] for name in ("evaluation", "preview")]
-    cells = ["toy, 64², ms" if model == "toy" else "SD1.5, 512², TFLOP", *(f"{one[name]:.3g}" for name in counts)]
-    cells += [f"{counts['evaluation']}", f"{counts['preview']}", *(f"{share:.1%}" for share in (*shares, sum(shares)))]
+    cells = ["toy, 64², ms" if model == "toy" else "SD1.5, 512², TFLOP"]
+    cells += [f"{usual.preview_sampler}, {usual.preview_steps}", *(f"{one[name]:.3g}" for name in counts)]
+    cells += [*(str(count) for count in counts.values()), *(f"{share:.1%}" for share in (*shares, sum(shares)))]
     return f"| {' | '.join(cells)} |"
 
 
@@ -153,15 +170,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--toy", action="store_true")
     parser.add_argument("--sd15", action="store_true")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another setting than usual")
+    parser.add_argument("--preset", default="fast")
+    parser.add_argument("--timed", type=int, default=60, help="steps of the run whose parts are timed")
+    others = {"nargs": "+", "default": [], "metavar": "NAME=VALUE"}
+    parser.add_argument("--set", **others, help="settings that differ from the preset's")
+    parser.add_argument("--before", **others, help="settings of another row, above")
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    given = dict(pair.split("=", 1) for pair in options.set)
-    names = ("step", "evaluation", "preview", "evaluations", "previews", "share", "share", "together")
-    print(f"| model | {' | '.join(names)} |\n|{' --- |' * (1 + len(names))}")
+    sets = [options.before, options.set] if options.before else [options.set]
+    names = ("previews by", "a step", "an evaluation", "a preview", "steps", "evaluations", "previews")
+    print(f"| | {' | '.join(names)} | evaluations ÷ steps | previews ÷ steps | together |")
+    print(f"|{' --- |' * (len(names) + 4)}")
     for model in [name for name in ("toy", "sd15") if getattr(options, name)] or ["toy", "sd15"]:
-        print(row(model, options.steps, given), flush=True)
+        for chosen in sets:
+            given = {"preset": options.preset, **dict(pair.split("=", 1) for pair in chosen)}
+            print(row(model, options.timed, given), flush=True)
 
 
 if __name__ == "__main__":

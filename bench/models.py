@@ -9,7 +9,13 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DiffusionPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from tinv_ext.core.families import SD1, SD2, SDXL, Family
@@ -21,17 +27,20 @@ _WIDTH = 64  # of narrow layers: the least of which GroupNorm's 32 groups have t
 _NARROW_TEXT = {"hidden_size": _WIDTH, "intermediate_size": 2 * _WIDTH, "projection_dim": _WIDTH}
 
 
-def pipeline(name: str, device: torch.device, dtype: torch.dtype, narrow: bool = False) -> DiffusionPipeline:
+def pipeline(
+    name: str, device: torch.device, dtype: torch.dtype, narrow: bool = False, real_vae: bool = False
+) -> DiffusionPipeline:
     """The toy, or UNet and text encoders in the shapes of "sd15", "sd2" or "sdxl", with weights from seed 0.
 
-    `narrow` keeps every layer and makes it 64 wide, so that almost nothing is left but the host's own work. The VAE is
-    the toy's in all of them: latents are encoded once before a run, so that it has no part in a step.
+    `narrow` keeps every layer and makes it 64 wide, so that almost nothing is left but the host's own work. Without
+    `real_vae` the VAE is the toy's in all of them: latents are encoded once before a run, so that it has no part in a
+    step of ours.
     """
     torch.manual_seed(0)
     family = SHAPES.get(name)
     with device:
         unet, encoders = _toy() if family is None else _of_family(family, narrow)
-        vae = parts.vae()
+        vae = parts.vae() if family is None or narrow or not real_vae else _vae(family)
     for part in (unet, *encoders):
         part.to(dtype).eval()
     tokenizers = [_tokenizer(encoder) for encoder in encoders]
@@ -63,6 +72,13 @@ def _of_family(family: Family, narrow: bool) -> tuple[torch.nn.Module, list[torc
         unet = UNet2DConditionModel.from_config(unet_config)
     _fill(unet)
     return unet, [_text_encoder(text) for text in texts]
+
+
+def _vae(family: Family) -> torch.nn.Module:
+    with _unfilled():
+        vae = AutoencoderKL.from_config(dict(shipped_configs(family).vae))
+    _fill(vae)
+    return vae  # type: ignore[no-any-return]
 
 
 def _narrowed(config: dict[str, Any], encoders: int) -> dict[str, Any]:
@@ -98,11 +114,11 @@ def _unfilled() -> Iterator[None]:
         yield
 
 
-def _fill(unet: torch.nn.Module) -> None:
+def _fill(model: torch.nn.Module) -> None:
     """Weights spread as torch would spread them, cut from one block of random numbers; biases zero."""
-    block = torch.randn(min(1 << 24, 2 * max(weight.numel() for weight in unet.parameters())))
+    block = torch.randn(min(1 << 24, 2 * max(weight.numel() for weight in model.parameters())))
     with torch.no_grad():
-        for index, (name, weight) in enumerate(unet.named_parameters()):
+        for index, (name, weight) in enumerate(model.named_parameters()):
             if name.endswith("bias"):
                 weight.zero_()
             elif weight.dim() > 1:

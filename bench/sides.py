@@ -7,12 +7,13 @@
   attention is plain (`training_xattention_optimizations` is off by default); the text encoder is frozen.
 - bare: an unmodified diffusers UNet with its own checkpointing and attention, all weights with gradients, no text
   encoder, no optimizer. The built-in's side must not be much slower than this.
+- the scripts of diffusers and kohya: bench/scripts.py.
 - frozen: an unmodified diffusers UNet, frozen, nothing recomputed: what freezing alone gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ from tinv_ext.core.data.order import Order
 from tinv_ext.core.data.subsets import Subset
 from tinv_ext.core.model import Model
 from tinv_ext.core.noise import NoiseSchedule
-from tinv_ext.core.prompts.inputs import word_slots
+from tinv_ext.core.prompts.inputs import padded_ids, word_slots
 from tinv_ext.core.prompts.reader import PromptReader, Word
 from tinv_ext.core.training.forward import denoising_losses
 from tinv_ext.core.training.objective import Objective
@@ -59,9 +60,14 @@ class Work:
     state: State
 
     @property
+    def vectors(self) -> Mapping[str, Tensor]:
+        """The word's vectors, (1, d), by encoder."""
+        return self.state.vectors[WORD]
+
+    @property
     def leaf(self) -> Tensor:
-        """The word's vectors, (1, d)."""
-        return self.state.vectors[WORD]["clip_l"]
+        """Those of the first encoder."""
+        return next(iter(self.vectors.values()))
 
 
 def work(pipeline: DiffusionPipeline, size: int, batch_size: int) -> Work:
@@ -86,11 +92,12 @@ def sampled(it: Work, seed: int = 3) -> tuple[Batch, Tensor, Tensor]:
     """The same batch, noise and timesteps for every side."""
     rng = torch.Generator().manual_seed(seed)
     batch = it.dataset.batch(it.batch_size, Order(), rng)
-    noise, timesteps = Objective().sample(batch.latents, _schedule(it), rng)
+    noise, timesteps = Objective().sample(batch.latents, schedule_of(it), rng)
     return batch, noise, timesteps
 
 
-def _schedule(it: Work) -> NoiseSchedule:
+def schedule_of(it: Work) -> NoiseSchedule:
+    """The model's noise schedule."""
     return NoiseSchedule(it.pipeline.scheduler.alphas_cumprod.float())
 
 
@@ -150,7 +157,7 @@ class BuiltIn:
 
         def step() -> None:
             batch = it.dataset.batch(it.batch_size, it.state.order, it.state.rng)
-            noise, timesteps = Objective().sample(batch.latents, _schedule(it), it.state.rng)
+            noise, timesteps = Objective().sample(batch.latents, schedule_of(it), it.state.rng)
             scale = self._backward(batch, noise, timesteps)
             it.leaf.grad.div_(scale)
             it.state.update(0.005)  # clears the vectors' gradient; those of the UNet's weights keep adding up
@@ -167,8 +174,8 @@ class BuiltIn:
         it, unet = self._it, self._it.pipeline.unet
         latents, noise, timesteps = (part.to(unet.device) for part in (batch.latents, noise, timesteps))
         rows = [prompt.chunks[0] for prompt in batch.prompts]
-        ids = torch.tensor([row.ids for row in rows], device=unet.device)
         (encoder,) = text_encoders(it.pipeline, 1)
+        ids = padded_ids(rows, encoder.pad).to(unet.device)
         slots = word_slots(rows, {WORD: len(it.leaf)}).to(unet.device)
         with inject_vectors(encoder.table, slots, [it.leaf]):
             condition = it.pipeline.text_encoder(ids)[0]

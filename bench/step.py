@@ -31,9 +31,12 @@ Times = dict[str, float]  # milliseconds by "clock", and of "processor" time ove
 class Side:
     """A worker process."""
 
-    def __init__(self, side: str, model: str, options: argparse.Namespace, size: int, batch_size: int) -> None:
+    def __init__(
+        self, side: str, model: str, options: argparse.Namespace, size: int, batch_size: int, *more: str
+    ) -> None:
         command = [sys.executable, "-m", "bench.worker", "--side", side, "--model", model, "--size", str(size)]
         command += ["--batch-size", str(batch_size), "--threads", str(options.threads), "--device", options.device]
+        command += more
         environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
         self._process = subprocess.Popen(
             command, cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE

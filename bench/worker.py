@@ -1,7 +1,8 @@
 """One side in its own process: it reads commands from stdin and answers each with a line of JSON on stdout.
 
 `step KIND` takes a step (steps, bare or frozen) and reports its milliseconds; `gradient` reports the gradient of the
-vectors; `memory` the peak so far and that before the first step; `facts` versions and device.
+vectors; `floor` what its arithmetic takes alone; `memory` the peak so far and that before the first step; `facts`
+versions and device.
 """
 
 from __future__ import annotations
@@ -13,14 +14,22 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
 
-from bench.models import pipeline
-from bench.sides import BuiltIn, Ours, work
+from bench.floor import floor
+from bench.models import SHAPES, pipeline
+from bench.scripts import WAYS, Script
+from bench.sides import BuiltIn, Ours, Work, work
+from tinv_ext.hosts.dtypes import DTYPES
 
-SIDES = {"ours": Ours, "builtin": BuiltIn}
+SIDES: dict[str, Callable[[Work], Any]] = {
+    "ours": Ours,
+    "builtin": BuiltIn,
+    **{name: partial(Script, way=way) for name, way in WAYS.items()},
+}
 
 
 def resident_peak() -> int:
@@ -39,8 +48,9 @@ class Worker:
     def __init__(self, options: argparse.Namespace) -> None:
         torch.set_num_threads(options.threads)
         self._device = torch.device(options.device)
-        dtype = torch.float16 if self._device.type == "cuda" else torch.float32
-        made = pipeline(options.model, self._device, dtype)
+        self._precision = options.precision or ("fp16" if self._device.type == "cuda" else "fp32")
+        real_vae = options.side == "diffusers"
+        made = pipeline(options.model, self._device, DTYPES[self._precision], options.narrow, real_vae)
         self._side: Any = SIDES[options.side](work(made, options.size, options.batch_size))
         self._stack = ExitStack()
         self._kind = ""
@@ -77,6 +87,11 @@ class Worker:
         self._kind = ""
         return [float(value) for value in self._side.gradient().flatten()]
 
+    def floor(self) -> dict[str, float]:
+        """Milliseconds of the convolutions, products and attentions of a step, each alone: see bench/floor.py."""
+        self.gradient()
+        return floor(self._side.gradient, self._device)
+
     def memory(self) -> dict[str, int]:
         """Bytes: the peak, and the peak before any step."""
         return {"peak": self._peak(), "before": self._before}
@@ -93,7 +108,7 @@ class Worker:
             "transformers": transformers.__version__,
             "python": sys.version.split()[0],
             "device": torch.cuda.get_device_name() if cuda else "cpu",
-            "precision": "float16" if cuda else "float32",
+            "precision": str(DTYPES[self._precision]).removeprefix("torch."),
             "threads": torch.get_num_threads(),
             "cores": os.cpu_count(),
         }
@@ -103,7 +118,9 @@ def main() -> None:
     """Answer until stdin ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--side", choices=SIDES, required=True)
-    parser.add_argument("--model", choices=("toy", "sd15"), required=True)
+    parser.add_argument("--model", choices=("toy", *SHAPES), required=True)
+    parser.add_argument("--precision", choices=DTYPES, help="of UNet and text encoders; fp16 on CUDA, else fp32")
+    parser.add_argument("--narrow", action="store_true", help="layers of next to no arithmetic")
     for name in ("--size", "--batch-size", "--threads"):
         parser.add_argument(name, type=int, required=True)
     parser.add_argument("--device", required=True)

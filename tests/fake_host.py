@@ -70,7 +70,11 @@ class FakeHost:
         self.native_size = 64
         self.prediction = "epsilon"
         self.clip_skip = 1
-        self.samplers, self.schedulers, self.model_notes = ["DDIM", "Euler"], ["Karras"], ["The model is fake."]
+        self.samplers, self.schedulers, self.model_notes = (
+            ["DPM++ 2M", "DDIM", "Euler"],
+            ["Karras"],
+            ["The model is fake."],
+        )
         self._words: list[Word] = []
         self._lent: Words = {}
 

@@ -45,6 +45,7 @@ def values(tmp_path: Path) -> dict[str, Any]:
         "images": str(folder),
         "steps": 5,
         "preview_every": 0,
+        "preview_at_first": True,
         "output": str(tmp_path / "log"),
         "preview_steps": 2,
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
-from tinv_ext.toy import VARIANTS, pipeline
+from tinv_ext.toy import VARIANTS, pipeline, weights_file
 
 if TYPE_CHECKING:
     from tinv_ext.hosts.diffusers.host import DiffusersHost
@@ -34,18 +34,21 @@ def open_host(
     from tinv_ext.hosts.diffusers.host import DiffusersHost
 
     if precision != "auto":
-        return DiffusersHost.placed(
-            _pipeline(model, vae), embeddings, _facts(model, vae), device, precision, cuda_graphs
-        )
-    from tinv_ext.hosts.diffusers.auto_precision import placed_by_test
+        from tinv_ext.hosts.diffusers.placing import dtype_of
+
+        made = _pipeline(model, vae, dtype_of(precision))
+        return DiffusersHost.placed(made, embeddings, _facts(model, vae), device, precision, cuda_graphs)
+    from tinv_ext.hosts.diffusers.auto_precision import Source, placed_by_test
     from tinv_ext.hosts.diffusers.verdicts import FILE
 
-    placed = placed_by_test(lambda: _pipeline(model, vae), device, verdicts and verdicts / FILE)
+    source = Source(lambda dtype: _pipeline(model, vae, dtype), lambda: _digest(model))
+    placed = placed_by_test(source, device, verdicts and verdicts / FILE)
     graphs = cuda_graphs and placed.fits
     return DiffusersHost(placed.pipeline, embeddings, _facts(model, vae), graphs, placed.notes)
 
 
-def _pipeline(model: str, vae: Path | None) -> Any:
+def _pipeline(model: str, vae: Path | None, dtype: Any) -> Any:
+    """The toy is in float32 whatever is asked for: it is small."""
     if _is_toy(model):
         if vae:
             raise InputError(
@@ -54,7 +57,14 @@ def _pipeline(model: str, vae: Path | None) -> Any:
         return pipeline(model.partition("-")[2])
     from tinv_ext.hosts.diffusers.open_pipeline import open_pipeline
 
-    return open_pipeline(model, vae=vae)
+    return open_pipeline(model, vae=vae, dtype=dtype)
+
+
+def _digest(model: str) -> str:
+    from tinv_ext.hosts.diffusers.open_pipeline import weight_files
+    from tinv_ext.hosts.diffusers.verdicts import fingerprint
+
+    return fingerprint([weights_file(model.partition("-")[2])] if _is_toy(model) else weight_files(model))
 
 
 def _is_toy(model: str) -> bool:

@@ -30,7 +30,8 @@ MEANT = [
 
 def config(prompt: str = "", **given: Any) -> TrainConfig:
     """Settings of previews."""
-    return TrainConfig(name="zworble", width=64, height=96, preview_prompt=prompt, **given)
+    usual = {"name": "zworble", "width": 64, "height": 96, "preview_sampler": "DDIM", "preview_steps": 20}
+    return TrainConfig(**{**usual, "preview_prompt": prompt, **given})
 
 
 def requests(settings: TrainConfig) -> list[ImageRequest]:

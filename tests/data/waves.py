@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from tinv_ext.core.formats.tensors import StoredTensor
 
 
 def wave(name: str, shape: tuple[int, ...]) -> Tensor:
@@ -19,6 +22,11 @@ def wave(name: str, shape: tuple[int, ...]) -> Tensor:
     norm = "norm" in name or "in_layers.0" in name or "out_layers.0" in name or ".out.0." in name
     shift = 1.0 if name.endswith(".weight") and len(shape) == 1 and norm else 0.0
     return (shift + values * size * (0.2 if len(shape) == 1 else 1.0)).to(torch.float32).reshape(shape)
+
+
+def unfilled(shape: Sequence[int]) -> StoredTensor:
+    """A tensor in a file that takes no memory when it is read: it has no numbers."""
+    return StoredTensor(tuple(shape), lambda: torch.empty(tuple(shape), device="meta"))
 
 
 # Of these outputs of the small models of tests/webui/small only one number in so many is kept.

@@ -73,6 +73,7 @@ SETTINGS: dict[str, Any] = {
     "save_every": 4,
     "preview_every": 4,
     "preview_steps": 2,
+    "preview_at_first": True,
     "evaluate_every": 3,
     "evaluation_timesteps": 1,
 }

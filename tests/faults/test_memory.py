@@ -83,6 +83,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         "width": 64,
         "height": 64,
         "preview_steps": 1,
+        "preview_at_first": True,
         "preview_every": 0,
         "evaluation_timesteps": 1,
     }

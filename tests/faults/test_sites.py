@@ -35,6 +35,7 @@ GIVEN: dict[str, Any] = {
     "save_state_every": 2,
     "save_every": 2,
     "preview_every": 3,
+    "preview_at_first": True,
     "thumbnail": "new",
     "overwrite": True,
 }

@@ -62,6 +62,7 @@ def test_a_run_of_epochs(write: Write, host: FakeHost, tmp_path: Path) -> None: 
         "max_train_epochs": 3,
         "save_every_n_epochs": 1,
         "preview_steps": 1,
+        "preview_at_first": True,
     }
     config = settings(tmp_path, tmp_path / "set", template="subject", preview_every_n_epochs=2, **given)
     prepared = preflight.prepare_run(config, host)

@@ -64,6 +64,7 @@ def config(tmp_path: Path) -> Configure:
             "height": 64,
             "preview_steps": 1,
             "preview_every": 0,
+            "preview_at_first": True,
             "evaluation_timesteps": 1,
             "evaluate_every": 0,
         }

@@ -37,7 +37,14 @@ def settings(webui: WebUI, **changes: Any) -> dict[str, Any]:
     """Of a short run."""
     values = {"name": "qizzo", "images": str(webui.data / "images" / CONCEPT), "batch_size": 4, "steps": 40}
     values |= {"width": 64, "height": 64, "preview_every": 20, "preview_width": 64, "preview_height": 64}
-    return {**values, "preview_steps": 4, "output": str(webui.data / "runs"), "overwrite": True, **changes}
+    return {
+        **values,
+        "preview_steps": 4,
+        "preview_at_first": True,
+        "output": str(webui.data / "runs"),
+        "overwrite": True,
+        **changes,
+    }
 
 
 def image(webui: WebUI, prompt: str = PROMPT) -> tuple[bytes, str]:
@@ -166,7 +173,7 @@ def test_a_person_trains_and_uses_a_word_on_the_page(webui: WebUI) -> None:
         page.drop(sorted((webui.data / "images" / CONCEPT).glob("0[1-6].png")), "moons")
         page.page.wait_for_selector("#tinv_part_train .tinv-tile >> nth=5")
         sizes = dict.fromkeys(("width", "height", "preview_width", "preview_height"), 64)
-        for name, value in {"name": "pagezo", "steps": 40, "preview_every": 20, "preview_steps": 4, **sizes}.items():
+        for name, value in {"name": "pagezo", "steps": 40, "preview_every": 10, "preview_steps": 4, **sizes}.items():
             page.fill(name, value)
         page.click("tinv_train")
         page.wait_status("finished", "pagezo")

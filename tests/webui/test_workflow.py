@@ -54,7 +54,7 @@ def test_a_run_is_watched_to_its_end(webui: WebUI, page: Tab) -> None:
     page.fill("steps", STEPS)
     page.fill("learning_rate", RATE)
     page.fill("batch_size", 4)
-    page.fill("preview_every", 50)
+    page.fill("preview_every", 30)
     page.fill("save_every", 100)
     page.fill("preview_cfg_scale", 3)
     page.click("tinv_train")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 VARIANTS = ("v_prediction", "sdxl")
@@ -12,3 +13,10 @@ def pipeline(variant: str = "") -> Any:
     from tinv_ext.toy import model, variants
 
     return variants.pipeline(variant) if variant else model.pipeline()
+
+
+def weights_file(variant: str = "") -> Path:
+    """Its weights. Raises InputError where there are none."""
+    from tinv_ext.toy import model, variants
+
+    return variants.file_of(variant) if variant else model.weights_file()

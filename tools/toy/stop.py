@@ -56,6 +56,7 @@ def record(host: Any, concept: heldout.Concept, recipe: str, seed: int, folder: 
         unseen, _ = encoded_examples(other, model)
         read, noise = prepared.reader, model.noise
         sets = {
+            "4": make_eval_set(trained[:4], read, noise, 1, seed),
             "8": make_eval_set(trained[:8], read, noise, 1, seed),
             "16": make_eval_set(trained[:8], read, noise, 2, seed),
             "unseen": make_eval_set(unseen[:4], read, noise, 2, seed + 7),

@@ -325,7 +325,7 @@ def test_a_configuration_of_onetrainer_is_read() -> None:
     assert (config.clip_mode, config.clip_value, config.optimizer) == ("norm", "1.0", "adamw")
     assert (config.images, config.template, config.shuffle_tags) == ("in", "none", True)
     assert (config.tag_dropout, config.keep_tokens) == (0, 2)
-    assert (config.preview_prompt, config.preview_steps, config.preview_every) == ("a [name] --s 9", 20, 50)
+    assert (config.preview_prompt, config.preview_steps, config.preview_every) == ("a [name] --s 9", 10, 50)
     assert (config.save_state_seconds, config.save_every) == (600, 0)
     assert {"concepts[2].type=VALIDATION", "lora_rank", "training_method"} <= set(left)
 

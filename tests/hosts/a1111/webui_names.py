@@ -196,7 +196,7 @@ def names(sd_model: Any, folder: Path) -> dict[str, dict[str, Any]]:
         "modules.sd_unet": {"current_unet": None},
         "modules.sd_vae": {"get_loaded_vae_name": lambda: None},
         "modules.safe": {"check_pt": check_pt},
-        "modules.sd_samplers": {"all_samplers_map": {"DDIM": None, "Euler a": None}},
+        "modules.sd_samplers": {"all_samplers_map": {"DDIM": None, "Euler a": None, "DPM++ 2M": None}},
         "modules.lowvram": {"module_in_gpu": None, "send_everything_to_cpu": lambda: None},
         "modules.call_queue": {"queue_lock": FifoLock()},
         "modules.textual_inversion": {},

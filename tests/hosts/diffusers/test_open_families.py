@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from tests.data.waves import KEPT, SIZES, wave
+from tests.data.waves import KEPT, SIZES, unfilled, wave
 from tests.hosts.diffusers import small_pipelines
 from tests.messages import ids, refused
 from tests.paths import ROOT
@@ -99,7 +99,7 @@ def outputs(pipeline: Any, name: str) -> dict[str, Tensor]:
 def test_the_real_key_lists_fill_our_parts_to_the_last_tensor(name: str) -> None:
     """Names and shapes of the families' first models, without their gigabytes, with the configs that are shipped."""
     shapes, family = stored("families-keys.json.gz")[name], FAMILIES[name.split(" ")[0]]
-    tensors = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+    tensors = {name: unfilled(shape) for name, shape in shapes.items()}
     pipeline = build_pipeline(tensors, shipped_configs(family), family, name)
     assert family_of(pipeline) == family.name
 
@@ -173,7 +173,10 @@ def test_a_yaml_can_say_that_sdxl_predicts_velocity(small: Any, tmp_path: Path) 
 
 
 def test_the_answer_to_noise_tells_what_sd2_predicts() -> None:
-    """A UNet that answers with the noise itself predicts noise; one that answers far below it predicts velocity."""
+    """A UNet that answers with the noise itself predicts noise; one that answers far below it predicts velocity.
+
+    So it does in half precision, where its weights stay as they are.
+    """
     unet = small_pipelines.sd2().unet
     with torch.no_grad():
         unet.conv_out.weight.zero_()
@@ -181,6 +184,13 @@ def test_the_answer_to_noise_tells_what_sd2_predicts() -> None:
         assert not predicts_velocity(unet)
         unet.conv_out.bias.fill_(-0.9)
         assert predicts_velocity(unet)
+        half = unet.to(torch.float16)
+        before = {name: value.clone() for name, value in half.state_dict().items()}
+        assert predicts_velocity(half)
+        after = half.state_dict()
+        assert all(
+            torch.equal(after[name], value) and after[name].dtype == value.dtype for name, value in before.items()
+        )
 
 
 # --- folders, other VAEs, the hub -----------------------------------------------------------------------------------

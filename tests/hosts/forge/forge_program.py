@@ -21,6 +21,8 @@ from torch import Tensor
 from tests.hosts.a1111.webui_names import FifoLock, Processing, State
 from tinv_ext.core.formats import read_embedding
 
+_SAMPLERS = ("DDIM", "DPM++ 2M")
+
 
 class Embedding:
     """As backend/text_processing/textual_inversion.py."""
@@ -313,7 +315,10 @@ class Program:
             "modules.shared": self.shared,
             "modules.devices": {},
             "modules.sd_models": {"model_data": self.data, "forge_model_reload": self.forge_model_reload},
-            "modules.sd_samplers": {"all_samplers_map": {"DDIM": None}, "samplers": [SimpleNamespace(name="DDIM")]},
+            "modules.sd_samplers": {
+                "all_samplers_map": dict.fromkeys(_SAMPLERS),
+                "samplers": [SimpleNamespace(name=name) for name in _SAMPLERS],
+            },
             "modules.call_queue": {"queue_lock": FifoLock()},
             "modules.processing": self.processing,
             "backend": {},

@@ -33,6 +33,8 @@ DTYPES = {
     "I64": torch.int64,
     "I32": torch.int32,
     "U8": torch.uint8,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
 }
 
 
@@ -74,7 +76,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
         )
     start = 8 + length
 
-    def piece(offset: int, count: int) -> bytes:
+    def piece(offset: int, count: int) -> bytes | bytearray:
         if rest is not None:
             return rest[offset : offset + count]
         with open(path, "rb") as file:
@@ -86,7 +88,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
                     )
                 )
             file.seek(start + offset)
-            return file.read(count)
+            numbers = bytearray(count)  # which the tensor keeps: none of it is there twice
+            return numbers if file.readinto(numbers) == count else b""
 
     return {key: _stored(key, entry, size - start, piece) for key, entry in header.items()}, metadata
 
@@ -97,7 +100,7 @@ def _identity(file: BinaryIO) -> tuple[int, int, int]:
     return about.st_ino, about.st_size, about.st_mtime_ns
 
 
-def _stored(key: str, entry: object, room: int, piece: Callable[[int, int], bytes]) -> StoredTensor:
+def _stored(key: str, entry: object, room: int, piece: Callable[[int, int], bytes | bytearray]) -> StoredTensor:
     """One tensor of the header, its offsets checked against the `room` behind that; `piece` gives bytes from there."""
     fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
     shape, offsets, dtype = fields.get("shape"), fields.get("data_offsets"), fields.get("dtype")

@@ -45,8 +45,11 @@ def load_tensor(stored: StoredTensor, key: str) -> Tensor:
     return stored.read().to(torch.float32).contiguous()
 
 
-def tensor_of_bytes(data: bytes | memoryview, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
-    """Little-endian raw numbers as a tensor of its own memory; `data` must hold exactly as many as `shape` says."""
+def tensor_of_bytes(data: bytes | bytearray | memoryview, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    """Little-endian raw numbers as a tensor of its own memory; `data` must hold exactly as many as `shape` says.
+
+    A bytearray becomes the tensor's memory.
+    """
     expected = math.prod(shape) * size_of(dtype)
     if len(data) != expected:
         raise FormatError(
@@ -60,7 +63,8 @@ def tensor_of_bytes(data: bytes | memoryview, dtype: torch.dtype, shape: tuple[i
         )
     if not data:
         return torch.zeros(shape, dtype=dtype)
-    return torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape)
+    own = data if isinstance(data, bytearray) else bytearray(data)
+    return torch.frombuffer(own, dtype=torch.uint8).view(dtype).reshape(shape)
 
 
 def bytes_of(tensor: Tensor) -> bytes:

@@ -190,8 +190,8 @@ class TrainConfig:
     preview_file: str = ""
     preview_images: int = 1
     preview_negative_prompt: str = ""
-    preview_steps: int = 20
-    preview_sampler: str = "DDIM"
+    preview_steps: int = 10
+    preview_sampler: str = "DPM++ 2M"
     preview_scheduler: str = ""
     preview_cfg_scale: float = 7.0
     preview_seed: int = 1

@@ -52,7 +52,7 @@ _NATURAL = {  # the online natural gradient; what each part of it brings is meas
 }
 
 PRESETS: Mapping[str, Values] = {
-    "fast": {**_NATURAL, "steps": 400, "evaluate_every": 30},
+    "fast": {**_NATURAL, "steps": 400, "evaluate_every": 60},
     "thorough": {
         **_NATURAL,
         "steps": 400,

@@ -21,14 +21,21 @@ from diffusers import DiffusionPipeline
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.training.fallbacks import first_sentence, is_out_of_memory
 from tinv_ext.hosts.diffusers.gradient_test import LEAST, SmallStep, cosine, small_step
-from tinv_ext.hosts.diffusers.pipelines import texts_of
-from tinv_ext.hosts.diffusers.placing import device_of, place
-from tinv_ext.hosts.diffusers.verdicts import Verdict, Verdicts, fingerprint
+from tinv_ext.hosts.diffusers.placing import device_of, dtype_of, place
+from tinv_ext.hosts.diffusers.verdicts import Verdict, Verdicts
 
 FASTER = 0.8
 """Of float32's time, at most, for a CPU to take bfloat16."""
 CPUINFO = Path("/proc/cpuinfo")
 _NATIVE = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux calls them, on x86 and on ARM
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model on the disk: reads its pipeline in a type; `digest` tells it from others."""
+
+    read: Callable[[torch.dtype], DiffusionPipeline]
+    digest: Callable[[], str]
 
 
 @dataclass(frozen=True)
@@ -60,27 +67,24 @@ def _has_bf16(cpuinfo: Path) -> bool:
     return bool(_NATIVE & set(flags.partition(":")[2].split()))
 
 
-def placed_by_test(
-    open_pipeline: Callable[[], DiffusionPipeline],
-    device: str,
-    verdicts: Path | None,
-    order: Sequence[str] = (),
-) -> Placed:
-    """The pipeline, placed in the first precision of `order` (by default the device's `candidates`) that is good.
+def placed_by_test(model: Source, device: str, verdicts: Path | None, order: Sequence[str] = ()) -> Placed:
+    """The model, placed in the first precision of `order` (by default the device's `candidates`) that is good.
 
-    `open_pipeline` reads it in float32, again after each precision that is not. `verdicts` is the file of what was
-    found before, if that is to be kept. InputError where the device cannot be used.
+    Where that is known, it is read in it and never in another. Else it is read in float32, compared and converted
+    weight by weight, and read again after each precision that is not good. `verdicts` is the file of what was found
+    before, if that is to be kept. InputError where the device cannot be used.
     """
     on, notes = device_of(device), list[Message]()
     order = tuple(order) or candidates(on)
-    pipeline = open_pipeline()
-    known = Verdicts(verdicts, _key(pipeline, on) if len(order) > 1 else "")
+    known = Verdicts(verdicts, _key(model, on) if len(order) > 1 else "")
     reference: SmallStep | None = None
     for precision, slower in itertools.pairwise(order):
         verdict = known.of(precision)
         if verdict and _good(verdict):
+            pipeline = model.read(dtype_of(precision))
             return Placed(pipeline, place(pipeline, on, precision), (*notes, *_told(precision, slower, verdict)))
         if verdict is None:
+            pipeline = model.read(dtype_of(precision if reference else "fp32"))
             reference = reference or _tried(pipeline, on)  # while the weights are those of the file
             fits = place(pipeline, on, precision)
             verdict = _compared(pipeline, on, reference)
@@ -91,18 +95,18 @@ def placed_by_test(
                 return Placed(pipeline, fits, (*notes, *_told(precision, slower, verdict)))
             del pipeline
             _free(on)
-            pipeline = open_pipeline()
         notes += _told(precision, slower, verdict)
+    pipeline = model.read(dtype_of(order[-1]))
     return Placed(pipeline, place(pipeline, on, order[-1]), tuple(notes))
 
 
-def _key(pipeline: DiffusionPipeline, device: torch.device) -> str:
+def _key(model: Source, device: torch.device) -> str:
     """Names the model, what computes, and with what."""
     if device.type == "cuda":
         where = torch.cuda.get_device_name(device)
     else:
         where = f"{device.type} {platform.processor() or platform.machine()} {torch.get_num_threads()}"
-    return f"{fingerprint((pipeline.unet, *texts_of(pipeline)))} {where} torch {torch.__version__}"
+    return f"{model.digest()} {where} torch {torch.__version__}"
 
 
 def _tried(pipeline: DiffusionPipeline, device: torch.device) -> SmallStep | None:

@@ -1,7 +1,7 @@
 """The gradient of one small step: with it a precision is compared with float32, before a run relies on it.
 
 The step is small (128 × 128 pixels), so that float32 can compute it on the CPU, with the weights that were just read
-and are there in float32 anyway: the card never holds the model twice. What spoils a precision is weights and
+for it and are converted afterwards: the card never holds the model twice. What spoils a precision is weights and
 activations beyond its range, and rounding in layers of this width and depth; a pixel more or less changes neither. What
 only a large image would show, the steps of the run notice by themselves (`core/training/fallbacks.py`).
 """

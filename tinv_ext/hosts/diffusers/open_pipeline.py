@@ -7,18 +7,19 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import diffusers
+import torch
 import transformers
-from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DiffusionPipeline
 from torch import Tensor
 
 from tinv_ext.core import families
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.families import FAMILIES, Family
+from tinv_ext.core.formats.tensors import StoredTensor
 from tinv_ext.core.messages import Message, message
-from tinv_ext.hosts.diffusers.checkpoint.build import assemble, build_pipeline, empty_text_encoder, empty_vae
+from tinv_ext.hosts.diffusers.checkpoint.build import assemble, build_pipeline, empty_vae
 from tinv_ext.hosts.diffusers.checkpoint.configs import read_json, tokenizer_folder
 from tinv_ext.hosts.diffusers.checkpoint.family import (
     VAE,
@@ -27,13 +28,20 @@ from tinv_ext.hosts.diffusers.checkpoint.family import (
     takes_inputs,
     why_unsupported,
 )
+from tinv_ext.hosts.diffusers.checkpoint.folder_parts import (
+    THE_MODEL,
+    files_of_part,
+    read_text_encoder,
+    read_unet,
+    read_vae,
+)
 from tinv_ext.hosts.diffusers.checkpoint.original_config import configs_for
-from tinv_ext.hosts.diffusers.checkpoint.read_tensors import SUFFIXES, read_tensors
-from tinv_ext.hosts.diffusers.checkpoint.weights import load_weights, text_tensors, vae_tensors, without_projection
+from tinv_ext.hosts.diffusers.checkpoint.read_tensors import SUFFIXES, stored_tensors
+from tinv_ext.hosts.diffusers.checkpoint.weights import load_weights, read_weights, vae_tensors
 
 _BLOCK = 1 << 20
 _INDEX = "model_index.json"
-_TEXT_FILES = ("model.safetensors", "model.fp16.safetensors", "pytorch_model.bin", "pytorch_model.fp16.bin")
+_VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 # By the class in model_index.json; families that share one have the same parts.
 _FAMILIES: Mapping[str, Family] = {name: family for family in FAMILIES.values() for name in family.pipelines}
@@ -45,13 +53,18 @@ _UNSUPPORTED = {
     "StableDiffusionInstructPix2PixPipeline": families.INSTRUCT_PIX2PIX,
     "FluxPipeline": families.FLUX,
 }
-_THE_MODEL = message("checkpoint.the_model", "the model")
 
 
 def open_pipeline(
-    source: str | Path, config: str | Path | None = None, vae: str | Path | None = None
+    source: str | Path,
+    config: str | Path | None = None,
+    vae: str | Path | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> DiffusionPipeline:
-    """Return the pipeline of a diffusers folder or of a .safetensors or .ckpt checkpoint, in float32 on the CPU.
+    """Return the pipeline of a diffusers folder or of a .safetensors or .ckpt checkpoint, on the CPU.
+
+    UNet and text encoders are in `dtype`, and never in another: each weight is converted as it is read. The VAE is in
+    float32, as `placing.place` has it.
 
     `source` may also be a name on the Hugging Face hub ("owner/name"); its files are then downloaded, or taken from its
     cache where there is no network. `config` has the configs of a single file whose sizes are not those of its family's
@@ -59,17 +72,34 @@ def open_pipeline(
     WebUI.
     `vae` is the file of another VAE. Raises InputError: a sentence for what is wrong.
     """
-    path = Path(source).expanduser()
     with _quiet():
-        if not path.exists():
-            path = _from_hub(str(source))
-        folder = path.is_dir()
-        if folder and not (path / _INDEX).is_file() and (path / "diffusers" / _INDEX).is_file():
-            path = path / "diffusers"  # as `toy export` writes it, beside the WebUI's files
-        pipeline = _open_folder(path) if folder else _open_file(path, Path(config).expanduser() if config else None)
+        path = _found(source)
+        if path.is_dir():
+            pipeline = _open_folder(path, dtype)
+        else:
+            pipeline = _open_file(path, Path(config).expanduser() if config else None, dtype)
         if vae is not None:
             pipeline.register_modules(vae=_other_vae(Path(vae).expanduser(), pipeline.vae))
         return pipeline
+
+
+def weight_files(source: str | Path) -> list[Path]:
+    """The files with the weights of UNet and text encoders. Raises InputError where there is no such model."""
+    path = _found(source)
+    if not path.is_dir():
+        return [path]
+    folders = sorted(folder for folder in path.iterdir() if folder.name == "unet" or "text_encoder" in folder.name)
+    return [file for folder in folders for file in files_of_part(folder)]
+
+
+def _found(source: str | Path) -> Path:
+    """The model's file or folder on this machine."""
+    path = Path(source).expanduser()
+    if not path.exists():
+        path = _from_hub(str(source))
+    if path.is_dir() and not (path / _INDEX).is_file() and (path / "diffusers" / _INDEX).is_file():
+        return path / "diffusers"  # as `toy export` writes it, beside the WebUI's files
+    return path
 
 
 def _from_hub(name: str) -> Path:
@@ -112,7 +142,7 @@ def short_hash(path: Path) -> str | None:
     return digest.hexdigest()[:10]
 
 
-def _open_file(path: Path, config: Path | None) -> DiffusionPipeline:
+def _open_file(path: Path, config: Path | None, dtype: torch.dtype) -> DiffusionPipeline:
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(
             message(
@@ -122,12 +152,12 @@ def _open_file(path: Path, config: Path | None) -> DiffusionPipeline:
                 suffixes=list(SUFFIXES[:2]),
             )
         )
-    tensors = read_tensors(path)
-    problem, family = why_unsupported(tensors, str(path)), family_of(tensors)
+    stored = stored_tensors(path)
+    problem, family = why_unsupported(stored, str(path)), family_of(stored)
     if problem:
         raise InputError(problem)
     assert family is not None
-    return build_pipeline(tensors, configs_for(path, family, config), family, str(path))
+    return build_pipeline(stored, configs_for(path, family, config), family, str(path), dtype)
 
 
 def _other_vae(path: Path, current: AutoencoderKL) -> AutoencoderKL:
@@ -136,24 +166,27 @@ def _other_vae(path: Path, current: AutoencoderKL) -> AutoencoderKL:
         raise InputError(
             message("checkpoint.no_vae", 'There is no VAE "{path}". Give a .safetensors, .pt or .ckpt file.', path=path)
         )
-    tensors = read_tensors(path)
-    if not any(name.startswith("encoder.down_blocks.") for name in tensors):
-        bare = {name.removeprefix(VAE): value for name, value in tensors.items() if not name.startswith("model.")}
-        tensors = vae_tensors({VAE + name: value for name, value in bare.items()}, current.config)
-    wanted = {name: value for name, value in tensors.items() if not name.startswith(("loss.", "model_ema."))}
+    stored = stored_tensors(path)
+    values: Mapping[str, Tensor | StoredTensor]
+    if any(name.startswith("encoder.down_blocks.") for name in stored):
+        values = {name: one for name, one in stored.items() if name.startswith(_VAE_PARTS)}
+    else:
+        bare = {VAE + name.removeprefix(VAE): one for name, one in stored.items()}
+        mine = {name: one for name, one in bare.items() if name.startswith(tuple(VAE + part for part in _VAE_PARTS))}
+        values = vae_tensors(read_weights(mine, VAE, torch.float32), current.config)
     part = message("checkpoint.vae_file", 'The VAE "{path}"', path=path)
-    return load_weights(empty_vae(current.config), wanted, part, _THE_MODEL).eval()
+    return load_weights(empty_vae(current.config), values, part, THE_MODEL).eval()
 
 
-def _open_folder(folder: Path) -> DiffusionPipeline:
+def _open_folder(folder: Path, dtype: torch.dtype) -> DiffusionPipeline:
     problems = _folder_problems(folder)
     if problems:
         raise InputError(problems)
     encoders = _text_encoders(_FAMILIES[_pipeline_class(folder)])
     return assemble(
-        unet=_read_part(UNet2DConditionModel, folder, "unet"),
-        vae=_read_part(AutoencoderKL, folder, "vae"),
-        text_encoders=[_read_text_encoder(folder / encoder) for encoder in encoders],
+        unet=read_unet(folder / "unet", dtype),
+        vae=read_vae(folder / "vae"),
+        text_encoders=[read_text_encoder(folder / encoder, dtype) for encoder in encoders],
         scheduler=read_json(folder / "scheduler" / "scheduler_config.json"),
         tokenizer=tokenizer_folder(folder / "tokenizer"),
     )
@@ -203,67 +236,6 @@ def _folder_problems(folder: Path) -> list[Message]:
         other = message("checkpoint.other_inputs", "a model whose UNet has {count} input channels", count=channels)
         return [cannot_be_trained(str(folder), other)]
     return []
-
-
-def _read_part(part_class: Any, folder: Path, name: str) -> Any:
-    """A part by diffusers' own loader, which also knows the older names of weights; none may be missing."""
-    halves = not _has_full_precision(folder / name)
-    try:
-        part, info = part_class.from_pretrained(
-            str(folder),
-            subfolder=name,
-            local_files_only=True,
-            output_loading_info=True,
-            variant="fp16" if halves else None,
-        )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise InputError(
-            message(
-                "checkpoint.part_unreadable",
-                'The {part} of the model "{folder}" cannot be read ({error}). Download the model again.',
-                part=name,
-                folder=folder,
-                error=str(error),
-            )
-        ) from error
-    missing = sorted(info["missing_keys"])
-    if missing:
-        raise InputError(
-            message(
-                "checkpoint.part_lacks",
-                'The {part} of the model "{folder}" lacks {count:weight|weights}, such as {weight}. Download the model '
-                "again.",
-                part=name,
-                folder=folder,
-                count=len(missing),
-                weight=missing[0],
-            )
-        )
-    return part.float()
-
-
-def _has_full_precision(folder: Path) -> bool:
-    return any(".fp16" not in file.name for file in folder.glob("diffusion_pytorch_model*"))
-
-
-def _read_text_encoder(folder: Path) -> Any:
-    """The text encoder, whichever transformers saved it."""
-    file = next((folder / name for name in _TEXT_FILES if (folder / name).is_file()), None)
-    if file is None:
-        raise InputError(
-            message(
-                "checkpoint.no_weights_file",
-                'The folder "{folder}" has no weights, such as {file}. Download the model again.',
-                folder=folder,
-                file=_TEXT_FILES[0],
-            )
-        )
-    values: Mapping[str, Tensor] = text_tensors(read_tensors(file))
-    encoder = empty_text_encoder(read_json(folder / "config.json"))
-    if not hasattr(encoder, "text_projection"):
-        values = without_projection(values)
-    part = message("checkpoint.text_encoder_file", 'The text encoder "{file}"', file=file)
-    return load_weights(encoder, values, part, _THE_MODEL)
 
 
 @contextmanager

@@ -23,6 +23,11 @@ def device_of(name: str) -> torch.device:
         raise _cannot_be_used(name, error) from error
 
 
+def dtype_of(precision: str) -> torch.dtype:
+    """The type of UNet and text encoders in a precision ("fp16")."""
+    return DTYPES[precision]
+
+
 def place(pipeline: DiffusionPipeline, device: torch.device, precision: str) -> bool:
     """Bring the pipeline to a device, UNet and text encoders in a precision ("fp16"); whether it had room for all.
 
@@ -31,7 +36,7 @@ def place(pipeline: DiffusionPipeline, device: torch.device, precision: str) -> 
     """
     try:
         for part in (pipeline.unet, *texts_of(pipeline)):  # before it moves: a card need not hold it in float32
-            part.to(DTYPES[precision])
+            part.to(dtype_of(precision))
         pipeline.vae.to(torch.float32)
         if device.type == "cuda":  # cuDNN's own layout: without it each convolution converts what it is given
             pipeline.unet.to(memory_format=torch.channels_last)

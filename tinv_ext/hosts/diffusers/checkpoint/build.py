@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from tinv_ext.core.errors import InputError
 from tinv_ext.core.families import Family
 from tinv_ext.core.messages import Message, message
 from tinv_ext.hosts.diffusers.checkpoint.configs import ModelConfigs
-from tinv_ext.hosts.diffusers.checkpoint.family import input_channels
+from tinv_ext.hosts.diffusers.checkpoint.family import UNET, VAE, input_channels
 from tinv_ext.hosts.diffusers.checkpoint.open_clip import to_transformers_names
+from tinv_ext.hosts.diffusers.checkpoint.read_tensors import Stored
 from tinv_ext.hosts.diffusers.checkpoint.weights import (
     load_weights,
+    read_weights,
     text_tensors,
     unet_tensors,
     vae_tensors,
@@ -38,28 +41,33 @@ _PAD_TOKENS = {"quick_gelu": "<|endoftext|>", "gelu": "!"}  # OpenAI's CLIP pads
 
 
 def build_pipeline(
-    tensors: Mapping[str, Tensor], configs: ModelConfigs, family: Family, name: str
+    stored: Stored, configs: ModelConfigs, family: Family, name: str, dtype: torch.dtype = torch.float32
 ) -> DiffusionPipeline:
-    """Return the pipeline of a checkpoint's tensors, in float32. `name` is for the sentences of InputError."""
+    """Return the pipeline of a checkpoint's tensors, UNet and text encoders in `dtype`, the VAE in float32.
+
+    `name` is for the sentences of InputError.
+    """
     unet_part = message("checkpoint.unet_of", 'The UNet of "{model}"', model=name)
     vae_part = message("checkpoint.vae_of", 'The VAE of "{model}"', model=name)
-    unet = empty_unet({**configs.unet, "in_channels": input_channels(tensors)})
-    unet = load_weights(unet, unet_tensors(tensors, configs.unet), unet_part, family.name)
-    vae = load_weights(empty_vae(configs.vae), vae_tensors(tensors, configs.vae), vae_part, family.name)
+    weights = unet_tensors(read_weights(stored, UNET, dtype), configs.unet)
+    unet = empty_unet({**configs.unet, "in_channels": input_channels(stored)})
+    unet = load_weights(unet, weights, unet_part, family.name, dtype)
+    weights = vae_tensors(read_weights(stored, VAE, torch.float32), configs.vae)
+    vae = load_weights(empty_vae(configs.vae), weights, vae_part, family.name)
     return assemble(
         unet=unet,
         vae=vae,
         text_encoders=[
-            _text_encoder(tensors, prefix, config, name, family)
+            _text_encoder(read_weights(stored, prefix, dtype), prefix, config, name, family, dtype)
             for prefix, config in zip(family.checkpoint_prefixes, configs.text_encoders)
         ],
-        scheduler=_scheduler_config(tensors, configs, unet),
+        scheduler=_scheduler_config(stored, configs, unet),
         tokenizer=configs.tokenizer,
     )
 
 
 def _text_encoder(
-    tensors: Mapping[str, Tensor], prefix: str, config: Mapping[str, Any], name: str, family: Family
+    tensors: Mapping[str, Tensor], prefix: str, config: Mapping[str, Any], name: str, family: Family, dtype: torch.dtype
 ) -> CLIPTextModel | CLIPTextModelWithProjection:
     encoder = empty_text_encoder(config)
     if prefix.endswith(".model."):
@@ -67,10 +75,10 @@ def _text_encoder(
     else:
         values = text_tensors(tensors, prefix)
     part = message("checkpoint.text_encoder_of", 'The text encoder of "{model}"', model=name)
-    return load_weights(encoder, values if _projects(config) else without_projection(values), part, family.name)
+    return load_weights(encoder, values if _projects(config) else without_projection(values), part, family.name, dtype)
 
 
-def _scheduler_config(tensors: Mapping[str, Tensor], configs: ModelConfigs, unet: Any) -> dict[str, Any]:
+def _scheduler_config(tensors: Stored, configs: ModelConfigs, unet: Any) -> dict[str, Any]:
     """The scheduler's config, where only the weights say what they predict, or marks among them do.
 
     Checkpoints of SDXL that predict velocity hold the empty tensors `v_pred` and, with noise up to the last bit of
@@ -100,7 +108,36 @@ def predicts_velocity(unet: Any) -> bool:
     context = torch.full((1, 2, unet.config.cross_attention_dim), 0.5)
     if unet.config.in_channels == INPAINTING:
         return False
-    return float((unet(noisy, torch.tensor([999]), context).sample - noisy).mean()) < -1
+    with _computing_in_float32(unet):
+        return float((unet(noisy, torch.tensor([999]), context).sample - noisy).mean()) < -1
+
+
+@contextmanager
+def _computing_in_float32(model: Any) -> Iterator[None]:
+    """While open, each layer of a model in half precision computes in float32, in which it is while it computes only.
+
+    A CPU may not know float16; and all of a model is not to be there in float32.
+    """
+    layers = [layer for layer in model.modules() if layer._parameters]
+    before: dict[Any, dict[str, Tensor]] = {}
+
+    def raise_precision(layer: Any, given: Any) -> None:
+        own = {name: value.data for name, value in layer._parameters.items() if value is not None}
+        before[layer] = own
+        for name, value in own.items():
+            layer._parameters[name].data = value.float()
+
+    def lower_precision(layer: Any, given: Any, answer: Any) -> None:
+        for name, value in before.pop(layer).items():
+            layer._parameters[name].data = value
+
+    handles = [layer.register_forward_pre_hook(raise_precision) for layer in layers]
+    handles += [layer.register_forward_hook(lower_precision) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def assemble(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from torch import Tensor
-
 from tinv_ext.core import families
 from tinv_ext.core.families import FAMILIES, Family
 from tinv_ext.core.messages import Message, message
+from tinv_ext.hosts.diffusers.checkpoint.read_tensors import Stored
 from tinv_ext.hosts.vae import INPAINTING
 
 UNET = "model.diffusion_model."
@@ -42,7 +39,7 @@ _NO_MODEL = (
 _INPUTS = {INPAINTING: families.SDXL_INPAINTING, 8: families.INSTRUCT_PIX2PIX, 5: families.DEPTH}
 
 
-def family_of(tensors: Mapping[str, Tensor]) -> Family | None:
+def family_of(tensors: Stored) -> Family | None:
     """The family whose text encoder the checkpoint has, the newest where there are several; None if it has none."""
     return next(
         (
@@ -54,7 +51,7 @@ def family_of(tensors: Mapping[str, Tensor]) -> Family | None:
     )
 
 
-def input_channels(tensors: Mapping[str, Tensor]) -> int:
+def input_channels(tensors: Stored) -> int:
     """How many channels the UNet takes."""
     return int(tensors[FIRST_CONV].shape[1])
 
@@ -64,7 +61,7 @@ def takes_inputs(family: Family, channels: int) -> bool:
     return channels == family.latent_channels or (channels == INPAINTING and family.inpainting)
 
 
-def why_unsupported(tensors: Mapping[str, Tensor], name: str) -> Message | None:
+def why_unsupported(tensors: Stored, name: str) -> Message | None:
     """Why the checkpoint called `name` cannot be trained; None if it can be."""
     family = family_of(tensors)
     unsupported = next((kind for start, kind in _UNSUPPORTED if _has(tensors, start)), None)
@@ -91,7 +88,7 @@ def why_unsupported(tensors: Mapping[str, Tensor], name: str) -> Message | None:
     return None
 
 
-def _no_model(tensors: Mapping[str, Tensor], name: str) -> Message:
+def _no_model(tensors: Stored, name: str) -> Message:
     other = next((kind for start, kind in _NO_MODEL if _has(tensors, start)), None)
     if other is None:
         return message(
@@ -120,5 +117,5 @@ def cannot_be_trained(name: str, kind: Message) -> Message:
     )
 
 
-def _has(tensors: Mapping[str, Tensor], start: str) -> bool:
+def _has(tensors: Stored, start: str) -> bool:
     return any(name.startswith(start) for name in tensors)

@@ -7,7 +7,7 @@ transformers 4 finds none in a text encoder that transformers 5 saved.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -16,11 +16,23 @@ from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, con
 from torch import Tensor, nn
 
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.formats.tensors import StoredTensor
 from tinv_ext.core.messages import Message, message
+from tinv_ext.hosts.diffusers.checkpoint.read_tensors import Stored
 
+Weight = TypeVar("Weight", Tensor, StoredTensor)  # read already, or not yet
 _TEXT_ROOTS = ("embeddings.", "encoder.", "final_layer_norm.")
 _PROJECTION = "text_projection.weight"
 _POSITIONS = "position_ids"  # 0 … 76: a buffer, which some merged checkpoints hold rounded
+
+
+def read_weights(stored: Stored, prefix: str, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Those whose names begin with `prefix`, each in `dtype` as soon as it is read. Raises InputError."""
+    return {
+        name: one.read().to(dtype)
+        for name, one in stored.items()
+        if name.startswith(prefix) and not name.endswith(_POSITIONS)
+    }
 
 
 def unet_tensors(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -50,7 +62,7 @@ def _converted(
         ) from error
 
 
-def text_tensors(tensors: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
+def text_tensors(tensors: Mapping[str, Weight], prefix: str = "") -> dict[str, Weight]:
     """Return a text encoder's tensors without prefixes and without what no family uses.
 
     Older checkpoints and transformers 5 have no `text_model.`; others have a logit scale.
@@ -64,15 +76,22 @@ def text_tensors(tensors: Mapping[str, Tensor], prefix: str = "") -> dict[str, T
     return {name: value for name, value in bare.items() if name.startswith(roots) and _POSITIONS not in name}
 
 
-def without_projection(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_projection(values: Mapping[str, Weight]) -> dict[str, Weight]:
     """CLIP's projection left out, which only SDXL's second text encoder uses."""
     return {name: value for name, value in values.items() if name != _PROJECTION}
 
 
-def load_weights(module: nn.Module, values: Mapping[str, Tensor], part: Message, family: str | Message) -> Any:
-    """Return the module with every weight given, in float32. Raises InputError where names or shapes differ.
+def load_weights(
+    module: nn.Module,
+    values: Mapping[str, Tensor | StoredTensor],
+    part: Message,
+    family: str | Message,
+    dtype: torch.dtype = torch.float32,
+) -> Any:
+    """Return the module with every weight given, in `dtype`. Raises InputError where names or shapes differ.
 
-    `part` and `family` say in its sentence what lacks a weight, and which models have no place for one.
+    `part` and `family` say in its sentence what lacks a weight, and which models have no place for one. Weights that
+    are still stored are read one by one, once all names and shapes are right.
     """
     expected = {name: value for name, value in module.state_dict().items() if _POSITIONS not in name}
     if any(name.startswith("text_model.") for name in expected):  # transformers 4, and with projection any
@@ -80,13 +99,16 @@ def load_weights(module: nn.Module, values: Mapping[str, Tensor], part: Message,
     problem = _difference(expected, values, part, family)
     if problem:
         raise InputError(problem)
-    module.load_state_dict({name: value.to(torch.float32) for name, value in values.items()}, strict=False, assign=True)
+    read = {
+        name: (value.read() if isinstance(value, StoredTensor) else value).to(dtype) for name, value in values.items()
+    }
+    module.load_state_dict(read, strict=False, assign=True)
     _count_positions(module)
     return module
 
 
 def _difference(
-    expected: Mapping[str, Tensor], values: Mapping[str, Tensor], part: Message, family: str | Message
+    expected: Mapping[str, Tensor], values: Mapping[str, Tensor | StoredTensor], part: Message, family: str | Message
 ) -> Message | None:
     """What does not fit; None when all does."""
     missing = sorted(expected.keys() - values.keys())
