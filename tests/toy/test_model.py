@@ -54,6 +54,13 @@ def test_the_tokenizer_is_clips_own_and_pads_as_sd1_does() -> None:
     assert ids == words.encode(text)
 
 
+def test_a_word_added_to_one_pipeline_is_unknown_to_the_next() -> None:
+    """diffusers adds the words of embeddings to a pipeline's own tokenizer."""
+    changed = model.pipeline()
+    changed.tokenizer.add_tokens(["zworble"])
+    assert len(changed.tokenizer) == len(model.pipeline().tokenizer) + 1 == len(words.tokenizer()) + 1
+
+
 def test_every_word_of_a_caption_has_a_trained_row() -> None:
     """No caption holds a token whose row is not kept."""
     kept = set(words.trained_rows())

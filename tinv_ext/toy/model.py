@@ -105,7 +105,7 @@ def pipeline() -> StableDiffusionPipeline:
         module.eval().requires_grad_(False)
     given: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     pipe = StableDiffusionPipeline(
-        vae=vae, text_encoder=encoder, tokenizer=words.tokenizer(), unet=unet, scheduler=parts.scheduler(), **given
+        vae=vae, text_encoder=encoder, tokenizer=words.new_tokenizer(), unet=unet, scheduler=parts.scheduler(), **given
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe

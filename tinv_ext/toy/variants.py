@@ -101,6 +101,6 @@ def _texts(tensors: dict[str, Tensor]) -> dict[str, Any]:
     return {
         "text_encoder": first,
         "text_encoder_2": second,
-        "tokenizer": words.tokenizer(),
+        "tokenizer": words.new_tokenizer(),
         "tokenizer_2": CLIPTokenizer.from_pretrained(str(words.FOLDER), pad_token="!"),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 
 from transformers import CLIPTokenizer
@@ -17,10 +17,15 @@ COINED_ID = 49404
 START, END = 49406, 49407
 
 
-@lru_cache(maxsize=1)
-def tokenizer() -> CLIPTokenizer:
-    """CLIP's tokenizer as SD1 uses it (padded with the end token)."""
+def new_tokenizer() -> CLIPTokenizer:
+    """CLIP's tokenizer as SD1 uses it (padded with the end token): one for each pipeline, as embeddings add words."""
     return CLIPTokenizer.from_pretrained(str(FOLDER))
+
+
+@cache
+def tokenizer() -> CLIPTokenizer:
+    """The same, to read captions with: nobody adds a word to it."""
+    return new_tokenizer()
 
 
 @cache
