@@ -91,10 +91,13 @@ PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         | {"tinv_ext.core.preflight.prepare", "tinv_ext.server", "tinv_ext.library", "tinv_ext.prepare", "tinv_ext.ui"},
     ),
     "cli": (("tinv_ext.cli", "tinv_ext.__main__"), WHOLE),
-    "progress": (("tinv_ext.cli.progress",), {"tqdm", "tinv_ext.core", "tinv_ext.run", "tinv_ext.cli.language"}),
+    "progress": (
+        ("tinv_ext.cli.progress",),
+        {"tqdm", "tinv_ext.core", "tinv_ext.run", "tinv_ext.cli.language", "tinv_ext.cli.lasting_stream"},
+    ),
     "queue progress": (
         ("tinv_ext.cli.queue_progress",),
-        {"tqdm", "tinv_ext.core", "tinv_ext.scheduler", "tinv_ext.cli.language"},
+        {"tqdm", "tinv_ext.core", "tinv_ext.scheduler", "tinv_ext.cli.language", "tinv_ext.cli.lasting_stream"},
     ),
     "demo": (("tinv_ext.demo",), NUMBERS | {"matplotlib"} | WHOLE),
     "standalone": (("tinv_ext.standalone",), {"gradio", "fastapi", "uvicorn"} | WHOLE),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 
 import pytest
+from tqdm import tqdm
 
 from tests.fake_host import FakeHost
 from tests.run.test_runner import Configure, config, host  # noqa: F401  (fixtures)
@@ -34,3 +36,17 @@ def test_a_closed_terminal_ends_no_run(host: FakeHost, config: Configure, writes
     with Progress(io.StringIO()) as progress:
         progress._stream.close()
         assert runner.run(config(overwrite=True), host, progress.report).status == "finished"
+    assert others_can_show()
+
+
+def others_can_show() -> bool:
+    """Whether another thread can have the lock that all bars share: not where a write failed with it held."""
+    thread = threading.Thread(target=_take_and_release, daemon=True)
+    thread.start()
+    thread.join(5)
+    return not thread.is_alive()
+
+
+def _take_and_release() -> None:
+    with tqdm.get_lock():
+        pass

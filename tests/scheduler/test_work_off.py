@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.test_progress import others_can_show
 from tests.messages import refused, said
 from tests.paths import ROOT
 from tinv_ext.cli.queue_progress import QueueProgress
@@ -190,6 +191,7 @@ def test_a_closed_terminal_ends_no_run(make: Make, writes: int, screen: bool) ->
         queue = Queue(list(entries), list(CPU), progress)
         queue.work_off(threading.Event())
     assert outcomes(queue) == {"a": "finished", "b": "failed"}
+    assert others_can_show()
 
 
 def test_what_a_run_says_is_kept(make: Make) -> None:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, Any
 
 from tqdm import tqdm
 
 from tinv_ext.cli.language import say
+from tinv_ext.cli.lasting_stream import LastingStream
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.run.events import Encoded, Evaluated, Event, Generated, Noticed, Prepared, Wrote
 from tinv_ext.run.smoothing import SmoothedLoss
 from tinv_ext.run.status import Status
 
-log = logging.getLogger(__name__)
 _ENCODING = message("run.encoding", "encoding images")
 _GENERATING = message("run.generating", "generating images of the class")
 _TRAINING = message("run.training", "training")
@@ -30,7 +26,7 @@ class Progress:
     """A listener for `runner.run`, used as a context so that the bar is closed on any exit."""
 
     def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
+        self._stream = LastingStream(stream, "What the run does")
         self._bar: Any = None
         self._what = ""
         self._loss = SmoothedLoss()
@@ -46,26 +42,12 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._until_closed():
-            self._close()
+        self._close()
 
     def report(self, event: Event) -> None:
         """Show one event of a run; nothing any more once the terminal is closed, which ends no run."""
-        if self._stream.closed:
-            return
-        with self._until_closed():
+        if not self._stream.closed:
             self._show(event)
-
-    @contextmanager
-    def _until_closed(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            log.warning("What the run does cannot be shown any more: %s", error)
-            if self._bar is not None:
-                self._bar.disable = True  # else it writes once more when it is forgotten
-            self._stream, self._bar = io.StringIO(), None
-            self._stream.close()
 
     def _show(self, event: Event) -> None:
         if isinstance(event, Prepared):
@@ -109,6 +91,6 @@ class Progress:
         tqdm.write(say(text), file=self._stream)
 
     def _close(self) -> None:
-        if self._bar is not None and not self._stream.closed:
+        if self._bar is not None:
             self._bar.close()
         self._bar = None

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import IO, Any
 
 from tqdm import tqdm
 
 from tinv_ext.cli.language import say
+from tinv_ext.cli.lasting_stream import LastingStream
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.printable import printable
 from tinv_ext.scheduler.entry import FAILED, FINISHED, RESUME, STOPPED, WAITING, Entry, Todo
 from tinv_ext.scheduler.worker import Worker
 
-log = logging.getLogger(__name__)
 _EVERY = 60.0  # seconds between two looks at all runs in a log
 _OUTCOMES = {
     FINISHED: message("queue.finished", "finished"),
@@ -40,35 +37,23 @@ class QueueProgress:
     """
 
     def __init__(self, stream: IO[str], total: int) -> None:
-        self._stream, self._total, self._done = stream, total, 0
+        self._stream, self._total, self._done = LastingStream(stream, "How far the runs are"), total, 0
         self._screen = stream.isatty()
         self._bars: dict[str, Any] = {}
         self._told = time.monotonic()
         self._list: Any = None
-        with self._until_closed():
-            if self._screen:
-                self._list = self._bar(say(message("queue.runs", "runs")), total, 0)
+        if self._screen:
+            self._list = self._bar(say(message("queue.runs", "runs")), total, 0)
 
     def __enter__(self) -> QueueProgress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        with self._until_closed():
-            for bar in self._all_bars():
-                bar.close()
+        for bar in self._all_bars():
+            bar.close()
 
     def _all_bars(self) -> list[Any]:
         return [*self._bars.values(), *([self._list] if self._list is not None else [])]
-
-    @contextmanager
-    def _until_closed(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            log.warning("How far the runs are cannot be shown any more: %s", error)
-            for bar in self._all_bars():
-                bar.disable = True  # else it writes once more when it is forgotten
-            self._screen, self._bars, self._stream = False, {}, io.StringIO()
 
     def begun(self, worker: Worker, todo: Todo) -> None:
         """A process has been started."""
@@ -77,16 +62,14 @@ class QueueProgress:
             self._say(message("queue.resumes", "{name} resumes on {device}.", **values))
         else:
             self._say(message("queue.begins", "{name} begins on {device}.", **values))
-        with self._until_closed():
-            if self._screen:
-                self._bars[worker.entry.name] = self._bar(printable(worker.entry.name), None, len(self._bars) + 1)
+        if self._screen:
+            self._bars[worker.entry.name] = self._bar(printable(worker.entry.name), None, len(self._bars) + 1)
 
     def progressed(self, workers: Sequence[Worker]) -> None:
         """How far each is."""
         if self._screen:
-            with self._until_closed():
-                for worker in workers:
-                    self._advance(self._bars[worker.entry.name], worker)
+            for worker in workers:
+                self._advance(self._bars[worker.entry.name], worker)
         elif time.monotonic() - self._told >= _EVERY:
             self._told = time.monotonic()
             for worker in workers:
@@ -97,16 +80,14 @@ class QueueProgress:
         self._done += 1
         bar = self._bars.pop(entry.name, None)
         if bar is not None:
-            with self._until_closed():
-                bar.close()
+            bar.close()
         values = {"done": self._done, "total": self._total, "name": entry.name, "outcome": outcome_word(outcome)}
         told = message("queue.ended", "[{done}/{total}] {name}: {outcome}.", **values)
         if reason:
             told = message("queue.ended_why", "[{done}/{total}] {name}: {outcome}. {reason}", **values, reason=reason)
         self._say(told)
-        with self._until_closed():
-            if self._screen:
-                self._list.update(1)
+        if self._screen:
+            self._list.update(1)
 
     def _bar(self, name: str, total: int | None, place: int) -> Any:
         return tqdm(desc=name, total=total, position=place, file=self._stream, dynamic_ncols=True, leave=False)
@@ -120,8 +101,7 @@ class QueueProgress:
         bar.update(known.step - bar.n)
 
     def _say(self, text: str) -> None:
-        with self._until_closed():
-            tqdm.write(printable(say(text)), file=self._stream)
+        tqdm.write(printable(say(text)), file=self._stream)
 
 
 def _standing(worker: Worker) -> Message:
