@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -24,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from playwright import sync_api
 
 from tests.fake_host import FakeHost
+from tests.long_run import STEPS, long_run
 from tests.ui.browser import CHROMIUM, FLAGS, serving
 from tinv_ext.run.status import Status
 from tinv_ext.server.job_queue import JobQueue
@@ -31,7 +31,6 @@ from tinv_ext.server.queued_run import Job
 from tinv_ext.standalone import app_for
 from tinv_ext.ui import page as our_page
 
-STEPS = 10_000
 WORK = ("ScriptDuration", "RecalcStyleDuration", "LayoutDuration")
 CLICK = """async (head) => {
     const frame = () => new Promise(requestAnimationFrame);
@@ -42,15 +41,6 @@ CLICK = """async (head) => {
     await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0))); // behind the painting
     return performance.now() - begun;
 }"""
-
-
-def long_run() -> Job:
-    """A run of `STEPS` steps that is still at work, with an evaluation every tenth."""
-    job = Job("long", SimpleNamespace(name="zibbo"), now=Status("training", STEPS, total=2 * STEPS))  # type: ignore[arg-type]
-    row = {"loss": 0.1, "smoothed": 0.1, "rate": 0.005, "vector_norm": 1.0, "distance": 0.0}
-    job.curve += [{**row, "step": step, "loss": 0.1 + (step * 37 % 100) / 500} for step in range(1, STEPS + 1)]
-    job.evaluations += [(step, 0.2 - step / 100_000) for step in range(0, STEPS, 10)]
-    return job
 
 
 def a_step_more(job: Job) -> None:

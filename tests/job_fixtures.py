@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,13 @@ def host(make_pipeline: Callable[[], StableDiffusionPipeline], tmp_path: Path) -
 @pytest.fixture
 def jobs(host: DiffusersHost) -> Iterator[JobQueue]:
     """Jobs of that host, all of them stopped in the end."""
-    jobs = JobQueue(lambda: host)
+    with stopped_in_the_end(JobQueue(lambda: host)) as jobs:
+        yield jobs
+
+
+@contextmanager
+def stopped_in_the_end(jobs: JobQueue) -> Iterator[JobQueue]:
+    """These jobs, of which none goes on afterwards."""
     yield jobs
     for one in jobs.all():
         if one.status not in OVER:

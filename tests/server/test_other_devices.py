@@ -14,6 +14,7 @@ import psutil
 import pytest
 import torch
 
+from tests.job_fixtures import stopped_in_the_end
 from tests.messages import ids, refused
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import read_embedding
@@ -42,12 +43,8 @@ def jobs(toy: DiffusersHost, tmp_path: Path) -> Iterator[JobQueue]:
     """Jobs of the toy, with another device beside; all of them stopped in the end."""
     toy.embeddings_folder = tmp_path / "embeddings"
     toy.refresh_embeddings()
-    jobs = JobQueue(lambda: toy, tmp_path, devices=lambda: [OTHER])
-    yield jobs
-    for one in jobs.all():
-        if one.status not in OVER:
-            jobs.command(one.id, "stop")
-            assert jobs.wait(one, 120)
+    with stopped_in_the_end(JobQueue(lambda: toy, tmp_path, devices=lambda: [OTHER])) as jobs:
+        yield jobs
 
 
 @pytest.fixture

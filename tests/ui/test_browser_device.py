@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.job_fixtures import stopped_in_the_end
 from tests.ui.browser import fill, needs_chromium, opened, serving
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.models import open_host
-from tinv_ext.run.status import OVER
 from tinv_ext.scheduler.devices import Device, Slot
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.standalone import app_for
@@ -29,12 +29,8 @@ def toy(tmp_path: Path) -> DiffusersHost:
 @pytest.fixture
 def jobs(toy: DiffusersHost, tmp_path: Path) -> Iterator[JobQueue]:
     """Jobs of a machine with another device."""
-    jobs = JobQueue(lambda: toy, tmp_path, devices=lambda: [OTHER])
-    yield jobs
-    for one in jobs.all():
-        if one.status not in OVER:
-            jobs.command(one.id, "stop")
-            assert jobs.wait(one, 120)
+    with stopped_in_the_end(JobQueue(lambda: toy, tmp_path, devices=lambda: [OTHER])) as jobs:
+        yield jobs
 
 
 def test_a_run_is_given_to_another_device(toy: DiffusersHost, jobs: JobQueue, values: dict[str, Any]) -> None:

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests.long_run import STEPS, long_run
 from tests.paths import ROOT
 from tests.ui.browser import needs_chromium, opened, serving
 from tinv_ext.core.formats import read_embedding
@@ -22,7 +22,6 @@ from tinv_ext.standalone import app_for
 
 pytestmark = needs_chromium
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
-STEPS = 10_000
 
 
 def served(host: DiffusersHost, jobs: JobQueue) -> AbstractContextManager[str]:
@@ -146,18 +145,9 @@ def test_only_buttons_that_do_something_are_there(host: DiffusersHost, jobs: Job
         assert page.locator(".tinv-controls button").count() == 0
 
 
-def long_run() -> Job:
-    """A run of so many steps that is still at work."""
-    job = Job("long", SimpleNamespace(name="zibbo"), now=Status("training", STEPS, total=2 * STEPS))  # type: ignore[arg-type]
-    row = {"loss": 0.1, "smoothed": 0.1, "rate": 0.005, "vector_norm": 1.0, "distance": 0.0}
-    job.curve += [{**row, "step": step, "loss": 0.1 + (step * 37 % 100) / 500} for step in range(1, STEPS + 1)]
-    job.evaluations += [(step, 0.2 - step / 100_000) for step in range(0, STEPS, 10)]
-    return job
-
-
 @pytest.mark.once
 def test_a_poll_is_little_work_for_the_page(host: DiffusersHost, jobs: JobQueue) -> None:
-    """At 10 000 steps, with a step more at each poll: what it asks for, and what it builds and lays out anew.
+    """At 10 000 steps, with a step more at each poll: what it asks for, and what it builds and lays out again.
 
     How many milliseconds that are is measured by bench/page.py.
     """
@@ -185,7 +175,7 @@ def test_a_poll_is_little_work_for_the_page(host: DiffusersHost, jobs: JobQueue)
         assert len(charts) >= len(polls) // 5  # every two seconds
         assert max(polls) <= 2_000
         assert max(charts) <= 60_000  # of a screen's width, however long the run
-        assert built <= 2 * len(polls), "elements are built anew"
+        assert built <= 2 * len(polls), "elements are built again"
         for name, most in (("LayoutCount", 2), ("RecalcStyleCount", 3)):
             assert after[name] - before[name] <= most * len(polls), name
     finally:

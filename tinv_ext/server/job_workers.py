@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tinv_ext.core.errors import HostError, TinvError
+from tinv_ext.core.errors import TinvError
 from tinv_ext.hosts.base import Host
 from tinv_ext.run import runner
 from tinv_ext.run.status import Status
@@ -83,7 +83,7 @@ class Workers:
         if status.file:
             try:
                 self._current(request.host).refresh_embeddings()  # prompts here are to know it, too
-            except HostError as error:  # another model is being loaded: whoever draws next has it read again
+            except TinvError as error:  # no model, or another one: the run is over, and its file is there
                 with job.lock:
                     job.notices += [Notice(text, status.steps, warns=True) for text in error.problems]
         return status
