@@ -12,7 +12,7 @@ const AWAY = 5000;
  * @param {number} every milliseconds from an answer to the next question
  * @param {{readonly now: boolean, listen: (heard: () => void) => () => void}} visible
  * @returns {{answer: Answer | null, error: Error | null, again: () => void}} `again` asks at once, though nobody may see
- * the part yet: a run that is begun at the end of a long page is what brings its part into sight
+ * the part yet, and until there is an answer: a run that is begun at the end of a long page brings its part into sight
  */
 export function usePolling(ask, every, visible) {
     const [shown, setShown] = useState({ answer: null, error: null });
@@ -23,30 +23,32 @@ export function usePolling(ask, every, visible) {
         let timer,
             ended = false,
             busy = false,
-            wanted = false,
+            wanted = false, // somebody asked, and has not been answered yet
             last = null;
-        const turn = async (unseen = false) => {
+        const turn = async () => {
             clearTimeout(timer);
-            if (ended || !(visible.now || unseen)) return; // `listen` goes on
-            if (busy) {
-                wanted = true;
-                return;
-            }
+            if (ended || busy || !(visible.now || wanted)) return; // `listen` goes on, or the turn at work
             busy = true;
+            const asked = wanted;
+            wanted = false;
             let pause = every;
             try {
                 last = await asking.current(last);
+                if (wanted) pause = 0;
                 if (!ended) setShown({ answer: last, error: null });
             } catch (error) {
+                wanted ||= asked;
                 if (error instanceof Unreachable) pause = Math.max(every, AWAY);
                 if (!ended) setShown({ answer: last, error });
             }
             busy = false;
-            if (!ended) timer = setTimeout(turn, wanted ? 0 : pause, wanted);
-            wanted = false;
+            if (!ended) timer = setTimeout(turn, pause);
         };
-        again.current = () => turn(true);
-        const deaf = visible.listen(() => turn());
+        again.current = () => {
+            wanted = true;
+            turn();
+        };
+        const deaf = visible.listen(turn);
         turn();
         return () => {
             ended = true;

@@ -56,6 +56,18 @@ def test_jobs_are_carried_out_one_after_the_other(jobs: JobQueue, values: dict[s
     assert (view["steps"], view["total"], [row["step"] for row in view["curve"]]) == (5, 5, [3, 4, 5])
 
 
+def test_one_that_is_about_to_begin_is_the_current_one(jobs: JobQueue, values: dict[str, Any]) -> None:
+    """Whoever has just begun a run sees it at once, and not the one before, though no thread has taken it up yet."""
+    before = jobs.submit({**values, "steps": 1})
+    assert jobs.wait(before, 120)
+    assert jobs.current() is before
+    with jobs._changed:  # none can take it up
+        one = jobs.submit({**values, "name": "zibb"})
+        jobs.submit({**values, "name": "zibc"})
+        assert one.status == "queued"
+        assert jobs.current() is one
+
+
 def test_what_cannot_run_is_not_queued(jobs: JobQueue, values: dict[str, Any]) -> None:
     """All problems at once; a name that is being learnt is refused."""
     with pytest.raises(InputError) as told:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import shutil
 import threading
 import time
@@ -70,11 +71,29 @@ def opened(address: str, locale: str) -> Iterator[Any]:
     page = SHARED.new_page(locale)
     try:
         page.set_default_timeout(PATIENCE)
+        page.add_init_script("performance.setResourceTimingBufferSize(100000)")  # for `shown`
         page.goto(address, wait_until="domcontentloaded")
         page.wait_for_selector("#tinv_train")
         yield page
     finally:
         page.close()
+
+
+def shown(page: Any) -> str:
+    """What somebody would see of the page now, and what it had to say to the console and asked of the program last."""
+    try:
+        text = page.evaluate(
+            """() => [`scrolled to ${scrollY} of ${document.body.scrollHeight}`,
+                ...['train', 'live'].map((part) =>
+                    `[${part}] ${document.getElementById(`tinv_part_${part}`)?.innerText}`),
+                'asked last:',
+                ...performance.getEntriesByType('resource').slice(-8).map((one) =>
+                    `${Math.round(one.startTime)} ms ${one.responseStatus} ${new URL(one.name).pathname}`),
+                `now: ${Math.round(performance.now())} ms`].join('\\n')"""
+        )
+    except sync_api.Error as error:
+        return f"The page could not be asked: {error}"
+    return re.sub(r"\n\s*\n", "\n", text)[-6000:]
 
 
 def fill(page: Any, name: str, value: str) -> None:

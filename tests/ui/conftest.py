@@ -29,6 +29,17 @@ def browser_of_a_file() -> Iterator[None]:
         browser.SHARED.end()
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """A test that fails tells what its page showed then."""
+    outcome: Any = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    if call.when == "call" and call.excinfo is not None and hasattr(page, "inner_text"):
+        from tests.ui.browser import shown
+
+        outcome.get_result().sections.append(("Page", shown(page)))
+
+
 @pytest.fixture
 def client(jobs: JobQueue) -> Callable[..., TestClient]:  # noqa: F811
     """A client of the routes, which has not the page's token."""

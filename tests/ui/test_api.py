@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -22,6 +23,7 @@ from tinv_ext.server import api
 from tinv_ext.server.allowed_paths import allow_only
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.queued_run import MAX_ROWS, Job
+from tinv_ext.server.routes.route import json_body
 
 Client = Callable[..., TestClient]
 
@@ -123,6 +125,17 @@ def test_bodies_are_bounded_and_must_be_objects(client: Client) -> None:
     assert routes.post("/tinv/v1/train", content=b"[" * 100_000, headers=json).status_code == 413
     for body in (b"[1]", b"{", b"[" * 5000, b"\xff"):
         assert routes.post("/tinv/v1/train", content=body, headers=json).status_code == 422
+
+
+def test_a_question_that_is_taken_back_is_no_error() -> None:
+    """As the page does while somebody types: the connection ends before the body is there."""
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(HTTPException) as told:
+        asyncio.run(json_body(Request({"type": "http", "method": "POST", "headers": []}, receive), "en"))
+    assert told.value.status_code == 400
 
 
 def test_a_long_curve_comes_in_parts(client: Client, jobs: JobQueue) -> None:

@@ -281,10 +281,10 @@ class JobQueue:
             return self._jobs[id]
 
     def current(self) -> Job | None:
-        """The job being carried out, else the last that was."""
-        jobs = self.all()
-        running = [job for job in jobs if job.status not in OVER and job.status != "queued"]
-        return running[0] if running else next((job for job in reversed(jobs) if job.status in OVER), None)
+        """The job being carried out, else the one whose turn it is about to be, else the last that was."""
+        active = self.active()
+        running = [job for job in active if job.status != "queued"]
+        return next(iter(running or active), None) or next(reversed(self.all()), None)
 
     def ahead_of(self, job: Job) -> list[Job]:
         """The jobs that come to their end before this one starts, in order."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
 
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import Message, language_of, message, translated
@@ -91,11 +92,14 @@ async def json_body(request: Request, language: str) -> dict[str, Any]:
 
 async def _body(request: Request, language: str) -> bytes:
     data = b""
-    async for part in request.stream():
-        data += part
-        if len(data) > MAX_BODY:
-            large = message("api.body_too_large", "The settings are larger than {limit} bytes.", limit=MAX_BODY)
-            raise HTTPException(413, translated(large, language))
+    try:
+        async for part in request.stream():
+            data += part
+            if len(data) > MAX_BODY:
+                large = message("api.body_too_large", "The settings are larger than {limit} bytes.", limit=MAX_BODY)
+                raise HTTPException(413, translated(large, language))
+    except ClientDisconnect:
+        raise HTTPException(400) from None  # nobody reads it: the page takes a question back when somebody types on
     return data
 
 
