@@ -1,4 +1,5 @@
-// Settings taken over from elsewhere into the form of a new run: see `train/`.
+// What one part of the page hands to another: settings to the form of a new run (`train/`), a run to where one is watched
+// (`live/`).
 
 /**
  * @param {Record<string, unknown>} settings @param {string} from what they are the settings of, for people
@@ -17,6 +18,12 @@ export function takePreset(preset) {
 /** A folder of images taken into that form; what else is set there stays. @param {string} folder */
 export function takeImages(folder) {
     document.dispatchEvent(new CustomEvent("tinv:images", { detail: folder }));
+    openTab("tinv_tab_train");
+}
+
+/** The run of a job shown where a run is watched, instead of the current one. @param {string} job */
+export function watchRun(job) {
+    document.dispatchEvent(new CustomEvent("tinv:watch", { detail: { job } }));
     openTab("tinv_tab_train");
 }
 

@@ -13,7 +13,7 @@ from tests.ui.test_browser import address, page  # noqa: F401  (fixtures)
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.run.run_folder import RunFolder, find_runs
-from tinv_ext.run.status import Status
+from tinv_ext.run.status import OVER, Status
 from tinv_ext.server import job_queue
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.presets import Presets
@@ -170,6 +170,26 @@ def test_the_queue_is_put_in_order_and_shortened(runs: Any, jobs: JobQueue, valu
     runs.click(".tinv-runs ol li:has-text('ziba') button:has-text('Remove')")
     runs.wait_for_function("!/ziba/.test(document.querySelector('.tinv-runs ol').textContent)")
     assert [job.config.name for job in jobs.active()] == ["zibbo", "zibc", "zibb"]
+
+
+def test_another_run_than_the_current_one_is_watched(runs: Any, jobs: JobQueue, values: dict[str, Any]) -> None:
+    """Chosen in the queue, shown where runs are watched; back by a click, or when that run is forgotten."""
+    at_work = jobs.submit({**values, "steps": 100_000})
+    waits = jobs.submit({**values, "name": "ziba"})
+    show(runs)
+    runs.click(".tinv-runs ol li:has-text('ziba') button:has-text('Watch')")
+    runs.wait_for_selector("#tinv_live .tinv-name:text-is('ziba')")
+    runs.wait_for_selector("#tinv_live .tinv-is-queued")
+    runs.click("#tinv_watch_current")
+    runs.wait_for_selector("#tinv_live .tinv-name:text-is('zibbo')")
+    assert not runs.is_visible("#tinv_watch_current")
+    show(runs)
+    runs.click(".tinv-runs ol li:has-text('ziba') button:has-text('Watch')")
+    runs.wait_for_selector("#tinv_live .tinv-name:text-is('ziba')")
+    with jobs._changed:
+        jobs._jobs.pop(waits.id)
+    runs.wait_for_selector("#tinv_live .tinv-name:text-is('zibbo')")
+    assert at_work.status not in OVER
 
 
 def test_presets_are_saved_used_exported_and_imported(

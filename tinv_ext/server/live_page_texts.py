@@ -31,6 +31,7 @@ TEXTS: Sequence[Message] = (
     message("live.smoothed", "training loss, smoothed"),
     message("live.each_step", "single steps"),
     message("live.best", "best"),
+    message("live.watch_current", "Back to the current run"),
     message("live.best_of", "Best: step {step}, evaluation {loss:.5f}", step=0, loss=0.0),
     message("live.no_evaluation", "No evaluation yet. The training loss alone does not tell which step is best."),
     message("live.previews", "Previews"),

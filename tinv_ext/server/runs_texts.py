@@ -52,6 +52,7 @@ RUNS: Sequence[Message] = (
     message("runs.queue", "Queue"),
     message("runs.earlier", "Move {name} up", name=""),
     message("runs.later", "Move {name} down", name=""),
+    message("runs.watch", "Watch"),
     message("runs.remove", "Remove"),
     message("runs.stop", "Stop and save"),
     message("runs.curves", "Curves"),

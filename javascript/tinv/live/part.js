@@ -15,41 +15,56 @@ import { canSend } from "./txt2img.js";
 
 const EVERY = 700; // milliseconds from an answer to the next question
 const REDRAW = 2000; // milliseconds between two curves of a run at work
+const PATIENCE = 10_000; // milliseconds in which a run that was asked for may still scroll the page to it
 
 export default function Part({ place, visible }) {
     const [watched, watch] = useState(""); // another job than the current one
-    useEffect(() => {
-        const heard = (event) => watch(event.detail?.job ?? "");
-        window.addEventListener("tinv:watch", heard);
-        return () => window.removeEventListener("tinv:watch", heard);
-    }, []);
     const { answer, error, again } = usePolling((before) => look(watched, before), EVERY, visible);
     const job = answer?.status.job;
-    useShownWhenBegun(place, job, again);
+    useShownWhenBegun(place, job, watch, again);
+    useEffect(again, [watched]);
+    useEffect(() => {
+        if (watched && /** @type {any} */ (error)?.status === 404) watch(""); // it has been forgotten
+    }, [error]);
     const none = !job && !error && !answer?.status.interrupted.length;
     return html`<section id="tinv_live" class=${`tinv-stack ${none ? "tinv-none" : ""}`} aria-label=${t("live.part")}>
         ${answer && html`<${Interrupted} runs=${answer.status.interrupted} again=${again} />`}
         ${error && html`<${Problems} error=${error} />`}
         ${answer && !job && html`<p class=${`tinv-title ${none ? "tinv-hidden" : ""}`}>${t("ui.no_run_yet")}</p>`}
+        ${
+            watched &&
+            html`<p><button type="button" class="tinv-button" id="tinv_watch_current" onClick=${() => watch("")}>
+                ${t("live.watch_current")}
+            </button></p>`
+        }
         ${job && html`<${Run} key=${job.id} answer=${answer} lost=${Boolean(error)} again=${again} />`}
     </section>`;
 }
 
-/** A run that somebody begins is asked for at once, and brought into sight where it stands above or below the window. */
-function useShownWhenBegun(place, job, again) {
-    const begun = useRef(false);
+/**
+ * A run that somebody begins, or wants to watch, is asked for at once, and brought into sight where it stands above or
+ * below the window. One that is begun on another device is watched: it does not wait for the current one.
+ */
+function useShownWhenBegun(place, job, watch, again) {
+    const wanted = useRef(-Infinity); // when
     useEffect(() => {
-        const heard = () => {
-            begun.current = true;
+        const heard = (/** @type {any} */ { type, detail }) => {
+            wanted.current = performance.now();
+            watch(type === "tinv:watch" || detail.device ? detail.job : "");
             again();
         };
         document.addEventListener("tinv:started", heard);
-        return () => document.removeEventListener("tinv:started", heard);
+        document.addEventListener("tinv:watch", heard);
+        return () => {
+            document.removeEventListener("tinv:started", heard);
+            document.removeEventListener("tinv:watch", heard);
+        };
     }, []);
     useEffect(() => {
         const { top, bottom } = place.getBoundingClientRect();
-        if (job && begun.current && (top > innerHeight || bottom < 0)) place.scrollIntoView();
-        begun.current = false;
+        const now = performance.now() - wanted.current < PATIENCE; // else its turn came, while somebody does other things
+        if (job && now && (top > innerHeight || bottom < 0)) place.scrollIntoView();
+        wanted.current = -Infinity;
     }, [job?.id]);
 }
 

@@ -2,6 +2,7 @@
 import { post } from "../api.js";
 import { html } from "../html.js";
 import { Action } from "../said.js";
+import { watchRun } from "../taking.js";
 import { t } from "../texts.js";
 import { moved } from "./order.js";
 
@@ -43,6 +44,9 @@ export function Queue({ jobs, again }) {
                                 ↓<span class="tinv-hidden">${t("runs.later", { name: job.name })}</span>
                             </${Action}>`
                     }
+                    <${Action} act=${() => watchRun(job.id)}>
+                        ${t("runs.watch")}<span class="tinv-hidden"> ${job.name}</span>
+                    </${Action}>
                     <${Action} act=${stop(job.id)}>
                         ${place >= 0 ? t("runs.remove") : t("runs.stop")}<span class="tinv-hidden"> ${job.name}</span>
                     </${Action}>

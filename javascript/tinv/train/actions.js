@@ -23,7 +23,7 @@ export function Actions({ given, outlook, measured, begun, refused }) {
             if (what === "check") measured();
             if (what !== "train") return;
             begun([given.name, ...(tablesOf(given.words) ?? []).map((one) => one.name)]);
-            document.dispatchEvent(new CustomEvent("tinv:started", { detail: { job: answer.id } }));
+            document.dispatchEvent(new CustomEvent("tinv:started", { detail: { job: answer.id, device } }));
         } catch (error) {
             setState({ busy: "", checked: null, said: "", error });
         }
