@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Refused, Unreachable } from "../../javascript/tinv/api.js";
+import { there } from "../../javascript/tinv/device.js";
 import { changed, kept } from "../../javascript/tinv/kept.js";
 import { matches } from "../../javascript/tinv/train/advanced.js";
 import { besideItsField } from "../../javascript/tinv/train/control.js";
-import { there } from "../../javascript/tinv/train/device.js";
 import { empty, inverted, painted } from "../../javascript/tinv/train/mask.js";
 import { isFirst, ofWord, tablesOf, withoutOwn } from "../../javascript/tinv/train/tables.js";
 import { ofTxt2img } from "../../javascript/tinv/train/txt2img.js";

@@ -53,6 +53,25 @@ def test_a_run_is_given_to_another_device(toy: DiffusersHost, jobs: JobQueue, va
         assert job.status == "stopped"
 
 
+def test_a_run_of_before_goes_on_on_another_device(toy: DiffusersHost, jobs: JobQueue, values: dict[str, Any]) -> None:
+    """Chosen on its card, where it is stopped again."""
+    first = jobs.submit({**values, "steps": 2, "output": "textual_inversion"})
+    assert jobs.wait(first, 120)
+    with serving(lambda: app_for(toy, jobs)) as address, opened(address, "en-US") as page:
+        page.get_by_role("tab", name="Runs").or_(page.get_by_role("button", name="Runs", exact=True)).click()
+        changed = page.locator(".tinv-run details:has(summary:text-is('Resume with changes'))")
+        changed.locator("summary").click()
+        changed.get_by_label("Total steps").fill("100000")
+        changed.get_by_label("Train on:").select_option("other:0")
+        changed.get_by_role("button", name="Resume").click()
+        page.wait_for_selector(".tinv-said:has-text('goes on')")
+        job = jobs.active()[0]
+        assert (job.device, job.config.name) == ("other:0", "zibbo")
+        page.click(".tinv-runs ol li:has-text('zibbo') button:has-text('Stop')")
+        assert jobs.wait(job, 120)
+        assert job.status == "stopped"
+
+
 def test_where_there_is_one_device_there_is_no_choice(toy: DiffusersHost, tmp_path: Path) -> None:
     """Nothing more to read than before."""
     alone = JobQueue(lambda: toy, tmp_path, devices=list)

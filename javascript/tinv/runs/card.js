@@ -1,5 +1,6 @@
 // One run of the history. What it was is asked for when its card comes into sight.
 import { get, post } from "../api.js";
+import { Device, there } from "../device.js";
 import { fetched } from "../files.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { Problems } from "../problems.js";
@@ -12,8 +13,8 @@ import { megabytes, points } from "./order.js";
 export function Card({ run, output, drawn, draw, done }) {
     const place = useRef(null);
     const { about, picture, error } = useAbout(run, output, place);
-    const resume = async (changes = {}) => {
-        await post("resume", { run: run.id, output }, changes);
+    const resume = async (changes = {}, device = "") => {
+        await post("resume", { run: run.id, output, device: device || undefined }, changes);
         done({ sentences: [t("runs.goes_on", { name: run.name })] });
     };
     const finished = run.status === "finished";
@@ -69,12 +70,23 @@ export function Card({ run, output, drawn, draw, done }) {
     </li>`;
 }
 
-/** With more steps, or other settings for the rest; these alone may change. */
+/** With more steps, or other settings for the rest, which alone may change; or on another device. */
 function ResumeChanged({ resume }) {
     const [changes, setChanges] = useState({});
+    const [{ devices, error }, setDevices] = useState({ devices: [], error: null });
+    const [chosen, choose] = useState("");
+    const device = there(chosen, devices);
+    const look = async (event) => {
+        if (!event.target.open) return;
+        try {
+            setDevices({ devices: await get("devices"), error: null });
+        } catch (error) {
+            setDevices({ devices: [], error });
+        }
+    };
     const labels = { steps: t("runs.total_steps"), learning_rate: t("runs.learning_rate"), images: t("runs.images") };
     const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value.trim()));
-    return html`<details>
+    return html`<details onToggle=${look}>
         <summary>${t("runs.resume_changed")}</summary>
         <div class="tinv-stack">
             ${Object.entries(labels).map(
@@ -88,7 +100,9 @@ function ResumeChanged({ resume }) {
                     />
                 </label>`,
             )}
-            <div class="tinv-row"><${Action} act=${() => resume(given)}>${t("runs.resume")}</${Action}></div>
+            <${Device} devices=${devices} device=${device} choose=${choose} />
+            <${Problems} error=${error} />
+            <div class="tinv-row"><${Action} act=${() => resume(given, device)}>${t("runs.resume")}</${Action}></div>
         </div>
     </details>`;
 }

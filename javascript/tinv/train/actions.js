@@ -1,9 +1,9 @@
 // The bar with Check and Train, what a run will take, and what the program answers.
 import { post } from "../api.js";
+import { Device, useDevice } from "../device.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
-import { Device, useDevice } from "./device.js";
 import { tablesOf } from "./tables.js";
 
 /**
@@ -46,7 +46,7 @@ export function Actions({ given, outlook, measured, begun, refused }) {
             <div class="tinv-model" data-ready=${outlook?.model.ready ?? false}>
                 <span class="tinv-quiet">${t("train.model")}</span> <b>${outlook?.model.text ?? "…"}</b>
             </div>
-            <${Device} devices=${devices} device=${device} choose=${choose} />
+            <${Device} devices=${devices} device=${device} choose=${choose} id="tinv_device" />
             ${outlook?.problems[""] && html`<div class="tinv-wrong tinv-whole">${outlook.problems[""]}</div>`}
             <div class="tinv-figures-line" role="status">${figures.join(" · ")}</div>
             <div class="tinv-row">

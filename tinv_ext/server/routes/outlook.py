@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import Message, message, translated
 from tinv_ext.server.routes.route import Language, Route, Served, in_thread, json_body
+from tinv_ext.server.routes.training import devices
 
 if TYPE_CHECKING:
     from tinv_ext.core.settings import TrainConfig
@@ -58,7 +59,7 @@ def _answer(served: Served, values: Mapping[str, Any], language: str) -> dict[st
     return {
         "name": _name(config, str(values.get("name") or ""), host, language),
         "model": {"text": translated(told or _model(host), language), "ready": host is not None},
-        "devices": [{"name": one.name, "text": one.text} for one in (served.queue.other_devices() if host else ())],
+        "devices": devices(served.queue) if host else [],
         "images": images,
         "steps": steps,
         "figures": [translated(text, language) for text in [*size, *cost]],

@@ -27,6 +27,7 @@ def routes(served: Served) -> list[Route]:
         Route("GET", "/status", status_route(queue), changing=False),
         Route("GET", "/picture", picture_route(queue), changing=False),
         Route("GET", "/jobs", jobs_route(queue)),
+        Route("GET", "/devices", devices_route(queue)),
         Route("GET", "/runs", runs_route(queue, allowed_paths)),
         Route("POST", "/train", train_route(queue, allowed_paths)),
         Route("POST", "/check", check_route(queue, allowed_paths)),
@@ -140,6 +141,21 @@ def resume_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
         return await (in_thread if job else in_turn)(answer, language)
 
     return resume
+
+
+def devices_route(queue: JobQueue) -> Answer:
+    """GET /devices."""
+
+    async def listed(language: str = Language) -> JSONResponse:
+        """Name and text of each device, beside the program's own, on which a copy of the model can be trained."""
+        return await in_thread(lambda: JSONResponse(devices(queue)), language)
+
+    return listed
+
+
+def devices(queue: JobQueue) -> list[dict[str, str]]:
+    """As `JobQueue.other_devices`, for an answer."""
+    return [{"name": one.name, "text": one.text} for one in queue.other_devices()]
 
 
 def train_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:

@@ -1,7 +1,7 @@
 // Where to train: with the program's own model, or on another device of the machine, where a copy of it is loaded.
-import { html, useState } from "../html.js";
-import { keep, kept } from "../kept.js";
-import { t } from "../texts.js";
+import { html, useState } from "./html.js";
+import { keep, kept } from "./kept.js";
+import { t } from "./texts.js";
 
 const KEY = "tinv-device";
 
@@ -22,10 +22,11 @@ export function useDevice(devices) {
 /** @param {string} chosen @param {{name: string}[]} devices */
 export const there = (chosen, devices) => (devices.some((one) => one.name === chosen) ? chosen : "");
 
-export function Device({ devices, device, choose }) {
+/** `id`: of the control. */
+export function Device({ devices, device, choose, id = undefined }) {
     if (!devices.length) return null; // nothing to choose
     return html`<label class="tinv-device"><span class="tinv-quiet">${t("train.device")}</span>
-        <select id="tinv_device" value=${device} onChange=${(event) => choose(event.target.value)}>
+        <select id=${id} value=${device} onChange=${(event) => choose(event.target.value)}>
             <option value="">${t("train.own_device")}</option>
             ${devices.map((one) => html`<option key=${one.name} value=${one.name}>${one.text}</option>`)}
         </select>
