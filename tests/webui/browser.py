@@ -46,25 +46,25 @@ class Tab:
         if not title:
             self.page.wait_for_selector("#tinv_train", state="visible")
 
-    def first_paint(self) -> float:
-        """Milliseconds from the first click on our tab, on a page that is up, until it is painted."""
+    def first_paint(self, title: str = "") -> float:
+        """Milliseconds from the first click on a tab, on a page that is up, until the painting that follows it; ours if
+        no other is named. As the browser counts it, in steps of 8 (Event Timing API: duration)."""
         self.page.goto(self.webui.address, wait_until="domcontentloaded")
         self.page.wait_for_selector(TABS)
+        self.page.wait_for_selector("#tinv_train", state="attached")
         self.page.wait_for_load_state("networkidle")
-        took: float = (
-            self.page.locator(TABS)
-            .get_by_text(self.title, exact=True)
-            .evaluate(
-                """async (button) => {
-                const frame = () => new Promise(requestAnimationFrame);
-                const begun = performance.now();
-                button.click();
-                while (!document.querySelector('#tinv_train')?.offsetParent) await frame();
-                await frame();
-                return performance.now() - begun;
+        self.page.wait_for_timeout(1000)
+        self.page.evaluate(
+            """() => {
+                window.painted = new Promise((done) =>
+                    new PerformanceObserver((list) => {
+                        const clicks = list.getEntries().filter((one) => one.name === 'click');
+                        if (clicks.length) done(clicks[0].duration);
+                    }).observe({ type: 'event', durationThreshold: 16 }));
             }"""
-            )
         )
+        self.page.locator(TABS).get_by_text(title or self.title, exact=True).click()
+        took: float = self.page.evaluate("window.painted")
         return took
 
     def titles(self) -> list[str]:

@@ -31,7 +31,8 @@ def test_the_tab_is_there_once_and_costs_little(webui: WebUI, page: Tab, tell: C
     took = {name: seconds for name, seconds in records.items() if "tinv" in name or name == "create ui"}
     assert "load scripts/tinv.py" in took
     tell("start-up: " + ", ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in took.items()))
-    tell(f"first paint of the tab after a click: {page.first_paint():.0f} ms")
+    painted = {title: sorted(page.first_paint(title) for _ in range(3)) for title in ("PNG Info", OURS)}
+    tell(f"first paint after a click on a tab, three pages each: {painted} ms")
 
 
 def test_check_reports_and_starts_nothing(webui: WebUI, page: Tab) -> None:
