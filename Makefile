@@ -206,6 +206,7 @@ toy-report: $(TODAY)/.stamp
 	$(PY) tools/toy/report.py
 
 learn: $(TODAY)/.stamp
+	$(PY) -m pytest tests/toy/test_train.py -v
 	$(PY) tools/toy/learn.py
 	$(PY) tools/toy/recipes.py
 

@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 
 from tests.hub.server import Hub, serving
+from tests.many_commands import many
 from tests.paths import ROOT
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -29,21 +30,27 @@ def hub() -> Iterator[Hub]:
 
 
 @pytest.fixture
-def tinv(hub: Hub, tmp_path: Path) -> Command:
-    """The command line in a process of its own, in an empty folder, logged in with `token`."""
+def environment(hub: Hub, tmp_path: Path) -> dict[str, str]:
+    """Of a command: the hub is that server, and somebody who may write is logged in."""
+    return {
+        **os.environ,
+        "HF_ENDPOINT": hub.address,
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_TOKEN": "hf_write",
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+        "PYTHONPATH": str(ROOT),
+    }
 
-    def run(*arguments: str, token: str = "hf_write", address: str = "") -> subprocess.CompletedProcess[str]:
-        environment = {
-            **os.environ,
-            "HF_ENDPOINT": address or hub.address,
-            "HF_HOME": str(tmp_path / "home"),
-            "HF_TOKEN": token,
-            "HF_HUB_OFFLINE": "0",
-            "HF_HUB_DISABLE_XET": "1",
-            "PYTHONPATH": str(ROOT),
-        }
+
+@pytest.fixture
+def tinv(environment: dict[str, str], tmp_path: Path) -> Command:
+    """The command line in a process of its own, in an empty folder."""
+
+    def run(*arguments: str, address: str = "") -> subprocess.CompletedProcess[str]:
+        reached = environment | ({"HF_ENDPOINT": address} if address else {})
         command = [sys.executable, "-m", "tinv_ext", *arguments]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+        return subprocess.run(command, cwd=tmp_path, env=reached, capture_output=True, text=True, timeout=600)
 
     return run
 
@@ -125,23 +132,27 @@ def test_all_words_of_a_run_are_uploaded(hub: Hub, tinv: Command, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_an_embedding_at_the_hub_is_a_file_like_any(hub: Hub, tinv: Command, tmp_path: Path) -> None:
+def test_an_embedding_at_the_hub_is_a_file_like_any(
+    hub: Hub, tinv: Command, environment: dict[str, str], tmp_path: Path
+) -> None:
     """By owner/name, with or without "hub:", in each command; without network a sentence says what was looked for."""
     assert tinv("create", "zibbo", "--model=toy", "--embeddings=made").returncode == 0
     hub.files["models/ann/zibbo"] = {"zibbo.pt": (tmp_path / "made" / "zibbo.pt").read_bytes()}
     hub.files["models/ann/two"] = {"a.pt": b"", "b.pt": (tmp_path / "made" / "zibbo.pt").read_bytes()}
-    for arguments in (
+    right = (
         ("inspect", "hub:ann/zibbo"),
         ("convert", "ann/zibbo", "copy.safetensors"),
         ("extend", "ann/two:b.pt", "longer.pt", "--vectors=2"),
         ("average", "ann/zibbo", "copy.safetensors", "--output=mean.pt"),
         ("generate", "a photo of zibbo", "--embedding=ann/zibbo", "--steps=1"),
-    ):
-        ended = tinv(*arguments)
-        assert ended.returncode == 0, (arguments, ended.stderr)
+    )
+    wrong = {"ann/two": "Name one", "ann/none": "There is no", "made/none": "does not exist"}
+    commands = [*right, *(("inspect", name) for name in wrong)]
+    all_ended = many([(arguments, {}) for arguments in commands], tmp_path, environment)
+    for ended in all_ended[: len(right)]:
+        assert ended.returncode == 0, (ended.args, ended.stderr)
     assert {"copy.safetensors", "longer.pt", "mean.pt", "picture.png"} <= {path.name for path in tmp_path.iterdir()}
-    for name, words in (("ann/two", "Name one"), ("ann/none", "There is no"), ("made/none", "does not exist")):
-        ended = tinv("inspect", name)
+    for ended, words in zip(all_ended[len(right) :], wrong.values(), strict=True):
         assert (ended.returncode, words in without_wraps(ended.stderr)) == (2, True), ended.stderr
     asked = len(hub.asked)
     ended = tinv("inspect", "ann/zibbo", address="http://127.0.0.1:9")
@@ -151,19 +162,22 @@ def test_an_embedding_at_the_hub_is_a_file_like_any(hub: Hub, tinv: Command, tmp
 
 
 @pytest.mark.once
-def test_what_cannot_be_done_is_said_before_anything_starts(hub: Hub, tinv: Command, tmp_path: Path) -> None:
+def test_what_cannot_be_done_is_said_before_anything_starts(
+    hub: Hub, environment: dict[str, str], tmp_path: Path
+) -> None:
     """A token that may only read, a name that is none, a dataset that is not there or has no images."""
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "1.png").write_bytes(png(1))
     hub.files["datasets/ann/table"] = {"data.parquet": b"PAR1"}
     given = ("check", "--name=wibble", "--push-to-hub")
-    for arguments, token, words in (
+    tried = (
         ((*given, "--images=images"), "hf_read", "may only read"),
         ((*given, "--images=images", "--hub-model-id=a/b/c"), "hf_write", "owner/name"),
         (("check", "--name=wibble", "--images=hub:ann/nothing"), "hf_write", "There is no"),
         (("check", "--name=wibble", "--images=hub:ann/table"), "hf_write", "parquet"),
-    ):
-        ended = tinv(*arguments, token=token)
+    )
+    all_ended = many([(arguments, {"HF_TOKEN": token}) for arguments, token, _ in tried], tmp_path, environment)
+    for (arguments, _, words), ended in zip(tried, all_ended, strict=True):
         assert ended.returncode == 2, (arguments, ended.stdout, ended.stderr)
         assert words in without_wraps(ended.stderr), arguments
     assert not (tmp_path / "textual_inversion").exists()

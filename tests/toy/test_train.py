@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -23,6 +24,20 @@ def trained(folder: Path, stage: str, steps: int, *more: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
+def test_each_stage_goes_on_from_what_the_one_before_it_left(tmp_path: Path) -> None:
+    """A few steps of those that the UNet needs, and of the UNet, which is resumed."""
+    for stage, steps in (("vae", 2), ("text", 2), ("pool", 256)):
+        trained(tmp_path, stage, steps)
+    trained(tmp_path, "unet", 2)
+    before = (tmp_path / "unet.pt").read_bytes()
+    trained(tmp_path, "unet", 3, "--resume")
+    assert (tmp_path / "unet.pt").read_bytes() != before
+    starts = json.loads((tmp_path / "made.json").read_text("utf-8"))
+    assert [(start["stage"], start["steps"]) for start in starts] == [("unet", 2), ("unet", 3)]
+
+
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_little_training_teaches_something(tmp_path: Path) -> None:
     """The UNet's loss falls to a half, the right caption beats another's, and a stage can be resumed."""
