@@ -145,10 +145,9 @@ ifeq ($(HAS_WEBUI_WHEELS),1)
 test-webui-pins: $(WEBUI_PINS)/.stamp
 	$(WEBUI_PINS_PY) -m pytest $(OTHER_VERSIONS) -p no:cacheprovider
 
-# gradio makes a difference to the page alone; what it does by itself (`once`) is tested here. One worker more: with two
-# on two cores these used 73 % of them, as browser and page wait for each other.
+# gradio makes a difference to the page alone; what it does by itself (`once`) is tested here.
 test-gradio-4: $(GRADIO_4)/.stamp
-	$(GRADIO_4_PY) -m pytest tests/ui $(EVERYDAY) -n $$(( $(WORKERS) + 1 )) -p no:cacheprovider
+	$(GRADIO_4_PY) -m pytest tests/ui $(EVERYDAY) -p no:cacheprovider
 else
 test-webui-pins test-gradio-4:
 	@echo "$@ is SKIPPED: it needs Python 3.10 or 3.11 (make test PYTHON=python3.11)."

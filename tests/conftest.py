@@ -52,7 +52,8 @@ ONCE = (
     *(f"run/test_{name}.py" for name in ("laws", "several_words", "memory_by_hand", "standstill", "best_result")),
     *("run/test_best_of_words.py", "server/test_job_queue.py", "faults/test_page_ended.py"),
     *("packaging/test_wheel.py", "ui/test_browser_words.py", "ui/test_hostile.py"),
-    *("prepare/test_painted_masks.py", "prepare/test_findings.py"),
+    *("prepare/test_painted_masks.py", "prepare/test_findings.py", "hosts/test_cuda_graphs.py"),
+    "hosts/diffusers/test_loading_memory.py",
 )
 
 

@@ -61,7 +61,7 @@ def alone(folder: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, str]], 
     return (*place.result(), counting.count)
 
 
-@pytest.mark.parametrize("places", [20, pytest.param(400, marks=pytest.mark.full)])
+@pytest.mark.parametrize("places", [10, pytest.param(400, marks=pytest.mark.full)])
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_what_ends_a_run_anywhere_costs_it_nothing(error: BaseException, places: int, tmp_path: Path) -> None:
     """In a step, between two, at a row of the curve, in an evaluation, a save, a preview: resumed = uninterrupted."""

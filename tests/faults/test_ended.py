@@ -25,7 +25,7 @@ from tinv_ext.run.run_folder import RunFolder, find_runs
 pytestmark = [pytest.mark.once, pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")]
 IMAGES = ROOT / "tinv_ext" / "toy" / "samples" / "clover"
 PLAIN = ("--preview-every", "0", "--evaluate-every", "0")
-SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+SIGNALS = [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.full)]  # as a terminal's end
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def at_work(folder: Path, steps: int = 3) -> RunFolder | None:
     return runs[0] if runs and len(read_curve(runs[0].curve)) > steps else None
 
 
-@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+@pytest.mark.parametrize("number", SIGNALS, ids=["SIGINT", "SIGTERM", "SIGHUP"])
 def test_each_way_to_end_a_training_saves_it(number: signal.Signals, tmp_path: Path) -> None:
     """The step is finished and saved, it says so and how to go on, exit code 3."""
     with training(tmp_path, 100000) as process:
