@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.settings import DEFAULTS, SETTINGS
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.server.image_sets import FOLDER
+from tinv_ext.server.job_workers import Workers
 from tinv_ext.standalone import app_for
 
 pytestmark = needs_chromium
@@ -98,6 +100,27 @@ def test_a_run_is_started_watched_and_stopped(page: Any, values: dict[str, Any],
     shown = re.search(r"step (\d+) of 100000", page.inner_text(".tinv-figures"))
     assert shown
     assert read_embedding(host.embeddings_folder / "zibbo.pt").step == int(shown.group(1))
+
+
+def test_a_run_that_no_thread_has_taken_up_yet_is_brought_into_sight(
+    page: Any, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Train at the end of a long page, far from where runs are shown, on a machine that is busy."""
+    wake = Workers.wake
+
+    def wake_now(workers: Workers, device: str) -> None:
+        with workers._changed:
+            wake(workers, device)
+
+    monkeypatch.setattr(Workers, "wake", lambda *given: threading.Timer(2, wake_now, given).start())
+    fill(page, "name", "zibbo")
+    fill(page, "images", values["images"])
+    fill(page, "output", values["output"])
+    fill(page, "steps", "2")
+    page.click("#tinv_train")
+    page.wait_for_selector("#tinv_live .tinv-is-queued")
+    page.wait_for_function("document.querySelector('#tinv_live').getBoundingClientRect().bottom > 0")
+    page.wait_for_selector("#tinv_live .tinv-is-finished")
 
 
 def test_what_is_wrong_is_told_and_markup_stays_text(page: Any, values: dict[str, Any]) -> None:
