@@ -184,11 +184,13 @@ def test_nothing_but_the_vectors_gets_a_gradient(webui: Any) -> None:
 
 def test_the_files_of_the_model_are_known(webui: Any) -> None:
     """So that it can be loaded once more on another device: its checkpoint, and the VAE that is in place of its own."""
-    checkpoint, devices = "/models/toy.safetensors", webui.modules["modules.devices"]
+    checkpoint = webui.shared.sd_model.sd_checkpoint_info.filename
+    devices = webui.modules["modules.devices"]
     webui.patch.setattr(devices, "device", torch.device("cuda:1"), raising=False)
     assert webui.host.model_files == ModelFiles(checkpoint, None, "cuda:1")
     webui.patch.setattr(webui.modules["modules.sd_vae"], "loaded_vae_file", "/models/VAE/soft.pt", raising=False)
-    assert webui.host.model_files == ModelFiles(checkpoint, Path("/models/VAE/soft.pt"), "cuda:1")
+    with_vae = webui.new_host()  # to the first one it is another model
+    assert with_vae.model_files == ModelFiles(checkpoint, Path("/models/VAE/soft.pt"), "cuda:1")
 
 
 def test_another_model_is_refused(webui: Any) -> None:
