@@ -37,8 +37,10 @@ export function usePolling(ask, every, visible) {
                 if (wanted) pause = 0;
                 if (!ended) setShown({ answer: last, error: null });
             } catch (error) {
-                wanted ||= asked;
-                if (error instanceof Unreachable) pause = Math.max(every, AWAY);
+                if (error instanceof Unreachable) {
+                    wanted ||= asked; // a refusal is an answer, too
+                    pause = Math.max(every, AWAY);
+                }
                 if (!ended) setShown({ answer: last, error });
             }
             busy = false;

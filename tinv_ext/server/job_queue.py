@@ -284,7 +284,7 @@ class JobQueue:
         """The job being carried out, else the one whose turn it is about to be, else the last that was."""
         active = self.active()
         running = [job for job in active if job.status != "queued"]
-        return next(iter(running or active), None) or next(reversed(self.all()), None)
+        return next(iter([*running, *active, *reversed(self.all())]), None)
 
     def ahead_of(self, job: Job) -> list[Job]:
         """The jobs that come to their end before this one starts, in order."""

@@ -1,6 +1,6 @@
 // The run that is at work, or the last one: how far it is, its curve, its previews, and what to do with them.
 import { get } from "../api.js";
-import { html, useEffect, useMemo, useRef, useState } from "../html.js";
+import { html, useEffect, useMemo, useRef } from "../html.js";
 import { usePolling } from "../polling.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
@@ -18,13 +18,16 @@ const REDRAW = 2000; // milliseconds between two curves of a run at work
 const PATIENCE = 10_000; // milliseconds in which a run that was asked for may still scroll the page to it
 
 export default function Part({ place, visible }) {
-    const [watched, watch] = useState(""); // another job than the current one
-    const { answer, error, again } = usePolling((before) => look(watched, before), EVERY, visible);
+    const watched = useRef(""); // another job than the current one
+    const { answer, error, again } = usePolling((before) => look(watched.current, before), EVERY, visible);
+    const watch = (id) => {
+        watched.current = id;
+        again();
+    };
     const job = answer?.status.job;
-    useShownWhenBegun(place, job, watch, again);
-    useEffect(again, [watched]);
+    useShownWhenBegun(place, job, watch);
     useEffect(() => {
-        if (watched && /** @type {any} */ (error)?.status === 404) watch(""); // it has been forgotten
+        if (watched.current && /** @type {any} */ (error)?.status === 404) watch(""); // it has been forgotten
     }, [error]);
     const none = !job && !error && !answer?.status.interrupted.length;
     return html`<section id="tinv_live" class=${`tinv-stack ${none ? "tinv-none" : ""}`} aria-label=${t("live.part")}>
@@ -32,7 +35,7 @@ export default function Part({ place, visible }) {
         ${error && html`<${Problems} error=${error} />`}
         ${answer && !job && html`<p class=${`tinv-title ${none ? "tinv-hidden" : ""}`}>${t("ui.no_run_yet")}</p>`}
         ${
-            watched &&
+            watched.current &&
             html`<p><button type="button" class="tinv-button" id="tinv_watch_current" onClick=${() => watch("")}>
                 ${t("live.watch_current")}
             </button></p>`
@@ -45,13 +48,12 @@ export default function Part({ place, visible }) {
  * A run that somebody begins, or wants to watch, is asked for at once, and brought into sight where it stands above or
  * below the window. One that is begun on another device is watched: it does not wait for the current one.
  */
-function useShownWhenBegun(place, job, watch, again) {
+function useShownWhenBegun(place, job, watch) {
     const wanted = useRef(-Infinity); // when
     useEffect(() => {
         const heard = (/** @type {any} */ { type, detail }) => {
             wanted.current = performance.now();
             watch(type === "tinv:watch" || detail.device ? detail.job : "");
-            again();
         };
         document.addEventListener("tinv:started", heard);
         document.addEventListener("tinv:watch", heard);

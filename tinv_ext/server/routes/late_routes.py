@@ -77,6 +77,4 @@ class LateRoutes:
         if self._place in all_routes:  # neither replaced by another request nor removed by a reload
             at = all_routes.index(self._place)
             all_routes[at : at + 1] = routes
-            self._app.openapi_schema = (
-                None  # to be made again: it may have been asked for while they could not be built
-            )
+            self._app.openapi_schema = None  # made again: it may have been asked for while they could not be built
