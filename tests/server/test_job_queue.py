@@ -49,7 +49,8 @@ def endless(values: dict[str, Any]) -> dict[str, Any]:
 def test_jobs_are_carried_out_one_after_the_other(jobs: JobQueue, values: dict[str, Any]) -> None:
     """The second waits for the first; both finish; a view is JSON and holds the whole curve."""
     first, second = jobs.submit(values), jobs.submit({**values, "name": "zibbo-2"})
-    assert second.view()["status"] == "queued"
+    view = second.view()
+    assert (view["status"], view["steps"], view["total"]) == ("queued", 0, 5)
     assert jobs.wait(second, 120)
     assert (first.status, second.status) == ("finished", "finished")
     view = json.loads(json.dumps(second.view(since=2)))
@@ -119,7 +120,7 @@ def test_a_queued_job_can_be_stopped(jobs: JobQueue, values: dict[str, Any], tmp
     jobs.command(second.id, "stop")
     jobs.command(first.id, "stop")
     assert jobs.wait(first, 120)
-    assert second.status == "stopped"
+    assert (second.status, second.now.total) == ("stopped", 5)
     assert not (tmp_path / "embeddings" / "zibbo-2.pt").exists()
 
 

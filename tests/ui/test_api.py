@@ -86,6 +86,20 @@ def test_a_job_is_steered(client: Client, values: dict[str, Any]) -> None:
     assert routes.post("/tinv/v1/stop", params={"job": "none"}).status_code == 422
 
 
+def test_a_queued_job_that_is_watched_waits_for_its_turn(client: Client, values: dict[str, Any]) -> None:
+    """It tells how many steps it will have, and who waits beside it, but not itself."""
+    routes = client()
+    first, second, _ = (
+        routes.post("/tinv/v1/train", json={**values, "name": name, "steps": steps}).json()["id"]
+        for name, steps in (("zibbo", 100_000), ("zibbo-2", 7), ("zibbo-3", 7))
+    )
+    answer = routes.get("/tinv/v1/status", params={"job": second}).json()
+    assert (answer["job"]["status"], answer["job"]["total"], answer["queued"]) == ("queued", 7, ["zibbo-3"])
+    assert answer["texts"]["figures"] == ["waits for its turn, with 7 steps to take"]
+    assert "zibbo-2" not in answer["texts"]["title"].removeprefix("zibbo-2: ")
+    assert routes.get("/tinv/v1/status", params={"job": first}).json()["queued"] == ["zibbo-2", "zibbo-3"]
+
+
 def test_looking_shows_no_paths(client: Client, values: dict[str, Any], tmp_path: Path) -> None:
     """Neither the status nor the schema names a place of the machine."""
     routes = client()

@@ -350,7 +350,7 @@ class JobQueue:
                 getattr(job.controls, what).set()
             if what == "stop" and job.now.status == "queued":
                 reason = message("server.stopped_in_queue", "It was stopped before it started.")
-                job.now, job.request = Status("stopped", job.now.steps, reason=reason), None
+                job.now, job.request = replace(job.now, status="stopped", reason=reason), None
         return job
 
     def obeyed(self, job: Job, what: str, seconds: float = PATIENCE) -> bool:

@@ -99,6 +99,9 @@ def _figures(job: Job, view: Mapping[str, Any]) -> Iterator[str]:
         )
     elif view["status"] == "preparing" and total:
         yield message("ui.images_encoded", "{done} of {total:image|images} encoded", done=encoded, total=total)
+    elif view["status"] == "queued":
+        steps = view["total"] - view["steps"]
+        yield message("ui.waits_for_its_turn", "waits for its turn, with {steps:step|steps} to take", steps=steps)
     else:
         yield message("ui.step_of_total", "step {step} of {total}", step=view["steps"], total=view["total"])
     if job.device:

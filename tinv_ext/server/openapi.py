@@ -68,7 +68,11 @@ _STATUS = {
     "required": ["job", "queued", "interrupted"],
     "properties": {
         "job": {"anyOf": [{"type": "object", "required": list(_JOB), "properties": _JOB}, {"type": "null"}]},
-        "queued": {"type": "array", "items": {"type": "string"}},
+        "queued": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Names of the other runs that wait for their turn.",
+        },
         "interrupted": {"type": "array", "items": {"type": "object"}},
     },
 }

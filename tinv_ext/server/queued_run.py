@@ -73,6 +73,12 @@ class Job:
     _before: Shown = field(default_factory=Shown)
     _step_times: list[tuple[float, int]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """While it waits, it is known already how many steps it will have."""
+        if self.request and self.now.status == "queued":
+            prepared = self.request.prepared
+            self.now = replace(self.now, steps=prepared.start, total=prepared.plan.steps)
+
     @property
     def status(self) -> str:
         """One of `STATUSES`; "stopping" as soon as a stop was requested."""

@@ -60,7 +60,7 @@ def _listed(queue: JobQueue, language: str) -> list[dict[str, Any]]:
             "status": job.status,
             "status_word": translated(status_word(job.status), language),
             "steps": job.steps,
-            "total": job.now.total or job.config.steps,
+            "total": job.now.total,
         }
         for job in queue.active()
     ]

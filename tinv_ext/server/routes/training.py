@@ -51,7 +51,7 @@ def status_route(queue: JobQueue) -> Answer:
             shown = queue.get(job) if job else queue.current()
         except InputError as error:
             raise refused(error, language, 404) from error
-        queued = [other.config.name for other in queue.all() if other.status == "queued"]
+        queued = [other.config.name for other in queue.all() if other.status == "queued" and other is not shown]
         interrupted = queue.interrupted()
         texts: dict[str, Any] = {key: translated(label, language) for key, label in live_texts.LABELS.items()}
         texts["interrupted"] = all_translated(map(live_texts.interrupted, interrupted), language)
