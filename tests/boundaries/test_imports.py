@@ -124,6 +124,7 @@ LATE_TOP = {
     "tinv_ext.cli.presets",
     "tinv_ext.cli.queue",
     "tinv_ext.cli.sweep",
+    "tinv_ext.cli.sweep_words",
     "tinv_ext.cli.settings_file",
     "tinv_ext.cli.signals",
     "tinv_ext.cli.steering",

@@ -92,6 +92,7 @@ def test_a_preset_takes_its_place_under_the_settings(swept: Sweep) -> None:
         (('learning_rate="0.1:20,0.2:5"',), "Steps must grow"),
         (("learning_rate=0.1,1e-1.", "steps=0,-1"), "(steps)"),
         (("name=a/b,c",), "a/b"),
+        (("zibbo.lr_factor=1,2",), "no list of words"),
         (("seed=" + ",".join(map(str, range(40))), "steps=" + ",".join(map(str, range(40)))), "1600"),
     ],
 )
@@ -102,12 +103,6 @@ def test_what_makes_no_sense_is_refused(swept: Sweep, tmp_path: Path, values: tu
     lines = [line for line in said.err.splitlines() if line.startswith("  - ")]
     assert len(lines) == len(set(lines)) > 0
     assert not (tmp_path / "sweep").exists()
-
-
-def test_a_base_of_several_words_is_refused(swept: Sweep, tmp_path: Path) -> None:
-    """All of them would be written by every run under the same names."""
-    (tmp_path / "base.toml").write_text('name = "a-x1"\n[[words]]\nname = "a-x1"\n[[words]]\nname = "b-y2"\n')
-    assert "has a list of words" in swept("seed=1,2").err
 
 
 def test_a_base_without_a_name_is_refused(swept: Sweep, tmp_path: Path) -> None:
@@ -130,5 +125,5 @@ def test_other_files_are_not_replaced(swept: Sweep, tmp_path: Path) -> None:
 
 def test_two_combinations_of_one_name_are_refused(swept: Sweep) -> None:
     """Where what differs cannot be in a name."""
-    assert "would be called" in swept('preview_prompt="[name]!","[name]?"').err
+    assert "in two combinations" in swept('preview_prompt="[name]!","[name]?"').err
     assert sweep._shown("!?") == "none"

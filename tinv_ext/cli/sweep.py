@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,26 +17,40 @@ from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show
 from tinv_ext.cli.presets import above
 from tinv_ext.cli.settings_file import read_settings_file
+from tinv_ext.cli.sweep_words import (
+    Literal,
+    clean_axis,
+    is_of_word,
+    name_of_word,
+    read_axis,
+    renamed,
+    renamed_datasets,
+    renamed_table,
+    with_values,
+    words_of,
+)
 from tinv_ext.core.atomic import atomic_write, make_folder
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.messages import message
+from tinv_ext.core.messages import Message, message
 from tinv_ext.core.names import bare_name, name_problems
 from tinv_ext.core.printable import printable
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig, current_names
 from tinv_ext.core.settings.adopt import adopt
 from tinv_ext.core.settings.setting import converted
+from tinv_ext.core.settings.words import tables_in
+from tinv_ext.core.toml import as_toml, toml_tables
 
 MOST = 1000  # files of one sweep: more is a slip
 _SHOWN = 24  # characters of a value in a name
-_TOML = {"\x7f": "\\u007f"}  # what JSON leaves and TOML forbids in a text
 
 
 @dataclass(frozen=True)
 class _File:
-    """A settings file of the sweep: its name without the suffix, and what it says."""
+    """A settings file of the sweep: its name without the suffix, what it says, and what its words are called."""
 
     stem: str
     text: str
+    names: tuple[str, ...]
 
 
 def add_sweep(add: Add) -> None:
@@ -47,7 +60,9 @@ def add_sweep(add: Add) -> None:
     base = message("cli.sweep_base", "settings file (.toml or .json) with all that stays the same")
     parser.add_argument("base", type=Path, metavar="BASE", help=say(base))
     values = message(
-        "cli.sweep_set", "the values that a setting takes, such as learning_rate=0.005,0.01; may be given several times"
+        "cli.sweep_set",
+        "the values that a setting takes, such as learning_rate=0.005,0.01, or a key of a word, such as "
+        "cat-x1.lr_factor=0.5,1; may be given several times",
     )
     parser.add_argument("--set", action="append", default=[], metavar="NAME=V,V…", help=say(values))
     out = message("cli.sweep_out", "folder for the files")
@@ -57,8 +72,10 @@ def add_sweep(add: Add) -> None:
 
 
 def _sweep(options: dict[str, Any]) -> int:
-    axes = _axes(options["set"])
-    files = _files_of(options["base"], axes)
+    base: Path = options["base"]
+    before = {name: value for name, value in read_settings_file(base, tell).items() if value is not None}
+    axes = _axes(options["set"], words_of(current_names(adopt(before).settings)))
+    files = _files_of(base, before, axes)
     folder: Path = options["out"]
     _refuse_others(folder, files, options["overwrite"])
     make_folder(folder)
@@ -72,19 +89,22 @@ def _sweep(options: dict[str, Any]) -> int:
 # --- the values -------------------------------------------------------------------------------------------------------
 
 
-def _axes(texts: Sequence[str]) -> dict[str, list[str]]:
-    """The values of each setting. `InputError` with all that is wrong: no values, no such setting, one given twice."""
+def _axes(texts: Sequence[str], words: Sequence[str]) -> dict[str, list[str]]:
+    """The values of each setting, or key of some of the `words`.
+
+    `InputError` with all that is wrong: no values, no such setting, one given twice.
+    """
     axes: dict[str, list[str]] = {}
     meant: dict[str, str] = {}
     problems: list[str] = []
     for text in texts:
         name, equals, rest = text.partition("=")
-        name = name.strip().lstrip("-").replace("-", "_")
+        name = clean_axis(name)
         values = [value.strip() for value in next(csv.reader([rest], skipinitialspace=True), [])]
         if not equals or not name or not any(values):
             problems.append(message("sweep.no_values", 'Write --set as NAME=VALUE,VALUE, not "{text}".', text=text))
             continue
-        problems += _axis_problems(name, values, meant)
+        problems += _axis_problems(name, values, meant, words)
         axes.setdefault(name, values)
     if not texts:
         problems.append(message("sweep.nothing", "Say with --set which settings take which values."))
@@ -93,18 +113,15 @@ def _axes(texts: Sequence[str]) -> dict[str, list[str]]:
     return axes
 
 
-def _axis_problems(name: str, values: Sequence[str], meant: dict[str, str]) -> list[str]:
+def _axis_problems(name: str, values: Sequence[str], meant: dict[str, str], words: Sequence[str]) -> list[str]:
     """What is wrong with one of them beside those before, whose settings are `meant`."""
     problems: list[str] = []
     twice = sorted({value for value in values if values.count(value) > 1})
     if twice:
         problems.append(message("sweep.value_twice", "{name} has {values:, } twice.", name=name, values=twice))
-    adopted = adopt({name: values[0]})
-    settings = current_names(adopted.settings)
-    unknown = [setting for setting in settings if setting not in SETTINGS]
-    if unknown or adopted.notices or not (settings or adopted.command):
-        return [*problems, *_unusable(name, values[0], adopted.notices)]
-    for setting in [*settings, *adopted.command]:
+    settings, unusable = read_axis(name, values, words) if is_of_word(name) else _settings_of(name, values[0], words)
+    problems += unusable
+    for setting in settings:
         if setting in meant:
             problems.append(
                 message(
@@ -115,20 +132,36 @@ def _axis_problems(name: str, values: Sequence[str], meant: dict[str, str]) -> l
                 )
             )
         meant.setdefault(setting, name)
-    if "output" in settings:
-        problems.append(message("sweep.output", "All results of a sweep go into one log directory: leave output out."))
     return problems
 
 
-def _unusable(name: str, value: str, notices: Sequence[str]) -> list[str]:
-    """Why a setting of this name cannot take values: there is none, or it has no use here."""
-    return list(notices) or TrainConfig.read({name: value})[1]
+def _settings_of(name: str, value: str, words: Sequence[str]) -> tuple[list[str], Sequence[str]]:
+    """Which settings, or options of the command line, a name means, and why it cannot take values."""
+    adopted = adopt({name: value})
+    settings = current_names(adopted.settings)
+    unknown = [setting for setting in settings if setting not in SETTINGS]
+    if unknown or adopted.notices or not (settings or adopted.command):  # there is none, or it has no use here
+        return [], adopted.notices or TrainConfig.read({name: value})[1]
+    if "words" in settings:
+        return [], [
+            message(
+                "sweep.whole_list",
+                "A list of words takes no values (words). Write cat-x1.lr_factor=0.5,1 for a key of one word, or "
+                "words.lr_factor=0.5,1 for one of all words.",
+            )
+        ]
+    problems: list[str] = []
+    if "name" in settings and words:
+        problems.append(name_of_word(name))
+    if "output" in settings:
+        problems.append(message("sweep.output", "All results of a sweep go into one log directory: leave output out."))
+    return [*settings, *adopted.command], problems
 
 
 # --- the files --------------------------------------------------------------------------------------------------------
 
 
-def _files_of(base: Path, axes: Mapping[str, Sequence[str]]) -> list[_File]:
+def _files_of(base: Path, before: Mapping[str, Any], axes: Mapping[str, Sequence[str]]) -> list[_File]:
     """A file for each combination. `InputError` with the problems of all, each once."""
     count = 1
     for values in axes.values():
@@ -137,54 +170,76 @@ def _files_of(base: Path, axes: Mapping[str, Sequence[str]]) -> list[_File]:
         raise InputError(
             message("sweep.many", "These are {count} combinations; a sweep has at most {most}.", count=count, most=MOST)
         )
-    before = {name: value for name, value in read_settings_file(base, tell).items() if value is not None}
     problems: dict[str, None] = {}
     found: dict[str, _File] = {}
+    literal = Literal()
     for values in itertools.product(*axes.values()):
-        chosen = dict(zip(axes, values))
-        made, wrong = _file_of(base, before, chosen)
+        made, wrong = _file_of(base, before, dict(zip(axes, values)), literal)
         problems.update(dict.fromkeys(wrong))
-        if found.setdefault(made.stem.lower(), made) is not made:
-            problems[
-                message(
-                    "sweep.same_name",
-                    'Two combinations would be called "{name}". Set name in --set yourself.',
-                    name=made.stem,
-                )
-            ] = None
+        for name in made.names:
+            if found.setdefault(name.lower(), made) is not made:
+                problems[_twice_called(name)] = None
+    for notice in literal.notices:
+        tell(notice)
     if problems:
         raise InputError(problems)
-    return list(found.values())
+    return [*dict.fromkeys(found.values())]
 
 
-def _file_of(base: Path, before: Mapping[str, Any], chosen: Mapping[str, str]) -> tuple[_File, list[str]]:
+def _file_of(
+    base: Path, before: Mapping[str, Any], chosen: Mapping[str, str], literal: Literal
+) -> tuple[_File, list[str]]:
     """The file of one combination, and what is wrong with it."""
-    adopted = adopt(above(before, chosen, tell))
-    settings = current_names(adopted.settings)
-    word = str(settings.get("name", ""))
-    swept = [f"{name}-{_shown(value)}" for name, value in chosen.items() if "name" not in current_names({name: value})]
-    stem = "-".join([bare_name(word), *swept])
-    settings = {"name": f"<{stem}>" if bare_name(word) != word else stem, **_without(settings, "name")}
+    adopted = adopt(above(before, {name: value for name, value in chosen.items() if not is_of_word(name)}, tell))
+    listed = current_names(adopted.settings)
+    settings = with_values(listed, {name: value for name, value in chosen.items() if is_of_word(name)})
     config, wrong = TrainConfig.read(settings)
+    wrong = [*TrainConfig.read(listed)[1], *wrong] if "words" in listed else wrong
     problems = [*adopted.problems, *(wrong or _plan_problems(config))]
-    if settings.get("words"):  # each combination would need names of its own for all of them
-        problems.append(
-            message(
-                "sweep.several_words",
-                '"{base}" has a list of words, which cannot be swept. Sweep each word in a file of its own.',
-                base=base,
-            )
-        )
-    elif not word:
+    if not config.name and not wrong:
         problems.append(
             message("sweep.no_name", '"{base}" names no embedding. Add a line such as name = "my-word".', base=base)
         )
-    else:
-        problems += name_problems(stem)
+    behind = "".join(f"-{name}-{_shown(value)}" for name, value in chosen.items() if not _is_name(name, value))
+    words = tables_in(config.words)
+    called = {str(table["name"]): f"{table['name']}{behind}" for table in words} or {
+        _name_of(before): f"{config.name}{behind}"
+    }
+    problems += [problem for name in called.values() for problem in name_problems(name)]
+    if problems or not config.name:
+        return _File("", "", ()), problems
+    called.pop("", None)  # of a base without a name, no prompt has it
+    problems += literal.problems(config, [old for old, new in called.items() if old != new])
+    datasets = renamed_datasets(config, base, called)
+    stem = f"{config.name}{behind}"
+    top = {"name": f"<{stem}>" if config.angle_brackets else stem}
+    top |= {name: renamed(name, value, called) for name, value in settings.items() if name not in ("name", "words")}
+    top |= {name: value for name, value in adopted.command.items() if name != "resume"}
+    if datasets:
+        top.pop("dataset_config")
     told = ", ".join(f"{name} = {value}" for name, value in chosen.items())
-    lines = [f"# {printable(f'{base.name} with {told}')}", *(_line(*item) for item in settings.items())]
-    lines += [_line(*item) for item in adopted.command.items() if item[0] != "resume"]
-    return _File(stem, "\n".join(lines) + "\n"), problems
+    comment = f"# {printable(f'{base.name} with {told}')}"
+    tables = toml_tables({**datasets, "words": [renamed_table(table, called) for table in words]})
+    text = "\n".join([comment, *(_line(*item) for item in top.items()), *tables])
+    return _File(stem, f"{text}\n", tuple(dict.fromkeys([stem, *called.values()]))), problems
+
+
+def _twice_called(name: str) -> Message:
+    return message(
+        "sweep.same_name",
+        'A word would be called "{name}" in two combinations. Use values that differ in letters or digits; without '
+        "[[words]], name can also be set in --set.",
+        name=name,
+    )
+
+
+def _is_name(name: str, value: str) -> bool:
+    """Whether what takes values is the name of the word itself."""
+    return "name" in current_names({name: value})
+
+
+def _name_of(base: Mapping[str, Any]) -> str:
+    return bare_name(str(current_names(adopt(base).settings).get("name", "")))
 
 
 def _plan_problems(config: TrainConfig) -> Sequence[str]:
@@ -198,20 +253,10 @@ def _plan_problems(config: TrainConfig) -> Sequence[str]:
     return ()
 
 
-def _without(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key != name}
-
-
 def _line(name: str, value: Any) -> str:
     if name in SETTINGS:
-        try:
-            value = converted(DEFAULTS[name], SETTINGS[name].chosen(value))
-        except (ValueError, OverflowError):
-            value = str(value)  # told with the other problems
-    text = json.dumps(value if isinstance(value, (bool, int, float)) else str(value), ensure_ascii=False)
-    for character, escape in _TOML.items():
-        text = text.replace(character, escape)
-    return f"{name} = {text}"
+        value = converted(DEFAULTS[name], SETTINGS[name].chosen(value))
+    return f"{name} = {as_toml(value if isinstance(value, (bool, int, float)) else str(value))}"
 
 
 def _shown(value: str) -> str:

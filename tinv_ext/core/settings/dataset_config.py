@@ -13,7 +13,7 @@ our settings of images and captions; keys that have no use here are told, unknow
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 from tinv_ext.core.data.captions import read_text
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
+from tinv_ext.core.settings.adopt import COMMANDS
 from tinv_ext.core.settings.aliases import ALIASES, CONVERSIONS
 from tinv_ext.core.settings.config import DEFAULTS, SETTINGS
 from tinv_ext.core.settings.peers import OPTIONS
@@ -47,6 +48,8 @@ _UNUSED: Mapping[str, Message] = {
 _GROUPS = ("images", "captions")
 _NOT_OF_A_SUBSET = {"dataset_config", "cache_latents", "latent_sampling", "emphasis"}
 _TOP = ("general", "datasets")
+_NESTED = ("datasets", "subsets")
+_PATHS = ("images", "in_json", "mask_folder")
 
 
 @dataclass(frozen=True)
@@ -79,22 +82,37 @@ def read_dataset_config(path: Path) -> DatasetConfig:
     return found
 
 
+def moved_tables(path: Path, changed: Callable[[str, Any], Any]) -> dict[str, Any]:
+    """What a file says of subsets, as another file can say it: paths are as they are found now, and each value is what
+    `changed` makes of the setting's name and its value. Nothing of OneTrainer's concepts, which name no words.
+
+    `InputError` if it cannot be read or has no subsets.
+    """
+    if _concepts(_parsed(path)):
+        return {}
+    values, _ = _tables(path)
+
+    def moved(key: str, value: Any) -> Any:
+        if isinstance(value, list) and key in _NESTED:
+            return [{name: moved(name, one[name]) for name in one} if isinstance(one, dict) else one for one in value]
+        name = _OWN.get(key) or ALIASES.get(key, key)
+        return changed(name, placed(path, value) if name in _PATHS and isinstance(value, str) else value)
+
+    general = values.get("general")
+    common = {"general": {key: moved(key, general[key]) for key in general}} if isinstance(general, dict) else {}
+    return {**common, "datasets": moved("datasets", values["datasets"])}
+
+
+def placed(file: Path, text: str) -> str:
+    """A path as it is, or, where nothing is there, as seen from the file that names it."""
+    beside = file.parent / text
+    return text if Path(text).is_absolute() or Path(text).exists() or not beside.exists() else str(beside)
+
+
 def _tables(path: Path) -> tuple[dict[str, Any], list[Message]]:
     """The tables of a file, and a sentence on what of OneTrainer's concepts is not used."""
-    text = read_text(path)
-    try:
-        values = json.loads(text) if path.suffix.lower() == ".json" else parse_toml(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            message(
-                "settings.dataset_config_invalid",
-                'The dataset config "{path}" is not valid TOML or JSON: {error}.',
-                path=path,
-                error=error,
-            )
-        ) from error
-    concepts = values if is_concepts(values) else is_onetrainers(values) and values.get("concepts")
-    if concepts:
+    values = _parsed(path)
+    if concepts := _concepts(values):
         tables, left = as_tables(trained(concepts))
         left += not_trained(concepts)
         unused = message("peers.concepts_left", "Of OneTrainer's concepts these are not used: {names:, }.", names=left)
@@ -108,6 +126,26 @@ def _tables(path: Path) -> tuple[dict[str, Any], list[Message]]:
             )
         )
     return values, []
+
+
+def _parsed(path: Path) -> Any:
+    text = read_text(path)
+    try:
+        return json.loads(text) if path.suffix.lower() == ".json" else parse_toml(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            message(
+                "settings.dataset_config_invalid",
+                'The dataset config "{path}" is not valid TOML or JSON: {error}.',
+                path=path,
+                error=error,
+            )
+        ) from error
+
+
+def _concepts(values: Any) -> Any:
+    """OneTrainer's concepts, if the values are some or have some."""
+    return values if is_concepts(values) else is_onetrainers(values) and values.get("concepts")
 
 
 class _Reader:
@@ -146,16 +184,11 @@ class _Reader:
         if not values.get("images") and not values.get("in_json"):
             self._problem(place, message("settings.no_image_dir", "it has no image_dir."))
             return
-        for name in ("images", "in_json", "mask_folder"):
+        for name in _PATHS:
             if values.get(name):
-                values[name] = self._placed(values[name])
+                values[name] = placed(self._path, values[name])
         flags = {name: values.pop(name, default) for name, default in _FLAGS.items()}
         self._found.subsets.append(SubsetValues(values, dataset, **flags))
-
-    def _placed(self, text: str) -> str:
-        """A path as it is, or, where nothing is there, as seen from the file."""
-        beside = self._path.parent / text
-        return text if Path(text).is_absolute() or Path(text).exists() or not beside.exists() else str(beside)
 
     def _settings(self, table: Any, place: str) -> dict[str, Any]:
         """The settings of a table."""
@@ -216,7 +249,7 @@ class _Reader:
 
     def _take_other(self, key: str, value: Any) -> None:
         name = ALIASES.get(key, key)
-        if name in SETTINGS or key in OPTIONS:
+        if name in SETTINGS or key in OPTIONS or key in COMMANDS:
             self._found.others[name] = value
         else:
             self._problem(str(key), _unknown(key))

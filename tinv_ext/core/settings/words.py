@@ -181,6 +181,13 @@ def _may_be_own(name: str, settings: Mapping[str, Setting]) -> bool:
     return name in settings and settings[name].group in _GROUPS and name not in _NOT_OF_A_WORD
 
 
+def read_key(key: str, value: Any, settings: Mapping[str, Setting]) -> tuple[dict[str, Any], list[Message]]:
+    """What a key of a table says, by the names of our keys, and why no word can have it. The value is not looked at."""
+    found, problems = read_names(_by_our_keys({key: value}))
+    unknown = [name for name in found if name not in OWN and not _may_be_own(name, settings)]
+    return found, [*problems, *(_unknown(name, settings) for name in unknown)]
+
+
 def _unknown(key: str, settings: Mapping[str, Setting]) -> Message:
     known = [*OWN, *_ONETRAINER, *(name for name in settings if _may_be_own(name, settings))]
     near = get_close_matches(key, known, 1)
@@ -219,6 +226,8 @@ def _without_twins(tables: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any
     return [*merged.values()], [_same_word(names) for names in spelled.values() if len(names) > 1]
 
 
+UNKNOWN_KEY = "settings.unknown_key"
+"""How the problems of keys that no word has begin."""
 UNNAMED = "settings.word_without_name"
 SAME_WORD = ("settings.same_word_twice", "settings.words_differ_in_case")
 """Problems of words that have one name."""
