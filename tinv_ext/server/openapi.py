@@ -44,7 +44,13 @@ _BODY_REASONS = {
     415: "The body is not application/json.",
 }
 
-
+_LANGUAGE = {
+    "name": "language",
+    "in": "query",
+    "required": False,
+    "description": "To answer in; without it that of the Accept-Language header.",
+    "schema": {"type": "string", "default": ""},
+}
 _JOB = {
     "id": {"type": "string"},
     "name": {"type": "string"},
@@ -93,11 +99,12 @@ def described(method: str, path: str) -> dict[str, Any]:
         responses[202] = {"description": "It has begun.", "content": {"application/json": {"schema": {}}}}
     bodies = {**dict.fromkeys(WITH_SETTINGS, _settings), **dict.fromkeys(WITH_PREPARATION, _preparation)}
     schema = bodies[path]() if path in bodies and method == "POST" else None
+    body = {"requestBody": {"content": {"application/json": {"schema": schema}}}} if schema else {}
     return {
         "methods": [method],
         "status_code": 202 if path == "/train" else 200,
         "responses": responses,
-        "openapi_extra": {"requestBody": {"content": {"application/json": {"schema": schema}}}} if schema else None,
+        "openapi_extra": {"parameters": [_LANGUAGE], **body},
     }
 
 

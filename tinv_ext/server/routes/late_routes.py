@@ -46,9 +46,7 @@ class LateRoutes:
         except TinvError as error:
             from tinv_ext.server.routes.route import language_asked, refused
 
-            request = Request(scope)
-            language = await language_asked(request, request.query_params.get("language", ""))
-            raise refused(error, language) from error
+            raise refused(error, await language_asked(Request(scope))) from error
         self._put(routes)
         scope["path_params"] = {name: value for name, value in scope["path_params"].items() if name != _REST}
         await self._app.router(scope, receive, send)

@@ -62,11 +62,16 @@ class Served:
     preparations: Preparations | None = None
 
 
-async def language_asked(request: Request, language: str = "") -> str:
-    """The language to answer in: the query's, else the one that the Accept-Language header prefers, else English."""
+async def language_asked(request: Request) -> str:
+    """The language to answer in: the query's, else the one that the Accept-Language header prefers, else English.
+
+    FastAPI would read a parameter of its own once for every check of every route, most of what building them took;
+    `openapi.py` describes it.
+    """
     from tinv_ext.server.language import accepted_language
 
-    return language_of(language) if language else accepted_language(request.headers.get("accept-language"))
+    asked = request.query_params.get("language", "")
+    return language_of(asked) if asked else accepted_language(request.headers.get("accept-language"))
 
 
 Language = Depends(language_asked)
