@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import cache
+from types import MethodType
 from typing import Any
 
 import torch
@@ -23,12 +24,8 @@ TOKENIZER = CLIP_TOKENIZER
 WIDTH = 32  # of SD1's and SD2's text encoder, and of SDXL's first
 WIDTH_2 = 48  # of SDXL's second
 POOLED = 40
-_NEVER_CHANGED = (
-    "encoder",
-    "decoder",
-    "bpe_ranks",
-    "cache",
-)  # to copy them takes a third of a second
+_SHARED = "_tokenizer"  # that of transformers 5: all of it is in there, what a word adds, too
+_NEVER_CHANGED = ("encoder", "decoder", "bpe_ranks", "cache", _SHARED)  # to copy them takes a third of a second
 _OPEN_CLIP = {"hidden_act": "gelu", "pad_token_id": 0}  # SD2's, and SDXL's second
 
 
@@ -72,7 +69,17 @@ def tokenizer(pad: str = "<|endoftext|>") -> CLIPTokenizer:
     """CLIP's tokenizer, a new one each time, since loading an embedding grows it; OpenCLIP pads with "!" (0)."""
     made = _tokenizer(pad)
     kept = {id(part): part for name in _NEVER_CHANGED if (part := getattr(made, name, None)) is not None}
-    return copy.deepcopy(made, kept)
+    copied: CLIPTokenizer = copy.deepcopy(made, kept)
+    if hasattr(copied, _SHARED):
+        copied._add_tokens = MethodType(_grow_apart, copied)
+    return copied
+
+
+def _grow_apart(self: Any, *given: Any, **named: Any) -> Any:
+    """In the place of a tokenizer's `_add_tokens`, once: it has had the vocabulary in common with the others."""
+    del self._add_tokens
+    setattr(self, _SHARED, copy.deepcopy(getattr(self, _SHARED)))
+    return self._add_tokens(*given, **named)
 
 
 @cache
