@@ -1,5 +1,6 @@
 // Mounts one part of the page: its texts, its styles, its component; `<part>/part.js` exports the component.
 import { connect, get } from "./api.js";
+import { layOutBeforehand } from "./beforehand.js";
 import { html, render, useErrorBoundary } from "./html.js";
 import { translateLabels } from "./labels.js";
 import { Problems } from "./problems.js";
@@ -32,7 +33,9 @@ export async function mount(place, root) {
     place.classList.add("tinv-app");
     const unstick = letStick(place);
     render(html`<${Guarded}><${Part} place=${place} visible=${visible} /></${Guarded}>`, place);
+    const leave = layOutBeforehand(place);
     return () => {
+        leave();
         visible.end();
         unstick();
         render(null, place);

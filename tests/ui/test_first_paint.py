@@ -31,6 +31,16 @@ CLICK = """async (head) => {
     return performance.now() - begun;
 }"""
 
+COPIES = """
+window.copies = [];
+new MutationObserver((changes) => {
+    for (const {addedNodes} of changes)
+        for (const node of addedNodes)
+            if (node.firstElementChild?.matches?.('.tinv-part') && !node.isConnected)
+                window.copies.push(node.firstElementChild.id);
+}).observe(document, {childList: true, subtree: true});
+"""
+
 
 @pytest.fixture
 def address(host: DiffusersHost, jobs: JobQueue, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
@@ -79,6 +89,19 @@ def test_what_is_not_in_sight_is_not_built(address: str) -> None:
         page.locator(".tinv-advanced").evaluate("(fold) => { fold.open = true; }")
         page.wait_for_selector("#tinv_search", state="attached")
         assert page.locator(".tinv-train .tinv-control").count() > 20
+        browser.close()
+
+
+def test_a_hidden_part_is_laid_out_beforehand(address: str) -> None:
+    """By a copy that is gone at once, and takes no choice from the part."""
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        page.add_init_script(COPIES)
+        page.goto(address, wait_until="domcontentloaded")
+        page.wait_for_function("window.copies.includes('tinv_part_train')")
+        assert page.locator("[id=tinv_part_train]").count() == 1
+        assert page.locator(".tinv-train input[type=radio]:checked").count() == 2
         browser.close()
 
 
