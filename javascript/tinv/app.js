@@ -33,9 +33,9 @@ export async function mount(place, root) {
     place.classList.add("tinv-app");
     const unstick = letStick(place);
     render(html`<${Guarded}><${Part} place=${place} visible=${visible} /></${Guarded}>`, place);
-    const leave = layOutBeforehand(place);
+    const cancel = layOutBeforehand(place);
     return () => {
-        leave();
+        cancel();
         visible.end();
         unstick();
         render(null, place);
