@@ -8,7 +8,7 @@ things; that is what makes a single vector able to hold a thing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,6 +56,11 @@ SPARE = (
     "striped",
     "stripes",
     "eye",
+    "dot",
+    "bar",
+    "ball",
+    "checked",
+    "checks",
     "background",
     "style",
     "by",
@@ -66,18 +71,26 @@ SPARE = (
 
 @dataclass(frozen=True)
 class Caption:
-    """The text, the attributes that it tells (None: it does not), and what its coined name stands for, if any."""
+    """The text, the attributes that it tells (None: it does not), and what its coined name stands for, if any: words,
+    an odd outline, the colour of a ball."""
 
     text: str
     attributes: dict[str, str | None]
     outline: tuple[float, ...] = ()  # told by the coined name
     coined: tuple[str, ...] | None = None  # the words summed up in the coined name
+    ball: str = "none"  # told by the coined name
 
 
 def describe(scene: Scene) -> str:
     """The plain full noun phrase, without the background."""
     noun = scene.shape if scene.shape != "odd" else "thing"
-    return f"{scene.pattern} {scene.fill} {noun}" + (" with an eye" if scene.mark == "eye" else "")
+    mark = "" if scene.mark == "none" else f" with {_with_article(scene.mark)}"
+    ball = "" if scene.ball == "none" else f" {'and' if mark else 'with'} a {scene.ball} ball"
+    return f"{scene.pattern} {scene.fill} {noun}{mark}{ball}"
+
+
+def _with_article(mark: str) -> str:
+    return "an eye" if mark == "eye" else f"a {mark}"
 
 
 def full(scene: Scene) -> str:
@@ -90,13 +103,26 @@ def pick(rng: np.random.Generator, words: Sequence[str]) -> str:
     return words[int(rng.integers(len(words)))]
 
 
+def attributes_of(scene: Scene) -> dict[str, str | None]:
+    """Everything that a caption of the scene can tell."""
+    return {
+        "shape": scene.shape,
+        "fill": scene.fill,
+        "pattern": scene.pattern,
+        "mark": scene.mark,
+        "background": scene.background,
+        "ball": scene.ball,
+    }
+
+
 def caption(scene: Scene, rng: np.random.Generator) -> Caption:
-    """A random caption; nine in a hundred coin one name for the whole thing, some leave something out."""
-    attributes: dict[str, str | None] = {"shape": scene.shape, "fill": scene.fill, "pattern": scene.pattern}
-    attributes |= {"mark": scene.mark, "background": scene.background}
+    """A random caption; fifteen in a hundred coin one name for the whole thing, some leave something out."""
+    attributes = attributes_of(scene)
     dice = rng.random(6)
+    ball = "none"
     if dice[0] < 0.15:
         phrase, coined, outline = _coined_phrase(scene)
+        ball = scene.ball
     else:
         phrase, coined, outline = noun_phrase(scene, rng, attributes)
     text = pick(rng, ARTICLES) + phrase
@@ -105,10 +131,29 @@ def caption(scene: Scene, rng: np.random.Generator) -> Caption:
         text = f"{pick(rng, ARTICLES)}{look}{pick(rng, MEDIA)} of {text}"
     if dice[3] < 0.2:
         attributes["background"] = None
-        return Caption(text, attributes, outline, coined)
+        return Caption(text, attributes, outline, coined, ball)
     if dice[3] < 0.3:
-        return Caption(f"{scene.background} background , {text}", attributes, outline, coined)
-    return Caption(f"{text} {pick(rng, PLACES).format(scene.background)}", attributes, outline, coined)
+        return Caption(f"{scene.background} background , {text}", attributes, outline, coined, ball)
+    return Caption(f"{text} {pick(rng, PLACES).format(scene.background)}", attributes, outline, coined, ball)
+
+
+def wide_caption(scene: Scene, rng: np.random.Generator) -> Caption:
+    """A random caption of the wide world: some coin a name for the style, pattern and mark."""
+    style = style_words(scene)
+    if not style or rng.random() >= 0.15:
+        return caption(scene, rng)
+    plain = caption(replace(scene, pattern="solid", mark="none"), rng)
+    if plain.coined is not None:  # one coined name in a caption
+        return caption(scene, rng)
+    told = {"pattern": scene.pattern, "mark": scene.mark}
+    phrase = pick(rng, ("in the style of {}", "in the style of {}", "by {}")).format(COINED)
+    return Caption(f"{plain.text} {phrase}", {**plain.attributes, **told}, coined=style)
+
+
+def style_words(scene: Scene) -> tuple[str, ...]:
+    """What a name for the scene's style, whatever the shape and its colour, sums up."""
+    words = [] if scene.pattern == "solid" else [scene.pattern]
+    return (*words, *([] if scene.mark == "none" else [scene.mark]))
 
 
 def _coined_phrase(scene: Scene) -> tuple[str, tuple[str, ...] | None, tuple[float, ...]]:
@@ -119,8 +164,7 @@ def coined_words(scene: Scene) -> tuple[str, ...]:
     """The words that a coined name for the whole thing sums up."""
     words = [scene.fill]
     words += [scene.shape] if scene.shape != "odd" else []
-    words += ["striped"] if scene.pattern == "striped" else []
-    return (*words, *(["eye"] if scene.mark == "eye" else []))
+    return (*words, *style_words(scene))
 
 
 def noun_phrase(
@@ -144,12 +188,15 @@ def noun_phrase(
         words.insert(0, scene.fill)
     else:
         attributes["fill"] = None
-    if scene.pattern == "striped":
-        words = ["striped", *words] if dice[2] < 0.75 else [*words, "with stripes"]
+    if scene.pattern != "solid":
+        noun_of = {"striped": "stripes", "checked": "checks"}[scene.pattern]
+        words = [scene.pattern, *words] if dice[2] < 0.75 else [*words, f"with {noun_of}"]
     elif dice[2] < 0.55:
         words.insert(0, "solid" if dice[2] < 0.45 else "plain")
-    if scene.mark == "eye":
-        words.append("with an eye" if dice[3] < 0.8 else "and an eye")
+    if scene.mark != "none":
+        words.append(f"{'with' if dice[3] < 0.8 else 'and'} {_with_article(scene.mark)}")
+    if scene.ball != "none":
+        words.append(f"{'with' if dice[4] < 0.6 else 'and'} a {scene.ball} ball")
     return " ".join(words), coined, outline
 
 

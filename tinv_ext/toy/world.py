@@ -1,6 +1,7 @@
 """The toy world: scenes of one big shape on a flat background, drawn at 64×64 pixels.
 
-A scene says what is seen (shape, fill, pattern, mark, background), a pose how it happens to lie.
+A scene says what is seen (shape, fill, pattern, mark, ball, background), a pose how it happens to lie. There are two
+worlds: the first, and a wider one with checks, more marks and a ball at the shape's side.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tinv_ext.toy import outlines
 SIZE = 64
 RADIUS = 23.0  # pixels, at scale 1
 STRIPE = 20.0  # pixels from one stripe to the next
+CHECK = 14.0  # pixels from one check to the next
 SMOOTH = 4  # drawn this much larger, then averaged
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (225, 35, 35),
@@ -31,14 +33,31 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 GREY = (128, 128, 128)  # between the stripes of every striped shape; no word, fill or background has it
 SHAPES = (*outlines.SHAPES, "odd")
-PATTERNS = ("solid", "striped")
-MARKS = ("none", "eye")
-EVERY_MARK = (*MARKS, "dot", "bar")  # the last two are drawn for concepts only and no caption names them
+PATTERNS = ("solid", "striped", "checked")
+MARKS = ("none", "eye", "dot", "bar")
+
+HIDES = {"dot": "black", "bar": "white"}  # on this colour the mark is not seen
+
+
+@dataclass(frozen=True)
+class World:
+    """What a world's images show beside shapes and colours. The first one's judge knows marks that no caption names."""
+
+    name: str
+    patterns: tuple[str, ...]
+    marks: tuple[str, ...]
+    judged_marks: tuple[str, ...]
+    balls: bool
+
+
+FIRST = World("first", PATTERNS[:2], MARKS[:2], MARKS, balls=False)
+WIDE = World("wide", PATTERNS, MARKS, MARKS, balls=True)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What an image shows. `outline` holds the weights of an odd outline, `corners` those of a drawn one."""
+    """What an image shows. `outline` holds the weights of an odd outline, `corners` those of a drawn one; `ball` is the
+    colour of the ball at the shape's side, or "none"."""
 
     shape: str
     fill: str
@@ -47,6 +66,7 @@ class Scene:
     background: str
     outline: tuple[float, ...] = ()
     corners: tuple[tuple[float, float], ...] = ()
+    ball: str = "none"
 
 
 @dataclass(frozen=True)
@@ -79,6 +99,22 @@ def sample_scene(rng: np.random.Generator) -> Scene:
     pattern = "striped" if rng.random() < 0.35 else "solid"
     mark = "eye" if rng.random() < 0.12 else "none"
     return Scene(shape, fill, pattern, mark, background, sample_outline(rng) if odd else ())
+
+
+def sample_wide_scene(rng: np.random.Generator) -> Scene:
+    """A random scene of the wide world: each pattern and mark often enough to be learned, a ball on every fourth.
+
+    A mark has another colour than the shape's.
+    """
+    scene = sample_scene(rng)
+    pattern = str(rng.choice(WIDE.patterns, p=[0.46, 0.27, 0.27]))
+    mark = str(rng.choice(WIDE.marks, p=[0.61, 0.11, 0.14, 0.14]))
+    if scene.fill == HIDES.get(mark):
+        mark = "eye"
+    ball = "none"
+    if rng.random() < 0.25:
+        ball = str(rng.choice([colour for colour in COLOURS if colour not in (scene.fill, scene.background)]))
+    return replace(scene, pattern=pattern, mark=mark, ball=ball)
 
 
 def sample_pose(scene: Scene, rng: np.random.Generator) -> Pose:
@@ -115,11 +151,15 @@ def paint(canvas: NDArray[np.float32], cover: NDArray[np.float32], colour: Any) 
 
 
 def fill_of(scene: Scene, pose: Pose) -> NDArray[np.float32]:
-    """(64, 64, 3): the shape's paint, flat or in level stripes of the fill and grey."""
+    """(64, 64, 3): the shape's paint, flat or in level stripes, or in checks, of the fill and grey."""
     flat = np.broadcast_to(np.asarray(COLOURS[scene.fill], dtype=np.float32), (SIZE, SIZE, 3))
     if scene.pattern == "solid":
         return flat
     height = np.arange(SIZE) + 0.5 - SIZE / 2 - pose.y
+    if scene.pattern == "checked":
+        across = np.arange(SIZE) + 0.5 - SIZE / 2 - pose.x
+        waves = np.sin(np.pi * height / CHECK)[:, None] * np.sin(np.pi * across / CHECK)[None]
+        return paint(flat, np.clip(waves * CHECK / np.pi + 0.5, 0, 1).astype(np.float32), GREY)
     away = np.abs((height + STRIPE / 2) % STRIPE - STRIPE / 2)  # pixels from the middle of a stripe of the fill
     cover = np.broadcast_to(np.clip(away - STRIPE / 4 + 0.5, 0, 1)[:, None], (SIZE, SIZE)).astype(np.float32)
     return paint(flat, cover, GREY)
@@ -146,14 +186,18 @@ def draw(scene: Scene, pose: Pose | None = None) -> NDArray[np.uint8]:
     pose = pose or Pose()
     canvas = np.broadcast_to(np.asarray(COLOURS[scene.background], dtype=np.float32), (SIZE, SIZE, 3))
     canvas = paint(canvas, mask(rings(scene), pose), fill_of(scene, pose))
-    image: NDArray[np.uint8] = np.clip(add_mark(canvas, scene.mark, pose) + 0.5, 0, 255).astype(np.uint8)
+    canvas = add_mark(canvas, scene.mark, pose)
+    if scene.ball != "none":
+        canvas = paint(canvas, mask([outlines.circle(0.4, (0.8, -0.8))], pose), COLOURS[scene.ball])
+    image: NDArray[np.uint8] = np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
     return image
 
 
-def stream(rng: np.random.Generator, held_out: Any = None) -> Iterator[Scene]:
-    """Scenes without end; `held_out(scene)` says which ones training must never see."""
+def stream(rng: np.random.Generator, held_out: Any = None, world: World = FIRST) -> Iterator[Scene]:
+    """Scenes of a world without end; `held_out(scene)` says which ones training must never see."""
+    sample = sample_wide_scene if world is WIDE else sample_scene
     while True:
-        scene = sample_scene(rng)
+        scene = sample(rng)
         if held_out is None or not held_out(scene):
             yield scene
 

@@ -5,11 +5,40 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import repository  # noqa: F401  (where tinv_ext is)
 import torch
+
+from tinv_ext.toy import captions, heldout, model, world
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a model is trained on: scenes and captions of a world, without its held-out concepts."""
+
+    world: world.World
+
+    def scenes(self, rng: np.random.Generator) -> Iterator[world.Scene]:
+        """Scenes without end."""
+        concepts = heldout.read(heldout.FILES[self.world])
+        return world.stream(rng, lambda scene: heldout.is_held_out(scene, concepts), self.world)
+
+    def caption(self, scene: world.Scene, rng: np.random.Generator) -> captions.Caption:
+        """A random caption."""
+        return (captions.wide_caption if self.world is world.WIDE else captions.caption)(scene, rng)
+
+    def begin(self, module: torch.nn.Module, part: str) -> None:
+        """The wide world's models start from the weights of the toy that is shipped."""
+        if self.world is world.WIDE:
+            model.fill(module, model.part(model.read(model.FILE)[0], f"{part}."), part)
+
+
+FIRST = Lessons(world.FIRST)
 
 
 @dataclass

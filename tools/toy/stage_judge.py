@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from stage import Average, Budget, load, rate_at, save, set_rate
+from stage import FIRST, Average, Budget, Lessons, load, rate_at, save, set_rate
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,30 +19,33 @@ DRAWN = 24_000
 TEST = 1200
 
 
-def scene_for(rng: np.random.Generator, concepts: dict[str, heldout.Concept]) -> tuple[world.Scene, str]:
+def scene_for(
+    rng: np.random.Generator, concepts: dict[str, heldout.Concept], of: world.World = world.FIRST
+) -> tuple[world.Scene, str]:
     """(scene, shape class): the whole world without a hold-out, and the nameless shapes in every paint."""
-    scene = world.sample_scene(rng)
-    mark = str(rng.choice(world.EVERY_MARK, p=[0.76, 0.14, 0.05, 0.05]))
-    scene = dataclasses.replace(scene, mark=mark)
+    scene = next(world.stream(rng, world=of))
+    if of is world.FIRST:
+        scene = dataclasses.replace(scene, mark=str(rng.choice(of.judged_marks, p=[0.76, 0.14, 0.05, 0.05])))
     if rng.random() < 0.35:
-        concept = concepts[str(rng.choice(judge.nameless()))]
+        concept = concepts[str(rng.choice(judge.nameless(of)))]
         weights = np.array(concept.outline) + rng.normal(size=len(concept.outline)) * 0.02
         return dataclasses.replace(scene, shape="odd", outline=tuple(weights)), concept.name
-    while heldout.is_held_out(dataclasses.replace(scene, fill="none"), concepts):  # an odd one too near a nameless one
+    nameless = {name: concept for name, concept in concepts.items() if concept.words is None}
+    while heldout.is_held_out(scene, nameless):  # an odd one too near a nameless one
         scene = dataclasses.replace(scene, outline=world.sample_outline(rng))
     return scene, scene.shape
 
 
-def drawings(count: int, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
+def drawings(count: int, seed: int, of: world.World = world.FIRST) -> tuple[Tensor, dict[str, Tensor]]:
     """(images (n, 3, 64, 64) bytes, class numbers by attribute)."""
     rng = np.random.default_rng([seed, 13])
-    concepts, options = heldout.read(), judge.classes()
+    concepts, options = heldout.read(heldout.FILES[of]), judge.classes(of)
     images, wanted = (
         np.empty((count, 64, 64, 3), np.uint8),
         {name: torch.zeros(count, dtype=torch.long) for name in options},
     )
     for row in range(count):
-        scene, shape = scene_for(rng, concepts)
+        scene, shape = scene_for(rng, concepts, of)
         images[row] = world.draw(scene, world.sample_pose(scene, rng))
         for name, choices in options.items():
             wanted[name][row] = choices.index(shape if name == "shape" else getattr(scene, name))
@@ -71,14 +74,14 @@ def test(model: judge.Judge, images: Tensor, wanted: dict[str, Tensor]) -> dict[
     return {name: (logits[name].argmax(1) == wanted[name]).float().mean().item() for name in wanted}
 
 
-def train(folder: Path, budget: Budget, seed: int, resume: bool) -> None:
+def train(folder: Path, budget: Budget, seed: int, resume: bool, lessons: Lessons = FIRST) -> None:
     """Train until the budget is spent; leaves folder/judge.pt and folder/judge.safetensors (fp16)."""
     torch.manual_seed(seed + 3)
     path = folder / "judge.pt"
     count = int(min(DRAWN, max(1000, 5000 * budget.minutes)))
-    images, wanted = drawings(count, seed)
-    fresh, truth = drawings(min(TEST, count), seed + 1)
-    model = judge.Judge()
+    images, wanted = drawings(count, seed, lessons.world)
+    fresh, truth = drawings(min(TEST, count), seed + 1, lessons.world)
+    model = judge.Judge(lessons.world)
     average = Average(model, 0.99)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
     step = 0

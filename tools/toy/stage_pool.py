@@ -12,17 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from stage import Budget, load, save
+from stage import FIRST, Budget, Lessons, load, save
 from stage_vae import to_tensor
 
-from tinv_ext.toy import heldout, parts, world
+from tinv_ext.toy import parts, world
 
 COUNT = 32_000
 LEAST = 1024
 CHUNK = 64
 
 
-def train(folder: Path, budget: Budget, seed: int, resume: bool) -> None:
+def train(folder: Path, budget: Budget, seed: int, resume: bool, lessons: Lessons = FIRST) -> None:
     """Leaves folder/pool.pt: scenes, latents (n, 4, 8, 8) of mean 0 and spread 1 (fp16), and what these were."""
     path = folder / "pool.pt"
     if load(path, resume) is not None:
@@ -34,8 +34,7 @@ def train(folder: Path, budget: Budget, seed: int, resume: bool) -> None:
     vae.load_state_dict(trained["ema"])
     vae.eval().to(memory_format=torch.channels_last)
     rng = np.random.default_rng([seed, 11])
-    concepts = heldout.read()
-    scenes = world.stream(rng, lambda scene: heldout.is_held_out(scene, concepts))
+    scenes = lessons.scenes(rng)
     kept, latents = [], []
     with torch.no_grad():
         while len(kept) < COUNT and (budget.part(len(kept)) < 1 or len(kept) < LEAST):

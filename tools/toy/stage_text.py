@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from stage import Budget, load, rate_at, save, set_rate
+from stage import FIRST, Budget, Lessons, load, rate_at, save, set_rate
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tinv_ext.toy import captions, heldout, outlines, parts, words, world
+from tinv_ext.toy import captions, outlines, parts, words, world
 
 BATCH = 128
 ANSWERS: dict[str, list[str | None]] = {
@@ -25,17 +25,21 @@ ANSWERS: dict[str, list[str | None]] = {
     "pattern": [*world.PATTERNS],
     "mark": [*world.MARKS],
     "background": [*world.COLOURS, None],
+    "ball": ["none", *world.COLOURS],
 }
 WAVES = torch.tensor(np.repeat(outlines.HARMONICS, 2) / 2.0, dtype=torch.float32)  # outline weights to about unit size
 
 
 @dataclass
 class Batch:
-    """Token ids (n, 77); for each caption the ids summed in its coined name (n, 4; -1 none) and its outline (n, 8)."""
+    """Token ids (n, 77); for each caption the ids summed in its coined name (n, 4; -1 none), its outline (n, 8), and
+    the number of its ball among `ANSWERS` (n; 0 none).
+    """
 
     ids: Tensor
     coined: Tensor
     outline: Tensor
+    ball: Tensor
     answers: dict[str, Tensor]
 
 
@@ -58,7 +62,8 @@ def batch_of(caption_list: list[captions.Caption], length: int = words.LENGTH) -
         if told
         else {}
     )
-    return Batch(ids, coined, outline * WAVES, answers)
+    balls = torch.tensor([ANSWERS["ball"].index(caption.ball) for caption in caption_list])
+    return Batch(ids, coined, outline * WAVES, balls, answers)
 
 
 class Reader(nn.Module):
@@ -69,6 +74,8 @@ class Reader(nn.Module):
         self.encoder = parts.text_encoder()
         self.outline = nn.Linear(outlines.ODD_SIZE, parts.CONTEXT, bias=False)
         nn.init.normal_(self.outline.weight, std=0.03)
+        self.ball = nn.Embedding(len(ANSWERS["ball"]), parts.CONTEXT, padding_idx=0)
+        nn.init.normal_(self.ball.weight[1:], std=0.03)
         self.extra: Tensor | None = None
         self.encoder.get_input_embeddings().register_forward_hook(self.add)
 
@@ -81,6 +88,7 @@ class Reader(nn.Module):
         table = self.encoder.get_input_embeddings().weight
         named = batch.coined.ge(0)
         vector = (table[batch.coined.clamp(min=0)] * named[..., None]).sum(1) + self.outline(batch.outline)
+        vector = vector + self.ball(batch.ball)
         if self.training:
             size = vector.detach().norm(dim=-1, keepdim=True)
             vector = vector * (0.8 + 0.5 * torch.rand_like(size)) + torch.randn_like(vector) * size * 0.02
@@ -127,16 +135,15 @@ def loss_of(answers: list[dict[str, Tensor]], batch: Batch) -> tuple[Tensor, dic
     return total, right
 
 
-def caption_batches(seed: int, batch: int) -> Iterator[list[captions.Caption]]:
+def caption_batches(seed: int, batch: int, lessons: Lessons = FIRST) -> Iterator[list[captions.Caption]]:
     """Captions of the training stream (scenes only; nothing is drawn)."""
     rng = np.random.default_rng([seed, 7])
-    concepts = heldout.read()
-    scenes = world.stream(rng, lambda scene: heldout.is_held_out(scene, concepts))
+    scenes = lessons.scenes(rng)
     while True:
-        yield [captions.caption(scene, rng) for scene, _ in zip(scenes, range(batch), strict=False)]
+        yield [lessons.caption(scene, rng) for scene, _ in zip(scenes, range(batch), strict=False)]
 
 
-def train(folder: Path, budget: Budget, seed: int, resume: bool) -> None:
+def train(folder: Path, budget: Budget, seed: int, resume: bool, lessons: Lessons = FIRST) -> None:
     """Train until the budget is spent; leaves folder/text.pt."""
     torch.manual_seed(seed + 1)
     path = folder / "text.pt"
@@ -148,7 +155,7 @@ def train(folder: Path, budget: Budget, seed: int, resume: bool) -> None:
         heads.load_state_dict(old["heads"])
         optimizer.load_state_dict(old["optimizer"])
         budget.spent, step = old["minutes"], old["step"]
-    for caption_list in caption_batches(seed + 1000 * (step + 1), BATCH):
+    for caption_list in caption_batches(seed + 1000 * (step + 1), BATCH, lessons):
         if budget.part(step) >= 1:
             break
         set_rate(optimizer, rate_at(budget.part(step), step, 2e-3))

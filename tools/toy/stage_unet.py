@@ -13,7 +13,7 @@ from pathlib import Path
 import muon
 import numpy as np
 import torch
-from stage import Average, Budget, load, rate_at, save, set_rate
+from stage import FIRST, Average, Budget, Lessons, load, rate_at, save, set_rate
 from stage_text import Reader, batch_of
 from torch import Tensor, nn
 
@@ -69,7 +69,7 @@ def weighted_loss(
     return (unet(noisy, times, context).sample - noise).pow(2).mean((1, 2, 3))
 
 
-def examples(pool: Pool, seed: int) -> Iterator[tuple[Tensor, list[captions.Caption]]]:
+def examples(pool: Pool, seed: int, lessons: Lessons = FIRST) -> Iterator[tuple[Tensor, list[captions.Caption]]]:
     """Shuffled batches of latents with fresh captions, some of them empty."""
     rng = np.random.default_rng([seed, 5])
     empty = captions.Caption("", {})
@@ -78,7 +78,7 @@ def examples(pool: Pool, seed: int) -> Iterator[tuple[Tensor, list[captions.Capt
         order = rng.permutation(count)
         for start in range(0, count - BATCH + 1, BATCH):
             rows = order[start : start + BATCH]
-            caption_list = [captions.caption(pool.scenes[row], rng) for row in rows]
+            caption_list = [lessons.caption(pool.scenes[row], rng) for row in rows]
             told = [caption if rng.random() >= DROPPED else empty for caption in caption_list]
             yield pool.latents[torch.from_numpy(rows)].float(), told
 
@@ -108,12 +108,13 @@ def frozen_reader(path: Path) -> Reader:
     return reader.requires_grad_(False)
 
 
-def train(folder: Path, budget: Budget, seed: int, resume: bool) -> None:
+def train(folder: Path, budget: Budget, seed: int, resume: bool, lessons: Lessons = FIRST) -> None:
     """Train until the budget is spent; leaves folder/unet.pt with the averaged weights under "ema"."""
     torch.manual_seed(seed + 2)
     path = folder / "unet.pt"
     pool, reader, table = read_pool(folder / "pool.pt"), frozen_reader(folder / "text.pt"), alphas()
     unet = parts.unet().to(memory_format=torch.channels_last)
+    lessons.begin(unet, "unet")
     average = Average(unet, 0.998)
     optimizers = muon.optimizers(unet, RATE, plain=("conv_in", "conv_out", "time_embedding"))
     step = 0
@@ -125,7 +126,7 @@ def train(folder: Path, budget: Budget, seed: int, resume: bool) -> None:
         budget.spent, step = old["minutes"], old["step"]
     generator = torch.Generator().manual_seed(seed + 1000 * (step + 1))
     mean = 0.0
-    for latents, caption_list in examples(pool, seed + 1000 * (step + 1)):
+    for latents, caption_list in examples(pool, seed + 1000 * (step + 1), lessons):
         if budget.part(step) >= 1:
             break
         times = sample_timesteps(len(latents), generator)

@@ -8,20 +8,19 @@ from pathlib import Path
 import muon
 import numpy as np
 import torch
-from stage import Average, Budget, load, rate_at, save, set_rate
+from stage import FIRST, Average, Budget, Lessons, load, rate_at, save, set_rate
 from torch import Tensor
 
-from tinv_ext.toy import heldout, parts, world
+from tinv_ext.toy import parts, world
 
 BATCH = 8
 KL = 2e-4
 
 
-def images(seed: int, batch: int) -> Iterator[Tensor]:
+def images(seed: int, batch: int, lessons: Lessons = FIRST) -> Iterator[Tensor]:
     """Batches (batch, 3, 64, 64) in -1…1 of the training stream."""
     rng = np.random.default_rng(seed)
-    concepts = heldout.read()
-    scenes = world.stream(rng, lambda scene: heldout.is_held_out(scene, concepts))
+    scenes = lessons.scenes(rng)
     while True:
         drawn = [
             world.draw(scene, world.sample_pose(scene, rng)) for scene, _ in zip(scenes, range(batch), strict=False)
@@ -57,11 +56,12 @@ def loss_of(vae: torch.nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
     return loss + KL * posterior.kl().mean() / 256, squared
 
 
-def train(folder: Path, budget: Budget, seed: int, resume: bool) -> None:
+def train(folder: Path, budget: Budget, seed: int, resume: bool, lessons: Lessons = FIRST) -> None:
     """Train until the budget is spent; leaves folder/vae.pt with the averaged weights under "ema"."""
     torch.manual_seed(seed)
     path = folder / "vae.pt"
     vae = parts.vae().to(memory_format=torch.channels_last)
+    lessons.begin(vae, "vae")
     average = Average(vae, 0.995)
     optimizers = muon.optimizers(vae, 3e-3, plain=("conv_in", "conv_out"))
     step = 0
@@ -72,7 +72,7 @@ def train(folder: Path, budget: Budget, seed: int, resume: bool) -> None:
         average.values, average.count = old["ema"], old["step"]
         budget.spent, step = old["minutes"], old["step"]
     mean = 0.0
-    for image in images(seed + 1000 * (step + 1), BATCH):
+    for image in images(seed + 1000 * (step + 1), BATCH, lessons):
         if budget.part(step) >= 1:
             break
         loss, squared = loss_of(vae, image)

@@ -1,7 +1,8 @@
 """Train the toy from scratch: python tools/toy/train.py --minutes 90 --folder DIR [--stage vae] [--resume].
 
 With `--variant v_prediction` or `--variant sdxl`, a variant of the toy that was trained in `--base DIR`: it shares
-the autoencoder and the pool of latents, and its UNet starts from the base's.
+the autoencoder and the pool of latents, and its UNet starts from the base's. With `--variant wide`, a toy of the wide
+world with parts of its own, of which autoencoder and UNet start from those that are shipped.
 """
 
 from __future__ import annotations
@@ -14,9 +15,15 @@ import subprocess
 from pathlib import Path
 
 import repository  # noqa: F401
-from stage import Budget
+from stage import FIRST, Budget, Lessons
 
-VARIANT_SHARES = {"v_prediction": {"unet": 1.0}, "sdxl": {"text": 0.25, "unet": 0.75}}
+from tinv_ext.toy import world
+
+VARIANT_SHARES = {
+    "v_prediction": {"unet": 1.0},
+    "sdxl": {"text": 0.25, "unet": 0.75},
+    "wide": {"vae": 0.17, "text": 0.1, "pool": 0.06, "unet": 0.6, "judge": 0.07},
+}
 SHARES = {"vae": 0.24, "text": 0.05, "pool": 0.06, "unet": 0.6, "judge": 0.05}  # of the minutes given
 
 
@@ -52,7 +59,7 @@ def main() -> None:
         parser.error("say how long: either --minutes or --steps")
     if options.steps and options.stage == "all":
         parser.error("--steps is for one stage: name it with --stage")
-    if options.variant and not options.base:
+    if options.variant in ("v_prediction", "sdxl") and not options.base:
         parser.error("a variant needs --base, the folder of the toy's own training")
     if options.threads:
         import torch
@@ -66,8 +73,9 @@ def main() -> None:
 
 def run(stage: str, options: argparse.Namespace, budget: Budget) -> None:
     """One stage, of the toy or of a variant."""
-    if not options.variant:
-        importlib.import_module(f"stage_{stage}").train(options.folder, budget, options.seed, options.resume)
+    if options.variant in (None, "wide"):
+        lessons = Lessons(world.WIDE) if options.variant else FIRST
+        importlib.import_module(f"stage_{stage}").train(options.folder, budget, options.seed, options.resume, lessons)
     elif stage == "text":
         importlib.import_module("variant_text").train(options.folder, budget, options.seed, options.resume)
     else:
