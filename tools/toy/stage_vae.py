@@ -15,6 +15,7 @@ from tinv_ext.toy import parts, world
 
 BATCH = 8
 KL = 2e-4
+RATE = 3e-3
 
 
 def images(seed: int, batch: int, lessons: Lessons = FIRST) -> Iterator[Tensor]:
@@ -61,9 +62,10 @@ def train(folder: Path, budget: Budget, seed: int, resume: bool, lessons: Lesson
     torch.manual_seed(seed)
     path = folder / "vae.pt"
     vae = parts.vae().to(memory_format=torch.channels_last)
+    rate = RATE if lessons.world is world.FIRST else RATE / 3  # it starts from trained weights
     lessons.begin(vae, "vae")
     average = Average(vae, 0.995)
-    optimizers = muon.optimizers(vae, 3e-3, plain=("conv_in", "conv_out"))
+    optimizers = muon.optimizers(vae, rate, plain=("conv_in", "conv_out"))
     step = 0
     if (old := load(path, resume)) is not None:
         vae.load_state_dict(old["model"])
@@ -79,7 +81,7 @@ def train(folder: Path, budget: Budget, seed: int, resume: bool, lessons: Lesson
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         for optimizer in optimizers:
-            set_rate(optimizer, rate_at(budget.part(step), step, 3e-3, warm=30))
+            set_rate(optimizer, rate_at(budget.part(step), step, rate, warm=30))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         average.update(vae)
