@@ -23,6 +23,7 @@ WORKERS ?= 2
 # tests/conftest.py gives them: xdist would begin with those of the most tests, which are the quick ones.
 WORKING := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 EVERYDAY := -m "not slow and not full and not webui" $(WORKING)
+EVERYDAY_AND_SLOW := -m "not full and not webui" $(WORKING)
 OTHER_VERSIONS := -m "not slow and not full and not webui and not once" $(WORKING)
 # The WebUI's versions have wheels for these Pythons only.
 HAS_WEBUI_WHEELS := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info[:2] in ((3, 10), (3, 11))))' 2>/dev/null)
@@ -35,6 +36,7 @@ help:
 	@echo "                   the first time it also installs 1.5 GB of packages into .venv)"
 	@echo "make test          style, types and the everyday tests, under three sets of package versions (about 10 minutes;"
 	@echo "                   the first time it also downloads 5 GB of packages into .venv, .venv-webui and .venv-gradio4)"
+	@echo "make test SLOW=1   the same with the slow tests among them, in less time than by make test-slow afterwards"
 	@echo "make test-today    only the everyday tests, only under current versions (about 2 minutes)"
 	@echo "make test-slow     the tests that train until something is learned, and the slow crash tests (about 15 minutes)"
 	@echo "make test-webui    the whole workflow in a real WebUI, with a browser:"
@@ -139,7 +141,7 @@ lint: lint-page $(TODAY)/.stamp
 	$(TODAY)/bin/vermin --quiet --violations --target=3.10- --exclude tomllib $(PYTHON_310)
 
 test-today: $(TODAY)/.stamp
-	$(PY) -m pytest $(EVERYDAY)
+	$(PY) -m pytest $(if $(SLOW),$(EVERYDAY_AND_SLOW),$(EVERYDAY))
 
 ifeq ($(HAS_WEBUI_WHEELS),1)
 test-webui-pins: $(WEBUI_PINS)/.stamp
@@ -206,7 +208,7 @@ toy-report: $(TODAY)/.stamp
 	$(PY) tools/toy/report.py
 
 learn: $(TODAY)/.stamp
-	$(PY) -m pytest tests/toy/test_train.py -v
+	$(PY) -m pytest tests/toy -m slow -v
 	$(PY) tools/toy/learn.py
 	$(PY) tools/toy/recipes.py
 

@@ -52,4 +52,4 @@ def test_killed_in_every_phase_on_the_toy_model() -> None:
 @pytest.mark.slow
 def test_the_command_line_killed_from_outside() -> None:
     """`train`, killed at random times of its life, goes on with `train --resume`."""
-    assert sum("ended after" in line for line in told("tests.faults.outside", "--hits", "3")) == 3
+    assert sum("ended after" in line for line in told("tests.faults.outside", "--hits", "2")) == 2

@@ -32,6 +32,7 @@ def test_a_word_learns_its_concept_and_no_other(tmp_path: Path) -> None:
     assert square["shows"][TAUGHT] <= 0.2
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_the_natural_gradient_learns_in_fewer_images(tmp_path: Path) -> None:
     """160 images with `ong`, by the flags that docs/toy.md shows: as well as the lesson's 1200."""

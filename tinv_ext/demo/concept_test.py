@@ -25,7 +25,7 @@ from tinv_ext.core.settings import TrainConfig
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.run import dry_run, events, runner
 from tinv_ext.run.status import Status
-from tinv_ext.toy import heldout, judge
+from tinv_ext.toy import heldout, judge, outlines, world
 from tinv_ext.toy.captions import describe
 
 SAMPLES = Path(__file__).parents[1] / "toy" / "samples"
@@ -115,6 +115,26 @@ def photos(host: DiffusersHost, subject: str, words: Words) -> list[Image.Image]
     return host.generate_many(requests, words)
 
 
+def in_style(host: DiffusersHost, subject: str, words: Words) -> list[tuple[world.Scene, Image.Image]]:
+    """Images of many shapes "in the style of <subject>", with what each prompt asks for beside the style."""
+    colours = list(world.COLOURS)
+    asked = [
+        world.Scene(shape, colours[(number + 3 * turn) % 8], "solid", "none", colours[(number + 3 * turn + 4) % 8])
+        for turn in range(3)
+        for number, shape in enumerate(outlines.SHAPES)
+    ]
+    requests = [
+        ImageRequest(
+            prompt=f"a photo of a {scene.fill} {scene.shape} on a {scene.background} background "
+            f"in the style of {subject}",
+            seed=SEEDS[0] + number,
+            **GENERATION,
+        )
+        for number, scene in enumerate(asked)
+    ]
+    return list(zip(asked, host.generate_many(requests, words)))
+
+
 def on_backgrounds(
     host: DiffusersHost, concept: heldout.Concept, subject: str, words: Words
 ) -> dict[str, list[Image.Image]]:
@@ -132,7 +152,18 @@ def on_backgrounds(
 
 def identity(images: list[Image.Image], concept: heldout.Concept) -> float:
     """The share of images in which the judge sees the concept."""
-    return float(np.mean([judge.shows(seen, concept) for seen in _look(images)]))
+    return float(np.mean([judge.shows(seen, concept) for seen in look(images, concept.home)]))
+
+
+def kept_in_style(images: list[tuple[world.Scene, Image.Image]], concept: heldout.Concept) -> float:
+    """The share of images in a style in which the judge sees it, and the shape, colour and background asked for."""
+    seen = look([image for _, image in images], concept.home)
+    right = [
+        judge.shows(one, concept)
+        and (one.shape, one.fill, one.background) == (scene.shape, scene.fill, scene.background)
+        for (scene, _), one in zip(images, seen)
+    ]
+    return float(np.mean(right))
 
 
 def editability(by_background: Mapping[str, list[Image.Image]], concept: heldout.Concept) -> float:
@@ -140,16 +171,17 @@ def editability(by_background: Mapping[str, list[Image.Image]], concept: heldout
     right = [
         judge.shows(seen, concept) and seen.background == background
         for background, images in by_background.items()
-        for seen in _look(images)
+        for seen in look(images, concept.home)
     ]
     return float(np.mean(right))
 
 
 def on_background(images: list[Image.Image], background: str) -> float:
     """The share of images in which the judge sees this background."""
-    return float(np.mean([seen.background == background for seen in _look(images)]))
+    return float(np.mean([seen.background == background for seen in look(images)]))
 
 
-def _look(images: list[Image.Image]) -> list[judge.Seen]:
+def look(images: list[Image.Image], of: world.World = world.FIRST) -> list[judge.Seen]:
+    """What a world's judge sees in images of 64×64 pixels."""
     pixels = np.stack([np.asarray(image, dtype=np.float32) / 255 for image in images])
-    return judge.look(judge.load(), torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous())
+    return judge.look(judge.load(of=of), torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous())

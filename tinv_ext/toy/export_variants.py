@@ -43,8 +43,9 @@ def write(variant: str, pipe: Any, folder: Path) -> Path:
         (webui / f"{ARCH}.json").write_text(json.dumps(architecture(), indent=1), encoding="utf-8")
         tensors, text = sgm_tensors(pipe), sdxl_yaml(clip)
     else:
-        tensors = export.ldm_tensors(pipe)
-        text = export.yaml_text(clip).replace("  params:\n", "  params:\n    parameterization: v\n", 1)
+        tensors, text = export.ldm_tensors(pipe), export.yaml_text(clip)
+        if variant == "v_prediction":
+            text = text.replace("  params:\n", "  params:\n    parameterization: v\n", 1)
     save_file(export.small(tensors), str(checkpoint), metadata={"format": "pt"})
     checkpoint.with_suffix(".yaml").write_text(text, encoding="utf-8")
     return checkpoint

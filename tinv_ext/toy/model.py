@@ -92,9 +92,11 @@ def fill(module: nn.Module, values: dict[str, Tensor], name: str) -> None:
         )
 
 
-def pipeline() -> StableDiffusionPipeline:
-    """The toy as a StableDiffusionPipeline in fp32 on the CPU, ready to sample; 64×64 pixels."""
-    tensors, _ = read(weights_file())
+def pipeline(file: Path | None = None) -> StableDiffusionPipeline:
+    """The toy as a StableDiffusionPipeline in fp32 on the CPU, ready to sample; 64×64 pixels. Its weights are those of
+    `weights_file`, or of another file that has all of its parts.
+    """
+    tensors, _ = read(file or weights_file())
     text = part(tensors, "text.")
     text[TABLE] = whole_table(text.pop("rows"), text.pop("row_ids").long())
     encoder, vae, unet = parts.text_encoder(), parts.vae(), parts.unet()

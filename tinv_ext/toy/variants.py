@@ -1,7 +1,8 @@
-"""The toy's variants: one that predicts v, and one in SDXL's layout. They share the toy's autoencoder.
+"""The toy's variants: one that predicts v, one in SDXL's layout, and one of the wide world.
 
-A variant's file has its UNet under "unet.", and for SDXL its text encoders under "text." and "text_2."; of their token
-tables only the rows that captions use, as in the toy's own file.
+The first two share the toy's autoencoder. A file has the variant's UNet under "unet.", and for SDXL its text encoders
+under "text." and "text_2."; of their token tables only the rows that captions use, as in the toy's own file. That of
+the wide world has all that the toy's has.
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ def pipeline(variant: str, file: Path | None = None) -> StableDiffusionPipeline 
                 variants=VARIANTS,
             )
         )
+    if variant == "wide":
+        return model.pipeline(path)
     base, (tensors, _) = model.pipeline(), model.read(path)
     made = unet(variant)
     model.fill(made, model.part(tensors, "unet."), "UNet")

@@ -1,4 +1,4 @@
-"""What runs are compared on: the nine concepts held out from the toy's training, and five more."""
+"""What runs are compared on: the nine concepts held out from the toy's training and five more, or the wide world's."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from tinv_ext.toy import heldout, judge
 MORE = Path(__file__).with_name("more_concepts.json")  # the toy's training may have had the like of them by chance
 
 
-def read(own: Path | None = None) -> Mapping[str, heldout.Concept]:
-    """All by name, or those of a file of one's own."""
-    return heldout.read(own) if own else {**heldout.read(), **heldout.read(MORE)}
+def read(own: Path | None = None, variant: str | None = None) -> Mapping[str, heldout.Concept]:
+    """All of the variant's world by name, or those of a file of one's own."""
+    if own or variant == "wide":
+        return heldout.read(own or heldout.WIDE_FILE)
+    return {**heldout.read(), **heldout.read(MORE)}
 
 
 def judged(known: Mapping[str, heldout.Concept]) -> list[str]:
     """The names of those that the judge can tell: of odd shapes it knows the held-out ones only."""
-    shapes = judge.classes()["shape"]
-    return [name for name, concept in known.items() if (concept.shape if concept.words else name) in shapes]
+
+    def told(concept: heldout.Concept) -> bool:
+        shape = concept.shape if concept.words else concept.name
+        return concept.style or shape in judge.classes(concept.home)["shape"]
+
+    return [name for name, concept in known.items() if told(concept)]

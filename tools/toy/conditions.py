@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import samples
 from learn import PLAN
-from PIL import Image
 
 from tinv_ext.toy import heldout, world
 
@@ -24,14 +23,16 @@ def write(condition: str, folder: Path, concept: heldout.Concept, other: heldout
     shutil.rmtree(folder, ignore_errors=True)
     if condition == ONE_BACKGROUND:
         folder.mkdir(parents=True)
-        rng, scene = np.random.default_rng([seed, *concept.name.encode()]), concept.scene(planted(concept, seed))
-        for number in range(PLAN["images"]):
-            Image.fromarray(world.draw(scene, world.sample_pose(scene, rng))).save(folder / f"{number:02d}.png")
+        rng, background = np.random.default_rng([seed, *concept.name.encode()]), planted(concept, seed)
+        scenes = [scene for scene in concept.scenes(3 * PLAN["images"], rng) if scene.fill != background]
+        for number, scene in enumerate(scenes[: PLAN["images"]], start=1):
+            image = world.draw(world.on(scene, background), world.sample_pose(scene, rng))
+            samples.save(folder / f"{number:02d}.png", image, concept, world.on(scene, background))
         return
     samples.write(concept, folder, {"three-images": 3, "one-bad-image": 9}.get(condition, PLAN["images"]), seed)
     if condition == "one-bad-image":
-        image, _ = other.images(1, seed)[0]
-        Image.fromarray(image).save(folder / "bad.png")
+        image, scene = other.images(1, seed)[0]
+        samples.save(folder / "bad.png", image, concept, scene)
 
 
 def planted(concept: heldout.Concept, seed: int) -> str:

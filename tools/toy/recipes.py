@@ -48,6 +48,8 @@ def config_of(folder: Path, preset: str, concept: heldout.Concept, seed: int) ->
     per_step = values["batch_size"] * values["gradient_accumulation_steps"]
     apart = MARKS[preset][0] // per_step  # all marks are multiples of the first
     own = {"preset": preset, "steps": MARKS[preset][-1] // per_step, "save_every": apart, "evaluate_every": 0}
+    if concept.style:
+        own |= {"template": "style_filewords", "init_text": "style"}
     config = config_for(folder, concept, seed, {})
     return TrainConfig.from_dict({**concept_test.SHARED, **own, **{name: getattr(config, name) for name in _KEPT}})
 
@@ -69,9 +71,13 @@ def measure(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, 
         step = images // config.examples_per_step
         file = Path(str(status.file)) if step == status.steps else snapshots[step][0]
         word = {config.name: read_embedding(file).vectors}
-        photos = concept_test.photos(host, config.name, word)
-        curve[images] = concept_test.identity(photos, concept)
-    edited = concept_test.editability(concept_test.on_backgrounds(host, concept, config.name, word), concept)
+        shown = concept_test.in_style if concept.style else concept_test.photos
+        photos = shown(host, config.name, word)
+        curve[images] = concept_test.identity([image for _, image in photos] if concept.style else photos, concept)
+    if concept.style:
+        edited = concept_test.kept_in_style(photos, concept)
+    else:
+        edited = concept_test.editability(concept_test.on_backgrounds(host, concept, config.name, word), concept)
     return {
         "preset": config.preset,
         "concept": concept.name,
@@ -174,7 +180,7 @@ def draw(runs: Sequence[Run], path: Path) -> None:
 
 def run_all(options: argparse.Namespace, folder: Path) -> list[Run]:
     """Every concept, seed and preset that the options ask for, saved one by one; what the file has is not run again."""
-    known = concepts.read(options.concept)
+    known = concepts.read(options.concept, options.variant)
     runs: list[Run] = []
     if options.json.is_file():
         runs = json.loads(options.json.read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
 """Measure how good the toy is: python tools/toy/report.py [--count 240] [--variant NAME] [--json FILE] [--docs].
 
 Judges samples of random captions beside the judge's ceiling (drawings) and the autoencoder's (drawings through it),
-and measures the loss with the right, another's and no caption. Of a variant, whose autoencoder is the toy's: samples.
+and measures the loss with the right, another's and no caption. Of a variant whose autoencoder is the toy's: samples.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ from torch import Tensor
 
 from tinv_ext.toy import captions, heldout, judge, model, parts, variants, world
 
-NAMED = ("shape", "fill", "pattern", "mark", "background", "all")
 BARS = {"shape": 0.85, "fill": 0.90, "pattern": 0.80, "background": 0.95, "all": 0.65}
 SAMPLED = 60  # prompts at a time
 
 
-def scenes(count: int, seed: int) -> list[world.Scene]:
+def scenes(count: int, seed: int, of: world.World = world.FIRST) -> list[world.Scene]:
     """Scenes of the training stream's kind that words can ask for: no odd shape."""
-    concepts = heldout.read()
-    stream = world.stream(np.random.default_rng(seed), lambda s: s.shape == "odd" or heldout.is_held_out(s, concepts))
-    return list(itertools.islice(stream, count))
+    concepts = heldout.read(heldout.FILES[of])
+
+    def left_out(scene: world.Scene) -> bool:
+        return scene.shape == "odd" or heldout.is_held_out(scene, concepts)
+
+    return list(itertools.islice(world.stream(np.random.default_rng(seed), left_out, of), count))
 
 
 def drawn(wanted: list[world.Scene], seed: int) -> Tensor:
@@ -77,26 +79,28 @@ def losses(pipe: Any, images: Tensor, texts: list[str]) -> dict[str, dict[str, f
     return found
 
 
-def concept_ceiling(word: judge.Judge) -> dict[str, float]:
+def concept_ceiling(word: judge.Judge, of: world.World = world.FIRST) -> dict[str, float]:
     """How often the judge names a held-out concept on its own drawings (100 of each)."""
     found = {}
-    for concept in heldout.read().values():
+    for concept in heldout.read(heldout.FILES[of]).values():
         images = np.stack([image for image, _ in concept.images(100, 77)])
         seen = judge.look(word, torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)
         found[concept.name] = sum(judge.shows(one, concept) for one in seen) / len(seen)
     return found
 
 
-def sheet(path: Path, pipe: Any, guidance: float) -> None:
-    """A contact sheet: a row for each shape, in eight fills, striped in the second half."""
+def sheet(path: Path, pipe: Any, guidance: float, of: world.World = world.FIRST) -> None:
+    """A row for each shape, in eight fills and the patterns in turn; in the wide world with marks and balls."""
     shapes, fills = [shape for shape in world.SHAPES if shape != "odd"], list(world.COLOURS)
+    marks = of.marks if of is world.WIDE else ("none",)
     asked = [
         world.Scene(
             shape,
             fills[c],
-            "striped" if c % 2 else "solid",
-            "none",
+            of.patterns[c % len(of.patterns)],
+            marks[(c + r) % len(marks)],
             fills[(c + 3 + r) % 8 if (3 + r) % 8 else (c + 4) % 8],
+            ball=fills[(c + 1) % 8] if of.balls and r % 3 == 0 else "none",
         )
         for r, shape in enumerate(shapes)
         for c in range(8)
@@ -107,28 +111,30 @@ def sheet(path: Path, pipe: Any, guidance: float) -> None:
     Image.fromarray((grid.numpy() * 255 + 0.5).astype(np.uint8)).save(path, optimize=True)
 
 
-def measure(count: int, guidance: float) -> dict[str, Any]:
-    """Every figure of the report."""
-    pipe, word = model.pipeline(), judge.load()
-    wanted = scenes(count, 99)
+def measure(count: int, guidance: float, of: world.World = world.FIRST) -> dict[str, Any]:
+    """Every figure of the report on the toy of a world."""
+    wide = of is world.WIDE
+    pipe, word = variants.pipeline("wide") if wide else model.pipeline(), judge.load(of=of)
+    wanted = scenes(count, 99, of)
     expected = [judge.expected(scene) for scene in wanted]
     images, texts = drawn(wanted, 5), [captions.full(scene) for scene in wanted]
     seen_through = through(pipe.vae, images)
     error = (seen_through - images).pow(2).mean((1, 2, 3))
-    ceiling = drawn(scenes(1000, 98), 6)
+    ceiling = scenes(1000, 98, of)
     shares = {
-        "drawings": judge.right(judge.look(word, ceiling), [judge.expected(s) for s in scenes(1000, 98)]),
+        "drawings": judge.right(judge.look(word, drawn(ceiling, 6)), [judge.expected(s) for s in ceiling]),
         "through the autoencoder": judge.right(judge.look(word, seen_through), expected),
         "samples": judge.right(judge.look(word, samples(pipe, texts, guidance)), expected),
     }
     return {
         "count": count,
         "guidance": guidance,
+        "balls": of.balls,
         "shares": shares,
         "autoencoder dB": float((10 * torch.log10(1 / error)).mean()),
-        "concepts": concept_ceiling(word),
+        "concepts": concept_ceiling(word, of),
         "losses": losses(pipe, images, texts),
-        "made": model.metadata(),
+        "made": variants.metadata("wide") if wide else model.metadata(),
     }
 
 
@@ -143,10 +149,11 @@ def measure_variant(variant: str, count: int, guidance: float) -> dict[str, Any]
 def shares_of(figures: dict[str, Any]) -> list[str]:
     """The shares that the judge finds right, as lines of Markdown."""
     lines = [f"Samples: {figures['count']} prompts, DDIM 25 steps, guidance {figures['guidance']}.", ""]
-    lines += ["| judged by | " + " | ".join(NAMED) + " |", "|---" * (len(NAMED) + 1) + "|"]
+    named = [key for key in figures["shares"]["samples"] if key != "ball" or figures.get("balls")]
+    lines += ["| judged by | " + " | ".join(named) + " |", "|---" * (len(named) + 1) + "|"]
     for name, shares in figures["shares"].items():
-        lines.append(f"| {name} | " + " | ".join(f"{shares[key]:.3f}" for key in NAMED) + " |")
-    return [*lines, "| bar | " + " | ".join(f"{BARS[key]:.2f}" if key in BARS else "" for key in NAMED) + " |"]
+        lines.append(f"| {name} | " + " | ".join(f"{shares[key]:.3f}" for key in named) + " |")
+    return [*lines, "| bar | " + " | ".join(f"{BARS[key]:.2f}" if key in BARS else "" for key in named) + " |"]
 
 
 def text_of(figures: dict[str, Any]) -> str:
@@ -175,10 +182,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--docs", action="store_true", help="put the figures into docs/toy.md and the sheet beside it")
     options = parser.parse_args()
-    if options.variant:
-        figures = measure_variant(options.variant, options.count, options.guidance)
+    of = world.WIDE if options.variant == "wide" else world.FIRST
+    if options.variant in (None, "wide"):
+        figures = measure(options.count, options.guidance, of)
     else:
-        figures = measure(options.count, options.guidance)
+        figures = measure_variant(options.variant, options.count, options.guidance)
     print(text_of(figures))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
@@ -186,7 +194,7 @@ def main() -> None:
         pages.put(f"report-{options.variant}" if options.variant else "report", text_of(figures))
         pipe = variants.pipeline(options.variant) if options.variant else model.pipeline()
         name = f"toy-{options.variant}.png" if options.variant else "toy.png"
-        sheet(repository.ROOT / "docs" / name, pipe, options.guidance)
+        sheet(repository.ROOT / "docs" / name, pipe, options.guidance, of)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import repository
+from numpy.typing import NDArray
 from PIL import Image
 
 from tinv_ext.core.errors import InputError
-from tinv_ext.toy import heldout
+from tinv_ext.toy import heldout, world
 
 
 def main() -> None:
@@ -32,12 +34,17 @@ def main() -> None:
 
 
 def write(concept: heldout.Concept, folder: Path, count: int, seed: int) -> None:
-    """`count` PNG files, each with a caption of what is not the concept itself: where it stands."""
+    """`count` PNG files with captions."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, (image, scene) in enumerate(concept.images(count, seed), start=1):
-        file = folder / f"{number:02d}.png"
-        Image.fromarray(image).save(file, optimize=True)
-        file.with_suffix(".txt").write_text(f"on a {scene.background} background\n", encoding="utf-8")
+        save(folder / f"{number:02d}.png", image, concept, scene)
+
+
+def save(file: Path, image: NDArray[np.uint8], concept: heldout.Concept, scene: world.Scene) -> None:
+    """A PNG file with a caption of what is not the concept itself: where it stands, or what is shown in the style."""
+    Image.fromarray(image).save(file, optimize=True)
+    shown = f"a {scene.fill} {scene.shape} " if concept.style else ""
+    file.with_suffix(".txt").write_text(f"{shown}on a {scene.background} background\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

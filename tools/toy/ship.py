@@ -1,6 +1,6 @@
 """Put a training folder's parts into the one fp16 file that is shipped: python tools/toy/ship.py FOLDER [--to FILE].
 
-`--variant NAME` ships the UNet, and SDXL's text encoders, of that variant.
+`--variant NAME` ships the UNet, and SDXL's text encoders, of that variant; of the wide world all parts.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def main() -> None:
     parser.add_argument("--to", type=Path)
     parser.add_argument("--variant", choices=variants.VARIANTS)
     options = parser.parse_args()
-    tensors, provenance = gather_variant(options.folder, options.variant) if options.variant else gather(options.folder)
+    whole = options.variant in (None, "wide")
+    tensors, provenance = gather(options.folder) if whole else gather_variant(options.folder, options.variant)
     to: Path = options.to or (variants.file_of(options.variant) if options.variant else model.FILE)
     small = {
         name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in tensors.items()
