@@ -82,7 +82,7 @@ def begin(folder: Path, steps: int, group: Path | None = None) -> subprocess.Pop
     (folder / "images").mkdir(parents=True)
     shutil.copy(SAMPLES / "01.png", folder / "images")
     flags = ("--name=zworble", "--images=images", "--output=runs", f"--steps={steps}", "--save-state-every=1")
-    return train(folder, *flags, "--width=512", "--height=512", "--preview-every=0", "--evaluate-every=0", group=group)
+    return train(folder, *flags, "--width=320", "--height=320", "--preview-every=0", "--evaluate-every=0", group=group)
 
 
 def squeeze(process: subprocess.Popen[str], limit: Path, most: int) -> None:

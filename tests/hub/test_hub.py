@@ -103,6 +103,7 @@ def test_from_images_at_the_hub_to_a_word_at_the_hub(hub: Hub, tinv: Command, tm
     assert "hub_model_id" in without_wraps(refused.stderr)
 
 
+@pytest.mark.once
 def test_all_words_of_a_run_are_uploaded(hub: Hub, tinv: Command, tmp_path: Path) -> None:
     """To one repository: as files of the WebUI, as folders of diffusers, with images; alone, the first is meant."""
     for name, shade in (("one", 20), ("other", 200)):

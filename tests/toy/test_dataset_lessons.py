@@ -73,6 +73,7 @@ def test_masks_keep_a_planted_background_out_of_the_word(host: DiffusersHost, tm
     assert identity >= 0.8
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_regularization_keeps_the_class_in_the_word(host: DiffusersHost, tmp_path: Path) -> None:
     """A purple moon in other colours: the word alone stays purple, with images of other moons it takes the colour."""

@@ -59,6 +59,7 @@ def address(host: DiffusersHost, jobs: JobQueue, monkeypatch: pytest.MonkeyPatch
         yield address
 
 
+@pytest.mark.once
 def test_the_tab_is_painted_at_once(address: str) -> None:
     """A page that is up, a first click on the tab: the median of several new browser pages."""
     work, took = [], []
