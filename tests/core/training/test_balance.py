@@ -138,15 +138,16 @@ def test_strata_have_one_timestep_each() -> None:
     assert timesteps[0] < 500 <= timesteps[1]
 
 
-def test_the_result_is_the_average() -> None:
-    """mean ← d·mean + (1-d)·x with d = min(decay, k/(k+9)) at step k; the steps themselves are as ever."""
+@pytest.mark.parametrize(("decay", "inv_gamma"), [(0.3, 9.0), (0.9999, 4.0)])
+def test_the_result_is_the_average(decay: float, inv_gamma: float) -> None:
+    """mean ← d·mean + (1-d)·x with d = min(decay, k/(k+γ)) at step k; the steps themselves are as ever."""
     plain, averaged = initial(), initial()
     after, mean = [], vectors(initial())
     for _ in train(plain, plan(), Fake(), dataset()):
         after.append(plain.leaves()[0].detach().clone())
-    run(averaged, plan(ema_decay=0.3))
+    run(averaged, plan(ema_decay=decay, ema_inv_gamma=inv_gamma))
     for k, x in enumerate(after, start=1):
-        d = min(0.3, k / (k + 9))
+        d = min(decay, k / (k + inv_gamma))
         mean = d * mean + (1 - d) * x
     assert torch.equal(averaged.leaves()[0], plain.leaves()[0])
     assert torch.allclose(averaged.values("it")["clip_l"], mean)

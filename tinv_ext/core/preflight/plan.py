@@ -66,8 +66,8 @@ def make_plan(
     sizes, objective = (largest or config.batch_size, config.gradient_accumulation_steps), objective_of(config)
     after = _after(config)
     successors = SUCCESSORS.get(optimizer_name(config.optimizer), ())
-    usual, ema = dict(lengths or {}), config.ema_decay
-    return Plan(steps, *sizes, rate, clip, objective, after, usual, stop, ema, successors, paces)
+    usual, ema = dict(lengths or {}), (config.ema_decay, config.ema_inv_gamma)
+    return Plan(steps, *sizes, rate, clip, objective, after, usual, stop, *ema, successors, paces)
 
 
 def objective_of(config: TrainConfig) -> Objective:

@@ -146,6 +146,7 @@ class TrainConfig:
     max_vector_norm: float = 0.0
     pull_to_init: float = 0.0
     ema_decay: float = 0.0
+    ema_inv_gamma: float = 9.0
     seed: int = 0
 
     # loss

@@ -32,6 +32,7 @@ CLASSIC: Values = {
     "clip_value": "0.1",
     "max_vector_norm": 0.0,
     "ema_decay": 0.0,
+    "ema_inv_gamma": 9.0,
     "timestep_sampling": "uniform",
     "timestep_balance": 0.0,
     "evaluate_every": 50,
@@ -43,7 +44,8 @@ CLASSIC: Values = {
 _NATURAL = {  # the online natural gradient; what each part of it brings is measured in docs/toy.md
     "optimizer": "ong",
     "learning_rate": "1",
-    "ema_decay": 0.95,
+    "ema_decay": 0.9999,
+    "ema_inv_gamma": 6.0,
     "timestep_sampling": "stratified",
     "timestep_balance": 1.0,
     "max_vector_norm": 3.0,

@@ -179,6 +179,13 @@ TRAINING: Mapping[str, Setting] = {
         minimum=0.0,
         maximum=0.9999,
     ),
+    "ema_inv_gamma": Setting(
+        "EMA warm-up",
+        "The average begins short and grows with the run, until it is as long as EMA decay says: 9 is over the last "
+        "ninth of the steps so far, 4 over the last quarter.",
+        minimum=1.0,
+        maximum=1000.0,
+    ),
     "seed": Setting(
         "Seed",
         "The same seed gives the same run.",

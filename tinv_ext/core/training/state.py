@@ -126,17 +126,18 @@ class State:
             self.averages = [leaf.detach().clone() for leaf in self.leaves()]
 
     @torch.no_grad()
-    def average(self, decay: float, moves: Moves = ALL) -> None:
+    def average(self, decay: float, moves: Moves = ALL, inv_gamma: float = 9.0) -> None:
         """Have the averages follow the vectors, leaving `decay` of themselves, less in the first steps; 0: none.
 
         Those of words that a step leaves alone stay, too.
 
-        The decay grows as in TensorFlow's ExponentialMovingAverage: (step + 1) / (step + 10).
+        The decay grows as in diffusers' EMAModel with power 1: at step k it is at most k / (k + inv_gamma), so that
+        the average is about one of the last k / inv_gamma steps. 9 is TensorFlow's ExponentialMovingAverage.
         """
         if not decay:
             self.averages = []
             return
-        decay = min(decay, self.step / (self.step + 9))
+        decay = min(decay, self.step / (self.step + inv_gamma))
         moved = [moves.of(name) for name, word in self.vectors.items() for _ in word]
         self.averages = [
             torch.lerp(leaf, mean, decay) if factor else mean

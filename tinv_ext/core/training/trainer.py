@@ -47,6 +47,7 @@ class Plan:
     lengths: Mapping[str, float] = field(default_factory=dict)  # typical ones of a token's vector, by encoder
     stop: Rule | None = None  # that may end it before
     ema_decay: float = 0.0  # of the averaged vectors, which are the result then; 0: the last ones are
+    ema_inv_gamma: float = 9.0  # how it begins: at step k, the average is of k / ema_inv_gamma steps
     successors: tuple[Successor, ...] = ()  # of the optimizer, in turn, where it gets nowhere
     paces: Mapping[str, Pace] = field(default_factory=dict)  # of words that have their own
 
@@ -139,7 +140,7 @@ def take_step(
     state.begin_averages(plan.ema_decay)
     state.update(rate, now)
     plan.constrain(state, now)
-    state.average(plan.ema_decay, now)
+    state.average(plan.ema_decay, now, plan.ema_inv_gamma)
 
     # everything that is shown is read from the device once; better to fail than to save nonsense
     mean = mean_loss(state, losses, count)
