@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-VARIANTS = ("v_prediction", "sdxl")
+VARIANTS = ("v_prediction", "sdxl", "wide")
 
 
 def pipeline(variant: str = "") -> Any:
