@@ -58,6 +58,18 @@ def test_settings_of_a_run_that_are_wrong_are_told(folder: run_folder.RunFolder)
     assert len(caught.value.problems) == 2
 
 
+@pytest.mark.parametrize("preset", ["fast", "classic"])
+def test_a_setting_younger_than_a_run_is_what_held_before_it(folder: run_folder.RunFolder, preset: str) -> None:
+    """Whatever the preset says of it today: the run goes on as it began."""
+    file = folder.path / "config.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    del content["settings"]["ema_inv_gamma"]
+    content["settings"] |= {"preset": preset, "ema_decay": 0.95}
+    file.write_text(json.dumps(content), encoding="utf-8")
+    config = folder.config()
+    assert (config.preset, config.ema_decay, config.ema_inv_gamma) == (preset, 0.95, 9.0)
+
+
 @pytest.mark.parametrize("status", [Status("training", 3), Status("failed", 3, "/a/画.pt", "a\nreason")])
 def test_the_status_is_what_was_last_written(folder: run_folder.RunFolder, status: Status) -> None:
     """Whole, and legible for people."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 VERSION = 2
 BEFORE_PRESETS = "classic"
 """What a run began with where its file names no preset: settings that it does not have were at these values."""
+BEFORE_SETTINGS = {"ema_inv_gamma": 9.0}
+"""What held for every run, whatever its preset, before there was such a setting."""
 
 
 def to_file(config: TrainConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def from_file(content: Any) -> dict[str, Any]:
         )
     settings, facts = dict(content["settings"]), content.get("facts")
     facts = dict(facts) if isinstance(facts, Mapping) else {}
-    settings = {"preset": BEFORE_PRESETS, **settings} if settings else {}
+    settings = {"preset": BEFORE_PRESETS, **BEFORE_SETTINGS, **settings} if settings else {}
     if version == 1:
         settings, facts = current_names(settings), facts_by_current_names(facts)
     return {**content, "version": VERSION, "settings": settings, "facts": facts}
