@@ -15,7 +15,7 @@ from tests.toy.test_tools import tool
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.demo import concept_test
 from tinv_ext.run import runner
-from tinv_ext.toy import captions, heldout, judge, model, variants, words, world
+from tinv_ext.toy import captions, heldout, judge, model, words, world
 
 pytestmark = pytest.mark.once
 CONCEPTS = heldout.read(heldout.WIDE_FILE)
@@ -115,12 +115,11 @@ def test_the_judge_knows_its_concepts(name: str) -> None:
 @pytest.mark.slow
 def test_a_style_is_learned(tmp_path: Path) -> None:
     """`fast` with captions, after 160 images: other things in its style, of the shape and colours asked for."""
-    assert "wide" in variants.VARIANTS
-    host, style = tool("learn").host_in(tmp_path / "embeddings", "wide"), CONCEPTS["checks-and-bar"]
+    host, style = tool("learn").host_in(tmp_path / "embeddings", "wide"), CONCEPTS["stripes-and-dot"]
     config = tool("recipes").config_of(tmp_path, "fast", style, 1).but(steps=160, save_every=0)
-    before = concept_test.in_style(host, config.init_text, {})
+    before = concept_test.shown(host, style, config.init_text, {})
     learned = read_embedding(Path(str(runner.run(config, host).file))).vectors
-    after = concept_test.in_style(host, config.name, {config.name: learned})
-    assert concept_test.identity([image for _, image in before], style) <= 0.2
-    assert concept_test.identity([image for _, image in after], style) >= 0.6
-    assert concept_test.kept_in_style(after, style) >= 0.6
+    after = {config.name: learned}
+    assert concept_test.identity(before, style) <= 0.2
+    assert concept_test.identity(concept_test.shown(host, style, config.name, after), style) >= 0.6
+    assert concept_test.edited(host, style, config.name, after) >= 0.6

@@ -150,6 +150,20 @@ def on_backgrounds(
     return by_background
 
 
+def shown(host: DiffusersHost, concept: heldout.Concept, subject: str, words: Words) -> list[Image.Image]:
+    """Images in which `identity` looks for the concept: photos of the subject, or other things in its style."""
+    if concept.style:
+        return [image for _, image in in_style(host, subject, words)]
+    return photos(host, subject, words)
+
+
+def edited(host: DiffusersHost, concept: heldout.Concept, subject: str, words: Words) -> float:
+    """How often a prompt that asks for more gets it: another background, or the things that are to be in the style."""
+    if concept.style:
+        return kept_in_style(in_style(host, subject, words), concept)
+    return editability(on_backgrounds(host, concept, subject, words), concept)
+
+
 def identity(images: list[Image.Image], concept: heldout.Concept) -> float:
     """The share of images in which the judge sees the concept."""
     return float(np.mean([judge.shows(seen, concept) for seen in look(images, concept.home)]))

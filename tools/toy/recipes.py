@@ -71,13 +71,9 @@ def measure(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, 
         step = images // config.examples_per_step
         file = Path(str(status.file)) if step == status.steps else snapshots[step][0]
         word = {config.name: read_embedding(file).vectors}
-        shown = concept_test.in_style if concept.style else concept_test.photos
-        photos = shown(host, config.name, word)
-        curve[images] = concept_test.identity([image for _, image in photos] if concept.style else photos, concept)
-    if concept.style:
-        edited = concept_test.kept_in_style(photos, concept)
-    else:
-        edited = concept_test.editability(concept_test.on_backgrounds(host, concept, config.name, word), concept)
+        photos = concept_test.shown(host, concept, config.name, word)
+        curve[images] = concept_test.identity(photos, concept)
+    edited = concept_test.edited(host, concept, config.name, word)
     return {
         "preset": config.preset,
         "concept": concept.name,
