@@ -97,6 +97,16 @@ def test_a_ball_of_no_colour_is_refused(tmp_path: Path) -> None:
         heldout.read(path)
 
 
+def test_concepts_of_ones_own_are_of_the_variants_world(tmp_path: Path) -> None:
+    """So that its judge, which alone knows checks and balls, is asked."""
+    path, mine = tmp_path / "mine.json", {"words": "x", "shape": "circle", "fill": "red", "mark": "none"}
+    path.write_text(json.dumps({"mine": {**mine, "pattern": "checked", "ball": "blue"}}), encoding="utf-8")
+    for variant, of in (("wide", world.WIDE), (None, world.FIRST)):
+        known = tool("concepts").read(path, variant)
+        assert known["mine"].home is of
+        assert tool("concepts").judged(known) == ["mine"]
+
+
 def test_all_weights_are_small_enough_to_be_shipped() -> None:
     """In all at most 25 megabytes."""
     assert sum(file.stat().st_size for file in model.FILE.parent.iterdir()) <= 25 * MEGABYTE

@@ -122,8 +122,10 @@ def problems(name: str, data: dict[str, Any]) -> list[Message]:
     return found
 
 
-def read(path: Path = FILE) -> dict[str, Concept]:
-    """The concepts of a file by name. Raises InputError with every problem in it."""
+def read(path: Path = FILE, of: world.World | None = None) -> dict[str, Concept]:
+    """The concepts of a file by name, of a world: the first, if not said, but for the wide world's own file. Raises
+    InputError with every problem in it.
+    """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -147,7 +149,8 @@ def read(path: Path = FILE) -> dict[str, Concept]:
     found = [problem for name, data in raw.items() for problem in problems(name, data)]
     if found:
         raise InputError(found)
-    return {name: concept(name, data, world.WIDE if path == WIDE_FILE else world.FIRST) for name, data in raw.items()}
+    of = of or (world.WIDE if path == WIDE_FILE else world.FIRST)
+    return {name: concept(name, data, of) for name, data in raw.items()}
 
 
 def concept(name: str, data: dict[str, Any], of: world.World = world.FIRST) -> Concept:

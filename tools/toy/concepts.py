@@ -7,15 +7,17 @@ from pathlib import Path
 
 import repository  # noqa: F401  (where tinv_ext is)
 
-from tinv_ext.toy import heldout, judge
+from tinv_ext.toy import heldout, judge, world
 
 MORE = Path(__file__).with_name("more_concepts.json")  # the toy's training may have had the like of them by chance
 
 
 def read(own: Path | None = None, variant: str | None = None) -> Mapping[str, heldout.Concept]:
     """All of the variant's world by name, or those of a file of one's own."""
-    if own or variant == "wide":
-        return heldout.read(own or heldout.WIDE_FILE)
+    if variant == "wide":
+        return heldout.read(own or heldout.WIDE_FILE, world.WIDE)
+    if own:
+        return heldout.read(own)
     return {**heldout.read(), **heldout.read(MORE)}
 
 
