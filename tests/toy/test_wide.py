@@ -19,7 +19,6 @@ from tinv_ext.toy import captions, heldout, judge, model, words, world
 
 pytestmark = pytest.mark.once
 CONCEPTS = heldout.read(heldout.WIDE_FILE)
-MEGABYTE = 2**20
 
 
 def scenes(count: int) -> list[world.Scene]:
@@ -109,7 +108,7 @@ def test_concepts_of_ones_own_are_of_the_variants_world(tmp_path: Path) -> None:
 
 def test_all_weights_are_small_enough_to_be_shipped() -> None:
     """In all at most 25 megabytes."""
-    assert sum(file.stat().st_size for file in model.FILE.parent.iterdir()) <= 25 * MEGABYTE
+    assert sum(file.stat().st_size for file in model.FILE.parent.iterdir()) <= 25_000_000
 
 
 @pytest.mark.parametrize("name", list(CONCEPTS))

@@ -103,7 +103,7 @@ def pick(rng: np.random.Generator, words: Sequence[str]) -> str:
     return words[int(rng.integers(len(words)))]
 
 
-def attributes_of(scene: Scene) -> dict[str, str | None]:
+def _attributes_of(scene: Scene) -> dict[str, str | None]:
     """Everything that a caption of the scene can tell."""
     return {
         "shape": scene.shape,
@@ -117,7 +117,7 @@ def attributes_of(scene: Scene) -> dict[str, str | None]:
 
 def caption(scene: Scene, rng: np.random.Generator) -> Caption:
     """A random caption; fifteen in a hundred coin one name for the whole thing, some leave something out."""
-    attributes = attributes_of(scene)
+    attributes = _attributes_of(scene)
     dice = rng.random(6)
     ball = "none"
     if dice[0] < 0.15:

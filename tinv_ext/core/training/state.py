@@ -126,7 +126,7 @@ class State:
             self.averages = [leaf.detach().clone() for leaf in self.leaves()]
 
     @torch.no_grad()
-    def average(self, decay: float, moves: Moves = ALL, inv_gamma: float = 9.0) -> None:
+    def average(self, decay: float, inv_gamma: float, moves: Moves = ALL) -> None:
         """Have the averages follow the vectors, leaving `decay` of themselves, less in the first steps; 0: none.
 
         Those of words that a step leaves alone stay, too.

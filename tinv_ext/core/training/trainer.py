@@ -140,7 +140,7 @@ def take_step(
     state.begin_averages(plan.ema_decay)
     state.update(rate, now)
     plan.constrain(state, now)
-    state.average(plan.ema_decay, now, plan.ema_inv_gamma)
+    state.average(plan.ema_decay, plan.ema_inv_gamma, now)
 
     # everything that is shown is read from the device once; better to fail than to save nonsense
     mean = mean_loss(state, losses, count)
