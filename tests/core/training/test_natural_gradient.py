@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -86,24 +87,54 @@ def test_no_step_leaves_the_radius() -> None:
 
 
 def test_the_scale_is_measured() -> None:
-    """c = 0.4·A/B, of which 0.85 is kept at each of twelve probes; one that is not finite changes nothing."""
+    """c is a tenth of the geometric mean of |probe|²/|g|² over all examples so far, asked for in twelve steps.
+
+    An example whose ratio is not finite, or that has no gradient in the word, counts for nothing.
+    """
     params = leaves()
     optimizer = NaturalGradient(params, lengths=[1.0, 2.0])
-    asked, a, b = [], 0.0, 0.0
+    asked, ratios = [], []
     for number, some in enumerate(stream(70, 2), start=1):
-        probes = [part * 3 for part in some] if optimizer.probing() else None
+        probes = [part * torch.tensor([[[number]], [[3.0]]]) for part in some] if optimizer.probing() else None
+        if number == 6:
+            some, probes = [[part * torch.tensor([[[0.0]], [[1.0]]]) for part in given] for given in (some, probes)]
         if number == 8:
             probes = [part * float("nan") for part in some]
         optimizer.add(some, probes)
-        rows, probe_rows = optimizer._gradients[0].square().sum(), None if probes is None else optimizer._probes[0]
         optimizer.step()
-        if probe_rows is not None:
-            asked.append(number)
-            if number < 8:
-                a, b = 0.85 * a + float(probe_rows.square().sum()), 0.85 * b + float(rows)
-                assert float(optimizer.state[params[0]]["scale"]) == pytest.approx(0.4 * a / b)
+        if probes is None:
+            continue
+        asked.append(number)
+        ratios += [] if number == 8 else [9.0] if number == 6 else [number**2, 9.0]
+        expected = 0.1 * math.prod(ratio ** (1 / len(ratios)) for ratio in ratios)
+        assert float(optimizer.state[params[0]]["scale"]) == pytest.approx(expected)
     assert asked == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]
-    assert float(optimizer.state[params[0]]["scale"]) == pytest.approx(0.4 * 9)
+
+
+def test_one_example_does_not_decide_the_scale() -> None:
+    """One whose gradient is a thousand times as large as the others': c is what the others say, but for a little."""
+    scales = []
+    for factor in (1.0, 1000.0):
+        params = leaves()
+        optimizer = NaturalGradient(params, lengths=[1.0, 2.0])
+        for number, some in enumerate(stream(64, 2), start=1):
+            probes = [part * 3 for part in some] if optimizer.probing() else None
+            optimizer.add([part * factor for part in some] if number == 2 else some, probes)
+            optimizer.step()
+        scales.append(float(optimizer.state[params[0]]["scale"]))
+    assert scales[0] == pytest.approx(0.1 * 9)
+    assert scales[1] == pytest.approx(scales[0] * 1000 ** (-2 / 12))
+
+
+def test_a_run_from_before_there_were_ratios_keeps_its_scale() -> None:
+    """Its state has sums of squares in their place: it goes on, with the c that it had."""
+    params = leaves()
+    optimizer = NaturalGradient(params, lengths=[1.0, 2.0])
+    optimizer.state[params[0]].update(step=5, true_trace=torch.tensor(3.0), scale=torch.tensor(0.07))
+    (some,) = stream(1, 2)
+    optimizer.add(some, some)
+    optimizer.step()
+    assert (optimizer.state[params[0]]["step"], float(optimizer.state[params[0]]["scale"])) == (6, pytest.approx(0.07))
 
 
 @pytest.mark.parametrize("bad", [float("inf"), float("nan")])
@@ -119,7 +150,7 @@ def test_a_probe_that_is_not_finite_spoils_no_later_one(bad: float) -> None:
             optimizer.add(some, [part * factor for part in some] if optimizer.probing() and not skipped else None)
             optimizer.step()
         scales.append(float(optimizer.state[params[0]]["scale"]))
-    assert scales[0] == pytest.approx(0.4 * 9)
+    assert scales[0] == pytest.approx(0.1 * 9)
     assert scales[0] == scales[1]
 
 
@@ -197,8 +228,8 @@ def test_examples_that_are_not_finite_are_left_out_and_counted() -> None:
     assert step.distance > 0
     assert all(bool(torch.isfinite(one).all()) for one in vectors(state))
     measured = state.optimizer.state[state.leaves()[0]]
-    assert 0 < float(measured["sample_trace"]) < float("inf")  # by the probes of the others
-    assert 0 < float(measured["true_trace"]) < float("inf")
+    assert int(measured["measured"]) == 2  # the ratios of the others
+    assert 0 < float(measured["scale"]) < float("inf")
     with pytest.raises(NumericError):
         steps(begun("ong"), Plan(1, 1, 1, lambda step: 1.0), Spoilt())
     assert steps(begun("ong"), Plan(1, 3, 1, lambda step: 1.0))[0].left_out == 0
@@ -239,11 +270,20 @@ def initial_ong() -> State:
 
 
 def test_uneven_curvature_is_crossed() -> None:
-    """A noisy regression whose directions differ by 10⁴ in curvature: 40 steps of two close all but 5 % of the loss.
+    """A noisy regression whose directions differ by 10⁴ in curvature: 40 steps of two leave less than 2 % of the loss.
 
-    Each example has 16 residuals; the scale is measured.
+    That is of the average over the last sixth of the steps, as the preset `fast` has it, in nine of ten draws. Steps
+    are long, so the last of them leaves more, but never a third. The scale is measured.
     """
-    rng = torch.Generator().manual_seed(3)
+    averaged, last = zip(*sorted(left_of_uneven(seed) for seed in range(3, 23)))
+    assert averaged[17] < 0.02
+    assert averaged[-1] < 0.2
+    assert max(last) < 0.33
+
+
+def left_of_uneven(seed: int) -> tuple[float, float]:
+    """Which share of the loss is left, of the average and of the last step. Each example has 16 residuals."""
+    rng = torch.Generator().manual_seed(seed)
     uneven = torch.logspace(1, -1, 16, dtype=torch.float64)
     x = torch.zeros(1, 16, dtype=torch.float64, requires_grad=True)
     goal = 0.3 * torch.randn(1, 16, generator=rng, dtype=torch.float64)
@@ -252,17 +292,19 @@ def test_uneven_curvature_is_crossed() -> None:
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
-    def loss() -> float:
-        return float((((x.detach() - goal) * uneven) ** 2).sum())
+    def loss(at: Tensor) -> float:
+        return float((((at - goal) * uneven) ** 2).sum())
 
-    before = loss()
-    for _ in range(40):
+    average, before = x.detach().clone(), loss(x.detach())
+    for step in range(1, 41):
         slopes = normal(2, 16, 16) * uneven
         residuals = slopes @ (x.detach() - goal).T + normal(2, 16, 1)
         probes = [(slopes * normal(2, 16, 1)).sum(1, keepdim=True)] if optimizer.probing() else None
         optimizer.add([(slopes * residuals).sum(1, keepdim=True)], probes)
         optimizer.step()
-    assert loss() < 0.05 * before
+        optimizer.zero_grad()
+        average.lerp_(x.detach(), 1 - step / (step + 6))
+    return loss(average) / before, loss(x.detach()) / before
 
 
 @pytest.mark.parametrize("options", [{"prior": 0}, {"memory": 1}, {"form": "sparse"}, {"scale": -1}, {"rank": 0}])

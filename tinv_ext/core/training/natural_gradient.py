@@ -3,9 +3,10 @@
 The loss of an example is taken as its negative log likelihood, ½·Σ residual². Its Hessian in the vectors is then about
 the Fisher matrix F (Amari 1998, "Natural gradient works efficiently in learning"). The sum of g·gᵀ over examples has
 the shape of F and comes free with the backward pass (the empirical Fisher; Kunstner et al. 2019, arXiv 1905.12558), but
-not its size, as residuals are correlated from pixel to pixel: a factor c, measured with random probes of the residual
-(Hutchinson 1989: E|Jᵀu|² = trace F), mends that. Of all D numbers of a word, few directions matter, so the matrix is
-known after some dozens of examples; where nothing is known of a direction, it is that of a prior.
+not its size, as residuals are correlated from pixel to pixel: a factor c mends that, by the ratio |Jᵀu|²/|g|² of an
+example, with a random probe u of its residual (Hutchinson 1989: E|Jᵀu|² = trace F). Of all D numbers of a word, few
+directions matter, so the matrix is known after some dozens of examples; where nothing is known of a direction, it is
+that of a prior.
 
 Everything is done in units of the prior, in which the prior's matrix is the identity:
 
@@ -28,8 +29,8 @@ from .typical_length import lengths_of
 
 FORMS = ("auto", "dense", "low_rank")
 _PROBED = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # steps at which c is measured: residuals change most at first
-_OLDER = 0.85  # the weight of earlier measurements: less makes c, with one example each, four times too large at times
-_SHARE = 0.4  # of the trace that probes find; flat between 0.1 and 1
+_SHARE = 0.1  # of the mean ratio: the average over steps (`ema_decay`) takes away what is noisy in so long ones
+_BEGINNING = 0.4  # divided by the examples so far it is the share while that is more: so few would be followed too far
 _UNMEASURED = 0.02  # c before a probe came out finite
 
 
@@ -116,7 +117,7 @@ class NaturalGradient(torch.optim.Optimizer):
         remembered: dict[str, Any] = self.state[first]
         if not remembered:
             zero = torch.zeros((), dtype=first.dtype, device=first.device)
-            remembered.update(step=0, true_trace=zero, sample_trace=zero.clone(), scale=zero + _UNMEASURED)
+            remembered.update(step=0, seen=0, logs=zero, measured=zero.clone(), scale=zero + _UNMEASURED)
         return remembered
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -156,20 +157,28 @@ class NaturalGradient(torch.optim.Optimizer):
 
     def _scale(self, word: int, count: int, gradients: Tensor, probes: Tensor | None) -> Tensor | float:
         """The factor c of a word, of which there are `count` examples among the `gradients`."""
-        remembered = self._remembered(word)
+        remembered, fixed = self._remembered(word), self.param_groups[0]["scale"]
         remembered["step"] += count > 0
+        if fixed or "logs" not in remembered:  # the second in a run from before there were ratios, which keeps its c
+            scale: Tensor | float = fixed or remembered["scale"]
+            return scale
+        remembered["seen"] += count
         if probes is not None and count and remembered["step"] in _PROBED:
             self._measure_scale(remembered, gradients, probes)
-        scale: Tensor | float = self.param_groups[0]["scale"] or remembered["scale"]
-        return scale
+        measured: Tensor = remembered["scale"] * max(1.0, _BEGINNING / _SHARE / max(1, remembered["seen"]))
+        return measured
 
     def _measure_scale(self, remembered: dict[str, Any], gradients: Tensor, probes: Tensor) -> None:
-        true_trace = _OLDER * remembered["true_trace"] + probes.square().sum()
-        sample_trace = _OLDER * remembered["sample_trace"] + gradients.square().sum()
-        scale = _SHARE * true_trace / sample_trace
-        good = torch.isfinite(scale) & (scale > 0)  # else nothing of it is kept, or it would spoil what comes later
-        for name, measured in (("true_trace", true_trace), ("sample_trace", sample_trace), ("scale", scale)):
-            remembered[name] = torch.where(good, measured, remembered[name])
+        """Take in the ratios of examples. Their mean is of the logarithms: they differ by a factor of ten and more.
+
+        The sums of both squares, divided, are those of the few largest: c was four times too large or small at times.
+        """
+        ratios = probes.square().sum(1).log() - gradients.square().sum(1).log()
+        good = ratios.isfinite()  # not where a word is in no prompt of the example, or numbers are too large or small
+        remembered["logs"] = remembered["logs"] + torch.where(good, ratios, 0.0).sum()
+        remembered["measured"] = remembered["measured"] + good.sum()
+        scale = _SHARE * (remembered["logs"] / remembered["measured"]).exp()
+        remembered["scale"] = torch.where(remembered["measured"] > 0, scale, remembered["scale"])
 
     def _remember(self, rows: Tensor, total: Tensor, kept: Sequence[float], sizes: Sequence[int]) -> Tensor:
         """Take `rows` (N, D) into P, of which so much is `kept` for each word, and give P⁻¹·total (D,)."""
