@@ -103,12 +103,16 @@ def test_images_until_a_share_of_the_last_identity() -> None:
     assert recipes.reached(run(1.0, 1.0, 1.0, 1.0)) == pytest.approx(36)
     assert recipes.reached(run(0.0, 0.5, 0.0, 0.0)) == float("inf")
     runs = [run(0.0, 0.8, 1.0, 1.0), run(1.0, 1.0, 1.0, 0.5), run(0.0, 0.45, 0.9, 1.0)]
-    assert cells(recipes.table(runs)) == ["fast", "3", "120 (120–160)", "", "320", "0.83 (0.50)", "1.00", ""]
+    assert cells(recipes.table(runs)) == ["fast", "3", "120 (120–160)", "", "", "320", "0.83 (0.50)", "1.00", ""]
     runs = [run(0.0, 0.4, 0.82, 0.82, leak=0.5), run(0.0, 0.0, 0.4, 0.82, preset="classic")]
     fast, classic = recipes.table(runs).splitlines()[-2:]
     assert cells(fast)[2:4] == ["144 (144–144)", "156 (156–156)"]
     assert cells(fast)[-1] == "0.50"
-    assert cells(classic)[3] == "312 (312–312)"
+    assert cells(classic)[3:5] == ["312 (312–312)", ""]
+    early = [
+        run(0.0, 1.0, 1.0, 1.0) | {"curve": {"80": 0.5, "100": value, "160": 1.0, "320": 1.0}} for value in (1, 0.5)
+    ]
+    assert cells(recipes.table(early))[4] == "0.75 (0.50)"
 
 
 def cells(table: str) -> list[str]:
