@@ -126,6 +126,23 @@ def test_one_example_does_not_decide_the_scale() -> None:
     assert scales[1] == pytest.approx(scales[0] * 1000 ** (-2 / 12))
 
 
+@pytest.mark.parametrize(
+    ("batch", "memory", "reach"), [(1, 0.975, 0.25), (2, 0.975, 0.494), (16, 0.975, 0.5), (1, 0.9, 0.5)]
+)
+def test_a_step_goes_no_further_than_half_the_way(batch: int, memory: float, reach: float) -> None:
+    """Where all examples say the same of the curvature, and P is full of them: however many there are in a step."""
+    x = torch.zeros(1, 1, dtype=torch.float64, requires_grad=True)
+    optimizer = NaturalGradient([x], radius=1e6, memory=memory, lengths=[1.0])
+    for _ in range(-(-400 // batch)):
+        start = float(x.detach())
+        slope = torch.full((batch, 1, 1), 1e4, dtype=torch.float64)
+        optimizer.add([slope], [slope] if optimizer.probing() else None)
+        optimizer.step()
+        optimizer.zero_grad()
+    # each gradient is F times the way that is left, with F = 1e8 and a way of 1e-4
+    assert (start - float(x.detach())) / 1e-4 == pytest.approx(reach, rel=0.01)
+
+
 def test_a_run_from_before_there_were_ratios_keeps_its_scale() -> None:
     """Its state has sums of squares in their place: it goes on, with the c that it had."""
     params = leaves()

@@ -31,6 +31,7 @@ FORMS = ("auto", "dense", "low_rank")
 _PROBED = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # steps at which c is measured: residuals change most at first
 _SHARE = 0.1  # of the mean ratio: the average over steps (`ema_decay`) takes away what is noisy in so long ones
 _BEGINNING = 0.4  # divided by the examples so far it is the share while that is more: so few would be followed too far
+_FURTHEST = 0.5  # of the way to what the examples of one step say; the share is more where a step has many
 _UNMEASURED = 0.02  # c before a probe came out finite
 
 
@@ -165,7 +166,9 @@ class NaturalGradient(torch.optim.Optimizer):
         remembered["seen"] += count
         if probes is not None and count and remembered["step"] in _PROBED:
             self._measure_scale(remembered, gradients, probes)
-        measured: Tensor = remembered["scale"] * max(1.0, _BEGINNING / _SHARE / max(1, remembered["seen"]))
+        forgotten = 1 - self.param_groups[0]["memory"] ** count  # in a step: P is about c·F·count/forgotten
+        share = max(_SHARE, _BEGINNING / max(1, remembered["seen"]), forgotten / _FURTHEST)
+        measured: Tensor = remembered["scale"] * (share / _SHARE)
         return measured
 
     def _measure_scale(self, remembered: dict[str, Any], gradients: Tensor, probes: Tensor) -> None:
