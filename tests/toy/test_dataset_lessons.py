@@ -62,7 +62,7 @@ def test_masks_keep_a_planted_background_out_of_the_word(host: DiffusersHost, tm
         Image.fromarray((inside * 255).astype(np.uint8)).save(folder / f"{number}-masklabel.png")
 
     def leak_and_identity(**given: Any) -> tuple[float, float]:
-        words = learn(host, folder, num_vectors=4, learning_rate="0.01", steps=350, **given)  # with room for more
+        words = learn(host, folder, num_vectors=4, learning_rate="0.01", steps=240, **given)  # with room for more
         photos = concept_test.photos(host, "zibbo", words)
         leak = np.mean([one.background == PLANTED for one in seen(photos)])
         return float(leak), concept_test.identity(photos, concept)
