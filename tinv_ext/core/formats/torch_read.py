@@ -83,7 +83,12 @@ def read_torch_checkpoint(path: Path) -> Any:
         if head != b"PK":
             whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # outlives the file
             return _read_legacy(whole, CHECKPOINT)
-    return _read_zip(path.open("rb"), CHECKPOINT)  # which the tensors keep open
+    archive = path.open("rb")  # which the tensors keep open
+    try:
+        return _read_zip(archive, CHECKPOINT)
+    except BaseException:
+        archive.close()  # or Windows would let nobody delete the file while somebody keeps the error
+        raise
 
 
 def _too_many_records(limit: int) -> Message:
