@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from tests.paths import ROOT
+from tinv_ext.core.settings.presets import preset_values
 
 LEARN = ROOT / "tools" / "toy" / "learn.py"
 TAUGHT, OTHER = "purple-moon", "striped-yellow-square"
-
-
-FAST = (
-    "optimizer=ong learning_rate=1 batch_size=1 timestep_sampling=stratified timestep_balance=1 "
-    "ema_decay=0.9999 ema_inv_gamma=6"
+RECIPE = (
+    *("optimizer", "learning_rate", "batch_size", "timestep_sampling", "timestep_balance"),
+    *("ema_decay", "ema_inv_gamma", "max_vector_norm"),
 )
+FAST = " ".join(f"{name}={value}" for name, value in preset_values("fast", "object").items() if name in RECIPE)
 
 
 def learned(results: Path, names: Sequence[str], steps: int, recipe: str = "") -> list[dict[str, Any]]:
