@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,6 +126,19 @@ def test_a_run_that_goes_on_ends_where_a_longer_one_does(tinv: Tinv, pictures: P
     assert resumed.step == straight.step == 9
     for encoder, vector in straight.vectors.items():
         assert torch.equal(vector, resumed.vectors[encoder])
+
+
+def test_a_run_that_goes_on_writes_where_it_began(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:
+    """Into the folder of --embeddings, which need not be said again; where that is gone, into the log directory."""
+    mine = tmp_path / "my embeddings"
+    assert tinv("train", "--name", "zibbo", "--images", pictures, *SHORT, "--embeddings", mine).code == 0
+    assert tinv("train", "--resume", the_run(tmp_path), "--steps", 8).code == 0
+    assert read_embedding(mine / "zibbo.pt").step == 8
+    usual = tmp_path / "textual_inversion" / "embeddings"
+    assert not usual.exists()
+    shutil.rmtree(mine)
+    assert tinv("train", "--resume", the_run(tmp_path), "--steps", 9).code == 0
+    assert read_embedding(usual / "zibbo.pt").step == 9
 
 
 def test_settings_come_from_a_file_and_flags_win(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:

@@ -228,22 +228,24 @@ def _train_together(options: dict[str, Any], given: dict[str, Any], ranks: Ranks
 
 
 def _of_run(path: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    """The settings of a run, and what is known of its model."""
+    """The settings of a run, and what its folder knows beside them."""
     from tinv_ext.run.run_folder import RunFolder
 
     folder = RunFolder(path)
-    return folder.config().to_dict(), folder.facts().get("model", {})
+    return folder.config().to_dict(), folder.facts()
 
 
 def host_of(
     options: Mapping[str, Any], given: Mapping[str, Any], made_with: Mapping[str, Any] | None = None
 ) -> DiffusersHost:
-    """The host that the flags name, else the one that a run was made with."""
+    """The host that the flags name, else the one that a run was `made_with`, by its facts."""
     from tinv_ext.models import TOY, open_host
 
-    before = {} if options["model"] else (made_with or {})
+    run: Mapping[str, Any] = made_with or {}
+    before = {} if options["model"] else run.get("model", {})
     output = Path(str(current_names(given).get("output", DEFAULTS["output"]))).expanduser()
-    folder = options["embeddings"] or output / "embeddings"
+    same = Path(str(run.get("embeddings", "")))  # an older run does not say, and this may be another machine
+    folder = options["embeddings"] or (same if run.get("embeddings") and same.is_dir() else output / "embeddings")
     vae = options["vae"] or (Path(before["vae_source"]) if before.get("vae_source") else None)
     model = options["model"] or before.get("source") or TOY
     graphs = options.get("cuda_graphs") != "off"

@@ -50,9 +50,10 @@ _BESIDE |= {
 
 
 def folder_facts(prepared: PreparedRun, host: Host) -> dict[str, Any]:
-    """What the folder of a run keeps beside its settings: `run_facts`, where the model lies, and what computes here."""
+    """What a run keeps beside its settings: `run_facts`, where model and embeddings lie, and what computes here."""
     here = {"torch": torch.__version__, "threads": torch.get_num_threads()}
-    return {**run_facts(prepared, host), "model": dict(host.facts), "here": here}
+    embeddings = str(host.embeddings_folder.absolute())
+    return {**run_facts(prepared, host), "model": dict(host.facts), "embeddings": embeddings, "here": here}
 
 
 def public_settings(config: TrainConfig) -> dict[str, Any]:
