@@ -139,6 +139,12 @@ def test_a_run_that_goes_on_writes_where_it_began(tinv: Tinv, pictures: Path, tm
     shutil.rmtree(mine)
     assert tinv("train", "--resume", the_run(tmp_path), "--steps", 9).code == 0
     assert read_embedding(usual / "zibbo.pt").step == 9
+    config = the_run(tmp_path) / "config.json"
+    elsewhere = json.loads(config.read_text("utf-8"))
+    elsewhere["facts"]["embeddings"] = "long" * 2000  # which no system here has a folder for
+    config.write_text(json.dumps(elsewhere), "utf-8")
+    assert tinv("train", "--resume", the_run(tmp_path), "--steps", 10).code == 0
+    assert read_embedding(usual / "zibbo.pt").step == 10
 
 
 def test_settings_come_from_a_file_and_flags_win(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:

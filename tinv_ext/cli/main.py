@@ -244,8 +244,8 @@ def host_of(
     run: Mapping[str, Any] = made_with or {}
     before = {} if options["model"] else run.get("model", {})
     output = Path(str(current_names(given).get("output", DEFAULTS["output"]))).expanduser()
-    same = Path(str(run.get("embeddings", "")))  # an older run does not say, and this may be another machine
-    folder = options["embeddings"] or (same if run.get("embeddings") and same.is_dir() else output / "embeddings")
+    same = str(run.get("embeddings", ""))  # an older run does not say; nor need it be there on another machine
+    folder = options["embeddings"] or (Path(same) if os.path.isdir(same) else output / "embeddings")
     vae = options["vae"] or (Path(before["vae_source"]) if before.get("vae_source") else None)
     model = options["model"] or before.get("source") or TOY
     graphs = options.get("cuda_graphs") != "off"
