@@ -134,8 +134,8 @@ def _read_zip(file: BinaryIO, limits: Limits) -> Any:
         raise FormatError(
             message(
                 "formats.zip_no_pickle",
-                "The zip does not have exactly one data.pkl. It was not written by torch.save, so it is not an "
-                "embedding.",
+                "The zip does not have exactly one data.pkl, so it was not written by torch.save: it is neither an "
+                "embedding nor a checkpoint.",
             )
         )
     folder = pickles[0][: -len("data.pkl")]
