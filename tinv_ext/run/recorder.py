@@ -23,6 +23,7 @@ from tinv_ext.run.embedding_file import EmbeddingWriter
 from tinv_ext.run.evaluations import CurveRows, Evaluations
 from tinv_ext.run.events import RunControls
 from tinv_ext.run.final_embedding import FinalEmbedding, outcome
+from tinv_ext.run.odd_images import OddImages
 from tinv_ext.run.previews import Previews
 from tinv_ext.run.provenance import folder_facts
 from tinv_ext.run.reporter import RunReporter
@@ -188,7 +189,7 @@ def make_recorder(
     facts = {**training.facts, "config": config_file.to_file(config, folder_facts(prepared, host))}
     saver = StateSaver(state, facts, fallbacks, reporter, config.save_state_every, config.save_state_seconds)
     previews = Previews(config, prepared.shown, host, state, folder, writer, reporter.report)
-    preview_failures = SwitchesOff(reporter)
+    preview_failures, odd_images = SwitchesOff(reporter), OddImages(state, reporter)
 
     def make_folder(moment: Moment, model: Model | None) -> None:
         folder.write_config(config, folder_facts(prepared, host))
@@ -223,6 +224,7 @@ def make_recorder(
         Task("snapshot", snapshot_due, snapshots.save, PausesIfFull(reporter, _SNAPSHOT)),
         Task("state", saver.due, saver.save, PausesIfFull(reporter, _STATE), at_end=True),
         Task("preview", preview_due, previews.make, preview_failures),
+        Task("images", odd_images.due, odd_images.write, PausesIfFull(reporter, _IMAGES), at_end=True),
     )
     final = FinalEmbedding(config, host, reporter, writer, previews, snapshots)
     recorded = state.step if folder.has_state else state.step - 1
@@ -270,6 +272,7 @@ def _left_out(step: Step) -> Message:
 _FOLDER = message("run.folder", "folder")
 _SNAPSHOT = message("run.snapshot", "snapshot")
 _STATE = message("run.state", "state")
+_IMAGES = message("run.images", "images.csv")
 
 
 def _every(moment: Moment, steps: int, epochs: Epochs, whole: int = 0) -> bool:

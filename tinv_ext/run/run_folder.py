@@ -52,6 +52,11 @@ class RunFolder:
         """One row for each step."""
         return self.path / "loss.csv"
 
+    @property
+    def images(self) -> Path:
+        """Which way each image pulls the word."""
+        return self.path / "images.csv"
+
     def word_curve(self, name: str) -> Path:
         """The same for one of several words."""
         return self._path_in("words", f"{name}.csv")

@@ -66,7 +66,7 @@ class Batch:
     pixel (B, 1, h, w) and by example (B,), None where all count alike.
 
     `negatives` are the prompts with negative words in the place of theirs, from which the answer is moved away by
-    `cfg_scale`; none where no word has one.
+    `cfg_scale`; none where no word has one. `images` names the image of each.
     """
 
     latents: Tensor
@@ -76,6 +76,7 @@ class Batch:
     example_weights: Tensor | None = None
     negatives: tuple[Prompt, ...] = ()
     cfg_scale: float = 1.0
+    images: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -84,8 +85,8 @@ class Batch:
         """Some of its examples."""
         by_pixel, by_example = (None if w is None else w[piece] for w in (self.pixel_weights, self.example_weights))
         prompts, negatives = self.prompts[piece], self.negatives[piece]
-        sizes = self.size_conds[piece]
-        return Batch(self.latents[piece], prompts, sizes, by_pixel, by_example, negatives, self.cfg_scale)
+        sizes, images = self.size_conds[piece], self.images[piece]
+        return Batch(self.latents[piece], prompts, sizes, by_pixel, by_example, negatives, self.cfg_scale, images)
 
 
 def join_batches(batches: Sequence[Batch]) -> Batch:
@@ -98,6 +99,7 @@ def join_batches(batches: Sequence[Batch]) -> Batch:
         _join_weights([(batch.example_weights, batch.latents[:, 0, 0, 0]) for batch in batches]),
         tuple(prompt for batch in batches for prompt in batch.negatives),
         batches[0].cfg_scale,
+        tuple(image for batch in batches for image in batch.images),
     )
 
 
@@ -202,6 +204,7 @@ class Dataset:
             _example_weights(chosen),
             negatives,
             self.guidance.scale if self.guidance else 1.0,
+            tuple(self._drawn[number].name for number in numbers),
         )
 
     def _latent(self, example: Example, rng: torch.Generator) -> Tensor:

@@ -40,6 +40,14 @@ def add_gradients(
     return losses.detach()
 
 
+def pulls_of(state: State) -> Tensor:
+    """Which way the examples of a step pull, before its update (`outliers.py`): the cosine of each, in the order of its
+    passes. None (0,) where the optimizer does not take the gradients of single examples."""
+    if isinstance(state.optimizer, TakesSamples):
+        return state.optimizer.pulls([vectors.detach() - start for vectors, start in state.pairs()])
+    return state.leaves()[0].new_zeros(0)
+
+
 def sample_probe(state: State, latents: Tensor) -> Tensor | None:
     """Standard normal numbers like `latents`, where the optimizer measures the curvature in the next step."""
     if isinstance(state.optimizer, TakesSamples) and state.optimizer.probing():

@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .outliers import cosines
 from .typical_length import lengths_of
 
 FORMS = ("auto", "dense", "low_rank")
@@ -103,6 +104,12 @@ class NaturalGradient(torch.optim.Optimizer):
             remembered["history"] = remembered["history"] * mask
         if "matrix" in remembered:
             remembered["matrix"] = remembered["matrix"] * mask * mask.unsqueeze(1) + torch.diag(1 - mask)
+
+    def pulls(self, moved: Sequence[Tensor]) -> Tensor:
+        """Of each example since the last step the cosine (B,) between its gradient and how far the parameters have
+        `moved`, in units of the prior. NaN where either is 0."""
+        way = torch.cat([part.flatten() / unit for part, unit in zip(moved, self._units)])
+        return cosines(torch.cat(self._gradients), way)
 
     @property
     def _words(self) -> list[list[Tensor]]:

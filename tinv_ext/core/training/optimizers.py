@@ -46,6 +46,10 @@ class TakesSamples(Protocol):
     def leave_out(self, places: Sequence[int]) -> None:
         """The parameters at these places are not moved: what is known of them is forgotten."""
 
+    def pulls(self, moved: Sequence[Tensor]) -> Tensor:
+        """Of each example since the last step how its gradient points along the way that the parameters have `moved`
+        so far: the cosine (B,), in the optimizer's own units; NaN where either is 0."""
+
 
 def takes_samples(name: str) -> bool:
     """Whether the optimizer of a name wants the gradient of each example. InputError if there is none."""

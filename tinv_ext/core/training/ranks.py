@@ -94,6 +94,10 @@ class SampleGradients:
         """For the optimizer."""
         self.optimizer.leave_out(places)
 
+    def pulls(self, moved: Sequence[Tensor]) -> Tensor:
+        """From the optimizer."""
+        return self.optimizer.pulls(moved)
+
 
 def taker_of(state: State, ranks: Ranks) -> TakesSamples | None:
     """What takes the gradients of single examples; None where the optimizer wants none."""

@@ -31,6 +31,7 @@ from .optimizers import (
     set_state,
     to_tensors_and_json,
 )
+from .outliers import Outliers, outliers_of
 from .progress import Progress, from_file
 from .standstill import SUCCESSORS, Standstill, standstill_of
 from .state_contents import FORMAT, UNREADABLE, contents_of, damaged, is_older_whole, previous_of
@@ -50,6 +51,7 @@ class StateBackup:
     balance: Any
     progress: Progress
     standstill: Standstill
+    outliers: Outliers
 
 
 @dataclass
@@ -71,6 +73,7 @@ class State:
     balance: Balance = field(default_factory=Balance)
     progress: Progress = field(default_factory=Progress)
     standstill: Standstill = field(default_factory=Standstill)
+    outliers: Outliers = field(default_factory=Outliers)
 
     def leave_alone(self, moves: Moves) -> None:
         """Before an update: forget the gradients of the words that it is to leave alone."""
@@ -116,7 +119,7 @@ class State:
                 if name not in kept:
                     leaf.copy_(self.start[name][encoder])
         self.optimizer, self.optimizer_name = _optimizer(optimizer, self.vectors, lengths), optimizer
-        self.averages = []
+        self.averages, self.outliers = [], Outliers()
         self.progress = self.progress.begun_again(self.step)
         self.standstill = self.standstill.handed_over(self.step)
 
@@ -173,7 +176,7 @@ class State:
         vectors = [leaf.detach().clone() for leaf in self.leaves()]
         optimizer, averages = get_state(self.optimizer), list(self.averages)  # these are replaced, never changed
         rng, order = self.rng.get_state(), self.order.backup()
-        measures = self.balance.backup(), self.progress, self.standstill
+        measures = self.balance.backup(), self.progress, self.standstill, self.outliers
         return StateBackup(self.step, vectors, optimizer, rng, order, averages, *measures)
 
     def restore(self, backup: StateBackup) -> None:
@@ -183,7 +186,7 @@ class State:
         self.rng.set_state(backup.rng)
         self.averages = list(backup.averages)
         self.balance.restore(backup.balance)
-        self.progress, self.standstill = backup.progress, backup.standstill
+        self.progress, self.standstill, self.outliers = backup.progress, backup.standstill, backup.outliers
         self.optimizer.zero_grad(set_to_none=True)
         for leaf, values in zip(self.leaves(), backup.vectors):
             leaf.detach().copy_(values)
@@ -260,6 +263,7 @@ def save_state(state: State, path: Path, facts: Mapping[str, Any]) -> None:
         "optimizer": json.dumps({"name": state.optimizer_name, **optimizer}),
         "progress": state.progress.about(),
         "standstill": state.standstill.about(),
+        "outliers": state.outliers.about(),
         "facts": json.dumps(dict(facts)),
     }
     about[CHECKSUM] = checksum(tensors, about)
@@ -366,7 +370,7 @@ def _rebuild(
 
     state.averages = [values.to(device, copy=True) for values in leaves_of("average")]
     state.balance = Balance(table=checked_table(tensors.get("balance")))
-    state.standstill = standstill
+    state.standstill, state.outliers = standstill, outliers_of(about.get("outliers"))
     state.progress = from_file(tensors, about.get("progress"), leaves_of("best"))
     return _restore_position(state, of("start"), tensors)
 
@@ -385,14 +389,11 @@ def _rebuild_1(tensors: Mapping[str, Tensor], about: Mapping[str, str], device: 
 
 
 def _restore_position(state: State, start: Words, tensors: Mapping[str, Tensor]) -> State:
+    device = state.leaves()[0].device
     state.start = {
-        name: {encoder: _start(values, state.vectors[name][encoder]) for encoder, values in word.items()}
+        name: {encoder: values.to(device, torch.float32, copy=True) for encoder, values in word.items()}
         for name, word in start.items()
     }
     state.rng.set_state(tensors["rng"])
     state.order = Order(tensors["order"].tolist())
     return state
-
-
-def _start(values: Tensor, vectors: Tensor) -> Tensor:
-    return values.to(vectors.device, torch.float32, copy=True)

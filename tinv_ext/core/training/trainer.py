@@ -24,7 +24,7 @@ from .constraints import Constraint, unconstrained
 from .draws import Draw, order_of, passes, sample_batch
 from .fallbacks import Fallbacks
 from .forward import assemble
-from .gradients import Clip, add_gradients, clip_gradients, mean_loss
+from .gradients import Clip, add_gradients, clip_gradients, mean_loss, pulls_of
 from .objective import Objective
 from .ranks import ALONE, Ranks, gather, taker_of
 from .standstill import Successor
@@ -131,7 +131,9 @@ def take_step(
         inputs = assemble(model, draw.batch, state.vectors, *draw.tensors)
         losses.append(add_gradients(model, inputs, state, plan.objective, count, taker))
         places += where
-    losses, places = gather(ranks, state, losses, places, order_of(draws), taker)
+    order = order_of(draws)
+    losses, places = gather(ranks, state, losses, places, order, taker)
+    pulls = pulls_of(state)
 
     # clip, update, constrain
     rate, now = plan.rate_of(state), moves(plan.paces, state.vectors, state.step, _prompts(draws))
@@ -144,16 +146,24 @@ def take_step(
 
     # everything that is shown is read from the device once; better to fail than to save nonsense
     mean = mean_loss(state, losses, count)
-    shown = torch.cat([torch.stack([mean, gradient_norm]), state.lengths(), torch.cat(losses)]).tolist()
+    shown = torch.cat([torch.stack([mean, gradient_norm]), state.lengths(), torch.cat(losses), pulls]).tolist()
     loss, gradient_length, vector_norm, distance, *by_pass = shown
-    example_losses = [loss for _, loss in sorted(zip(places, by_pass), key=itemgetter(0))]
+    example_losses = _in_order(places, by_pass[:count])
     prompts = tuple(prompt.text for draw in draws for prompt in draw.batch.prompts)
     left_out = sum(map(math.isnan, example_losses))
     lengths = (rate, gradient_length, vector_norm, distance)
     step = Step(state.step, loss, *lengths, prompts, left_out, tuple(example_losses))
     _refuse_not_finite(step, may_be_still=now.nothing)
     state.balance.follow(example_losses)
+    state.outliers = state.outliers.after(
+        [image for draw in draws for image in draw.batch.images], _in_order(order, by_pass[count:])
+    )
     return step
+
+
+def _in_order(places: Sequence[int], values: Sequence[float]) -> list[float]:
+    """The values of examples in the order of their places in the step."""
+    return [value for _, value in sorted(zip(places, values), key=itemgetter(0))]
 
 
 def _prompts(draws: Sequence[Draw]) -> Iterator[Prompt]:

@@ -1,0 +1,128 @@
+"""Images that pull a word back from what it has learnt of all the others: perhaps they show something else.
+
+The gradient of an example's loss along the way that the vectors have gone says whether its image would be explained
+better a bit further on (negative) or a bit back (positive). Images of one subject pull a little this way or that, and
+the optimum is where they balance. One that shows something else pulls back at nearly every visit. Of each example the
+direction alone counts, the cosine between both: lengths of gradients differ by a factor of ten with the timestep.
+
+How well this finds such an image is measured in docs/toy.md.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+_FORGETTING = 0.05  # of an image's pulls with each visit: it counts what the word is by now
+_VISITS = 6  # before which nothing is said of an image
+_IMAGES = 5  # fewer cannot tell which of them is the odd one
+_CLEAR = 3.5  # deviations from the others; measured in docs/toy.md
+
+
+@dataclass(frozen=True)
+class Pull:
+    """The pulls of one image, cosines from -1 to 1: how many `visits`, and sums in which earlier ones weigh less.
+
+    `weight` is the sum of the weights, `weight2` of their squares, `total` and `total2` of the pulls and their squares.
+    """
+
+    visits: int = 0
+    weight: float = 0.0
+    weight2: float = 0.0
+    total: float = 0.0
+    total2: float = 0.0
+
+    def after(self, pull: float) -> Pull:
+        """With one visit more."""
+        kept = 1 - _FORGETTING
+        return Pull(
+            self.visits + 1,
+            kept * self.weight + 1,
+            kept**2 * self.weight2 + 1,
+            kept * self.total + pull,
+            kept * self.total2 + pull**2,
+        )
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.weight
+
+    @property
+    def error(self) -> float:
+        """The standard error of the mean, from the spread of the pulls; infinite after a single visit."""
+        share = self.weight2 / self.weight**2
+        if share >= 1:
+            return math.inf
+        return math.sqrt(max(0.0, self.total2 / self.weight - self.mean**2) * share / (1 - share))
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """The pulls of all images so far, by name. Never changed: a step gives another."""
+
+    pulls: Mapping[str, Pull] = field(default_factory=dict)
+
+    def after(self, images: Sequence[str], pulls: Sequence[float]) -> Outliers:
+        """With the pulls of a step's examples, those of the `images`; one that is NaN says nothing."""
+        found = dict(self.pulls)
+        for image, pull in zip(images, pulls):
+            if math.isfinite(pull):
+                found[image] = found.get(image, Pull()).after(pull)
+        return Outliers(found) if pulls else self
+
+    def of(self, images: Collection[str]) -> Outliers:
+        """Without those that are not among the `images` (of a run that resumes with others)."""
+        return Outliers({image: pull for image, pull in self.pulls.items() if image in images})
+
+    def deviations(self) -> dict[str, float]:
+        """By how many deviations each image pulls back more than the others do; none where that cannot be told.
+
+        The deviation has two parts: the error of the image's own mean, and how far the means of the others lie apart
+        (their median absolute deviation, which an odd one among them does not widen).
+        """
+        known = {image: pull for image, pull in self.pulls.items() if pull.visits >= _VISITS}
+        if len(known) < _IMAGES:
+            return {}
+        means = [pull.mean for pull in known.values()]
+        middle = statistics.median(means)
+        spread = _NORMAL * statistics.median(abs(mean - middle) for mean in means)
+        return {image: _divided(pull.mean - middle, math.hypot(pull.error, spread)) for image, pull in known.items()}
+
+    def odd(self) -> list[str]:
+        """The images that clearly pull back, the clearest first."""
+        found = {image: by for image, by in self.deviations().items() if by > _CLEAR}
+        return sorted(found, key=found.__getitem__, reverse=True)
+
+    def about(self) -> str:
+        """As JSON."""
+        return json.dumps([[image, *vars(pull).values()] for image, pull in self.pulls.items()])
+
+
+_NORMAL = 1.4826  # makes a median absolute deviation of normal numbers their standard deviation
+
+
+def _divided(excess: float, by: float) -> float:
+    return excess / by if by else 0.0
+
+
+def outliers_of(about: str | None) -> Outliers:
+    """What `about` gave; none of a run from before there were any. ValueError or TypeError otherwise."""
+    pulls = {str(image): Pull(int(visits), *map(float, sums)) for image, visits, *sums in json.loads(about or "[]")}
+    if not all(pull.visits > 0 and pull.weight > 0 for pull in pulls.values()):
+        raise ValueError("its pulls of images are none")
+    return Outliers(pulls)
+
+
+def cosines(rows: Tensor, way: Tensor) -> Tensor:
+    """The cosine (N,) between each of the `rows` (N, D) and the `way` (D,), of the columns where the row is not 0.
+
+    So that of several words an example is compared with those of its prompt. NaN where nothing is left.
+    """
+    there = (rows != 0).to(way.dtype)
+    found: Tensor = (rows @ way) / (rows.norm(dim=1) * (there * way).norm(dim=1))
+    return found

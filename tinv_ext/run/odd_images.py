@@ -1,0 +1,60 @@
+"""images.csv: which way each image pulls the word, and a sentence about those that do not go with the others."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+
+from tinv_ext.core.atomic import atomic_write
+from tinv_ext.core.messages import message
+from tinv_ext.core.model import Model
+from tinv_ext.core.training.state import State
+from tinv_ext.run.reporter import RunReporter
+from tinv_ext.run.tasks import Moment
+
+COLUMNS = ("image", "visits", "pull", "error", "deviation", "odd")
+_EVERY = 50  # steps
+_TOLD = 5  # images in one sentence
+
+
+@dataclass(frozen=True)
+class OddImages:
+    """What the state knows of the run's images (`core/training/outliers.py`), written and told on the way."""
+
+    state: State
+    reporter: RunReporter
+    _told: set[str] = field(default_factory=set)
+
+    def due(self, moment: Moment) -> bool:
+        """Every so many steps, and when the run is over; not where the optimizer sees no single examples."""
+        now = moment.over or (moment.step is not None and (moment.last or moment.number % _EVERY == 0))
+        return now and bool(self.state.outliers.pulls)
+
+    def write(self, moment: Moment, model: Model | None) -> None:
+        """A row for each image, the one that pulls back most first; images that are found now are told once."""
+        outliers = self.state.outliers
+        deviations, odd = outliers.deviations(), outliers.odd()
+        rows = io.StringIO()
+        table = csv.writer(rows, lineterminator="\n")
+        table.writerow(COLUMNS)
+        for image, pull in sorted(outliers.pulls.items(), key=lambda item: -deviations.get(item[0], item[1].mean)):
+            by = f"{deviations[image]:.2f}" if image in deviations else ""
+            table.writerow((image, pull.visits, f"{pull.mean:.4f}", f"{pull.error:.4f}", by, int(image in odd)))
+        with atomic_write(self.reporter.folder.images) as file:
+            file.write(rows.getvalue().encode("utf-8", "surrogateescape"))
+        self._tell([image for image in odd if image not in self._told])
+
+    def _tell(self, odd: list[str]) -> None:
+        if not odd:
+            return
+        self._told.update(odd)
+        self.reporter.notify(
+            message(
+                "run.odd_images",
+                "{count:image pulls|images pull} the word back from what the others teach it, and may show something "
+                "else: {images:, }. Have a look, and take out what does not belong.",
+                count=len(odd),
+                images=[*odd[:_TOLD], *("…" for _ in odd[_TOLD:][:1])],
+            )
+        )
