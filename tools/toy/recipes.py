@@ -62,10 +62,13 @@ _KEPT = ("name", "overwrite", "seed", "images", "output")
 def measure(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, planted: str | None) -> Run:
     """Identity at the preset's marks; at the last one editability, and how often the planted background is seen."""
     folders: list[RunFolder] = []
+    odd: list[str] = []  # images of which the run says that they do not go with the others
 
     def listen(event: events.Event) -> None:
         if isinstance(event, events.Prepared):
             folders.append(event.folder)
+        elif isinstance(event, events.Noticed) and getattr(event.text, "id", "") == "run.odd_images":
+            odd.extend(event.text.values["images"])  # type: ignore[attr-defined]
 
     status = runner.run(config, host, listen)
     snapshots, curve = folders[0].snapshots(config.name), {}
@@ -83,6 +86,7 @@ def measure(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, 
         "curve": curve,
         "editability": edited,
         "leak": None if planted is None else concept_test.on_background(photos, planted),
+        "odd": odd,
         "commit": commit(),
     }
 
