@@ -1,0 +1,134 @@
+"""images.csv and its notice: real runs on a model of a few lines, and on the toy, with an image of something else."""
+
+from __future__ import annotations
+
+import csv
+import random
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.fake_host import FakeHost
+from tests.messages import said
+from tests.run.test_runner import Configure, Watch, config, host
+from tests.run.test_standstill import stopped_at, told
+from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.training.state import State
+from tinv_ext.demo import concept_test
+from tinv_ext.hosts.diffusers.host import DiffusersHost
+from tinv_ext.run import runner
+from tinv_ext.run.odd_images import COLUMNS
+from tinv_ext.toy import heldout, model
+
+__all__ = ["config", "host"]  # the fixtures of a short run
+
+NOTICE = "run.odd_images"
+ONG = {"optimizer": "ong", "learning_rate": 1, "steps": 60, "overwrite": True}
+
+
+def table(watch: Watch) -> list[dict[str, str]]:
+    """The rows of images.csv."""
+    with watch.folder.images.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def images(config: Configure) -> Path:
+    """Five more, so that one can be told from the others."""
+    folder = Path(config().images)
+    for index in range(3, 8):
+        Image.new("RGB", (64, 64), (25 * index, 90, 30)).save(folder / f"{index} ein Bild, süß 图.png")
+    return folder
+
+
+def test_each_image_has_its_row(host: FakeHost, config: Configure, images: Path) -> None:
+    """Every visit counts but that of the first step, when the word has not moved; sorted by how far it pulls back."""
+    watch = Watch()
+    runner.run(config(**ONG), host, watch)
+    rows = table(watch)
+    assert tuple(rows[0]) == COLUMNS
+    assert {row["image"] for row in rows} == {path.name for path in images.iterdir()}
+    assert sum(int(row["visits"]) for row in rows) == 59
+    deviations = [float(row["deviation"]) for row in rows]
+    assert deviations == sorted(deviations, reverse=True)
+    assert all(-1 <= float(row["pull"]) <= 1 and float(row["error"]) >= 0 for row in rows)
+    assert not said(told(watch), NOTICE)
+
+
+@pytest.mark.parametrize("step", [7, 50, 59])
+def test_a_run_that_was_stopped_has_the_same_table(step: int, host: FakeHost, config: Configure, images: Path) -> None:
+    """To the last digit; also where it was stopped at a step after which it is written."""
+    whole = Watch()
+    runner.run(config(**ONG), host, whole)
+    stopped = stopped_at(step, config(**ONG), host)
+    assert sum(int(row["visits"]) for row in table(stopped)) == step - 1  # the stopped run has its own already
+    runner.resume(stopped.folder.path, host)
+    assert table(stopped) == table(whole)
+
+
+def test_an_image_that_is_gone_is_out_of_it(host: FakeHost, config: Configure, images: Path) -> None:
+    """A run that resumes without it compares the others."""
+    stopped = stopped_at(30, config(**ONG), host)
+    gone = sorted(images.iterdir())[0]
+    gone.unlink()
+    runner.resume(stopped.folder.path, host)
+    assert gone.name not in {row["image"] for row in table(stopped)}
+
+
+def test_without_gradients_of_single_examples_there_is_no_table(host: FakeHost, config: Configure) -> None:
+    """AdamW is given the mean alone."""
+    watch = Watch()
+    runner.run(config(), host, watch)
+    assert not watch.folder.images.exists()
+
+
+def test_it_is_told_once(host: FakeHost, config: Configure, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the first look at which it is clear, with the file's name; the run goes on, and its table says so, too."""
+    rng, names = random.Random(3), sorted(path.name for path in images.iterdir())
+    real = State.update
+
+    def update(state: State, *given: object) -> None:
+        real(state, *given)  # type: ignore[arg-type]
+        planted = [(0.4 if name == names[-1] else 0.0) + rng.gauss(0, 0.02) for name in names]
+        state.outliers = state.outliers.after(names, planted)
+
+    monkeypatch.setattr(State, "update", update)
+    monkeypatch.setattr("tinv_ext.core.training.trainer.pulls_of", lambda state: state.leaves()[0].new_zeros(0))
+    watch = Watch()
+    status = runner.run(config(**{**ONG, "steps": 130}), host, watch)
+    assert status.status == "finished"
+    notices = [text for text in told(watch) if said([text], NOTICE, count=1, images=[names[-1]])]
+    assert len(notices) == len([text for text in told(watch) if said([text], NOTICE)]) == 1
+    assert names[-1] in notices[0]
+    assert [row["odd"] for row in table(watch)] == ["1", *"0000000"]
+    assert notices[0] in watch.folder.log.read_text(encoding="utf-8")
+
+
+def test_a_table_that_cannot_be_written_ends_no_run(host: FakeHost, config: Configure, images: Path) -> None:
+    """It is told once; the embedding is there."""
+    watch = Watch()
+    watch.at[1] = lambda: watch.folder.images.mkdir()  # noqa: PLW0108 (the folder is there by then)
+    status = runner.run(config(**{**ONG, "steps": 110}), host, watch)
+    assert status.status == "finished"
+    assert len([text for text in told(watch) if said([text], "run.not_saved", step=50)]) == 1
+    assert (host.embeddings_folder / "zworble.pt").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("odd", [True, False])
+def test_the_toy_tells_which_image_shows_something_else(odd: bool, tmp_path: Path) -> None:
+    """Nine images of a striped square and one of a moon, by the settings of `fast`; of ten squares none is told of."""
+    known, folder = heldout.read(), tmp_path / "images"
+    folder.mkdir()
+    shown = known["striped-yellow-square"].images(10, 3)
+    for number, (image, _) in enumerate([*shown[:9], *(known["purple-moon"].images(1, 3) if odd else shown[9:])]):
+        Image.fromarray(image).save(folder / f"{number}.png")
+    host = DiffusersHost(model.pipeline(), tmp_path / "embeddings", {"model_name": "toy"})
+    values = {**concept_test.SHARED, "preset": "fast", "evaluate_every": 0, "steps": 160, "seed": 3}
+    watch = Watch()
+    runner.run(
+        TrainConfig.from_dict({**values, "name": "zibbo", "images": str(folder), "output": str(tmp_path)}), host, watch
+    )
+    assert said(told(watch), NOTICE, count=1, images=["9.png"]) is odd
+    assert said(told(watch), NOTICE) is odd
