@@ -13,6 +13,7 @@ import pytest
 from tests.long_run import STEPS, long_run
 from tests.paths import ROOT
 from tests.ui.browser import needs_chromium, opened, serving
+from tests.ui.test_image_routes import tell_of
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.run.status import Status
@@ -242,3 +243,21 @@ def test_a_step_is_tried_in_a_prompt_and_forgotten(page: Any, done: Job, host: D
     page.click("[data-word=zibbo-4] >> text=Forget")
     page.wait_for_selector("[data-word=zibbo-4]", state="detached")
     assert {"zibbo"} == {word.name for word in host.known_words()}
+
+
+def test_an_image_that_does_not_go_with_the_others_is_marked_and_can_be_removed(
+    host: DiffusersHost, jobs: JobQueue, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as the run tells of it, at its tile, without a click; removed, the others remain."""
+    tell_of(monkeypatch, "1.png")
+    with served(host, jobs) as address, opened(address, "en-US") as page:
+        page.fill("#tinv_images", values["images"])
+        page.wait_for_selector("[data-image='1.png'] img")
+        assert not page.locator("[data-kind='odd']").count()
+        assert jobs.wait(jobs.submit({**values, "steps": 2}), 120)
+        page.wait_for_selector("[data-image='1.png'] [data-kind='odd']")
+        assert page.locator("[data-kind='odd']").count() == 1
+        assert "1.png" in page.inner_text(".tinv-notices")
+        page.click("[data-image='1.png'] .tinv-tools button:last-child")
+        page.wait_for_selector("[data-image='1.png']", state="detached")
+        assert page.locator(".tinv-tile").count() == 2

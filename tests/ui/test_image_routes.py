@@ -16,6 +16,8 @@ from PIL import Image
 from tests.prepare.pictures import photo
 from tinv_ext.core.data.image_fit import Fit
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig
+from tinv_ext.core.training.outliers import Outliers
+from tinv_ext.run.odd_images import OddImages
 from tinv_ext.server.allowed_paths import allow_only
 from tinv_ext.server.image_sets import FOLDER
 from tinv_ext.server.job_queue import JobQueue
@@ -253,3 +255,39 @@ def test_images_that_need_a_look_are_asked_for_alone(client: Client, folder: Pat
     pages = [post(page, "images", values, only_remarkable=True, first=first, count=1) for first in range(3)]
     assert [one["name"] for some in pages for one in some["images"]] == odd[:3]
     assert all((some["total"], some["remarkable"]) == (found["total"], len(odd)) for some in pages)
+
+
+def test_an_image_that_a_run_has_told_of_says_so_where_it_is_shown(
+    client: Client, jobs: JobQueue, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the run's name; until the next run on these images, which has not found anything yet."""
+    for number in range(3):
+        photo(number, 64, 64).save(Path(values["images"]) / f"{number}.png")
+    tell_of(monkeypatch, "2.png")
+    page, shown = client(), {"images": values["images"]}
+    job = jobs.submit({**values, "steps": 2})
+    assert jobs.wait(job, 120)
+    assert job.odd == {Path(values["images"]) / "2.png"}
+    found = images(page, shown)
+    told = {
+        name: [one["text"] for one in image["findings"] if one["kind"] == "odd"]
+        for name, image in found["images"].items()
+    }
+    assert told["2.png"][0].startswith("pulls the word back")
+    assert 'run of "zibbo"' in told["2.png"][0]
+    assert [name for name, texts in told.items() if texts] == ["2.png"]
+    (alone,) = post(page, "images", shown, only_remarkable=True)["images"]
+    assert (alone["name"], found["remarkable"]) == ("2.png", 1)
+    tell_of(monkeypatch)
+    assert jobs.wait(jobs.submit({**values, "steps": 2, "overwrite": True}), 120)
+    assert images(page, shown)["remarkable"] == 0
+
+
+def tell_of(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Have each run tell of these images after its last step, as it would of odd ones."""
+
+    def odd(outliers: Outliers) -> list[str]:
+        return list(names)
+
+    monkeypatch.setattr(Outliers, "odd", odd)
+    monkeypatch.setattr(OddImages, "due", lambda odd_images, moment: moment.last)

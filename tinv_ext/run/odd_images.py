@@ -7,7 +7,7 @@ import io
 from dataclasses import dataclass, field
 
 from tinv_ext.core.atomic import atomic_write
-from tinv_ext.core.messages import message
+from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import Model
 from tinv_ext.core.training.state import State
 from tinv_ext.run.reporter import RunReporter
@@ -58,3 +58,8 @@ class OddImages:
                 images=[*odd[:_TOLD], *("…" for _ in odd[_TOLD:][:1])],
             )
         )
+
+
+def named_odd(text: str) -> list[str]:
+    """The images that a notice tells of, by their names; none where it is another notice."""
+    return list(text.values["images"]) if isinstance(text, Message) and text.id == "run.odd_images" else []

@@ -18,7 +18,7 @@ from tinv_ext.core.data.caption_files import CaptionFiles, ImageCaption
 from tinv_ext.core.data.captions import FILEWORDS, read_template
 from tinv_ext.core.data.image_folder import NOT_SHOWN, folders_below
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.messages import message
+from tinv_ext.core.messages import Message, message
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.sources import Source, sources_of
 from tinv_ext.core.preflight.words import subject_named
@@ -68,10 +68,14 @@ class ShownImages:
 
 
 class ImageSets:
-    """Images by ids, which are given to whoever may see them; `home` is the data folder."""
+    """Images by ids, which are given to whoever may see them; `home` is the data folder.
 
-    def __init__(self, home: Path) -> None:
+    `odd` tells of images that runs have found not to go with the others, by file.
+    """
+
+    def __init__(self, home: Path, odd: Callable[[], Mapping[Path, Message]] = dict) -> None:
         self.home = (home / FOLDER).absolute()
+        self._odd = odd
         self.gallery = Gallery()
         self.editing = threading.Lock()
         self._key = secrets.token_bytes(16)
@@ -118,8 +122,10 @@ class ImageSets:
         looked_at = sum(one is not None for one in looks)  # what is told below is at least that
         base = path_given(sources[0].config.images)
         about = self.gallery.findings(base, paths) if all(base in path.parents for path in paths) else {}
-        odd = {path for path, one in zip(paths, looks) if about.get(path) or (one and one.reason)}
-        some = [one for one in placed if not only_remarkable or one[1] in odd][first : first + count]
+        for path, told in self._odd().items():
+            about.setdefault(path, {})["odd"] = told
+        noted = {path for path, one in zip(paths, looks) if about.get(path) or (one and one.reason)}
+        some = [one for one in placed if not only_remarkable or one[1] in noted][first : first + count]
         captions = {source.name: _captions(source.config) for source in sources}
         uses = any(_uses_captions(source.config) for source in sources)
         seen = self.gallery.seen(path for _, path in some)
@@ -129,7 +135,7 @@ class ImageSets:
         ]
         folder, edit = _last_edit([path_given(source.config.images) for source in sources])
         below = () if paths or config.recursive else folders_below(base)
-        return ShownImages(images, len(paths), looked_at, len(odd), below, uses, str(base), folder, edit)
+        return ShownImages(images, len(paths), looked_at, len(noted), below, uses, str(base), folder, edit)
 
     def _image(
         self,

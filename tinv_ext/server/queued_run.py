@@ -13,6 +13,7 @@ from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.events import Encoded, Evaluated, Event, Generated, Noticed, Prepared, RunControls, Wrote
+from tinv_ext.run.odd_images import named_odd
 from tinv_ext.run.status import Status
 from tinv_ext.scheduler.steered_run import Order
 from tinv_ext.server.shown import Shown
@@ -49,6 +50,7 @@ class Job:
 
     `request` is None once it is carried out: images and prompts of runs that are over would fill the memory. `used` is
     the step that was made the embedding after the run. `device` is "" where it trains on the program's own model.
+    `image_folders` are those that it trains on, `odd` the images that it has told of as not going with the others.
     """
 
     id: str
@@ -68,10 +70,13 @@ class Job:
     previews: list[tuple[int, str]] = field(default_factory=list)
     snapshots: int = 0
     used: int | None = None
+    image_folders: frozenset[Path] = frozenset()
+    odd: frozenset[Path] = frozenset()
     controls: RunControls = field(default_factory=RunControls)
     lock: threading.Lock = field(default_factory=threading.Lock)
     _before: Shown = field(default_factory=Shown)
     _step_times: list[tuple[float, int]] = field(default_factory=list)
+    _images: dict[str, Path] = field(default_factory=dict)  # by the names that the run gives them, while it goes on
 
     def __post_init__(self) -> None:
         """While it waits, it is known already how many steps it will have."""
@@ -151,6 +156,8 @@ class Job:
             if isinstance(event, Prepared):
                 self.notices += [Notice(text) for text in event.prepared.notices]
                 self.folder = str(event.folder.path)
+                self._images = {image.name: image.picture.path for image in event.prepared.images}
+                self.image_folders = frozenset(path.parent for path in self._images.values())
                 before = self._before = Shown.of(event.folder, self.config.names, event.prepared.start)
                 self.curve, self.evaluations, self.previews = before.curve, before.evaluations, before.previews
             elif isinstance(event, Status):
@@ -159,8 +166,10 @@ class Job:
                 if event.status != self.now.status:
                     self.seconds_left = None  # a run that stands still has no end in sight
                 self.now = event
+                self._images = {} if event.over else self._images
             elif isinstance(event, Noticed):
                 self.notices.append(Notice(event.text, event.step, warns=True))
+                self.odd |= {self._images[name] for name in named_odd(event.text) if name in self._images}
             elif isinstance(event, Generated):
                 self.generated = (event.done, event.total)
             elif isinstance(event, Encoded):

@@ -75,6 +75,9 @@ function Run({ answer, lost, again }) {
     const job = status.job;
     // A step more changes the head. The rest stays until there is something new of it: preact does not look again at
     // what is the same object.
+    useEffect(() => {
+        document.dispatchEvent(new CustomEvent("tinv:noticed")); // perhaps of an image, which says so where it is shown
+    }, [job.id, job.noted.length]);
     const curve = useMemo(() => chart?.steps.length > 1 && html`<${Chart} chart=${chart} />`, [chart]);
     const images = useMemo(
         () => html`<${Previews} job=${job} previews=${previews} best=${chart?.best?.step} />`,

@@ -35,6 +35,10 @@ export function Images({
         const done = answer && answer.looked_at >= answer.total;
         setEvery(done ? 0 : answer && answer.total > MANY ? LATER : SOON);
     }, [answer]);
+    useEffect(() => {
+        document.addEventListener("tinv:noticed", refresh);
+        return () => document.removeEventListener("tinv:noticed", refresh);
+    }, [refresh]);
     const sending = useSending(given, set, refresh);
     const shown = named && answer && !error; // its hundreds of tiles are not drawn again for each file that is sent
     const grid = useMemo(

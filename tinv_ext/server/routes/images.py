@@ -59,8 +59,9 @@ def _check(served: Served, folder: str) -> Path:
 
 def _image_sets(served: Served) -> ImageSets:
     from tinv_ext.server.image_sets import ImageSets
+    from tinv_ext.server.odd_images import odd_images
 
-    return ImageSets(served.queue.home)
+    return ImageSets(served.queue.home, lambda: odd_images(served.queue.all()))
 
 
 def _shown(served: Served, sets: ImageSets) -> Answer:
