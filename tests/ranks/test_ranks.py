@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,15 @@ def test_four_processes_learn_what_one_learns(optimizer: str, rate: str, picture
     ended = launch(torchrun(4), settings(pictures, four, **about))
     assert ended.code == 0, ended.err
     assert moved_apart(learnt(one, optimizer), learnt(four, optimizer)) <= SAME
+    if optimizer == "ong":
+        assert pulls(one)
+        assert pulls(four) == {image: pytest.approx(pull, abs=1e-3) for image, pull in pulls(one).items()}
+
+
+def pulls(place: Path) -> dict[str, float]:
+    """Which way each image pulls, as the run's table has it."""
+    with (run_folder(place) / "images.csv").open(encoding="utf-8", newline="") as file:
+        return {row["image"]: float(row["pull"]) for row in csv.DictReader(file)}
 
 
 @pytest.mark.slow
