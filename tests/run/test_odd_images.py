@@ -48,6 +48,7 @@ def test_each_image_has_its_row(host: FakeHost, config: Configure, images: Path)
     runner.run(config(**ONG), host, watch)
     rows = table(watch)
     assert tuple(rows[0]) == COLUMNS
+    assert {row["word"] for row in rows} == {"zworble"}
     assert {row["image"] for row in rows} == {path.name for path in images.iterdir()}
     assert sum(int(row["visits"]) for row in rows) == 59
     deviations = [float(row["deviation"]) for row in rows]
@@ -91,7 +92,7 @@ def test_it_is_told_once(host: FakeHost, config: Configure, images: Path, monkey
     def update(state: State, *given: object) -> None:
         real(state, *given)  # type: ignore[arg-type]
         planted = [(0.4 if name == names[-1] else 0.0) + rng.gauss(0, 0.02) for name in names]
-        state.outliers = state.outliers.after(names, planted)
+        state.outliers = state.outliers.after([("zworble", name) for name in names], planted)
 
     monkeypatch.setattr(State, "update", update)
     monkeypatch.setattr("tinv_ext.core.training.trainer.pulls_of", lambda state: state.leaves()[0].new_zeros(0))

@@ -13,7 +13,7 @@ from tinv_ext.core.training.state import State
 from tinv_ext.run.reporter import RunReporter
 from tinv_ext.run.tasks import Moment
 
-COLUMNS = ("image", "visits", "pull", "error", "deviation", "odd")
+COLUMNS = ("word", "image", "visits", "pull", "error", "deviation", "odd")
 _EVERY = 50  # steps
 _TOLD = 5  # images in one sentence
 
@@ -38,9 +38,10 @@ class OddImages:
         rows = io.StringIO()
         table = csv.writer(rows, lineterminator="\n")
         table.writerow(COLUMNS)
-        for image, pull in sorted(outliers.pulls.items(), key=lambda item: -deviations.get(item[0], item[1].mean)):
-            by = f"{deviations[image]:.2f}" if image in deviations else ""
-            table.writerow((image, pull.visits, f"{pull.mean:.4f}", f"{pull.error:.4f}", by, int(image in odd)))
+        for named, pull in sorted(outliers.pulls.items(), key=lambda item: -deviations.get(item[0], 0.0)):
+            by = f"{deviations[named]:.2f}" if named in deviations else ""
+            figures = (pull.visits, f"{pull.mean:.4f}", f"{pull.error:.4f}", by, int(named[1] in odd))
+            table.writerow((*named, *figures))
         with atomic_write(self.reporter.folder.images) as file:
             file.write(rows.getvalue().encode("utf-8", "surrogateescape"))
         self._tell([image for image in odd if image not in self._told])

@@ -85,8 +85,13 @@ def seen(visits: int, **means: float) -> Outliers:
     """Images that pull about these means, each with the same spread."""
     rng, found = random.Random(2), Outliers()
     for _ in range(visits):
-        found = found.after(list(means), [mean + rng.gauss(0, 0.05) for mean in means.values()])
+        found = found.after(named(*means), [mean + rng.gauss(0, 0.05) for mean in means.values()])
     return found
+
+
+def named(*images: str, word: str = "it") -> list[tuple[str, str]]:
+    """Images of a word."""
+    return [(word, image) for image in images]
 
 
 OTHERS = {"a": -0.03, "b": 0.0, "c": 0.02, "d": -0.01, "e": 0.01}
@@ -101,14 +106,26 @@ def test_the_one_that_pulls_back_is_odd() -> None:
     assert seen(12, a=-0.3, b=0.0, c=0.2, d=-0.1, e=0.1, f=0.3).odd() == []
 
 
+def test_images_are_compared_with_those_of_their_word() -> None:
+    """Another word's may all pull more, or be few: they say nothing of these."""
+    found, rng = seen(12, **OTHERS), random.Random(5)
+    for _ in range(12):
+        found = found.after(named("a", "b", word="other"), [0.5 + rng.gauss(0, 0.05) for _ in range(2)])
+    assert found.deviations() == seen(12, **OTHERS).deviations()
+    for _ in range(12):
+        pulls = [0.5 + rng.gauss(0, 0.05) for _ in OTHERS]
+        found = found.after(named(*OTHERS, "f", word="other"), [*pulls, 0.8])
+    assert found.odd() == ["f"]
+
+
 def test_little_is_no_proof() -> None:
     """Nothing is said of fewer than five images, nor of fewer than six visits; a visit without a figure is none."""
     assert seen(5, **OTHERS, f=0.9).deviations() == {}
     assert seen(6, **OTHERS, f=0.9).odd() == ["f"]
     assert seen(40, a=0.0, b=0.01, c=-0.01, f=0.9).odd() == []
     few = seen(5, **OTHERS, f=0.9)
-    assert few.after([*OTHERS, "f"], [math.nan] * 6).pulls == few.pulls
-    assert few.after(["a"], []) is few
+    assert few.after(named(*OTHERS, "f"), [math.nan] * 6).pulls == few.pulls
+    assert few.after(named("a"), []) is few
     assert Outliers().odd() == []
 
 
@@ -116,8 +133,8 @@ def test_alike_to_the_last_digit_none_is_odd() -> None:
     """As of images without any spread: no division by it."""
     found = Outliers()
     for _ in range(8):
-        found = found.after(list(OTHERS), [0.25] * 5)
-    assert found.deviations() == dict.fromkeys(OTHERS, 0.0)
+        found = found.after(named(*OTHERS), [0.25] * 5)
+    assert found.deviations() == dict.fromkeys(named(*OTHERS), 0.0)
 
 
 def test_it_is_kept_in_words() -> None:
@@ -125,7 +142,8 @@ def test_it_is_kept_in_words() -> None:
     for one in (Outliers(), seen(7, **OTHERS)):
         assert outliers_of(one.about()) == one
     assert outliers_of(None) == Outliers()
-    for bad in ("[[1]]", '[["a", 0, 0, 0, 0, 0]]', '[["a", 1, "x", 0, 0, 0]]', "{}x", '[["a", 2, -1, 1, 0, 0]]', "7"):
+    rows = ("0, 0, 0, 0, 0", '1, "x", 0, 0, 0', "2, -1, 1, 0, 0", "2, 1, 1, NaN, 0", "2, 1, 1, 1e999, 0", "1")
+    for bad in (*(f'[["it", "a", {row}]]' for row in rows), "[[1]]", "{}x", "7"):
         with pytest.raises((ValueError, TypeError)):
             outliers_of(bad)
 
@@ -133,7 +151,7 @@ def test_it_is_kept_in_words() -> None:
 def test_a_damaged_state_is_told(tmp_path: Path) -> None:
     """As with whatever else is wrong in it."""
     state = initial_ong()
-    state.outliers = Outliers({"a": Pull()})
+    state.outliers = Outliers({("it", "a"): Pull()})
     save_state(state, tmp_path / "state", {})
     with pytest.raises(FormatError):
         load_state(tmp_path / "state", CPU, optimizer="ong")
@@ -169,7 +187,7 @@ def test_pieces_of_a_step_are_put_in_order() -> None:
 
 def test_only_what_is_trained_is_kept_and_another_optimizer_begins_anew() -> None:
     """Images that a resumed run has no more cannot be odd; what pulled another way once says nothing now."""
-    assert set(seen(7, **OTHERS).of({"a", "c", "z"}).pulls) == {"a", "c"}
+    assert set(seen(7, **OTHERS).of(named("a", "c", "z")).pulls) == set(named("a", "c"))
     state = initial_ong()
     plan = Plan(6, 2, 1, lambda step: 1.0, successors=SUCCESSORS["ong"])
     steps(state, plan)
@@ -185,5 +203,5 @@ def test_a_batch_names_its_images() -> None:
     flipped = [replace(one, others=(replace(one, name=f"{one.name}#1"),)) for one in examples()]
     draw = sample_batch(initial_ong(), Objective(), Fake().noise, dataset(flipped), 4)
     assert len(draw.batch.images) == 4
-    assert set(draw.batch.images) <= {one.name for one in examples()}
+    assert set(draw.batch.images) <= set(named(*(one.name for one in examples())))
     assert draw.part(slice(1, 3)).batch.images == draw.batch.images[1:3]

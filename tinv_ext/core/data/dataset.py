@@ -66,7 +66,8 @@ class Batch:
     pixel (B, 1, h, w) and by example (B,), None where all count alike.
 
     `negatives` are the prompts with negative words in the place of theirs, from which the answer is moved away by
-    `cfg_scale`; none where no word has one. `images` names the image of each.
+    `cfg_scale`; none where no word has one. `images` has of each the word that it teaches and the
+    name of its image.
     """
 
     latents: Tensor
@@ -76,7 +77,7 @@ class Batch:
     example_weights: Tensor | None = None
     negatives: tuple[Prompt, ...] = ()
     cfg_scale: float = 1.0
-    images: tuple[str, ...] = ()
+    images: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -204,7 +205,7 @@ class Dataset:
             _example_weights(chosen),
             negatives,
             self.guidance.scale if self.guidance else 1.0,
-            tuple(self._drawn[number].name for number in numbers),
+            tuple((one.subset.captions.name, one.name) for one in map(self._drawn.__getitem__, numbers)),
         )
 
     def _latent(self, example: Example, rng: torch.Generator) -> Tensor:

@@ -61,13 +61,17 @@ class Pull:
         return math.sqrt(max(0.0, self.total2 / self.weight - self.mean**2) * share / (1 - share))
 
 
+Named = tuple[str, str]
+"""A word and the name of one of its images."""
+
+
 @dataclass(frozen=True)
 class Outliers:
-    """The pulls of all images so far, by name. Never changed: a step gives another."""
+    """The pulls of all images so far. Never changed: a step gives another."""
 
-    pulls: Mapping[str, Pull] = field(default_factory=dict)
+    pulls: Mapping[Named, Pull] = field(default_factory=dict)
 
-    def after(self, images: Sequence[str], pulls: Sequence[float]) -> Outliers:
+    def after(self, images: Sequence[Named], pulls: Sequence[float]) -> Outliers:
         """With the pulls of a step's examples, those of the `images`; one that is NaN says nothing."""
         found = dict(self.pulls)
         for image, pull in zip(images, pulls):
@@ -75,32 +79,35 @@ class Outliers:
                 found[image] = found.get(image, Pull()).after(pull)
         return Outliers(found) if pulls else self
 
-    def of(self, images: Collection[str]) -> Outliers:
+    def of(self, images: Collection[Named]) -> Outliers:
         """Without those that are not among the `images` (of a run that resumes with others)."""
         return Outliers({image: pull for image, pull in self.pulls.items() if image in images})
 
-    def deviations(self) -> dict[str, float]:
-        """By how many deviations each image pulls back more than the others do; none where that cannot be told.
+    def deviations(self) -> dict[Named, float]:
+        """By how many deviations each image pulls back more than its word's do; without those that cannot be judged.
 
-        The deviation has two parts: the error of the image's own mean, and how far the means of the others lie apart
-        (their median absolute deviation, which an odd one among them does not widen).
+        The deviation has two parts: the error of the image's own mean, and how far the means of all lie apart (their
+        median absolute deviation, which a few odd ones hardly widen).
         """
-        known = {image: pull for image, pull in self.pulls.items() if pull.visits >= _VISITS}
-        if len(known) < _IMAGES:
-            return {}
-        means = [pull.mean for pull in known.values()]
-        middle = statistics.median(means)
-        spread = _NORMAL * statistics.median(abs(mean - middle) for mean in means)
-        return {image: _divided(pull.mean - middle, math.hypot(pull.error, spread)) for image, pull in known.items()}
+        found: dict[Named, float] = {}
+        for word in dict.fromkeys(word for word, _ in self.pulls):
+            known = {one: pull for one, pull in self.pulls.items() if one[0] == word and pull.visits >= _VISITS}
+            if len(known) < _IMAGES:
+                continue
+            middle = statistics.median(pull.mean for pull in known.values())
+            spread = _NORMAL * statistics.median(abs(pull.mean - middle) for pull in known.values())
+            for image, pull in known.items():
+                found[image] = _divided(pull.mean - middle, math.hypot(pull.error, spread))
+        return found
 
     def odd(self) -> list[str]:
         """The images that clearly pull back, the clearest first."""
         found = {image: by for image, by in self.deviations().items() if by > _CLEAR}
-        return sorted(found, key=found.__getitem__, reverse=True)
+        return [image for _, image in sorted(found, key=found.__getitem__, reverse=True)]
 
     def about(self) -> str:
         """As JSON."""
-        return json.dumps([[image, *vars(pull).values()] for image, pull in self.pulls.items()])
+        return json.dumps([[*named, *vars(pull).values()] for named, pull in self.pulls.items()])
 
 
 _NORMAL = 1.4826  # makes a median absolute deviation of normal numbers their standard deviation
@@ -112,9 +119,14 @@ def _divided(excess: float, by: float) -> float:
 
 def outliers_of(about: str | None) -> Outliers:
     """What `about` gave; none of a run from before there were any. ValueError or TypeError otherwise."""
-    pulls = {str(image): Pull(int(visits), *map(float, sums)) for image, visits, *sums in json.loads(about or "[]")}
-    if not all(pull.visits > 0 and pull.weight > 0 for pull in pulls.values()):
-        raise ValueError("its pulls of images are none")
+    pulls = {
+        (str(word), str(image)): Pull(int(visits), *map(float, sums))
+        for word, image, visits, *sums in json.loads(about or "[]")
+    }
+    if not all(
+        pull.visits > 0 and pull.weight > 0 and all(map(math.isfinite, vars(pull).values())) for pull in pulls.values()
+    ):
+        raise ValueError("its pulls of images are no numbers")
     return Outliers(pulls)
 
 
