@@ -206,10 +206,9 @@ def make_recorder(
         return training.eval_set is not None and due
 
     def preview_due(moment: Moment) -> bool:
-        first = moment.step is None and config.preview_at_first
         by_epochs = config.preview_every_n_epochs  # instead of by steps, as with kohya
         now = _every(moment, 0 if by_epochs else config.preview_every, epochs, by_epochs)
-        due = config.has_previews and (now or moment.last or first)
+        due = config.has_previews and (now or moment.last or (moment.step is None and config.preview_at_first))
         return "preview" in moment.asked or (due and not preview_failures.off)
 
     def snapshot_due(moment: Moment) -> bool:
