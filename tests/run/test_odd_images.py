@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -15,6 +17,7 @@ from tests.run.test_runner import Configure, Watch, config, host
 from tests.run.test_standstill import stopped_at, told
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.state import State
+from tinv_ext.core.training.trainer import Step
 from tinv_ext.demo import concept_test
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.run import runner
@@ -84,18 +87,24 @@ def test_without_gradients_of_single_examples_there_is_no_table(host: FakeHost, 
     assert not watch.folder.images.exists()
 
 
+def plant(monkeypatch: pytest.MonkeyPatch, names: list[str], pull: float) -> None:
+    """Have the last of the images pull so much at each step, and the others not at all."""
+    rng, real = random.Random(3), runner.train
+
+    def planted(state: State, *given: Any, **named: Any) -> Iterator[Step]:
+        for step in real(state, *given, **named):
+            pulls = [(pull if name == names[-1] else 0.0) + rng.gauss(0, 0.02) for name in names]
+            state.outliers = state.outliers.after([("zworble", name) for name in names], pulls)
+            yield step
+
+    monkeypatch.setattr(runner, "train", planted)
+    monkeypatch.setattr("tinv_ext.core.training.trainer.pulls_of", lambda state: state.leaves()[0].new_zeros(0))
+
+
 def test_it_is_told_once(host: FakeHost, config: Configure, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the first look at which it is clear, with the file's name; the run goes on, and its table says so, too."""
-    rng, names = random.Random(3), sorted(path.name for path in images.iterdir())
-    real = State.update
-
-    def update(state: State, *given: object) -> None:
-        real(state, *given)  # type: ignore[arg-type]
-        planted = [(0.4 if name == names[-1] else 0.0) + rng.gauss(0, 0.02) for name in names]
-        state.outliers = state.outliers.after([("zworble", name) for name in names], planted)
-
-    monkeypatch.setattr(State, "update", update)
-    monkeypatch.setattr("tinv_ext.core.training.trainer.pulls_of", lambda state: state.leaves()[0].new_zeros(0))
+    names = sorted(path.name for path in images.iterdir())
+    plant(monkeypatch, names, 0.4)
     watch = Watch()
     status = runner.run(config(**{**ONG, "steps": 130}), host, watch)
     assert status.status == "finished"
@@ -104,6 +113,23 @@ def test_it_is_told_once(host: FakeHost, config: Configure, images: Path, monkey
     assert names[-1] in notices[0]
     assert [row["odd"] for row in table(watch)] == ["1", *"0000000"]
     assert notices[0] in watch.folder.log.read_text(encoding="utf-8")
+
+
+def test_a_run_that_resumes_has_not_forgotten_it(
+    host: FakeHost, config: Configure, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told again, once, and stays in the table, even if the image pulls as the others do by then."""
+    names = sorted(path.name for path in images.iterdir())
+    with monkeypatch.context() as patch:
+        plant(patch, names, 0.4)
+        stopped = stopped_at(60, config(**{**ONG, "steps": 260}), host)
+    plant(monkeypatch, names, 0.0)
+    watch = Watch()
+    runner.resume(stopped.folder.path, host, report=watch)
+    assert len([text for text in told(watch) if said([text], NOTICE, images=[names[-1]])]) == 1
+    last = {row["image"]: row for row in table(watch)}[names[-1]]
+    assert last["odd"] == "1"
+    assert float(last["deviation"]) < 4
 
 
 def test_a_table_that_cannot_be_written_ends_no_run(host: FakeHost, config: Configure, images: Path) -> None:

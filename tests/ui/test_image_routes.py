@@ -6,6 +6,7 @@ import base64
 import io
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -286,8 +287,8 @@ def test_an_image_that_a_run_has_told_of_says_so_where_it_is_shown(
 def tell_of(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Have each run tell of these images after its last step, as it would of odd ones."""
 
-    def odd(outliers: Outliers) -> list[str]:
-        return list(names)
+    def judged(outliers: Outliers) -> Outliers:
+        return replace(outliers, odd=frozenset(("zibbo", name) for name in names))
 
-    monkeypatch.setattr(Outliers, "odd", odd)
+    monkeypatch.setattr(Outliers, "judged", judged)
     monkeypatch.setattr(OddImages, "due", lambda odd_images, moment: moment.last)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tinv_ext.core.atomic import atomic_write
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import Model
+from tinv_ext.core.training.outliers import Named
 from tinv_ext.core.training.state import State
 from tinv_ext.run.reporter import RunReporter
 from tinv_ext.run.tasks import Moment
@@ -20,11 +22,14 @@ _TOLD = 5  # images in one sentence
 
 @dataclass(frozen=True)
 class OddImages:
-    """What the state knows of the run's images (`core/training/outliers.py`), written and told on the way."""
+    """What the state knows of the run's images (`core/training/outliers.py`), written and told on the way.
+
+    A run that resumes tells of them again, as whoever looks at it now may not have heard of it.
+    """
 
     state: State
     reporter: RunReporter
-    _told: set[str] = field(default_factory=set)
+    _told: set[Named] = field(default_factory=set)
 
     def due(self, moment: Moment) -> bool:
         """Every so many steps, and when the run is over; not where the optimizer sees no single examples."""
@@ -33,20 +38,19 @@ class OddImages:
 
     def write(self, moment: Moment, model: Model | None) -> None:
         """A row for each image, the one that pulls back most first; images that are found now are told once."""
-        outliers = self.state.outliers
-        deviations, odd = outliers.deviations(), outliers.odd()
+        outliers = self.state.outliers = self.state.outliers.judged()
+        by = outliers.deviations()
         rows = io.StringIO()
         table = csv.writer(rows, lineterminator="\n")
         table.writerow(COLUMNS)
-        for named, pull in sorted(outliers.pulls.items(), key=lambda item: -deviations.get(item[0], 0.0)):
-            by = f"{deviations[named]:.2f}" if named in deviations else ""
-            figures = (pull.visits, f"{pull.mean:.4f}", f"{pull.error:.4f}", by, int(named[1] in odd))
-            table.writerow((*named, *figures))
+        for named, pull in sorted(outliers.pulls.items(), key=lambda item: -by.get(item[0], 0.0)):
+            figures = (pull.visits, f"{pull.mean:.4f}", f"{pull.error:.4f}", f"{by[named]:.2f}" if named in by else "")
+            table.writerow((*named, *figures, int(named in outliers.odd)))
         with atomic_write(self.reporter.folder.images) as file:
             file.write(rows.getvalue().encode("utf-8", "surrogateescape"))
-        self._tell([image for image in odd if image not in self._told])
+        self._tell(sorted(outliers.odd - self._told, key=lambda named: -by.get(named, 0.0)))
 
-    def _tell(self, odd: list[str]) -> None:
+    def _tell(self, odd: Sequence[Named]) -> None:
         if not odd:
             return
         self._told.update(odd)
@@ -56,7 +60,7 @@ class OddImages:
                 "{count:image pulls|images pull} the word back from what the others teach it, and may show something "
                 "else: {images:, }. Have a look, and take out what does not belong.",
                 count=len(odd),
-                images=[*odd[:_TOLD], *("…" for _ in odd[_TOLD:][:1])],
+                images=[*(image for _, image in odd[:_TOLD]), *("…" for _ in odd[_TOLD:][:1])],
             )
         )
 

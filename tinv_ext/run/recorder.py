@@ -220,10 +220,10 @@ def make_recorder(
         Task("evaluation", evaluation_due, evaluations.measure, EndsTheRun()),
         *_curve_tasks(curve, word_curves, training, prepared, reporter),
         Task("events", lambda moment: True, report_step, EndsTheRun()),
+        Task("images", odd_images.due, odd_images.write, PausesIfFull(reporter, _IMAGES), at_end=True),
         Task("snapshot", snapshot_due, snapshots.save, PausesIfFull(reporter, _SNAPSHOT)),
         Task("state", saver.due, saver.save, PausesIfFull(reporter, _STATE), at_end=True),
         Task("preview", preview_due, previews.make, preview_failures),
-        Task("images", odd_images.due, odd_images.write, PausesIfFull(reporter, _IMAGES), at_end=True),
     )
     final = FinalEmbedding(config, host, reporter, writer, previews, snapshots)
     recorded = state.step if folder.has_state else state.step - 1

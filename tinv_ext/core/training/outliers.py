@@ -67,9 +67,10 @@ Named = tuple[str, str]
 
 @dataclass(frozen=True)
 class Outliers:
-    """The pulls of all images so far. Never changed: a step gives another."""
+    """The pulls of all images so far, and which were found `odd` at a look. Never changed: a step gives another."""
 
     pulls: Mapping[Named, Pull] = field(default_factory=dict)
+    odd: frozenset[Named] = frozenset()
 
     def after(self, images: Sequence[Named], pulls: Sequence[float]) -> Outliers:
         """With the pulls of a step's examples, those of the `images`; one that is NaN says nothing."""
@@ -77,11 +78,11 @@ class Outliers:
         for image, pull in zip(images, pulls):
             if math.isfinite(pull):
                 found[image] = found.get(image, Pull()).after(pull)
-        return Outliers(found) if pulls else self
+        return Outliers(found, self.odd) if pulls else self
 
     def of(self, images: Collection[Named]) -> Outliers:
         """Without those that are not among the `images` (of a run that resumes with others)."""
-        return Outliers({image: pull for image, pull in self.pulls.items() if image in images})
+        return Outliers({image: pull for image, pull in self.pulls.items() if image in images}, self.odd & set(images))
 
     def deviations(self) -> dict[Named, float]:
         """By how many deviations each image pulls back more than its word's do; without those that cannot be judged.
@@ -100,14 +101,14 @@ class Outliers:
                 found[image] = _divided(pull.mean - middle, math.hypot(pull.error, spread))
         return found
 
-    def odd(self) -> list[str]:
-        """The images that clearly pull back, the clearest first."""
-        found = {image: by for image, by in self.deviations().items() if by > _CLEAR}
-        return [image for _, image in sorted(found, key=found.__getitem__, reverse=True)]
+    def judged(self) -> Outliers:
+        """With the images odd that clearly pull back by now. They stay so, as they have been told of."""
+        return Outliers(self.pulls, self.odd.union(image for image, by in self.deviations().items() if by > _CLEAR))
 
     def about(self) -> str:
         """As JSON."""
-        return json.dumps([[*named, *vars(pull).values()] for named, pull in self.pulls.items()])
+        rows = [[*named, *vars(pull).values()] for named, pull in self.pulls.items()]
+        return json.dumps({"pulls": rows, "odd": sorted(self.odd)})
 
 
 _NORMAL = 1.4826  # makes a median absolute deviation of normal numbers their standard deviation
@@ -118,16 +119,18 @@ def _divided(excess: float, by: float) -> float:
 
 
 def outliers_of(about: str | None) -> Outliers:
-    """What `about` gave; none of a run from before there were any. ValueError or TypeError otherwise."""
+    """What `about` gave; none of a run from before there were any. ValueError, TypeError or KeyError otherwise."""
+    if about is None:
+        return Outliers()
+    told = json.loads(about)
     pulls = {
-        (str(word), str(image)): Pull(int(visits), *map(float, sums))
-        for word, image, visits, *sums in json.loads(about or "[]")
+        (str(word), str(image)): Pull(int(visits), *map(float, sums)) for word, image, visits, *sums in told["pulls"]
     }
     if not all(
-        pull.visits > 0 and pull.weight > 0 and all(map(math.isfinite, vars(pull).values())) for pull in pulls.values()
+        pull.visits > 0 and pull.weight > 0 and math.isfinite(sum(vars(pull).values())) for pull in pulls.values()
     ):
         raise ValueError("its pulls of images are no numbers")
-    return Outliers(pulls)
+    return Outliers(pulls, frozenset((str(word), str(image)) for word, image in told["odd"]))
 
 
 def cosines(rows: Tensor, way: Tensor) -> Tensor:
