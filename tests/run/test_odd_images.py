@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,17 +12,23 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.core.training.test_natural_gradient import initial_ong
 from tests.fake_host import FakeHost
 from tests.messages import said
 from tests.run.test_runner import Configure, Watch, config, host
 from tests.run.test_standstill import stopped_at, told
+from tinv_ext.core.messages import encodable
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.state import State
 from tinv_ext.core.training.trainer import Step
 from tinv_ext.demo import concept_test
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.run import runner
-from tinv_ext.run.odd_images import COLUMNS
+from tinv_ext.run.odd_images import COLUMNS, OddImages
+from tinv_ext.run.reporter import RunReporter
+from tinv_ext.run.run_folder import RunFolder
+from tinv_ext.run.status import Status
+from tinv_ext.run.tasks import Moment
 from tinv_ext.toy import heldout, model
 
 __all__ = ["config", "host"]  # the fixtures of a short run
@@ -132,13 +139,29 @@ def test_a_run_that_resumes_has_not_forgotten_it(
     assert float(last["deviation"]) < 4
 
 
-def test_a_table_that_cannot_be_written_ends_no_run(host: FakeHost, config: Configure, images: Path) -> None:
-    """It is told once; the embedding is there."""
+@pytest.mark.parametrize("name", ["\udcff\udcfe.png", "\ud83d.png", 'a,b"c.png', "=1+1.png", "x\ny.png"])
+def test_any_name_can_stand_in_the_table(name: str, host: FakeHost, config: Configure, tmp_path: Path) -> None:
+    """Also one that is not UTF-8, or half a character, as Windows allows: as an escape, in a file that is UTF-8."""
+    state = initial_ong()
+    folder = RunFolder(tmp_path)
+    state.outliers = state.outliers.after([("zworble", name)], [0.5])
+    OddImages(state, RunReporter(folder, lambda event: None, Status("training", 1))).write(Moment(1), None)
+    (row,) = csv.DictReader(io.StringIO(folder.images.read_bytes().decode("utf-8"), newline=""))
+    assert row["image"] == encodable(name)
+
+
+def test_a_table_that_cannot_be_written_ends_no_run(
+    host: FakeHost, config: Configure, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told once; so is the image that is odd, and the embedding is there."""
+    names = sorted(path.name for path in images.iterdir())
+    plant(monkeypatch, names, 0.4)
     watch = Watch()
     watch.at[1] = lambda: watch.folder.images.mkdir()  # noqa: PLW0108 (the folder is there by then)
     status = runner.run(config(**{**ONG, "steps": 110}), host, watch)
     assert status.status == "finished"
     assert len([text for text in told(watch) if said([text], "run.not_saved", step=50)]) == 1
+    assert len([text for text in told(watch) if said([text], NOTICE, images=[names[-1]])]) == 1
     assert (host.embeddings_folder / "zworble.pt").is_file()
 
 

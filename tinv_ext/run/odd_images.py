@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tinv_ext.core.atomic import atomic_write
-from tinv_ext.core.messages import Message, message
+from tinv_ext.core.messages import Message, encodable, message
 from tinv_ext.core.model import Model
 from tinv_ext.core.training.outliers import Named
 from tinv_ext.core.training.state import State
@@ -37,18 +37,18 @@ class OddImages:
         return now and bool(self.state.outliers.pulls)
 
     def write(self, moment: Moment, model: Model | None) -> None:
-        """A row for each image, the one that pulls back most first; images that are found now are told once."""
+        """Tell of images that are found now; then a row for each image, the one that pulls back most first."""
         outliers = self.state.outliers = self.state.outliers.judged()
         by = outliers.deviations()
+        self._tell(sorted(outliers.odd - self._told, key=lambda named: -by.get(named, 0.0)))
         rows = io.StringIO()
         table = csv.writer(rows, lineterminator="\n")
         table.writerow(COLUMNS)
         for named, pull in sorted(outliers.pulls.items(), key=lambda item: -by.get(item[0], 0.0)):
             figures = (pull.visits, f"{pull.mean:.4f}", f"{pull.error:.4f}", f"{by[named]:.2f}" if named in by else "")
-            table.writerow((*named, *figures, int(named in outliers.odd)))
+            table.writerow((*map(encodable, named), *figures, int(named in outliers.odd)))
         with atomic_write(self.reporter.folder.images) as file:
-            file.write(rows.getvalue().encode("utf-8", "surrogateescape"))
-        self._tell(sorted(outliers.odd - self._told, key=lambda named: -by.get(named, 0.0)))
+            file.write(rows.getvalue().encode())
 
     def _tell(self, odd: Sequence[Named]) -> None:
         if not odd:

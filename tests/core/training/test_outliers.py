@@ -112,7 +112,7 @@ def odd(outliers: Outliers) -> str:
 
 
 def test_what_was_told_of_stays() -> None:
-    """Also when it pulls as the others do by then, or is not among the images for a while; but not before a look."""
+    """Also when it pulls as the others do by then, as long as it is among the images; nothing is told before a look."""
     begun = seen(12, **OTHERS, f=0.2)
     assert begun.odd == frozenset()
     found = begun.judged()
