@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from tests.core.training.test_natural_gradient import initial_ong
@@ -17,6 +18,7 @@ from tests.fake_host import FakeHost
 from tests.messages import said
 from tests.run.test_runner import Configure, Watch, config, host
 from tests.run.test_standstill import stopped_at, told
+from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.messages import encodable
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.state import State
@@ -34,6 +36,7 @@ from tinv_ext.toy import heldout, model
 __all__ = ["config", "host"]  # the fixtures of a short run
 
 NOTICE = "run.odd_images"
+LESS = "run.odd_images_count_less"
 ONG = {"optimizer": "ong", "learning_rate": 1, "steps": 60, "overwrite": True}
 
 
@@ -96,10 +99,11 @@ def test_without_gradients_of_single_examples_there_is_no_table(host: FakeHost, 
 
 def plant(monkeypatch: pytest.MonkeyPatch, names: list[str], pull: float) -> None:
     """Have the last of the images pull so much at each step, and the others not at all."""
-    rng, real = random.Random(3), runner.train
+    real = runner.train
 
     def planted(state: State, *given: Any, **named: Any) -> Iterator[Step]:
         for step in real(state, *given, **named):
+            rng = random.Random(step.number)
             pulls = [(pull if name == names[-1] else 0.0) + rng.gauss(0, 0.02) for name in names]
             state.outliers = state.outliers.after([("zworble", name) for name in names], pulls)
             yield step
@@ -137,6 +141,35 @@ def test_a_run_that_resumes_has_not_forgotten_it(
     last = {row["image"]: row for row in table(watch)}[names[-1]]
     assert last["odd"] == "1"
     assert float(last["deviation"]) < 4
+
+
+def test_it_counts_less_whenever_the_run_was_stopped(
+    host: FakeHost, config: Configure, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The word is another than without, and bit for bit the same after a stop; told, and in the table."""
+    names = sorted(path.name for path in images.iterdir())
+    plant(monkeypatch, names, 0.4)
+    given, found = {**ONG, "steps": 90, "downweight_odd_images": True}, []
+    watch = Watch()
+    for settings in (given, {**given, "downweight_odd_images": False}):
+        runner.run(config(**settings), host, watch if not found else Watch())
+        found.append(vectors_of(host))
+    stopped = stopped_at(47, config(**given), host)
+    runner.resume(stopped.folder.path, host)
+    found.append(vectors_of(host))
+    assert torch.equal(found[0], found[2])
+    assert not torch.allclose(found[0], found[1], atol=1e-4)
+    assert said(told(watch), LESS, count=1, images=[names[-1]])
+    assert not said(told(watch), NOTICE)
+    assert {row["image"]: row["weight"] for row in table(watch)} == dict.fromkeys(names[:-1], "1.00") | {
+        names[-1]: "0.05"
+    }
+
+
+def vectors_of(host: FakeHost) -> torch.Tensor:
+    """What the last run has written."""
+    (vectors,) = read_embedding(host.embeddings_folder / "zworble.pt").vectors.values()
+    return vectors
 
 
 @pytest.mark.parametrize("name", ["\udcff\udcfe.png", "\ud83d.png", 'a,b"c.png', "=1+1.png", "x\ny.png"])
@@ -180,5 +213,6 @@ def test_the_toy_tells_which_image_shows_something_else(odd: bool, tmp_path: Pat
     runner.run(
         TrainConfig.from_dict({**values, "name": "zibbo", "images": str(folder), "output": str(tmp_path)}), host, watch
     )
-    assert said(told(watch), NOTICE, count=1, images=["9.png"]) is odd
-    assert said(told(watch), NOTICE) is odd
+    assert said(told(watch), LESS, count=1, images=["9.png"]) is odd
+    assert said(told(watch), LESS) is odd
+    assert (float(table(watch)[0]["weight"]) < 1) is odd

@@ -63,11 +63,12 @@ def test_a_setting_younger_than_a_run_is_what_held_before_it(folder: run_folder.
     """Whatever the preset says of it today: the run goes on as it began."""
     file = folder.path / "config.json"
     content = json.loads(file.read_text(encoding="utf-8"))
-    del content["settings"]["ema_inv_gamma"]
+    del content["settings"]["ema_inv_gamma"], content["settings"]["downweight_odd_images"]
     content["settings"] |= {"preset": preset, "ema_decay": 0.95}
     file.write_text(json.dumps(content), encoding="utf-8")
     config = folder.config()
     assert (config.preset, config.ema_decay, config.ema_inv_gamma) == (preset, 0.95, 9.0)
+    assert not config.downweight_odd_images
 
 
 @pytest.mark.parametrize("status", [Status("training", 3), Status("failed", 3, "/a/画.pt", "a\nreason")])

@@ -189,7 +189,7 @@ def make_recorder(
     facts = {**training.facts, "config": config_file.to_file(config, folder_facts(prepared, host))}
     saver = StateSaver(state, facts, fallbacks, reporter, config.save_state_every, config.save_state_seconds)
     previews = Previews(config, prepared.shown, host, state, folder, writer, reporter.report)
-    preview_failures, odd_images = SwitchesOff(reporter), OddImages(state, reporter)
+    preview_failures, odd_images = SwitchesOff(reporter), OddImages(state, reporter, config.downweight_odd_images)
 
     def make_folder(moment: Moment, model: Model | None) -> None:
         folder.write_config(config, folder_facts(prepared, host))

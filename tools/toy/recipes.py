@@ -34,6 +34,7 @@ from tinv_ext.core.settings.presets import PRESETS, preset_values
 from tinv_ext.demo import concept_test
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.run import events, runner
+from tinv_ext.run.odd_images import named_odd
 from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.toy import heldout, variants
 
@@ -67,8 +68,8 @@ def measure(host: DiffusersHost, concept: heldout.Concept, config: TrainConfig, 
     def listen(event: events.Event) -> None:
         if isinstance(event, events.Prepared):
             folders.append(event.folder)
-        elif isinstance(event, events.Noticed) and getattr(event.text, "id", "") == "run.odd_images":
-            odd.extend(event.text.values["images"])  # type: ignore[attr-defined]
+        elif isinstance(event, events.Noticed):
+            odd.extend(named_odd(event.text))
 
     status = runner.run(config, host, listen)
     snapshots, curve = folders[0].snapshots(config.name), {}

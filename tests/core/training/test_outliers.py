@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +17,16 @@ from tests.core.training.test_natural_gradient import initial_ong
 from tests.core.training.test_optimizers import begun, steps
 from tinv_ext.core.errors import FormatError
 from tinv_ext.core.training.draws import Draw, sample_batch
-from tinv_ext.core.training.forward import denoising_losses
+from tinv_ext.core.training.forward import assemble, denoising_losses
+from tinv_ext.core.training.natural_gradient import NaturalGradient
 from tinv_ext.core.training.objective import Objective
+from tinv_ext.core.training.optimizers import TakesSamples
 from tinv_ext.core.training.outliers import Outliers, Pull, cosines, outliers_of
+from tinv_ext.core.training.sample_gradients import add_sample_gradients
 from tinv_ext.core.training.standstill import SUCCESSORS
 from tinv_ext.core.training.state import State, load_state, save_state
 from tinv_ext.core.training.trainer import Plan, take_step
+from tinv_ext.core.training.word_rates import ALL
 
 CPU = torch.device("cpu")
 
@@ -152,6 +157,65 @@ def test_alike_to_the_last_digit_none_is_odd() -> None:
     for _ in range(8):
         found = found.after(named(*OTHERS), [0.25] * 5)
     assert found.deviations() == dict.fromkeys(named(*OTHERS), 0.0)
+
+
+def test_the_more_clearly_it_pulls_back_the_less_it_counts() -> None:
+    """All count alike where none does; between two bounds in a straight line, and never nothing."""
+    assert seen(12, **OTHERS).weights() == {}
+    assert seen(5, **OTHERS, f=0.9).weights() == {}
+    found = {pull: seen(12, **OTHERS, f=pull) for pull in (0.05, 0.08, 0.12, 0.15, 0.17, 0.4)}
+    weights = [one.weights().get(("it", "f"), 1.0) for one in found.values()]
+    assert weights == sorted(weights, reverse=True)
+    assert (weights[0], weights[-1]) == (1.0, 0.05)
+    between = [one for one, weight in zip(found.values(), weights) if 0.05 < weight < 1]
+    assert between
+    for one in between:
+        assert one.weights() == {("it", "f"): pytest.approx(_weight(one.deviations()["it", "f"]))}
+
+
+def _weight(deviation: float) -> float:
+    """What is told in docs/presets.md."""
+    return (4 - deviation) / 2
+
+
+def judging(state: State, images: Sequence[str], pull: float) -> State:
+    """The state, in which the first of the images pulls so far back, and the others do not."""
+    rng = random.Random(4)
+    for _ in range(8):
+        pulls = [pull * (not place) + rng.gauss(0, 0.02) for place in range(len(images))]
+        state.outliers = state.outliers.after(named(*images), pulls)
+    return state
+
+
+def test_a_step_counts_an_odd_image_less() -> None:
+    """The step is the one that the optimizer takes by gradients, and probes, that are so much shorter."""
+    data, fake, names = both_words(), Fake(), [one.name for one in both_words().examples]
+    weights = judging(begun("ong"), names, 0.9).outliers.weights()
+    assert weights == {("it", names[0]): 0.05}
+    for downweight in (False, True):
+        state, plain = judging(begun("ong"), names, 0.9), begun("ong")
+        draw = sample_batch(plain, Objective(), Fake().noise, data, 3)
+        counts = [weights.get(image, 1.0) if downweight else 1.0 for image in draw.batch.images]
+        assert (min(counts) < 1) is downweight
+        inputs = assemble(fake, draw.batch, plain.vectors, *draw.tensors)
+        add_sample_gradients(fake, inputs, plain.vectors, Objective(), 1 / 3, weighing(plain, counts))
+        plain.update(1.0, ALL)
+        take_step(state, Plan(9, 3, 1, lambda step: 1.0, downweight_odd=downweight), Fake(), data)
+        for left, right in zip(state.leaves(), plain.leaves()):
+            assert torch.allclose(left, right, atol=1e-6)
+
+
+def weighing(state: State, counts: Sequence[float]) -> TakesSamples:
+    """The state's optimizer behind one that multiplies what it is given."""
+    optimizer = state.optimizer
+    assert isinstance(optimizer, NaturalGradient)
+    add, factors = optimizer.add, torch.tensor(counts).view(-1, 1, 1)
+
+    def weighed(gradients: Sequence[torch.Tensor], probes: Sequence[torch.Tensor] | None = None) -> None:
+        add([part * factors for part in gradients], probes and [part * factors for part in probes])
+
+    optimizer.add = weighed  # type: ignore[method-assign]
+    return optimizer
 
 
 def test_it_is_kept_in_words() -> None:

@@ -67,7 +67,8 @@ def make_plan(
     after = _after(config)
     successors = SUCCESSORS.get(optimizer_name(config.optimizer), ())
     usual, ema = dict(lengths or {}), (config.ema_decay, config.ema_inv_gamma)
-    return Plan(steps, *sizes, rate, clip, objective, after, usual, stop, *ema, successors, paces)
+    less = config.downweight_odd_images
+    return Plan(steps, *sizes, rate, clip, objective, after, usual, stop, *ema, successors, paces, less)
 
 
 def objective_of(config: TrainConfig) -> Objective:
@@ -163,6 +164,7 @@ _USED_ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "huber_scale": _HUBER,
     **{setting: ("timestep_sampling", (law,)) for law, options in OPTIONS.items() for setting in options.values()},
     "noise_offset_random_strength": ("noise_offset", ()),
+    "downweight_odd_images": ("optimizer", ("ong",)),
     "patience": ("stop_when_done", ("auto", "on")),
     "multires_noise_discount": ("multires_noise_iterations", ()),
     "ip_noise_gamma_random_strength": ("ip_noise_gamma", ()),

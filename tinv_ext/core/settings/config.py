@@ -147,6 +147,7 @@ class TrainConfig:
     pull_to_init: float = 0.0
     ema_decay: float = 0.0
     ema_inv_gamma: float = 9.0
+    downweight_odd_images: bool = False
     seed: int = 0
 
     # loss

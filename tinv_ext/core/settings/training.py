@@ -186,6 +186,11 @@ TRAINING: Mapping[str, Setting] = {
         minimum=1.0,
         maximum=1000.0,
     ),
+    "downweight_odd_images": Setting(
+        "Learn less from odd images",
+        "An image that pulls the word back from what the others teach it counts less, the more clearly it does. Turn "
+        "it off if such images show what the word is to learn as well. For the optimizer ong.",
+    ),
     "seed": Setting(
         "Seed",
         "The same seed gives the same run.",

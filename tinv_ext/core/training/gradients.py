@@ -13,6 +13,7 @@ from tinv_ext.core.model import Denoiser
 from .forward import StepInputs, compute
 from .objective import Objective
 from .optimizers import TakesSamples
+from .outliers import Named
 from .sample_gradients import add_sample_gradients
 from .state import State
 
@@ -46,6 +47,14 @@ def pulls_of(state: State) -> Tensor:
     if isinstance(state.optimizer, TakesSamples):
         return state.optimizer.pulls([vectors.detach() - start for vectors, start in state.pairs()])
     return state.leaves()[0].new_zeros(0)
+
+
+def weigh_odd(state: State, images: Sequence[Named]) -> None:
+    """Before an update: examples of images that pull back count less (`outliers.py`); `images` are those of a step's
+    examples, in the order of its passes."""
+    weights = state.outliers.weights()
+    if isinstance(state.optimizer, TakesSamples) and any(image in weights for image in images):
+        state.optimizer.weigh(state.leaves()[0].new_tensor([weights.get(image, 1.0) for image in images]))
 
 
 def sample_probe(state: State, latents: Tensor) -> Tensor | None:

@@ -111,6 +111,11 @@ class NaturalGradient(torch.optim.Optimizer):
         way = torch.cat([part.flatten() / unit for part, unit in zip(moved, self._units)])
         return cosines(torch.cat(self._gradients), way)
 
+    def weigh(self, weights: Tensor) -> None:
+        """The gradient of each example since the last step counts so much, by `weights` (B,) above 0."""
+        self._gradients = [torch.cat(self._gradients) * weights.unsqueeze(1)]
+        self._probes = [torch.cat(self._probes) * weights.unsqueeze(1)] if self._probes else []
+
     @property
     def _words(self) -> list[list[Tensor]]:
         """The parameters of each word."""

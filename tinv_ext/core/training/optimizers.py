@@ -50,6 +50,9 @@ class TakesSamples(Protocol):
         """Of each example since the last step how its gradient points along the way that the parameters have `moved`
         so far: the cosine (B,), in the optimizer's own units; NaN where either is 0."""
 
+    def weigh(self, weights: Tensor) -> None:
+        """How much each example since the last step counts: `weights` (B,), above 0."""
+
 
 def takes_samples(name: str) -> bool:
     """Whether the optimizer of a name wants the gradient of each example. InputError if there is none."""

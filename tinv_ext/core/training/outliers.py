@@ -22,7 +22,8 @@ from torch import Tensor
 _FORGETTING = 0.05  # of an image's pulls with each visit: it counts what the word is by now
 _VISITS = 6  # before which nothing is said of an image
 _IMAGES = 5  # fewer cannot tell which of them is the odd one
-_CLEAR = 4.0  # deviations from the others; measured in docs/toy.md
+_DOUBTFUL, _CLEAR = 2.0, 4.0  # deviations from the others, from which on it counts less, and is told of
+_LEAST = 0.05  # what it counts then
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,10 @@ class Outliers:
                 found[image] = _divided(pull.mean - middle, math.hypot(pull.error, spread))
         return found
 
+    def weights(self) -> dict[Named, float]:
+        """What each image is to count, 1 or less: the less, the more clearly it pulls back. 1 where it is not here."""
+        return {image: _weight(by) for image, by in self.deviations().items() if by > _DOUBTFUL}
+
     def judged(self) -> Outliers:
         """With the images odd that clearly pull back by now. They stay so, as they have been told of."""
         return Outliers(self.pulls, self.odd.union(image for image, by in self.deviations().items() if by > _CLEAR))
@@ -113,6 +118,10 @@ class Outliers:
 
 
 _NORMAL = 1.4826  # makes a median absolute deviation of normal numbers their standard deviation
+
+
+def _weight(deviation: float) -> float:
+    return max(_LEAST, min(1.0, (_CLEAR - deviation) / (_CLEAR - _DOUBTFUL)))
 
 
 def _divided(excess: float, by: float) -> float:

@@ -98,6 +98,10 @@ class SampleGradients:
         """From the optimizer."""
         return self.optimizer.pulls(moved)
 
+    def weigh(self, weights: Tensor) -> None:
+        """For the optimizer."""
+        self.optimizer.weigh(weights)
+
 
 def taker_of(state: State, ranks: Ranks) -> TakesSamples | None:
     """What takes the gradients of single examples; None where the optimizer wants none."""

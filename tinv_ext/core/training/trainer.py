@@ -24,7 +24,7 @@ from .constraints import Constraint, unconstrained
 from .draws import Draw, order_of, passes, sample_batch
 from .fallbacks import Fallbacks
 from .forward import assemble
-from .gradients import Clip, add_gradients, clip_gradients, mean_loss, pulls_of
+from .gradients import Clip, add_gradients, clip_gradients, mean_loss, pulls_of, weigh_odd
 from .objective import Objective
 from .ranks import ALONE, Ranks, gather, taker_of
 from .standstill import Successor
@@ -50,6 +50,7 @@ class Plan:
     ema_inv_gamma: float = 9.0  # how it begins: at step k, the average is of k / ema_inv_gamma steps
     successors: tuple[Successor, ...] = ()  # of the optimizer, in turn, where it gets nowhere
     paces: Mapping[str, Pace] = field(default_factory=dict)  # of words that have their own
+    downweight_odd: bool = False  # images that do not go with the others count less
 
     def rate_of(self, state: State) -> float:
         """The rate of the next step, with the optimizer that the run has by now."""
@@ -133,7 +134,9 @@ def take_step(
         places += where
     order = order_of(draws)
     losses, places = gather(ranks, state, losses, places, order, taker)
-    pulls = pulls_of(state)
+    pulls, images = pulls_of(state), [image for draw in draws for image in draw.batch.images]
+    if plan.downweight_odd:
+        weigh_odd(state, [images[place] for place in order])
 
     # clip, update, constrain
     rate, now = plan.rate_of(state), moves(plan.paces, state.vectors, state.step, _prompts(draws))
@@ -155,9 +158,7 @@ def take_step(
     step = Step(state.step, loss, *lengths, prompts, left_out, tuple(example_losses))
     _refuse_not_finite(step, may_be_still=now.nothing)
     state.balance.follow(example_losses)
-    state.outliers = state.outliers.after(
-        [image for draw in draws for image in draw.batch.images], _in_order(order, by_pass[count:])
-    )
+    state.outliers = state.outliers.after(images, _in_order(order, by_pass[count:]))
     return step
 
 
