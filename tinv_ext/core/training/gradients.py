@@ -52,8 +52,8 @@ def pulls_of(state: State) -> Tensor:
 def weigh_odd(state: State, images: Sequence[Named]) -> None:
     """Before an update: examples of images that pull back count less (`outliers.py`); `images` are those of a step's
     examples, in the order of its passes."""
-    weights = state.outliers.weights()
-    if isinstance(state.optimizer, TakesSamples) and any(image in weights for image in images):
+    weights = state.outliers.weights(images)
+    if weights and isinstance(state.optimizer, TakesSamples):
         state.optimizer.weigh(state.leaves()[0].new_tensor([weights.get(image, 1.0) for image in images]))
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -86,26 +86,29 @@ class Outliers:
         """Without those that are not among the `images` (of a run that resumes with others)."""
         return Outliers({image: pull for image, pull in self.pulls.items() if image in images}, self.odd & set(images))
 
-    def deviations(self) -> dict[Named, float]:
-        """By how many deviations each image pulls back more than its word's do; without those that cannot be judged.
+    def deviations(self, images: Iterable[Named] | None = None) -> dict[Named, float]:
+        """By how many deviations each of the `images` (all, where none are named) pulls back more than its word's do;
+        without those that cannot be judged.
 
         The deviation has two parts: the error of the image's own mean, and how far the means of all lie apart (their
         median absolute deviation, which a few odd ones hardly widen).
         """
-        found: dict[Named, float] = {}
-        for word in dict.fromkeys(word for word, _ in self.pulls):
-            known = {one: pull for one, pull in self.pulls.items() if one[0] == word and pull.visits >= _VISITS}
-            if len(known) < _IMAGES:
+        asked, found = list(self.pulls if images is None else images), dict[Named, float]()
+        for word in dict.fromkeys(word for word, _ in asked):
+            means = {one: pull.mean for one, pull in self.pulls.items() if one[0] == word and pull.visits >= _VISITS}
+            if len(means) < _IMAGES:
                 continue
-            middle = statistics.median(pull.mean for pull in known.values())
-            spread = _NORMAL * statistics.median(abs(pull.mean - middle) for pull in known.values())
-            for image, pull in known.items():
-                found[image] = _divided(pull.mean - middle, math.hypot(pull.error, spread))
+            middle = statistics.median(means.values())
+            spread = _NORMAL * statistics.median(abs(mean - middle) for mean in means.values())
+            for image in asked:
+                if image in means:
+                    found[image] = _divided(means[image] - middle, math.hypot(self.pulls[image].error, spread))
         return found
 
-    def weights(self) -> dict[Named, float]:
-        """What each image is to count, 1 or less: the less, the more clearly it pulls back. 1 where it is not here."""
-        return {image: _weight(by) for image, by in self.deviations().items() if by > _DOUBTFUL}
+    def weights(self, images: Iterable[Named] | None = None) -> dict[Named, float]:
+        """What each of the `images` (or all) is to count: the less, the more clearly it pulls back. 1 where it is not
+        here."""
+        return {image: _weight(by) for image, by in self.deviations(images).items() if by > _DOUBTFUL}
 
     def judged(self) -> Outliers:
         """With the images odd that clearly pull back by now. They stay so, as they have been told of."""
