@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.ui.browser import PATIENCE, drop, fill, needs_chromium, opened, serving
+from tests.ui.test_image_routes import figure
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.settings import DEFAULTS, SETTINGS
 from tinv_ext.hosts.diffusers.host import DiffusersHost
@@ -161,6 +162,43 @@ def test_images_are_captioned_turned_and_removed_in_place(page: Any, values: dic
     page.click(".tinv-undo")
     page.wait_for_selector(".tinv-undo", state="detached")
     assert sorted(path.name for path in folder.glob("[!.]*")) == ["0.png", "1.png", "2.png"]
+
+
+def test_a_background_that_all_images_have_is_masked(page: Any, tmp_path: Path) -> None:
+    """It is told above the images, with a button; what it has made can be painted on, proposed again, and undone."""
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    for number in range(4):
+        figure(number).save(folder / f"{number}.png")
+    mask = folder / "1-masklabel.png"
+    fill(page, "images", str(folder))
+    page.click("#tinv_mask_backgrounds")
+    page.wait_for_selector("[data-image='1.png']:has-text('has a mask')")
+    assert len(list(folder.glob("*-masklabel.png"))) == 4
+    assert (at(mask, 5, 5), at(mask, 100, 100)) == (0, 255)
+    assert page.is_checked("#tinv_use_masks")
+    page.wait_for_selector("#tinv_mask_backgrounds", state="detached")
+    page.click("[data-image='1.png'] [aria-label='Mask of 1.png']")
+    page.wait_for_function(PAINTED)
+    page.click(".tinv-mask button:has-text('Clear')")
+    page.wait_for_function(f"!({PAINTED})")
+    page.click(".tinv-mask button:has-text('Leave out the background')")
+    page.wait_for_function(PAINTED)
+    page.click(".tinv-mask button:has-text('Save')")
+    page.wait_for_selector(".tinv-mask", state="detached")
+    assert (at(mask, 5, 5), at(mask, 100, 100)) == (0, 255)
+    page.click(".tinv-undo")
+    until(lambda: len(list(folder.glob("*-masklabel.png"))) == 4)
+    page.click(".tinv-undo")
+    page.wait_for_selector("#tinv_mask_backgrounds")
+    assert not list(folder.glob("*-masklabel.png"))
+
+
+PAINTED = (
+    "[...document.querySelectorAll('.tinv-painting canvas')].some((one) => one.width === 200 &&"
+    " one.getContext('2d').getImageData(5, 5, 1, 1).data[3] > 200 &&"
+    " one.getContext('2d').getImageData(100, 100, 1, 1).data[3] < 50)"
+)
 
 
 def test_a_mask_is_painted_over_an_image(page: Any, values: dict[str, Any]) -> None:

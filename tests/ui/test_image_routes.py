@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from tests.prepare.pictures import photo
 from tinv_ext.core.data.image_fit import Fit
@@ -145,6 +145,42 @@ def test_a_mask_is_painted_shown_and_undone(client: Client, folder: Path) -> Non
         assert refused.status_code == 422
     post(routes, "images/undo", {"folder": str(folder)})
     assert images(routes, values)["images"]["wide.png"]["mask"] is None
+
+
+def test_backgrounds_are_masked_where_all_images_have_one(client: Client, tmp_path: Path) -> None:
+    """Told once all were looked at; a folder's images are masked at once, which is undone; one alone is proposed."""
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    for number in range(4):
+        figure(number).save(folder / f"{number}.png")
+    photo(1, 200, 200).save(tmp_path / "figures" / "4.png")
+    routes, values = client(), {"images": str(folder)}
+    found = images(routes, values)
+    assert found["same_background"] is True
+    asked = {"id": found["images"]["0.png"]["id"], "v": "1"}
+    with Image.open(io.BytesIO(routes.get("/tinv/v1/images/background", params=asked).content)) as proposed:
+        assert (proposed.mode, proposed.size) == ("L", (200, 200))
+        assert [proposed.getpixel(place) for place in ((5, 5), (100, 100))] == [0, 255]
+    assert not list(folder.glob("*masklabel*"))
+    assert post(routes, "images/background", {"folder": str(folder)}) == {"changed": 4}
+    found = images(routes, values)
+    assert [bool(found["images"][f"{number}.png"]["mask"]) for number in range(5)] == [True] * 4 + [False]
+    assert found["undo"]["what"] == "mask the backgrounds"
+    refused = routes.post("/tinv/v1/images/background", json={"folder": str(folder)})
+    assert refused.status_code == 422
+    assert "No plain background was found" in refused.text
+    photograph = {"id": found["images"]["4.png"]["id"], "v": "1"}
+    assert routes.get("/tinv/v1/images/background", params=photograph).status_code == 404
+    post(routes, "images/undo", {"folder": str(folder)})
+    assert not list(folder.glob("*masklabel*"))
+    assert routes.post("/tinv/v1/images/background", json={"folder": str(tmp_path / "gone")}).status_code == 422
+
+
+def figure(number: int) -> Image.Image:
+    """One on a light background."""
+    image = Image.new("RGB", (200, 200), (230, 226, 220))
+    ImageDraw.Draw(image).ellipse((50 + 5 * number, 40, 140 + 5 * number, 170), fill=(20, 90, 40 * number))
+    return image
 
 
 def test_dropped_images_get_a_folder_of_their_own(client: Client, jobs: JobQueue, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ CHANGES = (
     "outlook",
     "templates",
     "images",
-    *(f"images/{what}" for what in ("new", "caption", "mask", "turn", "remove", "undo")),
+    *(f"images/{what}" for what in ("new", "caption", "mask", "background", "turn", "remove", "undo")),
 )
 
 

@@ -1,4 +1,7 @@
-"""Masks painted by hand: shown small, saved at the image's own size beside it, and undone as any change by hand."""
+"""Masks beside images, painted by hand or made of plain backgrounds: shown small, saved at the image's own size.
+
+They are undone as any change by hand.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from PIL import Image
 from tinv_ext.core.data.decoding import Unusable, decode
 from tinv_ext.core.data.masks import BESIDE
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.messages import message
+from tinv_ext.core.messages import Message, message
 from tinv_ext.prepare.edits import image_in, shares_stem
+from tinv_ext.prepare.gallery import image_files
+from tinv_ext.prepare.plain_background import mask_of
 from tinv_ext.prepare.scan import on_white, upright
 from tinv_ext.prepare.undo import Record
 
@@ -71,6 +76,53 @@ def paint(folder: Path, name: str, painted: bytes) -> bool:
         return False
     record.write(place, _saved(mask.resize(_upright(image).size, Image.Resampling.BILINEAR), "PNG"))
     return True
+
+
+def without_background(image: Path) -> bytes:
+    """A mask that leaves out the plain background of an image, as a grey PNG of at most `SIDE` pixels a side.
+
+    `InputError` where it has none.
+    """
+    mask = mask_of(_upright(image))
+    if mask is None:
+        raise InputError(_no_background(1))
+    mask.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
+    return _saved(mask, "PNG")
+
+
+def mask_backgrounds(folder: Path, recursive: bool = False) -> int:
+    """Write a mask that leaves out the plain background for each image of a folder that has none yet; how many it was.
+
+    `InputError` where no background is found. Files that are no images are passed over, as are those whose mask would
+    be another image's, too.
+    """
+    masks: dict[Path, bytes] = {}
+    images = [path for path in image_files(folder, recursive) if not path.stem.endswith(BESIDE)]
+    for image in images:
+        place = _place(image)
+        if place.exists() or shares_stem(image):
+            continue
+        try:
+            mask = mask_of(upright(image)[0])
+        except Unusable:
+            continue
+        if mask is not None:
+            masks[place] = _saved(mask, "PNG")
+    if not masks:
+        raise InputError(_no_background(len(images)))
+    record = Record.begin(folder, "mask the backgrounds")
+    for place, mask_bytes in masks.items():
+        record.write(place, mask_bytes)
+    return len(masks)
+
+
+def _no_background(count: int) -> Message:
+    return message(
+        "prepare.no_plain_background",
+        "No plain background was found in {count:this image|these images}: what reaches the border has many colors, or "
+        "nothing stands out from it. Paint masks by hand, or say in captions what is behind.",
+        count=count,
+    )
 
 
 def _place(image: Path) -> Path:

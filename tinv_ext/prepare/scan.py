@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from tinv_ext.core.data.borders import border_of
 from tinv_ext.core.data.caption_files import CaptionFiles, ImageCaption
 from tinv_ext.core.data.decoding import Unusable
 from tinv_ext.core.data.image_bounds import alpha_of, has_alpha, to_rgb
@@ -28,7 +29,7 @@ class SourceImage:
     """An image of the source folder: its upright size in pixels and what was measured of it.
 
     `content` is the part between letterbox bars, where it has some; `mask` the file of its mask, where it has one;
-    `same_as` another image that shows the same.
+    `same_as` another image that shows the same; `border` what it shows there (`core.data.borders`).
     """
 
     path: Path
@@ -42,6 +43,7 @@ class SourceImage:
     caption: ImageCaption
     mask: Path | None = None
     same_as: Path | None = None
+    border: str = ""
 
     @property
     def empty(self) -> bool:
@@ -105,7 +107,8 @@ def measured(path: Path, image: Image.Image, digest: str, options: PrepareOption
         rgb = rgb.crop(content)
     small = _made_small(rgb, options.width, options.height)
     unsharp, share, seen = blur(small), shown(small), fingerprint(small)
-    return SourceImage(path, *image.size, digest, content, unsharp, share, seen, ImageCaption(""))
+    about = (path, *image.size, digest, content, unsharp, share, seen, ImageCaption(""))
+    return SourceImage(*about, border=border_of(small))
 
 
 def _mask_beside(path: Path, size: tuple[int, int]) -> Path | None:

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tinv_ext.core.atomic import make_folder
+from tinv_ext.core.data.borders import share_background
 from tinv_ext.core.data.caption_files import CaptionFiles, ImageCaption
 from tinv_ext.core.data.captions import FILEWORDS, read_template
 from tinv_ext.core.data.image_folder import NOT_SHOWN, folders_below
@@ -52,7 +53,8 @@ class ShownImages:
     """Some of a run's images, how many there are and how many were looked at.
 
     Of these, `remarkable` cannot be used or have a finding. `below` are sub-folders with images that are not used.
-    `uses_captions`: whether prompts are made of them. `edited` is the folder whose last change by hand can be undone,
+    `uses_captions`: whether prompts are made of them. `same_background`: whether they look alike at their borders, once
+    all were looked at. `edited` is the folder whose last change by hand can be undone,
     and `edit` that change; both empty where there is none.
     """
 
@@ -62,6 +64,7 @@ class ShownImages:
     remarkable: int
     below: Sequence[str]
     uses_captions: bool
+    same_background: bool
     folder: str
     edited: str
     edit: str
@@ -135,7 +138,9 @@ class ImageSets:
         ]
         folder, edit = _last_edit([path_given(source.config.images) for source in sources])
         below = () if paths or config.recursive else folders_below(base)
-        return ShownImages(images, len(paths), looked_at, len(noted), below, uses, str(base), folder, edit)
+        borders = [one.image.border for one in looks if one and one.image]
+        same = looked_at == len(paths) and share_background(borders)
+        return ShownImages(images, len(paths), looked_at, len(noted), below, uses, same, str(base), folder, edit)
 
     def _image(
         self,

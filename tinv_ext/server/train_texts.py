@@ -47,6 +47,12 @@ TRAIN: Sequence[Message] = (
     message("train.mask_clear", "Clear"),
     message("train.mask_save", "Save the mask"),
     message("train.masked", "has a mask"),
+    message("train.mask_background", "Leave out the background"),
+    message("train.no_background", "No plain background was found. Paint over it by hand."),
+    message(
+        "train.same_background", "The images look alike at their borders: the word would learn that background, too."
+    ),
+    message("train.mask_backgrounds", "Mask the background"),
     message("train.masks_on", "Images with a mask are learnt from where they are not painted over (masked_loss)."),
     message("train.remove", "Remove"),
     message("train.remove_image", "Remove {name}", name=""),

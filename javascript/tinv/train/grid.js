@@ -15,11 +15,14 @@ export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
         try {
             await post(`images/${what}`, {}, body);
             setError(null);
+            return true;
         } catch (refused) {
             setError(refused);
+            return false;
+        } finally {
+            refresh();
+            setTurn((number) => number + 1);
         }
-        refresh();
-        setTurn((number) => number + 1);
     };
     const [painting, setPainting] = useState(null);
     const { images, total, looked_at: looked, undo } = answer;
@@ -28,6 +31,10 @@ export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
     const saveMask = async (mask) => {
         await change("mask", { ids: [painting.id], mask });
         if (mask && !given.masked_loss) set({ masked_loss: true });
+    };
+    const maskAll = async () => {
+        const done = await change("background", { folder: answer.folder, recursive: Boolean(given.recursive) });
+        if (done && !given.masked_loss) set({ masked_loss: true });
     };
     const whole = total <= SLICE;
     const remarkable = whole ? images.filter(isOdd).length : answer.remarkable;
@@ -56,6 +63,13 @@ export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
             answer.below.length > 0 &&
             html`<p class="tinv-quiet">${t("train.below", { folders: answer.below })}
             <button type="button" class="tinv-chip" onClick=${() => set({ recursive: true })}>${t("train.use_below")}</button></p>`
+        }
+        ${
+            answer.same_background &&
+            !given.mask_folder &&
+            !images.every((one) => one.mask) &&
+            html`<p class="tinv-quiet">${t("train.same_background")}
+            <button type="button" class="tinv-chip" id="${prefix}mask_backgrounds" onClick=${maskAll}>${t("train.mask_backgrounds")}</button></p>`
         }
         <${CaptionsUsed} answer=${answer} given=${given} set=${set} prefix=${prefix} />
         ${

@@ -56,6 +56,7 @@ export function MaskBrush({ image, save, close }) {
         last = useRef(null);
     const [brush, setBrush] = useState(8); // percent of the longer side
     const [erase, setErase] = useState(false);
+    const [missing, setMissing] = useState(false); // there is no plain background
     useEffect(() => dialog.current.showModal(), []);
     const began = (event) => {
         const { naturalWidth: width, naturalHeight: height } = event.target;
@@ -63,13 +64,19 @@ export function MaskBrush({ image, save, close }) {
         Object.assign(canvas.current, { width, height });
         if (Math.max(width, height) < SMALL)
             event.target.style.width = `${(SMALL * width) / Math.max(width, height)}px`;
-        if (!mask) return;
-        const old = new Image();
-        old.onload = () => {
-            canvas.current.getContext("2d").drawImage(old, 0, 0, width, height);
+        if (mask) show("images/mask", { v: mask });
+    };
+    const show = (what, query) => {
+        const drawn = new Image();
+        drawn.onload = () => {
+            const { width, height } = canvas.current;
+            canvas.current.getContext("2d").globalCompositeOperation = "source-over";
+            canvas.current.getContext("2d").drawImage(drawn, 0, 0, width, height);
             change(canvas.current, painted);
         };
-        old.src = address("images/mask", { id, v: mask, language: undefined });
+        setMissing(false);
+        drawn.onerror = () => setMissing(true);
+        drawn.src = address(what, { id, ...query, language: undefined });
     };
     const place = (event) => {
         const box = canvas.current.getBoundingClientRect();
@@ -114,7 +121,9 @@ export function MaskBrush({ image, save, close }) {
                     <input type="range" min="1" max="30" value=${brush} onInput=${(event) => setBrush(Number(event.target.value))} /></label>
                 <button type="button" class="tinv-button" onClick=${() => change(canvas.current, inverted)}>${t("train.mask_invert")}</button>
                 <button type="button" class="tinv-button" onClick=${() => change(canvas.current, (pixels) => pixels.fill(0))}>${t("train.mask_clear")}</button>
+                <button type="button" class="tinv-button" onClick=${() => show("images/background", { v: version })}>${t("train.mask_background")}</button>
             </div>
+            <p role="status" class="tinv-quiet">${missing && t("train.no_background")}</p>
             <div class="tinv-row">
                 <button type="button" class="tinv-button tinv-primary" onClick=${keep}>${t("train.mask_save")}</button>
                 <button type="button" class="tinv-button" onClick=${() => dialog.current.close()}>${t("page.close")}</button>

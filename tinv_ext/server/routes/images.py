@@ -37,12 +37,14 @@ def routes(served: Served) -> list[Route]:
         Route("GET", "/images/thumbnail", _thumbnail(sets), changing=False, described=False),
         Route("GET", "/images/canvas", _canvas(sets), changing=False, described=False),
         Route("GET", "/images/mask", _mask(sets), changing=False, described=False),
+        Route("GET", "/images/background", _background(sets), changing=False, described=False),
         Route("POST", "/images/new", _new(served, sets)),
         Route("PUT", "/images/upload", _upload(served)),
         Route("POST", "/images/caption", _changed(served, sets, _write_caption)),
         Route("POST", "/images/turn", _changed(served, sets, _turn)),
         Route("POST", "/images/mask", _changed(served, sets, _paint)),
         Route("POST", "/images/remove", _changed(served, sets, _remove)),
+        Route("POST", "/images/background", _mask_backgrounds(served, sets)),
         Route("POST", "/images/undo", _undo(served, sets)),
         Route("GET", "/folders", _folders(served, sets)),
     ]
@@ -83,6 +85,7 @@ def _shown(served: Served, sets: ImageSets) -> Answer:
                     "remarkable": found.remarkable,
                     "below": [encodable(name) for name in found.below],
                     "uses_captions": found.uses_captions,
+                    "same_background": found.same_background,
                     "undo": {"folder": encodable(found.edited), "what": encodable(found.edit)} if found.edit else None,
                     "images": [_image(one, language) for one in found.images],
                 }
@@ -171,6 +174,16 @@ def _mask(sets: ImageSets) -> Answer:
         return _picture(sets, id, language, small_mask, "image/png")
 
     return mask
+
+
+def _background(sets: ImageSets) -> Answer:
+    def background(id: str, language: str = Language) -> Response:  # noqa: A002
+        """A mask that would leave out the image's plain background, as a grey PNG; nothing is saved."""
+        from tinv_ext.prepare.painted_masks import without_background
+
+        return _picture(sets, id, language, without_background, "image/png")
+
+    return background
 
 
 def _picture(
@@ -292,6 +305,24 @@ def _remove(folder: Path, names: list[str], values: Mapping[str, Any]) -> None:
     from tinv_ext.prepare.edits import remove
 
     remove(folder, names)
+
+
+def _mask_backgrounds(served: Served, sets: ImageSets) -> Answer:
+    async def mask_backgrounds(request: Request, language: str = Language) -> JSONResponse:
+        """Masks for the images of a folder that have none yet and show a plain background: body {"folder": …,
+        "recursive": whether those below it, too}."""
+        values = await json_body(request, language)
+
+        def answer() -> JSONResponse:
+            from tinv_ext.prepare.painted_masks import mask_backgrounds as mask_all
+
+            folder = _check(served, str(values.get("folder") or ""))
+            with sets.editing:
+                return JSONResponse({"changed": mask_all(folder, bool(values.get("recursive")))})
+
+        return await in_thread(answer, language)
+
+    return mask_backgrounds
 
 
 def _undo(served: Served, sets: ImageSets) -> Answer:
