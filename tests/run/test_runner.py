@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -589,6 +590,34 @@ def test_what_cannot_go_on_is_told(host: FakeHost, config: Configure, tmp_path: 
     folder.state.unlink()
     with refused("run.no_state"):
         runner.resume(folder.path, host)
+
+
+def test_a_model_of_another_family_is_refused(host: FakeHost, config: Configure, tmp_path: Path) -> None:
+    """Before anything of the run is changed, with the encoders of both."""
+    controls = RunControls()
+    watch = Watch({3: controls.stop.set})
+    runner.run(config(), host, watch, controls)
+    before = contents(tmp_path)
+    host.token_table = replace(host.token_table, widths={"clip_l": 8, "clip_g": 10})
+    with refused("run.other_encoders", now=["clip_g (10)", "clip_l (8)"]):
+        runner.resume(watch.folder.path, host)
+    assert contents(tmp_path) == before
+
+
+def test_a_finished_run_cannot_be_given_another_beginning(host: FakeHost, config: Configure) -> None:
+    """As one that has not: it would seem to have been trained with it."""
+    watch = Watch()
+    runner.run(config(), host, watch)
+    with refused("run.cannot_change", name="optimizer", now="sgd"):
+        runner.resume(watch.folder.path, host, {"optimizer": "sgd"})
+    assert runner.resume(watch.folder.path, host, {"seed": 5}).status == "finished"
+
+
+def test_a_folder_where_the_embedding_would_be_is_told_before(host: FakeHost, config: Configure) -> None:
+    """Also with overwrite, which only takes the place of files."""
+    (host.embeddings_folder / "zworble.pt").mkdir(parents=True)
+    with refused("run.folder_in_place", path=host.embeddings_folder / "zworble.pt"):
+        runner.run(config(overwrite=True), host)
 
 
 def test_transparent_parts_are_not_learnt(host: FakeHost, config: Configure, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tinv_ext.core.messages import message
@@ -19,6 +20,12 @@ def path_given(text: str) -> Path:
         return path.expanduser()
     except RuntimeError:  # "~name" where there is no such user: then the folder is really called that
         return path
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file. A name that is too long for one, as of what may lie beside another file, is none's;
+    `Path.is_file` raises there (before Python 3.14)."""
+    return os.path.isfile(path)
 
 
 def path_problems(text: str) -> list[str]:

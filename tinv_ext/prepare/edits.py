@@ -13,6 +13,7 @@ from tinv_ext.core.data.decoding import Unusable, decode
 from tinv_ext.core.data.masks import BESIDE
 from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.messages import message
+from tinv_ext.core.paths import is_file
 from tinv_ext.prepare.undo import Record, Undone, records
 
 TURNS: Mapping[str, Image.Transpose] = {
@@ -75,7 +76,7 @@ def _caption_file(folder: Path, image: Path, suffix: str) -> Path:
     source = CaptionFiles(folder, extension=suffix).of(image).source
     beside = image.parent / source
     ending = f".{suffix.strip().lstrip('.')}" if suffix.strip() else _CAPTIONS[0]
-    if source and beside.is_file() and beside.suffix.lower() in (*_CAPTIONS, ending.lower()):
+    if source and is_file(beside) and beside.suffix.lower() in (*_CAPTIONS, ending.lower()):
         return beside
     return image.with_name((image.name if shares_stem(image) else image.stem) + ending)
 
@@ -100,7 +101,7 @@ def turn(folder: Path, names: Sequence[str], how: str) -> None:
     for path in paths:
         record.write(path, _turned(path, TURNS[how]))
         mask = path.with_name(f"{path.stem}{BESIDE}.png")
-        if mask.is_file():
+        if is_file(mask):
             record.write(mask, _turned(mask, TURNS[how]))
 
 
@@ -149,10 +150,10 @@ def _belongings(image: Path) -> Iterator[Path]:
     """The files beside an image that are its own."""
     stems = [image.name] if shares_stem(image) else [image.name, image.stem]
     for file in (image.with_name(stem + suffix) for stem in stems for suffix in _CAPTIONS):
-        if file.is_file():
+        if is_file(file):
             yield file
     mask = image.with_name(f"{image.stem}{BESIDE}.png")
-    if mask.is_file() and not shares_stem(image):
+    if is_file(mask) and not shares_stem(image):
         yield mask
 
 

@@ -14,6 +14,7 @@ from tinv_ext.core.data.decoding import Unusable, decode
 from tinv_ext.core.data.masks import BESIDE
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
+from tinv_ext.core.paths import is_file
 from tinv_ext.prepare.edits import image_in, shares_stem
 from tinv_ext.prepare.gallery import image_files
 from tinv_ext.prepare.plain_background import mask_of
@@ -31,7 +32,7 @@ _QUALITY = 90
 def mask_beside(image: Path) -> Path | None:
     """The file of the mask that lies beside an image; None where there is none, or it may be another image's."""
     mask = _place(image)
-    return mask if mask.is_file() and not shares_stem(image) else None
+    return mask if is_file(mask) and not shares_stem(image) else None
 
 
 def canvas_of(image: Path) -> bytes:
@@ -71,7 +72,7 @@ def paint(folder: Path, name: str, painted: bytes) -> bool:
     mask = _grey(painted, name) if painted else None
     place, record = _place(image), Record.begin(folder, f"mask {name}")
     if mask is None or mask.getextrema() == _WHITE:
-        if place.exists():
+        if is_file(place):
             record.remove(place)
         return False
     record.write(place, _saved(mask.resize(_upright(image).size, Image.Resampling.BILINEAR), "PNG"))
@@ -100,7 +101,7 @@ def mask_backgrounds(folder: Path, recursive: bool = False) -> int:
     images = [path for path in image_files(folder, recursive) if not path.stem.endswith(BESIDE)]
     for image in images:
         place = _place(image)
-        if place.exists() or shares_stem(image):
+        if is_file(place) or shares_stem(image):
             continue
         try:
             mask = mask_of(upright(image)[0])

@@ -17,6 +17,7 @@ from tinv_ext.core.data.images import grouped, open_image
 from tinv_ext.core.data.masks import BESIDE
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
+from tinv_ext.core.paths import is_file
 from tinv_ext.prepare.bars import Box, without_bars
 from tinv_ext.prepare.blur import blur
 from tinv_ext.prepare.duplicates import Fingerprint, duplicates, fingerprint
@@ -114,7 +115,7 @@ def measured(path: Path, image: Image.Image, digest: str, options: PrepareOption
 def _mask_beside(path: Path, size: tuple[int, int]) -> Path | None:
     """The mask beside an image (`core.data.masks`). `InputError` if it is none or has another size than the image."""
     mask = path.with_name(f"{path.stem}{BESIDE}.png")
-    if not mask.is_file():
+    if not is_file(mask):
         return None
     try:
         found, _ = upright(mask)

@@ -54,7 +54,11 @@ def prepare_run(config: TrainConfig, host: Host, known: KnownImages = NOTHING_KN
     the index beside the cached latents knows, are not opened again; of the others, up to `room` bytes stay in memory.
     """
     config = filled_in(config, host)
-    problems = host_problems(config, host) + _folder_problems(host.embeddings_folder)
+    problems = [
+        *host_problems(config, host),
+        *_folder_problems(host.embeddings_folder),
+        *_place_problems(host.embeddings_folder, config.names),
+    ]
     files = [path.name for path in embedding_files(host.embeddings_folder)]
     look = image_scanner(config, known, room)
     try:  # nothing is changed by it, so where memory ran out it can simply be done again
@@ -133,6 +137,20 @@ def _folder_problems(folder: Path) -> list[Message]:
             folder=folder,
             reason=reason,
         )
+    ]
+
+
+def _place_problems(folder: Path, names: Sequence[str]) -> list[Message]:
+    """Folders that lie where the embeddings of these names would be written."""
+    places = [folder / f"{name}{suffix}" for name in names for suffix in TENSOR_SUFFIXES]
+    return [
+        message(
+            "run.folder_in_place",
+            '"{path}" is a folder, so that no embedding can be written there. Rename it, or choose another name.',
+            path=path,
+        )
+        for path in places
+        if os.path.isdir(path)
     ]
 
 

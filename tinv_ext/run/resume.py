@@ -51,6 +51,8 @@ def prepare_resume(
     status = folder.last_status()
     finished = status.status == "finished"
     if finished and (not changes or (status.steps >= config.steps and not config.max_train_epochs)):
+        if not folder.restarts:
+            _refuse_new_beginning(before, config)
         return status
     if folder.restarts:
         return prepare_run(config, host, known, room)
@@ -58,6 +60,7 @@ def prepare_resume(
     if problems := host_problems(config, host):
         raise InputError(problems)
     state, notice = _saved_state(folder, config)
+    _refuse_other_encoders(state, host)
     initial = {word: InitialVectors(state.values(word), state.step) for word in state.vectors}
     prepared = prepare(config, host.token_table, host.known_words(), initial, look=image_scanner(config, known, room))
     if notice:
@@ -114,6 +117,21 @@ _OF_THE_BEGINNING = (
     "optimizer",
     "optimizer_args",
 )
+
+
+def _refuse_other_encoders(state: State, host: Host) -> None:
+    """`InputError` where the model has other text encoders than the one that the run began with."""
+    widths = {encoder: vectors.shape[1] for word in state.vectors.values() for encoder, vectors in word.items()}
+    if widths != dict(host.token_table.widths):
+        raise InputError(
+            message(
+                "run.other_encoders",
+                "The run cannot go on with this model: its vectors are for text encoders {before:, }, and those of the "
+                "model are {now:, }. Load a model of the family that it began with, or start a new run.",
+                before=[f"{encoder} ({width})" for encoder, width in sorted(widths.items())],
+                now=[f"{encoder} ({width})" for encoder, width in sorted(host.token_table.widths.items())],
+            )
+        )
 
 
 def _saved_state(folder: RunFolder, config: TrainConfig) -> tuple[State, Message | None]:

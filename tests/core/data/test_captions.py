@@ -233,6 +233,10 @@ def test_texts_of_other_programs_are_read(tmp_path: Path, name: str) -> None:
         ("metadata.csv", 'file_name;text\r\na.png;"a cat"\r\n'),
         ("metadata.csv", "file_name\ttext\tmore\na.png\ta cat\tx, y; z\n"),
         ("metadata.jsonl", '{"file_name": "a.png", "additional_feature": "a cat", "size": 5}'),
+        ("metadata.csv", "File_Name,Text\na.png,a cat\n"),
+        ("metadata.csv", "file_name,text\rA.PNG,a cat\r"),
+        ("metadata.jsonl", '{"image": "a.png", "text": "a cat"}\r{"path": "b.png", "text": "a dog"}'),
+        ("metadata.jsonl", '{"file_name": "a.png", "text": "a \\ud83dcat\\u0000"}'),
     ],
 )
 def test_tables_are_read(tmp_path: Path, name: str, data: str) -> None:
@@ -242,6 +246,20 @@ def test_tables_are_read(tmp_path: Path, name: str, data: str) -> None:
     assert files.of(tmp_path / "a.png") == ImageCaption("a cat", name)
     assert files.of(tmp_path / "c.png") == ImageCaption("c")
     assert not files.problems
+
+
+def test_names_that_differ_in_case_alone_are_two(tmp_path: Path) -> None:
+    """Each has its own row; another image, which could be either, has none."""
+    (tmp_path / "metadata.csv").write_text("file_name,text\na.png,a cat\nA.png,a dog\n")
+    files = CaptionFiles(tmp_path)
+    assert [files.of(tmp_path / name).text for name in ("a.png", "A.png")] == ["a cat", "a dog"]
+    assert files.of(tmp_path / "a.PNG").source == ""
+
+
+def test_a_pair_of_halves_is_a_character(tmp_path: Path) -> None:
+    """As JSON writes what lies beyond sixteen bits."""
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a \\ud83d\\ude00 cat"}')
+    assert CaptionFiles(tmp_path).of(tmp_path / "a.png").text == "a \U0001f600 cat"
 
 
 @pytest.mark.parametrize("data", ["1girl, solo, smile", "1girl\nsolo\nsmile\n", "1girl,\r\n\r\nsolo, smile,"])

@@ -44,6 +44,15 @@ def mask(path: Path, size: tuple[int, int] = (64, 64), mode: str = "L") -> None:
 # --- found ---------------------------------------------------------------------------------------------------------
 
 
+def test_an_image_of_the_longest_name_has_no_mask_beside_it(tmp_path: Path) -> None:
+    """Its own name is as long as a name may be, so a mask's would be too long: that is no mask, and no error."""
+    name = f"{'x' * 251}.png"
+    assert masks_of(pictures(tmp_path, [name, "a.png"]), None) == {}
+    (tmp_path / "masks").mkdir()
+    mask(tmp_path / "masks" / "a.png")
+    assert {path.name for path in masks_of(pictures(tmp_path, [name, "a.png"]), tmp_path / "masks")} == {"a.png"}
+
+
 def test_masks_lie_beside_their_pictures_and_are_no_pictures(tmp_path: Path) -> None:
     """As OneTrainer names them; the pictures are not more for it."""
     for name in ("a", "sub/b"):

@@ -159,6 +159,8 @@ ORIGINS: dict[str, tuple[Callable[[Path], Path], Vectors, str]] = {
     ),
     "Replicate, SD1": (saved("embeddings.pti", {"text_encoders_0": L}), SD1, "embeddings"),
     "by the parts of a pipeline": (safe("word.safetensors", {"text_encoder": L, "text_encoder_2": G}), SDXL, "word"),
+    "by parts counted from one": (safe("word.safetensors", {"text_encoder_1": L, "text_encoder_2": G}), SDXL, "word"),
+    "by an encoder and its twin": (saved("word.pt", {"clip_bigG": G, "clip_l": L}), SDXL, "word"),
     "SDXL inside string_to_param": (saved("word.pt", {"string_to_param": dict(SDXL), "name": "x"}), SDXL, "word"),
     "SDXL by keys of its maker": (safe("word.safetensors", {"a": G, "b": L}), SDXL, "word"),
     "HCP-Diffusion SDXL": (saved("word.pt", webui(torch.cat([L, G], 1))), SDXL, "word"),

@@ -75,3 +75,24 @@ def test_a_file_of_metadata_is_used(images: Path, token_table: SmallTokenTable) 
     """kohya's in_json beside the images."""
     (images / "meta.json").write_text('{"a": {"caption": "a zibbo"}, "b": {"caption": "a zibbo"}}', "utf-8")
     assert "preflight.files_not_used" not in ids(told(images, token_table, in_json=str(images / "meta.json")))
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["file_name,text\nother.png,a zibbo\n", "a.png,a zibbo\n", "file_name\na.png\n", '"file_name"\n5\n'],
+)
+def test_a_table_that_names_no_image_is_told(images: Path, token_table: SmallTokenTable, table: str) -> None:
+    """Not one that does, which says the same as the texts beside the images."""
+    (images / "metadata.csv").write_text(table, "utf-8")
+    notices = told(images, token_table)
+    assert said(notices, "preflight.table_of_no_image", file="metadata.csv")
+    assert not said(notices, "preflight.table_of_no_image", file="metadata.jsonl")
+
+
+def test_an_image_without_a_suffix_is_no_caption(images: Path, token_table: SmallTokenTable) -> None:
+    """It is trained on, with the caption beside it."""
+    (images / "a.png").rename(images / "plain")
+    (images / "a.txt").rename(images / "plain.txt")
+    (images / "a.png.tags").unlink()
+    notices = told(images, token_table)
+    assert not said(notices, "preflight.captions_of_no_image")

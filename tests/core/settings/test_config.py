@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.messages import said
+from tests.messages import refused, said
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.settings import DEFAULTS, GROUPS, SETTINGS, TrainConfig
 
@@ -162,3 +162,16 @@ def test_every_setting_says_what_it_is() -> None:
         assert about.help.endswith((".", "…"))
         assert about.group in GROUPS
         assert name == "name" or problems(**{name: DEFAULTS[name]}) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["init_text", "caption_prefix", "class_tokens", "class_prompt", "preview_prompt", "title"]
+)
+def test_half_a_character_is_refused(name: str) -> None:
+    """As JSON can hold it, and no tokenizer or file takes it; a whole one of two halves is welcome."""
+    with refused("settings.half_character", name=name):
+        TrainConfig.from_dict({name: "a \ud83d cat"})
+    with pytest.raises(InputError) as caught:
+        TrainConfig.from_dict({"words": [{"name": "zibbo", "init_text": "\ud800"}]})
+    assert "half a character" in " ".join(caught.value.problems)
+    assert getattr(TrainConfig.from_dict({name: "a \U0001f600 cat"}), name) == "a \U0001f600 cat"

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ from tinv_ext.core.messages import Message, message
 _TAGS = ".tags"
 SUFFIXES = (".txt", ".caption", _TAGS)
 TABLES = ("metadata.jsonl", "metadata.csv")
+NAMING = ("file_name", "image_path", "image", "filename", "file", "path")
+"""Columns of a table that can name an image: Hugging Face's, kohya's, and what people call it."""
 _COLUMNS = ("text", "caption", "captions", "prompt")
 _GOES_ON = re.compile(rf"({COMMAS})[ \t]*[\r\n]+")
 
@@ -53,11 +56,12 @@ class CaptionFiles:
     problems: list[Message] = field(default_factory=list)  # of tables
     _listed: dict[Path, dict[str, list[Path]]] = field(default_factory=dict)
     _tables: dict[Path, Mapping[str, str]] = field(default_factory=dict)
+    _in_any_case: dict[Path, Mapping[str, str]] = field(default_factory=dict)
 
     def of(self, image: Path) -> ImageCaption:
         """The captions of an image. `InputError` if a text file next to it cannot be read."""
         sources = [(path.name, _text_of(path)) for path in self._beside(image)]
-        sources += [(path.name, text) for path, text in self._in_tables(image)]
+        sources += [(path.name, text) for path, text in self.in_tables(image)]
         if not sources:
             return ImageCaption(self.class_tokens or words_of_name(image.stem, self.regex, self.join))
         (source, caption), *rest = sources
@@ -84,21 +88,31 @@ class CaptionFiles:
                     files.setdefault(name, []).append(path)
         return self._listed[folder]
 
-    def _in_tables(self, image: Path) -> Iterator[tuple[Path, str]]:
+    def in_tables(self, image: Path) -> Iterator[tuple[Path, str]]:
+        """The captions of an image in tables, each with the table."""
         for folder in dict.fromkeys((image.parent, self.folder)):
             if folder not in image.parents:
                 continue
             for path in (path for name in TABLES for path in self._files(folder).get(name, ())):
-                text = self._table(path).get(image.relative_to(folder).as_posix())
+                inside = image.relative_to(folder).as_posix()
+                text = self._table(path).get(inside, self._folded(path).get(inside.casefold()))
                 if text is not None:
                     yield path, text
+
+    def _folded(self, path: Path) -> Mapping[str, str]:
+        """A table by names without regard to case, without those of which it has several then."""
+        if path not in self._in_any_case:
+            counts = Counter(name.casefold() for name in self._table(path))
+            named = {name.casefold(): text for name, text in self._table(path).items()}
+            self._in_any_case[path] = {name: text for name, text in named.items() if counts[name] == 1}
+        return self._in_any_case[path]
 
     def _table(self, path: Path) -> Mapping[str, str]:
         """Captions by image of a table; empty, and a problem, where it cannot be read."""
         if path not in self._tables:
             try:
                 text = read_text(path)
-                rows = _json_rows(text) if path.suffix.lower() == ".jsonl" else _csv_rows(text)
+                rows = json_lines(text) if path.suffix.lower() == ".jsonl" else _csv_rows(text)
                 self._tables[path] = dict(row for row in map(_captioned, rows) if row)
             except (InputError, ValueError, TypeError, csv.Error, RecursionError) as error:
                 self._tables[path] = {}
@@ -124,16 +138,25 @@ def _text_of(path: Path) -> str:
 
 def as_lines(text: str) -> str:
     """The captions of a text, one a line, with single blanks."""
-    lines = (" ".join(line.split()) for line in re.split(r"[\r\n]", _GOES_ON.sub(r"\1 ", text)))
+    lines = (" ".join(line.split()) for line in re.split(r"[\r\n]", _GOES_ON.sub(r"\1 ", whole_characters(text))))
     return "\n".join(line for line in lines if line)
 
 
-def _json_rows(text: str) -> list[Any]:
-    return [json.loads(line) for line in text.split("\n") if line.strip()]
+def whole_characters(text: str) -> str:
+    """A text that is to be tokenized: half a character, which JSON can hold and no tokenizer takes, is left out, as is
+    NUL."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore").replace("\0", "")
+
+
+def json_lines(text: str) -> list[Any]:
+    """The values of JSON lines, whichever way they end."""
+    return [json.loads(line) for line in re.split(r"\r\n?|\n", text) if line.strip()]
 
 
 def _csv_rows(text: str) -> Iterator[dict[str | Any, str | Any]]:
-    """The rows of a table, whatever parts its columns: commas, or what Excel takes where commas are decimal points."""
+    """The rows of a table, whatever ends them and parts its columns: commas, or what Excel takes where commas are
+    decimal points."""
+    text = re.sub(r"\r\n?", "\n", text)
     head = text.lstrip().partition("\n")[0]
     separator = max(",;\t", key=head.count)  # the comma where there is none
     return csv.DictReader(io.StringIO(text), delimiter=separator)
@@ -141,13 +164,17 @@ def _csv_rows(text: str) -> Iterator[dict[str | Any, str | Any]]:
 
 def _captioned(row: Any) -> tuple[str, str] | None:
     """Image and captions of a table's row, if it has both."""
-    if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):
+    if not isinstance(row, dict):
+        return None
+    row = {str(column).strip().lower(): value for column, value in row.items()}
+    named = next((column for column in NAMING if isinstance(row.get(column), str)), None)
+    if named is None:
         return None
     texts = next((row[column] for column in _COLUMNS if row.get(column) is not None), None)
-    others = [value for column, value in row.items() if column != "file_name" and isinstance(value, str)]
+    others = [value for column, value in row.items() if column != named and isinstance(value, str)]
     if texts is None and len(others) == 1:  # as "additional_feature" in Hugging Face's manual
         texts = others[0]
     texts = texts if isinstance(texts, list) else [texts]
     if not texts or not all(isinstance(text, str) for text in texts):
         return None
-    return row["file_name"].replace("\\", "/").removeprefix("./"), as_lines("\n".join(texts))
+    return row[named].strip().replace("\\", "/").removeprefix("./"), as_lines("\n".join(texts))

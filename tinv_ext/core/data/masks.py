@@ -25,6 +25,7 @@ from tinv_ext.core.data.image_folder import files_in
 from tinv_ext.core.data.images import LARGEST_FILE, ImageScan, TrainingImage
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
+from tinv_ext.core.paths import is_file
 
 BESIDE = "-masklabel"
 """What is added to an image's name to name its mask (OneTrainer modules/dataLoader, ModifyPath)."""
@@ -87,10 +88,10 @@ def image_mask(image: TrainingImage, scan: ImageScan, folder: Path | None) -> Pa
     """Where the mask of an image is, if it has one."""
     if folder is None:
         beside = image.path.with_name(f"{image.path.stem}{BESIDE}.png")
-        return beside if beside.is_file() else None
+        return beside if is_file(beside) else None
     own = folder / scan.folder.name  # of a subset in a folder for all subsets
     place = (own if own.is_dir() else folder) / image.path.relative_to(scan.folder)
-    if place.is_file():
+    if is_file(place):
         return place
     same = sorted(path for path in _entries(place.parent) if path.stem == place.stem and path.is_file())
     return same[0] if same else None

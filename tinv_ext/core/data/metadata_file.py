@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tinv_ext.core.data.caption_files import as_lines
+from tinv_ext.core.data.caption_files import as_lines, json_lines, whole_characters
 from tinv_ext.core.data.captions import read_text
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
@@ -69,7 +69,7 @@ def read_metadata(path: Path, separator: str = "") -> Metadata:
 
 def _entries(path: Path, text: str, separator: str) -> Iterator[tuple[str, str]]:
     if path.suffix.lower() == ".jsonl":
-        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+        rows = json_lines(text)
         named = [(row.get("image_path", row.get("file_name")), row) for row in rows if isinstance(row, dict)]
     else:
         table = json.loads(text)
@@ -85,6 +85,6 @@ def _caption(entry: Mapping[str, Any], separator: str) -> str:
     caption, tags = entry.get("caption", entry.get("text")) or "", entry.get("tags") or ""
     if not isinstance(caption, str) or not isinstance(tags, str):
         raise ValueError("captions and tags must be texts")
-    tags = " ".join(tags.split())
+    tags = " ".join(whole_characters(tags).split())
     lines = as_lines(caption).split("\n")
     return "\n".join(separator.join(part for part in (line, tags) if part) for line in lines)

@@ -178,10 +178,28 @@ def _by_encoder(values: Mapping[Any, Any]) -> FileContents | None:
     present = {encoder: key for key, encoder in _ENCODERS.items() if key in values}
     if not present or any(is_weight(key) for key in values):
         return None
+    present = _with_twin(values, present)
     vectors = {encoder: _for_encoder(encoder, values[key], key) for encoder, key in present.items()}
     label = _if_type(values.get("name"), str)
     embedding = StoredEmbedding(vectors, label, left_out=_others(values, present.values()), **_details(values))
     return FileContents("by encoder (SDXL)" if len(vectors) > 1 else "by encoder", (embedding,))
+
+
+def _with_twin(values: Mapping[Any, Any], present: dict[str, str]) -> dict[str, str]:
+    """The keys of encoders; where one is of SDXL's and the other is missing, with the key of the only tensor of the
+    other's width and as many vectors ("text_encoder_1" beside "text_encoder_2").
+
+    Not OneTrainer's output embeddings ("clip_l_out"), which are after the encoder's layers.
+    """
+    if len(present) > 1 or not set(present) <= set(_SDXL_WIDTHS):
+        return present
+    ((encoder, key),) = present.items()
+    (other,) = set(_SDXL_WIDTHS) - {encoder}
+    shape = (_two_dimensional(_tensor(values[key], key), key).shape[0], _SDXL_WIDTHS[other])
+    twins = [
+        name for name in _others(values, [key]) if tuple(values[name].shape) == shape and not name.endswith("_out")
+    ]
+    return {**present, other: twins[0]} if len(twins) == 1 else present
 
 
 def _parameters_key(values: Mapping[Any, Any]) -> FileContents | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tinv_ext.core.data.caption_files import SUFFIXES, TABLES
+from tinv_ext.core.data.caption_files import SUFFIXES, TABLES, CaptionFiles
 from tinv_ext.core.data.image_folder import NOT_SHOWN, files_beside, files_in
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.paths import path_given
@@ -23,16 +23,32 @@ def on_files_not_used(subset: PreparedSubset) -> Iterator[Message]:
     masks = path_given(config.mask_folder) if config.mask_folder.strip() else None
     extension = f".{config.caption_extension.strip().lower().lstrip('.')}" if config.caption_extension.strip() else ""
     possible = [*files_in(folder, config.recursive, masks)]
-    images = [path for path in possible if path.suffix.lower() != extension]
+    images = [path for path in possible if not extension or path.suffix.lower() != extension]
     owners = {_key(path.parent, part) for path in images for part in (path.stem, path.name)}
     used = {path_given(config.in_json).resolve()} if config.in_json.strip() else set()
     orphans: dict[str, list[str]] = {"captions": [], "extensions": [], "masks": [], "others": []}
-    own_captions = (path for path in possible if path.suffix.lower() == extension)
+    own_captions = (path for path in possible if extension and path.suffix.lower() == extension)
     for path in sorted({*files_beside(folder, config.recursive, masks), *own_captions}):
         kind = _kind(path, owners, extension)
         if kind and path.resolve() not in used:
             orphans[kind].append(subset.scan.name(path))
     yield from _told(orphans, config.caption_extension)
+    if not used:
+        yield from _tables_of_no_image(subset)
+
+
+def _tables_of_no_image(subset: PreparedSubset) -> Iterator[Message]:
+    """That a table of captions names none of the images: it would be thought to be read."""
+    folder, files = subset.scan.folder, CaptionFiles(subset.scan.folder)
+    tables = [path for path in files_beside(folder, subset.config.recursive, None) if path.name.lower() in TABLES]
+    named = {table for image in subset.scan.pictures for table, _ in files.in_tables(image.path)} if tables else set()
+    for table in sorted({*tables} - named):
+        yield message(
+            "preflight.table_of_no_image",
+            'The captions in "{file}" are not used: it names none of the images. It needs a column file_name with '
+            "their names, and a column text with the captions.",
+            file=subset.scan.name(table),
+        )
 
 
 def _key(folder: Path, name: str) -> tuple[Path, str]:

@@ -49,6 +49,14 @@ def value_problems(about: Setting, name: str, value: Any) -> list[Message]:
                 choices=tuple(about.choices),
             )
         ]
+    if isinstance(value, str) and not about.check and has_half_character(value):
+        return [
+            message(
+                "settings.half_character",
+                "{label} ({name}) contains half a character: {value!r}. Type it again.",
+                **control,
+            )
+        ]
     if isinstance(value, float) and not math.isfinite(value):
         return [message("settings.not_finite", "{label} ({name}) must be a finite number, not {value}.", **control)]
     if about.zero and value == 0:
@@ -85,6 +93,11 @@ def value_problems(about: Setting, name: str, value: Any) -> list[Message]:
         message("settings.invalid", "{label} ({name}): {problem}", **control, problem=problem)
         for problem in (about.check(value) if about.check else ())
     ]
+
+
+def has_half_character(text: str) -> bool:
+    """Whether half of a pair stands alone in a text, as JSON and Windows can have it: no tokenizer takes that."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def type_problem(about: Setting, name: str, default: Any, value: Any) -> Message:
