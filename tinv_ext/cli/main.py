@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinv_ext import __version__
 from tinv_ext.cli import launched
-from tinv_ext.cli.arguments import commands_of, spelled, unknown, without_launcher
+from tinv_ext.cli.arguments import commands_of, path_if_any, spelled, unknown, without_launcher
 from tinv_ext.cli.create import add_create
 from tinv_ext.cli.embeddings import add_commands
 from tinv_ext.cli.failures import DONE, FAILED, STOPPED, explain
@@ -96,12 +96,12 @@ def _parser() -> argparse.ArgumentParser:
     train = _command(commands, "train", _train, message("cli.train", "train an embedding on a folder of images"))
     train.add_argument(
         "--resume",
-        type=Path,
+        type=path_if_any,
         metavar="RUN",
         help=say(message("cli.resume", "resume the run in this folder; latest = the newest")),
     )
     events = message("cli.events", "also write what happens to this file, as lines of JSON")
-    train.add_argument("--events", type=Path, metavar="FILE", help=say(events))
+    train.add_argument("--events", type=path_if_any, metavar="FILE", help=say(events))
     steered = message(
         "cli.steered",
         "obey the lines stop, pause, resume, snapshot and preview from standard input, and stop at its end; --events"
