@@ -62,8 +62,7 @@ def _from_file(options: dict[str, Any], tell: Callable[[str], None]) -> dict[str
     path = Path(file)
     if not path.is_file() and not path.suffix:  # as kohya has it
         path = path.with_suffix(".toml")
-    values = read_settings_file(path, tell)
-    return {name: value for name, value in values.items() if value is not None}
+    return read_settings_file(path, tell)
 
 
 def _into(options: dict[str, Any], adopted: Adopted, given: Mapping[str, Any]) -> list[str]:
