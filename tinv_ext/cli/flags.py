@@ -122,5 +122,5 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("picture.png"),
         metavar="FILE",
-        help=say(message("cli.image", "PNG file to write")),
+        help=say(message("cli.image", "file to write, .png, .jpg or .webp")),
     )
