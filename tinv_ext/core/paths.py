@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tinv_ext.core.messages import message
@@ -19,6 +20,16 @@ def path_given(text: str) -> Path:
         return path.expanduser()
     except RuntimeError:  # "~name" where there is no such user: then the folder is really called that
         return path
+
+
+def impossible_path(path: str | os.PathLike[str]) -> list[str]:
+    """Why the system cannot even be asked for a path; unlike `path_problems`, names in any bytes may be in it."""
+    text = os.fspath(path)
+    try:
+        possible = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        possible = False
+    return [] if possible else path_problems(text)
 
 
 def path_problems(text: str) -> list[str]:
