@@ -36,8 +36,10 @@ def version_of(content: Mapping[str, Any]) -> int:
 def from_file(content: Any) -> dict[str, Any]:
     """The content of a config.json of any version as `to_file` would write it now.
 
-    `InputError` if a newer version wrote it; KeyError, TypeError or ValueError if it is something else.
+    `InputError` if a newer version wrote it; ValueError if it is something else.
     """
+    if not isinstance(content, Mapping) or not isinstance(content.get("settings"), Mapping):
+        raise ValueError("it has no settings")
     version = version_of(content)
     if version > VERSION:
         raise InputError(
