@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
+from tinv_ext.core.paths import impossible_path
 from tinv_ext.toy import VARIANTS, pipeline, weights_file
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ def open_host(
     file. The precision "auto" is tested against float32; what was found is kept in the folder `verdicts`, if given.
     Raises InputError where the model cannot be opened, or cannot run on that device.
     """
+    places: list[str | Path] = [model, *filter(None, (embeddings, vae, verdicts))]
+    if problems := dict.fromkeys(problem for place in places for problem in impossible_path(place)):
+        raise InputError(problems)
     from tinv_ext.hosts.diffusers.host import DiffusersHost
 
     if precision != "auto":

@@ -5,14 +5,16 @@ What is offered here stays as it is within a version (`tests/surface`). Examples
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.core.errors import TinvError
+from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.formats import read_embedding, write_embedding
+from tinv_ext.core.messages import message
+from tinv_ext.core.paths import impossible_path
 from tinv_ext.core.settings import DEFAULTS, current_names
 from tinv_ext.library.inspect import inspect as inspect_file
 from tinv_ext.models import TOY, open_host
@@ -56,7 +58,7 @@ def train(
     settings are those of docs/settings.md. `report` hears every event (`tinv_ext.run.events`), `controls` pauses and
     stops. Raises InputError with every problem before anything starts; any other error leaves a run to `resume`.
     """
-    given = {"name": name, "images": str(images), **settings}
+    given = _plain({"name": name, "images": str(images), **settings})
     output = Path(str(current_names(given).get("output", DEFAULTS["output"]))).expanduser()
     host = open_host(
         str(model),
@@ -81,7 +83,8 @@ def resume(
     **settings: Any,
 ) -> Trained:
     """Resume the run in the folder `run` on the model that it was made with, perhaps with other settings."""
-    folder = RunFolder(Path(run).expanduser())
+    folder = RunFolder(_path(run))
+    changes = _plain(settings)
     made_with = folder.facts().get("model", {})
     output = Path(folder.config().output).expanduser()
     host = open_host(
@@ -92,7 +95,7 @@ def resume(
         precision=precision,
         verdicts=output,
     )
-    return _trained(lambda watch: runner.resume(folder.path, host, settings, watch, controls), report, folder.path)
+    return _trained(lambda watch: runner.resume(folder.path, host, changes, watch, controls), report, folder.path)
 
 
 def _trained(carry_out: Callable[[Report], Any], report: Report | None, folder: Path = Path()) -> Trained:
@@ -115,18 +118,47 @@ def load(path: AnyPath) -> Embedding:
 
     Raises FormatError where there is none, or more than one.
     """
-    return read_embedding(Path(path).expanduser())
+    return read_embedding(_path(path))
 
 
 def save(embedding: Embedding, path: AnyPath, format: str | None = None) -> None:  # noqa: A002 (the word of the flag)
     """Write an embedding, whole or not at all; the suffix decides on the format unless `format` names one.
 
-    Raises InputError where the format cannot hold it, HostError where the disk refuses.
+    Raises InputError where it is no embedding or the format cannot hold it, HostError where the disk refuses.
     """
-    write_embedding(embedding, Path(path).expanduser(), format=format)
+    if not isinstance(embedding, Embedding):
+        raise InputError(
+            message(
+                "embedding.not_one",
+                "Only an Embedding can be saved, not a value of type {type}. Make one of its vectors: {example}.",
+                type=type(embedding).__name__,
+                example='Embedding("word", {"clip_l": vectors})',
+            )
+        )
+    write_embedding(embedding, _path(path), format=format)
 
 
 def inspect(path: AnyPath, model: AnyPath | None = None, nearest: int = 5) -> dict[str, Any]:
     """What a file holds, as plain values; with a `model` also its `nearest` tokens to each vector."""
     table = open_host(str(model), Path(), device="cpu", precision="fp32").token_table if model else None
-    return inspect_file(Path(path).expanduser(), table, nearest)
+    return inspect_file(_path(path), table, nearest)
+
+
+def _path(path: AnyPath) -> Path:
+    """The path that a caller means. InputError where no system can have it."""
+    if problems := impossible_path(path):
+        raise InputError(problems)
+    return Path(path).expanduser()
+
+
+def _plain(value: Any) -> Any:
+    """Settings as config files have them: paths as text, the numbers of numpy and torch as Python's."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()
+    return value

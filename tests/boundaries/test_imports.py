@@ -111,6 +111,7 @@ LATE = {"api", "cli", "webui"}
 LATE_TOP = {
     "tinv_ext.core",
     "tinv_ext.cli.arguments",
+    "tinv_ext.cli.command_options",
     "tinv_ext.cli.create",
     "tinv_ext.cli.failures",
     "tinv_ext.cli.flags",

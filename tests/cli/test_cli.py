@@ -22,6 +22,7 @@ from tinv_ext.cli.main import main
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.hosts.diffusers.pipelines import SAMPLERS
 from tinv_ext.hosts.offline_samplers import OFFLINE_SAMPLERS
+from tinv_ext.run.image_file import write_image_file
 
 Tinv = Callable[..., Said]
 SHORT = ("--steps", 6, "--batch-size", 2, "--evaluate-every", 3, "--save-state-every", 3, "--save-every", 3)
@@ -198,6 +199,24 @@ def test_generate_refuses_what_cannot_be_drawn(tinv: Tinv, tmp_path: Path) -> No
     said = tinv("generate", "x", "--embedding", "none.pt", "--width", 65, "--output", "x.png")
     assert (said.code, "none.pt" in said.err, "65" in said.err) == (2, True, True)
     assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.JPG", "JPEG"), ("a.webp", "WEBP"), ("a", "PNG")])
+def test_an_image_is_written_as_its_suffix_says(name: str, kind: str, tmp_path: Path) -> None:
+    """With its parameters; without a suffix as PNG."""
+    text = "a 猫\nSteps: 2"
+    write_image_file(Image.new("RGB", (64, 64), "red"), tmp_path / name, text)
+    with Image.open(tmp_path / name) as image:
+        assert image.format == kind
+        comment = image.getexif().get_ifd(0x8769).get(0x9286)
+        assert (image.info.get("parameters") if kind == "PNG" else comment[8:].decode("utf-16-be")) == text
+
+
+def test_a_suffix_that_is_no_images_is_refused_before_anything_is_generated(tinv: Tinv, tmp_path: Path) -> None:
+    """In a sentence with those that are."""
+    said = tinv("generate", "x", "--steps", 1, "--output", "x.bmpp")
+    assert (said.code, "x.bmpp" in said.err, ".webp" in said.err) == (2, True, True)
+    assert not (tmp_path / "x.bmpp").exists()
 
 
 def test_another_vae_is_used_and_remembered(tinv: Tinv, model_folder: Path, pictures: Path, tmp_path: Path) -> None:

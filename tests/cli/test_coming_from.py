@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.messages import ids
+from tests.messages import ids, refused
 from tests.paths import DOCS
 from tinv_ext.cli.arguments import commands_of
 from tinv_ext.cli.given import given_settings
@@ -186,6 +186,79 @@ def test_a_settings_file_may_name_the_model(tmp_path: Path) -> None:
     assert (options["model"], options["device"], options["precision"], options["vae"]) == ("n", "cpu", "fp32", None)
     path.write_text(json.dumps({"precision": "fp99"}))
     assert main(["train", "--config", str(path)]) == 2
+
+
+def _read(path: Path, values: Mapping[str, Any], *flags: str) -> dict[str, Any]:
+    """The options of `tinv train` with a settings file of these values, after it was read."""
+    path.write_text(json.dumps({"name": "zibbo", **values}))
+    options = read_options(["train", "--config", str(path), *flags])
+    given_settings(options, lambda told: None)
+    return options
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_option_says_nothing(tmp_path: Path, empty: str) -> None:
+    """As forms save their empty fields; in a file and as a flag. kohya's GUI saves false for no run to resume."""
+    names = ("embeddings", "vae", "resume", "device", "precision", "cuda_graphs", "model")
+    usual = {**dict.fromkeys(names), "device": "auto", "precision": "auto"}
+    kohya = {"mixed_precision": empty, "pretrained_model_name_or_path": empty, "debug_dataset": empty}
+    for values in (dict.fromkeys(names, empty), {"resume": False}, kohya):
+        options = _read(tmp_path / "a.json", values)
+        assert {name: options[name] for name in names} == usual
+    flags = (f"--{name}={empty}" for name in ("embeddings", "vae", "resume", "device", "precision"))
+    options = _read(tmp_path / "a.json", {}, *flags)
+    assert {name: options[name] for name in names} == usual
+
+
+@pytest.mark.parametrize(
+    "value, meant", [(False, "off"), ("off", "off"), ("No", "off"), (0, "off"), (True, "auto"), ("on", "auto")]
+)
+def test_cuda_graphs_in_a_file_are_turned_off_by_any_word_for_it(tmp_path: Path, value: Any, meant: str) -> None:
+    """And on."""
+    assert _read(tmp_path / "a.json", {"cuda_graphs": value})["cuda_graphs"] == meant
+
+
+def test_debug_dataset_in_a_file_is_on_where_it_says_so(tmp_path: Path) -> None:
+    """A text "false" is none."""
+    assert [_read(tmp_path / "a.json", {"debug_dataset": value})["debug_dataset"] for value in (True, "true")] == [
+        True,
+        True,
+    ]
+    assert not any(_read(tmp_path / "a.json", {"debug_dataset": value})["debug_dataset"] for value in (False, "false"))
+
+
+@pytest.mark.parametrize(
+    "name, value, told",
+    [
+        ("cuda_graphs", "nonsense", "cli.not_a_choice"),
+        ("precision", "fp99", "cli.not_a_choice"),
+        ("precision", True, "cli.not_a_choice"),
+        ("debug_dataset", "perhaps", "cli.not_a_choice"),
+        ("model", 5, "cli.not_text"),
+        ("model", True, "cli.not_text"),
+        ("pretrained_model_name_or_path", 15, "cli.not_text"),
+        ("vae", 1.5, "cli.not_text"),
+        ("embeddings", False, "cli.not_text"),
+        ("resume", True, "cli.not_text"),
+        ("device", 0, "cli.not_text"),
+        ("embeddings", "a\0", "cli.option_problem"),
+        ("vae", "a\0", "cli.option_problem"),
+        ("model", "\ud800", "cli.option_problem"),
+    ],
+)
+def test_what_an_option_in_a_file_cannot_be_is_told_by_its_name(
+    tmp_path: Path, name: str, value: Any, told: str
+) -> None:
+    """With the name that the file has for it, before anything is opened."""
+    with refused(told, called=name):
+        _read(tmp_path / "a.json", {name: value})
+
+
+@pytest.mark.parametrize("output", ["x\0", "\ud800"])
+def test_a_log_directory_that_cannot_be_is_told_before_the_model_is_opened(tmp_path: Path, output: str) -> None:
+    """Its folder of embeddings is looked at with the model."""
+    with refused("settings.invalid", name="output"):
+        _read(tmp_path / "a.json", {"output": output})
 
 
 def test_kohyas_option_for_several_embeddings_is_taken(tmp_path: Path) -> None:

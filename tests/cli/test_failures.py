@@ -93,13 +93,34 @@ def test_output_in_a_code_page_writes_escapes(encoding: str, tmp_path: Path) -> 
 
 @pytest.mark.once
 def test_output_that_nobody_reads_stops_nothing(tmp_path: Path) -> None:
-    """`check | head -1`, and a full disk behind the output."""
+    """`check | head -1`. A full disk behind the output is a failure: nobody gets what was asked for."""
     command = f"'{sys.executable}' -m tinv_ext check --name zibbo --images '{IMAGES}'"
-    for output in ("| head -c 1; exit ${PIPESTATUS[0]}", "> /dev/full"):
+    for output, code in (("| head -c 1; exit ${PIPESTATUS[0]}", 0), ("> /dev/full", FAILED)):
         said = subprocess.run(
             ["bash", "-c", f"{command} {output}"], cwd=ROOT, capture_output=True, text=True, check=False
         )
-        assert (said.returncode, "Traceback" in said.stderr) == (0, False), said.stderr
+        assert (said.returncode, "Traceback" in said.stderr) == (code, False), said.stderr
+
+
+@pytest.mark.parametrize(("error", "lost"), [(28, True), (5, True), (32, False)])
+def test_output_that_the_disk_refuses_is_a_failure(
+    error: int, lost: bool, embedding: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Once: the next command in this process begins anew. A reader who has left is none."""
+
+    class Full:
+        """A stream that takes nothing."""
+
+        def write(self, text: str) -> None:
+            raise OSError(error, "refused")
+
+        def fileno(self) -> int:
+            return spare.fileno()
+
+    with (tmp_path / "spare").open("w") as spare, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", Full())
+        assert cli.main(["inspect", str(embedding)]) == (FAILED if lost else 0)
+    assert cli.main(["inspect", str(embedding)]) == 0
 
 
 class Bug(Exception):

@@ -43,6 +43,22 @@ def test_a_preset_that_is_written_out_is_the_preset(tmp_path: Path, capsys: pyte
         given("--preset", file)
 
 
+def test_a_file_that_is_not_there_is_told_as_a_file(tmp_path: Path) -> None:
+    """Also a folder; what looks like no path is told as a name."""
+    for path in (tmp_path / "none.toml", tmp_path, "none.JSON", "a/b"):
+        with refused("cli.no_preset_file", path=str(path), presets=tuple(PRESETS)):
+            given("--preset", path)
+    with refused("settings.not_a_choice", name="preset"):
+        given("--preset", "fats")
+
+
+def test_null_in_a_preset_says_nothing(tmp_path: Path) -> None:
+    """As in a file that --config names."""
+    file = tmp_path / "own.json"
+    file.write_text('{"preset": "fast", "learning_rate": null, "batch_size": 3}')
+    assert given("--preset", file) == TrainConfig.from_dict({"name": "zibbo", "preset": "fast", "batch_size": 3})
+
+
 def test_all_of_them_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     """A column each, with the settings in which they differ."""
     assert main(["presets"]) == 0

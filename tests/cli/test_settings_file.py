@@ -84,6 +84,15 @@ def test_a_template_of_ones_own_keeps_its_path(tmp_path: Path) -> None:
     assert values["resize_mode"] == "buckets"
 
 
+@pytest.mark.parametrize("version", ["1e400", "NaN", "null", '"x"', "[]"])
+def test_a_version_that_is_no_number_is_told(tmp_path: Path, version: str) -> None:
+    """The JSON is valid."""
+    path = tmp_path / "config.json"
+    path.write_text(f'{{"version": {version}, "settings": {{"name": "zibbo"}}}}')
+    with refused("cli.config_version", path=path):
+        read_settings_file(path)
+
+
 def test_a_configuration_of_onetrainer_is_taken(tmp_path: Path) -> None:
     """And it is told what of it is not used."""
     path = tmp_path / "config.json"

@@ -87,6 +87,7 @@ def test_the_mean_of_one_embedding_with_itself_is_itself() -> None:
         ([embedding("b", clip_l=4, clip_g=4)], [], "shape", {"widths": ["clip_l 4", "clip_g 4"]}),
         ([embedding("b")], [1], "average_weights", {"weights": 1, "embeddings": 2}),
         ([embedding("b")], [1, -1], "average_sum", {"weights": ["1", "-1"]}),
+        ([embedding("b")], [1e308, 1e308], "average_sum", {"weights": ["1e+308", "1e+308"]}),
         ([embedding("b")], [1, float("nan")], "average_sum", {"weights": ["1", "nan"]}),
     ],
 )

@@ -89,6 +89,30 @@ def test_a_status_that_cannot_be_read_is_told(folder: run_folder.RunFolder) -> N
             folder.status()
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("status.json", "[]"),
+        ("status.json", "{}"),
+        ("status.json", '{"status": "training", "steps": 3, "x": 1}'),
+        ("config.json", "[]"),
+        ("config.json", '{"settings": 3}'),
+        ("config.json", '{"version": 1e400, "settings": {"name": "x"}}'),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_in_words_for_people(
+    folder: run_folder.RunFolder, file: str, content: str
+) -> None:
+    """None of Python's about its values."""
+    (folder.path / file).write_text(content)
+    read = folder.status if file == "status.json" else folder.config
+    with pytest.raises((FormatError, InputError)) as told:
+        read()
+    reason = told.value.problems[0].values["reason"]  # type: ignore[attr-defined]
+    assert reason.startswith("it")
+    assert not any(word in reason for word in ("object", "argument", "Status", "int()"))
+
+
 def test_files_are_named_by_their_step(folder: run_folder.RunFolder) -> None:
     """As the WebUI's trainer places them, the number after the name; further previews are counted."""
     places = [

@@ -99,6 +99,16 @@ def unknown(left: Sequence[str], known: Collection[str]) -> Iterator[Message]:
             )
 
 
+def path_if_any(text: str) -> Path | None:
+    """The path that an argument names; none for an empty text, as a script's empty variable leaves it."""
+    return Path(text) if text.strip() else None
+
+
+def word_or_auto(text: str) -> str:
+    """The word that an argument is, "auto" for an empty one."""
+    return text.strip() or "auto"
+
+
 def embedding_file(text: str) -> Path:
     """The file that an argument names, fetched where it is at the hub: "hub:owner/name", or "owner/name" alone.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinv_ext.cli.arguments import embedding_file
+from tinv_ext.cli.arguments import embedding_file, path_if_any
 from tinv_ext.cli.failures import DONE
 from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show
@@ -96,7 +96,7 @@ def _add_restore(add: Add) -> None:
         "--file", default="", help=say(message("cli.restore_file", "which file, where the run replaced several"))
     )
     folder = message("cli.restore_to", "folder of embeddings (default: where the run wrote its own)")
-    restore.add_argument("--to", type=Path, metavar="DIR", help=say(folder))
+    restore.add_argument("--to", type=path_if_any, metavar="DIR", help=say(folder))
 
 
 def _add_push(add: Add) -> None:

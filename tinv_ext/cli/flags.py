@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tinv_ext.cli.arguments import embedding_file
+from tinv_ext.cli.arguments import embedding_file, path_if_any, word_or_auto
 from tinv_ext.cli.language import say
 from tinv_ext.core.messages import message
 from tinv_ext.core.settings import ALIASES, DEFAULTS, GROUPS, SETTINGS
@@ -34,9 +34,9 @@ def add_model(parser: argparse.ArgumentParser, default: bool = True) -> None:
             variants=variants,
         )
     group.add_argument("--model", default=None, help=say(model))
-    group.add_argument("--vae", type=Path, metavar="FILE", help=say(message("cli.vae", "use this VAE instead")))
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps …")
-    group.add_argument("--precision", default="auto", choices=PRECISIONS)
+    group.add_argument("--vae", type=path_if_any, metavar="FILE", help=say(message("cli.vae", "use this VAE instead")))
+    group.add_argument("--device", type=word_or_auto, default="auto", help="auto, cpu, cuda, cuda:1, mps …")
+    group.add_argument("--precision", type=word_or_auto, default="auto", choices=PRECISIONS)
     graphs = message(
         "cli.cuda_graphs",
         "auto (the default): on CUDA, record the work of UNet and text encoders once and replay it, where that gives"
@@ -44,7 +44,7 @@ def add_model(parser: argparse.ArgumentParser, default: bool = True) -> None:
     )
     group.add_argument("--cuda-graphs", default=None, choices=("auto", "off"), help=say(graphs))
     embeddings = message("cli.embeddings", "folder of embeddings (default: in the log directory)")
-    group.add_argument("--embeddings", type=Path, metavar="DIR", help=say(embeddings))
+    group.add_argument("--embeddings", type=path_if_any, metavar="DIR", help=say(embeddings))
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -122,5 +122,5 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("picture.png"),
         metavar="FILE",
-        help=say(message("cli.image", "PNG file to write")),
+        help=say(message("cli.image", "file to write, .png, .jpg or .webp")),
     )

@@ -11,7 +11,7 @@ from tinv_ext.cli.failures import DONE
 from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.messages import message
+from tinv_ext.core.messages import Message, message
 
 if TYPE_CHECKING:
     from tinv_ext.core.embedding import Embedding
@@ -24,7 +24,7 @@ def generate(options: dict[str, Any], host: DiffusersHost) -> int:
     from tinv_ext.core.atomic import not_a_file
     from tinv_ext.core.generation import ImageRequest, infotext
     from tinv_ext.core.prompts.unsupported import unsupported
-    from tinv_ext.run.run_folder import write_image
+    from tinv_ext.run.image_file import write_image_file
 
     request = ImageRequest(
         options["prompt"],
@@ -37,7 +37,7 @@ def generate(options: dict[str, Any], host: DiffusersHost) -> int:
     )
     by_file, problems = _words_of(options["embedding"], host)
     problems += request.problems()
-    problems += filter(None, [not_a_file(options["output"])])
+    problems += filter(None, [not_a_file(options["output"]), _no_image_format(options["output"])])
     problems += dict.fromkeys(problem for text in _texts(request) for problem in unsupported(text))
     if problems:
         raise InputError(problems)
@@ -47,9 +47,23 @@ def generate(options: dict[str, Any], host: DiffusersHost) -> int:
     output: Path = options["output"]
     output.parent.mkdir(parents=True, exist_ok=True)
     facts = {"Model hash": host.facts.get("model_hash"), "Model": host.facts.get("model_name")}
-    write_image(host.generate(request, words), output, {"parameters": infotext(request, facts)})
+    write_image_file(host.generate(request, words), output, infotext(request, facts))
     show(str(output))
     return DONE
+
+
+def _no_image_format(output: Path) -> Message | None:
+    """That no image is written under such a suffix, if so."""
+    from tinv_ext.run.image_file import IMAGE_FORMATS
+
+    if output.suffix.lower() in IMAGE_FORMATS:
+        return None
+    return message(
+        "cli.no_image_format",
+        'No image can be written as "{file}". End its name with one of {suffixes:, }.',
+        file=output.name,
+        suffixes=[suffix for suffix in IMAGE_FORMATS if suffix],
+    )
 
 
 def _words_of(paths: Sequence[Path], host: DiffusersHost) -> tuple[dict[Path, dict[str, Embedding]], list[str]]:

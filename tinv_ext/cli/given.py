@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tinv_ext.cli.flags import PRECISIONS
+from tinv_ext.cli.command_options import is_unsaid, option_value
 from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show
 from tinv_ext.cli.presets import above
@@ -15,13 +15,14 @@ from tinv_ext.cli.settings_file import read_settings_file
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.names import bare_name
+from tinv_ext.core.paths import path_problems
 from tinv_ext.core.settings import DEFAULTS, TrainConfig, current_names
 from tinv_ext.core.settings.adopt import COMMANDS, Adopted, adopt, not_used
+from tinv_ext.core.settings.peers import OPTIONS
 from tinv_ext.core.settings.peers.reasons import ONE_PROCESS
 
 _HELD = {"carry_out", "command", "config", "config_file", "ending", "problems", "launcher", "events", "steered"}
 _NOT_SETTINGS = {*COMMANDS, *_HELD}
-_PATHS = {"vae", "embeddings", "resume"}
 _UNSAID = (None, "auto", False)
 
 
@@ -37,12 +38,14 @@ def given_settings(options: dict[str, Any], tell: Callable[[str], None] = tell) 
     that has no use is told. `InputError` with every problem that needs no model, if an option is unknown.
     """
     flags = {name: _text(value) for name, value in options.items() if name not in _NOT_SETTINGS}
-    adopted = adopt(above(_from_file(options, tell), flags, tell))
-    problems = [*options.pop("problems", ()), *adopted.problems, *_into(options, adopted)]
+    given = above(_from_file(options, tell), flags, tell)
+    adopted = adopt(given)
+    problems = [*options.pop("problems", ()), *adopted.problems, *_into(options, adopted, given)]
     for notice in (*_launcher_unused(options.pop("launcher", ())), *adopted.notices):
         tell(notice)
     _find_latest(options, adopted.settings, tell)
-    if problems:
+    # the model is opened beside the log directory, before the settings are judged: it must be a path by then
+    if problems or path_problems(str(current_names(adopted.settings).get("output", ""))):
         raise InputError([*problems, *TrainConfig.read(adopted.settings)[1]])
     return adopted.settings
 
@@ -59,27 +62,24 @@ def _from_file(options: dict[str, Any], tell: Callable[[str], None]) -> dict[str
     path = Path(file)
     if not path.is_file() and not path.suffix:  # as kohya has it
         path = path.with_suffix(".toml")
-    values = read_settings_file(path, tell)
-    return {name: value for name, value in values.items() if value is not None}
+    return read_settings_file(path, tell)
 
 
-def _into(options: dict[str, Any], adopted: Adopted) -> list[Message]:
-    """Put what was adopted for the command line among its options."""
+def _into(options: dict[str, Any], adopted: Adopted, given: Mapping[str, Any]) -> list[str]:
+    """Put what was adopted for the command line among its options, and say what of it is wrong."""
+    problems: list[str] = []
     for name, value in adopted.command.items():
-        if name == "resume" and name not in options:
-            continue  # check resumes nothing
+        if (name == "resume" and name not in options) or is_unsaid(name, value):  # check resumes nothing
+            continue
+        called = next((key for key in given if key in OPTIONS and OPTIONS[key].command == name), name)
+        try:
+            meant = option_value(name, value, called)
+        except InputError as error:
+            problems += error.problems
+            continue
         if options.get(name) in _UNSAID:
-            options[name] = Path(str(value)) if name in _PATHS else value
-    if options.get("precision") in PRECISIONS:
-        return []
-    return [
-        message(
-            "cli.not_a_precision",
-            'precision must be one of {choices:, }, not "{value}".',
-            choices=PRECISIONS,
-            value=options["precision"],
-        )
-    ]
+            options[name] = meant
+    return problems
 
 
 def _launcher_unused(launcher: list[str]) -> list[Message]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinv_ext import __version__
 from tinv_ext.cli import launched
-from tinv_ext.cli.arguments import commands_of, spelled, unknown, without_launcher
+from tinv_ext.cli.arguments import commands_of, path_if_any, spelled, unknown, without_launcher
 from tinv_ext.cli.create import add_create
 from tinv_ext.cli.embeddings import add_commands
 from tinv_ext.cli.failures import DONE, FAILED, STOPPED, explain
@@ -24,7 +24,7 @@ from tinv_ext.cli.flags import add_generate, add_model, add_settings
 from tinv_ext.cli.given import given_settings, tell
 from tinv_ext.cli.language import say
 from tinv_ext.cli.outcome import Written, outcome, resume_with
-from tinv_ext.cli.output import show, write_escapes
+from tinv_ext.cli.output import begin_output, output_lost, show
 from tinv_ext.cli.prepare import add_prepare
 from tinv_ext.cli.presets import add_presets
 from tinv_ext.cli.queue import add_queue
@@ -49,14 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command and return the exit code."""
     for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):  # what matters to the user is an error of ours
         os.environ.setdefault(library, "error")
-    write_escapes()
+    begin_output()
     with watched(lambda: leave(STOPPED, "" if launched.is_beside(os.environ) else say(_BROKEN_OFF))) as ending:
         try:
             options = read_options(sys.argv[1:] if arguments is None else arguments)
             command: Callable[[dict[str, Any]], int] = options.pop("carry_out")
             if options["command"] != "train" and launched.is_beside(os.environ):
                 return DONE  # only a training is for several processes
-            return command({**options, "ending": ending})
+            code = command({**options, "ending": ending})
+            return FAILED if code == DONE and output_lost() and options["command"] not in _GOES_ON else code
         except KeyboardInterrupt:
             show(say(_BROKEN_OFF), sys.stderr)
             return STOPPED
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return explain(error)
 
 
+_GOES_ON = ("train", "queue", "ui")
+"""Commands whose results are files, or a page: what they say beside it may get lost."""
 _BROKEN_OFF = message("cli.broken_off", "tinv: stopped before it was done.")
 
 
@@ -96,12 +99,12 @@ def _parser() -> argparse.ArgumentParser:
     train = _command(commands, "train", _train, message("cli.train", "train an embedding on a folder of images"))
     train.add_argument(
         "--resume",
-        type=Path,
+        type=path_if_any,
         metavar="RUN",
         help=say(message("cli.resume", "resume the run in this folder; latest = the newest")),
     )
     events = message("cli.events", "also write what happens to this file, as lines of JSON")
-    train.add_argument("--events", type=Path, metavar="FILE", help=say(events))
+    train.add_argument("--events", type=path_if_any, metavar="FILE", help=say(events))
     steered = message(
         "cli.steered",
         "obey the lines stop, pause, resume, snapshot and preview from standard input, and stop at its end; --events"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -10,11 +11,14 @@ from typing import IO
 
 from tinv_ext.core.printable import printable_lines
 
+_CLOSED = (errno.EPIPE, errno.EINVAL)  # by whoever read it; the second is Windows'
+_lost: list[OSError] = []  # why what was to be put out could not be, unless nobody reads it any more
 log = logging.getLogger(__name__)
 
 
-def write_escapes() -> None:
-    """Have characters that the encoding of the output lacks, as a Windows code page does, written as escapes."""
+def begin_output() -> None:
+    """Begin a command: characters that the output's encoding lacks, as a Windows code page does, become escapes."""
+    _lost.clear()  # a new command
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -30,7 +34,14 @@ def show(text: str, stream: IO[str] | None = None) -> None:
         print(printable_lines(text), file=stream, flush=True)
     except OSError as error:
         log.warning("The output could not be written: %s", error)
+        if stream is sys.stdout and error.errno not in _CLOSED:
+            _lost.append(error)
         _discard(stream)
+
+
+def output_lost() -> bool:
+    """Whether a part of the command's output could not be written, as on a full disk; not where the reader has left."""
+    return bool(_lost)
 
 
 def _discard(stream: IO[str]) -> None:

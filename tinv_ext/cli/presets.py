@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from tinv_ext.cli.embeddings import Add
@@ -12,7 +12,9 @@ from tinv_ext.cli.failures import DONE
 from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show
 from tinv_ext.cli.settings_file import read_settings_file
+from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
+from tinv_ext.core.paths import path_given
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, current_names, overridden
 from tinv_ext.core.settings.presets import CLASSIC, PRESETS, PURPOSES, preset_values
 
@@ -45,14 +47,29 @@ def above(below: Mapping[str, Any], flags: Mapping[str, Any], tell: Callable[[st
     """Settings of a file with the flags in their place.
 
     A preset among the flags may be a file of settings, which come between. One that is a name also replaces what the
-    preset of the file had chosen, if that is the settings file of a run, where all of it stands.
+    preset of the file had chosen, if that is the settings file of a run, where all of it stands. `InputError` for a
+    file that is not there.
     """
     asked = str(flags.get("preset", ""))
-    if asked and asked not in PRESETS and Path(asked).expanduser().is_file():
-        own = read_settings_file(Path(asked).expanduser(), tell)
+    file = path_given(asked)
+    if asked and asked not in PRESETS and (_looks_like_a_path(asked) or os.path.isfile(file)):
+        if not os.path.isfile(file):
+            raise InputError(
+                message(
+                    "cli.no_preset_file",
+                    'There is no settings file "{path}" for --preset. Check the path, or choose one of {presets:, }.',
+                    path=asked,
+                    presets=tuple(PRESETS),
+                )
+            )
+        own = read_settings_file(file, tell)
         rest = {name: value for name, value in flags.items() if name != "preset"}
         return overridden(_over(below, own), rest)
     return _over(below, flags)
+
+
+def _looks_like_a_path(text: str) -> bool:
+    return any(sign in text for sign in ("/", "\\")) or text.lower().endswith((".toml", ".json"))
 
 
 def _over(below: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:

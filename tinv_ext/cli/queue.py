@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinv_ext.cli.arguments import path_if_any
 from tinv_ext.cli.embeddings import Add
 from tinv_ext.cli.failures import DONE, FAILED, STOPPED
 from tinv_ext.cli.given import given_settings, tell
@@ -44,7 +45,7 @@ def add_queue(add: Add, host: HostOf) -> None:
     jobs = message("cli.queue_jobs", "runs at the same time on each device (default: 1)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help=say(jobs))
     output = message("cli.queue_output", "log directory of all runs (default: the one that the files name)")
-    parser.add_argument("--output", type=Path, metavar="DIR", help=say(output))
+    parser.add_argument("--output", type=path_if_any, metavar="DIR", help=say(output))
     retry = message("cli.queue_retry", "also go on with runs that have failed; without it only with those that stopped")
     parser.add_argument("--retry-failed", action="store_true", help=say(retry))
     as_json = message("cli.queue_json", "put the summary out as JSON instead of a table")

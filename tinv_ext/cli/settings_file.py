@@ -35,7 +35,7 @@ def read_settings_file(path: Path, tell: Callable[[Message], None] = lambda text
         if isinstance(values, dict) and is_onetrainers(values):
             values = _from_onetrainer(values, path, tell)
         if isinstance(values, dict) and isinstance(values.get("settings"), dict):
-            values = config_file.from_file(values)["settings"]
+            values = _from_run(values, path)
     except OSError as error:
         raise InputError(
             message(
@@ -65,6 +65,22 @@ def read_settings_file(path: Path, tell: Callable[[Message], None] = lambda text
     return _without_sections(values)
 
 
+def _from_run(values: dict[str, Any], path: Path) -> Any:
+    """The settings of a run's config.json."""
+    try:
+        config_file.version_of(values)
+    except ValueError as error:
+        raise InputError(
+            message(
+                "cli.config_version",
+                'The settings file "{path}" gives its version as "{version}", which is no number. Remove that line.',
+                path=path,
+                version=values["version"],
+            )
+        ) from error
+    return config_file.from_file(values)["settings"]
+
+
 def _without_sections(values: dict[str, Any]) -> dict[str, Any]:
     """kohya's --config_file has sections, whose names mean nothing (library/train_util.py: read_config_from_file)."""
     flat: dict[str, Any] = {}
@@ -73,6 +89,7 @@ def _without_sections(values: dict[str, Any]) -> dict[str, Any]:
     return {
         name: " ".join(map(str, value)) if isinstance(value, list) and name != "words" else value
         for name, value in flat.items()
+        if value is not None  # null says nothing
     }
 
 

@@ -28,6 +28,16 @@ def is_file(path: Path) -> bool:
     return os.path.isfile(path)
 
 
+def impossible_path(path: str | os.PathLike[str]) -> list[str]:
+    """Why the system cannot even be asked for a path; unlike `path_problems`, names in any bytes may be in it."""
+    text = os.fspath(path)
+    try:
+        possible = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        possible = False
+    return [] if possible else path_problems(text)
+
+
 def path_problems(text: str) -> list[str]:
     """Why no system can have such a path; nothing where it only does not exist."""
     shown = text if len(text) <= 60 else f"{text[:60]}…"

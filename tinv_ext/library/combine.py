@@ -105,15 +105,23 @@ def _average_problems(embeddings: Sequence[Embedding], weights: Sequence[float])
                 embeddings=len(embeddings),
             )
         )
-    elif weights and not (all(math.isfinite(weight) for weight in weights) and math.fsum(weights) > 0):
+    elif weights and not 0 < _sum(weights) < math.inf:
         problems.append(
             message(
                 "library.average_sum",
-                "The weights {weights:, } give no average. Their sum must be above 0.",
+                "The weights {weights:, } give no average. Their sum must be above 0 and finite.",
                 weights=[f"{weight:g}" for weight in weights],
             )
         )
     return problems
+
+
+def _sum(weights: Sequence[float]) -> float:
+    """The sum of weights; not a number where it or one of them is too large for one."""
+    try:
+        return math.fsum(weights) if all(math.isfinite(weight) for weight in weights) else math.nan
+    except OverflowError:
+        return math.nan
 
 
 def _shape(embedding: Embedding) -> Message:

@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -196,7 +196,7 @@ class RunFolder:
     def status(self) -> Status:
         """How the run stands, as it was last written."""
         try:
-            return _checked(Status(**_read_json(self.path / "status.json")))
+            return _checked(_status_of(_read_json(self.path / "status.json")))
         except (OSError, ValueError, TypeError) as error:
             raise FormatError(
                 message(
@@ -249,6 +249,16 @@ _LARGEST = 1 << 24  # bytes of a JSON file that is read
 def _read_json(path: Path) -> Any:
     """What a JSON file holds. OSError or ValueError where it cannot be read, also because it is far too large."""
     return parse_json(read_small(path, _LARGEST))
+
+
+def _status_of(content: Any) -> Status:
+    """The status that status.json holds. ValueError where it holds something else."""
+    if not isinstance(content, dict) or not {"status", "steps"} <= content.keys():
+        raise ValueError("it has no status and steps")
+    unknown = content.keys() - {one.name for one in fields(Status)}
+    if unknown:
+        raise ValueError(f"it has unknown values: {', '.join(sorted(unknown))[:80]}")
+    return Status(**content)
 
 
 def _checked(status: Status) -> Status:

@@ -73,6 +73,9 @@ def not_used(options: list[str], reason: Message) -> Message:
 
 def _add_command(adopted: Adopted, name: str, value: Any) -> None:
     option = OPTIONS[name]
+    if not str(value).strip():  # a form's empty field, which no conversion can read
+        adopted.command[option.command] = value
+        return
     try:
         adopted.command.update(option.converts(value) if option.converts else {option.command: value})
     except InputError as error:

@@ -24,12 +24,23 @@ def to_file(config: TrainConfig, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {"version": VERSION, "settings": config.to_dict(), "facts": dict(facts)}
 
 
+def version_of(content: Mapping[str, Any]) -> int:
+    """The version of a config.json, 1 where it names none. ValueError if what it names is no number."""
+    version = content.get("version", 1)
+    try:
+        return int(version)
+    except (TypeError, ValueError, OverflowError) as error:  # 1e400 is infinite
+        raise ValueError(f"its version is no number but {version!r}") from error
+
+
 def from_file(content: Any) -> dict[str, Any]:
     """The content of a config.json of any version as `to_file` would write it now.
 
-    `InputError` if a newer version wrote it; KeyError, TypeError or ValueError if it is something else.
+    `InputError` if a newer version wrote it; ValueError if it is something else.
     """
-    version = int(content.get("version", 1))
+    if not isinstance(content, Mapping) or not isinstance(content.get("settings"), Mapping):
+        raise ValueError("it has no settings")
+    version = version_of(content)
     if version > VERSION:
         raise InputError(
             message(

@@ -24,7 +24,16 @@ def device_of(name: str) -> torch.device:
 
 
 def dtype_of(precision: str) -> torch.dtype:
-    """The type of UNet and text encoders in a precision ("fp16")."""
+    """The type of UNet and text encoders in a precision ("fp16"). InputError where there is none such."""
+    if precision not in DTYPES:
+        raise InputError(
+            message(
+                "hosts.unknown_precision",
+                'There is no precision "{precision}". Choose one of {precisions:, }, or auto.',
+                precision=precision,
+                precisions=list(DTYPES),
+            )
+        )
     return DTYPES[precision]
 
 
