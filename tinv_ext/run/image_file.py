@@ -26,6 +26,6 @@ def write_image_file(image: Image.Image, path: Path, parameters: str) -> None:
         write_image(image, path, {"parameters": parameters})
         return
     exif = Image.Exif()
-    exif.get_ifd(_EXIF)[_USER_COMMENT] = b"UNICODE\0" + parameters.encode("utf-16-be")
+    exif[_EXIF] = {_USER_COMMENT: b"UNICODE\0" + parameters.encode("utf-16-be")}  # get_ifd() is a copy in Pillow 9
     with atomic_write(path) as file:
         image.convert("RGB").save(file, kind, quality=_QUALITY, exif=exif)
