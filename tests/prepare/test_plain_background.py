@@ -15,7 +15,7 @@ from tinv_ext.core.data.masks import masks_of
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.prepare.edits import last_edit, undo_edit
-from tinv_ext.prepare.painted_masks import mask_backgrounds, without_background
+from tinv_ext.prepare.painted_masks import mask_backgrounds, paint, without_background
 from tinv_ext.prepare.plain_background import mask_of
 
 SIDE = 512
@@ -150,6 +150,18 @@ def test_all_images_of_a_folder_are_masked_and_it_is_undone(folder: Path) -> Non
     assert mask_backgrounds(folder, recursive=True) == 1
     undo_edit(folder)
     undo_edit(folder)
+    assert files(folder) == before
+
+
+def test_an_image_of_the_longest_name_is_passed_over(folder: Path) -> None:
+    """No mask can be called after it; painted by hand, that is told, and nothing is written."""
+    name = f"{'x' * 251}.png"
+    (folder / "a.png").rename(folder / name)
+    assert mask_backgrounds(folder) == 1
+    before = files(folder)
+    with pytest.raises(InputError) as caught:
+        paint(folder, name, without_background(folder / name))
+    assert said(caught.value.problems, "prepare.mask_name_too_long")
     assert files(folder) == before
 
 

@@ -6,6 +6,7 @@ They are undone as any change by hand.
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 from PIL import Image
@@ -14,7 +15,7 @@ from tinv_ext.core.data.decoding import Unusable, decode
 from tinv_ext.core.data.masks import BESIDE
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
-from tinv_ext.core.paths import is_file
+from tinv_ext.core.paths import MAX_PART, is_file
 from tinv_ext.prepare.edits import image_in, shares_stem
 from tinv_ext.prepare.gallery import image_files
 from tinv_ext.prepare.plain_background import mask_of
@@ -67,6 +68,15 @@ def paint(folder: Path, name: str, painted: bytes) -> bool:
                 name=name,
             )
         )
+    if not _has_room(image):
+        raise InputError(
+            message(
+                "prepare.mask_name_too_long",
+                'The name of "{name}" is too long for a mask beside it, which has {ending} at its end. Shorten it.',
+                name=name,
+                ending=f"{BESIDE}.png",
+            )
+        )
     if len(painted) > LARGEST:
         raise InputError(message("prepare.mask_too_large", "A painted mask can have {most} bytes.", most=LARGEST))
     mask = _grey(painted, name) if painted else None
@@ -95,13 +105,13 @@ def mask_backgrounds(folder: Path, recursive: bool = False) -> int:
     """Write a mask that leaves out the plain background for each image of a folder that has none yet; how many it was.
 
     `InputError` where no background is found. Files that are no images are passed over, as are those whose mask would
-    be another image's, too.
+    be another image's, too, or have too long a name.
     """
     masks: dict[Path, bytes] = {}
     images = [path for path in image_files(folder, recursive) if not path.stem.endswith(BESIDE)]
     for image in images:
         place = _place(image)
-        if is_file(place) or shares_stem(image):
+        if is_file(place) or shares_stem(image) or not _has_room(image):
             continue
         try:
             mask = mask_of(upright(image)[0])
@@ -128,6 +138,11 @@ def _no_background(count: int) -> Message:
 
 def _place(image: Path) -> Path:
     return image.with_name(f"{image.stem}{BESIDE}.png")
+
+
+def _has_room(image: Path) -> bool:
+    """Whether a mask beside the image can be called after it."""
+    return len(os.fsencode(_place(image).name)) <= MAX_PART
 
 
 def _upright(image: Path) -> Image.Image:
