@@ -106,7 +106,7 @@ def test_output_that_nobody_reads_stops_nothing(tmp_path: Path) -> None:
 def test_output_that_the_disk_refuses_is_a_failure(
     error: int, lost: bool, embedding: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Once: the next command in this process begins anew. A reader who has left is none."""
+    """Once: the next command in this process knows nothing of it. A reader who has left is none."""
 
     class Full:
         """A stream that takes nothing."""

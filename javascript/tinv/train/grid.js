@@ -66,6 +66,7 @@ export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
         }
         ${
             answer.same_background &&
+            !answer.uses_captions &&
             !given.mask_folder &&
             !images.every((one) => one.mask) &&
             html`<p class="tinv-quiet">${t("train.same_background")}
