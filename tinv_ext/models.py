@@ -29,8 +29,8 @@ def open_host(
     """A host with `model`, whose finished embeddings go to the folder `embeddings`.
 
     `model` is "toy" or one of its variants ("toy-sdxl"), a folder or an id of diffusers, or a .safetensors or .ckpt
-    file. The precision "auto" is tested against float32; what was found is kept in the folder `verdicts`, if given.
-    Raises InputError where the model cannot be opened, or cannot run on that device.
+    file. The precision "auto" is tested against float32; what was found is kept in the folder `verdicts` if that is
+    there when training begins. Raises InputError where the model cannot be opened, or cannot run on that device.
     """
     places: list[str | Path] = [model, *filter(None, (embeddings, vae, verdicts))]
     if problems := dict.fromkeys(problem for place in places for problem in impossible_path(place)):
@@ -48,7 +48,8 @@ def open_host(
     source = Source(lambda dtype: _pipeline(model, vae, dtype), lambda: _digest(model))
     placed = placed_by_test(source, device, verdicts and verdicts / FILE)
     graphs = cuda_graphs and placed.fits
-    return DiffusersHost(placed.pipeline, embeddings, _facts(model, vae), graphs, placed.notes)
+    facts = _facts(model, vae)
+    return DiffusersHost(placed.pipeline, embeddings, facts, graphs, placed.notes, placed.verdicts.write)
 
 
 def _pipeline(model: str, vae: Path | None, dtype: Any) -> Any:

@@ -148,9 +148,9 @@ def try_out(
 
 
 def examine(prepared: PreparedRun, host: Host, tell: Callable[[DryRun], None] = lambda result: None) -> PreparedRun:
-    """Try out a run's first step with its first image; what it tells is added to the notices. Writes nothing.
+    """Try out a run's first step with its first image; what it tells is added to the notices. `tell` hears it, too.
 
-    `tell` hears it, too.
+    Writes nothing but, into a log directory that is there, what the host keeps of precisions.
     """
     few = replace(
         prepared,

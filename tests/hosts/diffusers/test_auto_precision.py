@@ -142,6 +142,10 @@ def test_a_verdict_is_kept_for_the_model_it_is_of(tmp_path: Path, monkeypatch: p
     """The second time nothing is computed, and the model is read in what was good alone; another model is tested."""
     file = tmp_path / "not there yet" / FILE
     first = placed_by_test(source(Opened(lambda: overflowing(2.0**18))), "cpu", file, AS_ON_CUDA)
+    first.verdicts.write()
+    assert not file.parent.exists()
+    file.parent.mkdir()
+    first.verdicts.write()
     taken: list[Any] = []
     monkeypatch.setattr(
         auto_precision, "small_step", lambda *given, **how: taken.append(1) or small_step(*given, **how)
@@ -160,6 +164,7 @@ def test_a_precision_that_is_no_faster_on_a_cpu_is_left_without_a_word(
     monkeypatch.setattr(auto_precision, "FASTER", 0.0)
     placed = placed_by_test(TOY, "cpu", tmp_path / FILE, ("bf16", "fp32"))
     assert (dtype_of(placed), placed.notes) == (torch.float32, ())
+    placed.verdicts.write()
     (kept,) = json.loads((tmp_path / FILE).read_text())
     assert kept["slowness"] > 0
     assert kept["cosine"] >= LEAST
@@ -177,6 +182,7 @@ def test_where_memory_does_not_suffice_to_compare_the_run_goes_on(
     placed = placed_by_test(TOY, "cpu", tmp_path / FILE, AS_ON_CUDA)
     assert dtype_of(placed) == torch.float16
     assert ids(placed.notes) == ["hosts.precision_unverified"]
+    placed.verdicts.write()
     assert not (tmp_path / FILE).exists()
 
 
@@ -217,19 +223,27 @@ def test_a_cpu_is_tried_in_bfloat16_where_it_has_instructions_for_it(
     assert candidates(torch.device("meta"), file) == ("fp32",)
 
 
+def keep(file: Path, key: str, verdict: Verdict) -> None:
+    """What is found of half precision, written."""
+    known = Verdicts(file, key)
+    known.keep("fp16", verdict)
+    assert known.of("fp16") == verdict or math.isnan(verdict.cosine)
+    known.write()
+
+
 def test_damaged_verdicts_are_as_none(tmp_path: Path) -> None:
     """Of a file or of an entry; the others stay."""
     file = tmp_path / FILE
     for text in ("", "{", "3", "[3, null]", '[{"of": "a", "precision": "fp16", "cosine": "1"}]'):
         file.write_text(text)
         assert Verdicts(file, "a").of("fp16") is None
-    Verdicts(file, "a").keep("fp16", Verdict(0.5))
-    Verdicts(file, "b").keep("fp16", Verdict(math.nan, 1.5, "no"))
+    keep(file, "a", Verdict(0.5))
+    keep(file, "b", Verdict(math.nan, 1.5, "no"))
     assert Verdicts(file, "a").of("fp16") == Verdict(0.5)
     found = Verdicts(file, "b").of("fp16")
     assert found is not None
     assert (math.isnan(found.cosine), found.slowness, found.trouble) == (True, 1.5, "no")
-    Verdicts(file, "a").keep("fp16", Verdict(0.75))
+    keep(file, "a", Verdict(0.75))
     assert Verdicts(file, "a").of("fp16") == Verdict(0.75)
     assert len(json.loads(file.read_text())) == 2
 
@@ -263,3 +277,20 @@ def test_a_host_is_opened_in_what_was_found_and_check_tells_it(tmp_path: Path) -
     host = DiffusersHost(pipeline, tmp_path, {"model_name": "toy"}, precision_notes=notes)
     assert said(host.model_notes, "hosts.precision_verified", precision="bf16", cosine=1.0)
     assert not said(host.model_notes, "hosts.half_precision_on_cpu")
+
+
+def test_what_was_found_is_written_when_the_model_is_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening it is not yet a run, which may be refused; the log directory is made by the run, never for this."""
+    monkeypatch.setattr(auto_precision, "candidates", lambda device: ("bf16", "fp32"))
+    log = tmp_path / "textual_inversion"
+    host = models.open_host("toy", tmp_path / "embeddings", device="cpu", verdicts=log)
+    with host.training(1):
+        assert not log.exists()
+    log.mkdir()
+    host = models.open_host("toy", tmp_path / "embeddings", device="cpu", verdicts=log)
+    assert not (log / FILE).exists()
+    with host.training(1):
+        (kept,) = json.loads((log / FILE).read_text())
+    assert kept["precision"] == "bf16"

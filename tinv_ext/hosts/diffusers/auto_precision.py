@@ -40,11 +40,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Placed:
-    """A pipeline on its device, whether it had room for all weights, and what a person is told of its precision."""
+    """A pipeline on its device, whether it had room for all weights, and what a person is told of its precision.
+
+    `verdicts`, of which some are new, are to be written when the pipeline is trained on.
+    """
 
     pipeline: DiffusionPipeline
     fits: bool
-    notes: tuple[Message, ...] = ()
+    notes: tuple[Message, ...]
+    verdicts: Verdicts
 
 
 def candidates(device: torch.device, cpuinfo: Path = CPUINFO) -> tuple[str, ...]:
@@ -72,7 +76,7 @@ def placed_by_test(model: Source, device: str, verdicts: Path | None, order: Seq
 
     Where that is known, it is read in it and never in another. Else it is read in float32, compared and converted
     weight by weight, and read again after each precision that is not good. `verdicts` is the file of what was found
-    before, if that is to be kept. InputError where the device cannot be used.
+    before; what is new is not written yet (`Placed.verdicts`). InputError where the device cannot be used.
     """
     on, notes = device_of(device), list[Message]()
     order = tuple(order) or candidates(on)
@@ -82,22 +86,23 @@ def placed_by_test(model: Source, device: str, verdicts: Path | None, order: Seq
         verdict = known.of(precision)
         if verdict and _good(verdict):
             pipeline = model.read(dtype_of(precision))
-            return Placed(pipeline, place(pipeline, on, precision), (*notes, *_told(precision, slower, verdict)))
+            told = (*notes, *_told(precision, slower, verdict))
+            return Placed(pipeline, place(pipeline, on, precision), told, known)
         if verdict is None:
             pipeline = model.read(dtype_of(precision if reference else "fp32"))
             reference = reference or _tried(pipeline, on)  # while the weights are those of the file
             fits = place(pipeline, on, precision)
             verdict = _compared(pipeline, on, reference)
             if verdict is None:
-                return Placed(pipeline, fits, (*notes, _unverified(precision)))
+                return Placed(pipeline, fits, (*notes, _unverified(precision)), known)
             known.keep(precision, verdict)
             if _good(verdict):
-                return Placed(pipeline, fits, (*notes, *_told(precision, slower, verdict)))
+                return Placed(pipeline, fits, (*notes, *_told(precision, slower, verdict)), known)
             del pipeline
             _free(on)
         notes += _told(precision, slower, verdict)
     pipeline = model.read(dtype_of(order[-1]))
-    return Placed(pipeline, place(pipeline, on, order[-1]), tuple(notes))
+    return Placed(pipeline, place(pipeline, on, order[-1]), tuple(notes), known)
 
 
 def _key(model: Source, device: torch.device) -> str:

@@ -5,7 +5,7 @@ Works with diffusers 0.30.3 / transformers 4.30.2 and with those of today.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -46,7 +46,8 @@ class DiffusersHost:
     """A pipeline as `hosts.base.Host`; embeddings lie in `embeddings_folder`.
 
     With `cuda_graphs`, training on CUDA calls UNet and text encoders through recorded graphs (`hosts/cuda_graphs.py`).
-    `precision_notes` say why it computes in the precision that the pipeline is in.
+    `precision_notes` say why it computes in the precision that the pipeline is in; `keep_precision` is called when
+    training begins.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class DiffusersHost:
         facts: Mapping[str, str | None],
         cuda_graphs: bool = True,
         precision_notes: Sequence[str] = (),
+        keep_precision: Callable[[], None] = lambda: None,
     ) -> None:
         self._pipeline = pipeline
+        self._keep_precision = keep_precision
         self._precision_notes = precision_notes
         self._cuda_graphs = cuda_graphs
         self.embeddings_folder = embeddings_folder
@@ -188,6 +191,7 @@ class DiffusersHost:
     @contextmanager
     def training(self, clip_skip: int) -> Iterator[Model]:
         """All weights frozen and in evaluation mode; restored on any exit."""
+        self._keep_precision()
         with frozen(*parts_of(self._pipeline)), ExitStack() as undo:
             parts = (self._pipeline.unet, *texts_of(self._pipeline))
             self._graphs = graphs_of(self._pipeline.unet.device, parts, undo, self._cuda_graphs)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tinv_ext.core.atomic import atomic_write, make_folder
+from tinv_ext.core.atomic import atomic_write
 from tinv_ext.core.errors import HostError
 from tinv_ext.core.small_files import parse_json, read_small
 
@@ -46,31 +46,41 @@ def fingerprint(files: Iterable[Path]) -> str:
 
 
 class Verdicts:
-    """Those of one model on one device, named by `key`. Without a file nothing is kept."""
+    """Those of one model on one device, named by `key`. Without a file nothing is kept.
+
+    What is new is written by `write` alone: a model is opened, and tested, before it is known whether a run can begin,
+    and where none does, nothing may have been written.
+    """
 
     def __init__(self, file: Path | None, key: str) -> None:
         self._file = file
         self._key = key
+        self._new: dict[str, Verdict] = {}
 
     def of(self, precision: str) -> Verdict | None:
         """What was found before, if anything."""
-        found = [entry for entry in self._entries() if self._is_of(entry, precision)]
-        return _verdict(found[-1]) if found else None
+        found = [entry for entry in self._entries() if self._is_of(entry, [precision])]
+        return self._new.get(precision) or (_verdict(found[-1]) if found else None)
 
     def keep(self, precision: str, verdict: Verdict) -> None:
-        """Write it into the file; where that fails, it is found again the next time."""
-        if self._file is None:
-            return
-        others = [entry for entry in self._entries() if not self._is_of(entry, precision)]
-        cosine = None if math.isnan(verdict.cosine) else verdict.cosine
-        entry = {"of": self._key, "precision": precision, **asdict(verdict), "cosine": cosine}
-        with suppress(HostError):
-            make_folder(self._file.parent)
-            with atomic_write(self._file) as file:
-                file.write(json.dumps([*others, entry][-_KEPT:], indent=1).encode())
+        """What has been found now."""
+        self._new[precision] = verdict
 
-    def _is_of(self, entry: dict[str, Any], precision: str) -> bool:
-        return (entry.get("of"), entry.get("precision")) == (self._key, precision)
+    def write(self) -> None:
+        """Write what is new into the file where its folder is there; where that fails, it is found again next time."""
+        if self._file is None or not self._new or not self._file.parent.is_dir():
+            return
+        others = [entry for entry in self._entries() if not self._is_of(entry, self._new)]
+        new = [
+            {"of": self._key, "precision": precision, **asdict(verdict), "cosine": _number(verdict.cosine)}
+            for precision, verdict in self._new.items()
+        ]
+        with suppress(HostError), atomic_write(self._file) as file:
+            file.write(json.dumps([*others, *new][-_KEPT:], indent=1).encode())
+            self._new = {}
+
+    def _is_of(self, entry: dict[str, Any], precisions: Collection[str]) -> bool:
+        return entry.get("of") == self._key and entry.get("precision") in precisions
 
     def _entries(self) -> list[dict[str, Any]]:
         """All of the file that are what was written; none where it cannot be read."""
@@ -86,6 +96,11 @@ def _verdict(entry: dict[str, Any]) -> Verdict | None:
     if not (_is_number(cosine) and _is_number(slowness) and isinstance(trouble, str)):
         return None
     return Verdict(math.nan if cosine is None else float(cosine), slowness, trouble)
+
+
+def _number(cosine: float) -> float | None:
+    """As JSON has it."""
+    return None if math.isnan(cosine) else cosine
 
 
 def _is_number(value: Any) -> bool:
