@@ -217,6 +217,63 @@ def test_a_mask_is_cut_as_its_image_is(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+@pytest.fixture
+def on_plain(tmp_path: Path) -> Path:
+    """A square on grey, one that has a mask already, two of one name, and a scene without a plain background."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("plain.png", "masked.png", "twin.png", "twin.jpg"):
+        image = Image.new("RGB", (400, 300), (150, 160, 170))
+        image.paste("lime", (60, 100, 160, 200))
+        image.save(folder / name, quality=95, subsampling=0)
+    Image.new("L", (400, 300), 128).save(folder / "masked-masklabel.png")
+    photo(7, 400, 300).save(folder / "scene.png")
+    return folder
+
+
+def test_masks_of_plain_backgrounds_are_cut_as_their_images_are(on_plain: Path) -> None:
+    """White where the new image shows the square, also in copies; a mask that was there stays what it was."""
+    done = carry_out(plan(options(on_plain, mask_backgrounds=True, flip=("horizontal",))))
+    out = on_plain.parent / "out"
+    assert (done.images, done.masks) == (10, 6)
+    assert [said([one], "prepare.unmasked", file="scene.png") for one in done.problems] == [True]
+    for path in (one for one in sorted(out.glob("*.png")) if "masklabel" not in one.name and "scene" not in one.name):
+        mask = np.asarray(Image.open(path.with_name(f"{path.stem}-masklabel.png"))).astype(int)
+        lime = np.abs(np.asarray(Image.open(path)).astype(int) - (0, 255, 0)).max(axis=-1) < 24
+        if "masked" in path.name:
+            assert (mask == 128).all()
+        else:
+            assert ((mask > 127) & lime).sum() / ((mask > 127) | lime).sum() > 0.9, path.name
+    assert not list(out.glob("*scene-masklabel.png"))
+    assert ids([done.sentence(out)]) == ["prepare.done"]
+    undo_last(out)
+    assert not out.exists()
+
+
+def test_masks_of_plain_backgrounds_where_the_images_are(on_plain: Path) -> None:
+    """Beside each image that has none and shares its name with no other; the others are told. Undo takes them back."""
+    before = content(on_plain)
+    done = carry_out(plan(options(on_plain, target=None, mask_backgrounds=True)))
+    assert (done.images, done.captions, done.masks) == (0, 0, 1)
+    told = [
+        name for name in ("scene.png", "twin.jpg", "twin.png") if said(done.problems, "prepare.unmasked", file=name)
+    ]
+    assert told == ["scene.png", "twin.jpg", "twin.png"]
+    assert len(done.problems) == 3
+    assert content(on_plain).keys() - before.keys() == {"plain-masklabel.png"}
+    with Image.open(on_plain / "plain-masklabel.png") as mask:
+        assert mask.size == (400, 300)
+    undo_last(on_plain)
+    assert content(on_plain) == before
+
+
+def test_no_mask_is_made_unless_asked_for(on_plain: Path) -> None:
+    """Those that are there are taken over, and no image is told of."""
+    done = carry_out(plan(options(on_plain)))
+    assert (done.masks, done.problems) == (None, ())
+    assert [path.name for path in (on_plain.parent / "out").glob("*masklabel*")] == ["00000-0-masked-masklabel.png"]
+
+
 def test_masks_that_do_not_fit_are_refused(source: Path) -> None:
     """One of another size, one that is no image; nothing is written."""
     Image.new("L", (10, 10)).save(source / "film-masklabel.png")

@@ -36,7 +36,9 @@ def add_prepare(add: Add) -> None:
         type=Path,
         nargs="?",
         metavar="OUT",
-        help=say(message("cli.prepare_out", "folder for the new images; without it only captions are written")),
+        help=say(
+            message("cli.prepare_out", "folder for the new images; without it only captions and masks are written")
+        ),
     )
     parser.add_argument(
         "--check", action="store_true", help=say(message("cli.prepare_check", "only say what would be done"))
@@ -58,6 +60,8 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--crop", choices=CROPS, default="center", help=say(about_crop))
     bars = message("cli.trim_bars", "cut letterbox bars off")
     group.add_argument("--trim-bars", action="store_true", help=say(bars))
+    mask = message("cli.prepare_masks", "give each image without a mask one that leaves out its plain background")
+    group.add_argument("--mask-backgrounds", action="store_true", help=say(mask))
     split = message("cli.split", "cut oversized images into pieces that overlap")
     group.add_argument("--split", action="store_true", help=say(split))
     threshold = message("cli.split_threshold", "split images that are longer than the target's shape by 1 / this (0.5)")
@@ -117,13 +121,14 @@ def _prepare(options: dict[str, Any]) -> int:
 def _options(options: Mapping[str, Any]) -> PrepareOptions:
     from tinv_ext.prepare.options import PrepareOptions, chosen
 
-    same = ("width", "height", "crop", "trim_bars", "split", "split_threshold", "overlap_ratio", "existing_captions")
+    same = ("width", "height", "crop", "trim_bars", "mask_backgrounds", "split", "split_threshold", "overlap_ratio")
     return PrepareOptions(
         options["source"].expanduser(),
         options["target"].expanduser() if options["target"] else None,
         flip=chosen(options["flip"]),
         leave_out=chosen(options["leave_out"]),
         captioners=chosen(options["caption"]),
+        existing_captions=options["existing_captions"],
         recursive=options["recursive"],
         overwrite=options["overwrite"],
         **{name: options[name] for name in same},

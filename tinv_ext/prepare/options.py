@@ -30,7 +30,8 @@ class PrepareOptions:
     """One preparation: from the images in `source` into `target`; without a target only captions, where the images are.
 
     `width` and `height` are pixels. An image is split where it is longer than the target's shape by more than 1 /
-    `split_threshold`; neighbouring pieces share `overlap_ratio` of their length.
+    `split_threshold`; neighbouring pieces share `overlap_ratio` of their length. `mask_backgrounds`: an image without a
+    mask is given one that leaves out its plain background (`plain_background.py`).
     """
 
     source: Path
@@ -39,6 +40,7 @@ class PrepareOptions:
     height: int = 512
     crop: str = "center"
     trim_bars: bool = False
+    mask_backgrounds: bool = False
     split: bool = False
     split_threshold: float = 0.5
     overlap_ratio: float = 0.2

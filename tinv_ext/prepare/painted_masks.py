@@ -36,6 +36,13 @@ def mask_beside(image: Path) -> Path | None:
     return mask if is_file(mask) and not shares_stem(image) else None
 
 
+def place_of_new_mask(image: Path) -> Path | None:
+    """Where a mask beside an image without one would be; None where there is one, or it would be another image's, too,
+    or have too long a name."""
+    place = _place(image)
+    return None if is_file(place) or shares_stem(image) or not _has_room(image) else place
+
+
 def canvas_of(image: Path) -> bytes:
     """An image to paint on, as a JPEG of at most `SIDE` pixels a side. `InputError` where it cannot be used."""
     small = on_white(_upright(image))
@@ -110,8 +117,8 @@ def mask_backgrounds(folder: Path, recursive: bool = False) -> int:
     masks: dict[Path, bytes] = {}
     images = [path for path in image_files(folder, recursive) if not path.stem.endswith(BESIDE)]
     for image in images:
-        place = _place(image)
-        if is_file(place) or shares_stem(image) or not _has_room(image):
+        place = place_of_new_mask(image)
+        if place is None:
             continue
         try:
             mask = mask_of(upright(image)[0])

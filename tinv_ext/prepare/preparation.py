@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -18,6 +18,8 @@ from tinv_ext.core.errors import HostError, InputError, TinvError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.prepare.captions import Captioner, CaptionOf, joined, new_caption
 from tinv_ext.prepare.options import PrepareOptions
+from tinv_ext.prepare.painted_masks import place_of_new_mask
+from tinv_ext.prepare.plain_background import mask_of
 from tinv_ext.prepare.plan import NewImage, Plan, PlannedImage
 from tinv_ext.prepare.scan import on_white, skipped_file, upright
 from tinv_ext.prepare.undo import Record
@@ -25,12 +27,16 @@ from tinv_ext.prepare.undo import Record
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a preparation is: source images done of all, files written, files that could not be used after all."""
+    """How far a preparation is: source images done of all, files written, images of which something is to be told.
+
+    `masks` are those made of plain backgrounds; None where none were asked for.
+    """
 
     done: int
     total: int
     images: int = 0
     captions: int = 0
+    masks: int | None = None
     problems: tuple[Message, ...] = ()
 
     def sentence(self, folder: Path) -> Message:
@@ -38,31 +44,43 @@ class Progress:
         if self.done < self.total:
             return message(
                 "prepare.progress",
-                "{done} of {total:image|images} done: {images:image|images} and {captions:caption|captions} in "
-                '"{folder}".',
+                '{done} of {total:image|images} done: {written} in "{folder}".',
                 done=self.done,
                 total=self.total,
-                images=self.images,
-                captions=self.captions,
+                written=self._written(),
                 folder=folder,
             )
         return message(
-            "prepare.done",
-            'Done: {images:image|images} and {captions:caption|captions} were written into "{folder}".',
+            "prepare.done", 'Done: {written} were written into "{folder}".', written=self._written(), folder=folder
+        )
+
+    def _written(self) -> Message:
+        if self.masks is None:
+            return message(
+                "prepare.written",
+                "{images:image|images} and {captions:caption|captions}",
+                images=self.images,
+                captions=self.captions,
+            )
+        return message(
+            "prepare.written_masks",
+            "{images:image|images}, {captions:caption|captions} and {masks:mask of a plain background|masks of plain "
+            "backgrounds}",
             images=self.images,
             captions=self.captions,
-            folder=folder,
+            masks=self.masks,
         )
 
 
 def refuse_missing(options: PrepareOptions, captioners: Mapping[str, Captioner]) -> None:
     """`InputError` if there is nothing to do, or with a sentence for each captioner that is not there."""
     problems = [_missing(name) for name in options.captioners if name not in captioners]
-    if options.target is None and not options.captioners:
+    if options.target is None and not options.captioners and not options.mask_backgrounds:
         problems.append(
             message(
                 "prepare.nothing_to_do",
-                "There is nothing to do. Name a folder for new images, or choose how to caption those that are there.",
+                "There is nothing to do. Name a folder for new images, choose how to caption those that are there, or "
+                "have their backgrounds masked.",
             )
         )
     if problems:
@@ -78,7 +96,7 @@ def prepare(
     """
     options = plan.options
     refuse_missing(options, captioners)
-    progress = Progress(0, len(plan.used))
+    progress = Progress(0, len(plan.used), masks=0 if options.mask_backgrounds else None)
     with ExitStack() as models:
         speakers = {name: models.enter_context(captioners[name]()) for name in options.captioners}
         record = Record.begin(options.folder)
@@ -91,14 +109,17 @@ def prepare(
 
 def _with_image(progress: Progress, image: PlannedImage, writer: _Writer) -> Progress:
     """The progress with one more image done."""
-    done, problems = progress.done + 1, progress.problems
+    progress = replace(progress, done=progress.done + 1)
     try:
-        images, captions = writer.write(image)
+        images, captions, masked = writer.write(image)
     except Unusable as unusable:  # it has changed since the plan was made
-        images, captions = 0, 0
-        folder = writer.options.source
-        problems = (*problems, skipped_file(folder, image.source.path, unusable.reason))
-    return Progress(done, progress.total, progress.images + images, progress.captions + captions, problems)
+        told = skipped_file(writer.options.source, image.source.path, unusable.reason)
+        return replace(progress, problems=(*progress.problems, told))
+    progress = replace(progress, images=progress.images + images, captions=progress.captions + captions)
+    if masked is None or progress.masks is None:
+        return progress
+    problems = progress.problems if masked else (*progress.problems, _unmasked(image))
+    return replace(progress, masks=progress.masks + masked, problems=problems)
 
 
 @dataclass(frozen=True)
@@ -109,14 +130,17 @@ class _Writer:
     record: Record
     speakers: Mapping[str, CaptionOf]
 
-    def write(self, image: PlannedImage) -> tuple[int, int]:
-        """How many images and captions were written. `Unusable` if the image can no longer be read."""
+    def write(self, image: PlannedImage) -> tuple[int, int, int | None]:
+        """How many images and captions were written, and masks of a plain background: None where the image needs none.
+
+        `Unusable` if the image can no longer be read.
+        """
         existing = image.source.caption.text if image.source.caption.source else ""
         if self.options.target is None:
-            path = _beside(image.source.path, image.source.caption)
-            pixels = self._pixels(image) if self._generates(existing) else None
-            return 0, self._caption(image.source.path, path, existing, pixels)
-        pixels, mask, captions = self._pixels(image), self._mask(image), 0
+            return 0, self._caption_beside(image, existing), self._mask_beside(image)
+        pixels, captions = self._pixels(image), 0
+        new_mask = self.options.mask_backgrounds and image.source.mask is None
+        mask = mask_of(pixels) if new_mask else self._own_mask(image)
         for new in image.made:
             corner = corner_of(pixels, new)
             made = fitted_by(pixels, new.fit, corner)
@@ -125,12 +149,13 @@ class _Writer:
                 beside = new.path.with_name(f"{new.path.stem}{BESIDE}.png")
                 self.record.write(beside, _png(fitted_by(mask, new.fit, corner)))
             captions += self._caption(image.source.path, new.path.with_suffix(".txt"), existing, made)
-        return len(image.made), captions
+        masks = 0 if mask is None else len(image.made)
+        return len(image.made), captions, masks if new_mask else None
 
     def _pixels(self, image: PlannedImage) -> Image.Image:
         return self._trimmed(upright(image.source.path)[0], image)
 
-    def _mask(self, image: PlannedImage) -> Image.Image | None:
+    def _own_mask(self, image: PlannedImage) -> Image.Image | None:
         """The mask in gray, cut as the image is."""
         mask = image.source.mask
         return None if mask is None else self._trimmed(upright(mask)[0].convert("L"), image)
@@ -138,6 +163,22 @@ class _Writer:
     def _trimmed(self, pixels: Image.Image, image: PlannedImage) -> Image.Image:
         content = image.source.content
         return pixels.crop(content) if content and self.options.trim_bars else pixels
+
+    def _mask_beside(self, image: PlannedImage) -> int | None:
+        """Write a mask of the plain background beside the image, unless it has one."""
+        if not self.options.mask_backgrounds or image.source.mask is not None:
+            return None
+        place = place_of_new_mask(image.source.path)
+        mask = None if place is None else mask_of(upright(image.source.path)[0])
+        if place is None or mask is None:
+            return 0
+        self.record.write(place, _png(mask))
+        return 1
+
+    def _caption_beside(self, image: PlannedImage, existing: str) -> int:
+        path = _beside(image.source.path, image.source.caption)
+        pixels = self._pixels(image) if self._generates(existing) else None
+        return self._caption(image.source.path, path, existing, pixels)
 
     def _generates(self, existing: str) -> bool:
         return bool(self.speakers) and not (existing and self.options.existing_captions == "keep")
@@ -182,6 +223,14 @@ def _said(name: str, speaker: CaptionOf, rgb: Image.Image, source: Path) -> str:
                 reason=f"{type(error).__name__}: {error}",
             )
         ) from error
+
+
+def _unmasked(image: PlannedImage) -> Message:
+    return message(
+        "prepare.unmasked",
+        '"{file}" was given no mask: no plain background was found, or a mask beside it would be another image\'s.',
+        file=image.name,
+    )
 
 
 def _missing(name: str) -> Message:

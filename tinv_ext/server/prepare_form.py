@@ -56,7 +56,9 @@ CONTROLS: Mapping[str, FormControl] = {
     "target": FormControl(
         "folders",
         message("prepare_form.target", "Destination directory"),
-        message("prepare_form.target_help", "New images go here. Leave empty to caption the images where they are."),
+        message(
+            "prepare_form.target_help", "New images go here. Leave empty to caption or mask the images where they are."
+        ),
         "path",
     ),
     "width": FormControl("images", message("prepare_form.width", "Width of new images"), limits=_SIZE),
@@ -75,6 +77,14 @@ CONTROLS: Mapping[str, FormControl] = {
         choices=FINDINGS,
     ),
     "trim_bars": FormControl("images", message("prepare_form.trim_bars", "Cut off letterbox bars")),
+    "mask_backgrounds": FormControl(
+        "images",
+        message("prepare_form.mask_backgrounds", "Mask plain backgrounds"),
+        message(
+            "prepare_form.mask_backgrounds_help",
+            "An image without a mask is given one that leaves out its plain background: it is not learned.",
+        ),
+    ),
     "recursive": FormControl("images", message("prepare_form.recursive", "Images in sub-folders")),
     "overwrite": FormControl("images", message("prepare_form.overwrite", "Replace files of the same name")),
     "split": FormControl("splitting", message("prepare_form.split", "Split oversized images")),
