@@ -18,6 +18,7 @@ import diffusers
 import torch
 import transformers
 from PIL import Image, ImageDraw
+from processor import processor
 from safetensors.torch import save_file
 from tinv_ext.core.files import read_embedding, write_embedding
 from tinv_ext.core.trainer import Step
@@ -103,7 +104,7 @@ def make(folder: Path) -> None:
     job.resume(again, ours)
     vectors = read_embedding(embedding).vectors
     here = {library.__name__: library.__version__ for library in (torch, diffusers, transformers)}
-    here["cpu"] = torch.backends.cpu.get_cpu_capability()
+    here["cpu"] = processor()
     save_file(dict(vectors), folder / "resumed.safetensors", here)
     embedding.write_bytes(kept)
     for file in (run / "config.json", run / "status.json"):
