@@ -3,16 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Said
 from tests.messages import ids
 from tinv_ext.cli.arguments import commands_of, spelled, unknown, without_launcher
-from tinv_ext.cli.main import _parser
+from tinv_ext.cli.main import _parser, main
 
 Tinv = Callable[..., Said]
 TRAIN = commands_of(_parser())["train"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("prepare", ""),
+        ("queue", " "),
+        ("sweep", "", "--set", "seed=1,2", "--out", "runs"),
+        ("sweep", "base.toml", "--set", "seed=1,2", "--out", ""),
+        ("inspect", ""),
+        ("convert", "zibbo.pt", ""),
+        ("average", "a.pt", "b.pt", "--output", ""),
+        ("restore", ""),
+        ("push", ""),
+        ("toy", "export", ""),
+    ],
+)
+def test_a_file_that_is_needed_cannot_be_empty(
+    tmp_path: Path, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unset variable of a script would mean the folder at work, and be written into."""
+    monkeypatch.chdir(tmp_path)
+    told = main([*command])
+    assert told == 2
+    assert "file or folder among the arguments is empty" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_file_that_is_not_needed_says_nothing() -> None:
+    """It is as if it had not been given."""
+    parser = _parser()
+    unsaid = {
+        ("train",): "config",
+        ("prepare", "in", "--mask-backgrounds"): "tagger",
+        ("convert", "a.pt", "b.png"): "picture",
+        ("generate", "a photo"): "output",
+        ("toy", "demo"): "output",
+    }
+    for command, option in unsaid.items():
+        assert parser.parse_args([*command, f"--{option}="]) == parser.parse_args(command)
+    assert parser.parse_args(["prepare", "in", ""]) == parser.parse_args(["prepare", "in"])
 
 
 @pytest.mark.parametrize(

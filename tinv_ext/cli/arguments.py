@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from tinv_ext.core.errors import TinvError
+from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import Message, message
 
 _ON, _OFF = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
@@ -104,6 +104,21 @@ def path_if_any(text: str) -> Path | None:
     return Path(text) if text.strip() else None
 
 
+def path_or(default: Path) -> Callable[[str], Path]:
+    """As `path_if_any`, with a default in place of none."""
+    return lambda text: path_if_any(text) or default
+
+
+def path_needed(text: str) -> Path:
+    """The path that an argument names. `InputError` for an empty text, which would mean the folder at work."""
+    path = path_if_any(text)
+    if path is None:
+        raise InputError(
+            message("cli.empty_path", "A file or folder among the arguments is empty. Has a variable no value?")
+        )
+    return path
+
+
 def word_or_auto(text: str) -> str:
     """The word that an argument is, "auto" for an empty one."""
     return text.strip() or "auto"
@@ -119,7 +134,7 @@ def embedding_file(text: str) -> Path:
     if is_at_the_hub(text):
         return fetch_embedding(text)
     if not may_be_at_the_hub(text):
-        return Path(text)
+        return path_needed(text)
     try:
         return fetch_embedding(text)
     except TinvError as error:

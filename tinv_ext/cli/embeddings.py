@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinv_ext.cli.arguments import embedding_file, path_if_any
+from tinv_ext.cli.arguments import embedding_file, path_if_any, path_needed
 from tinv_ext.cli.failures import DONE
 from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show
@@ -81,9 +81,8 @@ def _add_average(add: Add) -> None:
     about = message("cli.average", "average several embeddings, such as the last snapshots of a run")
     average = add("average", _average, about)
     average.add_argument("files", type=embedding_file, nargs="+", metavar="IN")
-    average.add_argument(
-        "--output", type=Path, required=True, metavar="OUT", help=say(message("cli.out", "file or folder to write"))
-    )
+    out = message("cli.out", "file or folder to write")
+    average.add_argument("--output", type=path_needed, required=True, metavar="OUT", help=say(out))
     shares = message("cli.shares", "a weight for each, such as 1,1,2")
     average.add_argument("--shares", help=say(shares), metavar="W,W…", default="")
     _add_options(average)
@@ -91,7 +90,8 @@ def _add_average(add: Add) -> None:
 
 def _add_restore(add: Add) -> None:
     restore = add("restore", _restore, message("cli.restore", "restore the embedding that a run replaced"))
-    restore.add_argument("run", type=Path, metavar="RUN", help=say(message("cli.restore_run", "folder of the run")))
+    run = message("cli.restore_run", "folder of the run")
+    restore.add_argument("run", type=path_needed, metavar="RUN", help=say(run))
     restore.add_argument(
         "--file", default="", help=say(message("cli.restore_file", "which file, where the run replaced several"))
     )
@@ -101,7 +101,7 @@ def _add_restore(add: Add) -> None:
 
 def _add_push(add: Add) -> None:
     push = add("push", _push, message("cli.push", "upload the embedding of a finished run to the hub"))
-    push.add_argument("run", type=Path, metavar="RUN", help=say(message("cli.push_run", "folder of the run")))
+    push.add_argument("run", type=path_needed, metavar="RUN", help=say(message("cli.push_run", "folder of the run")))
     push.add_argument("--to", default="", metavar="ID", help=say(SETTINGS["hub_model_id"].help))
     push.add_argument("--private", action="store_true", help=say(SETTINGS["hub_private"].help))
 
@@ -118,7 +118,7 @@ def _add_pair(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=embedding_file, metavar="IN", help=say(ANY_FILE))
     parser.add_argument(
         "target",
-        type=Path,
+        type=path_needed,
         metavar="OUT",
         help=say(message("cli.target", "file or folder to write; its name becomes the word")),
     )
@@ -138,7 +138,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--picture",
         dest="image",
-        type=Path,
+        type=path_if_any,
         metavar="FILE",
         help=say(message("cli.shown", "the image that a png shows")),
     )

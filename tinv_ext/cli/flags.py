@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tinv_ext.cli.arguments import embedding_file, path_if_any, word_or_auto
+from tinv_ext.cli.arguments import embedding_file, path_if_any, path_or, word_or_auto
 from tinv_ext.cli.language import say
 from tinv_ext.core.messages import message
 from tinv_ext.core.settings import ALIASES, DEFAULTS, GROUPS, SETTINGS
 from tinv_ext.core.settings.peers import OPTIONS
 from tinv_ext.hosts.offline_samplers import OFFLINE_SAMPLERS
 
+_IMAGE = Path("picture.png")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 
 
@@ -119,8 +120,8 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--height", type=int, default=0)
     parser.add_argument(
         "--output",
-        type=Path,
-        default=Path("picture.png"),
+        type=path_or(_IMAGE),
+        default=_IMAGE,
         metavar="FILE",
         help=say(message("cli.image", "file to write, .png, .jpg or .webp")),
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinv_ext import __version__
 from tinv_ext.cli import launched
-from tinv_ext.cli.arguments import commands_of, path_if_any, spelled, unknown, without_launcher
+from tinv_ext.cli.arguments import commands_of, path_if_any, path_needed, path_or, spelled, unknown, without_launcher
 from tinv_ext.cli.create import add_create
 from tinv_ext.cli.embeddings import add_commands
 from tinv_ext.cli.failures import DONE, FAILED, STOPPED, explain
@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return explain(error)
 
 
+_DEMO = Path("demo")
 _GOES_ON = ("train", "queue", "ui")
 """Commands whose results are files, or a page: what they say beside it may get lost."""
 _BROKEN_OFF = message("cli.broken_off", "tinv: stopped before it was done.")
@@ -118,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(settings=True)
         add_model(command)
         config = message("cli.config", "read settings from a .toml or .json file, such as a run's config.json")
-        command.add_argument("--config", type=Path, metavar="FILE", help=say(config))
+        command.add_argument("--config", type=path_if_any, metavar="FILE", help=say(config))
         add_settings(command)
     generate = _command(commands, "generate", _generate, message("cli.generate", "generate an image with embeddings"))
     add_model(generate)
@@ -146,7 +147,7 @@ def _add_toy(commands: Any) -> None:
     demo = _command(
         actions, "demo", _demo, message("cli.demo", "teach it a concept that it does not know, and show the result")
     )
-    demo.add_argument("--output", type=Path, default=Path("demo"), metavar="DIR")
+    demo.add_argument("--output", type=path_or(_DEMO), default=_DEMO, metavar="DIR")
     concept = say(message("cli.concept", "a concept that the package has sample images of"))
     demo.add_argument("--concept", metavar="NAME", help=concept)
     export = _command(
@@ -155,7 +156,7 @@ def _add_toy(commands: Any) -> None:
         _export,
         message("cli.export", "write it as a diffusers folder and as a checkpoint for the WebUI"),
     )
-    export.add_argument("folder", type=Path)
+    export.add_argument("folder", type=path_needed)
     export.add_argument("--variant", choices=VARIANTS, help=say(message("cli.variant", "write this variant instead")))
 
 

@@ -6,9 +6,9 @@ import argparse
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinv_ext.cli.arguments import path_if_any, path_needed
 from tinv_ext.cli.failures import DONE, STOPPED
 from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show
@@ -30,10 +30,11 @@ Add = Callable[[str, Callable[[dict[str, Any]], int], str], argparse.ArgumentPar
 def add_prepare(add: Add) -> None:
     """Add the command with `add(name, carry_out, about)`."""
     parser = add("prepare", _prepare, message("cli.prepare", "make images ready for training, and caption them"))
-    parser.add_argument("source", type=Path, metavar="IN", help=say(message("cli.prepare_in", "folder of images")))
+    source = message("cli.prepare_in", "folder of images")
+    parser.add_argument("source", type=path_needed, metavar="IN", help=say(source))
     parser.add_argument(
         "target",
-        type=Path,
+        type=path_if_any,
         nargs="?",
         metavar="OUT",
         help=say(
@@ -89,7 +90,7 @@ def _add_captions(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--existing-captions", choices=EXISTING, default="keep", help=say(existing))
     tagger = message("cli.tagger", "the tagger's .onnx file, with selected_tags.csv next to it")
-    group.add_argument("--tagger", type=Path, metavar="FILE", help=say(tagger))
+    group.add_argument("--tagger", type=path_if_any, metavar="FILE", help=say(tagger))
     threshold = message("cli.tag_threshold", "leave out tags that are less likely (0.35)")
     group.add_argument("--tag-threshold", type=float, default=0.35, metavar="SCORE", help=say(threshold))
     alphabetical = message("cli.tag_sort_alpha", "sort tags alphabetically, not by score")

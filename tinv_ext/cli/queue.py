@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinv_ext.cli.arguments import path_if_any
+from tinv_ext.cli.arguments import path_if_any, path_needed
 from tinv_ext.cli.embeddings import Add
 from tinv_ext.cli.failures import DONE, FAILED, STOPPED
 from tinv_ext.cli.given import given_settings, tell
@@ -39,7 +39,7 @@ def add_queue(add: Add, host: HostOf) -> None:
     about = message("cli.queue", "train a list of settings files, one after the other on each device of this machine")
     parser = add("queue", lambda options: _queue(options, host), about)
     files = message("cli.queue_files", "settings files (.toml or .json), a run each; tinv sweep writes such files")
-    parser.add_argument("files", nargs="+", metavar="FILE", help=say(files))
+    parser.add_argument("files", type=path_needed, nargs="+", metavar="FILE", help=say(files))
     devices = message("cli.queue_devices", "such as 0,1 or cpu (default: every CUDA device, else the CPU)")
     parser.add_argument("--devices", default="", metavar="D,D…", help=say(devices))
     jobs = message("cli.queue_jobs", "runs at the same time on each device (default: 1)")
@@ -70,12 +70,12 @@ def _queue(options: dict[str, Any], host: HostOf) -> int:
     return FAILED if "failed" in outcomes else STOPPED if outcomes & {"stopped", "not started"} else DONE
 
 
-def _files(named: Sequence[str]) -> list[Path]:
+def _files(named: Sequence[Path]) -> list[Path]:
     """The files that are named, each once; Windows' shells leave patterns to the program."""
     found: list[Path] = []
-    for text in named:
-        matching = [] if Path(text).exists() else sorted(glob.glob(text))
-        found += [Path(path) for path in matching or [text]]
+    for file in named:
+        matching = [] if file.exists() else sorted(glob.glob(str(file)))
+        found += [Path(path) for path in matching] or [file]
     return list({path.absolute(): path for path in found}.values())
 
 

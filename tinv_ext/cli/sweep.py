@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinv_ext.cli.arguments import path_needed
 from tinv_ext.cli.embeddings import Add
 from tinv_ext.cli.failures import DONE
 from tinv_ext.cli.given import tell
@@ -58,7 +59,7 @@ def add_sweep(add: Add) -> None:
     about = message("cli.sweep", "write a settings file for each combination of values, for tinv queue")
     parser = add("sweep", _sweep, about)
     base = message("cli.sweep_base", "settings file (.toml or .json) with all that stays the same")
-    parser.add_argument("base", type=Path, metavar="BASE", help=say(base))
+    parser.add_argument("base", type=path_needed, metavar="BASE", help=say(base))
     values = message(
         "cli.sweep_set",
         "the values that a setting takes, such as learning_rate=0.005,0.01, or a key of a word, such as "
@@ -66,7 +67,7 @@ def add_sweep(add: Add) -> None:
     )
     parser.add_argument("--set", action="append", default=[], metavar="NAME=V,V…", help=say(values))
     out = message("cli.sweep_out", "folder for the files")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=say(out))
+    parser.add_argument("--out", type=path_needed, required=True, metavar="DIR", help=say(out))
     overwrite = message("cli.sweep_overwrite", "replace files there that say something else")
     parser.add_argument("--overwrite", action="store_true", help=say(overwrite))
 
