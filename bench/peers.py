@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import statistics
 import sys
@@ -25,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.step import SAME, SAME_HALF, Side, Times  # noqa: E402  (the path first)
+from bench.step import SAME, Side, Times, apart  # noqa: E402  (the path first)
 
 FAMILIES = ("sd15", "sd2", "sdxl")
 WAYS = ("builtin", "diffusers", "kohya", "kohya, recomputing")
@@ -62,7 +61,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Measured:
-    """Milliseconds of a step by way in the order taken, bytes by way, how gradients differ, and the limit."""
+    """Milliseconds of a step by way in the order taken, bytes by way, how gradients differ in float32, the limit."""
 
     case: Case
     times: dict[str, list[Times]]
@@ -78,20 +77,19 @@ class Measured:
 
     def problems(self) -> list[str]:
         """Ways whose gradient is another one, so that they did not take the same step."""
-        most = SAME if self.case.precision == "fp32" else SAME_HALF
-        return [f"{NAMES[way]}: {apart:.1e}" for way, apart in self.differ.items() if not apart <= most]
+        return [f"{NAMES[way]}: {apart:.1e}" for way, apart in self.differ.items() if not apart <= SAME]
 
 
 def measure(case: Case, options: argparse.Namespace) -> Measured:
     """Start every way, compare gradients, then rounds in which each takes its steps."""
-    more = ["--precision", case.precision, *(["--narrow"] if case.narrow else [])]
+    narrow = ["--narrow"] if case.narrow else []
+    shape = (case.model, options, case.size, case.batch_size, *narrow)
     sides: dict[str, Side] = {}
     try:
         for way in case.ways():
-            sides[way] = Side(way, case.model, options, case.size, case.batch_size, *more)
+            sides[way] = Side(way, *shape, "--precision", case.precision)
         facts = sides["ours"].ask("facts")
-        ours = sides["ours"].ask("gradient")
-        differ = {way: _apart(side.ask("gradient"), ours) for way, side in sides.items() if way != "ours"}
+        differ = apart(sides, case.precision, *shape)
         for side in sides.values():
             side.ask("step steps")
         memory = {way: side.ask("memory")["peak"] for way, side in sides.items()}
@@ -105,10 +103,6 @@ def measure(case: Case, options: argparse.Namespace) -> Measured:
         for side in sides.values():
             side.close()
     return Measured(case, times, memory, differ, limit, facts)
-
-
-def _apart(one: Sequence[float], other: Sequence[float]) -> float:
-    return math.dist(one, other) / math.hypot(*other)
 
 
 def table(found: Measured) -> str:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 import torch
 
-from bench import peers
+from bench import peers, step
 from bench.floor import floor
 from bench.models import pipeline
 from bench.scripts import PLACEHOLDER, WAYS, Script
@@ -66,3 +66,31 @@ def test_what_is_measured_by_default_needs_no_large_model() -> None:
     full = peers.cases(peers.arguments(["--full", "--precisions", "fp32", "bf16", "--narrow"]))
     assert len(full) == 2 * (1 + len(peers.FAMILIES))
     assert [case.model for case in full if "builtin" in case.ways()] == ["toy", "sd15", "sd2"]
+
+
+def test_steps_in_half_precision_are_compared_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By sides started for it and ended at once; those that are timed are not asked, whose rounding would decide."""
+    started: list[tuple[str, ...]] = []
+
+    class Answers:
+        def __init__(self, way: str, *given: object) -> None:
+            started.append((way, *map(str, given[-2:])))
+            self.gradient = {"ours": [3.0, 4.0], "kohya": [3.0, 4.5]}[way]
+            self.ended = False
+
+        def ask(self, command: str) -> list[float]:
+            assert (command, self.ended) == ("gradient", False)
+            return self.gradient
+
+        def close(self) -> None:
+            self.ended = True
+
+    monkeypatch.setattr(step, "Side", Answers)
+    sides = {way: Answers(way, "--precision", "fp32") for way in ("ours", "kohya")}
+    shape = ("toy", peers.arguments([]), 64, 1)
+    assert step.apart(sides, "fp32", *shape) == {"kohya": 0.1}
+    assert (len(started), [side.ended for side in sides.values()]) == (2, [False, False])
+    for side in sides.values():
+        side.ended = True
+    assert step.apart(sides, "bf16", *shape) == {"kohya": 0.1}
+    assert started[2:] == [("ours", "--precision", "fp32"), ("kohya", "--precision", "fp32")]
