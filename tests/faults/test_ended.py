@@ -18,6 +18,7 @@ import torch
 
 from tests.faults.outside import _environment
 from tests.paths import ROOT
+from tinv_ext.cli.main import main
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.run.curve import read_curve
 from tinv_ext.run.run_folder import RunFolder, find_runs
@@ -44,10 +45,15 @@ def begun(folder: Path, *arguments: object, **streams: Any) -> Iterator[subproce
         process.communicate()
 
 
+def training_of(folder: Path, steps: int) -> list[str]:
+    """The command line of a training of the toy model."""
+    given = ("--name", "zibbo", "--images", IMAGES, "--steps", steps, "--output", folder / "runs", *PLAIN)
+    return ["train", *map(str, given)]
+
+
 def training(folder: Path, steps: int, **streams: Any) -> Any:
-    """A training of the toy model."""
-    flags = ("--name", "zibbo", "--images", IMAGES, "--steps", steps, "--output", folder / "runs", *PLAIN)
-    return begun(folder, "train", *flags, **streams)
+    """It at work."""
+    return begun(folder, *training_of(folder, steps), **streams)
 
 
 def wait_for(what: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 120) -> Any:
@@ -119,10 +125,8 @@ def test_a_second_ctrl_c_aborts_and_costs_nothing(tmp_path: Path) -> None:
     assert process.returncode == 3, err
     assert "Traceback" not in err
     steps = run.last_status().steps + 5
-    with begun(tmp_path, "train", "--resume", run.path, "--steps", steps) as process:
-        assert process.wait(120) == 0, process.communicate()
-    with training(tmp_path / "y", steps) as process:
-        assert process.wait(120) == 0, process.communicate()
+    assert main(["train", "--resume", str(run.path), "--steps", str(steps)]) == 0
+    assert main(training_of(tmp_path / "y", steps)) == 0
     (whole,) = find_runs(tmp_path / "y" / "runs")
     assert read_curve(run.curve) == read_curve(whole.curve)
     resumed, right = (read_embedding(tmp_path / name / "runs" / "embeddings" / "zibbo.pt") for name in "xy")

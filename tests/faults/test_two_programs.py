@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.fake_host import FakeHost
-from tests.faults.test_ended import at_work, begun, training, wait_for
+from tests.faults.test_ended import at_work, training, wait_for
 from tests.messages import refused
+from tinv_ext.cli.main import main
 from tinv_ext.run.curve import read_curve
 from tinv_ext.run.resume import prepare_resume
 from tinv_ext.server.job_queue import JobQueue
@@ -19,14 +20,15 @@ from tinv_ext.server.job_queue import JobQueue
 pytestmark = [pytest.mark.once, pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")]
 
 
-def test_a_run_that_is_alive_elsewhere_is_refused_until_it_is_killed(tmp_path: Path) -> None:
+def test_a_run_that_is_alive_elsewhere_is_refused_until_it_is_killed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """By `train --resume`, the engine, the page and the routes; its curve stays whole. Killed, it can be resumed."""
     queue = JobQueue(lambda: FakeHost(tmp_path / "embeddings"), tmp_path)
     with training(tmp_path, 100000) as process:
         run = wait_for(lambda: at_work(tmp_path), process)
-        with begun(tmp_path, "train", "--resume", run.path) as second:
-            _, err = second.communicate(timeout=120)
-        assert second.returncode == 2
+        assert main(["train", "--resume", str(run.path)]) == 2
+        err = capsys.readouterr().err
         assert run.path.name in err
         assert f"process {process.pid}" in err
         with refused("run.in_use", run=run.path.name, pid=process.pid):
@@ -42,7 +44,6 @@ def test_a_run_that_is_alive_elsewhere_is_refused_until_it_is_killed(tmp_path: P
         assert (listed["status"], listed["can_resume"]) == ("interrupted", True)
     steps = [int(row["step"]) for row in read_curve(run.curve)]
     assert steps == list(range(len(steps)))
-    with begun(tmp_path, "train", "--resume", run.path, "--steps", max(101, len(steps) + 2)) as process:
-        assert process.wait(240) == 0, process.communicate()
+    assert main(["train", "--resume", str(run.path), "--steps", str(max(101, len(steps) + 2))]) == 0
     steps = [int(row["step"]) for row in read_curve(run.curve)]
     assert steps == list(range(len(steps)))

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from tinv_ext.cli.main import main
 from tinv_ext.core.training.state import load_state
 
 PROGRAM = Path(__file__).with_name("program.py")
@@ -97,9 +98,9 @@ def launch(before: list[str], arguments: list[str], fault: Mapping[str, Any] | N
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
-def alone(arguments: list[str]) -> Ended:
-    """The same in one process."""
-    return launch([sys.executable, str(PROGRAM)], arguments)
+def alone(arguments: list[str]) -> int:
+    """The exit code of the same in one process, which is this one: another would take longer to start than to train."""
+    return main(arguments)
 
 
 def run_folder(output: Path) -> Path:

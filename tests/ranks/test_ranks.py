@@ -39,7 +39,7 @@ def test_two_processes_learn_what_one_learns_though_memory_runs_out_in_one(pictu
     """With images of two shapes, weights and accumulation; all take the step again after one has run out of memory,
     in smaller pieces once it happens again. One run folder, one curve, one embedding, and one process that talks."""
     one, two = tmp_path / "one", tmp_path / "two"
-    assert alone(settings(pictures, one, gradient_accumulation_steps=4, steps=3)).code == 0
+    assert alone(settings(pictures, one, gradient_accumulation_steps=4, steps=3)) == 0
     fault = {"rank": 1, "call": 3, "error": "memory", "times": 2}
     ended = launch(torchrun(2), settings(pictures, two, gradient_accumulation_steps=2, steps=3), fault)
     assert ended.code == 0, ended.err
@@ -54,13 +54,13 @@ def test_two_processes_learn_what_one_learns_though_memory_runs_out_in_one(pictu
 def test_killing_a_process_ends_all_and_one_alone_finishes_the_run(pictures: Path, tmp_path: Path) -> None:
     """The others end within seconds, in a sentence. Resumed in one process, the run ends as one that never had two."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert alone(settings(pictures, whole, gradient_accumulation_steps=2, steps=8)).code == 0
+    assert alone(settings(pictures, whole, gradient_accumulation_steps=2, steps=8)) == 0
     fault = {"rank": 1, "call": 5, "error": "killed"}
     ended = launch(torchrun(2), settings(pictures, killed, steps=8), fault)
     assert ended.code != 0
     assert "Another of the 2 processes of this run has ended" in ended.err
     assert (status(killed)["status"], status(killed)["steps"]) == ("failed", 4)
-    assert alone(["train", f"--resume={run_folder(killed)}"]).code == 0
+    assert alone(["train", f"--resume={run_folder(killed)}"]) == 0
     assert moved_apart(learnt(whole), learnt(killed)) <= SAME
 
 
@@ -71,7 +71,7 @@ def test_four_processes_learn_what_one_learns(optimizer: str, rate: str, picture
     grows: one process is cut into the same pieces (in others, it is 1e-5 from itself)."""
     one, four = tmp_path / "one", tmp_path / "four"
     about: dict[str, Any] = {"optimizer": optimizer, "learning_rate": rate, "steps": 4, "timestep_balance": 1}
-    assert alone(settings(pictures, one, **about, gradient_accumulation_steps=4, micro_batch_size=2)).code == 0
+    assert alone(settings(pictures, one, **about, gradient_accumulation_steps=4, micro_batch_size=2)) == 0
     ended = launch(torchrun(4), settings(pictures, four, **about))
     assert ended.code == 0, ended.err
     assert moved_apart(learnt(one, optimizer), learnt(four, optimizer)) <= SAME
@@ -107,7 +107,7 @@ def test_a_bug_in_one_process_ends_the_run_with_what_was_reached(pictures: Path,
     resumed = launch(torchrun(2), ["train", f"--resume={run_folder(output)}"])
     assert resumed.code == 0, resumed.err
     whole = tmp_path / "whole"
-    assert alone(settings(pictures, whole, gradient_accumulation_steps=2)).code == 0
+    assert alone(settings(pictures, whole, gradient_accumulation_steps=2)) == 0
     assert moved_apart(learnt(whole), learnt(output)) <= SAME
 
 
