@@ -18,6 +18,14 @@ def test_widths_decide_what_fits() -> None:
     assert not fits({"clip_l": 4}, {"clip_l": 6})
 
 
+def test_an_embedding_that_no_prompt_can_hold_fits_no_model() -> None:
+    """A chunk of a prompt has 75 places, and a word is never split."""
+    assert unfit(Embedding("a", {"clip_l": torch.zeros(75, 4)}), {"clip_l": 4}) is None
+    problem = unfit(Embedding("a", {"clip_l": torch.zeros(76, 4)}), {"clip_l": 4})
+    assert problem is not None
+    assert said([problem], "fit.too_long", name="a", count=76, most=75)
+
+
 def test_what_does_not_fit_is_told_with_both_widths() -> None:
     """By name where there is one."""
     widths = {"has": ["4 (clip_l)", "6 (clip_g)"], "takes": ["4 (clip_l)"]}

@@ -24,6 +24,9 @@ from tinv_ext.core.messages import Message, message
 VAE_FACTOR = 8
 """Pixels along one side of a latent's element, in every family: image sizes, masks and cached latents go by it."""
 
+CHUNK = 75
+"""Tokens that a text encoder takes together, between start and end, in every family."""
+
 
 @dataclass(frozen=True)
 class Family:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import FormatError, InputError, NumericError
-from tinv_ext.core.fit import unfit
+from tinv_ext.core.fit import too_long, unfit
 from tinv_ext.core.formats import read_all, read_contents
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
@@ -20,7 +20,8 @@ from tinv_ext.library.nearest import nearest
 def inspect(path: Path, token_table: TokenTable | None = None, near: int = 5) -> dict[str, Any]:
     """What the file holds, as JSON can say it; with a model's `token_table` also the tokens nearest to each vector.
 
-    Raises InputError in a sentence when the file cannot be read. A model that does not fit is told under `unfit`.
+    Raises InputError in a sentence when the file cannot be read. That the model, or any, cannot use
+    it is told under `unfit`.
     """
     try:
         contents, embeddings = read_contents(path), read_all(path)
@@ -48,11 +49,11 @@ def _described(embedding: Embedding, token_table: TokenTable | None, near: int) 
         "facts": facts_by_current_names(embedding.facts),
         "norms": {key: value.norm(dim=1).tolist() for key, value in embedding.vectors.items()},
     }
-    if token_table is None:
-        return described
-    problem = unfit(embedding, token_table.widths)
+    problem = unfit(embedding, token_table.widths) if token_table is not None else too_long(embedding)
     if problem:
         return {**described, "unfit": problem}
+    if token_table is None:
+        return described
     by_encoder = nearest(embedding.vectors, token_table, near)
     return {
         **described,

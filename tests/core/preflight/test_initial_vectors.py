@@ -79,11 +79,14 @@ def test_an_embedding_goes_on_with_its_step(token_table: SmallTokenTable, file: 
 
 
 def test_an_embedding_that_does_not_fit_is_told(token_table: SmallTokenTable, file: Path, tmp_path: Path) -> None:
-    """Another number of vectors, another width, no embedding at all, no file, numbers that are none."""
+    """Another number of vectors or width, too many of them, no embedding at all, no file, numbers that are none."""
     with refused("preflight.other_count", has=3, count=5):
         from_file(file, 5, token_table)
     with refused("fit.other_model", name="old", has=["4 (clip_l)"], takes=["768 (clip_l)"]):
         from_file(file, None, SmallTokenTable(token_table.tokenizer, {"clip_l": 768}))
+    write_embedding(Embedding("long", {"clip_l": torch.zeros(76, 4)}), tmp_path / "long.pt")
+    with refused("fit.too_long", name="long", count=76, most=75):
+        from_file(tmp_path / "long.pt", None, token_table)
     (tmp_path / "text.pt").write_bytes(b"no embedding")
     broken = torch.load(file, weights_only=True)
     broken["string_to_param"]["*"][0, 0] = float("nan")

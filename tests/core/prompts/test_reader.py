@@ -127,6 +127,15 @@ def test_a_word_that_moves_with_the_tail_keeps_its_vectors() -> None:
     assert prompt.holds("it")
 
 
+def test_a_word_that_no_chunk_can_hold_is_plain_text() -> None:
+    """A program may have an embedding of more than 75 vectors, which no text encoder takes."""
+    text = "a b c"
+    for count, held in ((75, True), (76, False), (200, False)):
+        prompt = PromptReader(Letters(), (Word("b", tuple(Letters().ids("b")), count),)).read(text)
+        assert prompt.holds("b") is held
+        assert all(len(chunk.ids) == 77 for chunk in prompt.chunks)
+
+
 def test_an_empty_text_is_one_empty_chunk() -> None:
     """A prompt has at least one chunk."""
     for text in ("", "   "):

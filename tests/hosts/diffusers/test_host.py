@@ -307,6 +307,7 @@ def hostile_folder(folder: Path) -> None:
     (folder / "circle.pt").symlink_to(folder / "circle.pt")
     (folder / "folder.pt").mkdir()
     (folder / "empty.bin").write_bytes(b"")
+    write_embedding(Embedding("long", {"clip_l": torch.zeros(76, 32)}), folder / "long.pt")
     (folder / "junk.safetensors").write_bytes(b"\xff" * 40)
     os.mkfifo(folder / "pipe.pt")
 
@@ -317,7 +318,7 @@ def test_no_file_among_the_embeddings_stops_the_host(tiny_pipeline: StableDiffus
     host = host_of(tiny_pipeline, tmp_path / "embeddings")
     assert [word.name for word in host.known_words()] == [WORD]
     assert ids(host.embedding_notes) == ["hosts.embeddings_left_out", "hosts.embeddings_unfit"]
-    assert said(host.embedding_notes, "hosts.embeddings_left_out", count=9)
+    assert said(host.embedding_notes, "hosts.embeddings_left_out", count=10)
     assert said(host.embedding_notes, "hosts.embeddings_unfit", count=3)
     for note in host.model_notes:
         assert note.encode("utf-8")

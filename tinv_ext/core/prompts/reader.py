@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
+from tinv_ext.core.families import CHUNK
 from tinv_ext.core.prompts.emphasis import parse_emphasis
 
-CHUNK = 75
 MAX_VECTORS = CHUNK
 """Of one word: its vectors stand in one chunk."""
 
@@ -88,7 +88,8 @@ class PromptReader:
     _longest_first: tuple[Word, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        readable = (word for word in self.words if word.ids)  # one of no tokens would be everywhere
+        # a word of no tokens would be everywhere, and one with too many vectors fits into no chunk
+        readable = (word for word in self.words if word.ids and word.count <= MAX_VECTORS)
         object.__setattr__(self, "_longest_first", tuple(sorted(readable, key=lambda word: -len(word.ids))))
 
     def read(self, text: str) -> Prompt:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import TinvError
-from tinv_ext.core.fit import fits
+from tinv_ext.core.fit import fits, too_long
 from tinv_ext.core.formats import problem_of, read_words
 from tinv_ext.core.messages import Message, encodable, message
 from tinv_ext.core.model import TokenTable
@@ -76,11 +76,12 @@ def usable_embeddings(folder: Path, token_table: TokenTable) -> UsableEmbeddings
             log.info("%s is left out: %s", path.name, unusable[path], exc_info=not isinstance(error, TinvError))
             continue
         fitting = {name: one for name, one in read.items() if fits(one.widths, token_table.widths)}
-        if not fitting:
-            if read:
-                unfit.append(path)
-            else:
-                unusable[path] = _no_word(path)
+        long = {name: problem for name, one in fitting.items() if (problem := too_long(one))}
+        if not read or long:
+            unusable[path] = next(iter(long.values()), _no_word(path))
+        elif not fitting:
+            unfit.append(path)
+        fitting = {name: one for name, one in fitting.items() if name not in long}
         words.update({name: one for name, one in fitting.items() if name == path.stem})
         aliases.update(fitting)
     return UsableEmbeddings({**aliases, **words}, unusable, tuple(unfit))
