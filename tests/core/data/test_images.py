@@ -209,6 +209,17 @@ def test_what_cannot_be_used_is_listed_with_the_reason(tmp_path: Path) -> None:
     assert all(reasons[name].id == reason for name, _, reason in UNUSABLE)
 
 
+def test_a_link_to_nothing_is_told(tmp_path: Path) -> None:
+    """Of data that was not fetched; links of other names, hidden ones and those to images are as before."""
+    save(tmp_path / "good.png", NOISE)
+    (tmp_path / "same.png").symlink_to("good.png")
+    for name in ("gone.PNG", ".gone.png", "gone.txt", "gone"):
+        (tmp_path / name).symlink_to(tmp_path / "nowhere" / name)
+    found = scan_images(tmp_path, FitRules([(64, 64)]))
+    assert [picture.path.name for picture in found.pictures] == ["good.png", "same.png"]
+    assert [(path.name, reason.id) for path, reason in found.skipped] == [("gone.PNG", "images.broken_link")]
+
+
 def test_a_decompression_bomb_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not opened; the reason says what to do."""
     save(tmp_path / "good.png", NOISE)

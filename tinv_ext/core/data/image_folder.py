@@ -66,7 +66,7 @@ def _is_beside(path: Path) -> bool:
 
 
 def _files(folder: Path, recursive: bool, without: Path | None) -> Iterator[Path]:
-    """All files of a folder but hidden ones and those below `without`."""
+    """All files of a folder but hidden ones and those below `without`; links to images that are not there, too."""
     try:
         entries = list(folder.iterdir())
         if recursive:
@@ -82,8 +82,15 @@ def _files(folder: Path, recursive: bool, without: Path | None) -> Iterator[Path
         ) from error
     below = without if without is not None and folder in without.parents else None
     for path in entries:
-        if not (below is not None and below in path.parents) and not path.name.startswith(".") and path.is_file():
+        if path.name.startswith(".") or (below is not None and below in path.parents):
+            continue
+        if path.is_file() or (_called_as_image(path.name) and _leads_nowhere(path)):
             yield path
+
+
+def _leads_nowhere(path: Path) -> bool:
+    """Whether it is a link to what is not there: of data that was not fetched, say, or of a disk that was moved."""
+    return path.is_symlink() and not path.exists()
 
 
 def folders_below(folder: Path) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -222,6 +223,8 @@ def _look(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImag
 
 
 def _unreadable(error: OSError) -> Message:
+    if isinstance(error, FileNotFoundError) and error.filename and os.path.islink(error.filename):
+        return message("images.broken_link", "is a link to a file that is not there")
     return message("images.unreadable", "cannot be read ({reason})", reason=error.strerror or str(error))
 
 
