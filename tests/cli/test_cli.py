@@ -109,11 +109,26 @@ def test_a_taken_name_is_refused_and_with_overwrite_the_old_file_is_kept(
 
 
 def test_resuming_a_finished_run_changes_nothing(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:
-    """Exit code 0 and every byte as it was."""
-    assert tinv("train", "--name", "zibbo", "--images", pictures, *SHORT).code == 0
+    """Exit code 0, every byte as it was, and a sentence that nothing was done, also where other settings were given."""
+    assert "had finished before" not in tinv("train", "--name", "zibbo", "--images", pictures, *SHORT).out
     before = files_below(tmp_path / "textual_inversion")
-    assert tinv("train", "--resume", the_run(tmp_path)).code == 0
+    for changes in ((), ("--clip-skip", 2)):
+        again = tinv("train", "--resume", the_run(tmp_path), *changes)
+        assert (again.code, "had finished before" in again.out, "zibbo.pt" in again.out) == (0, True, True)
     assert files_below(tmp_path / "textual_inversion") == before
+
+
+def test_a_finished_run_stays_one_where_its_embedding_is_gone(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:
+    """Moved to a WebUI's folder, or spoiled: that is told, and is no failure of the command."""
+    assert tinv("train", "--name", "zibbo", "--images", pictures, *SHORT).code == 0
+    file = tmp_path / "textual_inversion" / "embeddings" / "zibbo.pt"
+    file.rename(tmp_path / "zibbo.pt")
+    again = tinv("train", "--resume", the_run(tmp_path))
+    assert (again.code, "was moved, renamed or deleted since" in again.out) == (0, True), again.err
+    assert "tinv_ext generate" not in again.out
+    file.write_bytes(b"")
+    again = tinv("train", "--resume", the_run(tmp_path))
+    assert (again.code, "The file is empty" in again.out) == (0, True), again.err
 
 
 def test_a_run_that_goes_on_ends_where_a_longer_one_does(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:

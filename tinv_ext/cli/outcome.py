@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinv_ext.core.errors import TinvError
 from tinv_ext.core.messages import Message, message
+from tinv_ext.core.paths import is_file
 
 if TYPE_CHECKING:
     from tinv_ext.hosts.diffusers.host import DiffusersHost
@@ -34,8 +36,15 @@ def resume_with(folder: Path) -> Message:
 
 
 def outcome(status: Status, host: DiffusersHost, files: Sequence[Path]) -> Iterator[str]:
-    """How the run ended, and how to use its embedding, or all of them that it has written."""
-    if status.status == "finished":
+    """How the run ended, and how to use its embedding, or all of them that it has written: none where nothing was left
+    to do."""
+    if status.status == "finished" and not files:
+        yield message(
+            "cli.finished_before",
+            "It had finished before, at step {step}, so nothing was trained. To go on, give more steps (--steps).",
+            step=status.steps,
+        )
+    elif status.status == "finished":
         yield message("cli.finished", "Finished at step {step}.", step=status.steps)
     elif status.status == "stopped":
         yield message("cli.stopped", "Stopped at step {step}.", step=status.steps)
@@ -43,16 +52,30 @@ def outcome(status: Status, host: DiffusersHost, files: Sequence[Path]) -> Itera
         yield message("cli.ended", "The run is {status} at step {step}.", status=status.status, step=status.steps)
     if status.reason and status.file:
         yield status.reason
-    if status.file:
-        word, token = Path(status.file).stem, _token_in(Path(status.file))
-        model = f' --model "{host.facts["source"]}"' if host.facts.get("source") != "toy" else ""
-        yield message("cli.file", "The embedding: {file}", file=status.file)
-        for other in files[1:]:
-            yield message("cli.file", "The embedding: {file}", file=other)
-        yield message("cli.use", 'Use "{word}" in a prompt, for example:', word=word)
-        yield f'  python -m tinv_ext generate "a photo of {word}" --embedding "{status.file}"{model}'
-        if token != word:
-            yield message("cli.token", 'In diffusers, load_textual_inversion gives it the word "{token}".', token=token)
+    if status.file and not is_file(Path(status.file)):
+        yield message(
+            "cli.file_gone", "The embedding was moved, renamed or deleted since. It was: {file}", file=status.file
+        )
+    elif status.file:
+        yield from _file(status.file, host, files)
+
+
+def _file(file: str, host: DiffusersHost, files: Sequence[Path]) -> Iterator[str]:
+    """Where the embedding is, and how to use it; what is wrong with it, where somebody has spoiled it since."""
+    word = Path(file).stem
+    model = f' --model "{host.facts["source"]}"' if host.facts.get("source") != "toy" else ""
+    yield message("cli.file", "The embedding: {file}", file=file)
+    for other in files[1:]:
+        yield message("cli.file", "The embedding: {file}", file=other)
+    try:
+        token = _token_in(Path(file))
+    except TinvError as error:
+        yield from error.problems
+        return
+    yield message("cli.use", 'Use "{word}" in a prompt, for example:', word=word)
+    yield f'  python -m tinv_ext generate "a photo of {word}" --embedding "{file}"{model}'
+    if token != word:
+        yield message("cli.token", 'In diffusers, load_textual_inversion gives it the word "{token}".', token=token)
 
 
 def _token_in(file: Path) -> str:

@@ -164,7 +164,7 @@ def _saved_state(folder: RunFolder, config: TrainConfig) -> tuple[State, Message
 
 _START_NEW = message(
     "run.start_new",
-    "Start a new run from the last snapshot in its folder embeddings, if there is one (weights).",
+    "Start a new run from the last snapshot in its folder embeddings, if there is one (init_embedding).",
 )
 
 

@@ -182,9 +182,10 @@ class RunFolder:
             raise InputError(
                 message(
                     "run.not_a_run",
-                    '"{path}" is not the folder of a run: its config.json cannot be read ({reason}).',
+                    '"{path}" is not the folder of a run: its config.json cannot be read ({reason}). Give a folder '
+                    "<date>/<name>-<time> of the log directory.",
                     path=self.path,
-                    reason=str(error),
+                    reason=getattr(error, "strerror", None) or str(error) or type(error).__name__,
                 )
             ) from error
 

@@ -173,7 +173,8 @@ def _picked(contents: FileContents, name: str | None) -> StoredEmbedding:
     raise FormatError(
         message(
             "formats.several",
-            "The file has {count} embeddings ({names:, }). Choose one by its name.",
+            "The file has {count} embeddings ({names:, }). Choose one by its name; tinv convert --pick NAME writes one "
+            "into a file of its own.",
             count=len(labels),
             names=shown,
         )
