@@ -77,7 +77,7 @@ def test_options_without_a_value_are_settings_that_are_on_or_off() -> None:
     for name, option in OPTIONS.items():
         if option.setting and name != option.setting:
             assert option.takes == "", name
-    for name in ("shuffle_caption", "cache_latents_to_disk", "alpha_mask", "weighted_captions"):
+    for name in ("shuffle_caption", "alpha_mask", "weighted_captions"):
         assert isinstance(DEFAULTS[ALIASES[name]], bool)
 
 
@@ -91,6 +91,8 @@ def test_options_without_a_value_are_settings_that_are_on_or_off() -> None:
         ({"use_object_template": True}, {"template": "subject"}),
         ({"use_style_template": "true"}, {"template": "style"}),
         ({"use_style_template": False}, {}),
+        ({"cache_latents": True, "cache_latents_to_disk": False}, {"cache_latents": True}),
+        ({"cache_latents_to_disk": True}, {"cache_latents": True}),
         ({"learnable_property": "object"}, {"template": "subject"}),
         ({"learnable_property": "style"}, {"template": "style"}),
         ({"enable_bucket": True, "bucket_reso_steps": 32}, {"resize_mode": "buckets", "bucket_step": 32}),

@@ -63,7 +63,7 @@ _DATASET: Mapping[str, Option] = {
     "masked_loss": to("masked_loss"),
     "conditioning_data_dir": to("mask_folder"),
     "cache_latents": to("cache_latents"),
-    "cache_latents_to_disk": to("cache_latents"),
+    "cache_latents_to_disk": into(only_if_on(cache_latents=True), "`cache_latents=True`", "?"),
     "vae_batch_size": unused(why.LOADING, neutral=("1",)),
     "skip_cache_check": unused(why.CACHE, "?"),
     "cache_info": unused(why.CACHE, "?"),
