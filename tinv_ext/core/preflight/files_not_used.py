@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tinv_ext.core.data.caption_files import SUFFIXES, TABLES, CaptionFiles
@@ -76,28 +76,29 @@ def _told(files: dict[str, list[str]], extension: str) -> Iterator[Message]:
             "preflight.captions_of_no_image",
             "{count:caption file has|caption files have} the name of no image ({files}). A caption is called as its "
             "image: a.txt for a.png.",
-            **_listed(found),
+            **counted(found),
         )
     if found := files["extensions"]:
         yield message(
             "preflight.captions_of_another_extension",
             "{count:caption file is|caption files are} not read ({files}), because caption_extension is {extension}.",
-            **_listed(found),
+            **counted(found),
             extension=extension,
         )
     if found := files["masks"]:
         yield message(
             "preflight.masks_of_no_image",
             "{count:mask has|masks have} the name of no image ({files}).",
-            **_listed(found),
+            **counted(found),
         )
     if found := files["others"]:
         yield message(
             "preflight.files_not_used",
             "{count:other file is|other files are} not used, not being an image or a caption ({files}).",
-            **_listed(found),
+            **counted(found),
         )
 
 
-def _listed(names: list[str]) -> dict[str, object]:
+def counted(names: Sequence[str]) -> dict[str, object]:
+    """The values `count` and `files` of a sentence: how many, and the first of the names."""
     return {"count": len(names), "files": ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")}

@@ -1,0 +1,71 @@
+"""Files of an image folder that are read as something else than was meant: masks as images, JSON as captions."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tinv_ext.core.data.image_folder import IMAGE_SUFFIXES, files_beside
+from tinv_ext.core.data.masks import BESIDE
+from tinv_ext.core.messages import Message, message
+from tinv_ext.core.paths import path_given
+from tinv_ext.core.preflight.files_not_used import counted
+from tinv_ext.core.preflight.subsets import PreparedSubset
+
+_NAMED_AS_MASK = re.compile(r"(.+)[-_. ](?:mask|matte|masklabel)", re.IGNORECASE)
+
+
+def on_masks_of_other_names(subset: PreparedSubset) -> Iterator[Message]:
+    """Masks that are trained as images, and those that are passed over as they are no PNG."""
+    scan = subset.scan
+    stems = {(image.path.parent, image.path.stem.lower()) for image in scan.pictures}
+    found = ((image.path, _NAMED_AS_MASK.fullmatch(image.path.stem)) for image in scan.pictures)
+    named = [scan.name(path) for path, match in found if match and (path.parent, match[1].lower()) in stems]
+    if named:
+        yield message(
+            "preflight.masks_among_images",
+            "{count:image is|images are} called as a mask of another ({files}), but trained as any image. The mask of "
+            "a.png is a-masklabel.png beside it, or a.png in a folder of masks (mask_folder).",
+            **counted(named),
+        )
+    if other := [scan.name(path) for path in _of_other_formats(subset)]:
+        yield message(
+            "preflight.masks_not_png",
+            "{count:mask is|masks are} not used ({files}): save {count:it|them} as PNG, such as a-masklabel.png.",
+            **counted(other),
+        )
+
+
+def _of_other_formats(subset: PreparedSubset) -> list[Path]:
+    folder, config = subset.scan.folder, subset.config
+    masks = path_given(config.mask_folder) if config.mask_folder.strip() else None
+    files = files_beside(folder, config.recursive, masks) if folder.is_dir() else ()
+    return sorted(
+        path
+        for path in files
+        if path.stem.endswith(BESIDE) and path.suffix.lower() in IMAGE_SUFFIXES and path.suffix.lower() != ".png"
+    )
+
+
+def captions_of_json(subset: PreparedSubset) -> Iterator[Message]:
+    """Captions that are the data of another program: the names of its fields would be learned."""
+    scan = subset.scan
+    named = [scan.name(image.path) for image, caption in zip(scan.pictures, subset.captions) if _is_json(caption.text)]
+    if named:
+        yield message(
+            "preflight.captions_of_json",
+            "The captions of {count:image|images} are JSON ({files}), which is trained as it stands, names of fields "
+            "and all. Write the caption alone into a text file, or all of them into metadata.jsonl.",
+            **counted(named),
+        )
+
+
+def _is_json(text: str) -> bool:
+    if text[:1] not in ("{", "["):
+        return False
+    try:
+        return isinstance(json.loads(text), (dict, list))
+    except (ValueError, RecursionError):  # a wildcard, say
+        return False
