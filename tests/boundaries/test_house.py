@@ -49,6 +49,7 @@ PRIVATE = {"job", "jobs", "lesson", "shelf", "standing", "material", "rescue", "
 PRIVATE |= {"pace", "card", "facts", "trying", "checking", "kinds", "turns", "places", "additions", "wishes"}
 
 QUESTION = re.compile(r"^\| (?P<question>[^|]+\?) \| `(?P<file>[^`|]+\.py)` \| (?P<names>[^|]+) \|", re.MULTILINE)
+TEST = re.compile(r"`(tests/[\w/.]+|test_\w+\.py)`")
 
 
 def room_of(module: str) -> str:
@@ -164,6 +165,15 @@ def test_an_answer_is_true(question: str, file: str, names: list[str]) -> None:
     path = ROOT / "tinv_ext" / file
     assert path.is_file(), f"{question} docs/architecture.md says {file}, which does not exist"
     assert [name for name in names if name not in definitions(path)] == [], question
+
+
+@pytest.mark.parametrize("doc", sorted(path.name for path in DOCS.glob("*.md")))
+def test_the_tests_that_a_document_names_exist(doc: str) -> None:
+    """By their path, or by their name alone."""
+    named = set(TEST.findall((DOCS / doc).read_text(encoding="utf-8")))
+    there = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    gone = [name for name in named if not ((ROOT / name).exists() if "/" in name else name in there)]
+    assert not gone, f"docs/{doc} names tests that do not exist: {sorted(gone)}"
 
 
 def test_memory_and_checkpointing_can_be_searched_for() -> None:
