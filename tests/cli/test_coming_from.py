@@ -175,6 +175,9 @@ seed = 3
     assert (config.name, config.images, config.width, config.height) == ("mychar4", str(pictures), 64, 72)
     assert (config.steps, config.seed, options["model"]) == (5, 4, "toy")
     assert "--xformers" in [option for line in told for option in line.values["options"]]
+    Path("sweep").mkdir()  # of which no file is meant that nobody has named
+    with refused("cli.config_unreadable", path=Path("sweep")):
+        given_settings(read_options(["train", "--config_file", "sweep"]))
 
 
 def test_a_settings_file_may_name_the_model(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def _from_file(options: dict[str, Any], tell: Callable[[str], None]) -> dict[str
     if not file:
         return {}
     path = Path(file)
-    if path.name and not path.suffix and not path.is_file():  # as kohya has it
+    if path.name and not path.suffix and not path.exists():  # as kohya has it
         path = path.with_suffix(".toml")
     return read_settings_file(path, tell)
 
