@@ -14,6 +14,7 @@ from PIL import Image
 from tests.messages import ids, refused, said
 from tests.prepare.pictures import photo
 from tests.prepare.test_undo import content
+from tinv_ext.core.data.caption_files import CaptionFiles
 from tinv_ext.core.errors import HostError
 from tinv_ext.prepare.captions import Captioner, CaptionOf
 from tinv_ext.prepare.options import PrepareOptions, chosen
@@ -308,6 +309,18 @@ def test_captions_where_the_images_are(source: Path) -> None:
     }
     undo_last(source)
     assert content(source) == before
+
+
+def test_images_of_one_name_are_captioned_each_for_itself(tmp_path: Path) -> None:
+    """cat.JPG and cat.png: a single cat.txt would hold what was said of the last of them."""
+    photo(1, 300, 300).save(tmp_path / "cat.JPG")
+    photo(2, 300, 300).save(tmp_path / "cat.png")
+    photo(3, 300, 300).save(tmp_path / "dog.png")
+    carry_out(plan(options(tmp_path, target=None, captioners=("blip",))), {"blip": captioner(["1", "2", "3"], [])})
+    texts = {path.name: path.read_text("utf-8") for path in tmp_path.glob("*.txt")}
+    assert texts == {"cat.JPG.txt": "1", "cat.png.txt": "2", "dog.txt": "3"}
+    captions = CaptionFiles(tmp_path)
+    assert [captions.of(tmp_path / name).text for name in ("cat.JPG", "cat.png", "dog.png")] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize(

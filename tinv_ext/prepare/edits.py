@@ -72,7 +72,8 @@ def write_caption(folder: Path, name: str, text: str, suffix: str = "") -> str:
 
 
 def _caption_file(folder: Path, image: Path, suffix: str) -> Path:
-    """Where an image's caption is, or goes: not into a file that is another image's, too, nor into a table."""
+    """Where an image's caption is, or where a new one goes: not into a file that would be another image's, too, nor
+    into a table."""
     source = CaptionFiles(folder, extension=suffix).of(image).source
     beside = image.parent / source
     ending = f".{suffix.strip().lstrip('.')}" if suffix.strip() else _CAPTIONS[0]
