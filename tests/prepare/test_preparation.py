@@ -268,6 +268,16 @@ def test_masks_of_plain_backgrounds_where_the_images_are(on_plain: Path) -> None
     assert content(on_plain) == before
 
 
+def test_where_nothing_was_written_the_preparation_before_is_undone(on_plain: Path) -> None:
+    """Masks that are all there already: a second time does nothing, and leaves no record of nothing."""
+    before = content(on_plain)
+    found = options(on_plain, target=None, mask_backgrounds=True)
+    assert carry_out(plan(found)).wrote
+    assert not carry_out(plan(found)).wrote
+    assert undo_last(on_plain).removed
+    assert content(on_plain) == before
+
+
 def test_no_mask_is_made_unless_asked_for(on_plain: Path) -> None:
     """Those that are there are taken over, and no image is told of."""
     done = carry_out(plan(options(on_plain)))

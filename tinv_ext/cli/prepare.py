@@ -168,10 +168,11 @@ def _carry_out(plan: Plan, captioners: Mapping[str, Captioner], ending: Any) -> 
     for problem in progress.problems:
         show(f"tinv: {say(problem)}", sys.stderr)
     show(say(progress.sentence(plan.options.folder)))
-    undo = message(
-        "cli.undo_with", 'Undo it with: python -m tinv_ext prepare "{folder}" --undo', folder=plan.options.folder
-    )
-    show(say(undo), sys.stderr)
+    if progress.wrote:
+        undo = message(
+            "cli.undo_with", 'Undo it with: python -m tinv_ext prepare "{folder}" --undo', folder=plan.options.folder
+        )
+        show(say(undo), sys.stderr)
     return STOPPED if progress.done < progress.total else DONE
 
 

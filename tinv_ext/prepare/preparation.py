@@ -41,6 +41,11 @@ class Progress:
     masks: int | None = None
     problems: tuple[Message, ...] = ()
 
+    @property
+    def wrote(self) -> bool:
+        """Whether anything was written so far."""
+        return bool(self.images or self.captions or self.masks)
+
     def sentence(self, folder: Path) -> Message:
         """What has been done so far, in the folder that is written into."""
         if self.done < self.total:
@@ -107,6 +112,8 @@ def prepare(
                 return
             progress = _with_image(progress, image, _Writer(options, record, speakers))
             yield progress
+        if not progress.wrote:
+            record.discard()  # the one before is what there is to undo
 
 
 def _with_image(progress: Progress, image: PlannedImage, writer: _Writer) -> Progress:

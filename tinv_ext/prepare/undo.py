@@ -127,6 +127,11 @@ class Record:
             atomic_copy(path, former)
         return exists
 
+    def discard(self) -> None:
+        """Forget it, as nothing was written; what cannot be removed stays, and undoes nothing."""
+        with suppress(OSError):
+            self._close(keep=False)
+
     def undo(self) -> Undone:
         """Remove what was written and bring back what was there before. HostError where the system refuses."""
         try:
