@@ -249,6 +249,34 @@ def test_a_mask_is_painted_over_an_image(page: Any, values: dict[str, Any]) -> N
     assert not mask.exists()
 
 
+def test_a_painted_mask_is_not_lost_by_escape(page: Any, values: dict[str, Any]) -> None:
+    """Escape and Close ask first, and close at once where nothing was painted."""
+    mask = Path(values["images"]) / "1-masklabel.png"
+    fill(page, "images", values["images"])
+    page.click("[data-image='1.png'] [aria-label='Mask of 1.png']")
+    page.wait_for_function("document.querySelector('.tinv-painting canvas').width !== 300")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog.tinv-mask", state="detached")
+    page.click("[data-image='1.png'] [aria-label='Mask of 1.png']")
+    page.wait_for_function("document.querySelector('.tinv-painting canvas').width !== 300")
+    page.click(".tinv-painting canvas")
+    for leave in (lambda: page.keyboard.press("Escape"), lambda: page.click(".tinv-mask button:text-is('Close')")):
+        leave()
+        page.wait_for_selector(".tinv-mask [role=alert]:has-text('The mask is not saved yet.')")
+        page.click(".tinv-mask button:has-text('Keep painting')")
+    page.click(".tinv-mask button:text-is('Close')")
+    page.click(".tinv-mask button:has-text('Save')")
+    until(mask.exists)
+    page.wait_for_selector("[data-image='1.png']:has-text('has a mask')")
+    page.click("[data-image='1.png'] [aria-label='Mask of 1.png']")
+    page.wait_for_function("document.querySelector('.tinv-painting canvas').width !== 300")
+    page.click(".tinv-mask button:has-text('Invert')")
+    page.keyboard.press("Escape")
+    page.click(".tinv-mask button:has-text('Discard the changes')")
+    page.wait_for_selector("dialog.tinv-mask", state="detached")
+    assert at(mask, 1, 1) == 255
+
+
 def at(file: Path, left: int, top: int) -> Any:
     """A pixel of an image file."""
     with Image.open(file) as image:

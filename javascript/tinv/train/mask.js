@@ -57,6 +57,8 @@ export function MaskBrush({ image, save, close }) {
     const [brush, setBrush] = useState(8); // percent of the longer side
     const [erase, setErase] = useState(false);
     const [missing, setMissing] = useState(false); // there is no plain background
+    const changed = useRef(false); // since it was opened
+    const [asking, setAsking] = useState(false); // whether what was painted is to be lost
     useEffect(() => dialog.current.showModal(), []);
     const began = (event) => {
         const { naturalWidth: width, naturalHeight: height } = event.target;
@@ -69,6 +71,7 @@ export function MaskBrush({ image, save, close }) {
     const show = (what, query) => {
         const drawn = new Image();
         drawn.onload = () => {
+            if (what === "images/background") changed.current = true;
             const { width, height } = canvas.current;
             canvas.current.getContext("2d").globalCompositeOperation = "source-over";
             canvas.current.getContext("2d").drawImage(drawn, 0, 0, width, height);
@@ -99,7 +102,18 @@ export function MaskBrush({ image, save, close }) {
     const down = (event) => {
         event.target.setPointerCapture(event.pointerId);
         last.current = null;
+        changed.current = true;
         stroke(event);
+    };
+    const whole = (how) => {
+        changed.current = true;
+        change(canvas.current, how);
+    };
+    /** By the button or Escape: what was painted is not lost without a question. */
+    const leave = (event) => {
+        event.preventDefault();
+        if (changed.current) setAsking(true);
+        else dialog.current.close();
     };
     const keep = () => {
         save(saved(canvas.current));
@@ -108,7 +122,7 @@ export function MaskBrush({ image, save, close }) {
     const tool = (on, text) =>
         html`<button type="button" class="tinv-button" aria-pressed=${erase === on} onClick=${() => setErase(on)}>${text}</button>`;
     return html`<dialog ref=${dialog} class="tinv-dialog tinv-mask" aria-label=${t("train.mask_of", { name })} onClose=${close}
-            onKeyDown=${(event) => event.stopPropagation()}>
+            onCancel=${leave} onKeyDown=${(event) => event.stopPropagation()}>
         <div class="tinv-stack">
             <p>${t("train.mask_help")}</p>
             <div class="tinv-painting">
@@ -119,14 +133,21 @@ export function MaskBrush({ image, save, close }) {
                 ${tool(false, t("train.mask_paint"))} ${tool(true, t("train.mask_erase"))}
                 <label class="tinv-row">${t("train.mask_brush")}
                     <input type="range" min="1" max="30" value=${brush} onInput=${(event) => setBrush(Number(event.target.value))} /></label>
-                <button type="button" class="tinv-button" onClick=${() => change(canvas.current, inverted)}>${t("train.mask_invert")}</button>
-                <button type="button" class="tinv-button" onClick=${() => change(canvas.current, (pixels) => pixels.fill(0))}>${t("train.mask_clear")}</button>
+                <button type="button" class="tinv-button" onClick=${() => whole(inverted)}>${t("train.mask_invert")}</button>
+                <button type="button" class="tinv-button" onClick=${() => whole((pixels) => pixels.fill(0))}>${t("train.mask_clear")}</button>
                 <button type="button" class="tinv-button" onClick=${() => show("images/background", { v: version })}>${t("train.mask_background")}</button>
             </div>
             <p role="status" class="tinv-quiet">${missing && t("train.no_background")}</p>
+            <p role="alert">${asking && t("train.mask_unsaved")}</p>
             <div class="tinv-row">
                 <button type="button" class="tinv-button tinv-primary" onClick=${keep}>${t("train.mask_save")}</button>
-                <button type="button" class="tinv-button" onClick=${() => dialog.current.close()}>${t("page.close")}</button>
+                ${
+                    asking
+                        ? html`<button type="button" class="tinv-button" onClick=${() => dialog.current.close()}>
+                            ${t("train.mask_discard")}</button>
+                        <button type="button" class="tinv-button" onClick=${() => setAsking(false)}>${t("train.mask_paint_on")}</button>`
+                        : html`<button type="button" class="tinv-button" onClick=${leave}>${t("page.close")}</button>`
+                }
             </div>
         </div>
     </dialog>`;
