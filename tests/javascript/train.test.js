@@ -5,7 +5,7 @@ import { there } from "../../javascript/tinv/device.js";
 import { changed, kept } from "../../javascript/tinv/kept.js";
 import { matches } from "../../javascript/tinv/train/advanced.js";
 import { besideItsField } from "../../javascript/tinv/train/control.js";
-import { empty, inverted, painted } from "../../javascript/tinv/train/mask.js";
+import { empty, grey as greyOf, inverted, PAINT, painted } from "../../javascript/tinv/train/mask.js";
 import { isFirst, ofWord, tablesOf, withoutOwn } from "../../javascript/tinv/train/tables.js";
 import { ofTxt2img } from "../../javascript/tinv/train/txt2img.js";
 import { filesOf, named, upload } from "../../javascript/tinv/train/upload.js";
@@ -117,19 +117,28 @@ test("a grey mask is paint where it is dark, and inverting it twice changes noth
     const pixels = painted(new Uint8ClampedArray(grey.flatMap((level) => [level, level, level, 255])));
     assert.deepEqual(
         [...pixels],
-        grey.flatMap((level) => [0, 0, 0, 255 - level]),
+        grey.flatMap((level) => [...PAINT, 255 - level]),
     );
     assert.ok(!empty(pixels));
     assert.ok(empty(new Uint8ClampedArray(8)));
     const once = [...inverted(pixels)];
     assert.deepEqual(
         once,
-        grey.flatMap((level) => [0, 0, 0, level]),
+        grey.flatMap((level) => [...PAINT, level]),
     );
     assert.deepEqual(
         [...inverted(pixels)],
-        grey.flatMap((level) => [0, 0, 0, 255 - level]),
+        grey.flatMap((level) => [...PAINT, 255 - level]),
     );
+    assert.deepEqual(
+        [...greyOf(pixels)],
+        grey.flatMap((level) => [level, level, level, 255]),
+    );
+});
+
+test("paint is seen on black and on white", () => {
+    const light = (0.2126 * PAINT[0] + 0.7152 * PAINT[1] + 0.0722 * PAINT[2]) / 255;
+    assert.ok(light > 0.15 && light < 0.6);
 });
 
 test("a problem beside its field does not name the setting twice", () => {

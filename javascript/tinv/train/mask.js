@@ -3,24 +3,29 @@ import { address } from "../api.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { t } from "../texts.js";
 
+export const PAINT = [230, 0, 160]; // seen on dark images and on bright ones
+
 /**
- * The pixels of a grey mask as those of the canvas: black, as opaque as the mask is dark.
+ * The pixels of a grey mask as those of the canvas: paint, as opaque as the mask is dark.
  * @param {Uint8ClampedArray} pixels RGBA, changed in place
  */
 export function painted(pixels) {
+    for (let at = 0; at < pixels.length; at += 4) pixels.set([...PAINT, 255 - pixels[at]], at);
+    return pixels;
+}
+
+/** The other way round: a grey mask, white where nothing is painted. @param {Uint8ClampedArray} pixels RGBA, changed in place */
+export function grey(pixels) {
     for (let at = 0; at < pixels.length; at += 4) {
-        pixels[at + 3] = 255 - pixels[at];
-        pixels[at] = pixels[at + 1] = pixels[at + 2] = 0;
+        pixels.fill(255 - pixels[at + 3], at, at + 3);
+        pixels[at + 3] = 255;
     }
     return pixels;
 }
 
 /** What was left out is learnt, and the other way round. @param {Uint8ClampedArray} pixels RGBA, changed in place */
 export function inverted(pixels) {
-    for (let at = 0; at < pixels.length; at += 4) {
-        pixels[at + 3] = 255 - pixels[at + 3];
-        pixels[at] = pixels[at + 1] = pixels[at + 2] = 0;
-    }
+    for (let at = 0; at < pixels.length; at += 4) pixels.set([...PAINT, 255 - pixels[at + 3]], at);
     return pixels;
 }
 
@@ -37,13 +42,12 @@ function change(canvas, how) {
 
 /** The mask as base64 of a PNG, white where it is learnt; empty where nothing is painted. */
 function saved(canvas) {
-    if (empty(all(canvas).data)) return "";
-    const white = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
-    const onto = white.getContext("2d");
-    onto.fillStyle = "white";
-    onto.fillRect(0, 0, white.width, white.height);
-    onto.drawImage(canvas, 0, 0);
-    return white.toDataURL("image/png").split(",")[1];
+    const data = all(canvas);
+    if (empty(data.data)) return "";
+    grey(data.data);
+    const whole = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+    whole.getContext("2d").putImageData(data, 0, 0);
+    return whole.toDataURL("image/png").split(",")[1];
 }
 
 const SMALL = 400; // pixels: a smaller image is enlarged, so that it can be painted on
@@ -91,6 +95,7 @@ export function MaskBrush({ image, save, close }) {
             from = last.current ?? to;
         const onto = canvas.current.getContext("2d");
         onto.globalCompositeOperation = erase ? "destination-out" : "source-over";
+        onto.strokeStyle = `rgb(${PAINT})`;
         onto.lineWidth = (brush / 100) * Math.max(canvas.current.width, canvas.current.height);
         onto.lineCap = onto.lineJoin = "round";
         onto.beginPath();
