@@ -15,9 +15,12 @@ export function takePreset(preset) {
     openTab("tinv_tab_train");
 }
 
-/** A folder of images taken into that form; what else is set there stays. @param {string} folder */
-export function takeImages(folder) {
-    document.dispatchEvent(new CustomEvent("tinv:images", { detail: folder }));
+/**
+ * A folder of images taken into that form; what else is set there stays.
+ * @param {string} folder @param {boolean} masks whether masks were made for them, which are to be used
+ */
+export function takeImages(folder, masks) {
+    document.dispatchEvent(new CustomEvent("tinv:images", { detail: { folder, masks } }));
     openTab("tinv_tab_train");
 }
 

@@ -12,6 +12,7 @@ from tests.ui.browser import needs_chromium, opened
 from tests.ui.test_browser import address, jobs_home, page  # noqa: F401  (fixtures)
 from tests.ui.test_browser_chinese import english
 from tests.ui.test_browser_live import AXE
+from tests.ui.test_image_routes import figure
 
 pytestmark = [needs_chromium, pytest.mark.once]
 TAB = "button[role=tab]:has-text('{0}'), .tab-nav button:has-text('{0}')"
@@ -93,6 +94,44 @@ def test_what_was_prepared_is_trained_on_by_one_click(page: Any, source: Path, t
     kept = [page.input_value(f"#tinv_prepare_{name}") for name in ("source", "target", "crop")]
     assert kept == [str(source), str(out), "focal"]
     said(page, "#tinv_prepare_progress", "Done: 3 images")
+
+
+def test_what_was_done_is_no_answer_to_what_is_asked_next(page: Any, source: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Check takes it from sight, also where it is refused; until then its button means the folder that was prepared."""
+    out = tmp_path / "out"
+    page.click(TAB.format("Prepare"))
+    fill(page, "source", str(source))
+    fill(page, "target", str(out))
+    page.click("#tinv_prepare")
+    said(page, "#tinv_prepare_progress", "Done: 3 images")
+    fill(page, "target", str(tmp_path / "another"))
+    page.click("button:has-text('Train with these images')")
+    page.wait_for_selector("#tinv_images", state="visible")
+    assert page.input_value("#tinv_images") == str(out)
+    page.click(TAB.format("Prepare"))
+    said(page, "#tinv_prepare_progress", "Done: 3 images")
+    fill(page, "width", "7")
+    page.click("#tinv_prepare_check")
+    said(page, "#tinv_part_prepare", "The width must be a multiple of 8")
+    assert page.inner_text("#tinv_prepare_progress") == ""
+    fill(page, "width", "64")
+    page.click("#tinv_prepare")
+    said(page, "#tinv_prepare_progress", "another")
+
+
+def test_masks_that_were_made_are_trained_with(page: Any, source: Path) -> None:  # noqa: F811
+    """The button for these images turns on that masks count."""
+    for file in source.glob("*.png"):
+        figure(ord(file.stem) - ord("a")).save(file)
+    page.click(TAB.format("Prepare"))
+    fill(page, "source", str(source))
+    page.check("#tinv_prepare_mask_backgrounds")
+    page.click("#tinv_prepare")
+    said(page, "#tinv_prepare_progress", "3 masks of plain backgrounds were written")
+    page.click("button:has-text('Train with these images')")
+    page.wait_for_selector("#tinv_use_masks", state="visible")
+    assert page.input_value("#tinv_images") == str(source)
+    assert page.is_checked("#tinv_use_masks")
 
 
 def test_what_is_wrong_is_told(page: Any, source: Path) -> None:  # noqa: F811

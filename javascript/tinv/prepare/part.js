@@ -19,6 +19,7 @@ export default function Part({ visible }) {
     const [given, setGiven] = useState(() => kept(KEY));
     const [report, setReport] = useState(null);
     const [said, setSaid] = useState(null);
+    const [past, setPast] = useState(""); // what was told of the last preparation before another question
     const [every, setEvery] = useState(ELSE);
     const { answer: now, again } = usePolling(() => get("prepare"), every, visible);
     useEffect(() => keep(KEY, given), [given]);
@@ -29,6 +30,7 @@ export default function Part({ visible }) {
     const cleared = () => {
         setSaid(null);
         setReport(null);
+        setPast(tale(now));
     };
     const check = async () => {
         cleared();
@@ -37,6 +39,7 @@ export default function Part({ visible }) {
     const prepare = async () => {
         cleared();
         setReport(await post("prepare", {}, given));
+        setPast("");
         again();
     };
     const stop = async () => {
@@ -49,7 +52,7 @@ export default function Part({ visible }) {
         setSaid(await post("prepare/undo", {}, { source, target }));
         again();
     };
-    const told = now && now.sentences.length > 0;
+    const told = tale(now) !== "" && (now.at_work || tale(now) !== past);
     return html`<div class="tinv-stack tinv-prepare">
         <div class="tinv-beside">
             <div class="tinv-stack">
@@ -63,7 +66,7 @@ export default function Part({ visible }) {
             </div>
             <div class="tinv-stack">
                 <div id="tinv_prepare_progress" role="status" aria-live="polite">
-                    ${told && html`<${Progress} now=${now} folder=${given.target || given.source} />`}
+                    ${told && html`<${Progress} now=${now} />`}
                 </div>
                 <div id="tinv_prepare_answer" class="tinv-stack">
                     <${Said} said=${said} close=${() => setSaid(null)} />
@@ -91,15 +94,18 @@ function useForm() {
     return { ...state, retry: load };
 }
 
-function Progress({ now, folder }) {
-    const ready = !now.at_work && now.problems.length === 0 && now.done > 0 && folder;
+/** What the program tells of a preparation, as one text. */
+const tale = (now) => (now ? [...now.sentences, ...now.problems].join("\n") : "");
+
+function Progress({ now }) {
+    const ready = !now.at_work && now.problems.length === 0 && now.done > 0;
     return html`<div class="tinv-said tinv-stack">
         ${now.at_work && html`<progress max=${now.total} value=${now.done} aria-label=${now.sentences[0]}></progress>`}
         ${now.sentences.map((text) => html`<p>${text}</p>`)}
         ${now.problems.map((text) => html`<p class="tinv-wrong">${text}</p>`)}
         ${
             ready &&
-            html`<div><button type="button" class="tinv-button" onClick=${() => takeImages(folder)}>
+            html`<div><button type="button" class="tinv-button" onClick=${() => takeImages(now.folder, now.masks)}>
             ${t("prepare_page.train")}</button></div>`
         }
     </div>`;

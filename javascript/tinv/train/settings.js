@@ -27,7 +27,10 @@ export function useSettings() {
     useEffect(() => keep(KEY, state.given), [state.given]);
     useEffect(() => {
         const heard = (event) => take(event.detail?.settings ?? {}, event.detail?.from ?? "");
-        const images = (event) => set({ images: event.detail });
+        const images = (event) => {
+            const { folder, masks } = event.detail;
+            set({ images: folder, ...(masks ? { masked_loss: true } : {}) });
+        };
         document.addEventListener("tinv:settings", heard);
         document.addEventListener("tinv:images", images);
         return () => {

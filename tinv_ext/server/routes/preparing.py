@@ -89,15 +89,17 @@ def progress_route(served: Served, preparations: Preparations) -> Answer:
     """GET /prepare."""
 
     def progress(language: str = Language) -> JSONResponse:
-        """How far the preparation is, or the last one was: counts, sentences, and the names of new images with their
-        originals, in the order of /prepare/picture."""
+        """How far the preparation is, or the last one was: its folder, whether it makes masks, counts, sentences, and
+        the names of new images with their originals, in the order of /prepare/picture."""
         at_work = preparations.at_work  # before what it says: a count that is not the last one is of one at work
-        now, error = preparations.progress, preparations.error
+        now, error, plan = preparations.progress, preparations.error, preparations.plan
         sentences = [now.sentence(preparations.folder), *now.problems] if now else []
         made = _images(served, preparations)
         return JSONResponse(
             {
                 "at_work": at_work,
+                "folder": encodable(str(preparations.folder)) if plan else "",
+                "masks": bool(plan and plan.options.mask_backgrounds),
                 "done": now.done if now else 0,
                 "total": now.total if now else 0,
                 "sentences": [translated(text, language) for text in sentences],
