@@ -111,7 +111,22 @@ def test_a_step_is_tried(page: Any, host: DiffusersHost) -> None:
     page.click("#tinv_try")
     page.wait_for_function("document.querySelector('.tinv-tried')?.naturalWidth > 0")
     assert "Step 2, seed 1: zibbo in green" in page.inner_text(".tinv-try")
+    page.click("#tinv_try_file")  # it holds step 6
+    page.wait_for_selector(".tinv-try p:has-text('zibbo.pt, seed 1: zibbo in green')")
     assert sorted(host.embeddings_folder.rglob("*")) == before
+
+
+@pytest.mark.once
+def test_the_word_is_tried_where_no_step_was_kept(host: DiffusersHost, jobs: JobQueue, values: dict[str, Any]) -> None:
+    """As the presets have it: the embedding that was saved is tried."""
+    assert jobs.wait(jobs.submit({**values, "save_every": 0}), 120)
+    with served(host, jobs) as address, opened(address, "en-US") as page:
+        page.wait_for_selector(".tinv-is-finished")
+        page.click(".tinv-try summary:has-text('Try the word')")
+        page.fill("#tinv_try_prompt", "zibbo in green")
+        page.press("#tinv_try_prompt", "Enter")
+        page.wait_for_function("document.querySelector('.tinv-tried')?.naturalWidth > 0")
+        assert "zibbo.pt, seed 1: zibbo in green" in page.inner_text(".tinv-try")
 
 
 @pytest.mark.once

@@ -66,7 +66,7 @@ export function Decide({ job, chart, previews, snapshots, again }) {
         ${chosen && canSend() && html`<${TriedSteps} job=${job} snapshot=${chosen} />`}
         <div role="status">${told.used && html`<p class="tinv-said">${t("live.used", told.used)}</p>`}</div>
         <${Problems} error=${told.error} />
-        ${over && chosen && html`<${Try} job=${job} snapshot=${chosen} />`}
+        ${over && (chosen || job.file) && html`<${Try} job=${job} snapshot=${chosen} holds=${holds} />`}
         ${previews.length > 1 && html`<${Compare} job=${job} previews=${previews} best=${best} />`}
     </section>`;
 }
