@@ -17,6 +17,7 @@ from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.formats import read_embedding, write_embedding
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.library.library import Library
+from tinv_ext.server.job_queue import JobQueue
 
 WAIT = 30_000
 EVIL = "<img src=x onerror=\"document.title='caught'\">"
@@ -143,6 +144,31 @@ def test_several_are_compared_and_blended_with_a_live_preview(gallery: Any, shel
     said(gallery, 'Created "felixrex.pt"')
     felix, rex = (read_embedding(shelf / f"{name}.pt").vectors["clip_l"] for name in ("felix", "rex"))
     assert torch.allclose(read_embedding(shelf / "felixrex.pt").vectors["clip_l"], felix * 0.75 + rex * 0.25)
+
+
+def test_long_names_stay_in_their_places(shelf: Path, page: Any, jobs: JobQueue, values: dict[str, Any]) -> None:  # noqa: F811
+    """Of embeddings and of snapshots that are compared, on a phone; and in the verdict on a name."""
+    long = "zibbozibbozibbo" * 5
+    settings = {name: value for name, value in values.items() if name != "output"}  # so that its snapshots are offered
+    assert jobs.wait(jobs.submit({**settings, "name": long, "steps": 2, "save_every": 1}), 120)
+    page.set_viewport_size({"width": 420, "height": 900})
+    page.reload(wait_until="domcontentloaded")
+    page.fill("#tinv_name", f"{long}s")
+    page.wait_for_selector(f".tinv-verdict:has-text('\"{long}s\" is free.')")
+    assert page.evaluate(STICKING_OUT, ".tinv-verdict, .tinv-verdict *") == []
+    gallery = shown(page)
+    gallery.check(f".tinv-card:has(.tinv-name:text-is('{long}')) input")
+    gallery.wait_for_selector(f".tinv-mix option:has-text('{long}')", state="attached")
+    assert gallery.evaluate(STICKING_OUT, ".tinv-mix *") == []
+    assert gallery.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+# What is wider than the window, or holds more than there is room for in sight.
+STICKING_OUT = """(places) => [...document.querySelectorAll(places)].filter((one) => {
+    const {right, width} = one.getBoundingClientRect();
+    const open = getComputedStyle(one).overflowX === 'visible' && one.tagName !== 'SELECT';
+    return width > 1 && (right > innerWidth || (open && one.scrollWidth > one.clientWidth + 1 && one.clientWidth));
+}).map((one) => one.outerHTML.slice(0, 80))"""
 
 
 def test_the_gallery_is_searched_and_sorted_and_has_pictures(shelf: Path, page: Any) -> None:  # noqa: F811
