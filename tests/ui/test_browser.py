@@ -164,6 +164,26 @@ def test_images_are_captioned_turned_and_removed_in_place(page: Any, values: dic
     assert sorted(path.name for path in folder.glob("[!.]*")) == ["0.png", "1.png", "2.png"]
 
 
+def test_the_keyboard_passes_over_images_and_stays_among_them(page: Any, values: dict[str, Any]) -> None:
+    """One button skips their many controls; where one is removed, the next one has the focus."""
+    fill(page, "images", values["images"])
+    page.wait_for_selector("[data-image='1.png'] img")
+    page.focus("#tinv_use_captions")
+    page.keyboard.press("Tab")
+    assert page.locator(":focus").inner_text() == "Skip the images"
+    assert page.locator(":focus").bounding_box()["width"] > 50
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "tinv_name"
+    for image, left, next_one in (("1", 2, "2"), ("2", 1, "0")):
+        page.focus(f"[data-image='{image}.png'] .tinv-tools button:last-child")
+        page.keyboard.press("Enter")
+        page.wait_for_function("(left) => document.querySelectorAll('.tinv-tile').length === left", arg=left)
+        page.wait_for_function(
+            "(name) => document.activeElement.closest('.tinv-tile')?.dataset.image === name", arg=f"{next_one}.png"
+        )
+
+
 def test_a_background_that_all_images_have_is_masked(page: Any, tmp_path: Path) -> None:
     """It is told above the images, with a button; what it has made can be painted on, proposed again, and undone."""
     folder = tmp_path / "figures"
@@ -191,7 +211,7 @@ def test_a_background_that_all_images_have_is_masked(page: Any, tmp_path: Path) 
     until(lambda: len(list(folder.glob("*-masklabel.png"))) == 4)
     page.click(".tinv-undo")
     page.wait_for_selector("#tinv_mask_backgrounds")
-    assert not list(folder.glob("*-masklabel.png"))
+    until(lambda: not list(folder.glob("*-masklabel.png")))  # the button is there again as soon as the first is gone
 
 
 PAINTED = (

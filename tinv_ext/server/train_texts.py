@@ -37,6 +37,7 @@ TRAIN: Sequence[Message] = (
     message("train.turn_left", "Turn left"),
     message("train.turn_right", "Turn right"),
     message("train.turn_flip", "Mirror"),
+    message("train.skip_images", "Skip the images"),
     message("train.mask", "Paint a mask"),
     message("train.mask_of", "Mask of {name}", name=""),
     message("train.mask_help", "Paint over what the word is not to learn, such as a background or a hand."),

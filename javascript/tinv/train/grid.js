@@ -24,6 +24,13 @@ export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
             setTurn((number) => number + 1);
         }
     };
+    const end = useRef(null);
+    const remove = async (id, tile) => {
+        const near = tile.nextElementSibling ?? tile.previousElementSibling;
+        if (!(await change("remove", { ids: [id] }))) return;
+        const now = document.activeElement; // with the tile it would go to the top of the page
+        if (now === document.body || tile.contains(now)) (near?.querySelector(".tinv-remove") ?? end.current)?.focus();
+    };
     const [painting, setPainting] = useState(null);
     const { images, total, looked_at: looked, undo } = answer;
     useEffect(() => setTurn((number) => number + 1), [total]);
@@ -39,7 +46,9 @@ export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
     const whole = total <= SLICE;
     const remarkable = whole ? images.filter(isOdd).length : answer.remarkable;
     const only = odd && remarkable > 0;
-    const tile = (image) => html`<${Tile} key=${image.id} image=${image} change=${change} suffix=${suffix}
+    const tile = (
+        image,
+    ) => html`<${Tile} key=${image.id} image=${image} change=${change} remove=${remove} suffix=${suffix}
         paint=${given.mask_folder ? null : setPainting} />`;
     const slice = ({ first, count }) => html`<${Slice} key=${`${only} ${first}`} first=${first} count=${count}
         answer=${first === 0 && (!only || whole) ? { images: only ? images.filter(isOdd) : images } : null} given=${given}
@@ -79,9 +88,11 @@ export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
             onChange=${() => set({ masked_loss: given.masked_loss ? undefined : true })} />${t("train.masks_on")}</label>`
         }
         <${Problems} error=${error} />
+        <button type="button" class="tinv-button tinv-skip" onClick=${() => end.current.focus()}>${t("train.skip_images")}</button>
         <div class="tinv-grid" key=${only} tabindex="0" role="group" aria-label=${t("train.images")}>
             ${slicesOf(only ? remarkable : total).map(slice)}
         </div>
+        <span class="tinv-hidden" ref=${end} tabindex="-1"></span>
         ${painting && html`<${MaskBrush} key=${painting.id} image=${painting} save=${saveMask} close=${() => setPainting(null)} />`}`;
 }
 
@@ -103,7 +114,7 @@ const TURNS = [
     { how: "flip", sign: "⇋", label: /* text */ "train.turn_flip" },
 ];
 
-function Tile({ image, change, suffix, paint }) {
+function Tile({ image, change, remove, suffix, paint }) {
     const { id, name, width, height, trained } = image;
     const size = width && `${width}×${height}${trained ? ` → ${trained.join("×")}` : ""}`;
     const source = address("images/thumbnail", { id, v: image.version, language: undefined });
@@ -131,8 +142,8 @@ function Tile({ image, change, suffix, paint }) {
                     html`<button type="button" title=${t("train.mask")} aria-label=${t("train.mask_of", { name })}
                     onClick=${() => paint(image)}>✎</button>`
                 }
-                <button type="button" title=${t("train.remove")} aria-label=${t("train.remove_image", { name })}
-                    onClick=${() => change("remove", { ids: [id] })}>✕</button>
+                <button type="button" class="tinv-remove" title=${t("train.remove")} aria-label=${t("train.remove_image", { name })}
+                    onClick=${(event) => remove(id, event.target.closest(".tinv-tile"))}>✕</button>
             </div>
         </div>
         <figcaption>
