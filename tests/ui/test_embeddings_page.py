@@ -72,6 +72,8 @@ def test_one_is_looked_into_renamed_deleted_and_brought_back(gallery: Any, shelf
     gallery.wait_for_selector(".tinv-about .tinv-chip")
     about = gallery.inner_text(".tinv-about")
     assert "Trained on 3 images for 7 steps." in about
+    assert "2 vectors, for an unknown model family." in about  # no other model's: they fit the one that is loaded
+    assert gallery.locator(".tinv-about .tinv-problems").count() == 0
     assert gallery.locator(".tinv-about .tinv-chip").first.inner_text().split() == ["cat", "1.00"]
     marks = gallery.locator(".tinv-norm .tinv-mark").count(), gallery.locator(".tinv-norm .tinv-range").count()
     assert marks == (2, 2)
@@ -124,6 +126,7 @@ def test_one_is_downloaded_converted_extended_and_added(gallery: Any, shelf: Pat
 
 def test_several_are_compared_and_blended_with_a_live_preview(gallery: Any, shelf: Path) -> None:
     """Side by side on one prompt; the slider changes the image; what is saved has the slider's shares."""
+    assert "Tick an embedding to try it on a prompt" in gallery.inner_text(".tinv-embeddings")
     for name in ("felix", "rex"):
         gallery.check(f".tinv-pick input[aria-label='Compare or blend {name}']")
     for label, value in (("Steps", "2"), ("Prompt", "a photo of [name]")):

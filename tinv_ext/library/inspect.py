@@ -83,7 +83,7 @@ def lines(inspected: Mapping[str, Any]) -> Iterator[str]:
 def rows(embedding: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What is known of one embedding of `inspect`, as labels with texts."""
     yield message("library.label_name", "name"), embedding["name"]
-    family = embedding["family"] or message("library.another_model", "another model")
+    family = embedding["family"] or message("library.unknown_family", "an unknown model family")
     widths = [f"{key} {width}" for key, width in embedding["widths"].items()]
     yield (
         message("library.label_family", "family"),

@@ -150,7 +150,7 @@ def _in_words(embedding: Mapping[str, Any]) -> Iterator[Message]:
         "ui.vectors_for",
         "{vectors:vector|vectors}, for {family}.",
         vectors=embedding["vectors"],
-        family=embedding["family"] or message("library.another_model", "another model"),
+        family=embedding["family"] or message("library.unknown_family", "an unknown model family"),
     )
 
 
