@@ -168,10 +168,15 @@ def test_the_keyboard_passes_over_images_and_stays_among_them(page: Any, values:
     """One button skips their many controls; where one is removed, the next one has the focus."""
     fill(page, "images", values["images"])
     page.wait_for_selector("[data-image='1.png'] img")
-    page.focus("#tinv_use_captions")
+    tile = page.locator(".tinv-tile >> nth=0")
+    before = tile.bounding_box()
+    page.focus(".tinv-grid")
     page.keyboard.press("Tab")
     assert page.locator(":focus").inner_text() == "Skip the images"
     assert page.locator(":focus").bounding_box()["width"] > 50
+    assert tile.bounding_box() == before, (
+        "a click elsewhere takes it from sight, and must still meet what it was meant for"
+    )
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "tinv_name"

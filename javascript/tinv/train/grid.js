@@ -88,8 +88,8 @@ export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
             onChange=${() => set({ masked_loss: given.masked_loss ? undefined : true })} />${t("train.masks_on")}</label>`
         }
         <${Problems} error=${error} />
-        <button type="button" class="tinv-button tinv-skip" onClick=${() => end.current.focus()}>${t("train.skip_images")}</button>
         <div class="tinv-grid" key=${only} tabindex="0" role="group" aria-label=${t("train.images")}>
+            <button type="button" class="tinv-button tinv-skip" onClick=${() => end.current.focus()}>${t("train.skip_images")}</button>
             ${slicesOf(only ? remarkable : total).map(slice)}
         </div>
         <span class="tinv-hidden" ref=${end} tabindex="-1"></span>
