@@ -79,6 +79,23 @@ def test_checked_prepared_shown_and_undone(client: Client, source: Path, tmp_pat
     assert (over(routes)["images"], over(routes)["sentences"]) == ([], [])
 
 
+def test_masks_are_told_where_there_are_some(client: Client, source: Path) -> None:
+    """New ones, or those of before; not where none could be made."""
+    routes, values = client(), {"source": str(source), "mask_backgrounds": True}
+
+    def masks() -> bool:
+        assert routes.post("/tinv/v1/prepare", json=values).status_code == 202
+        return bool(over(routes)["masks"])
+
+    assert not masks()
+    plain = Image.new("RGB", (120, 80), "gray")
+    plain.paste("red", (30, 20, 60, 60))
+    plain.save(source / "d.png")
+    assert masks()
+    assert (source / "d-masklabel.png").is_file()
+    assert masks()
+
+
 def test_captions_by_what_the_program_has(client: Client, source: Path) -> None:
     """Its captioners are there by name; another one is refused, and nothing begins."""
 

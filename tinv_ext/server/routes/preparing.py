@@ -16,6 +16,7 @@ from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thr
 
 if TYPE_CHECKING:
     from tinv_ext.prepare.plan import NewImage, Plan, PlannedImage
+    from tinv_ext.prepare.preparation import Progress
     from tinv_ext.server.preparations import Preparations
 
 _SHOWN = 1000  # images of an answer
@@ -89,8 +90,8 @@ def progress_route(served: Served, preparations: Preparations) -> Answer:
     """GET /prepare."""
 
     def progress(language: str = Language) -> JSONResponse:
-        """How far the preparation is, or the last one was: its folder, whether it makes masks, counts, sentences, and
-        the names of new images with their originals, in the order of /prepare/picture."""
+        """How far the preparation is, or the last one was: its folder, whether masks that it was to make are there,
+        counts, sentences, and the names of new images with their originals, in the order of /prepare/picture."""
         at_work = preparations.at_work  # before what it says: a count that is not the last one is of one at work
         now, error, plan = preparations.progress, preparations.error, preparations.plan
         sentences = [now.sentence(preparations.folder), *now.problems] if now else []
@@ -99,7 +100,7 @@ def progress_route(served: Served, preparations: Preparations) -> Answer:
             {
                 "at_work": at_work,
                 "folder": encodable(str(preparations.folder)) if plan else "",
-                "masks": bool(plan and plan.options.mask_backgrounds),
+                "masks": bool(plan and now and _has_masks(plan, now)),
                 "done": now.done if now else 0,
                 "total": now.total if now else 0,
                 "sentences": [translated(text, language) for text in sentences],
@@ -109,6 +110,12 @@ def progress_route(served: Served, preparations: Preparations) -> Answer:
         )
 
     return progress
+
+
+def _has_masks(plan: Plan, progress: Progress) -> bool:
+    """Whether masks were asked for, and an image has one now: a new one or its own."""
+    own = any(image.source.mask for image in plan.used)
+    return plan.options.mask_backgrounds and (own or bool(progress.masks))
 
 
 def picture_route(served: Served, preparations: Preparations) -> Answer:
