@@ -18,7 +18,7 @@ from tinv_ext.cli.arguments import commands_of
 from tinv_ext.cli.given import given_settings
 from tinv_ext.cli.main import _parser, main, read_options
 from tinv_ext.core.formats import read_embedding
-from tinv_ext.core.settings import SETTINGS, TrainConfig
+from tinv_ext.core.settings import SETTINGS, TrainConfig, current_names
 from tinv_ext.core.settings.peers import PEERS
 
 BLOCK = re.compile(r"^### \[?(?P<title>[^\]\n]+).*\n\n```sh\ntinv (?P<line>[^`]+)```", re.MULTILINE)
@@ -211,6 +211,18 @@ def test_an_empty_option_says_nothing(tmp_path: Path, empty: str) -> None:
     flags = (f"--{name}={empty}" for name in ("embeddings", "vae", "resume", "device", "precision"))
     options = _read(tmp_path / "a.json", {}, *flags)
     assert {name: options[name] for name in names} == usual
+
+
+@pytest.mark.parametrize("given", [{"output": ""}, {"output_dir": " "}, {"output": "", "resume": "latest"}])
+def test_an_empty_log_directory_is_the_usual_one(tmp_path: Path, given: dict[str, Any]) -> None:
+    """It would be the folder at work, among which runs, embeddings and latents were strewn."""
+    file, told = tmp_path / "a.json", list[str]()
+    file.write_text(json.dumps(given), encoding="utf-8")
+    settings = given_settings(read_options(["train", "--config", str(file)]), told.append)
+    assert "output" not in current_names(settings)
+    latest = [one for one in told if ids([one]) == ["cli.no_latest"]]
+    assert [one.values["output"] for one in latest] == ([Path("textual_inversion")] if "resume" in given else [])
+    assert "output" not in given_settings(read_options(["train", "--output="]), told.append)
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,21 @@ def given_settings(options: dict[str, Any], tell: Callable[[str], None] = tell) 
     problems = [*options.pop("problems", ()), *adopted.problems, *_into(options, adopted, given)]
     for notice in (*_launcher_unused(options.pop("launcher", ())), *adopted.notices):
         tell(notice)
-    _find_latest(options, adopted.settings, tell)
+    settings = _in_the_usual_place(adopted.settings)
+    _find_latest(options, settings, tell)
     # the model is opened beside the log directory, before the settings are judged: it must be a path by then
-    if problems or path_problems(str(current_names(adopted.settings).get("output", ""))):
-        raise InputError([*problems, *TrainConfig.read(adopted.settings)[1]])
-    return adopted.settings
+    if problems or path_problems(str(current_names(settings).get("output", ""))):
+        raise InputError([*problems, *TrainConfig.read(settings)[1]])
+    return settings
+
+
+def _in_the_usual_place(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """An empty log directory, as forms save their empty fields, is the usual one and not the folder at work."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if not (is_unsaid(name, value) and "output" in current_names({name: value}))
+    }
 
 
 def _text(value: Any) -> Any:
