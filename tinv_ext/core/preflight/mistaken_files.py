@@ -26,7 +26,7 @@ def on_masks_of_other_names(subset: PreparedSubset) -> Iterator[Message]:
     if named:
         yield message(
             "preflight.masks_among_images",
-            "{count:image is|images are} called as a mask of another ({files}), but trained as any image. The mask of "
+            "{count:image is|images are} named like a mask of another ({files}), but trained as any image. The mask of "
             "a.png is a-masklabel.png beside it, or a.png in a folder of masks (mask_folder).",
             **counted(named),
         )
