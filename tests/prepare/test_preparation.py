@@ -247,6 +247,7 @@ def test_masks_of_plain_backgrounds_are_cut_as_their_images_are(on_plain: Path) 
             assert ((mask > 127) & lime).sum() / ((mask > 127) | lime).sum() > 0.9, path.name
     assert not list(out.glob("*scene-masklabel.png"))
     assert ids([done.sentence(out)]) == ["prepare.done"]
+    assert ids([done.sentence(out).values["written"]]) == ["prepare.written_masks"]
     undo_last(out)
     assert not out.exists()
 
@@ -273,7 +274,9 @@ def test_where_nothing_was_written_the_preparation_before_is_undone(on_plain: Pa
     before = content(on_plain)
     found = options(on_plain, target=None, mask_backgrounds=True)
     assert carry_out(plan(found)).wrote
-    assert not carry_out(plan(found)).wrote
+    again = carry_out(plan(found))
+    assert not again.wrote
+    assert ids([again.sentence(on_plain).values["written"]]) == ["prepare.written"]
     assert undo_last(on_plain).removed
     assert content(on_plain) == before
 

@@ -62,7 +62,7 @@ class Progress:
         )
 
     def _written(self) -> Message:
-        if self.masks is None:
+        if not self.masks:  # masks of before may be there: those without one are named
             return message(
                 "prepare.written",
                 "{images:image|images} and {captions:caption|captions}",
