@@ -34,7 +34,7 @@ TRAIN = commands_of(_parser())["train"]
 def test_a_file_that_is_needed_cannot_be_empty(
     tmp_path: Path, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An unset variable of a script would mean the folder at work, and be written into."""
+    """An unset variable of a script would mean the current folder, and be written into."""
     monkeypatch.chdir(tmp_path)
     told = main([*command])
     assert told == 2

@@ -215,7 +215,7 @@ def test_an_empty_option_says_nothing(tmp_path: Path, empty: str) -> None:
 
 @pytest.mark.parametrize("given", [{"output": ""}, {"output_dir": " "}, {"output": "", "resume": "latest"}])
 def test_an_empty_log_directory_is_the_usual_one(tmp_path: Path, given: dict[str, Any]) -> None:
-    """It would be the folder at work, among which runs, embeddings and latents were strewn."""
+    """It would be the current folder, among which runs, embeddings and latents were strewn."""
     file, told = tmp_path / "a.json", list[str]()
     file.write_text(json.dumps(given), encoding="utf-8")
     settings = given_settings(read_options(["train", "--config", str(file)]), told.append)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from tinv_ext.core.data.image_fit import FitRules
 from tinv_ext.core.data.images import scan_images
 from tinv_ext.core.data.masks import masks_of
 from tinv_ext.prepare import painted_masks
-from tinv_ext.prepare.edits import undo_edit
+from tinv_ext.prepare.edits import shares_stem, undo_edit
 from tinv_ext.prepare.painted_masks import canvas_of, mask_beside, paint, small_mask
 
 
@@ -105,3 +106,17 @@ def test_what_cannot_be_a_mask_is_refused(folder: Path, monkeypatch: pytest.Monk
     with refused("prepare.mask_too_large", most=10):
         paint(folder, "a.png", painting(90, 70))
     assert content(folder) == before
+
+
+def test_only_another_image_shares_a_name(tmp_path: Path) -> None:
+    """Latents that kohya's scripts keep beside an image do not, nor the image itself under another spelling."""
+    image = tmp_path / "cat.png"
+    photo(1, 90, 70).save(image)
+    for other in ("cat.npz", "cat.txt", "cat.safetensors"):
+        (tmp_path / other).write_bytes(b"")
+    os.link(image, tmp_path / "cat.PNG")  # as Windows finds it there
+    assert not shares_stem(image)
+    assert paint(tmp_path, "cat.png", painting(90, 70))
+    photo(2, 90, 70).save(tmp_path / "cat.Jpg", "JPEG")
+    assert shares_stem(image)
+    assert shares_stem(tmp_path / "cat.Jpg")

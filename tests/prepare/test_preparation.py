@@ -281,6 +281,15 @@ def test_where_nothing_was_written_the_preparation_before_is_undone(on_plain: Pa
     assert content(on_plain) == before
 
 
+def test_a_preparation_stopped_at_once_leaves_no_record(on_plain: Path) -> None:
+    """The one before it is what there is to undo."""
+    before = content(on_plain)
+    carry_out(plan(options(on_plain, target=None, mask_backgrounds=True)))
+    assert not list(prepare(plan(options(on_plain, target=None, mask_backgrounds=True)), {}, lambda: True))
+    undo_last(on_plain)
+    assert content(on_plain) == before
+
+
 def test_no_mask_is_made_unless_asked_for(on_plain: Path) -> None:
     """Those that are there are taken over, and no image is told of."""
     done = carry_out(plan(options(on_plain)))

@@ -110,7 +110,7 @@ def path_or(default: Path) -> Callable[[str], Path]:
 
 
 def path_needed(text: str) -> Path:
-    """The path that an argument names. `InputError` for an empty text, which would mean the folder at work."""
+    """The path that an argument names. `InputError` for an empty text, which would mean the current folder."""
     path = path_if_any(text)
     if path is None:
         raise InputError(

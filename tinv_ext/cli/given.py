@@ -52,7 +52,7 @@ def given_settings(options: dict[str, Any], tell: Callable[[str], None] = tell) 
 
 
 def _in_the_usual_place(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """An empty log directory, as forms save their empty fields, is the usual one and not the folder at work."""
+    """An empty log directory, as forms save their empty fields, is the usual one and not the current folder."""
     return {
         name: value
         for name, value in settings.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from tinv_ext.core.data.caption_files import CaptionFiles, as_lines
 from tinv_ext.core.data.decoding import Unusable, decode
+from tinv_ext.core.data.image_folder import IMAGE_SUFFIXES
 from tinv_ext.core.data.masks import BESIDE
 from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.messages import message
@@ -83,9 +85,11 @@ def _caption_file(folder: Path, image: Path, suffix: str) -> Path:
 
 
 def shares_stem(image: Path) -> bool:
-    """Whether another file, that is no caption, has the same name with another suffix."""
-    others = (path for path in image.parent.iterdir() if path.stem == image.stem and path != image)
-    return any(path.suffix.lower() not in _CAPTIONS and path.is_file() for path in others)
+    """Whether another image has the same name with another suffix: what lies beside one would be of both."""
+    suffixes = {spelled for suffix in IMAGE_SUFFIXES for spelled in (suffix, suffix.upper(), suffix.title())}
+    others = (image.with_suffix(suffix) for suffix in suffixes - {image.suffix})
+    # where a system does not tell cat.PNG from cat.png, both are this image
+    return any(is_file(other) and not os.path.samefile(other, image) for other in others)
 
 
 def turn(folder: Path, names: Sequence[str], how: str) -> None:

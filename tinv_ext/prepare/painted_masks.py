@@ -71,7 +71,7 @@ def paint(folder: Path, name: str, painted: bytes) -> bool:
         raise InputError(
             message(
                 "prepare.mask_of_two",
-                '"{name}" shares its name with another file: a mask beside it would belong to both. Rename one.',
+                '"{name}" shares its name with another image: a mask beside it would belong to both. Rename one.',
                 name=name,
             )
         )

@@ -13,12 +13,11 @@ from PIL import Image
 from tinv_ext.core.data.caption_files import ImageCaption
 from tinv_ext.core.data.decoding import Unusable
 from tinv_ext.core.data.fitted_image import fitted_by, focal_corner
-from tinv_ext.core.data.image_folder import IMAGE_SUFFIXES
 from tinv_ext.core.data.masks import BESIDE
 from tinv_ext.core.errors import HostError, InputError, TinvError
 from tinv_ext.core.messages import Message, message
-from tinv_ext.core.paths import is_file
 from tinv_ext.prepare.captions import Captioner, CaptionOf, joined, new_caption
+from tinv_ext.prepare.edits import shares_stem
 from tinv_ext.prepare.options import PrepareOptions
 from tinv_ext.prepare.painted_masks import place_of_new_mask
 from tinv_ext.prepare.plain_background import mask_of
@@ -109,7 +108,7 @@ def prepare(
         record = Record.begin(options.folder)
         for image in plan.used:
             if stopped():
-                return
+                break
             progress = _with_image(progress, image, _Writer(options, record, speakers))
             yield progress
         if not progress.wrote:
@@ -215,9 +214,7 @@ def _beside(image: Path, caption: ImageCaption) -> Path:
     another image's, too."""
     if caption.source and not caption.source.lower().startswith("metadata."):
         return image.with_name(caption.source)
-    suffixes = {given for suffix in IMAGE_SUFFIXES for given in (suffix, suffix.upper())} - {image.suffix}
-    shared = any(is_file(image.with_suffix(suffix)) for suffix in suffixes)
-    return image.with_name(f"{image.name if shared else image.stem}.txt")
+    return image.with_name(f"{image.name if shares_stem(image) else image.stem}.txt")
 
 
 def _said(name: str, speaker: CaptionOf, rgb: Image.Image, source: Path) -> str:

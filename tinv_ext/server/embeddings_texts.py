@@ -17,7 +17,7 @@ EMBEDDINGS: Sequence[Message] = (
     message("embeddings.by_name", "name"),
     message("embeddings.by_model", "model"),
     message("embeddings.more", "Show more ({count})", count=0),
-    message("embeddings.other_model", "unknown model family"),
+    message("embeddings.unknown_family", "unknown model family"),
     message("embeddings.unreadable", "cannot be read"),
     message("embeddings.vectors", "{count:vector|vectors}", count=1),
     message("embeddings.step", "step {step}", step=0),

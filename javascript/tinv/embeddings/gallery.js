@@ -58,7 +58,7 @@ function Card({ item, chosen, choose, picked, pick }) {
     const { key, name, problem, vectors, step, family } = item;
     const below = problem
         ? t("embeddings.unreadable")
-        : [family ?? t("embeddings.other_model"), t("embeddings.vectors", { count: vectors })];
+        : [family ?? t("embeddings.unknown_family"), t("embeddings.vectors", { count: vectors })];
     return html`<li class=${`tinv-card ${chosen ? "tinv-chosen" : ""} ${problem ? "tinv-bad" : ""}`}>
         <button type="button" aria-pressed=${chosen} onClick=${() => choose(chosen ? "" : key)} title=${key}>
             <${Picture} item=${item} />
