@@ -68,8 +68,8 @@ def apart(
 ) -> dict[str, float]:
     """How far the gradient of each way is from that of the first, relative, in float32.
 
-    For sides in half precision others are started, one after the other: there rounding decides, which random weights
-    make large (at SD1.5's layers, narrow, in bfloat16 every way is half a gradient or more from float32's).
+    For sides in half precision others are started, one after the other: with random weights rounding decides there (at
+    SD1.5's narrow layers, in bfloat16, each gradient is off from float32's by more than half of its length).
     """
     gradients: dict[str, list[float]] = {}
     for way, side in sides.items():
