@@ -148,6 +148,14 @@ def serve(
             ended = queue.end()
     for job in ended:
         tell(message("webui.run_saved", '"{name}" was stopped at step {step}.', name=job.config.name, step=job.steps))
+    if queue.left_waiting:
+        tell(
+            message(
+                "webui.waiting_kept",
+                "Runs that were waiting: {count}. They are kept; the page offers to queue them again the next time.",
+                count=queue.left_waiting,
+            )
+        )
     return bool(ended)
 
 

@@ -305,8 +305,8 @@ def test_a_run_that_is_resumed_is_offered_no_longer(jobs: JobQueue, values: dict
     assert home.wait(job, 120)
     RunFolder(Path(str(job.folder))).write_status(Status("training", 3, total=5))  # as a kill leaves it
     later = JobQueue(jobs._host, tmp_path)
-    (offer,) = later.interrupted()
+    (offer,) = later.left.interrupted()
     resumed = later.resume("", offer["id"], {"steps": 8})
-    assert later.interrupted() == []
+    assert later.left.interrupted() == []
     assert later.wait(resumed, 120)
-    assert later.interrupted() == []
+    assert later.left.interrupted() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tinv_ext.core.formats import read_embedding
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.run.run_folder import RunFolder, find_runs
 from tinv_ext.run.status import OVER, Status
-from tinv_ext.server import job_queue
+from tinv_ext.server import left_runs
 from tinv_ext.server.job_queue import JobQueue
 from tinv_ext.server.presets import Presets
 from tinv_ext.standalone import app_for
@@ -123,7 +124,7 @@ def test_the_offer_to_resume_vanishes_when_it_is_taken(
     """A run that a crash interrupted goes on by one click."""
     run = trained(jobs, values)
     jobs._jobs.clear()  # as another program finds it
-    monkeypatch.setattr(job_queue, "_LOOK", 0.0)
+    monkeypatch.setattr(left_runs, "_LOOK", 0.0)
     run.write_status(Status("training", 3, total=9))
     config = json.loads((run.path / "config.json").read_text("utf-8"))
     config["settings"]["steps"] = 9
@@ -133,6 +134,55 @@ def test_the_offer_to_resume_vanishes_when_it_is_taken(
     runs.click(".tinv-offer button:text-is('Resume')")
     runs.wait_for_selector(".tinv-offer", state="detached")
     runs.wait_for_selector(".tinv-run:has-text('step 9 of 9')")
+
+
+def test_what_waited_when_the_program_ended_is_queued_again(
+    jobs: JobQueue, values: dict[str, Any], host: DiffusersHost, request: pytest.FixtureRequest
+) -> None:
+    """Both, with one click, on the page that one sees first; one can be forgotten, and remembered."""
+    before = JobQueue(lambda: host)
+    given = {**values, "output": ""}
+    first = before.submit({**given, "steps": 100_000, "save_every": 0, "evaluate_every": 0})
+    for name in ("zibb-a", "zibb-b"):
+        before.submit({**given, "name": name})
+    before.end(120)
+    assert first.now.over
+    runs = request.getfixturevalue("runs")
+    waited = runs.locator("#tinv_live .tinv-waited")
+    waited.get_by_text("2 runs were waiting in the queue when the program ended.").wait_for()
+    waited.get_by_role("button", name="Forget zibb-a").click()
+    waited.get_by_text('The run "zibb-a" is forgotten.').wait_for()
+    waited.get_by_text('The run "zibb-b" was waiting in the queue when the program ended.').wait_for()
+    waited.get_by_role("button", name="Undo").click()
+    waited.get_by_role("button", name="Queue all again").click()
+    waited.wait_for(state="detached")
+    for name in ("zibb-a", "zibb-b"):
+        job = next(job for job in jobs.all() if job.config.name == name)
+        assert jobs.wait(job, 120)
+        assert job.status == "finished"
+    show(runs)
+    runs.wait_for_selector(".tinv-run:has-text('zibb-b')")
+
+
+def test_why_what_waited_cannot_be_queued_is_said_at_its_line(
+    jobs: JobQueue, values: dict[str, Any], host: DiffusersHost, request: pytest.FixtureRequest
+) -> None:
+    """The others are queued all the same."""
+    before = JobQueue(lambda: host)
+    first = before.submit({**values, "output": "", "steps": 100_000, "save_every": 0, "evaluate_every": 0})
+    other = Path(values["images"]).with_name("others")
+    shutil.copytree(values["images"], other)
+    for name, images in (("zibb-a", other), ("zibb-b", values["images"])):
+        before.submit({**values, "output": "", "name": name, "images": str(images)})
+    before.end(120)
+    assert first.now.over
+    shutil.rmtree(other)
+    runs = request.getfixturevalue("runs")
+    show(runs)
+    waited = runs.locator(".tinv-runs .tinv-waited")
+    waited.get_by_role("button", name="Queue all again").click()
+    waited.locator("li:has-text('zibb-a') .tinv-problems").wait_for()
+    assert [job.config.name for job in jobs.all()] == ["zibb-b"]
 
 
 def test_a_run_is_cleaned_up_with_undo(runs: Any, jobs: JobQueue, values: dict[str, Any]) -> None:

@@ -38,18 +38,19 @@ from tinv_ext.scheduler.devices import Device, cuda_devices
 from tinv_ext.server.allowed_paths import PathCheck, is_remote, refuse_paths, refuse_sources
 from tinv_ext.server.estimates import Estimates
 from tinv_ext.server.job_workers import OWN, Workers
+from tinv_ext.server.left_runs import LeftRuns
 from tinv_ext.server.other_devices import beside, chosen, elsewhere, ordered
 from tinv_ext.server.presets import Presets
 from tinv_ext.server.queued_run import Job, RunRequest
 from tinv_ext.server.run_list import listed, run_of
 from tinv_ext.server.templates import Templates
 from tinv_ext.server.tried_steps import TriedSteps
+from tinv_ext.server.waiting_runs import WaitingFile, waiting_run
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 COMMANDS = ("stop", "pause", "resume", "snapshot", "preview")
 PATIENCE = 2.0  # seconds in which most steps end
-_LOOK = 10.0  # seconds between two looks for interrupted runs
 _GLANCE = 0.5  # seconds between two looks whether a job is over, so that signals are heard in between
 _KEPT = 50  # jobs that are over and still remembered
 
@@ -80,9 +81,11 @@ class JobQueue:
         self.tried = TriedSteps(self.loaded_host)
         self._jobs: dict[str, Job] = {}
         self._changed = threading.Condition()
-        self._workers = Workers(self._changed, lambda: self._jobs, host, self.estimates)
+        self._workers = Workers(self._changed, lambda: self._jobs, host, self.estimates, self._keep_waiting)
         self._ends = False
-        self._looked, self._interrupted = -math.inf, list[dict[str, Any]]()
+        self.left = LeftRuns(self)
+        self.left_waiting = 0  # how many runs waited when the program ended
+        self._waiting_file = WaitingFile(Path(self.placed("")))
         self._preparing = threading.Lock()  # held by who checks a run, so that two never try out steps on one model
         self._known_images: Mapping[Path, TrainingImage] = {}  # those of the last check: Train comes after Check
 
@@ -170,7 +173,7 @@ class JobQueue:
                         name=taken[0],
                     )
                 )
-            return self._add(Job(uuid.uuid4().hex, request.prepared.config, request, device=device))
+            return self._add(Job(uuid.uuid4().hex, request.prepared.config, request, values, device=device))
 
     def active(self, device: str | None = None) -> list[Job]:
         """Jobs that are not over, of one device or of all: those at work, and those that wait, in their order."""
@@ -233,22 +236,8 @@ class JobQueue:
                     )
                 )
             request = ordered(RunRequest(prepared, host, folder.path), other)
-            return self._add(Job(uuid.uuid4().hex, prepared.config, request, folder=str(folder.path), device=device))
-
-    def interrupted(self) -> list[dict[str, Any]]:
-        """The runs of the usual log directory that can be resumed after a crash; looked for once in a while.
-
-        Those that are being resumed, or were since, are left out at once.
-        """
-        if time.monotonic() - self._looked > _LOOK and not self.active():
-            self._looked = time.monotonic()
-            self._interrupted = [
-                {key: run[key] for key in ("id", "name", "steps", "total")}
-                for run in self.runs(DEFAULTS["output"])
-                if run["status"] == "interrupted" and run["can_resume"]
-            ]
-        jobs, log_directory = {job.folder for job in self.all()}, Path(self.placed(DEFAULTS["output"]))
-        return [run for run in self._interrupted if str(log_directory / run["id"]) not in jobs]
+            place = str(folder.path)
+            return self._add(Job(uuid.uuid4().hex, prepared.config, request, changes, folder=place, device=device))
 
     def _add(self, job: Job) -> Job:
         if self._ends:
@@ -258,9 +247,15 @@ class JobQueue:
             for key in over[: max(0, len(over) - _KEPT)]:
                 del self._jobs[key]
             self._jobs[job.id] = job
+            self._keep_waiting()
             self._workers.wake(job.device)
             self._changed.notify_all()
         return job
+
+    def _keep_waiting(self) -> None:
+        """Keep what waits on disk for the next program."""
+        with self._changed:  # or an older list could be written over a newer one
+            self._waiting_file.write([run for job in self._jobs.values() if (run := waiting_run(job))])
 
     def all(self) -> list[Job]:
         """Every job that is remembered, oldest first."""
@@ -306,6 +301,7 @@ class JobQueue:
             order = [*dict.fromkeys(ids), *(key for key in waiting if key not in ids)]
             others = {key: job for key, job in self._jobs.items() if key not in waiting}
             self._jobs = {**others, **{key: waiting[key] for key in order}}
+            self._keep_waiting()
             return [waiting[key] for key in order]
 
     def with_model(self, work: Callable[[Host], Result]) -> Result:
@@ -351,6 +347,7 @@ class JobQueue:
             if what == "stop" and job.now.status == "queued":
                 reason = message("server.stopped_in_queue", "It was stopped before it started.")
                 job.now, job.request = replace(job.now, status="stopped", reason=reason), None
+        self._keep_waiting()
         return job
 
     def obeyed(self, job: Job, what: str, seconds: float = PATIENCE) -> bool:
@@ -378,9 +375,10 @@ class JobQueue:
     def end(self, seconds: float = math.inf) -> list[Job]:
         """Stop all jobs, as the program ends, and wait so many seconds until those at work are saved; these.
 
-        New ones are refused.
+        New ones are refused. Those that wait stay on disk for the next program, which offers them (`left`).
         """
         self._ends, over_by, active = True, time.monotonic() + seconds, self.active()
+        self.left_waiting = self._waiting_file.leave()
         at_work = [job for job in active if job.status != "queued"]
         for job in active:
             with suppress(InputError):  # it has ended in this moment

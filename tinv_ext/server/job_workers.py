@@ -11,6 +11,7 @@ from pathlib import Path
 from tinv_ext.core.errors import TinvError
 from tinv_ext.hosts.base import Host
 from tinv_ext.run import runner
+from tinv_ext.run.events import Event, Prepared, Report
 from tinv_ext.run.status import Status
 from tinv_ext.scheduler import steered_run
 from tinv_ext.server.estimates import Estimates
@@ -23,7 +24,8 @@ OWN = ""
 class Workers:
     """A thread for each device that has jobs. It takes them from `jobs()` in their order, and ends when none waits.
 
-    `changed` guards the jobs, and hears of each that is over. `host()` is the program as it is now.
+    `changed` guards the jobs, and hears of each that is over. `host()` is the program as it is now. `keep_waiting()`
+    keeps on disk what waits, as a job begins or ends.
     """
 
     def __init__(
@@ -32,8 +34,10 @@ class Workers:
         jobs: Callable[[], Mapping[str, Job]],
         host: Callable[[], Host],
         estimates: Estimates,
+        keep_waiting: Callable[[], None],
     ) -> None:
         self._changed, self._jobs, self._host, self._estimates = changed, jobs, host, estimates
+        self._keep_waiting = keep_waiting
         self._threads: dict[str, threading.Thread] = {}
 
     def wake(self, device: str) -> None:
@@ -56,6 +60,7 @@ class Workers:
                     if job.request is None:  # stopped in this moment
                         continue
                     request, job.now = job.request, replace(job.now, status="preparing")
+                self._keep_waiting()
             status = self._execute(job, request)
             if device == OWN and (seconds := job.seconds_per_step):
                 self._estimates.learn(request.host.facts, job.config, seconds)
@@ -63,23 +68,24 @@ class Workers:
             with self._changed, job.lock:
                 job.now, job.request = status, None
                 self._changed.notify_all()
+            self._keep_waiting()
 
     def _execute(self, job: Job, request: RunRequest) -> Status:
         """The run to its end, however that comes; a failure is a status, and a bug of ours is also printed."""
         try:
             if request.order:
                 return self._elsewhere(job, request, request.order)
-            host = self._current(request.host)
+            host, report = self._current(request.host), self._report(job)
             if request.resumes:
-                return runner.resume_prepared(request.resumes, request.prepared, host, job.on_event, job.controls)
-            return runner.start(request.prepared, host, job.on_event, job.controls)
+                return runner.resume_prepared(request.resumes, request.prepared, host, report, job.controls)
+            return runner.start(request.prepared, host, report, job.controls)
         except Exception as error:  # noqa: BLE001 (the end of the thread: nobody above would hear it)
             if not isinstance(error, TinvError):
                 traceback.print_exc()
             return replace(job.now, status="failed", file=None, reason=runner.failure(error))
 
     def _elsewhere(self, job: Job, request: RunRequest, order: steered_run.Order) -> Status:
-        status = steered_run.carry_out(order, job.on_event, job.controls)
+        status = steered_run.carry_out(order, self._report(job), job.controls)
         if status.file:
             try:
                 self._current(request.host).refresh_embeddings()  # prompts here are to know it, too
@@ -87,6 +93,14 @@ class Workers:
                 with job.lock:
                     job.notices += [Notice(text, status.steps, warns=True) for text in error.problems]
         return status
+
+    def _report(self, job: Job) -> Report:
+        def report(event: Event) -> None:
+            job.on_event(event)
+            if isinstance(event, Prepared):
+                self._keep_waiting()
+
+        return report
 
     def _current(self, host: Host) -> Host:
         """The host as it is now, where the model is the one that `host` was made for; else that one, which waits."""

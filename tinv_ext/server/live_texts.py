@@ -136,7 +136,7 @@ def time_left(seconds: float) -> Message:
 
 
 def interrupted(run: Mapping[str, Any]) -> Message:
-    """That a run of `JobQueue.interrupted()` can go on, and how."""
+    """That a run of `LeftRuns.interrupted()` can go on, and how."""
     return message(
         "ui.run_was_interrupted",
         'The run "{name}" was interrupted at step {steps} of {total}. To continue, open Runs and click Resume.',

@@ -21,6 +21,13 @@ SHARED: Sequence[Message] = (
     message("page.try_again", "Try again"),
     message("page.undo", "Undo"),
     message("page.close", "Close"),
+    message("page.waited", "Runs that were waiting"),
+    message("page.runs_waited", "{count} runs were waiting in the queue when the program ended.", count=0),
+    message("page.run_waited", 'The run "{name}" was waiting in the queue when the program ended.', name=""),
+    message("page.queue_again", "Queue again"),
+    message("page.queue_all_again", "Queue all again"),
+    message("page.forget", "Forget"),
+    message("page.run_forgotten", 'The run "{name}" is forgotten.', name=""),
 )
 # a part of the page adds its own here
 TEXTS: Sequence[Message] = (*SHARED, *live_page_texts.TEXTS, *EMBEDDINGS, *PREPARE, *RUNS, *TRAIN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -48,14 +49,16 @@ class Notice:
 class Job:
     """One job as others see it. Its lock guards every field; `view()` is a consistent copy.
 
-    `request` is None once it is carried out: images and prompts of runs that are over would fill the memory. `used` is
-    the step that was made the embedding after the run. `device` is "" where it trains on the program's own model.
-    `image_folders` are those that it trains on, `odd` the images that it has told of as not going with the others.
+    `request` is None once it is carried out: images and prompts of runs that are over would fill the memory. `asked`
+    are the settings that it was asked for with, or the changes to the run that it resumes. `used` is the step that was
+    made the embedding after the run. `device` is "" where it trains on the program's own model. `image_folders` are
+    those that it trains on, `odd` the images that it has told of as not going with the others.
     """
 
     id: str
     config: TrainConfig
     request: RunRequest | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
     now: Status = field(default_factory=lambda: Status("queued", 0))
     folder: str | None = None
     device: str = ""
@@ -88,6 +91,11 @@ class Job:
     def status(self) -> str:
         """One of `STATUSES`; "stopping" as soon as a stop was requested."""
         return "stopping" if self.controls.stop.is_set() and not self.now.over else self.now.status
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing of it is on disk yet that could be resumed."""
+        return self.now.status == "queued" or (not self.now.over and self.folder is None)
 
     @property
     def steps(self) -> int:

@@ -4,6 +4,7 @@ import { html, useEffect, useMemo, useRef } from "../html.js";
 import { usePolling } from "../polling.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
+import { Waited } from "../waited.js";
 import { Chart } from "./chart.js";
 import { Controls } from "./controls.js";
 import { Decide } from "./decide.js";
@@ -29,9 +30,10 @@ export default function Part({ place, visible }) {
     useEffect(() => {
         if (watched.current && /** @type {any} */ (error)?.status === 404) watch(""); // it has been forgotten
     }, [error]);
-    const none = !job && !error && !answer?.status.interrupted.length;
+    const none = !job && !error && !answer?.status.interrupted.length && !answer?.status.waited.length;
     return html`<section id="tinv_live" class=${`tinv-stack ${none ? "tinv-none" : ""}`} aria-label=${t("live.part")}>
         ${answer && html`<${Interrupted} runs=${answer.status.interrupted} again=${again} />`}
+        ${answer && html`<${Waited} runs=${answer.status.waited} again=${again} />`}
         ${error && html`<${Problems} error=${error} />`}
         ${answer && !job && html`<p class=${`tinv-title ${none ? "tinv-hidden" : ""}`}>${t("ui.no_run_yet")}</p>`}
         ${

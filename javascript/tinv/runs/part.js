@@ -5,6 +5,7 @@ import { usePolling } from "../polling.js";
 import { Problems } from "../problems.js";
 import { Said } from "../said.js";
 import { t } from "../texts.js";
+import { Waited } from "../waited.js";
 import { Cards } from "./cards.js";
 import { Offer } from "./offer.js";
 import { Overlay } from "./overlay.js";
@@ -35,6 +36,7 @@ export default function Part({ visible }) {
         <${Problems} error=${error} />
         <${Said} said=${said} close=${() => setSaid(null)} />
         <${Offer} interrupted=${status.interrupted} done=${done} />
+        <${Waited} runs=${status.waited} again=${again} />
         <${Queue} jobs=${queue} again=${again} />
         <${Overlay} ids=${drawn} runs=${runs} output=${output} draw=${draw} />
         <${Cards} runs=${runs} output=${output} drawn=${drawn} draw=${draw} done=${done} />

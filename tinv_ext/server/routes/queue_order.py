@@ -1,4 +1,4 @@
-"""The jobs that are not over, in the order in which they are carried out, and that order changed."""
+"""The jobs that are not over, in their order, and that order changed; what waited when an earlier program ended."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from fastapi.responses import JSONResponse
 
 from tinv_ext.core.messages import translated
 from tinv_ext.server.routes.body import texts
-from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread, json_body
+from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread, in_turn, json_body
 
 if TYPE_CHECKING:
+    from tinv_ext.server.allowed_paths import PathCheck
     from tinv_ext.server.job_queue import JobQueue
 
 
@@ -21,6 +22,8 @@ def routes(served: Served) -> list[Route]:
     return [
         Route("GET", "/queue", queue_route(queue), changing=False),
         Route("POST", "/queue/order", order_route(queue)),
+        Route("POST", "/queue/again", again_route(queue, served.allowed_paths)),
+        Route("POST", "/queue/forget", forget_route(queue)),
     ]
 
 
@@ -48,6 +51,31 @@ def order_route(queue: JobQueue) -> Answer:
         return await in_thread(answer, language)
 
     return order
+
+
+def again_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
+    """POST /queue/again."""
+
+    async def again(run: str, language: str = Language) -> JSONResponse:
+        """Queue a run that waited when an earlier program ended, by its id in `waited` of /status."""
+        return await in_turn(lambda: JSONResponse({"id": queue.left.queue_again(run, allowed_paths).id}, 202), language)
+
+    return again
+
+
+def forget_route(queue: JobQueue) -> Answer:
+    """POST /queue/forget."""
+
+    async def forget(run: str, undo: bool = False, language: str = Language) -> JSONResponse:
+        """Offer such a run no longer; with `undo`, until the program ends, it is offered again."""
+
+        def answer() -> JSONResponse:
+            queue.left.forget(run, not undo)
+            return JSONResponse(queue.left.waited())
+
+        return await in_thread(answer, language)
+
+    return forget
 
 
 def _listed(queue: JobQueue, language: str) -> list[dict[str, Any]]:

@@ -52,7 +52,7 @@ def status_route(queue: JobQueue) -> Answer:
         except InputError as error:
             raise refused(error, language, 404) from error
         queued = [other.config.name for other in queue.all() if other.status == "queued" and other is not shown]
-        interrupted = queue.interrupted()
+        interrupted = queue.left.interrupted()
         texts: dict[str, Any] = {key: translated(label, language) for key, label in live_texts.LABELS.items()}
         texts["interrupted"] = all_translated(map(live_texts.interrupted, interrupted), language)
         view = None
@@ -60,7 +60,7 @@ def status_route(queue: JobQueue) -> Answer:
             view = _view(shown, language, since)
             texts["title"] = translated(live_texts.title(view["name"], view["status"], queued), language)
             texts["figures"] = all_translated(live_texts.figures(shown, view), language)
-        answer = {"job": view, "queued": queued, "interrupted": interrupted}
+        answer = {"job": view, "queued": queued, "interrupted": interrupted, "waited": queue.left.waited()}
         return JSONResponse({**answer, "language": language, "texts": texts})
 
     return status

@@ -1,0 +1,60 @@
+// Runs that still waited for their turn when the program ended: queued again, or forgotten.
+import { post } from "./api.js";
+import { html, useState } from "./html.js";
+import { Problems } from "./problems.js";
+import { Action, Said } from "./said.js";
+import { t } from "./texts.js";
+
+/** `runs`: `waited` of GET /status; `again()` has it asked for anew. */
+export function Waited({ runs, again }) {
+    const [said, setSaid] = useState(null);
+    const [refused, setRefused] = useState({}); // why, by the id of the run
+    if (!runs.length && !said) return null;
+    /** In their order; one that is refused keeps none of the others from being queued. */
+    const queue = (some) => async () => {
+        const problems = {};
+        for (const run of some) {
+            try {
+                await post("queue/again", { run: run.id });
+            } catch (error) {
+                problems[run.id] = error;
+            }
+        }
+        setRefused(problems);
+        again();
+    };
+    const forget = (run) => async () => {
+        await post("queue/forget", { run: run.id });
+        const undo = async () => {
+            await post("queue/forget", { run: run.id, undo: true });
+            setSaid(null);
+            again();
+        };
+        setSaid({ sentences: [t("page.run_forgotten", run)], undo });
+        again();
+    };
+    return html`<section class="tinv-panel tinv-stack tinv-waited" aria-label=${t("page.waited")}>
+        <${Said} said=${said} close=${() => setSaid(null)} />
+        ${
+            runs.length > 1 &&
+            html`<div class="tinv-row">
+                <span class="tinv-grow">${t("page.runs_waited", { count: runs.length })}</span>
+                <${Action} act=${queue(runs)} primary=${true}>${t("page.queue_all_again")}</${Action}>
+            </div>`
+        }
+        <ul class="tinv-plain">
+            ${runs.map(
+                (run) => html`<li key=${run.id} class="tinv-row">
+                    <span class="tinv-grow">${runs.length > 1 ? run.name : t("page.run_waited", run)}</span>
+                    <${Action} act=${queue([run])} primary=${runs.length === 1}>
+                        ${t("page.queue_again")}<span class="tinv-hidden"> ${run.name}</span>
+                    </${Action}>
+                    <${Action} act=${forget(run)}>
+                        ${t("page.forget")}<span class="tinv-hidden"> ${run.name}</span>
+                    </${Action}>
+                    ${refused[run.id] && html`<div class="tinv-wide"><${Problems} error=${refused[run.id]} /></div>`}
+                </li>`,
+            )}
+        </ul>
+    </section>`;
+}
