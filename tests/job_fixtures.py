@@ -24,9 +24,9 @@ def host(make_pipeline: Callable[[], StableDiffusionPipeline], tmp_path: Path) -
 
 
 @pytest.fixture
-def jobs(host: DiffusersHost) -> Iterator[JobQueue]:
-    """Jobs of that host, all of them stopped in the end."""
-    with stopped_in_the_end(JobQueue(lambda: host)) as jobs:
+def jobs(host: DiffusersHost, tmp_path: Path) -> Iterator[JobQueue]:
+    """Jobs of that host, all of them stopped in the end; what waits is kept in the folder of the test."""
+    with stopped_in_the_end(JobQueue(lambda: host, tmp_path)) as jobs:
         yield jobs
 
 
