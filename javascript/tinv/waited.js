@@ -5,7 +5,7 @@ import { Problems } from "./problems.js";
 import { Action, Said } from "./said.js";
 import { t } from "./texts.js";
 
-/** `runs`: `waited` of GET /status; `again()` has it asked for anew. */
+/** `runs`: `waited` of GET /status; `again()` asks for it again. */
 export function Waited({ runs, again }) {
     const [said, setSaid] = useState(null);
     const [refused, setRefused] = useState({}); // why, by the id of the run

@@ -47,7 +47,7 @@ def values(values: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
 
 def kept(home: JobQueue) -> list[str]:
     """The names in the file of a queue."""
-    files = list(Path(home.placed("")).glob("queue/*/waiting.json"))
+    files = list(Path(home.placed("")).glob("waiting/*/runs.json"))
     return [run["name"] for file in files for run in json.loads(file.read_text("utf-8"))["runs"]]
 
 
@@ -74,7 +74,7 @@ def test_what_waits_is_kept_until_its_turn_comes(home: JobQueue, values: dict[st
     assert kept(home) == ["zibbo-2", "zibbo-3"]
     home.command(first.id, "stop")
     assert all(home.wait(job, 120) for job in waiting)
-    assert not (Path(home.placed("")) / "queue").exists()
+    assert not (Path(home.placed("")) / "waiting").exists()
 
 
 def test_a_run_is_kept_until_its_folder_is_there(
@@ -180,12 +180,12 @@ def test_a_file_that_is_damaged_is_told_once(
 ) -> None:
     """It is left as it is, and nothing else suffers."""
     monkeypatch.setattr(left_runs, "_LOOK", 0.0)
-    file = Path(later.placed("")) / "queue" / "1-a" / "waiting.json"
+    file = Path(later.placed("")) / "waiting" / "1-a" / "runs.json"
     file.parent.mkdir(parents=True)
     file.write_bytes(content)
     with caplog.at_level(logging.WARNING):
         assert [later.left.waited(), later.left.waited()] == [[], []]
-    assert len([record for record in caplog.records if "waiting.json" in record.getMessage()]) == 1
+    assert len([record for record in caplog.records if "runs.json" in record.getMessage()]) == 1
     assert file.read_bytes() == content
 
 
@@ -204,3 +204,53 @@ def test_a_disk_that_is_full_keeps_no_run_from_waiting(
     assert len([record for record in caplog.records if "not kept" in record.getMessage()]) == 1
     home.command(first.id, "stop")
     assert all(home.wait(job, 120) for job in waiting)
+
+
+def test_what_could_not_be_kept_is_kept_with_the_next_that_waits(
+    home: JobQueue, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that has room again; what was never written is not counted as kept."""
+    room = threading.Event()
+    write = waiting_runs.write_json
+
+    def full_at_first(*given: Any) -> None:
+        if not room.is_set():
+            raise OSError(28, "No space left on device")
+        write(*given)
+
+    monkeypatch.setattr(waiting_runs, "write_json", full_at_first)
+    first = home.submit(endless(values))
+    until(lambda: first.steps > 1)
+    home.submit({**values, "name": "zibbo-2"})
+    assert kept(home) == []
+    room.set()
+    home.submit({**values, "name": "zibbo-3"})
+    assert kept(home) == ["zibbo-2", "zibbo-3"]
+    room.clear()
+    home.submit({**values, "name": "zibbo-4"})
+    home.end()
+    assert home.left_waiting == len(kept(home)) == 2
+
+
+def test_a_list_that_cannot_be_read_in_this_moment_is_not_written_over(
+    home: JobQueue, later: JobQueue, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others would be lost; the run that was queued again is not offered a second time."""
+    ended(home, values)
+    offers = later.left.waited()
+    submit, read = JobQueue.submit, waiting_runs.read_small
+
+    def held_afterwards(*given: Any) -> Any:
+        job = submit(*given)
+        monkeypatch.setattr(waiting_runs, "read_small", refuses)
+        return job
+
+    def refuses(*_: Any) -> bytes:
+        raise PermissionError(13, "in use by another program")
+
+    monkeypatch.setattr(JobQueue, "submit", held_afterwards)
+    job = later.left.queue_again(offers[0]["id"])
+    monkeypatch.setattr(waiting_runs, "read_small", read)
+    assert later.left.waited() == offers[1:]
+    assert later.wait(job, 120)
+    assert set(NAMES) <= set(kept(later))

@@ -105,7 +105,7 @@ class LeftRuns:
         found = next(((folder, run) for folder, run in self._files.read() if run.id == id), None)
         if found is None or id in self._again:
             raise InputError(
-                message("server.not_left", "This run does not wait any more. It was queued again, or forgotten.")
+                message("server.not_left", "This run is no longer waiting. It was queued again or forgotten.")
             )
         return found
 
@@ -116,7 +116,8 @@ class LeftRuns:
             raise InputError(
                 message(
                     "server.left_for_another_model",
-                    '"{name}" was queued for the model {wanted}, but {loaded} is loaded. Load that one first.',
+                    '"{name}" was queued for the model {wanted}, but {loaded} is loaded. Load {wanted}, then queue it '
+                    "again.",
                     name=run.name,
                     wanted=_named(run.model),
                     loaded=_named(now),

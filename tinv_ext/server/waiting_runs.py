@@ -1,12 +1,13 @@
 """Runs that wait for their turn, kept on disk: a program that ends, or is killed, does not lose them.
 
-Each program has a file of its own, <log directory>/queue/<process>/waiting.json, and holds the folder's lock as long as
+Each program has a file of its own, <log directory>/waiting/<process>/runs.json, and holds the folder's lock as long as
 runs wait; when none does, the folder is gone. What is left in a folder that nobody holds was waiting when its program
 ended, and is offered by the next one (`server/left_runs.py`).
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
@@ -24,7 +25,7 @@ from tinv_ext.run.run_lock import locked, owner_of
 from tinv_ext.server.queued_run import Job
 
 log = logging.getLogger(__name__)
-FOLDER, _FILE = "queue", "waiting.json"
+FOLDER, _FILE = "waiting", "runs.json"
 
 
 @dataclass(frozen=True)
@@ -72,26 +73,26 @@ class WaitingFile:
         with self._lock:
             if self._ends or tuple(waiting) == self._written:
                 return
-            self._written = tuple(waiting)
             try:
-                self._write()
+                self._write(waiting)
+                self._written = tuple(waiting)
             except (OSError, TypeError) as error:  # a program of Python may have given what JSON cannot hold
                 if not self._told:
                     log.warning("The runs that wait are not kept on disk: %s", error)
                 self._told = True
 
-    def _write(self) -> None:
-        if not self._written:
+    def _write(self, waiting: Sequence[WaitingRun]) -> None:
+        if not waiting:
             self._held.close()
             _remove(self._folder)
             return
         if not self._folder.is_dir():
             self._folder.mkdir(parents=True)
             self._held.enter_context(locked(self._folder, log.warning))
-        _write(self._folder, self._written)
+        _write(self._folder, waiting)
 
     def leave(self) -> int:
-        """Let go of what waits, for the next program to find; how many these are. Nothing is written any more."""
+        """Let go of the file, for the next program to find; how many runs it has. Nothing is written any more."""
         with self._lock:
             self._ends = True
             with suppress(OSError):
@@ -107,16 +108,16 @@ class LeftFiles:
         self._told: set[Path] = set()
 
     def read(self) -> list[tuple[Path, WaitingRun]]:
-        """What waited, the folder that tells it first, in the order in which it was queued."""
+        """Each run that waited, with the folder of its program, in the order of the queue."""
         return [(folder, entry) for folder in self._left() for entry in self._read(folder)]
 
     def change(self, folder: Path, changed: WaitingRun) -> None:
-        """Put an entry in the place of the one with its id. OSError where that cannot be written."""
-        _write(folder, [changed if entry.id == changed.id else entry for entry in self._read(folder)])
+        """Put an entry in the place of the one with its id. OSError where the file cannot be read or written."""
+        _write(folder, [changed if entry.id == changed.id else entry for entry in _parsed(folder)])
 
     def remove(self, folder: Path, id: str) -> None:  # noqa: A002 (the word for it)
-        """Take an entry out. OSError where that cannot be written."""
-        rest = [entry for entry in self._read(folder) if entry.id != id]
+        """Take an entry out. OSError where the file cannot be read or written."""
+        rest = [entry for entry in _parsed(folder) if entry.id != id]
         _write(folder, rest) if rest else _remove(folder)
 
     def tidy(self) -> None:
@@ -135,12 +136,20 @@ class LeftFiles:
 
     def _read(self, folder: Path) -> list[WaitingRun]:
         try:
-            return [_entry(values) for values in parse_json(read_small(folder / _FILE))["runs"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return _parsed(folder)
+        except OSError as error:
             if folder not in self._told:
                 log.warning("%s cannot be read; the runs that waited there are not offered: %s", folder / _FILE, error)
             self._told.add(folder)
             return []
+
+
+def _parsed(folder: Path) -> list[WaitingRun]:
+    """What a file tells. OSError where it cannot be read: to write it again then would lose runs."""
+    try:
+        return [_entry(values) for values in parse_json(read_small(folder / _FILE))["runs"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise OSError(errno.EINVAL, f"it is damaged: {error}") from error
 
 
 def _entry(values: Any) -> WaitingRun:
