@@ -30,6 +30,7 @@ AS_ON_CUDA = ("fp16", "bf16", "fp32")
 def speed_is_no_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU without such instructions is slower in half precision; here the gradient alone decides."""
     monkeypatch.setattr(auto_precision, "FASTER", math.inf)
+    monkeypatch.setattr(auto_precision, "QUICK", 0.0)
 
 
 def overflowing(factor: float) -> Any:
@@ -162,12 +163,25 @@ def test_a_precision_that_is_no_faster_on_a_cpu_is_left_without_a_word(
 ) -> None:
     """bfloat16 agrees here, so it is its time alone that decides."""
     monkeypatch.setattr(auto_precision, "FASTER", 0.0)
+    monkeypatch.setattr(auto_precision, "QUICK", 0.0)
     placed = placed_by_test(TOY, "cpu", tmp_path / FILE, ("bf16", "fp32"))
     assert (dtype_of(placed), placed.notes) == (torch.float32, ())
     placed.verdicts.write()
     (kept,) = json.loads((tmp_path / FILE).read_text())
     assert kept["slowness"] > 0
     assert kept["cosine"] >= LEAST
+
+
+def test_a_cpu_keeps_a_quick_model_in_float32_whatever_it_measures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A time so short can be any, so that the same settings would not always learn the same word."""
+    monkeypatch.setattr(auto_precision, "FASTER", math.inf)
+    monkeypatch.setattr(auto_precision, "QUICK", math.inf)  # as the tiny model is, unless something holds it up
+    placed = placed_by_test(source(Opened(toy.pipeline)), "cpu", tmp_path / FILE, ("bf16", "fp32"))
+    assert (dtype_of(placed), placed.notes) == (torch.float32, ())
+    placed.verdicts.write()
+    assert not (tmp_path / FILE).exists()
 
 
 def test_where_memory_does_not_suffice_to_compare_the_run_goes_on(
@@ -284,6 +298,7 @@ def test_what_was_found_is_written_when_the_model_is_trained_on(
 ) -> None:
     """Opening it is not yet a run, which may be refused; the log directory is made by the run, never for this."""
     monkeypatch.setattr(auto_precision, "candidates", lambda device: ("bf16", "fp32"))
+    monkeypatch.setattr(auto_precision, "QUICK", 0.0)
     log = tmp_path / "textual_inversion"
     host = models.open_host("toy", tmp_path / "embeddings", device="cpu", verdicts=log)
     with host.training(1):

@@ -26,6 +26,10 @@ from tinv_ext.hosts.diffusers.verdicts import Verdict, Verdicts
 
 FASTER = 0.8
 """Of float32's time, at most, for a CPU to take bfloat16."""
+QUICK = 0.5
+"""Seconds of a processor for float32's small step, below which a CPU tries nothing else. There is little to gain, and a
+time so short can be any: the tiny model took bfloat16 in one of 200 runs on a busy machine, and learned another word.
+"""
 CPUINFO = Path("/proc/cpuinfo")
 _NATIVE = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux calls them, on x86 and on ARM
 
@@ -91,6 +95,8 @@ def placed_by_test(model: Source, device: str, verdicts: Path | None, order: Seq
         if verdict is None:
             pipeline = model.read(dtype_of(precision if reference else "fp32"))
             reference = reference or _tried(pipeline, on)  # while the weights are those of the file
+            if on.type == "cpu" and reference and reference.seconds < QUICK:
+                break
             fits = place(pipeline, on, precision)
             verdict = _compared(pipeline, on, reference)
             if verdict is None:
