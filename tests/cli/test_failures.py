@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +23,7 @@ import torch
 from tests.cli.conftest import Said
 from tests.paths import ROOT
 from tinv_ext.cli import main as cli
+from tinv_ext.cli import signals
 from tinv_ext.cli.failures import BAD_INPUT, BUG, FAILED, STOPPED, explain
 from tinv_ext.cli.signals import Ending, _watch_console
 from tinv_ext.core.errors import FormatError, HostError, InputError
@@ -186,6 +189,20 @@ def test_the_page_without_gradio_says_what_to_install(tinv: Tinv) -> None:
     """Exit code 2."""
     said = tinv("ui")
     assert (said.code, "pip install" in said.err) == (BAD_INPUT, True)
+
+
+def test_ctrl_c_aborts_a_second_time_only_where_the_saving_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is a wish, the second aborts, and for some seconds more of them are not heard."""
+    now, stops = [0.0], list[int]()
+    monkeypatch.setattr(signals, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    ending = Ending(lambda: None)
+    with ending.stopping(lambda: stops.append(1)):
+        ending.on_signal(signal.SIGINT, None)
+        for seconds, aborts in ((0.0, True), (0.1, False), (4.0, False), (6.0, True), (7.0, False)):
+            now[0] = seconds
+            with pytest.raises(KeyboardInterrupt) if aborts else nullcontext():
+                ending.on_signal(signal.SIGINT, None)
+    assert stops == [1]
 
 
 def test_windows_console_waits_until_the_run_is_saved() -> None:

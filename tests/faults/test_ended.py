@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tests.faults.outside import _environment
 from tests.paths import ROOT
 from tinv_ext.cli.main import main
 from tinv_ext.core.formats import read_embedding
+from tinv_ext.core.training.state import load_state
 from tinv_ext.run.curve import read_curve
 from tinv_ext.run.run_folder import RunFolder, find_runs
 
@@ -29,11 +30,31 @@ PLAIN = ("--preview-every", "0", "--evaluate-every", "0")
 SIGNALS = [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.full)]  # as a terminal's end
 
 
+SAVES_SLOWLY = """
+import sys, time
+from tinv_ext.cli.main import main
+from tinv_ext.run import state_saver
+
+save = state_saver.save_state
+
+def save_slowly(*given):
+    print("saving", flush=True)
+    time.sleep(1)
+    save(*given)
+
+state_saver.save_state = save_slowly
+sys.exit(main())
+"""
+"""The command line on a disk that takes its time."""
+
+
 @contextmanager
-def begun(folder: Path, *arguments: object, **streams: Any) -> Iterator[subprocess.Popen[str]]:
+def begun(
+    folder: Path, *arguments: object, program: Sequence[str] = ("-m", "tinv_ext"), **streams: Any
+) -> Iterator[subprocess.Popen[str]]:
     """The command line at work in a folder."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tinv_ext", *map(str, arguments)],
+        [sys.executable, *program, *map(str, arguments)],
         cwd=folder,
         env={**_environment(), "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"},
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **streams},
@@ -131,6 +152,23 @@ def test_a_second_ctrl_c_aborts_and_costs_nothing(tmp_path: Path) -> None:
     assert read_curve(run.curve) == read_curve(whole.curve)
     resumed, right = (read_embedding(tmp_path / name / "runs" / "embeddings" / "zibbo.pt") for name in "xy")
     assert all(torch.equal(resumed.vectors[key], right.vectors[key]) for key in right.vectors)
+
+
+def test_more_of_ctrl_c_does_not_spoil_the_saving(tmp_path: Path) -> None:
+    """An impatient finger, while the disk takes its time."""
+    with training(tmp_path, 100000, program=("-c", SAVES_SLOWLY)) as process:
+        run = wait_for(lambda: at_work(tmp_path), process)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        while process.stdout.readline().strip() != "saving":
+            pass
+        for _ in range(3):
+            time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+        process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert str(load_state(run.state, torch.device("cpu"), optimizer="ong")[0].step) == read_curve(run.curve)[-1]["step"]
 
 
 def test_a_closed_terminal_ends_a_training_well(tmp_path: Path) -> None:

@@ -2,16 +2,19 @@
 
 Until a run has begun, the wish ends the program at once, without an exception: raised while torch is being imported,
 one would end in "terminate called …" and a core dump. Nothing is lost, as files are written whole or not at all. A run
-finishes its step and saves instead; a second Ctrl-C aborts it (KeyboardInterrupt).
+finishes its step and saves instead; a second Ctrl-C aborts it (KeyboardInterrupt), which saves, too: what an impatient
+finger adds meanwhile is not heard.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,6 +26,7 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 _CLOSING = (2, 5, 6)
 DONE = threading.Event()
 """Set once a command is over."""
+_SAVING = 5.0  # seconds that an aborted run is given to save; where that hangs, the next Ctrl-C aborts it, too
 _PATIENCE = 60.0  # seconds; Windows itself waits for 5 and then ends the process
 
 
@@ -34,6 +38,7 @@ class Ending:
     asked: bool = False
     stop: Callable[[], None] | None = None
     over: threading.Event = field(default_factory=threading.Event)
+    aborted: float = -math.inf  # when, by time.monotonic
 
     @contextmanager
     def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
@@ -51,7 +56,9 @@ class Ending:
             self.quit()
         elif not again:
             self.stop()
-        elif number == signal.SIGINT:  # a terminal that is closed and a logout send several of the others
+        elif number == signal.SIGINT and time.monotonic() - self.aborted > _SAVING:
+            # a terminal that is closed and a logout send several of the others
+            self.aborted = time.monotonic()
             raise KeyboardInterrupt
 
     def on_console(self, event: int) -> bool:
