@@ -234,9 +234,13 @@ def stopped_by(ranks: Ranks, stop: Callable[[], None]) -> None:
 def letting_go(ranks: Ranks, ending: Ending) -> Iterator[None]:
     """Let the other processes go at the end. Where the training fails, the launcher's signals come too late to matter:
     first it is said why."""
-    several = _several(ranks)
+    several, well = _several(ranks), False
     try:
         yield
+        well = True
+    except SystemExit:  # all have agreed on it
+        well = True
+        raise
     except BaseException:
         if several:
             ending.stop = lambda: None
@@ -244,3 +248,5 @@ def letting_go(ranks: Ranks, ending: Ending) -> Iterator[None]:
     finally:
         if several:
             several.quit()
+        if several and well:
+            several.part()

@@ -126,6 +126,15 @@ class TorchRanks:
             with suppress(LostError):
                 self._ask(QUIT)
 
+    def part(self) -> None:
+        """Close the connection, where all have come to the end: with one of them in trouble this could wait for ever.
+
+        A thread of gloo may still hold a tensor; to free it while Python is being shut down ends the process by
+        SIGABRT (torch's pull request 179291).
+        """
+        self._group = None
+        distributed.destroy_process_group()
+
     # --- agreeing on how it went -----------------------------------------------------------------------------------
 
     @contextmanager
