@@ -21,6 +21,7 @@ from tinv_ext.run import runner
 from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.server import left_runs, waiting_runs
 from tinv_ext.server.job_queue import JobQueue
+from tinv_ext.server.waiting_runs import LeftFiles
 
 NAMES = ("zibbo-2", "zibbo-3", "zibbo-4")
 
@@ -75,6 +76,22 @@ def test_what_waits_is_kept_until_its_turn_comes(home: JobQueue, values: dict[st
     home.command(first.id, "stop")
     assert all(home.wait(job, 120) for job in waiting)
     assert not (Path(home.placed("")) / "waiting").exists()
+
+
+def test_a_run_whose_turn_comes_is_not_offered_at_any_moment(
+    home: JobQueue, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even between the end of the lock and that of its folder."""
+    offered, remove = list[Any](), waiting_runs._remove
+
+    def looked_at(folder: Path) -> None:
+        offered.append(LeftFiles(Path(home.placed(""))).read())
+        remove(folder)
+
+    monkeypatch.setattr(waiting_runs, "_remove", looked_at)
+    assert home.wait(home.submit(values), 120)
+    assert offered
+    assert not any(offered)
 
 
 def test_a_run_is_kept_until_its_folder_is_there(

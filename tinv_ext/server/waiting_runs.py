@@ -83,6 +83,7 @@ class WaitingFile:
 
     def _write(self, waiting: Sequence[WaitingRun]) -> None:
         if not waiting:
+            (self._folder / _FILE).unlink(missing_ok=True)  # first: without the lock, others would take it on
             self._held.close()
             _remove(self._folder)
             return
