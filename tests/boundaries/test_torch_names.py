@@ -15,7 +15,7 @@ pytestmark = pytest.mark.once
 LIST = ROOT / "tests" / "data" / "torch-2.1-names.txt"
 # The list leaves out torch.distributed; of it these are in the documentation of torch 2.1.
 COLLECTIVES = ("all_gather_object", "all_reduce", "broadcast", "broadcast_object_list", "gather")
-GROUPS = ("init_process_group", "new_group")
+GROUPS = ("init_process_group", "new_group", "destroy_process_group")
 DISTRIBUTED = frozenset(("torch.distributed.", *(f"torch.distributed.{name}" for name in COLLECTIVES + GROUPS)))
 VERSION = "torch.__version__"  # it leaves out names in underscores, too
 

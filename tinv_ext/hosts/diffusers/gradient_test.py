@@ -39,7 +39,7 @@ Gradient = Mapping[str, Tensor]  # by encoder: (n, width) float32 on the CPU
 
 @dataclass(frozen=True)
 class SmallStep:
-    """The gradient of the small step, and the fewest of the processor's seconds for taking it again, if they were asked for."""
+    """The gradient of the small step and, if asked for, the least of the processor's time for taking it again."""
 
     gradient: Gradient
     seconds: float = math.nan
