@@ -21,8 +21,9 @@ HEAD = """<!-- Written by `make docs`. -->
 Put the command line that you have after `tinv train`, launcher included. Options keep their names, with underscores or
 dashes, as `--name value` or `--name=value`; the same names work in a settings file (`--config`, kohya's
 `--config_file`). An option that has no use here is accepted, and a line says why. A mistyped one is refused with the
-nearest name. OneTrainer's presets and config.json can be given with `--config`, too. `tinv check` with the same line
-shows what a training would do, without starting it.
+nearest name. OneTrainer's presets and config.json can be given with `--config`, too, as can what the tab Textual
+Inversion of kohya's GUI (kohya_ss) has saved. `tinv check` with the same line shows what a training would do, without
+starting it.
 
 What is different:
 

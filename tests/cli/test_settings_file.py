@@ -103,3 +103,17 @@ def test_a_configuration_of_onetrainer_is_taken(tmp_path: Path) -> None:
     assert read_settings_file(path, told.append) == {"model": "m", "batch_size": 3}
     assert ids(told) == ["cli.onetrainer_left_out"]
     assert (told[0].values["taken"], told[0].values["names"]) == (2, ["training_method", "unet.train"])
+
+
+def test_a_file_of_kohyas_gui_is_read(tmp_path: Path) -> None:
+    """Its fields become settings, what has no use is told, and another kind of training is a sentence."""
+    form = {"model_list": "custom", "max_resolution": "256,256", "lr_warmup": 0, "token_string": "mycat", "epoch": 2}
+    path, told = tmp_path / "mycat_20261129.json", list[Message]()
+    path.write_text(json.dumps({**form, "template": "caption", "multi_gpu": True, "of_tomorrow": 1}), "utf-8")
+    values = read_settings_file(path, told.append)
+    assert values == {"max_train_epochs": 2, "resolution": "256,256", "token_string": "mycat"}
+    assert ids(told) == ["peers.not_used", "cli.kohya_gui_left_out"]
+    del form["token_string"]
+    path.write_text(json.dumps(form), "utf-8")
+    with refused("cli.config_refused"):
+        read_settings_file(path)

@@ -11,6 +11,8 @@ from typing import Any
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.settings import ALIASES, SETTINGS, config_file
+from tinv_ext.core.settings.adopt import not_used
+from tinv_ext.core.settings.peers.kohya_gui import from_kohya_gui, is_kohya_guis
 from tinv_ext.core.settings.peers.onetrainer_file import from_onetrainer, is_onetrainers
 from tinv_ext.core.small_files import parse_json, read_small
 from tinv_ext.core.toml import parse_toml
@@ -32,6 +34,8 @@ def read_settings_file(path: Path, tell: Callable[[Message], None] = lambda text
         if isinstance(values, dict) and isinstance(values.get("datasets"), list):  # its own dataset_config, too
             rest = {name: value for name, value in values.items() if name not in ("general", "datasets")}
             values = {**rest, "dataset_config": str(path)}
+        if is_kohya_guis(values):
+            values = _from_kohya_gui(values, path, tell)
         if isinstance(values, dict) and is_onetrainers(values):
             values = _from_onetrainer(values, path, tell)
         if isinstance(values, dict) and isinstance(values.get("settings"), dict):
@@ -118,6 +122,31 @@ def _from_webui(values: dict[str, Any], tell: Callable[[Message], None]) -> dict
             )
         )
     return taken
+
+
+def _from_kohya_gui(values: dict[str, Any], path: Path, tell: Callable[[Message], None]) -> dict[str, Any]:
+    try:
+        found, unused, unknown = from_kohya_gui(values)
+    except InputError as error:
+        raise InputError(
+            message(
+                "cli.config_refused",
+                'The settings file "{path}" cannot be used. {reason}',
+                path=path,
+                reason=error.problems[0],
+            )
+        ) from error
+    for reason in dict.fromkeys(reason for _, reason in unused):
+        tell(not_used([name for name, why in unused if why == reason], reason))
+    if unknown:
+        tell(
+            message(
+                "cli.kohya_gui_left_out",
+                "From the settings of kohya's GUI these are not known, and not used: {names:, }.",
+                names=unknown,
+            )
+        )
+    return found
 
 
 def _from_onetrainer(values: dict[str, Any], path: Path, tell: Callable[[Message], None]) -> dict[str, Any]:

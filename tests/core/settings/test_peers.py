@@ -23,6 +23,7 @@ from tinv_ext.core.settings.peers.webui import TRAIN
 LISTS = Path(__file__).with_name("peers")
 FILES = {
     "kohya-ss/sd-scripts": "kohya",
+    "kohya's GUI": "kohya_gui",
     "diffusers": "diffusers",
     "diffusers' DreamBooth (images of the class)": "dreambooth",
     "the WebUI": "webui",

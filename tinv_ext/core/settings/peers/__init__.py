@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from tinv_ext.core.settings.peers.diffusers import DIFFUSERS, DREAMBOOTH
 from tinv_ext.core.settings.peers.dreamartist import DREAMARTIST
 from tinv_ext.core.settings.peers.kohya import KOHYA
+from tinv_ext.core.settings.peers.kohya_gui import KOHYA_GUI
 from tinv_ext.core.settings.peers.onetrainer import ONETRAINER
 from tinv_ext.core.settings.peers.option import Option
 from tinv_ext.core.settings.peers.webui import TRAIN, WEBUI
 
 PEERS: Mapping[str, Mapping[str, Option]] = {
     "kohya-ss/sd-scripts": KOHYA,
+    "kohya's GUI": KOHYA_GUI,
     "diffusers": DIFFUSERS,
     "diffusers' DreamBooth (images of the class)": DREAMBOOTH,
     "the WebUI": WEBUI,

@@ -37,7 +37,7 @@ _MODEL: Mapping[str, Option] = {
     "no_half_vae": unused(why.VAE, "?"),
     "cache_text_encoder_outputs": unused(why.TEXT_ENCODER, "?"),
     "cache_text_encoder_outputs_to_disk": unused(why.TEXT_ENCODER, "?"),
-    "max_token_length": unused(why.LENGTH),
+    "max_token_length": unused(why.LENGTH, neutral=("75",)),
     "clip_skip": to("clip_skip"),
 }
 _DATASET: Mapping[str, Option] = {
