@@ -152,10 +152,12 @@ def test_another_kind_of_training_is_refused() -> None:
         from_kohya_gui(lora)
 
 
-def test_a_quote_that_is_left_open_is_refused() -> None:
-    """In the options that it lists."""
+def test_fields_that_cannot_be_read_are_refused() -> None:
+    """A quote that is left open in the options that it lists; a number that is none."""
     with refused("peers.kohya_gui_parameters"):
         from_kohya_gui({**FORM, "additional_parameters": '--a "b'})
+    with refused("peers.kohya_gui_number", name="epoch"):
+        from_kohya_gui({**FORM, "epoch": "eight"})
 
 
 def test_files_of_others_are_none() -> None:

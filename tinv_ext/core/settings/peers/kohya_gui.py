@@ -121,25 +121,36 @@ def from_kohya_gui(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[tupl
 
 
 _ALWAYS_SET = ("model_list", "noise_offset_type", "num_cpu_threads_per_process")  # whatever anybody wants
-_READ_TOGETHER = ("epoch", "max_train_epochs", "max_train_steps", "lr_warmup", "lr_warmup_steps")
-_READ_TOGETHER += ("lr_scheduler_num_cycles", "additional_parameters")
+_READ_TOGETHER = {"epoch", "max_train_epochs", "max_train_steps", "lr_warmup", "lr_warmup_steps"}
+_READ_TOGETHER |= {"lr_scheduler_num_cycles", "additional_parameters"}
 
 
 def _length(values: Mapping[str, Any]) -> dict[str, Any]:
     """How long it trains, and what is counted by that: kohya's trainer heeds epochs before steps."""
-    epochs, steps, usual = (_number(values.get(name)) for name in ("max_train_epochs", "max_train_steps", "epoch"))
+    epochs, steps, usual = (_asked(values, name) for name in ("max_train_epochs", "max_train_steps", "epoch"))
     found: dict[str, Any] = {}
-    if epochs or not (steps or values.get("dataset_config") or not usual):
+    if epochs or (usual and not (steps or values.get("dataset_config"))):
         found["max_train_epochs"] = _whole(epochs or usual)
     else:
         found["max_train_steps"] = _whole(steps or _USUAL_STEPS)
-    share, warmup = _number(values.get("lr_warmup")), _number(values.get("lr_warmup_steps"))
-    if warmup or share:
-        found["lr_warmup_steps"] = _whole(warmup) or share / 100
-    cycles = _number(values.get("lr_scheduler_num_cycles")) or usual
+    warmup = _asked(values, "lr_warmup_steps") or _asked(values, "lr_warmup") / 100
+    if warmup:
+        found["lr_warmup_steps"] = _whole(warmup)
+    cycles = _asked(values, "lr_scheduler_num_cycles") or usual
     if cycles and "restarts" in str(values.get("lr_scheduler")):
         found["lr_scheduler_num_cycles"] = _whole(cycles)
     return found
+
+
+def _asked(values: Mapping[str, Any], name: str) -> float:
+    """The number of a field; 0 where it is empty. `InputError` where it has something else."""
+    value = values.get(name)
+    number = 0.0 if _says_nothing(value) else _number(value)
+    if number is None:
+        raise InputError(
+            message("peers.kohya_gui_number", 'Its {name} must be a number, not "{value}".', name=name, value=value)
+        )
+    return number
 
 
 def _listed(text: str) -> dict[str, Any]:
