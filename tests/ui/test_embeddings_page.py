@@ -15,6 +15,7 @@ from tests.ui.browser import needs_chromium
 from tests.ui.test_browser import address, jobs_home, page  # noqa: F401  (fixtures)
 from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.formats import read_embedding, write_embedding
+from tinv_ext.core.settings import DEFAULTS
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.library.library import Library
 from tinv_ext.server.job_queue import JobQueue
@@ -149,10 +150,16 @@ def test_several_are_compared_and_blended_with_a_live_preview(gallery: Any, shel
     assert torch.allclose(read_embedding(shelf / "felixrex.pt").vectors["clip_l"], felix * 0.75 + rex * 0.25)
 
 
-def test_long_names_stay_in_their_places(shelf: Path, page: Any, jobs: JobQueue, values: dict[str, Any]) -> None:  # noqa: F811
+def test_long_names_stay_in_their_places(
+    shelf: Path,
+    page: Any,  # noqa: F811
+    jobs: JobQueue,
+    jobs_home: Path,  # noqa: F811
+    values: dict[str, Any],
+) -> None:
     """Of embeddings and of snapshots that are compared, on a phone; and in the verdict on a name."""
     long = "zibbozibbozibbo" * 5
-    settings = {name: value for name, value in values.items() if name != "output"}  # so that its snapshots are offered
+    settings = {**values, "output": str(jobs_home / str(DEFAULTS["output"]))}  # so that its snapshots are offered
     assert jobs.wait(jobs.submit({**settings, "name": long, "steps": 2, "save_every": 1}), 120)
     page.set_viewport_size({"width": 420, "height": 900})
     page.reload(wait_until="domcontentloaded")
