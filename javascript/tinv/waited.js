@@ -1,8 +1,9 @@
 // Runs that still waited for their turn when the program ended: queued again, or forgotten.
-import { post } from "./api.js";
+import { get, post } from "./api.js";
 import { html, useState } from "./html.js";
 import { Problems } from "./problems.js";
 import { Action, Said } from "./said.js";
+import { takeSettings } from "./taking.js";
 import { t } from "./texts.js";
 
 /** `runs`: `waited` of GET /status; `again()` asks for it again. */
@@ -23,6 +24,7 @@ export function Waited({ runs, again }) {
         setRefused(problems);
         again();
     };
+    const take = (run) => async () => takeSettings((await get("queue/left", { run: run.id })).settings, run.name);
     const forget = (run) => async () => {
         await post("queue/forget", { run: run.id });
         const undo = async () => {
@@ -52,9 +54,19 @@ export function Waited({ runs, again }) {
                     <${Action} act=${forget(run)}>
                         ${t("page.forget")}<span class="tinv-hidden"> ${run.name}</span>
                     </${Action}>
-                    ${refused[run.id] && html`<div class="tinv-wide"><${Problems} error=${refused[run.id]} /></div>`}
+                    ${refused[run.id] && html`<${Why} error=${refused[run.id]} name=${run.name} take=${take(run)} />`}
                 </li>`,
             )}
         </ul>
     </section>`;
+}
+
+/** Why it cannot be queued as it was; its settings can be changed and trained all the same. */
+function Why({ error, name, take }) {
+    return html`<div class="tinv-wide tinv-stack">
+        <${Problems} error=${error} />
+        <div class="tinv-row">
+            <${Action} act=${take}>${t("page.train_like_this")}<span class="tinv-hidden"> ${name}</span></${Action}>
+        </div>
+    </div>`;
 }

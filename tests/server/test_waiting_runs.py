@@ -249,6 +249,22 @@ def test_what_could_not_be_kept_is_kept_with_the_next_that_waits(
     assert home.left_waiting == len(kept(home)) == 2
 
 
+def test_the_settings_of_what_waited_can_be_had(home: JobQueue, later: JobQueue, values: dict[str, Any]) -> None:
+    """Of a new run as they were asked for; of a resumed one all, with what was to change; of none that is gone."""
+    run = home.submit({**values, "name": "zibbo-r", "steps": 2})
+    assert home.wait(run, 120)
+    first = home.submit(endless(values))
+    home.submit({**values, "name": "zibbo-2", "learning_rate": "0.007"})
+    home.resume("", RunFolder(Path(str(run.folder))).id, {"steps": 9})
+    until(lambda: first.steps > 1)
+    home.end()
+    new, resumed = (later.left.settings_of(offer["id"]) for offer in later.left.waited())
+    assert (new["name"], new["learning_rate"], new["images"]) == ("zibbo-2", "0.007", values["images"])
+    assert (resumed["name"], resumed["steps"], resumed["images"]) == ("zibbo-r", 9, values["images"])
+    with refused("server.not_left"):
+        later.left.settings_of("none")
+
+
 def test_a_list_that_cannot_be_read_in_this_moment_is_not_written_over(
     home: JobQueue, later: JobQueue, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from tinv_ext.core.settings import ALIASES, SETTINGS
 from tinv_ext.server.allowed_paths import PATHS
 from tinv_ext.server.openapi import described
 
-GETS = ["status", "schema", "labels", "picture", "jobs", "runs", "queue", "presets"]
+GETS = ["status", "schema", "labels", "picture", "jobs", "runs", "queue", "queue/left", "presets"]
 GETS += ["embeddings", "embeddings/about", "embeddings/file", "embeddings/thumbnail"]
 GETS += ["texts", "chart", "previews", "snapshots", "embedding", "tried"]
 GETS += ["runs/about", "runs/preview", "runs/deleted"]

@@ -183,6 +183,10 @@ def test_why_what_waited_cannot_be_queued_is_said_at_its_line(
     waited.get_by_role("button", name="Queue all again").click()
     waited.locator("li:has-text('zibb-a') .tinv-problems").wait_for()
     assert [job.config.name for job in jobs.all()] == ["zibb-b"]
+    waited.get_by_role("button", name="Train like this zibb-a").click()
+    runs.wait_for_selector("#tinv_train")
+    runs.wait_for_function("document.querySelector('#tinv_name').value === 'zibb-a'")
+    assert runs.input_value("#tinv_images") == str(other)
 
 
 def test_a_run_is_cleaned_up_with_undo(runs: Any, jobs: JobQueue, values: dict[str, Any]) -> None:

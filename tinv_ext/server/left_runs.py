@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.messages import message
-from tinv_ext.core.settings import DEFAULTS
+from tinv_ext.core.settings import DEFAULTS, current_names, overridden
 from tinv_ext.server.waiting_runs import LeftFiles, WaitingRun, named_model
 
 if TYPE_CHECKING:
@@ -76,6 +76,13 @@ class LeftRuns:
             self._again.add(id)
             self._read = -math.inf
             return job
+
+    def settings_of(self, id: str, confine: PathCheck | None = None) -> dict[str, Any]:  # noqa: A002 (as above)
+        """What one that waited was to be trained with, or resumed. `InputError` where it waits no longer."""
+        _, run = self._entry(id)
+        if not run.run:
+            return current_names(run.settings)
+        return overridden(self._queue.run(run.output, run.run, confine).config().to_dict(), run.settings)
 
     def forget(self, id: str, yes: bool = True) -> None:  # noqa: A002 (the word of the API)
         """Offer one no longer, or (not `yes`) again."""

@@ -26,6 +26,7 @@ SHARED: Sequence[Message] = (
     message("page.run_waited", 'The run "{name}" was waiting in the queue when the program ended.', name=""),
     message("page.queue_again", "Queue again"),
     message("page.queue_all_again", "Queue all again"),
+    message("page.train_like_this", "Train like this"),
     message("page.forget", "Forget"),
     message("page.run_forgotten", 'The run "{name}" is forgotten.', name=""),
 )

@@ -22,6 +22,7 @@ def routes(served: Served) -> list[Route]:
     return [
         Route("GET", "/queue", queue_route(queue), changing=False),
         Route("POST", "/queue/order", order_route(queue)),
+        Route("GET", "/queue/left", left_route(queue, served.allowed_paths)),
         Route("POST", "/queue/again", again_route(queue, served.allowed_paths)),
         Route("POST", "/queue/forget", forget_route(queue)),
     ]
@@ -51,6 +52,18 @@ def order_route(queue: JobQueue) -> Answer:
         return await in_thread(answer, language)
 
     return order
+
+
+def left_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
+    """GET /queue/left."""
+
+    async def left(run: str, language: str = Language) -> JSONResponse:
+        """Settings of a run that waited when an earlier program ended, by its id in `waited` of /status."""
+        return await in_thread(
+            lambda: JSONResponse({"settings": queue.left.settings_of(run, allowed_paths)}), language
+        )
+
+    return left
 
 
 def again_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
