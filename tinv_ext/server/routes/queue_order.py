@@ -59,9 +59,7 @@ def left_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
 
     async def left(run: str, language: str = Language) -> JSONResponse:
         """Settings of a run that waited when an earlier program ended, by its id in `waited` of /status."""
-        return await in_thread(
-            lambda: JSONResponse({"settings": queue.left.settings_of(run, allowed_paths)}), language
-        )
+        return await in_thread(lambda: JSONResponse({"settings": queue.left.settings_of(run, allowed_paths)}), language)
 
     return left
 
