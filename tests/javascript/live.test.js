@@ -53,9 +53,11 @@ test("the proposed snapshot is the one with the lowest evaluation known by then"
 });
 
 test("a run obeys what its status lets it", () => {
-    assert.ok(allowed("training").has("pause") && !allowed("training").has("resume"));
-    assert.ok(allowed("paused").has("resume") && !allowed("paused").has("preview"));
-    assert.equal(allowed("finished").size + allowed("stopping").size, 0);
+    const of = (status, can_resume = false) => allowed({ status, can_resume });
+    assert.ok(of("training").has("pause") && !of("training").has("resume"));
+    assert.ok(of("paused").has("resume") && !of("paused").has("preview"));
+    assert.equal(of("finished").size + of("stopping").size + of("stopped").size, 0);
+    assert.deepEqual([...of("stopped", true)], ["resume"]);
 });
 
 test("the word becomes the place that the route fills in", () => {

@@ -15,6 +15,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from tests.server.test_job_queue import until
 from tinv_ext.core.errors import HostError
 from tinv_ext.core.settings import SETTINGS
 from tinv_ext.run.run_folder import RunFolder
@@ -238,6 +239,25 @@ def test_runs_are_listed_and_can_go_on(client: Client, jobs: JobQueue, values: d
         7,
         list(range(1, 8)),
     )
+
+
+def test_a_job_that_was_stopped_goes_on(client: Client, jobs: JobQueue, values: dict[str, Any]) -> None:
+    """By its id, as another job of the same run; one that has finished, or never began, leaves nothing to resume."""
+    routes = client()
+    job = routes.post("/tinv/v1/train", json={**values, "steps": 100_000}).json()["id"]
+    waits = routes.post("/tinv/v1/train", json={**values, "name": "zibbo-2"}).json()["id"]
+    until(lambda: jobs.get(job).steps > 1)
+    for one in (waits, job):
+        assert routes.get("/tinv/v1/status", params={"job": one}).json()["job"]["can_resume"] is False
+        routes.post("/tinv/v1/stop", params={"job": one})
+    assert [over(routes, one)["can_resume"] for one in (job, waits)] == [True, False]
+    stopped = jobs.get(job).steps
+    answer = routes.post("/tinv/v1/resume", params={"job": job}, json={"steps": stopped + 3})
+    assert answer.status_code == 202
+    found = over(routes, answer.json()["id"])
+    assert (found["status"], found["steps"], found["can_resume"]) == ("finished", stopped + 3, False)
+    assert jobs.get(answer.json()["id"]).folder == jobs.get(job).folder
+    assert routes.post("/tinv/v1/resume", params={"job": waits}).status_code == 422
 
 
 def test_an_interrupted_run_is_offered(

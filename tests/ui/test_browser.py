@@ -102,6 +102,12 @@ def test_a_run_is_started_watched_and_stopped(page: Any, values: dict[str, Any],
     assert shown
     assert read_embedding(host.embeddings_folder / "zibbo.pt").step == int(shown.group(1))
 
+    page.click("#tinv_resume")
+    page.wait_for_selector(".tinv-is-training")
+    page.click("#tinv_stop")
+    page.wait_for_selector(".tinv-is-stopped")
+    assert read_embedding(host.embeddings_folder / "zibbo.pt").step > int(shown.group(1))
+
 
 def test_a_run_that_no_thread_has_taken_up_yet_is_brought_into_sight(
     page: Any, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch

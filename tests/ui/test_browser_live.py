@@ -144,7 +144,7 @@ def test_a_step_is_downloaded(page: Any, tmp_path: Path) -> None:
 
 @pytest.mark.once
 def test_only_buttons_that_do_something_are_there(host: DiffusersHost, jobs: JobQueue, values: dict[str, Any]) -> None:
-    """None without a run; Pause while it trains, Resume while it is paused; none when it is over."""
+    """None without a run; Pause while it trains, Resume while it is paused or was stopped; none when it has finished."""
     with served(host, jobs) as address, opened(address, "en-US") as page:
         page.wait_for_selector("#tinv_live .tinv-title")
         assert page.locator(".tinv-controls button").count() == 0
@@ -158,6 +158,9 @@ def test_only_buttons_that_do_something_are_there(host: DiffusersHost, jobs: Job
         page.wait_for_selector(".tinv-is-training")
         page.click("#tinv_stop")
         page.wait_for_selector(".tinv-is-stopped")
+        assert page.locator(".tinv-controls button").all_inner_texts() == ["Resume"]
+        jobs.submit({**values, "name": "zibbo-2", "steps": 2})
+        page.wait_for_selector(".tinv-is-finished")
         assert page.locator(".tinv-controls button").count() == 0
 
 

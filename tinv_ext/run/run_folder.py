@@ -43,6 +43,11 @@ class RunFolder:
         return f"{self.path.parent.name}/{self.path.name}"
 
     @property
+    def log_directory(self) -> str:
+        """Where it is called so."""
+        return str(self.path.parent.parent)
+
+    @property
     def state(self) -> Path:
         """A run can resume from here."""
         return self.path / "state.safetensors"

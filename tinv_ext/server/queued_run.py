@@ -15,6 +15,7 @@ from tinv_ext.core.training.trainer import Step
 from tinv_ext.hosts.base import Host
 from tinv_ext.run.events import Encoded, Evaluated, Event, Generated, Noticed, Prepared, RunControls, Wrote
 from tinv_ext.run.odd_images import named_odd
+from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.run.status import Status
 from tinv_ext.scheduler.steered_run import Order
 from tinv_ext.server.shown import Shown
@@ -98,6 +99,14 @@ class Job:
         return self.now.status == "queued" or (not self.now.over and self.folder is None)
 
     @property
+    def left(self) -> RunFolder | None:
+        """The run that it has left before the end of its plan, to be resumed; None where there is none."""
+        if self.now.status not in ("stopped", "failed") or self.folder is None:
+            return None
+        folder = RunFolder(Path(self.folder))
+        return folder if folder.has_state else None
+
+    @property
     def steps(self) -> int:
         """Optimizer steps really done."""
         return self.now.steps
@@ -135,6 +144,7 @@ class Job:
                 "device": self.device,
                 "status": self.status,
                 "reason": self.now.reason,
+                "can_resume": self.left is not None,
                 "steps": self.now.steps,
                 "total": self.now.total,
                 "file": Path(self.now.file).name if self.now.file else None,

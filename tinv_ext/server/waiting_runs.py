@@ -57,7 +57,8 @@ def waiting_run(job: Job) -> WaitingRun | None:
     kept = replace(kept, model=named_model(request.host.facts))
     if request.resumes is None:
         return kept
-    return replace(kept, run=RunFolder(request.resumes).id, output=str(request.resumes.parent.parent))
+    folder = RunFolder(request.resumes)
+    return replace(kept, run=folder.id, output=folder.log_directory)
 
 
 class WaitingFile:

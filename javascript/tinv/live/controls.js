@@ -18,14 +18,19 @@ export function Controls({ job, lost, again }) {
     const press = async (command) => {
         setSent({ busy: command, error: null, asked: "" });
         try {
-            await post(command, { job: job.id });
+            const answer = await post(command, { job: job.id });
+            // what was over goes on as another job
+            if (answer.id)
+                document.dispatchEvent(
+                    new CustomEvent("tinv:started", { detail: { job: answer.id, device: job.device } }),
+                );
             setSent({ busy: "", error: null, asked: command });
         } catch (error) {
             setSent({ busy: "", error, asked: "" });
         }
         again();
     };
-    const may = allowed(job.status);
+    const may = allowed(job);
     if (!may.size) return sent.error && html`<${Problems} error=${sent.error} />`;
     return html`
         <div class="tinv-row tinv-controls" role="group" aria-label=${t("live.controls")}>

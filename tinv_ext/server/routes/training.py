@@ -124,6 +124,7 @@ def resume_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
     ) -> JSONResponse:
         """Resume a paused job (`job`), or a stopped or interrupted run (`run`, with settings to change as body).
 
+        Of a job that is over (`job`, too) the run that it has left is resumed by a new one.
         `device`: as for /train.
         """
         if bool(job) == bool(run):
@@ -132,6 +133,10 @@ def resume_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
         changes = await json_body(request, language)
 
         def answer() -> JSONResponse:
+            before = queue.get(job) if job else None
+            if before and (left := before.left):
+                again = queue.resume(left.log_directory, left.id, changes, allowed_paths, before.device)
+                return JSONResponse({"id": again.id}, 202)
             if job:
                 commanded = queue.command(job, "resume")
                 queue.obeyed(commanded, "resume")
