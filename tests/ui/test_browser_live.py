@@ -144,7 +144,7 @@ def test_a_step_is_downloaded(page: Any, tmp_path: Path) -> None:
 
 @pytest.mark.once
 def test_only_buttons_that_do_something_are_there(host: DiffusersHost, jobs: JobQueue, values: dict[str, Any]) -> None:
-    """None without a run; Pause while it trains, Resume while it is paused or was stopped; none when it has finished."""
+    """None without a run; Pause while it trains, Resume while it is paused or was stopped; none when it is done."""
     with served(host, jobs) as address, opened(address, "en-US") as page:
         page.wait_for_selector("#tinv_live .tinv-title")
         assert page.locator(".tinv-controls button").count() == 0
