@@ -121,7 +121,7 @@ def test_a_run_goes_on_with_more_steps(runs: Any, jobs: JobQueue, values: dict[s
 def test_the_offer_to_resume_vanishes_when_it_is_taken(
     jobs: JobQueue, values: dict[str, Any], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that a crash interrupted goes on by one click."""
+    """A run that a crash interrupted goes on by one click; left as it is, it is a stopped one, which is undone."""
     run = trained(jobs, values)
     jobs._jobs.clear()  # as another program finds it
     monkeypatch.setattr(left_runs, "_LOOK", 0.0)
@@ -131,8 +131,13 @@ def test_the_offer_to_resume_vanishes_when_it_is_taken(
     (run.path / "config.json").write_text(json.dumps(config), "utf-8")
     runs = request.getfixturevalue("runs")
     show(runs)
-    runs.click(".tinv-offer button:text-is('Resume')")
-    runs.wait_for_selector(".tinv-offer", state="detached")
+    offer = runs.locator(".tinv-runs .tinv-offer")
+    offer.get_by_role("button", name="Leave it zibbo").click()
+    offer.get_by_text('The run "zibbo" is offered no longer. The tab Runs has it.').wait_for()
+    runs.wait_for_selector(".tinv-run .tinv-outcome:text-is('stopped')")
+    offer.get_by_role("button", name="Undo").click()
+    offer.get_by_role("button", name="Resume zibbo").click()
+    offer.wait_for(state="detached")
     runs.wait_for_selector(".tinv-run:has-text('step 9 of 9')")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.messages import message
 from tinv_ext.core.settings import DEFAULTS, current_names, overridden
+from tinv_ext.run.run_lock import refuse_if_running
 from tinv_ext.server.waiting_runs import LeftFiles, WaitingRun, named_model
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _LOOK = 10.0  # seconds between two looks
+_LEFT = message("server.left_as_it_was", "It was interrupted, and left as it was.")
 
 
 class LeftRuns:
@@ -51,6 +53,26 @@ class LeftRuns:
             ]
         jobs, log_directory = {job.folder for job in queue.all()}, Path(queue.placed(""))
         return [run for run in self._interrupted if str(log_directory / run["id"]) not in jobs]
+
+    def leave(self, id: str, yes: bool = True, confine: PathCheck | None = None) -> None:  # noqa: A002 (as above)
+        """Offer an interrupted run no longer: from here on it is one that was stopped; or (not `yes`) again."""
+        folder = self._queue.idle_run("", id, confine)
+        refuse_if_running(folder.path)
+        now, left = folder.last_status(), str(_LEFT)
+        if now.over if yes else (now.status, now.reason) != ("stopped", left):
+            raise InputError(message("server.not_interrupted", 'The run "{run}" was not interrupted.', run=id))
+        try:
+            folder.write_status(replace(now, status="stopped" if yes else "training", reason=left if yes else ""))
+        except OSError as error:
+            raise HostError(
+                message(
+                    "server.status_unwritten",
+                    'What became of the run "{run}" could not be written ({reason}).',
+                    run=id,
+                    reason=error.strerror or str(error),
+                )
+            ) from error
+        self._looked = -math.inf
 
     def waited(self) -> list[dict[str, Any]]:
         """The runs that waited when their program ended, in the order of their queue: id, name, steps, model."""

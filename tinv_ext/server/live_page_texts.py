@@ -20,7 +20,6 @@ TEXTS: Sequence[Message] = (
     message("live.stop", "Stop and save"),
     message("live.snapshot", "Snapshot now"),
     message("live.preview", "Preview now"),
-    message("live.interrupted", '"{name}" was interrupted at step {steps} of {total}.', name="", steps=0, total=0),
     message("live.notices", "Notices"),
     message("live.note", "Note"),
     message("live.warning", "Warning"),

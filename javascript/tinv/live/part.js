@@ -1,6 +1,7 @@
 // The run that is at work, or the last one: how far it is, its curve, its previews, and what to do with them.
 import { get } from "../api.js";
 import { html, useEffect, useMemo, useRef } from "../html.js";
+import { Interrupted } from "../interrupted.js";
 import { usePolling } from "../polling.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
@@ -9,7 +10,6 @@ import { Chart } from "./chart.js";
 import { Controls } from "./controls.js";
 import { Decide } from "./decide.js";
 import { Head } from "./head.js";
-import { Interrupted } from "./interrupted.js";
 import { Notices } from "./notices.js";
 import { Previews } from "./previews.js";
 import { canSend } from "./txt2img.js";

@@ -1,13 +1,13 @@
 // What was trained before and what comes next: the queue, the history as cards, presets, and the trash of runs.
 import { get } from "../api.js";
 import { html, useState } from "../html.js";
+import { Interrupted } from "../interrupted.js";
 import { usePolling } from "../polling.js";
 import { Problems } from "../problems.js";
 import { Said } from "../said.js";
 import { t } from "../texts.js";
 import { Waited } from "../waited.js";
 import { Cards } from "./cards.js";
-import { Offer } from "./offer.js";
 import { Overlay } from "./overlay.js";
 import { Presets } from "./presets.js";
 import { Queue } from "./queue.js";
@@ -35,7 +35,7 @@ export default function Part({ visible }) {
     return html`<div class="tinv-stack tinv-runs">
         <${Problems} error=${error} />
         <${Said} said=${said} close=${() => setSaid(null)} />
-        <${Offer} interrupted=${status.interrupted} done=${done} />
+        <${Interrupted} runs=${status.interrupted} again=${again} />
         <${Waited} runs=${status.waited} again=${again} />
         <${Queue} jobs=${queue} again=${again} />
         <${Overlay} ids=${drawn} runs=${runs} output=${output} draw=${draw} />

@@ -1,4 +1,4 @@
-"""The jobs that are not over, in their order, and that order changed; what waited when an earlier program ended."""
+"""The jobs that are not over, in their order, and that order changed; what an earlier program has left."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def routes(served: Served) -> list[Route]:
         Route("GET", "/queue/left", left_route(queue, served.allowed_paths)),
         Route("POST", "/queue/again", again_route(queue, served.allowed_paths)),
         Route("POST", "/queue/forget", forget_route(queue)),
+        Route("POST", "/runs/leave", leave_route(queue, served.allowed_paths)),
     ]
 
 
@@ -87,6 +88,21 @@ def forget_route(queue: JobQueue) -> Answer:
         return await in_thread(answer, language)
 
     return forget
+
+
+def leave_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
+    """POST /runs/leave."""
+
+    async def leave(run: str, undo: bool = False, language: str = Language) -> JSONResponse:
+        """Offer an interrupted run no longer, by its id in `interrupted` of /status; with `undo` again."""
+
+        def answer() -> JSONResponse:
+            queue.left.leave(run, not undo, allowed_paths)
+            return JSONResponse(queue.left.interrupted())
+
+        return await in_thread(answer, language)
+
+    return leave
 
 
 def _listed(queue: JobQueue, language: str) -> list[dict[str, Any]]:
