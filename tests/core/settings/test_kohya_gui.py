@@ -153,9 +153,11 @@ def test_another_kind_of_training_is_refused() -> None:
 
 
 def test_fields_that_cannot_be_read_are_refused() -> None:
-    """A quote that is left open in the options that it lists; a number that is none."""
+    """A quote that is left open in the options that it lists; a template that does not exist; a number that is none."""
     with refused("peers.kohya_gui_parameters"):
         from_kohya_gui({**FORM, "additional_parameters": '--a "b'})
+    with refused("peers.not_a_choice", option="template"):
+        from_kohya_gui({**FORM, "template": "of tomorrow"})
     with refused("peers.kohya_gui_number", name="epoch"):
         from_kohya_gui({**FORM, "epoch": "eight"})
 

@@ -47,19 +47,19 @@ def only_if_on(**settings: Any) -> Callable[[Any], Values]:
 
 def learnable_property(value: Any) -> Values:
     """What diffusers learns as the template of that name."""
-    return {"template": _of({"object": "subject", "style": "style"}, "learnable_property", value)}
+    return {"template": one_of({"object": "subject", "style": "style"}, "learnable_property", value)}
 
 
 def resize_interpolation(value: Any) -> Values:
     """kohya's names of filters (library/utils.py, get_pil_interpolation): OpenCV's and Pillow's."""
     names = {name: name for name in INTERPOLATIONS}
-    return {"interpolation": _of({**names, "linear": "bilinear", "cubic": "bicubic", "box": "area"}, _RESIZE, value)}
+    return {"interpolation": one_of({**names, "linear": "bilinear", "cubic": "bicubic", "box": "area"}, _RESIZE, value)}
 
 
 def precision(value: Any) -> Values:
     """accelerate's mixed precision: fp16 is for GPUs, so it becomes auto, which is fp32 on a CPU."""
     names = {"no": "fp32", "fp32": "fp32", "fp16": "auto", "bf16": "bf16"}
-    return {"precision": _of(names, "mixed_precision", value)}
+    return {"precision": one_of(names, "mixed_precision", value)}
 
 
 def optimizer_type(value: Any) -> Values:
@@ -92,7 +92,8 @@ def sample_sampler(value: Any) -> Values:
     return {"preview_sampler": SAMPLERS.get(str(value).lower(), str(value))}
 
 
-def _of(names: Mapping[str, str], option: str, value: Any) -> str:
+def one_of(names: Mapping[str, str], option: str, value: Any) -> str:
+    """The name here of a value that must be one of `names`, in small letters. `InputError` if it is none."""
     if str(value).lower() not in names:
         raise InputError(
             message(
@@ -114,4 +115,4 @@ def repository(value: Any) -> Values:
 def visibility(value: Any) -> Values:
     """kohya's "private", its default, or "public"."""
     names = {"private": "true", "public": "false"}
-    return {"hub_private": _of(names, "huggingface_repo_visibility", value) == "true"}
+    return {"hub_private": one_of(names, "huggingface_repo_visibility", value) == "true"}

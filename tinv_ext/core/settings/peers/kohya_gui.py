@@ -13,6 +13,7 @@ from typing import Any
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.settings.peers import reasons as why
+from tinv_ext.core.settings.peers.conversions import one_of
 from tinv_ext.core.settings.peers.kohya import KOHYA
 from tinv_ext.core.settings.peers.option import Option, Values, into, is_neutral, is_on, unused
 
@@ -31,8 +32,9 @@ def _optimizer(value: Any) -> Values:
 
 def _template(value: Any) -> Values:
     """Its usual choice, "caption", is none."""
-    kind = str(value).lower().partition(" ")[0]
-    return {f"use_{kind}_template": True} if kind in ("object", "style") else {}
+    names = {"caption": "", "object template": "use_object_template", "style template": "use_style_template"}
+    chosen = one_of(names, "template", value)
+    return {chosen: True} if chosen else {}
 
 
 def _bucket_step(value: Any) -> Values:
