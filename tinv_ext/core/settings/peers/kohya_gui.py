@@ -55,9 +55,9 @@ def _tracker(value: Any) -> Values:
 KOHYA_GUI: Mapping[str, Option] = {
     "max_resolution": into(_resolution, "`width`, `height`"),
     "optimizer": into(_optimizer, "`optimizer`"),
-    "template": into(_template, '`template`; "caption" is `none`'),
+    "template": into(_template, '`template`; "caption" is `template=none`'),
     "bucket_reso_steps": into(_bucket_step, "`bucket_step`, at least 8"),
-    "epoch": Option(shown="`max_train_epochs`, where it has no `max_train_steps`"),
+    "epoch": Option(shown="`max_train_epochs`, where it has no number of steps"),
     "lr_warmup": Option(shown="`lr_warmup_steps`, as a share of the steps, where it has none"),
     "sample_prompts": into(_prompts, "`preview_prompt`"),
     "additional_parameters": Option(shown="the options that it lists"),
