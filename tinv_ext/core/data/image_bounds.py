@@ -72,10 +72,13 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _full_scale(image: Image.Image) -> float:
-    """What stands for white in an image of deep grey."""
-    if image.mode.startswith("I"):
-        return 65535.0
+    """What stands for white in an image of deep grey, which its file does not say.
+
+    Programs write 0 to 255 into 32 bits, too: of an image of 16 bits, that would be a black one.
+    """
     greatest = max(_finite(_strip(image, top)).max(initial=0) for top in range(0, image.height, _STRIP))
+    if image.mode.startswith("I"):
+        return 65535.0 if greatest > 255 else 255.0
     return 1.0 if greatest <= 1 else 255.0
 
 
