@@ -18,7 +18,7 @@ from tinv_ext.ui import page
 
 ERRORS = (RuntimeError("the sky <b>fell"), OSError(28, "No space left"), MemoryError(), KeyError("x"), AssertionError())
 BROKEN = (
-    *((JobQueue, name) for name in ("submit", "examine", "resume", "runs", "command")),
+    *((JobQueue, name) for name in ("submit", "examine", "resume", "runs", "get", "command")),
     *((Library, name) for name in ("items", "inspect", "rename", "delete", "extend", "average", "undelete", "convert")),
     *((Templates, name) for name in ("text", "save")),
 )
