@@ -277,11 +277,15 @@ def test_an_interrupted_run_is_offered(
     assert offer == {"id": f"{folder.parent.name}/{folder.name}", "name": "zibbo", "steps": 5, "total": 5}
 
     client_after, run = TestClient(after), {"run": offer["id"]}
+    at_work = client_after.post("/tinv/v1/train", json={**values, "name": "zibbo-2", "steps": 100_000}).json()["id"]
     assert client_after.post("/tinv/v1/runs/leave", params={**run, "undo": True}).status_code == 422
     assert client_after.post("/tinv/v1/runs/leave", params=run, json={}).json() == []
     assert (status.status().status, status.can_resume) == ("stopped", True)
     assert client_after.post("/tinv/v1/runs/leave", params=run, json={}).status_code == 422
+    assert client_after.get("/tinv/v1/status").json()["interrupted"] == []
     assert client_after.post("/tinv/v1/runs/leave", params={**run, "undo": True}, json={}).json() == [offer]
+    client_after.post("/tinv/v1/stop", params={"job": at_work}, json={})
+    over(client_after, at_work)
 
 
 def test_runs_outside_of_the_open_folders_are_not_told(client: Client, values: dict[str, Any], tmp_path: Path) -> None:

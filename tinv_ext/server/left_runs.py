@@ -45,14 +45,17 @@ class LeftRuns:
         """
         queue = self._queue
         if time.monotonic() - self._looked > _LOOK and not queue.active():
-            self._looked = time.monotonic()
-            self._interrupted = [
-                {key: run[key] for key in ("id", "name", "steps", "total")}
-                for run in queue.runs(DEFAULTS["output"])
-                if run["status"] == "interrupted" and run["can_resume"]
-            ]
+            self._find_interrupted()
         jobs, log_directory = {job.folder for job in queue.all()}, Path(queue.placed(""))
         return [run for run in self._interrupted if str(log_directory / run["id"]) not in jobs]
+
+    def _find_interrupted(self) -> None:
+        self._looked = time.monotonic()
+        self._interrupted = [
+            {key: run[key] for key in ("id", "name", "steps", "total")}
+            for run in self._queue.runs(DEFAULTS["output"])
+            if run["status"] == "interrupted" and run["can_resume"]
+        ]
 
     def leave(self, id: str, yes: bool = True, confine: PathCheck | None = None) -> None:  # noqa: A002 (as above)
         """Offer an interrupted run no longer: from here on it is one that was stopped; or (not `yes`) again."""
@@ -72,7 +75,7 @@ class LeftRuns:
                     reason=error.strerror or str(error),
                 )
             ) from error
-        self._looked = -math.inf
+        self._find_interrupted()  # now, even if a run is at work
 
     def waited(self) -> list[dict[str, Any]]:
         """The runs that waited when their program ended, in the order of their queue: id, name, steps, model."""
