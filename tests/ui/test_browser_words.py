@@ -113,7 +113,7 @@ def test_a_word_is_added_and_both_are_trained(
     page.click("[data-word=quixxly] button:text-is('Remove')")
     page.wait_for_selector(".tinv-word", state="detached")
     assert page.evaluate("document.activeElement.id") == "tinv_add_word"
-    assert "words" not in json.loads(page.evaluate("localStorage.getItem('tinv.train')"))
+    page.wait_for_function("!('words' in JSON.parse(localStorage.getItem('tinv.train')))")  # kept after it is painted
     page.click(".tinv-said button:text-is('Undo')")
     assert page.input_value(".tinv-word [data-setting=init_text] input") == "dog"
 
