@@ -136,6 +136,16 @@ def test_the_file_for_the_trainer_is_understood_too() -> None:
     )
 
 
+def test_prompts_of_the_file_for_the_trainer_are_in_a_file() -> None:
+    """Which the GUI writes even where it samples nothing."""
+    written = {"token_string": "mycat", "epoch": 8, "max_train_steps": 96, "sample_prompts": "/out/sample/prompt.txt"}
+    assert from_kohya_gui(written)[0] == {"token_string": "mycat", "max_train_steps": 96}
+    found = from_kohya_gui({**written, "sample_every_n_epochs": 2})[0]
+    assert found["sample_prompts"] == "/out/sample/prompt.txt"
+    config, problems = TrainConfig.read(adopt(found).settings)
+    assert (config.preview_file, config.preview_every_n_epochs, problems) == ("/out/sample/prompt.txt", 2, [])
+
+
 def test_what_has_no_use_is_told() -> None:
     """With its reason; a field that nobody knows by its name."""
     found, unused, unknown = from_kohya_gui({**FORM, "multi_gpu": True, "gpu_ids": "0,1", "of_tomorrow": 1})

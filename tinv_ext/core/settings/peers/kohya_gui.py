@@ -43,11 +43,6 @@ def _bucket_step(value: Any) -> Values:
     return {"bucket_reso_steps": value if step is None else _whole(max(8.0, step))}
 
 
-def _prompts(value: Any) -> Values:
-    """The prompts themselves, which it writes into a file for the trainer."""
-    return {"preview_prompt": value}
-
-
 def _tracker(value: Any) -> Values:
     return {"log_with": "wandb"} if is_on(value) else {}
 
@@ -59,7 +54,7 @@ KOHYA_GUI: Mapping[str, Option] = {
     "bucket_reso_steps": into(_bucket_step, "`bucket_step`, at least 8"),
     "epoch": Option(shown="`max_train_epochs`, where it has no number of steps"),
     "lr_warmup": Option(shown="`lr_warmup_steps`, as a share of the steps, where it has none"),
-    "sample_prompts": into(_prompts, "`preview_prompt`"),
+    "sample_prompts": Option(shown="`preview_prompt`"),
     "additional_parameters": Option(shown="the options that it lists"),
     "use_wandb": into(_tracker, "`log_with=wandb`"),
     "xformers": unused(why.ATTENTION, neutral=("true", "xformers", "sdpa")),
@@ -118,13 +113,14 @@ def from_kohya_gui(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[tupl
             found[name] = _whole(value)
         else:
             unknown.append(name)
+    found.update(_previews(values))
     found.update(_listed(str(values.get("additional_parameters") or "")))
     return found, unused_fields, unknown
 
 
 _ALWAYS_SET = ("model_list", "noise_offset_type", "num_cpu_threads_per_process")  # whatever anybody wants
 _READ_TOGETHER = {"epoch", "max_train_epochs", "max_train_steps", "lr_warmup", "lr_warmup_steps"}
-_READ_TOGETHER |= {"lr_scheduler_num_cycles", "additional_parameters"}
+_READ_TOGETHER |= {"lr_scheduler_num_cycles", "additional_parameters", "sample_prompts"}
 
 
 def _length(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,6 +149,17 @@ def _asked(values: Mapping[str, Any], name: str) -> float:
             message("peers.kohya_gui_number", 'Its {name} must be a number, not "{value}".', name=name, value=value)
         )
     return number
+
+
+def _previews(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Its form has the prompts themselves; for the trainer they are in a file, which is there without prompts, too."""
+    prompts = values.get("sample_prompts")
+    if _says_nothing(prompts):
+        return {}
+    if values.keys() >= set(_FORM):
+        return {"preview_prompt": prompts}
+    asked = any(_asked(values, name) for name in ("sample_every_n_steps", "sample_every_n_epochs"))
+    return {"sample_prompts": prompts} if asked else {}
 
 
 def _listed(text: str) -> dict[str, Any]:
