@@ -277,6 +277,8 @@ def test_an_interrupted_run_is_offered(
     assert offer == {"id": f"{folder.parent.name}/{folder.name}", "name": "zibbo", "steps": 5, "total": 5}
 
     client_after, run = TestClient(after), {"run": offer["id"]}
+    unknown = client_after.post("/tinv/v1/runs/leave", params={"run": "../../x"}, json={})
+    assert "textual_inversion" in unknown.json()["detail"]["problems"][0]
     at_work = client_after.post("/tinv/v1/train", json={**values, "name": "zibbo-2", "steps": 100_000}).json()["id"]
     assert client_after.post("/tinv/v1/runs/leave", params={**run, "undo": True}).status_code == 422
     assert client_after.post("/tinv/v1/runs/leave", params=run, json={}).json() == []

@@ -59,7 +59,7 @@ class LeftRuns:
 
     def leave(self, id: str, yes: bool = True, confine: PathCheck | None = None) -> None:  # noqa: A002 (as above)
         """Offer an interrupted run no longer: from here on it is one that was stopped; or (not `yes`) again."""
-        folder = self._queue.idle_run("", id, confine)
+        folder = self._queue.idle_run(str(DEFAULTS["output"]), id, confine)
         refuse_if_running(folder.path)
         now, left = folder.last_status(), str(_LEFT)
         if now.over if yes else (now.status, now.reason) != ("stopped", left):
