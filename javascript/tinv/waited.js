@@ -2,13 +2,14 @@
 import { get, post } from "./api.js";
 import { html, useState } from "./html.js";
 import { Problems } from "./problems.js";
+import { usePutAway } from "./put_away.js";
 import { Action, Said } from "./said.js";
 import { takeSettings } from "./taking.js";
 import { t } from "./texts.js";
 
 /** `runs`: `waited` of GET /status; `again()` asks for it again. */
 export function Waited({ runs, again }) {
-    const [said, setSaid] = useState(null);
+    const { putAway, said, close } = usePutAway("queue/forget", (run) => t("page.run_forgotten", run), again);
     const [refused, setRefused] = useState({}); // why, by the id of the run
     if (!runs.length && !said) return null;
     /** In their order; one that is refused keeps none of the others from being queued. */
@@ -25,18 +26,8 @@ export function Waited({ runs, again }) {
         again();
     };
     const take = (run) => async () => takeSettings((await get("queue/left", { run: run.id })).settings, run.name);
-    const forget = (run) => async () => {
-        await post("queue/forget", { run: run.id });
-        const undo = async () => {
-            await post("queue/forget", { run: run.id, undo: true });
-            setSaid(null);
-            again();
-        };
-        setSaid({ sentences: [t("page.run_forgotten", run)], undo });
-        again();
-    };
     return html`<section class="tinv-panel tinv-stack tinv-waited" aria-label=${t("page.waited")}>
-        <${Said} said=${said} close=${() => setSaid(null)} />
+        <${Said} said=${said} close=${close} />
         ${
             runs.length > 1 &&
             html`<div class="tinv-row">
@@ -51,7 +42,7 @@ export function Waited({ runs, again }) {
                     <${Action} act=${queue([run])} primary=${runs.length === 1}>
                         ${t("page.queue_again")}<span class="tinv-hidden"> ${run.name}</span>
                     </${Action}>
-                    <${Action} act=${forget(run)}>
+                    <${Action} act=${putAway(run)}>
                         ${t("page.forget")}<span class="tinv-hidden"> ${run.name}</span>
                     </${Action}>
                     ${refused[run.id] && html`<${Why} error=${refused[run.id]} name=${run.name} take=${take(run)} />`}
