@@ -22,8 +22,8 @@ Put the command line that you have after `tinv train`, launcher included. Option
 dashes, as `--name value` or `--name=value`; the same names work in a settings file (`--config`, kohya's
 `--config_file`). An option that has no use here is accepted, and a line says why. A mistyped one is refused with the
 nearest name. OneTrainer's presets and config.json can be given with `--config`, too, as can what the tab Textual
-Inversion of kohya's GUI (kohya_ss) has saved. `tinv check` with the same line shows what a training would do, without
-starting it.
+Inversion of kohya's GUI (kohya_ss) has saved. On the page, "Settings from a file…" takes the same files, or they are
+dropped where images are. `tinv check` with the same line shows what a training would do, without starting it.
 
 What is different:
 

@@ -126,7 +126,6 @@ LATE_TOP = {
     "tinv_ext.cli.queue",
     "tinv_ext.cli.sweep",
     "tinv_ext.cli.sweep_words",
-    "tinv_ext.cli.settings_file",
     "tinv_ext.cli.signals",
     "tinv_ext.cli.steering",
     "tinv_ext.cli.embeddings",

@@ -176,7 +176,7 @@ seed = 3
     assert (config.steps, config.seed, options["model"]) == (5, 4, "toy")
     assert "--xformers" in [option for line in told for option in line.values["options"]]
     Path("sweep").mkdir()  # of which no file is meant that nobody has named
-    with refused("cli.config_unreadable", path=Path("sweep")):
+    with refused("settings.file_unreadable", path=Path("sweep")):
         given_settings(read_options(["train", "--config_file", "sweep"]))
 
 

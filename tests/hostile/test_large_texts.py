@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from tests.messages import ids, refused
-from tinv_ext.cli.settings_file import read_settings_file
 from tinv_ext.core.data.caption_files import CaptionFiles
 from tinv_ext.core.data.captions import read_template, read_text
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.settings.settings_file import read_settings_file
 from tinv_ext.hosts.diffusers.checkpoint.configs import read_json
 from tinv_ext.run.run_lock import owner_of
 
@@ -46,8 +46,8 @@ def within_memory(read: Callable[[], Any]) -> Any:
 READERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "text": (read_text, "captions.unreadable"),
     "template": (lambda path: read_template(str(path)), "captions.unreadable"),
-    "settings.json": (read_settings_file, "cli.config_unreadable"),
-    "settings.toml": (read_settings_file, "cli.config_unreadable"),
+    "settings.json": (read_settings_file, "settings.file_unreadable"),
+    "settings.toml": (read_settings_file, "settings.file_unreadable"),
     "model_index.json": (read_json, "checkpoint.config_unreadable"),
 }
 
@@ -63,7 +63,7 @@ def test_a_huge_text_is_refused(name: str, tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such device")
 def test_a_settings_file_may_be_a_pipe_but_must_end() -> None:
     """/dev/zero stands for what never does."""
-    with refused("cli.config_unreadable"):
+    with refused("settings.file_unreadable"):
         within_memory(lambda: read_settings_file(Path("/dev/zero")))
 
 
@@ -93,4 +93,4 @@ def test_a_deep_settings_file_is_no_settings_file(name: str, tmp_path: Path) -> 
     (tmp_path / name).write_text("a = " * name.endswith("toml") + "[" * 100_000)
     with pytest.raises(InputError) as caught:
         read_settings_file(tmp_path / name)
-    assert ids(caught.value.problems) == ["cli.config_invalid"]
+    assert ids(caught.value.problems) == ["settings.file_invalid"]

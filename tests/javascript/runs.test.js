@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { matching, megabytes, moved, points } from "../../javascript/tinv/runs/order.js";
+import { presetName } from "../../javascript/tinv/runs/presets.js";
 
 test("an entry moves up and down, and not beyond the ends", () => {
     assert.deepEqual(moved(["a", "b", "c"], 2, -1), ["a", "c", "b"]);
@@ -66,4 +67,11 @@ test("a curve fills its box, whatever its numbers", () => {
         "0.0,22.0 0.0,22.0",
     );
     assert.equal(points([[1, 2]], 100, 44), "");
+});
+
+test("a preset is called as it says itself, else as its file is", () => {
+    assert.equal(presetName('{"name": "mine", "settings": {}}', "mine (1).json"), "mine");
+    assert.equal(presetName('{"name": 3, "settings": {}}', "a.json"), "a");
+    assert.equal(presetName("steps = 3", "mycat.TOML"), "mycat");
+    assert.equal(presetName("null", "a.json"), "a");
 });

@@ -6,6 +6,7 @@ import { changed, kept } from "../../javascript/tinv/kept.js";
 import { matches } from "../../javascript/tinv/train/advanced.js";
 import { besideItsField } from "../../javascript/tinv/train/control.js";
 import { empty, grey as greyOf, inverted, PAINT, painted } from "../../javascript/tinv/train/mask.js";
+import { isSettingsFile, staying } from "../../javascript/tinv/train/settings_file.js";
 import { isFirst, ofWord, tablesOf, withoutOwn } from "../../javascript/tinv/train/tables.js";
 import { ofTxt2img } from "../../javascript/tinv/train/txt2img.js";
 import { filesOf, named, upload } from "../../javascript/tinv/train/upload.js";
@@ -179,4 +180,26 @@ test("a device that is gone is no longer the chosen one", () => {
     assert.equal(there("cuda:1", devices), "cuda:1");
     assert.equal(there("cuda:2", devices), "");
     assert.equal(there("cuda:1", []), "");
+});
+
+test("one file alone that is called so is a settings file, not a caption file in a folder", () => {
+    assert.ok(isSettingsFile([{ name: "mycat.TOML" }]));
+    assert.ok(isSettingsFile([{ name: "config.json" }]));
+    assert.ok(!isSettingsFile([{ name: "a.json" }, { name: "b.json" }]));
+    assert.ok(!isSettingsFile([{ name: "cats/a.json" }]));
+    assert.ok(!isSettingsFile([{ name: "cat.png" }]));
+    assert.ok(!isSettingsFile([]));
+});
+
+test("the word and the images stay unless the settings that are taken say them", () => {
+    const groups = { name: "word", words: "word", images: "images", dataset_config: "images", steps: "training" };
+    const form = {
+        of_one_run: ["name", "words", "images", "dataset_config"],
+        byName: Object.fromEntries(Object.entries(groups).map(([name, group]) => [name, { group }])),
+    };
+    const given = { name: "zibbo", images: "cats", steps: 5 };
+    assert.deepEqual(staying(given, { steps: 9 }, form), { name: "zibbo", images: "cats" });
+    assert.deepEqual(staying(given, { dataset_config: "a.toml" }, form), { name: "zibbo" });
+    assert.deepEqual(staying(given, { name: "ziba", images: "dogs" }, form), {});
+    assert.deepEqual(staying(given, {}, null), {});
 });

@@ -11,11 +11,11 @@ from PIL import Image
 
 from tests.fake_host import FakeHost
 from tests.messages import refused, said
-from tinv_ext.cli.settings_file import read_settings_file
 from tinv_ext.core.messages import Message
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.settings.adopt import adopt
+from tinv_ext.core.settings.settings_file import read_settings_file
 from tinv_ext.run.preflight import prepare_run
 
 OWN = {"base_model_name": "m", "training_method": "EMBEDDING", "embedding": {"placeholder": "zworble"}}

@@ -11,7 +11,6 @@ from tinv_ext.cli.command_options import is_unsaid, option_value
 from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show
 from tinv_ext.cli.presets import above
-from tinv_ext.cli.settings_file import read_settings_file
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.names import bare_name
@@ -20,6 +19,7 @@ from tinv_ext.core.settings import DEFAULTS, TrainConfig, current_names
 from tinv_ext.core.settings.adopt import COMMANDS, Adopted, adopt, not_used
 from tinv_ext.core.settings.peers import OPTIONS
 from tinv_ext.core.settings.peers.reasons import ONE_PROCESS
+from tinv_ext.core.settings.settings_file import read_settings_file
 
 _HELD = {"carry_out", "command", "config", "config_file", "ending", "problems", "launcher", "events", "steered"}
 _NOT_SETTINGS = {*COMMANDS, *_HELD}

@@ -11,12 +11,12 @@ from tinv_ext.cli.embeddings import Add
 from tinv_ext.cli.failures import DONE
 from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show
-from tinv_ext.cli.settings_file import read_settings_file
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, current_names, overridden
 from tinv_ext.core.settings.presets import CLASSIC, PRESETS, PURPOSES, preset_values
+from tinv_ext.core.settings.settings_file import read_settings_file
 
 
 def add_presets(add: Add) -> None:

@@ -17,7 +17,6 @@ from tinv_ext.cli.given import tell
 from tinv_ext.cli.language import say
 from tinv_ext.cli.output import show
 from tinv_ext.cli.presets import above
-from tinv_ext.cli.settings_file import read_settings_file
 from tinv_ext.cli.sweep_words import (
     Literal,
     clean_axis,
@@ -38,6 +37,7 @@ from tinv_ext.core.printable import printable
 from tinv_ext.core.settings import DEFAULTS, SETTINGS, TrainConfig, current_names
 from tinv_ext.core.settings.adopt import adopt
 from tinv_ext.core.settings.setting import converted
+from tinv_ext.core.settings.settings_file import read_settings_file
 from tinv_ext.core.settings.words import tables_in
 from tinv_ext.core.toml import as_toml, toml_tables
 

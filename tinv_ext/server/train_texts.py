@@ -81,6 +81,12 @@ TRAIN: Sequence[Message] = (
     message("train.word_frozen", "Frozen"),
     message("train.word_frozen_help", "It stands in prompts as it begins, and is not trained."),
     message("train.own_presets", "Your own presets"),
+    message("train.from_file", "Settings from a file…"),
+    message(
+        "train.from_file_help",
+        "A settings file of a run, of tinv on the command line, or of another trainer: kohya's (TOML, or what its GUI "
+        "saves), OneTrainer's, or settings-….json of the WebUI's own. It can be dropped on the images, too.",
+    ),
     message("train.advanced", "Advanced"),
     message("train.changed", "{count} changed", count=0),
     message("train.search", "Search all settings"),

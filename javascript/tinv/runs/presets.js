@@ -1,6 +1,6 @@
 // A person's own presets: used, exported, imported, deleted.
 import { post } from "../api.js";
-import { save } from "../files.js";
+import { save, send } from "../files.js";
 import { html, useRef, useState } from "../html.js";
 import { Problems } from "../problems.js";
 import { Action } from "../said.js";
@@ -18,7 +18,9 @@ export function Presets({ presets, done }) {
     };
     async function read(file) {
         try {
-            done(await post("presets/save", {}, presetOf(await file.text(), file.name)));
+            const { settings, sentences } = await send("settings/read", { name: file.name, keep: false }, file);
+            const saved = await post("presets/save", {}, { name: presetName(await file.text(), file.name), settings });
+            done({ ...saved, sentences: [...saved.sentences, ...sentences] });
             setError(null);
         } catch (wrong) {
             setError(wrong);
@@ -33,7 +35,7 @@ export function Presets({ presets, done }) {
                 type="file"
                 class="tinv-hidden"
                 tabindex="-1"
-                accept=".json"
+                accept=".json,.toml"
                 aria-label=${t("runs.import")}
                 onChange=${(event) => {
                     if (event.target.files[0]) read(event.target.files[0]);
@@ -62,16 +64,13 @@ export function Presets({ presets, done }) {
 
 const exported = (preset) => new Blob([JSON.stringify(preset, null, 2)], { type: "application/json" });
 
-/** What a file says: a preset, or settings alone, which are called as the file is. @param {string} text @param {string} file */
-export function presetOf(text, file) {
-    let values = null;
+/** What a preset from a file is called: as it says itself, or as the file is. @param {string} text @param {string} file */
+export function presetName(text, file) {
     try {
-        values = JSON.parse(text);
+        const { name, settings } = JSON.parse(text);
+        if (settings && typeof name === "string") return name;
     } catch {
-        // the program says that it is no preset
+        // a file of another kind, which the program has read
     }
-    const named = values && typeof values === "object" && "settings" in values;
-    const name = file.replace(/\.json$/i, "");
-    if (named) return { name: typeof values.name === "string" ? values.name : name, settings: values.settings };
-    return { name, settings: values };
+    return file.replace(/\.(json|toml)$/i, "");
 }

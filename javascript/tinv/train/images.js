@@ -6,6 +6,7 @@ import { t } from "../texts.js";
 import { useAnswer } from "./asking.js";
 import { Browse } from "./folders.js";
 import { Grid } from "./grid.js";
+import { isSettingsFile } from "./settings_file.js";
 import { SLICE } from "./slice.js";
 import { filesOf, named, upload } from "./upload.js";
 
@@ -15,8 +16,9 @@ const MANY = 300;
 const DRAWN = 150; // milliseconds between two figures of what was sent
 
 /**
- * @param {{given: any, set: (changes: object) => void, about: any, problem: string, visible: any, title?: string, prefix?: string, said?: string[]}} of
- * the part, or of a word with images of its own: ids begin with `prefix`, and what is `said` there is not said again
+ * @param {{given: any, set: (changes: object) => void, about: any, problem: string, visible: any, title?: string, prefix?: string, said?: string[], settingsFile?: (file: File) => void}} of
+ * the part, or of a word with images of its own: ids begin with `prefix`, and what is `said` there is not said again.
+ * `settingsFile` hears of one that is dropped
  */
 export function Images({
     given,
@@ -27,6 +29,7 @@ export function Images({
     title = t("train.images"),
     prefix = "tinv_",
     said = [],
+    settingsFile = undefined,
 }) {
     const named = ["images", "dataset_config", "in_json"].some((name) => String(given[name] ?? "").trim());
     const [every, setEvery] = useState(SOON);
@@ -39,7 +42,7 @@ export function Images({
         document.addEventListener("tinv:noticed", refresh);
         return () => document.removeEventListener("tinv:noticed", refresh);
     }, [refresh]);
-    const sending = useSending(given, set, refresh);
+    const sending = useSending(given, set, refresh, settingsFile);
     const shown = named && answer && !error; // its hundreds of tiles are not drawn again for each file that is sent
     const grid = useMemo(
         () =>
@@ -66,7 +69,7 @@ export function Images({
 }
 
 /** What goes on with files that were dropped or chosen. */
-function useSending(given, set, refresh) {
+function useSending(given, set, refresh, settingsFile) {
     const [state, setState] = useState({ busy: null, problems: [], left: [], folder: "", error: null });
     const [over, setOver] = useState("");
     const inside = useRef(0);
@@ -129,7 +132,8 @@ function useSending(given, set, refresh) {
             setOver("");
             const where = target(event);
             const { title, files } = await filesOf(event.dataTransfer);
-            begin(files, where === "add" ? (given.images ?? "") : "", title);
+            if (settingsFile && isSettingsFile(files)) settingsFile(files[0].file);
+            else begin(files, where === "add" ? (given.images ?? "") : "", title);
         },
     };
     const choose = (list, add) => begin(named([...list]), add ? (given.images ?? "") : "", "");

@@ -1,23 +1,39 @@
-// A person's own presets beside the built-in ones, each a click away; they are made in the part "Runs".
+// A person's own presets beside the built-in ones, each a click away, and settings from a file of this or another trainer.
+// Presets are made in the part "Runs".
 import { get } from "../api.js";
-import { html } from "../html.js";
+import { html, useEffect, useRef } from "../html.js";
 import { usePolling } from "../polling.js";
+import { Problems } from "../problems.js";
+import { Said } from "../said.js";
 import { t } from "../texts.js";
 
 const EVERY = 60_000; // milliseconds; also whenever the part comes into sight
 
-export function OwnPresets({ adopt, visible }) {
+/** `file`: what came of the last file, as `useSettingsFile` has it. */
+export function OwnPresets({ adopt, file, visible }) {
     const presets = usePolling(() => get("presets"), EVERY, visible).answer ?? [];
-    if (!presets.length) return null;
+    const field = useRef(null);
+    const outcome = useRef(null);
+    useEffect(() => {
+        if (file.said || file.error) outcome.current.scrollIntoView({ block: "nearest" }); // it was dropped elsewhere
+    }, [file.said, file.error]);
     return html`<div class="tinv-row" id="tinv_own_presets" role="group" aria-label=${t("train.own_presets")}>
-        <span class="tinv-quiet">${t("train.own_presets")}</span>
+        ${presets.length > 0 && html`<span class="tinv-quiet">${t("train.own_presets")}</span>`}
         ${presets.map(
             (preset) => html`<button key=${preset.name} type="button" class="tinv-chip" onClick=${() => adopt(preset)}>
             ${preset.name}</button>`,
         )}
+        <button type="button" class="tinv-button" id="tinv_settings_file" title=${t("train.from_file_help")}
+            onClick=${() => field.current.click()}>${t("train.from_file")}</button>
+        <input ref=${field} type="file" class="tinv-hidden" tabindex="-1" accept=".toml,.json" aria-label=${t("train.from_file")}
+            onChange=${(event) => {
+                if (event.target.files[0]) file.read(event.target.files[0]);
+                event.target.value = "";
+            }} />
+        <div class="tinv-wide tinv-stack" ref=${outcome}>
+            <${Problems} error=${file.error} />
+            <${Said} said=${file.said} close=${file.close} />
+            ${file.notes.length > 0 && html`<div class="tinv-said"><ul>${file.notes.map((note) => html`<li>${note}</li>`)}</ul></div>`}
+        </div>
     </div>`;
 }
-
-/** Some of the settings. @param {Record<string, any>} given @param {string[]} names @returns {Record<string, any>} */
-export const only = (given, names) =>
-    Object.fromEntries(Object.entries(given).filter(([name]) => names.includes(name)));

@@ -7,8 +7,9 @@ import { Actions } from "./actions.js";
 import { Advanced } from "./advanced.js";
 import { useAnswer } from "./asking.js";
 import { Images } from "./images.js";
-import { OwnPresets, only } from "./own_presets.js";
+import { OwnPresets } from "./own_presets.js";
 import { useSettings } from "./settings.js";
+import { staying, useSettingsFile } from "./settings_file.js";
 import { withoutOwn } from "./tables.js";
 import { Word } from "./word.js";
 
@@ -21,8 +22,9 @@ export default function Train({ visible }) {
     const [wrong, setWrong] = useState([]); // what Check has said of each of several words
     const alone = useMemo(() => withoutOwn(given), [given]);
     const { answer: outlook, settled, refresh } = useAnswer("outlook", {}, given, AGAIN, visible);
+    const file = useSettingsFile(given, form, take);
     const adopt = useRef((/** @type {any} */ _preset) => {});
-    adopt.current = (preset) => take({ ...only(given, form?.of_one_run ?? []), ...preset.settings }, preset.name);
+    adopt.current = (preset) => take({ ...staying(given, preset.settings, form), ...preset.settings }, preset.name);
     useEffect(() => {
         const heard = (event) => adopt.current(event.detail);
         document.addEventListener("tinv:preset", heard);
@@ -32,11 +34,12 @@ export default function Train({ visible }) {
     if (!form) return html`<p class="tinv-quiet">${t("train.loading")}</p>`;
     return html`<div class="tinv-stack tinv-train">
         ${from && html`<p class="tinv-said">${t("train.taken_from", { from })}</p>`}
-        <${Images} given=${alone} set=${set} about=${form.byName.images} problem=${outlook?.problems.images} visible=${visible} />
+        <${Images} given=${alone} set=${set} about=${form.byName.images} problem=${outlook?.problems.images} visible=${visible}
+            settingsFile=${file.read} />
         <div class="tinv-stack tinv-recipe">
             <${Word} key=${taken} form=${form} given=${given} set=${set} outlook=${outlook} settled=${settled} begun=${begun}
                 wrong=${wrong} visible=${visible}
-                presets=${html`<${OwnPresets} adopt=${(preset) => adopt.current(preset)} visible=${visible} />`} />
+                presets=${html`<${OwnPresets} adopt=${(preset) => adopt.current(preset)} file=${file} visible=${visible} />`} />
             <${Advanced} form=${form} given=${given} set=${set} outlook=${outlook} />
             <${Actions} given=${given} outlook=${outlook} measured=${refresh} begun=${setBegun} refused=${setWrong} />
         </div>

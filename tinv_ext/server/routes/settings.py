@@ -1,4 +1,4 @@
-"""What a page has to know of the settings, and its fixed labels in another language."""
+"""What a page has to know of the settings, its fixed labels in another language, and what a settings file means."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from tinv_ext.core.errors import TinvError
 from tinv_ext.core.messages import translated
-from tinv_ext.server.routes.route import Language, Route, Served
+from tinv_ext.server.routes.body import file_body
+from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread
 
 if TYPE_CHECKING:
     from tinv_ext.core.settings.setting import Setting
@@ -22,6 +24,7 @@ def routes(served: Served) -> list[Route]:
         Route("GET", "/schema", schema, changing=False),
         Route("GET", "/labels", labels, changing=False),
         Route("GET", "/settings", _form(served)),
+        Route("POST", "/settings/read", read_route(served), takes="file"),
     ]
 
 
@@ -118,3 +121,24 @@ def _field(about: Setting, default: Any, language: str) -> dict[str, Any]:
         "choices": [{"value": choice, "label": texts.get(choice, choice)} for choice in about.choices],
         "suggestions": list(about.suggestions),
     }
+
+
+def read_route(served: Served) -> Answer:
+    """POST /settings/read."""
+
+    async def read(request: Request, name: str, keep: bool = True, language: str = Language) -> JSONResponse:
+        """The settings in a file that is called `name`, of this program or another trainer; `sentences` on the rest.
+
+        One that names folders of images is kept for the run, unless `keep` is false.
+        """
+        from tinv_ext.server.settings_files import MAX_FILE, settings_sent
+
+        data = await file_body(request, MAX_FILE, language)
+
+        def answer() -> JSONResponse:
+            settings, notices = settings_sent(data, name, served.queue.home if keep else None)
+            return JSONResponse({"settings": settings, "sentences": [translated(one, language) for one in notices]})
+
+        return await in_thread(answer, language)
+
+    return read

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.messages import ids, refused
-from tinv_ext.cli.settings_file import read_settings_file
 from tinv_ext.core.messages import Message
 from tinv_ext.core.settings import TrainConfig
+from tinv_ext.core.settings.settings_file import read_settings_file
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"]
 WEBUI: dict[str, Any] = {
@@ -54,7 +54,7 @@ def test_every_encoding_that_editors_write_is_read(tmp_path: Path, suffix: str, 
 def test_another_encoding_is_refused(tmp_path: Path) -> None:
     """It is not guessed."""
     (tmp_path / "a.toml").write_bytes('name = "名字"'.encode("gbk"))
-    with refused("cli.config_invalid"):
+    with refused("settings.file_invalid"):
         read_settings_file(tmp_path / "a.toml")
 
 
@@ -70,7 +70,7 @@ def test_the_settings_of_the_webui_are_taken(tmp_path: Path) -> None:
     assert (config.preview_every, config.save_every, config.save_image_embedding) == (100, 50, True)
     assert config.template == "style_filewords.txt"
     assert config.preview_seed >= 0
-    assert ids(told) == ["cli.webui_settings_left_out"]
+    assert ids(told) == ["settings.webui_left_out"]
     left_out = ["datetime", "model_name", "log_directory", "preview_sampler_index", "initial_step"]
     assert told[0].values["names"] == left_out
 
@@ -89,7 +89,7 @@ def test_a_version_that_is_no_number_is_told(tmp_path: Path, version: str) -> No
     """The JSON is valid."""
     path = tmp_path / "config.json"
     path.write_text(f'{{"version": {version}, "settings": {{"name": "zibbo"}}}}')
-    with refused("cli.config_version", path=path):
+    with refused("settings.file_version", path=path):
         read_settings_file(path)
 
 
@@ -101,7 +101,7 @@ def test_a_configuration_of_onetrainer_is_taken(tmp_path: Path) -> None:
     )
     told: list[Message] = []
     assert read_settings_file(path, told.append) == {"model": "m", "batch_size": 3}
-    assert ids(told) == ["cli.onetrainer_left_out"]
+    assert ids(told) == ["settings.onetrainer_left_out"]
     assert (told[0].values["taken"], told[0].values["names"]) == (2, ["training_method", "unet.train"])
 
 
@@ -112,8 +112,18 @@ def test_a_file_of_kohyas_gui_is_read(tmp_path: Path) -> None:
     path.write_text(json.dumps({**form, "template": "caption", "multi_gpu": True, "of_tomorrow": 1}), "utf-8")
     values = read_settings_file(path, told.append)
     assert values == {"max_train_epochs": 2, "resolution": "256,256", "token_string": "mycat"}
-    assert ids(told) == ["peers.not_used", "cli.kohya_gui_left_out"]
+    assert ids(told) == ["peers.not_used", "settings.kohya_gui_left_out"]
     del form["token_string"]
     path.write_text(json.dumps(form), "utf-8")
-    with refused("cli.config_refused"):
+    with refused("settings.file_refused"):
         read_settings_file(path)
+
+
+def test_a_preset_that_the_page_exports_is_read(tmp_path: Path) -> None:
+    """Its name is no word's, and what it does not say is as the page has it: not as in the oldest runs."""
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"name": "mine", "settings": {"steps": 300}}))
+    config = TrainConfig.from_dict(read_settings_file(path))
+    assert (config.name, config.preset, config.steps) == ("", "fast", 300)
+    path.write_text(json.dumps({"name": "mine", "settings": {"steps": 300, "preset": "kohya"}}))
+    assert TrainConfig.from_dict(read_settings_file(path)).preset == "kohya"

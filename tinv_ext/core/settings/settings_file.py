@@ -1,4 +1,4 @@
-"""Settings from a file that somebody names with --config."""
+"""Settings from a file: of our own, of a run, a preset of the page, or of another trainer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
-from tinv_ext.core.settings import ALIASES, SETTINGS, config_file
+from tinv_ext.core.settings import ALIASES, DEFAULTS, SETTINGS, config_file
 from tinv_ext.core.settings.adopt import not_used
 from tinv_ext.core.settings.peers.kohya_gui import from_kohya_gui, is_kohya_guis
 from tinv_ext.core.settings.peers.onetrainer_file import from_onetrainer, is_onetrainers
@@ -18,41 +18,39 @@ from tinv_ext.core.small_files import parse_json, read_small
 from tinv_ext.core.toml import parse_toml
 
 _OF_THE_WEBUI = {"embedding_name", "data_root", "template_file"}  # all of them in the file of its trainer, and no other
+_OF_A_PRESET = {"name", "settings"}  # as the page exports it; a run's has its version beside them
 
 
 def read_settings_file(path: Path, tell: Callable[[Message], None] = lambda text: None) -> dict[str, Any]:
-    """Settings by name from TOML or JSON, in UTF-8 or UTF-16; the config.json of a run is one too.
-
-    Of the settings-*.json that the WebUI's trainer writes, what has no meaning here is left out and told.
-    """
+    """The settings in a file that somebody names with --config, as `settings_in` has them."""
     try:
         data = read_small(path)
-        text = data.decode(json.detect_encoding(data))  # by BOM, or by where the zeros are
-        values = parse_json(text) if path.suffix.lower() == ".json" else parse_toml(text)
-        if isinstance(values, dict) and values.keys() >= _OF_THE_WEBUI:
-            values = _from_webui(values, tell)
-        if isinstance(values, dict) and isinstance(values.get("datasets"), list):  # its own dataset_config, too
-            rest = {name: value for name, value in values.items() if name not in ("general", "datasets")}
-            values = {**rest, "dataset_config": str(path)}
-        if is_kohya_guis(values):
-            values = _from_kohya_gui(values, path, tell)
-        if isinstance(values, dict) and is_onetrainers(values):
-            values = _from_onetrainer(values, path, tell)
-        if isinstance(values, dict) and isinstance(values.get("settings"), dict):
-            values = _from_run(values, path)
     except OSError as error:
         raise InputError(
             message(
-                "cli.config_unreadable",
+                "settings.file_unreadable",
                 'The settings file "{path}" cannot be read: {reason}.',
                 path=path,
                 reason=error.strerror or error,
             )
         ) from error
+    return settings_in(data, path, tell)
+
+
+def settings_in(data: bytes, path: Path, tell: Callable[[Message], None] = lambda text: None) -> dict[str, Any]:
+    """Settings by name from TOML or JSON, in UTF-8 or UTF-16; the config.json of a run is one too.
+
+    Of the files of other programs, what has no meaning here is left out and told. A file that is its own dataset
+    config, too, is named by its `path`. `InputError` if it is no file of settings.
+    """
+    try:
+        text = data.decode(json.detect_encoding(data))  # by BOM, or by where the zeros are
+        values = parse_json(text) if path.suffix.lower() == ".json" else parse_toml(text)
+        values = _understood(values, path, tell)
     except (ValueError, TypeError) as error:
         raise InputError(
             message(
-                "cli.config_invalid",
+                "settings.file_invalid",
                 'The settings file "{path}" is not valid TOML or JSON: {error}.',
                 path=path,
                 error=error,
@@ -61,12 +59,32 @@ def read_settings_file(path: Path, tell: Callable[[Message], None] = lambda text
     if not isinstance(values, dict):
         raise InputError(
             message(
-                "cli.config_no_names",
+                "settings.file_no_names",
                 'The settings file "{path}" must contain names with values, such as steps = 500.',
                 path=path,
             )
         )
     return _without_sections(values)
+
+
+def _understood(values: Any, path: Path, tell: Callable[[Message], None]) -> Any:
+    """What a file says, by whichever program has written it."""
+    if not isinstance(values, dict):
+        return values
+    if values.keys() >= _OF_THE_WEBUI:
+        values = _from_webui(values, tell)
+    if isinstance(values.get("datasets"), list):  # its own dataset_config, too
+        rest = {name: value for name, value in values.items() if name not in ("general", "datasets")}
+        values = {**rest, "dataset_config": str(path)}
+    if is_kohya_guis(values):
+        values = _from_kohya_gui(values, path, tell)
+    if is_onetrainers(values):
+        values = _from_onetrainer(values, path, tell)
+    if not isinstance(values.get("settings"), dict):
+        return values
+    if values.keys() == _OF_A_PRESET:
+        return {"preset": DEFAULTS["preset"], **values["settings"]}
+    return _from_run(values, path)
 
 
 def _from_run(values: dict[str, Any], path: Path) -> Any:
@@ -76,7 +94,7 @@ def _from_run(values: dict[str, Any], path: Path) -> Any:
     except ValueError as error:
         raise InputError(
             message(
-                "cli.config_version",
+                "settings.file_version",
                 'The settings file "{path}" gives its version as "{version}", which is no number. Remove that line.',
                 path=path,
                 version=values["version"],
@@ -116,7 +134,7 @@ def _from_webui(values: dict[str, Any], tell: Callable[[Message], None]) -> dict
     if left_out:
         tell(
             message(
-                "cli.webui_settings_left_out",
+                "settings.webui_left_out",
                 "From the WebUI's settings these are not used: {names:, }.",
                 names=left_out,
             )
@@ -130,7 +148,7 @@ def _from_kohya_gui(values: dict[str, Any], path: Path, tell: Callable[[Message]
     except InputError as error:
         raise InputError(
             message(
-                "cli.config_refused",
+                "settings.file_refused",
                 'The settings file "{path}" cannot be used. {reason}',
                 path=path,
                 reason=error.problems[0],
@@ -141,7 +159,7 @@ def _from_kohya_gui(values: dict[str, Any], path: Path, tell: Callable[[Message]
     if unknown:
         tell(
             message(
-                "cli.kohya_gui_left_out",
+                "settings.kohya_gui_left_out",
                 "From the settings of kohya's GUI these are not known, and not used: {names:, }.",
                 names=unknown,
             )
@@ -154,7 +172,7 @@ def _from_onetrainer(values: dict[str, Any], path: Path, tell: Callable[[Message
     if left:
         tell(
             message(
-                "cli.onetrainer_left_out",
+                "settings.onetrainer_left_out",
                 "Of OneTrainer's configuration, {taken:setting is|settings are} used; {left:is|are} not, such as "
                 "{names:, }. See docs/coming-from.md.",
                 taken=len(taken),
