@@ -205,6 +205,7 @@ def test_a_background_that_all_images_have_is_masked(page: Any, tmp_path: Path) 
     fill(page, "images", str(folder))
     page.click("#tinv_mask_backgrounds")
     page.wait_for_selector("[data-image='1.png']:has-text('has a mask')")
+    page.wait_for_function("document.querySelector(\"[data-image='1.png'] .tinv-left-dark\").naturalWidth > 0")
     assert len(list(folder.glob("*-masklabel.png"))) == 4
     assert (at(mask, 5, 5), at(mask, 100, 100)) == (0, 255)
     assert page.is_checked("#tinv_use_masks")

@@ -49,7 +49,7 @@ export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
     const tile = (
         image,
     ) => html`<${Tile} key=${image.id} image=${image} change=${change} remove=${remove} suffix=${suffix}
-        paint=${given.mask_folder ? null : setPainting} />`;
+        masked=${Boolean(given.masked_loss) && !given.mask_folder} paint=${given.mask_folder ? null : setPainting} />`;
     const slice = ({ first, count }) => html`<${Slice} key=${`${only} ${first}`} first=${first} count=${count}
         answer=${first === 0 && (!only || whole) ? { images: only ? images.filter(isOdd) : images } : null} given=${given}
         query=${only ? { only_remarkable: true } : {}} turn=${turn} sizes=${sizes.current} visible=${visible} tile=${tile} />`;
@@ -114,7 +114,8 @@ const TURNS = [
     { how: "flip", sign: "⇋", label: /* text */ "train.turn_flip" },
 ];
 
-function Tile({ image, change, remove, suffix, paint }) {
+/** `masked`: what its mask leaves out is shown dark, as it is not learnt. */
+function Tile({ image, change, remove, suffix, masked, paint }) {
     const { id, name, width, height, trained } = image;
     const size = width && `${width}×${height}${trained ? ` → ${trained.join("×")}` : ""}`;
     const source = address("images/thumbnail", { id, v: image.version, language: undefined });
@@ -125,6 +126,12 @@ function Tile({ image, change, remove, suffix, paint }) {
                     !image.unusable &&
                     html`<img src=${source} alt=${name} loading="lazy" decoding="async"
                     onError=${hide} onLoad=${show} />`
+                }
+                ${
+                    masked &&
+                    image.mask &&
+                    html`<img class="tinv-left-dark" src=${address("images/mask", { id, v: image.mask, language: undefined })}
+                    alt="" loading="lazy" decoding="async" onError=${hide} onLoad=${show} />`
                 }
                 ${image.frame && html`<span class="tinv-frame" style=${frame(image.frame)} title=${t("train.frame")}></span>`}
             </div>
