@@ -256,6 +256,9 @@ def test_the_outlook_follows_the_settings(client: Client, values: dict[str, Any]
     assert post(routes, "outlook", {**values, "max_train_epochs": 4, "batch_size": 1})["steps"] == 12
     wrong = post(routes, "outlook", {**values, "steps": "many", "batch_size": 0, "images": "nowhere"})["problems"]
     assert set(wrong) == {"steps", "batch_size", "images"}
+    unfit = {"preview_sampler": "Euler of tomorrow", "zero_terminal_snr": True, "preview_every": 5}
+    assert set(post(routes, "outlook", {**values, **unfit})["problems"]) == {"preview_sampler", "zero_terminal_snr"}
+    assert post(routes, "outlook", {**values, **unfit, "images": ""})["problems"].keys() >= {"preview_sampler"}
     assert "about" not in first["figures"][-1]
     post(routes, "check", values)
     assert "about" in post(routes, "outlook", values)["figures"][-1]

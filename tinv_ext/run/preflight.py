@@ -156,11 +156,18 @@ def _place_problems(folder: Path, names: Sequence[str]) -> list[Message]:
 
 def host_problems(config: TrainConfig, host: Host) -> list[Message]:
     """What cannot be done here of what is set for losses, previews, files and trackers."""
+    return [*model_problems(config, host), *tracker_problems(config)]
+
+
+def model_problems(config: TrainConfig, host: Host) -> list[Message]:
+    """What cannot be done with this model, in this program, of what is set for losses, previews and files.
+
+    It takes no time, so that it can be told while settings are typed.
+    """
     return [
         *prediction_problems(config, host.prediction),
         *_sampling_problems(config, host),
         *_format_problems(config, host),
-        *tracker_problems(config),
     ]
 
 
@@ -170,9 +177,10 @@ def _format_problems(config: TrainConfig, host: Host) -> list[Message]:
     return [
         message(
             "run.no_pt_of_two_encoders",
-            "{label} (save_format) is pt, which no program reads for a model with two text encoders (SDXL). Choose "
+            "{label} ({name}) is pt, which no program reads for a model with two text encoders (SDXL). Choose "
             "auto or safetensors.",
             label=SETTINGS["save_format"].label,
+            name="save_format",
         )
     ]
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tinv_ext.hosts.base import Host
 
 _GIGA = 2**30
+_OF_SETTINGS = ("settings", "preflight", "run")
+"""How the ids of sentences begin of which the value `name` may be a setting's."""
 
 
 def routes(served: Served) -> list[Route]:
@@ -40,6 +42,7 @@ def _route(served: Served) -> Callable[..., Any]:
 
 def _answer(served: Served, values: Mapping[str, Any], language: str) -> dict[str, Any]:
     from tinv_ext.core.settings import TrainConfig
+    from tinv_ext.run.preflight import model_problems
     from tinv_ext.server.routes.images import settings_as_now
 
     host, told = None, None
@@ -52,6 +55,7 @@ def _answer(served: Served, values: Mapping[str, Any], language: str) -> dict[st
     config = config.but(output=served.queue.placed(""))  # unless the one that is given may be looked into
     try:
         config = settings_as_now(served, values)
+        problems = [*problems, *(model_problems(config, host) if host else ())]
         images: int | None = _count(served, config)
     except InputError as error:
         images, problems = None, [*problems, *error.problems]
@@ -215,7 +219,7 @@ def _by_setting(problems: Sequence[str], values: Mapping[str, Any], language: st
             continue
         name = problem.values.get("name") if isinstance(problem, Message) else None
         area = problem.id.partition(".")[0] if isinstance(problem, Message) else ""
-        key = str(name) if area == "settings" and name in SETTINGS else {"images": "images"}.get(area, "")
+        key = str(name) if area in _OF_SETTINGS and name in SETTINGS else {"images": "images"}.get(area, "")
         if isinstance(problem, Message) and problem.id == "settings.words_invalid":
             key = "words"
         found.setdefault(key, translated(problem, language))
