@@ -59,6 +59,12 @@ def test_a_file_that_is_a_dataset_config_is_kept_for_the_run(tmp_path: Path) -> 
     assert model.values["names"] == ["model"]
 
 
+def test_concepts_of_onetrainer_are_the_images(tmp_path: Path) -> None:
+    """Its training_concepts/concepts.json."""
+    settings = settings_sent(as_json(CONCEPTS), "concepts.json", tmp_path)[0]
+    assert json.loads(Path(settings["dataset_config"]).read_bytes()) == CONCEPTS
+
+
 def test_nothing_is_kept_for_a_preset(tmp_path: Path) -> None:
     """It is of no run."""
     onetrainers = {"base_model_name": "m", "training_method": "EMBEDDING", "concepts": CONCEPTS}
@@ -76,6 +82,8 @@ def test_nothing_is_kept_for_a_preset(tmp_path: Path) -> None:
         (b"[1, 2]", "a.json", "settings.file_no_names"),
         (b"\x00\x01\x02\xff", "a", "settings.file_invalid"),
         (b'{"steps": "many"}', "a.json", "settings.wrong_type"),
+        (b"", "a.toml", "server.file_without_settings"),
+        (b'model = "m"', "a.toml", "server.file_without_settings"),
         (b'{"stepps": 3}', "a.json", "settings.unknown_near"),
         (b'{"model_list": "custom", "max_resolution": "512,512", "lr_warmup": 0}', "a.json", "settings.file_refused"),
     ],

@@ -41,7 +41,7 @@ def test_a_dropped_settings_file_is_trained_with(
     assert "my cat.toml" in said.inner_text()
     notes = page.inner_text("#tinv_own_presets ul")
     assert "Not used: --xformers." in notes
-    assert "Not used: model." in notes
+    assert "Not used: model. That is for the command line" in notes
     assert page.input_value("#tinv_name") == "zibbo"
     assert page.input_value("#tinv_images") == ""
     page.wait_for_function("document.querySelectorAll('.tinv-tile img').length === 3")

@@ -25,10 +25,12 @@ def settings_sent(data: bytes, name: str, home: Path | None) -> tuple[dict[str, 
 
     One that is a dataset config, too, is kept below `home`, if there is one. `InputError` with every problem in it.
     """
-    file, notices = Path(file_name(name)), list[Message]()
+    file, notices = Path(file_name(name or "settings.toml")), list[Message]()
     adopted = adopt(settings_in(data, file, notices.append))
     notices += adopted.notices
     config, problems = TrainConfig.read(adopted.settings)
+    if not adopted.settings:
+        problems = [message("server.file_without_settings", "It has no settings for a training.")]
     if problems or adopted.problems:
         refused = message("server.file_not_taken", 'The settings file "{file}" was not taken.', file=file)
         raise InputError([refused, *adopted.problems, *problems])
@@ -37,7 +39,8 @@ def settings_sent(data: bytes, name: str, home: Path | None) -> tuple[dict[str, 
         notices.append(
             message(
                 "server.for_the_command_line",
-                "Not used: {names:, }. The model that the program has loaded is trained, as it is loaded.",
+                "Not used: {names:, }. That is for the command line; here the model that the program has loaded is "
+                "trained, as it is loaded.",
                 names=unused,
             )
         )

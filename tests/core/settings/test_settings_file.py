@@ -51,6 +51,13 @@ def test_every_encoding_that_editors_write_is_read(tmp_path: Path, suffix: str, 
     assert read_settings_file(path) == {"name": "猫", "steps": 5}
 
 
+def test_json_is_read_whatever_the_file_is_called(tmp_path: Path) -> None:
+    """No TOML begins so."""
+    path = tmp_path / "settings.txt"
+    path.write_text('\n {"steps": 5}', "utf-8")
+    assert read_settings_file(path) == {"steps": 5}
+
+
 def test_another_encoding_is_refused(tmp_path: Path) -> None:
     """It is not guessed."""
     (tmp_path / "a.toml").write_bytes('name = "名字"'.encode("gbk"))

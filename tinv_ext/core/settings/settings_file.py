@@ -13,6 +13,7 @@ from tinv_ext.core.messages import Message, message
 from tinv_ext.core.settings import ALIASES, DEFAULTS, SETTINGS, config_file
 from tinv_ext.core.settings.adopt import not_used
 from tinv_ext.core.settings.peers.kohya_gui import from_kohya_gui, is_kohya_guis
+from tinv_ext.core.settings.peers.onetrainer_concepts import is_concepts
 from tinv_ext.core.settings.peers.onetrainer_file import from_onetrainer, is_onetrainers
 from tinv_ext.core.small_files import parse_json, read_small
 from tinv_ext.core.toml import parse_toml
@@ -45,7 +46,8 @@ def settings_in(data: bytes, path: Path, tell: Callable[[Message], None] = lambd
     """
     try:
         text = data.decode(json.detect_encoding(data))  # by BOM, or by where the zeros are
-        values = parse_json(text) if path.suffix.lower() == ".json" else parse_toml(text)
+        is_json = path.suffix.lower() == ".json" or text.lstrip("\ufeff \t\r\n").startswith("{")  # as no TOML does
+        values = parse_json(text) if is_json else parse_toml(text)
         values = _understood(values, path, tell)
     except (ValueError, TypeError) as error:
         raise InputError(
@@ -69,6 +71,8 @@ def settings_in(data: bytes, path: Path, tell: Callable[[Message], None] = lambd
 
 def _understood(values: Any, path: Path, tell: Callable[[Message], None]) -> Any:
     """What a file says, by whichever program has written it."""
+    if values and is_concepts(values):
+        return {"dataset_config": str(path)}
     if not isinstance(values, dict):
         return values
     if values.keys() >= _OF_THE_WEBUI:
