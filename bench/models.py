@@ -39,7 +39,8 @@ def pipeline(
     torch.manual_seed(0)
     family = SHAPES.get(name)
     with device:
-        unet, encoders = _toy() if family is None else _of_family(family, narrow)
+        with _made_as(torch.float32 if family is None else dtype):  # in float32 SDXL's would first take twice the room
+            unet, encoders = _toy() if family is None else _of_family(family, narrow)
         vae = parts.vae() if family is None or narrow or not real_vae else _vae(family)
     for part in (unet, *encoders):
         part.to(dtype).eval()
@@ -107,6 +108,17 @@ def _tokenizer(encoder: Any) -> Any:
 
 
 @contextmanager
+def _made_as(dtype: torch.dtype) -> Iterator[None]:
+    """What is created inside is of this type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
 def _unfilled() -> Iterator[None]:
     """Layers created inside keep their weights uninitialized: torch's own initialization takes minutes."""
     nothing = {"kaiming_uniform_": lambda tensor, **_: tensor, "uniform_": lambda tensor, *_: tensor}
@@ -116,7 +128,8 @@ def _unfilled() -> Iterator[None]:
 
 def _fill(model: torch.nn.Module) -> None:
     """Weights spread as torch would spread them, cut from one block of random numbers; biases zero."""
-    block = torch.randn(min(1 << 24, 2 * max(weight.numel() for weight in model.parameters())))
+    largest = max(weight.numel() for weight in model.parameters())
+    block = torch.randn(min(1 << 24, 2 * largest), dtype=torch.float32)
     with torch.no_grad():
         for index, (name, weight) in enumerate(model.named_parameters()):
             if name.endswith("bias"):

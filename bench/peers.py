@@ -6,7 +6,8 @@ All in one run on one machine, so that ratios can be read: each way is a process
 takes steps in turn, in alternating order. bench/sides.py and bench/scripts.py say what the ways are, bench/floor.py
 what the limit is. `--narrow` has all layers of a family with next to no arithmetic: what is left is the host's own
 cost. By default the toy, and the families narrow; `--full` has their real shapes as well, one family after
-the other: all ways of it are in memory at once (SD1.5's take some 25 GB together, SDXL's more than 60).
+the other: all ways of it are in memory at once (SD1.5's take some 25 GB together, SDXL's more than 60), or some of
+them (`--ways kohya`: ours and that).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.step import SAME, Side, Times, apart  # noqa: E402  (the path first)
+from bench.step import SAME, Side, Times, apart, gradients_in_float32  # noqa: E402  (the path first)
 
 FAMILIES = ("sd15", "sd2", "sdxl")
 WAYS = ("builtin", "diffusers", "kohya", "kohya, recomputing")
@@ -46,6 +47,7 @@ class Case:
     precision: str
     size: int
     batch_size: int
+    beside: tuple[str, ...] = WAYS
 
     @property
     def title(self) -> str:
@@ -56,7 +58,7 @@ class Case:
     def ways(self) -> tuple[str, ...]:
         """Ours first. The built-in trainer knows neither SDXL nor, in its weights, half precision on a CPU."""
         known = self.model != "sdxl" and self.precision == "fp32"
-        return ("ours", *(way for way in WAYS if known or way != "builtin"))
+        return ("ours", *(way for way in self.beside if known or way != "builtin"))
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,12 @@ def measure(case: Case, options: argparse.Namespace) -> Measured:
     narrow = ["--narrow"] if case.narrow else []
     shape = (case.model, options, case.size, case.batch_size, *narrow)
     sides: dict[str, Side] = {}
+    gradients = {} if case.precision == "fp32" else gradients_in_float32(case.ways(), *shape)
     try:
         for way in case.ways():
             sides[way] = Side(way, *shape, "--precision", case.precision)
         facts = sides["ours"].ask("facts")
-        differ = apart(sides, case.precision, *shape)
+        differ = apart(gradients or {way: side.ask("gradient") for way, side in sides.items()})
         for side in sides.values():
             side.ask("step steps")
         memory = {way: side.ask("memory")["peak"] for way, side in sides.items()}
@@ -146,8 +149,9 @@ def cases(options: argparse.Namespace) -> list[Case]:
     models = models if options.models is None else options.models
     sizes = {"toy": 64, "sd15": 256, "sd2": 256, "sdxl": 512}
     sizes = {name: size if name == "toy" else options.size or size for name, size in sizes.items()}
-    found = [Case(name, True, precisions[0], 64, 1) for name in options.narrow]
-    wide = [Case(name, False, precision, sizes[name], 1) for name in models for precision in precisions]
+    beside = tuple(options.ways)
+    found = [Case(name, True, precisions[0], 64, 1, beside) for name in options.narrow]
+    wide = [Case(name, False, precision, sizes[name], 1, beside) for name in models for precision in precisions]
     return [*wide, *found]
 
 
@@ -157,6 +161,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--models", nargs="*", choices=("toy", *FAMILIES), help="at their real shapes")
     parser.add_argument("--narrow", nargs="*", choices=FAMILIES, default=list(FAMILIES), help="families, narrow")
     parser.add_argument("--full", action="store_true", help="all families at their real shapes")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="those beside ours; by default all")
     parser.add_argument("--precisions", nargs="+", help="fp32, fp16, bf16; by default those of the device")
     parser.add_argument("--size", type=int, help="pixels of the families' images (256; SDXL 512)")
     parser.add_argument("--rounds", type=int, default=3)

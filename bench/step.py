@@ -15,7 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,27 +57,24 @@ class Side:
         self._process.communicate()
 
 
-def apart(
-    sides: Mapping[str, Side],
-    precision: str,
-    model: str,
-    options: argparse.Namespace,
-    size: int,
-    batch_size: int,
-    *more: str,
-) -> dict[str, float]:
-    """How far the gradient of each way is from that of the first, relative, in float32.
+def gradients_in_float32(
+    ways: Iterable[str], model: str, options: argparse.Namespace, size: int, batch_size: int, *more: str
+) -> dict[str, list[float]]:
+    """The gradient of each way, by sides started for it, one after the other.
 
-    For sides in half precision others are started, one after the other: with random weights rounding decides there (at
-    SD1.5's narrow layers, in bfloat16, each gradient is off from float32's by more than half of its length).
+    In half precision rounding decides, with random weights: at SD1.5's narrow layers, in bfloat16, each gradient is off
+    from float32's by more than half of its length.
     """
-    gradients: dict[str, list[float]] = {}
-    for way, side in sides.items():
-        if precision != "fp32":
-            side = Side(way, model, options, size, batch_size, *more, "--precision", "fp32")
-        gradients[way] = side.ask("gradient")
-        if precision != "fp32":
-            side.close()
+    found: dict[str, list[float]] = {}
+    for way in ways:
+        side = Side(way, model, options, size, batch_size, *more, "--precision", "fp32")
+        found[way] = side.ask("gradient")
+        side.close()
+    return found
+
+
+def apart(gradients: Mapping[str, list[float]]) -> dict[str, float]:
+    """How far the gradient of each way is from that of the first, relative to its length."""
     first, *others = gradients
     return {way: math.dist(gradients[way], gradients[first]) / math.hypot(*gradients[first]) for way in others}
 
@@ -126,8 +123,11 @@ def measure(model: str, options: argparse.Namespace) -> Result:
     try:
         facts = ours.ask("facts")
         both = {"ours": ours, "builtin": builtin}
-        precision = "fp32" if facts["precision"] == "float32" else facts["precision"]
-        (differ,) = apart(both, precision, model, options, size, batch_size).values()
+        if facts["precision"] == "float32":
+            gradients = {way: side.ask("gradient") for way, side in both.items()}
+        else:
+            gradients = gradients_in_float32(both, model, options, size, batch_size)
+        (differ,) = apart(gradients).values()
         for side in (ours, builtin):
             side.ask("step steps")
         memory = {"ours": ours.ask("memory"), "builtin": builtin.ask("memory")}

@@ -69,28 +69,30 @@ def test_what_is_measured_by_default_needs_no_large_model() -> None:
 
 
 def test_steps_in_half_precision_are_compared_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By sides started for it and ended at once; those that are timed are not asked, whose rounding would decide."""
+    """By sides started for it, of which none is left when the next begins, as real models need the memory."""
     started: list[tuple[str, ...]] = []
+    alive: list[str] = []
 
     class Answers:
         def __init__(self, way: str, *given: object) -> None:
+            assert alive == []
+            alive.append(way)
             started.append((way, *map(str, given[-2:])))
-            self.gradient = {"ours": [3.0, 4.0], "kohya": [3.0, 4.5]}[way]
-            self.ended = False
 
         def ask(self, command: str) -> list[float]:
-            assert (command, self.ended) == ("gradient", False)
-            return self.gradient
+            assert command == "gradient"
+            return {"ours": [3.0, 4.0], "kohya": [3.0, 4.5]}[alive[0]]
 
         def close(self) -> None:
-            self.ended = True
+            alive.clear()
 
     monkeypatch.setattr(step, "Side", Answers)
-    sides = {way: Answers(way, "--precision", "fp32") for way in ("ours", "kohya")}
-    shape = ("toy", peers.arguments([]), 64, 1)
-    assert step.apart(sides, "fp32", *shape) == {"kohya": 0.1}
-    assert (len(started), [side.ended for side in sides.values()]) == (2, [False, False])
-    for side in sides.values():
-        side.ended = True
-    assert step.apart(sides, "bf16", *shape) == {"kohya": 0.1}
-    assert started[2:] == [("ours", "--precision", "fp32"), ("kohya", "--precision", "fp32")]
+    found = step.gradients_in_float32(("ours", "kohya"), "toy", peers.arguments([]), 64, 1)
+    assert step.apart(found) == {"kohya": 0.1}
+    assert started == [("ours", "--precision", "fp32"), ("kohya", "--precision", "fp32")]
+
+
+def test_some_of_the_ways_are_measured_alone() -> None:
+    """Ours is always among them."""
+    (case,) = peers.cases(peers.arguments(["--models", "sdxl", "--narrow", "--precisions", "bf16", "--ways", "kohya"]))
+    assert case.ways() == ("ours", "kohya")
