@@ -145,3 +145,6 @@ def test_the_description_is_whole(served: Served) -> None:
         assert set(body["properties"]) == set(SETTINGS)
     assert body["properties"]["steps"]["type"] == "integer"
     assert set(paths["/tinv/v1/train"]["post"]["responses"]) >= {"202", "408", "413", "415", "422"}
+    assert set(paths["/tinv/v1/embedding"]["get"]["responses"]["200"]["content"]) == {"application/octet-stream"}
+    assert set(paths["/tinv/v1/runs/preview"]["get"]["responses"]["200"]["content"]) == {"image/png", "image/jpeg"}
+    assert set(paths["/tinv/v1/settings/read"]["post"]["requestBody"]["content"]) == {"application/octet-stream"}

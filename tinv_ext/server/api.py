@@ -12,7 +12,7 @@ import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from starlette.routing import BaseRoute
 
 from tinv_ext.server.routes.late_routes import LateRoutes
@@ -53,7 +53,7 @@ def add_routes(
     def build() -> list[BaseRoute]:
         """All of them, as `app` would make them, but not yet in it."""
         from tinv_ext.server.openapi import described
-        from tinv_ext.server.routes.access import Access
+        from tinv_ext.server.routes.access import TYPES, Access
         from tinv_ext.server.routes.route import Served
         from tinv_ext.server.routes.subjects import SUBJECTS
 
@@ -68,7 +68,8 @@ def add_routes(
                 route.answer,
                 dependencies=access.checks(app, route),
                 include_in_schema=route.described and (changing or not route.changing),
-                **described(route.method, route.path),
+                **described(route.method, route.path, TYPES[route.takes], route.gives),
+                **({"response_class": Response} if route.gives else {}),
             )
         return built
 

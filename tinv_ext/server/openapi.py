@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tinv_ext.core.settings import DEFAULTS, SETTINGS
@@ -41,9 +42,11 @@ _REASONS = {
 _BODY_REASONS = {
     408: "The body did not arrive in time.",
     413: "The body is too large.",
-    415: "The body is not application/json.",
+    415: "The body is not of the type that is told.",
 }
 
+_JSON = "application/json"
+_BINARY = {"type": "string", "format": "binary"}
 _LANGUAGE = {
     "name": "language",
     "in": "query",
@@ -84,8 +87,11 @@ _STATUS = {
 }
 
 
-def described(method: str, path: str) -> dict[str, Any]:
-    """What FastAPI is to know of a route: its method, its body and the statuses that it answers with."""
+def described(method: str, path: str, takes: str = _JSON, gives: Sequence[str] = ()) -> dict[str, Any]:
+    """What FastAPI is to know of a route: its method, its body and the statuses that it answers with.
+
+    `takes` and `gives` are the media types of a file that is its body, and of one that it answers with.
+    """
     reasons = {**_REASONS, **(_BODY_REASONS if method in ("POST", "PUT") else {})}
     refused = {"application/json": {"schema": _REFUSAL}}
     responses: dict[int | str, Any] = {
@@ -97,9 +103,13 @@ def described(method: str, path: str) -> dict[str, Any]:
         responses[200] = {"description": "How a run stands.", "content": {"application/json": {"schema": _STATUS}}}
     if path == "/prepare" and method == "POST":
         responses[202] = {"description": "It has begun.", "content": {"application/json": {"schema": {}}}}
+    if gives:
+        responses[200] = {"description": "The file.", "content": {kind: {"schema": _BINARY} for kind in gives}}
     bodies = {**dict.fromkeys(WITH_SETTINGS, _settings), **dict.fromkeys(WITH_PREPARATION, _preparation)}
     schema = bodies[path]() if path in bodies and method == "POST" else None
     body = {"requestBody": {"content": {"application/json": {"schema": schema}}}} if schema else {}
+    if takes != _JSON:
+        body = {"requestBody": {"content": {takes: {"schema": _BINARY}}}}
     return {
         "methods": [method],
         "status_code": 202 if path == "/train" else 200,

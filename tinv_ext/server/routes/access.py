@@ -20,10 +20,10 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message, translated
-from tinv_ext.server.routes.route import Language, Route, refused
+from tinv_ext.server.routes.route import FILE, Language, Route, refused
 
 TOKEN_HEADER = "X-Tinv-Page"
-TYPES = {"json": "application/json", "file": "application/octet-stream"}
+TYPES = {"json": "application/json", "file": FILE}
 
 
 @dataclass(frozen=True)

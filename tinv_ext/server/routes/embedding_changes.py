@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message, translated
 from tinv_ext.server.routes.body import file_body, numbers, text, texts, whole
-from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread, json_body
+from tinv_ext.server.routes.route import FILE, Answer, Language, Route, Served, in_thread, json_body
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def routes(served: Served) -> list[Route]:
     return [
         *(Route("POST", f"/embeddings/{name}", action_route(library, action)) for name, action in actions.items()),
         Route("POST", "/embeddings/delete", delete_route(library)),
-        Route("POST", "/embeddings/convert", convert_route(library)),
+        Route("POST", "/embeddings/convert", convert_route(library), gives=(FILE,)),
         Route("POST", "/embeddings/add", add_route(library), takes="file"),
     ]
 
@@ -142,7 +142,7 @@ def _converted(library: Library, values: Values) -> Response:
                     target.write(file, file.name)
             name, content = f"{Path(key).stem}.zip", archive.getvalue()
     kept = {"Content-Disposition": f"attachment; filename*=utf-8''{quote(name, safe='')}"}
-    return Response(content, media_type="application/octet-stream", headers=kept)
+    return Response(content, media_type=FILE, headers=kept)
 
 
 def add_route(library: Library) -> Answer:

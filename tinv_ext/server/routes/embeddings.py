@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 
 from tinv_ext.core.errors import TinvError
 from tinv_ext.core.messages import Message, message, translated
-from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread, late_thumbnails, refused
+from tinv_ext.server.routes.route import FILE, Answer, Language, Route, Served, in_thread, late_thumbnails, refused
 
 if TYPE_CHECKING:
     from tinv_ext.library.library import Library
@@ -25,8 +25,8 @@ def routes(served: Served) -> list[Route]:
     return [
         Route("GET", "/embeddings", list_route(library)),
         Route("GET", "/embeddings/about", about_route(library)),
-        Route("GET", "/embeddings/file", file_route(library)),
-        Route("GET", "/embeddings/thumbnail", thumbnail_route(library), changing=False),
+        Route("GET", "/embeddings/file", file_route(library), gives=(FILE,)),
+        Route("GET", "/embeddings/thumbnail", thumbnail_route(library), changing=False, gives=("image/jpeg",)),
     ]
 
 
@@ -183,6 +183,6 @@ def file_route(library: Library) -> Answer:
             path = library.file(key)
         except TinvError as error:
             raise refused(error, language, 404) from error
-        return FileResponse(path, media_type="application/octet-stream", filename=path.name)
+        return FileResponse(path, media_type=FILE, filename=path.name)
 
     return file

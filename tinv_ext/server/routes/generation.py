@@ -27,7 +27,7 @@ def routes(served: Served) -> list[Route]:
     """Those of this file."""
     if served.library is None:
         return []
-    return [Route("POST", "/image", image_route(served.queue, served.library))]
+    return [Route("POST", "/image", image_route(served.queue, served.library), gives=("image/png",))]
 
 
 def image_route(queue: JobQueue, library: Library) -> Answer:

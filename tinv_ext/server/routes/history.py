@@ -24,7 +24,7 @@ def routes(served: Served) -> list[Route]:
     """Those of this file."""
     return [
         Route("GET", "/runs/about", about_route(served)),
-        Route("GET", "/runs/preview", preview_route(served)),
+        Route("GET", "/runs/preview", preview_route(served), gives=("image/png", "image/jpeg")),
         Route("GET", "/runs/deleted", deleted_route(served)),
         Route("POST", "/runs/delete", delete_route(served)),
         Route("POST", "/runs/restore", restore_route(served)),

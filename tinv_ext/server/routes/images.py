@@ -39,7 +39,7 @@ def routes(served: Served) -> list[Route]:
         Route("GET", "/images/mask", _mask(sets), changing=False, described=False),
         Route("GET", "/images/background", _background(sets), changing=False, described=False),
         Route("POST", "/images/new", _new(served, sets)),
-        Route("PUT", "/images/upload", _upload(served)),
+        Route("PUT", "/images/upload", _upload(served), takes="file"),
         Route("POST", "/images/caption", _changed(served, sets, _write_caption)),
         Route("POST", "/images/turn", _changed(served, sets, _turn)),
         Route("POST", "/images/mask", _changed(served, sets, _paint)),

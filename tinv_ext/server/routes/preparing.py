@@ -29,7 +29,7 @@ def routes(served: Served) -> list[Route]:
     return [
         Route("GET", "/prepare/form", form_route(served.preparations)),
         Route("GET", "/prepare", progress_route(served, served.preparations)),
-        Route("GET", "/prepare/picture", picture_route(served, served.preparations)),
+        Route("GET", "/prepare/picture", picture_route(served, served.preparations), gives=("image/jpeg",)),
         Route("POST", "/prepare", prepare_route(served, served.preparations)),
         Route("POST", "/prepare/check", check_route(served)),
         Route("POST", "/prepare/stop", stop_route(served.preparations)),

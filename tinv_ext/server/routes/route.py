@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Answer = Callable[..., Any]
 MAX_BODY = 64 * 1024  # bytes of settings; a request with more is refused
 BODY_SECONDS = 20.0  # for the whole of it
+FILE = "application/octet-stream"
+"""The media type of a file of any kind."""
 NO_VALUES: Mapping[str, Any] = {}
 _TURNS = ThreadPoolExecutor(1, "tinv-turns")
 
@@ -37,7 +39,8 @@ class Route:
 
     `changing`: it starts or changes something, or tells paths. A POST takes JSON and nothing else, or, where it `takes`
     a "file", that as application/octet-stream; a page elsewhere can send neither without asking first (CORS).
-    `described`: whether /openapi.json tells of it, which it does not where only the page has a use for it.
+    `described`: whether /openapi.json tells of it, which it does not where only the page has a use for it. `gives`: the
+    media types of the file that it answers with; JSON where there are none.
     """
 
     method: str
@@ -46,6 +49,7 @@ class Route:
     changing: bool = True
     described: bool = True
     takes: str = "json"
+    gives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

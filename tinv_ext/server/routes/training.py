@@ -25,7 +25,7 @@ def routes(served: Served) -> list[Route]:
     queue, allowed_paths = served.queue, served.allowed_paths
     return [
         Route("GET", "/status", status_route(queue), changing=False),
-        Route("GET", "/picture", picture_route(queue), changing=False),
+        Route("GET", "/picture", picture_route(queue), changing=False, gives=("image/png",)),
         Route("GET", "/jobs", jobs_route(queue)),
         Route("GET", "/devices", devices_route(queue)),
         Route("GET", "/runs", runs_route(queue, allowed_paths)),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from tinv_ext.core.errors import InputError
-from tinv_ext.server.routes.route import Language, Route, Served, in_thread, in_turn, refused
+from tinv_ext.server.routes.route import FILE, Language, Route, Served, in_thread, in_turn, refused
 
 if TYPE_CHECKING:
     from tinv_ext.server.job_queue import JobQueue
@@ -22,7 +22,7 @@ def routes(served: Served) -> list[Route]:
         Route("GET", "/chart", chart_route(served.queue), changing=False),
         Route("GET", "/previews", previews_route(served.queue), changing=False),
         Route("GET", "/snapshots", snapshots_route(served.queue), changing=False),
-        Route("GET", "/embedding", embedding_route(served.queue)),
+        Route("GET", "/embedding", embedding_route(served.queue), gives=(FILE,)),
         Route("POST", "/use", use_route(served.queue)),
         Route("GET", "/tried", tried_route(served.queue), changing=False),
         Route("POST", "/tried/add", try_route(served.queue)),
@@ -95,7 +95,7 @@ def embedding_route(queue: JobQueue) -> Callable[..., Any]:
 
         def file() -> Response:
             path = job_steps.embedding_file(found, step)
-            return FileResponse(path, media_type="application/octet-stream", filename=path.name)
+            return FileResponse(path, media_type=FILE, filename=path.name)
 
         return await in_thread(file, language)
 
