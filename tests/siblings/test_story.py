@@ -29,13 +29,13 @@ from tinv_ext.toy import model, variants
 pytestmark = pytest.mark.webui
 PROMPT = "a photo of a red circle on a green background"
 LORA = f"{PROMPT} <lora:style:1>"
-CLOSE = 1e-5  # relative, of losses in float32 (3e-6 was seen)
+CLOSE = 1e-5  # relative, of losses in float32 (3e-6 was seen; with vectors rounded to half precision, 3e-4)
 FAR = 1_000_000  # steps: the run ends when it is told to
 
 
 def settings(webui: WebUI, **changes: Any) -> dict[str, Any]:
-    """Of a short run."""
-    values = {"name": "qizzo", "images": str(webui.data / "images" / CONCEPT), "batch_size": 4, "steps": 40}
+    """Of a short run. With 4 images a step, what is rounded differently grows tenfold at clip skip 2, Neo's default."""
+    values = {"name": "qizzo", "images": str(webui.data / "images" / CONCEPT), "batch_size": 8, "steps": 40}
     values |= {"width": 64, "height": 64, "preview_every": 20, "preview_width": 64, "preview_height": 64}
     return {
         **values,
