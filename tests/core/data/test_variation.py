@@ -88,6 +88,16 @@ def test_a_dropped_caption_keeps_the_word(caption: str, dropped: str) -> None:
     assert epochs == [caption, caption, dropped, caption, caption, dropped]
 
 
+@pytest.mark.parametrize(
+    "caption, dropped",
+    [("she at home", "she"), ("it and she", "[name], she"), ("she, [name]", "[name], she"), ("at home", "")],
+)
+def test_a_dropped_caption_keeps_each_of_several_words(caption: str, dropped: str) -> None:
+    """And none that it does not have: its image would teach the wrong word."""
+    given = rules(caption_dropout=1.0, others=("she",))
+    assert vary(caption, given, torch.Generator()) == dropped
+
+
 def test_tags_warm_up() -> None:
     """From so many tags at the first step to all of them, in equal parts; a tag with the word is there from the start.
 

@@ -136,6 +136,11 @@ class CaptionRules:
     warmup_steps: int = 0
     others: tuple[str, ...] = ()
 
+    def words_in(self, text: str) -> list[str]:
+        """The words that are trained and that a part of a caption will be, or contain; the first is [name]."""
+        own = NAME in text or self.finds(self.name, text)
+        return [*([NAME] if own else []), *(name for name in self.others if self.finds(name, text))]
+
     def holds_word(self, text: str) -> bool:
         """Whether a part of a caption will be a word that is trained, or contain one."""
         return NAME in text or any(self.finds(name, text) for name in (self.name, *self.others))

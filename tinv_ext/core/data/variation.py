@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tinv_ext.core.data.captions import COMMAS, NAME, CaptionRules, draw_line
+from tinv_ext.core.data.captions import COMMAS, CaptionRules, draw_line
 
 _COMMA = re.compile(rf"{COMMAS}|\n")
 _SEMICOLON = re.compile("[;；؛]")
@@ -33,7 +33,7 @@ FIRST = Visit()
 def vary(caption: str, rules: CaptionRules, rng: torch.Generator, visit: Visit = FIRST) -> str:
     """One variation of a caption."""
     if _is_dropped(rules, rng, visit):
-        return NAME if rules.holds_word(caption) else ""
+        return ", ".join(rules.words_in(caption))
     if rules.wildcards:
         caption = _chosen(caption, lambda options: draw_line(options, rng))
     return _arranged(caption, rules, lambda tags: _varied(tags, rules, rng, visit))
