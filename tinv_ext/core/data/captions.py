@@ -116,7 +116,8 @@ class CaptionRules:
     `finds(name, text)` says whether a text contains the word; `PromptReader.finds` does so as a prompt will be read.
     Without `emphasis` an escaped bracket is a bracket; with it, the parser of emphasis sees to that. The rest is what
     the settings of the same names mean; `warmup_steps` are those after which a caption has all its tags. `others` are
-    the names of the further words that are trained.
+    the names of the further words that are trained; with one of `instead`, which are among them, a prompt needs no
+    other word.
     """
 
     name: str
@@ -135,6 +136,7 @@ class CaptionRules:
     warmup_min: int = 1
     warmup_steps: int = 0
     others: tuple[str, ...] = ()
+    instead: tuple[str, ...] = ()
 
     def words_in(self, text: str) -> list[str]:
         """The words that are trained and that a part of a caption will be, or contain; the first is [name]."""
@@ -147,11 +149,11 @@ class CaptionRules:
 
 
 def expand(line: str, caption: str, rules: CaptionRules) -> str:
-    """Put caption and name into a template line. With `prepend_word` a prompt without the name starts with it."""
+    """Put caption and name into a template line. With `prepend_word` a prompt that lacks the name starts with it."""
     text = " ".join(line.replace(FILEWORDS, caption).replace(NAME, rules.name).split())
     if not rules.emphasis:
         text = _ESCAPED_BRACKET.sub(r"\1", text)
-    if rules.prepend_word and not rules.finds(rules.name, text):
+    if rules.prepend_word and not any(rules.finds(name, text) for name in (rules.name, *rules.instead)):
         return f"{rules.name} {text}".strip()
     return text
 

@@ -136,7 +136,7 @@ def read_subset(source: Source, look: Scanner, reader: PromptReader, problems: P
     scan, captions = found
     captions = tuple(replace(caption, text=config.bare(caption.text)) for caption in captions)
     lines = tuple(config.bare(line) for line in lines)
-    subset = PreparedSubset(source, scan, captions, lines, _rules(config, reader), masks or {})
+    subset = PreparedSubset(source, scan, captions, lines, _rules(source, reader), masks or {})
     return _with_class_images(subset, problems) if generates else subset
 
 
@@ -192,7 +192,9 @@ def _without(subset: PreparedSubset, caption: ImageCaption, reader: PromptReader
     return next((prompt for prompt in prompts if not any(map(reader.read(prompt).holds, subset.taught))), None)
 
 
-def _rules(config: TrainConfig, reader: PromptReader) -> CaptionRules:
+def _rules(source: Source, reader: PromptReader) -> CaptionRules:
+    config = source.config
+    others = tuple(one.name for one in config.word_settings if one.name != config.name and not one.negative_of)
     return CaptionRules(
         config.name,
         config.shuffle_tags,
@@ -208,7 +210,8 @@ def _rules(config: TrainConfig, reader: PromptReader) -> CaptionRules:
         config.caption_dropout_rate,
         config.caption_dropout_every_n_epochs,
         config.token_warmup_min,
-        others=tuple(one.name for one in config.word_settings if one.name != config.name and not one.negative_of),
+        others=others,
+        instead=source.words[1:] if source.words else others,
     )
 
 

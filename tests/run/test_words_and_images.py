@@ -1,0 +1,34 @@
+"""Several words in one run, and which of its prompts and images each of them learns from."""
+
+from __future__ import annotations
+
+from tests.messages import refused
+from tests.run.test_several_words import ONE, OTHER, Runs, pipeline, runs
+from tinv_ext.core.settings import TrainConfig
+from tinv_ext.run import preflight
+
+__all__ = ["pipeline", "runs"]  # the fixtures
+
+
+def test_a_prompt_that_holds_one_of_several_words_lacks_none(runs: Runs) -> None:
+    """prepend_word leaves it alone: the first word would learn what another one names. A subset needs its own word."""
+    for folder, caption in (("one", "a house"), ("other", f"{OTHER} house")):
+        for path in (runs.place / folder).glob("*.png"):
+            path.with_suffix(".txt").write_text(caption, "utf-8")
+    words = [{"name": ONE}, {"name": OTHER}]
+    given = {"words": words, "template": "none", "prepend_word": True}
+
+    def prompts(config: TrainConfig) -> list[str]:
+        return preflight.prepare_run(config, runs.host).prompts(1)
+
+    with refused("preflight.word_never_taught", word=ONE):
+        prompts(runs.config(images=str(runs.place / "other"), **given))
+    assert prompts(runs.config(images=str(runs.place / "one"), **{**given, "words": words[:1]})) == [f"{ONE} a house"]
+    file = runs.place / "words.toml"
+    subsets = [f'[[datasets.subsets]]\nimage_dir = "{name}"\n' for name in ("other", "one")]
+    file.write_text("[[datasets]]\n" + "".join(subsets), "utf-8")
+    prepared = preflight.prepare_run(runs.config(dataset_config=str(file), **given), runs.host)
+    assert prepared.prompts(2) == [f"{OTHER} house", f"{ONE} a house"]
+    file.write_text(f'[[datasets]]\n{subsets[0]}words = ["{ONE}"]\n{subsets[1]}words = ["{OTHER}"]\n', "utf-8")
+    prepared = preflight.prepare_run(runs.config(dataset_config=str(file), **given), runs.host)
+    assert prepared.prompts(2) == [f"{ONE} {OTHER} house", f"{OTHER} a house"]
