@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.messages import refused
 from tests.run.test_several_words import ONE, OTHER, Runs, pipeline, runs
+from tinv_ext.core.data.split import split_examples
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.run import preflight
 
@@ -32,3 +33,23 @@ def test_a_prompt_that_holds_one_of_several_words_lacks_none(runs: Runs) -> None
     file.write_text(f'[[datasets]]\n{subsets[0]}words = ["{ONE}"]\n{subsets[1]}words = ["{OTHER}"]\n', "utf-8")
     prepared = preflight.prepare_run(runs.config(dataset_config=str(file), **given), runs.host)
     assert prepared.prompts(2) == [f"{ONE} {OTHER} house", f"{OTHER} a house"]
+
+
+def test_a_word_keeps_an_image_to_learn_from(runs: Runs) -> None:
+    """Where the seed holds out the only one that it has, the run is refused; by another seed it trains."""
+    for path in sorted((runs.place / "other").glob("*.png"))[1:]:
+        path.unlink()
+    found = set()
+    for seed in range(8):
+        config = runs.config(words=runs.tables(), evaluation_images=1, evaluate_every=2, seed=seed)
+        measured = split_examples(4, 1, 1, seed)[1]
+        if measured == [3]:
+            with refused("preflight.word_held_out", word=OTHER):
+                preflight.prepare_run(config, runs.host)
+        else:
+            preflight.prepare_run(config, runs.host)
+        found.add(measured == [3])
+    assert found == {True, False}
+    table = runs.tables(train=False)  # which is to learn nothing
+    seed = next(seed for seed in range(8) if split_examples(4, 1, 1, seed)[1] == [3])
+    preflight.prepare_run(runs.config(words=table, evaluation_images=1, seed=seed), runs.host)

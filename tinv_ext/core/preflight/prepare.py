@@ -48,6 +48,7 @@ from tinv_ext.core.preflight.trained_words import (
     TrainedWord,
     first_step,
     guidance_of,
+    held_out,
     never_taught,
     problems_between,
     problems_of_name,
@@ -173,7 +174,7 @@ def prepare(
     problems.found += [*_regularization_problems(config), *stop_problems(config, complete)]
     if readable:
         problems.found += _prompt_problems(complete, reader)
-        problems.found += never_taught(complete, config, reader) if len(complete) == len(subsets) else []
+        problems.found += _never_learned(complete, config, reader) if len(complete) == len(subsets) else []
     shown = problems.attempt(preview_prompts, config)
     problems.found += _preview_problems(config, shown) if shown is not None else ()
     problems.attempt(try_optimizer, config.optimizer, config.optimizer_options)
@@ -266,6 +267,11 @@ def _prompt_problems(subsets: Sequence[PreparedSubset], reader: PromptReader) ->
             total = sum(len(subset.scan.pictures) for subset in alike)
             problems.append(_lacking(lacking, total, taught))
     return problems
+
+
+def _never_learned(subsets: Sequence[PreparedSubset], config: TrainConfig, reader: PromptReader) -> list[str]:
+    """Words of several that no prompt has, or none of an image that is trained on."""
+    return [*never_taught(subsets, config, reader), *held_out(subsets, config, reader)]
 
 
 def _lacking(lacking: Sequence[tuple[str, str]], total: int, taught: Sequence[str]) -> Message:

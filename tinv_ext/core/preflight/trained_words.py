@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tinv_ext.core.data.caption_files import ImageCaption
 from tinv_ext.core.data.captions import expand
 from tinv_ext.core.data.dataset import Guidance
+from tinv_ext.core.data.split import split_examples
 from tinv_ext.core.data.variation import fixed
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
@@ -163,10 +165,37 @@ def never_taught(subsets: Sequence[PreparedSubset], config: TrainConfig, reader:
     return problems
 
 
-def _ever_holds(subset: PreparedSubset, name: str, reader: PromptReader) -> bool:
-    """Whether some prompt of a subset may hold a word."""
+def held_out(subsets: Sequence[PreparedSubset], config: TrainConfig, reader: PromptReader) -> list[Message]:
+    """Problems of words all of whose images are held out for the evaluation."""
+    words = [one.name for one in config.word_settings if one.train and not one.negative_of]
+    own = [(one, caption) for one in subsets if not one.source.is_reg for caption in one.captions]
+    trained, evaluated = split_examples(len(own), config.evaluation_images, 1, config.seed)
+    if len(words) < 2 or len(trained) == len(own):
+        return []
+
+    def among(numbers: Sequence[int], name: str) -> bool:
+        images = (own[number] for number in numbers)
+        return any(_ever_holds(subset, name, reader, [caption]) for subset, caption in images)
+
+    return [
+        message(
+            "preflight.word_held_out",
+            'All images whose prompts contain the word "{word}" are held out (evaluation_images), so it would learn '
+            "nothing. Hold out fewer, give it more images, or choose another seed.",
+            word=name,
+        )
+        for name in words
+        if among(evaluated, name) and not among(trained, name)
+    ]
+
+
+def _ever_holds(
+    subset: PreparedSubset, name: str, reader: PromptReader, captions: Sequence[ImageCaption] | None = None
+) -> bool:
+    """Whether some prompt of a subset, or of some of its captions, may hold a word."""
     rules = subset.rules
-    texts = [text for caption in subset.captions for text in caption.text.split("\n")]
+    given = subset.captions if captions is None else captions
+    texts = [text for caption in given for text in caption.text.split("\n")]
     prompts = (expand(line, fixed(text, rules), rules) for line in subset.lines for text in texts)
     return any(reader.read(prompt).holds(name) for prompt in prompts) or any(
         subset.config.enable_wildcard and reader.finds(name, text) for text in texts
