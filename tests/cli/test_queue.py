@@ -77,6 +77,20 @@ def test_every_file_is_checked_before_anything_starts(queue: QueueOf, tmp_path: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "runs"]
 
 
+def test_two_files_have_no_word_in_common(queue: QueueOf, tmp_path: Path) -> None:
+    """Of several words none but the first names the run; each has a file of its own that another run would replace."""
+    words = '[[words]]\nname = "{}"\n[[words]]\nname = "quixxly"\nuse_negative = true\n'
+    files = [tmp_path / f"{name}.toml" for name in ("zibbo", "zabbo")]
+    for file in files:
+        file.write_text('images = "pictures"\noverwrite = true\n' + words.format(file.stem))
+    files.append(write(tmp_path / "more" / "neg.toml", "Quixxly-neg"))
+    said = queue(*files)
+    told = [line for line in said.err.splitlines() if "train the same name" in line]
+    assert (said.code, len(told)) == (2, 2)
+    assert all("zibbo.toml" in line and "zabbo.toml" in line for line in told)
+    assert ['"quixxly"' in told[0], '"quixxly-neg"' in told[1], "neg.toml" in told[1]] == [True] * 3
+
+
 def test_a_list_is_trained_and_the_second_time_there_is_nothing_to_do(queue: QueueOf, tmp_path: Path) -> None:
     """A process of this command line; one folder of results, a table, JSON; other settings afterwards are told."""
     file = write(tmp_path / "runs" / "a.toml", "zibbo")

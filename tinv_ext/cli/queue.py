@@ -84,12 +84,14 @@ def _files(named: Sequence[Path]) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Read:
-    """A settings file as it was read: its options of the command line, its settings, and where its run belongs."""
+    """A settings file as it was read: its options of the command line, its settings, the word that its run goes by and
+    all of its words, and where it belongs."""
 
     file: Path
     options: dict[str, Any]
     given: dict[str, Any]
     name: str
+    words: tuple[str, ...]
     output: str
 
 
@@ -126,7 +128,7 @@ def _read(file: Path, options: Mapping[str, Any], notices: list[str]) -> _Read:
     config, _ = TrainConfig.read(given)
     if wrong := path_problems(config.output):
         raise InputError(wrong)
-    return _Read(file, {name: own[name] for name in _OPTIONS}, given, config.name, config.output)
+    return _Read(file, {name: own[name] for name in _OPTIONS}, given, config.name, tuple(config.names), config.output)
 
 
 def _entry(read: _Read) -> Entry:
@@ -141,17 +143,18 @@ def _entry(read: _Read) -> Entry:
 def _of_all(read: Sequence[_Read]) -> list[str]:
     """What keeps the files from being one list: two for one word, or results that land in several folders."""
     problems: list[str] = []
-    by_name: dict[str, list[_Read]] = {}
+    by_word: dict[str, list[tuple[_Read, str]]] = {}
     for one in read:
-        by_name.setdefault(one.name.lower(), []).append(one)
-    for same in by_name.values():
+        for word in {word.lower(): word for word in one.words}.values():
+            by_word.setdefault(word.lower(), []).append((one, word))
+    for same in by_word.values():
         if len(same) > 1:
             problems.append(
                 message(
                     "queue.same_name",
                     'The files {files:, } train the same name "{name}". Give each its own.',
-                    files=[str(one.file) for one in same],
-                    name=same[0].name,
+                    files=[str(one.file) for one, _ in same],
+                    name=same[0][1],
                 )
             )
     folders = dict.fromkeys(str(one.options["embeddings"] or path_given(one.output) / "embeddings") for one in read)
