@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from tinv_ext.cli.main import _parser, main, read_options
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.settings import SETTINGS, TrainConfig, current_names
 from tinv_ext.core.settings.peers import PEERS
+from tinv_ext.run.run_folder import RunFolder
 
 BLOCK = re.compile(r"^### \[?(?P<title>[^\]\n]+).*\n\n```sh\ntinv (?P<line>[^`]+)```", re.MULTILINE)
 LINES = {
@@ -223,6 +225,23 @@ def test_an_empty_log_directory_is_the_usual_one(tmp_path: Path, given: dict[str
     latest = [one for one in told if ids([one]) == ["cli.no_latest"]]
     assert [one.values["output"] for one in latest] == ([Path("textual_inversion")] if "resume" in given else [])
     assert "output" not in given_settings(read_options(["train", "--output="]), told.append)
+
+
+def test_the_latest_run_is_one_of_these_words(tmp_path: Path) -> None:
+    """Of several words a run goes by the first, which is no setting of its own."""
+    words = [{"name": "<zibbo>"}, {"name": "quixxly"}]
+    for number, given in enumerate(({"words": words}, {"name": "wumpo"})):
+        folder = RunFolder(tmp_path / "2026-01-01" / f"{number}")
+        folder.write_config(TrainConfig.from_dict(given), {})
+        os.utime(folder.path / "config.json", (number, number))
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps({"words": words, "output": str(tmp_path)}), encoding="utf-8")
+    found = []
+    for flags in (["--config", str(file)], ["--output", str(tmp_path), "--name", "wumpo"], ["--output", str(tmp_path)]):
+        options = read_options(["train", *flags, "--resume", "latest"])
+        given_settings(options, lambda text: None)
+        found.append(options["resume"].name)
+    assert found == ["0", "1", "1"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from tinv_ext.cli.output import show
 from tinv_ext.cli.presets import above
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
-from tinv_ext.core.names import bare_name
 from tinv_ext.core.paths import path_problems
 from tinv_ext.core.settings import DEFAULTS, TrainConfig, current_names
 from tinv_ext.core.settings.adopt import COMMANDS, Adopted, adopt, not_used
@@ -106,7 +105,7 @@ def _find_latest(options: dict[str, Any], settings: Mapping[str, Any], tell: Cal
 
     current = current_names(settings)
     output = Path(str(current.get("output", DEFAULTS["output"]))).expanduser()
-    word = bare_name(str(current.get("name", "")))
+    word = TrainConfig.read(settings)[0].name  # of several the first
     runs = (run for run in find_runs(output) if run.can_resume and word in ("", run.config().name))
     found = next(runs, None)
     options["resume"] = found.path if found else None
