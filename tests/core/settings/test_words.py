@@ -102,6 +102,14 @@ def test_what_is_no_list_of_tables_is_told(given: Any) -> None:
     assert said(TrainConfig.read({"words": given})[1], "settings.words_invalid")
 
 
+def test_the_end_of_onetrainers_only_embedding_is_that_of_the_run() -> None:
+    """Its epochs, of which it always has some, do not go on behind that step."""
+    embedding = {"placeholder": "<cat>", "stop_training_after": 9, "stop_training_after_unit": "STEP"}
+    values, left = from_onetrainer({"embedding": embedding, "epochs": 100})
+    config = TrainConfig.from_dict(values)
+    assert (config.steps, config.max_train_epochs, config.words, left) == (9, 0, "", [])
+
+
 def test_onetrainers_additional_embeddings_are_words() -> None:
     """Beside its embedding, each with its own end; what it means by an output embedding is told."""
     second = {"placeholder": "<dog>", "token_count": 2, "train": False, "is_output_embedding": True}

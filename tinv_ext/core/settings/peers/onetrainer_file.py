@@ -170,13 +170,15 @@ def _interval(values: Mapping[str, Any]) -> int:
 
 
 def _end(values: Mapping[str, Any]) -> dict[str, Any]:
-    """When the word is no longer trained: here the end of the run."""
+    """When the word is no longer trained: here the end of the run, also where its epochs would go on."""
     embedding = values.get("embedding")
     embedding = embedding if isinstance(embedding, Mapping) else {}
     count, unit = embedding.get("stop_training_after"), embedding.get("stop_training_after_unit")
     if not count or unit not in ("STEP", "EPOCH"):
         return {}
-    return {"steps": count} if unit == "STEP" else {"max_train_epochs": min(count, values.get("epochs", count))}
+    if unit == "STEP":
+        return {"steps": count, "max_train_epochs": 0}
+    return {"max_train_epochs": min(count, values.get("epochs", count))}
 
 
 def _scheduler_class(values: Mapping[str, Any]) -> dict[str, Any]:
