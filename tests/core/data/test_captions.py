@@ -256,6 +256,21 @@ def test_names_that_differ_in_case_alone_are_two(tmp_path: Path) -> None:
     assert files.of(tmp_path / "a.PNG").source == ""
 
 
+def test_a_caption_may_be_called_in_other_letter_case(tmp_path: Path) -> None:
+    """As cameras and Windows name files, and the WebUI's trainer there finds them; an image that is so called has it
+    alone, and so does a caption that is called as the image."""
+    images = ("IMG_1.PNG", "IMG_2.PNG", "img_2.png", "IMG_3.png", "IMG_4.JPG")
+    captions = ("img_1.txt", "img_2.txt", "IMG_3.txt", "img_3.txt", "img_4.jpg.txt")
+    for name in (*images, *captions, "img_1.npz"):
+        (tmp_path / name).write_text(name)
+    if len([*tmp_path.iterdir()]) < 11:
+        pytest.skip("the file system takes both names for one")
+    files = CaptionFiles(tmp_path)
+    found = [files.of(tmp_path / name).source for name in images]
+    assert found == ["img_1.txt", "", "img_2.txt", "IMG_3.txt", "img_4.jpg.txt"]
+    assert CaptionFiles(tmp_path, extension="txt").of(tmp_path / "IMG_1.PNG").source == "img_1.txt"
+
+
 def test_a_pair_of_halves_is_a_character(tmp_path: Path) -> None:
     """As JSON writes what lies beyond sixteen bits."""
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a \\ud83d\\ude00 cat"}')

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tinv_ext.core.data.captions import COMMAS, read_text, words_of_name
+from tinv_ext.core.data.image_folder import IMAGE_SUFFIXES
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 
@@ -55,6 +56,7 @@ class CaptionFiles:
     extension: str = ""
     problems: list[Message] = field(default_factory=list)  # of tables
     _listed: dict[Path, dict[str, list[Path]]] = field(default_factory=dict)
+    _images: dict[Path, set[str]] = field(default_factory=dict)  # names of images, and their stems
     _tables: dict[Path, Mapping[str, str]] = field(default_factory=dict)
     _in_any_case: dict[Path, Mapping[str, str]] = field(default_factory=dict)
 
@@ -72,20 +74,25 @@ class CaptionFiles:
         return (f".{self.extension.strip().lower().lstrip('.')}",) if self.extension.strip() else SUFFIXES
 
     def _beside(self, image: Path) -> Iterator[Path]:
-        files = self._files(image.parent)
+        """Those of an image's own name, or where there are none, in other letter case, as Windows takes it: but not
+        those of another image, which are so called."""
+        files, images = self._files(image.parent), self._images[image.parent]
         for stem in dict.fromkeys((image.stem, image.name)):
             for suffix in self._suffixes:
-                paths = files.get(f"{stem}{suffix}".lower(), [])
-                yield from (path for path in paths if path.name[: len(stem)] == stem and path != image)
+                paths = [path for path in files.get(f"{stem}{suffix}".lower(), []) if path != image]
+                own = [path for path in paths if path.name[: len(stem)] == stem]
+                yield from own or (path for path in paths if path.name[: len(stem)] not in images)
 
     def _files(self, folder: Path) -> dict[str, list[Path]]:
         """Texts and tables of a folder by their names in small letters."""
         if folder not in self._listed:
-            files = self._listed.setdefault(folder, {})
+            files, images = self._listed.setdefault(folder, {}), self._images.setdefault(folder, set())
             for path in sorted(folder.iterdir(), reverse=True):  # a.txt before a.TXT
                 name = path.name.lower()
                 if (name.endswith(self._suffixes) or name in TABLES) and path.is_file():
                     files.setdefault(name, []).append(path)
+                elif name.endswith(IMAGE_SUFFIXES):
+                    images |= {path.name, path.stem}
         return self._listed[folder]
 
     def in_tables(self, image: Path) -> Iterator[tuple[Path, str]]:
