@@ -51,6 +51,15 @@ def test_a_list_of_rates_and_a_scheduler_contradict() -> None:
     assert plan(learning_rate="0.01:50, 0.001", lr_warmup_steps=10).rate(5) == pytest.approx(0.005)
 
 
+def test_a_rate_of_a_word_is_no_multiple_of_nothing() -> None:
+    """It is told, and the rate 0 of a run alone is taken, as the WebUI has it."""
+    words = [{"name": "zworble", "learning_rate": 0.02}, {"name": "quixxly"}]
+    with refused("preflight.rate_beside_none", word="zworble", own="0.02"):
+        plan(words=words, learning_rate="0")
+    assert plan(words=words).paces["zworble"].factor == 2
+    assert plan(learning_rate="0").rate(5) == 0
+
+
 def test_all_contradictions_are_told_at_once() -> None:
     """Of rates, of timesteps and of steps."""
     with refused("preflight.warmup_too_long", warmup=100, steps=100) as caught:

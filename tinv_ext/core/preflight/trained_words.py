@@ -125,6 +125,16 @@ def _pace(word: WordSettings, config: TrainConfig) -> Pace:
                 rates=config.learning_rate,
             )
         )
+    if not rates.at(0):
+        raise InputError(
+            message(
+                "preflight.rate_beside_none",
+                'The word "{word}" has a learning rate of its own ({own}), but that of the run is 0, by which nothing '
+                "is trained. Give the run a rate, and words that are not to be trained train = false.",
+                word=word.name,
+                own=word.learning_rate,
+            )
+        )
     return Pace(word.lr_factor * float(word.learning_rate) / rates.at(0), until)
 
 
