@@ -53,6 +53,16 @@ def test_rates_seeds_and_vectors_are_multiplied_out(swept: Sweep) -> None:
     assert 'model = "toy"' in Path(files[0]).read_text()
 
 
+def test_a_warm_up_is_judged_by_the_steps_that_there_will_be(swept: Sweep, tmp_path: Path) -> None:
+    """Which the images decide where a run is counted in epochs."""
+    (tmp_path / "base.toml").write_text(BASE + "lr_warmup_steps = 40\n")
+    assert "warm-up" in swept("seed=1,2").err
+    (tmp_path / "base.toml").write_text(BASE + "lr_warmup_steps = 40\nmax_train_epochs = 200\n")
+    said = swept("seed=1,2")
+    assert (said.code, len(said.out.split())) == (0, 2), said.err
+    assert settings(said.out.split()[0]).lr_warmup_steps == 40
+
+
 def test_values_with_commas_and_other_characters(swept: Sweep) -> None:
     """A schedule or a prompt in quotes is one value; what no file name can hold is not in the name."""
     said = swept('learning_rate="0.01:5,0.005",0.02', 'preview_prompt="a [name], \\ \x7f ü",b [name]')

@@ -247,6 +247,8 @@ def _plan_problems(config: TrainConfig) -> Sequence[str]:
     """What in settings that are good one by one contradicts itself."""
     from tinv_ext.core.preflight.plan import make_plan
 
+    if config.max_train_epochs:  # how many steps these are, which a warm-up must not take all of, the images decide
+        config = config.but(lr_warmup_steps=0.0)
     try:
         make_plan(config, 0, False)
     except InputError as error:
