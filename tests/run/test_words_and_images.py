@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.messages import refused
 from tests.run.test_several_words import ONE, OTHER, Runs, pipeline, runs
 from tinv_ext.core.data.split import split_examples
@@ -53,3 +55,25 @@ def test_a_word_keeps_an_image_to_learn_from(runs: Runs) -> None:
     table = runs.tables(train=False)  # which is to learn nothing
     seed = next(seed for seed in range(8) if split_examples(4, 1, 1, seed)[1] == [3])
     preflight.prepare_run(runs.config(words=table, evaluation_images=1, seed=seed), runs.host)
+
+
+def test_each_word_has_images_of_its_own_class(runs: Runs) -> None:
+    """Generated into a folder for each; one that is named for all would have those of the last."""
+    one, other = runs.tables()
+    given: dict[str, Any] = {"num_class_images": 2, "class_prompt": "a photo of [name]"}
+
+    def prompts(**more: Any) -> dict[str, set[str]]:
+        images = preflight.prepare_run(runs.config(**more), runs.host).to_generate
+        assert len({image.path for image in images}) == len(images)
+        by_folder: dict[str, set[str]] = {}
+        for image in images:
+            by_folder.setdefault(image.path.parent.name, set()).add(image.request.prompt)
+        return by_folder
+
+    assert [*prompts(words=[one, other], **given).values()] == [{"a photo of cat"}, {"a photo of dog"}]
+    assert [*prompts(words=[one, {**other, **given}]).values()] == [{"a photo of dog"}]
+    own = {**other, "reg_images": str(runs.place / "dogs")}
+    assert prompts(words=[one, own], **given)["dogs"] == {"a photo of dog"}
+    assert prompts(words=[one, other], **{**given, "prior_loss_weight": 0}) == {}
+    with refused("preflight.class_images_clash", one="a photo of cat", other="a photo of dog"):
+        prompts(words=[one, other], reg_images=str(runs.place / "classes"), **given)

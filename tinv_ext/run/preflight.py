@@ -19,6 +19,7 @@ from tinv_ext.core.preflight.plan import prediction_problems
 from tinv_ext.core.preflight.prepare import PreparedRun, prepare
 from tinv_ext.core.preflight.problems import Scanner
 from tinv_ext.core.settings import SETTINGS, TrainConfig
+from tinv_ext.core.settings.words import as_text, tables_in
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES
 from tinv_ext.core.training.fallbacks import retry_after_freeing
 from tinv_ext.hosts.base import Host
@@ -243,5 +244,17 @@ def filled_in(config: TrainConfig, host: Host) -> TrainConfig:
     config = config.but(
         width=config.width or size, height=config.height or size, clip_skip=config.clip_skip or host.clip_skip
     )
-    lacks_folder = config.num_class_images and config.prior_loss_weight and not config.reg_images.strip()
-    return config.but(reg_images=str(class_images_folder(config, host.facts))) if lacks_folder else config
+    words = as_text([_with_class_folder(table, config, host) for table in tables_in(config.words)])
+    return config.but(words=words, **_class_folder(config, host))
+
+
+def _class_folder(config: TrainConfig, host: Host) -> dict[str, str]:
+    """The folder for images of the class, where these are to be generated and none is named."""
+    lacks_one = config.num_class_images and config.prior_loss_weight and not config.reg_images.strip()
+    return {"reg_images": str(class_images_folder(config, host.facts))} if lacks_one else {}
+
+
+def _with_class_folder(table: Mapping[str, Any], config: TrainConfig, host: Host) -> dict[str, Any]:
+    """A table of [[words]] with that of the word, which may be of another class than the others."""
+    word = next((one for one in config.word_settings if one.name == table.get("name") and one.own), None)
+    return {**table, **(_class_folder(config.of_word(word), host) if word else {})}

@@ -71,6 +71,24 @@ def class_images(config: TrainConfig, lines: Sequence[str]) -> tuple[ClassImage,
     )
 
 
+def problems_of_class_images(images: Sequence[ClassImage]) -> list[Message]:
+    """That subsets would generate different images into one folder, of which each would replace the other's."""
+    prompts: dict[Path, str] = {}
+    for image in images:
+        if prompts.setdefault(image.path, image.request.prompt) != image.request.prompt:
+            return [
+                message(
+                    "preflight.class_images_clash",
+                    'In the folder "{folder}" (reg_images), images of different classes would be generated, such as '
+                    '"{one}" and "{other}". Give each word a folder of its own, or leave reg_images empty.',
+                    folder=image.path.parent,
+                    one=prompts[image.path],
+                    other=image.request.prompt,
+                )
+            ]
+    return []
+
+
 def on_class_images(images: Sequence[ClassImage]) -> list[Message]:
     """How many images will be generated, and what they show."""
     if not images:

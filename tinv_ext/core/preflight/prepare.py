@@ -21,7 +21,7 @@ from tinv_ext.core.generation import PreviewPrompt, preview_prompts
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
 from tinv_ext.core.paths import path_given
-from tinv_ext.core.preflight.class_images import ClassImage, on_class_images
+from tinv_ext.core.preflight.class_images import ClassImage, on_class_images, problems_of_class_images
 from tinv_ext.core.preflight.initial_vectors import InitialVectors
 from tinv_ext.core.preflight.notices import (
     listed,
@@ -171,7 +171,7 @@ def prepare(
     problems.found += [*later.found, *same_images([subset for subset in subsets if subset])]
     complete = tuple(subset for subset in subsets if subset)
     complete, idle = without_idle(complete, reader) if readable else (complete, [])
-    problems.found += [*_regularization_problems(config), *stop_problems(config, complete)]
+    problems.found += [*_regularization_problems(config, complete), *stop_problems(config, complete)]
     if readable:
         problems.found += _prompt_problems(complete, reader)
         problems.found += _never_learned(complete, config, reader) if len(complete) == len(subsets) else []
@@ -289,19 +289,21 @@ def _lacking(lacking: Sequence[tuple[str, str]], total: int, taught: Sequence[st
     )
 
 
-def _regularization_problems(config: TrainConfig) -> list[Message]:
-    """Regularization images that are the training images."""
+def _regularization_problems(config: TrainConfig, subsets: Sequence[PreparedSubset]) -> list[Message]:
+    """Regularization images that are the training images, or that would replace each other."""
+    clashes = problems_of_class_images([image for subset in subsets for image in subset.to_generate])
     if not config.reg_images.strip() or not config.images.strip():
-        return []
+        return clashes
     images, others = (path_given(text).absolute() for text in (config.images, config.reg_images))
     if images != others:
-        return []
+        return clashes
     return [
+        *clashes,
         message(
             "preflight.regularization_same",
             "The folder of regularization images (reg_images) is that of the training images. Give images of the class "
             "in general, or leave it empty.",
-        )
+        ),
     ]
 
 
