@@ -77,3 +77,16 @@ def test_each_word_has_images_of_its_own_class(runs: Runs) -> None:
     assert prompts(words=[one, other], **{**given, "prior_loss_weight": 0}) == {}
     with refused("preflight.class_images_clash", one="a photo of cat", other="a photo of dog"):
         prompts(words=[one, other], reg_images=str(runs.place / "classes"), **given)
+
+
+def test_a_word_may_have_a_dataset_config_of_its_own(runs: Runs) -> None:
+    """Whose subsets are its images, and no other word's; that of the run is no word's own."""
+    file = runs.place / "one.toml"
+    file.write_text('[[datasets]]\n[[datasets.subsets]]\nimage_dir = "one"\nnum_repeats = 3\n', "utf-8")
+    one, other = runs.tables()
+    del one["images"]
+    prepared = preflight.prepare_run(runs.config(words=[{**one, "dataset_config": str(file)}, other]), runs.host)
+    found = [(subset.name, subset.source.words, subset.config.repeats) for subset in prepared.subsets]
+    assert found == [(ONE, (ONE,), 3), (OTHER, (OTHER,), 1)]
+    with refused("captions.unreadable"):
+        preflight.prepare_run(runs.config(words=[{**one, "dataset_config": "nowhere.toml"}, other]), runs.host)

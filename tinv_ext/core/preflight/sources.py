@@ -90,7 +90,7 @@ _TOLD = ("notices", "problems")
 
 def _of_word(config: TrainConfig, word: WordSettings, number: int, allow: Allow) -> Sources:
     """The sources of the images that a word has for itself, as of a dataset with this number."""
-    found = _of_settings(config.of_word(word).but(dataset_config=""), allow)
+    found = _of_settings(config.of_word(word).but(dataset_config=word.own.get("dataset_config", "")), allow)
     named = (
         replace(one, name=f"{word.name}/{one.name}".rstrip("/"), dataset=number, words=(word.name,))
         for one in found.sources
