@@ -90,3 +90,14 @@ def test_a_word_may_have_a_dataset_config_of_its_own(runs: Runs) -> None:
     assert found == [(ONE, (ONE,), 3), (OTHER, (OTHER,), 1)]
     with refused("captions.unreadable"):
         preflight.prepare_run(runs.config(words=[{**one, "dataset_config": "nowhere.toml"}, other]), runs.host)
+
+
+def test_a_size_of_0_is_that_of_the_run(runs: Runs) -> None:
+    """Of a word's own images as of a subset's: no image can be brought to it."""
+    one, other = runs.tables(width=0, height=0)
+    file = runs.place / "sizes.toml"
+    file.write_text('[[datasets]]\nwidth = 0\nheight = 128\n[[datasets.subsets]]\nimage_dir = "one"\n', "utf-8")
+    for given in ({"words": [one, other]}, {"name": ONE, "dataset_config": str(file), "prepend_word": True}):
+        prepared = preflight.prepare_run(runs.config(**given), runs.host)
+        assert {subset.config.width for subset in prepared.subsets} == {64}
+    assert prepared.subsets[0].config.height == 128

@@ -158,7 +158,7 @@ def _of_dataset_config(config: TrainConfig, allow: Allow) -> Sources:
     sources: list[Source] = []
     problems: list[str] = [*found.problems]
     for subset in used:
-        own = config.but(recursive=False, **subset.settings)
+        own = config.with_own({"recursive": False, **subset.settings})
         try:
             taught = _taught(subset, config)
             own = own.but(name=taught[0]) if taught else own

@@ -247,7 +247,11 @@ class TrainConfig:
 
     def of_word(self, word: WordSettings) -> TrainConfig:
         """The settings as they are for one of the words and its own images."""
-        return self.but(**word.of_the_word, **word.own)
+        return self.with_own({**word.of_the_word, **word.own})
+
+    def with_own(self, own: Mapping[str, Any]) -> TrainConfig:
+        """With the settings that some of the images have of their own; a size of 0 is that of the run."""
+        return self.but(**{name: value for name, value in own.items() if value or name not in ("width", "height")})
 
     def bare(self, text: str) -> str:
         """A prompt with the words where it has their tokens: in prompts of diffusers that is one thing."""
