@@ -51,3 +51,19 @@ def test_another_version_can_be_chosen(replacing: Path, tmp_path: Path, capsys: 
     assert "has not replaced x.pt. It has replaced zworble.pt, zworble (2).pt." in capsys.readouterr().err
     assert main(["restore", str(tmp_path)]) == 2
     assert "is not the folder of a run" in capsys.readouterr().err
+
+
+def test_the_latest_run_need_not_be_named(
+    replacing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is that of the usual log directory; where there is none, that is told."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert main(["restore", "latest"]) == 2
+    assert 'There is no run in "textual_inversion".' in capsys.readouterr().err
+    replacing.parents[1].rename(elsewhere / "textual_inversion")
+    assert main(["restore", "latest"]) == 0
+    said = capsys.readouterr()
+    assert f"the latest run is {Path('textual_inversion', *replacing.parts[-2:])}" in said.err
+    assert said.out.strip() == str(tmp_path / "embeddings" / "zworble.pt")

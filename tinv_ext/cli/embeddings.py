@@ -16,12 +16,13 @@ from tinv_ext.cli.output import show
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
 from tinv_ext.core.printable import valid_json
-from tinv_ext.core.settings import SETTINGS
+from tinv_ext.core.settings import DEFAULTS, SETTINGS
 from tinv_ext.core.settings.saving import PRECISIONS
 
 if TYPE_CHECKING:
     from tinv_ext.core.model import TokenTable
     from tinv_ext.library.convert import ConvertOptions, Written
+    from tinv_ext.run.run_folder import RunFolder
 
 # Known here so that `--help` does not wait for torch; a test holds them to `core.formats` and `library.combine`.
 FORMATS = ("a1111", "safetensors", "kohya", "diffusers", "diffusers-bin", "onetrainer", "png")
@@ -90,7 +91,7 @@ def _add_average(add: Add) -> None:
 
 def _add_restore(add: Add) -> None:
     restore = add("restore", _restore, message("cli.restore", "restore the embedding that a run replaced"))
-    run = message("cli.restore_run", "folder of the run")
+    run = message("cli.restore_run", "folder of the run; latest = the newest")
     restore.add_argument("run", type=path_needed, metavar="RUN", help=say(run))
     restore.add_argument(
         "--file", default="", help=say(message("cli.restore_file", "which file, where the run replaced several"))
@@ -101,17 +102,31 @@ def _add_restore(add: Add) -> None:
 
 def _add_push(add: Add) -> None:
     push = add("push", _push, message("cli.push", "upload the embedding of a finished run to the hub"))
-    push.add_argument("run", type=path_needed, metavar="RUN", help=say(message("cli.push_run", "folder of the run")))
+    run = message("cli.push_run", "folder of the run; latest = the newest")
+    push.add_argument("run", type=path_needed, metavar="RUN", help=say(run))
     push.add_argument("--to", default="", metavar="ID", help=say(SETTINGS["hub_model_id"].help))
     push.add_argument("--private", action="store_true", help=say(SETTINGS["hub_private"].help))
 
 
 def _push(options: dict[str, Any]) -> int:
     from tinv_ext.run.publish import push_run
-    from tinv_ext.run.run_folder import RunFolder
 
-    show(push_run(RunFolder(options["run"]), options["to"], options["private"]))
+    show(push_run(_run_named(options["run"]), options["to"], options["private"]))
     return DONE
+
+
+def _run_named(path: Path) -> RunFolder:
+    """The run in a folder; `latest` is the newest of the usual log directory, unless something is called so."""
+    from tinv_ext.run.run_folder import RunFolder, find_runs
+
+    if str(path) != "latest" or path.exists():
+        return RunFolder(path)
+    output = Path(DEFAULTS["output"])
+    found = next(iter(find_runs(output)), None)
+    if found is None:
+        raise InputError(message("cli.no_run", 'There is no run in "{output}". Name the folder of one.', output=output))
+    show(say(message("cli.latest_run", "tinv: the latest run is {folder}.", folder=found.path)), sys.stderr)
+    return found
 
 
 def _add_pair(parser: argparse.ArgumentParser) -> None:
@@ -219,9 +234,8 @@ def _average(options: dict[str, Any]) -> int:
 
 def _restore(options: dict[str, Any]) -> int:
     from tinv_ext.library.library import Library
-    from tinv_ext.run.run_folder import RunFolder
 
-    run = RunFolder(options["run"])
+    run = _run_named(options["run"])
     run.config()  # says so if this is no run
     replaced = run.replaced()
     chosen = [backup for backup in replaced if options["file"] in ("", backup[0].name)]
