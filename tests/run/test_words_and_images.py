@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.messages import refused
 from tests.run.test_several_words import ONE, OTHER, Runs, pipeline, runs
 from tinv_ext.core.data.split import split_examples
@@ -101,3 +103,13 @@ def test_a_size_of_0_is_that_of_the_run(runs: Runs) -> None:
         prepared = preflight.prepare_run(runs.config(**given), runs.host)
         assert {subset.config.width for subset in prepared.subsets} == {64}
     assert prepared.subsets[0].config.height == 128
+
+
+def test_images_of_a_word_may_be_at_the_hub(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of a run may."""
+    monkeypatch.setattr(preflight, "fetch_images", lambda text: runs.place / text.removeprefix("hub:ann/"))
+    one, other = runs.tables()
+    prepared = preflight.prepare_run(runs.config(words=[{**one, "images": "hub:ann/other"}, other]), runs.host)
+    assert [subset.scan.folder for subset in prepared.subsets] == [runs.place / "other"] * 2
+    prepared = preflight.prepare_run(runs.config(name=ONE, images="hub:ann/one"), runs.host)
+    assert prepared.subsets[0].scan.folder == runs.place / "one"

@@ -239,13 +239,20 @@ def _no_such_choice(name: str, value: str, choices: Sequence[str]) -> Message:
 def filled_in(config: TrainConfig, host: Host) -> TrainConfig:
     """The settings with the host's own in the place of each 0 that means them, and with images of the hub fetched."""
     size = host.native_size
-    if is_at_the_hub(config.images):
-        config = config.but(images=str(fetch_images(config.images)))
     config = config.but(
-        width=config.width or size, height=config.height or size, clip_skip=config.clip_skip or host.clip_skip
+        **_fetched({"images": config.images}),
+        width=config.width or size,
+        height=config.height or size,
+        clip_skip=config.clip_skip or host.clip_skip,
     )
-    words = as_text([_with_class_folder(table, config, host) for table in tables_in(config.words)])
+    words = as_text([_with_class_folder(_fetched(table), config, host) for table in tables_in(config.words)])
     return config.but(words=words, **_class_folder(config, host))
+
+
+def _fetched(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose images, where they are at the hub, are in a folder here."""
+    at_the_hub = is_at_the_hub(values.get("images", ""))
+    return {**values, **({"images": str(fetch_images(values["images"]))} if at_the_hub else {})}
 
 
 def _class_folder(config: TrainConfig, host: Host) -> dict[str, str]:
