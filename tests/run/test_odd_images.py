@@ -90,6 +90,19 @@ def test_an_image_that_is_gone_is_out_of_it(host: FakeHost, config: Configure, i
     assert gone.name not in {row["image"] for row in table(stopped)}
 
 
+def test_images_that_regularize_are_not_judged(host: FakeHost, config: Configure, images: Path, tmp_path: Path) -> None:
+    """They show something else on purpose; all others are."""
+    (tmp_path / "class").mkdir()
+    for index in range(6):
+        Image.new("RGB", (64, 64), (250, 20 * index, 250)).save(tmp_path / "class" / f"{index}.png")
+    watch = Watch()
+    given = {"reg_images": str(tmp_path / "class"), "class_prompt": "one [name]", "prior_loss_weight": 0.5}
+    runner.run(config(**{**ONG, **given, "batch_size": 2}), host, watch)
+    rows = table(watch)
+    assert {row["image"] for row in rows} == {path.name for path in images.iterdir()}
+    assert sum(int(row["visits"]) for row in rows) < 2 * 59
+
+
 def test_without_gradients_of_single_examples_there_is_no_table(host: FakeHost, config: Configure) -> None:
     """AdamW is given the mean alone."""
     watch = Watch()

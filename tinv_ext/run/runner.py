@@ -201,7 +201,8 @@ def _set_up(prepared: PreparedRun, host: Host, reporter: RunReporter, controls: 
         eval_set = eval_set_of(prepared, evaluated, model.noise) if config.evaluate_every else None
         state = balanced(load_or_new_state(*where, facts, model.device, reporter.notify), prepared, model, trained)
         basis = evaluation_basis(prepared, facts) if eval_set else ""
-        state.outliers = state.outliers.of({(one.subset.captions.name, one.name) for one in trained})
+        judged = {(one.subset.captions.name, one.name) for one in trained if not one.subset.is_reg}
+        state.outliers = state.outliers.of(judged)
         state.progress = state.progress.on_terms(basis, terms_of(prepared.plan), state.step)
         return Training(dataset_of(prepared, trained), eval_set, state, facts, model.noise.prediction)
 

@@ -66,8 +66,8 @@ class Batch:
     pixel (B, 1, h, w) and by example (B,), None where all count alike.
 
     `negatives` are the prompts with negative words in the place of theirs, from which the answer is moved away by
-    `cfg_scale`; none where no word has one. `images` has of each the word that it teaches and the
-    name of its image.
+    `cfg_scale`; none where no word has one. `images` has of each the word that it teaches and the name of its image,
+    which is "" where that regularizes: it is not to go with the others.
     """
 
     latents: Tensor
@@ -205,7 +205,7 @@ class Dataset:
             _example_weights(chosen),
             negatives,
             self.guidance.scale if self.guidance else 1.0,
-            tuple((one.subset.captions.name, one.name) for one in map(self._drawn.__getitem__, numbers)),
+            tuple(map(_named, map(self._drawn.__getitem__, numbers))),
         )
 
     def _latent(self, example: Example, rng: torch.Generator) -> Tensor:
@@ -224,6 +224,10 @@ def _repeated(examples: Sequence[Example]) -> tuple[Example, ...]:
     """
     common = math.gcd(*(example.subset.repeats for example in examples)) or 1
     return tuple(example for example in examples for _ in range(example.subset.repeats // common))
+
+
+def _named(example: Example) -> tuple[str, str]:
+    return example.subset.captions.name, "" if example.subset.is_reg else example.name
 
 
 def _present(tensor: Tensor | None) -> tuple[Tensor, ...]:

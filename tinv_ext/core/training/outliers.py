@@ -64,7 +64,7 @@ class Pull:
 
 
 Named = tuple[str, str]
-"""A word and the name of one of its images."""
+"""A word and the name of one of its images; "" of one that regularizes, which is not judged."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ class Outliers:
     odd: frozenset[Named] = frozenset()
 
     def after(self, images: Sequence[Named], pulls: Sequence[float]) -> Outliers:
-        """With the pulls of a step's examples, those of the `images`; one that is NaN says nothing."""
+        """With the pulls of a step's examples, those of the `images`; one that is NaN, or has no name, says nothing."""
         found = dict(self.pulls)
         for image, pull in zip(images, pulls):
-            if math.isfinite(pull):
+            if image[1] and math.isfinite(pull):
                 found[image] = found.get(image, Pull()).after(pull)
         return Outliers(found, self.odd) if pulls else self
 
