@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.messages import refused
+from tests.messages import ids, refused
 from tests.run.test_several_words import ONE, OTHER, Runs, pipeline, runs
 from tinv_ext.core.data.split import split_examples
 from tinv_ext.core.settings import TrainConfig
@@ -113,3 +113,17 @@ def test_images_of_a_word_may_be_at_the_hub(runs: Runs, monkeypatch: pytest.Monk
     assert [subset.scan.folder for subset in prepared.subsets] == [runs.place / "other"] * 2
     prepared = preflight.prepare_run(runs.config(name=ONE, images="hub:ann/one"), runs.host)
     assert prepared.subsets[0].scan.folder == runs.place / "one"
+
+
+def test_a_word_without_a_prompt_is_told_whatever_else_there_is(runs: Runs) -> None:
+    """Also beside regularization images that are not used; not where it is unknown which images there are."""
+    for path in (runs.place / "one").glob("*.png"):
+        path.with_suffix(".txt").write_text(f"{ONE} house", "utf-8")
+    given: dict[str, Any] = {"words": [{"name": ONE}, {"name": OTHER}], "template": "none"}
+    with refused("preflight.word_never_taught", word=OTHER) as caught:
+        config = runs.config(images=str(runs.place / "one"), reg_images=str(runs.place / "other"), **given)
+        preflight.prepare_run(config, runs.host)
+    assert ids(caught.value.problems) == ["preflight.word_never_taught"]
+    with refused("captions.unreadable") as caught:
+        preflight.prepare_run(runs.config(dataset_config="nowhere.toml", **given), runs.host)
+    assert ids(caught.value.problems) == ["captions.unreadable"]

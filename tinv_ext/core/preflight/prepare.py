@@ -174,7 +174,7 @@ def prepare(
     problems.found += [*_regularization_problems(config, complete), *stop_problems(config, complete)]
     if readable:
         problems.found += _prompt_problems(complete, reader)
-        problems.found += _never_learned(complete, config, reader) if len(complete) == len(subsets) else []
+        problems.found += _never_learned(complete, config, reader) if complete and all(subsets) else []
     shown = problems.attempt(preview_prompts, config)
     problems.found += _preview_problems(config, shown) if shown is not None else ()
     problems.attempt(try_optimizer, config.optimizer, config.optimizer_options)
