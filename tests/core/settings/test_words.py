@@ -103,11 +103,13 @@ def test_what_is_no_list_of_tables_is_told(given: Any) -> None:
 
 
 def test_the_end_of_onetrainers_only_embedding_is_that_of_the_run() -> None:
-    """Its epochs, of which it always has some, do not go on behind that step."""
+    """Or its epochs are, of which it always has some, where these end first."""
     embedding = {"placeholder": "<cat>", "stop_training_after": 9, "stop_training_after_unit": "STEP"}
     values, left = from_onetrainer({"embedding": embedding, "epochs": 100})
     config = TrainConfig.from_dict(values)
-    assert (config.steps, config.max_train_epochs, config.words, left) == (9, 0, "", [])
+    assert (config.names, config.max_train_epochs, left) == (["cat"], 100, [])
+    assert [word.stop_training_after for word in config.word_settings] == [9]
+    assert from_onetrainer({"embedding": embedding})[0]["steps"] == 9
 
 
 def test_onetrainers_additional_embeddings_are_words() -> None:

@@ -56,13 +56,19 @@ def from_onetrainer(values: Mapping[str, Any], path: str = "") -> tuple[dict[str
 
 
 def _words(values: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Its embedding and the additional ones as [[words]], and what is not used of them; none where it has one."""
+    """Its embedding and the additional ones as [[words]], and what is not used of them.
+
+    None where it has one, unless that is to stop at a step, or at the end of the epochs that there always are.
+    """
     more = values.get("additional_embeddings")
     more = [one for one in more if isinstance(one, Mapping)] if isinstance(more, list) else []
-    if not more:
+    embedding = values.get("embedding")
+    embedding = embedding if isinstance(embedding, Mapping) else {}
+    ends = embedding.get("stop_training_after_unit") == "STEP" and embedding.get("stop_training_after")
+    if not more and not (ends and values.get("epochs")):
         return [], []
     places = [
-        ("embedding", values.get("embedding") or {}),
+        ("embedding", embedding),
         *((f"additional_embeddings[{n}]", one) for n, one in enumerate(more)),
     ]
     words, left = [], list[str]()
@@ -170,15 +176,13 @@ def _interval(values: Mapping[str, Any]) -> int:
 
 
 def _end(values: Mapping[str, Any]) -> dict[str, Any]:
-    """When the word is no longer trained: here the end of the run, also where its epochs would go on."""
+    """When the only word is no longer trained: here the end of the run."""
     embedding = values.get("embedding")
     embedding = embedding if isinstance(embedding, Mapping) else {}
     count, unit = embedding.get("stop_training_after"), embedding.get("stop_training_after_unit")
     if not count or unit not in ("STEP", "EPOCH"):
         return {}
-    if unit == "STEP":
-        return {"steps": count, "max_train_epochs": 0}
-    return {"max_train_epochs": min(count, values.get("epochs", count))}
+    return {"steps": count} if unit == "STEP" else {"max_train_epochs": min(count, values.get("epochs", count))}
 
 
 def _scheduler_class(values: Mapping[str, Any]) -> dict[str, Any]:
