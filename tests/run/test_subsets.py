@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from tinv_ext.core.training.trainer import Step
 from tinv_ext.run import preflight, runner
 from tinv_ext.run.curve import read_curve
 from tinv_ext.run.events import Event, Noticed, Prepared, RunControls
-from tinv_ext.run.provenance import run_facts
+from tinv_ext.run.provenance import evaluation_basis, run_facts, state_facts
+from tinv_ext.run.resume import differences, order_facts
 from tinv_ext.run.run_folder import RunFolder
 
 Write = Callable[..., Path]
@@ -172,6 +174,24 @@ def test_facts_say_what_subsets_have_of_their_own(host: FakeHost, write: Write, 
     assert facts["subsets"] == {"1_b": {"class_tokens": "b"}, "3_a": {"repeats": 3, "class_tokens": "a"}}
     assert str(tmp_path) not in str(facts)
     assert "subsets" not in run_facts(preflight.prepare_run(settings(tmp_path, tmp_path / "set" / "3_a"), host), host)
+
+
+def test_subsets_in_another_order_are_other_numbers(host: FakeHost, write: Write, tmp_path: Path) -> None:
+    """Numbers of the data order, and the images that are held out, would be others: that is told, and compared anew."""
+    places = [write("cats", 10, 20), write("dogs", 30, 40)]
+    facts, bases = [], []
+    for order in (places, places[::-1]):
+        subsets = [{"image_dir": str(place)} for place in order]
+        (tmp_path / "set.json").write_text(json.dumps({"datasets": [{"subsets": subsets}]}), "utf-8")
+        config = settings(tmp_path, Path(), dataset_config=str(tmp_path / "set.json")).but(images="")
+        prepared = preflight.prepare_run(config, host)
+        facts.append(state_facts(prepared, host, torch.device("cpu")))
+        bases.append(evaluation_basis(prepared, facts[-1]))
+    assert order_facts(facts[0]) != order_facts(facts[1])
+    assert order_facts(json.loads(json.dumps(facts[0]))) == order_facts(facts[0])
+    assert said(differences(facts[0], facts[1]), "run.images_reordered")
+    assert differences(facts[0], facts[0]) == []
+    assert bases[0] != bases[1]
 
 
 def test_other_repeats_are_told_when_a_run_resumes(host: FakeHost, write: Write, tmp_path: Path) -> None:

@@ -116,6 +116,9 @@ def evaluation_basis(prepared: PreparedRun, facts: Mapping[str, Any]) -> str:
     measured = {name: config[name] for name in _MEASURED}
     measured["stop_when_done"] = bool(prepared.plan.stop)  # which has more draws
     measured |= {key: facts[key] for key in ("pictures", "subsets", "model", "device")}
+    subsets = [subset.source.name for subset in prepared.subsets]
+    if subsets != sorted(subsets):  # the order of images decides which are held out; in a folder it is always the same
+        measured["order"] = subsets
     return _short_digest(json.dumps(measured, sort_keys=True))
 
 

@@ -200,7 +200,8 @@ def order_facts(facts: Mapping[str, Any]) -> tuple[Any, ...]:
     """Of `state_facts`, what decides which image a number in the data order means."""
     settings = facts_by_current_names(facts).get("settings", {})
     repeats = [own.get("repeats", settings.get("repeats")) for own in facts.get("subsets", {}).values()]
-    return facts.get("pictures"), settings.get("evaluation_images"), settings.get("seed"), repeats
+    pictures = tuple(facts.get("pictures", {}).items())
+    return pictures, settings.get("evaluation_images"), settings.get("seed"), repeats
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Message]:
@@ -225,6 +226,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Messa
         clauses.append(message("run.images_removed", "images removed: {files}", files=listed(removed)))
     if changed:
         clauses.append(message("run.images_changed", "images or captions changed: {files}", files=listed(changed)))
+    if not (added or removed) and list(old) != list(new):
+        clauses.append(message("run.images_reordered", "the images are in another order"))
     return clauses
 
 
