@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.messages import ids, refused
+from tests.messages import ids, refused, said
 from tests.paths import DOCS
 from tinv_ext.cli.arguments import commands_of
 from tinv_ext.cli.given import given_settings
@@ -236,12 +236,20 @@ def test_the_latest_run_is_one_of_these_words(tmp_path: Path) -> None:
         os.utime(folder.path / "config.json", (number, number))
     file = tmp_path / "a.json"
     file.write_text(json.dumps({"words": words, "output": str(tmp_path)}), encoding="utf-8")
-    found = []
+    found, told = [], []
     for flags in (["--config", str(file)], ["--output", str(tmp_path), "--name", "wumpo"], ["--output", str(tmp_path)]):
         options = read_options(["train", *flags, "--resume", "latest"])
-        given_settings(options, lambda text: None)
+        given_settings(options, told.append)
         found.append(options["resume"].name)
     assert found == ["0", "1", "1"]
+    of_tomorrow = tmp_path / "2026-01-01" / "2"
+    of_tomorrow.mkdir()
+    (of_tomorrow / "config.json").write_text('{"version": 99, "settings": {"name": "zibbo"}}', "utf-8")
+    assert not said(told, "settings.config_too_new")
+    options = read_options(["train", "--config", str(file), "--resume", "latest"])
+    given_settings(options, told.append)
+    assert options["resume"].name == "0"
+    assert said(told, "settings.config_too_new")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinv_ext.cli.command_options import is_unsaid, option_value
 from tinv_ext.cli.language import say
@@ -19,6 +19,9 @@ from tinv_ext.core.settings.adopt import COMMANDS, Adopted, adopt, not_used
 from tinv_ext.core.settings.peers import OPTIONS
 from tinv_ext.core.settings.peers.reasons import ONE_PROCESS
 from tinv_ext.core.settings.settings_file import read_settings_file
+
+if TYPE_CHECKING:
+    from tinv_ext.run.run_folder import RunFolder
 
 _HELD = {"carry_out", "command", "config", "config_file", "ending", "problems", "launcher", "events", "steered"}
 _NOT_SETTINGS = {*COMMANDS, *_HELD}
@@ -97,6 +100,15 @@ def _launcher_unused(launcher: list[str]) -> list[Message]:
     return [not_used([" ".join(launcher)], ONE_PROCESS)]
 
 
+def _is_of(run: RunFolder, word: str, tell: Callable[[str], None]) -> bool:
+    """Whether it is one of the word, or of any where none is named. A run whose settings cannot be read is told."""
+    try:
+        return word in ("", run.config().name)
+    except InputError as error:
+        tell(error.problems[0])
+        return False
+
+
 def _find_latest(options: dict[str, Any], settings: Mapping[str, Any], tell: Callable[[str], None]) -> None:
     """`--resume latest` is the newest run of this word that can be resumed; if there is none, a new one begins."""
     if str(options.get("resume")) != "latest" or Path("latest").exists():
@@ -106,7 +118,7 @@ def _find_latest(options: dict[str, Any], settings: Mapping[str, Any], tell: Cal
     current = current_names(settings)
     output = Path(str(current.get("output", DEFAULTS["output"]))).expanduser()
     word = TrainConfig.read(settings)[0].name  # of several the first
-    runs = (run for run in find_runs(output) if run.can_resume and word in ("", run.config().name))
+    runs = (run for run in find_runs(output) if run.can_resume and _is_of(run, word, tell))
     found = next(runs, None)
     options["resume"] = found.path if found else None
     if found:
