@@ -90,6 +90,36 @@ class Half(FakeModel):
         return answer * float("nan") if self.upcasts_needed > 0 else answer
 
 
+class Small(FakeModel):
+    """It has room for so many images at once."""
+
+    at_once = 1
+    most_at_once = 0
+
+    def denoise(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
+        if len(noisy) > self.at_once:
+            raise MemoryError
+        self.most_at_once = max(self.most_at_once, len(noisy))
+        return super().denoise(noisy, timesteps, condition)
+
+
+def test_losses_to_balance_by_are_measured_in_the_memory_that_there_is(host: FakeHost, tmp_path: Path) -> None:
+    """One image at a time where memory has no room for a batch, and never more than a step takes at once."""
+    tables, most = [], []
+    for room, given in ((1, {}), (4, {}), (4, {"micro_batch_size": 2})):
+        prepared = prepare_run(config(tmp_path, timestep_balance=1, batch_size=4, **given), host)
+        model = Small()
+        model.at_once = room
+        examples, _ = encoded_examples(prepared, model)
+        table = balanced(prepared.new_state(model.device), prepared, model, examples).balance.table
+        assert table is not None
+        tables.append(table)
+        most.append(model.most_at_once)
+    assert most == [1, 4, 2]
+    assert torch.allclose(tables[0], tables[1])
+    assert torch.allclose(tables[0], tables[2])
+
+
 def test_losses_that_are_no_numbers_are_not_balanced_by(host: FakeHost, tmp_path: Path) -> None:
     """One is left out; where all are, a more precise model measures them, or the run fails before its first step."""
     prepared = prepare_run(config(tmp_path, timestep_balance=1), host)

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from tinv_ext.core.data.dataset import Dataset, Example
 from tinv_ext.core.data.latents import EncodedImage, EncodeRules, encode_images
 from tinv_ext.core.data.masks import MaskRules, load_mask, shown_by
@@ -23,7 +25,7 @@ from tinv_ext.core.preflight.subsets import PreparedImage, PreparedSubset
 from tinv_ext.core.settings import SETTINGS, TrainConfig
 from tinv_ext.core.training.balance import table_of
 from tinv_ext.core.training.evaluation import EvalSet, losses_by_timestep, make_eval_set
-from tinv_ext.core.training.fallbacks import encode_with_retry
+from tinv_ext.core.training.fallbacks import encode_with_retry, one_by_one_without_room
 from tinv_ext.core.training.state import State
 from tinv_ext.run.run_folder import latents_folder
 
@@ -171,9 +173,13 @@ def balanced(state: State, prepared: PreparedRun, model: Model, examples: Sequen
         draws = -(-BALANCE_DRAWS // len(few))
         seed = prepared.config.seed
         measured = make_eval_set(few, prepared.reader, model.noise, draws, seed, prepared.guidance)
-        size, objective = prepared.config.batch_size, prepared.plan.objective
+        at_once = prepared.config.micro_batch_size or prepared.config.batch_size
+
+        def losses_of(size: int) -> tuple[Tensor, Tensor]:
+            return losses_by_timestep(model, measured, state.vectors, size, prepared.plan.objective)
+
         while state.balance.table is None:
-            timesteps, losses = losses_by_timestep(model, measured, state.vectors, size, objective)
+            timesteps, losses = one_by_one_without_room(model, losses_of, at_once)
             state.balance.table = table_of(timesteps, model.noise.timesteps, losses)
             if state.balance.table is None and model.upcast() is None:
                 raise NumericError(

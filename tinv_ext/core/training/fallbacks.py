@@ -270,6 +270,17 @@ def retry_after_freeing(model: MemoryControl | None, act: Callable[[], T]) -> T:
     return act()
 
 
+def one_by_one_without_room(model: MemoryControl | None, act: Callable[[int], T], at_once: int) -> T:
+    """`act(at_once)`, or `act(1)` where memory does not suffice for so many at once, also once it was released."""
+    try:
+        return retry_after_freeing(model, lambda: act(at_once))
+    except Exception as error:
+        if at_once == 1 or not is_out_of_memory(error):
+            raise
+    free_memory(model)
+    return act(1)
+
+
 def encode_with_retry(model: Model, pixels: Tensor) -> LatentDistribution:
     """Latents of images' pixels (B, 3, H, W), one by one where memory does not suffice for all.
 
