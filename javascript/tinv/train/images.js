@@ -42,6 +42,10 @@ export function Images({
         document.addEventListener("tinv:noticed", refresh);
         return () => document.removeEventListener("tinv:noticed", refresh);
     }, [refresh]);
+    const total = answer?.total;
+    useEffect(() => {
+        if (total !== undefined) document.dispatchEvent(new CustomEvent("tinv:counted"));
+    }, [total]);
     const sending = useSending(given, set, refresh, settingsFile);
     const shown = named && answer && !error; // its hundreds of tiles are not drawn again for each file that is sent
     const grid = useMemo(

@@ -22,6 +22,13 @@ export default function Train({ visible }) {
     const [wrong, setWrong] = useState([]); // what Check has said of each of several words
     const alone = useMemo(() => withoutOwn(given), [given]);
     const { answer: outlook, settled, refresh } = useAnswer("outlook", {}, given, AGAIN, visible);
+    const count = useRef(refresh);
+    count.current = refresh;
+    useEffect(() => {
+        const heard = () => count.current(); // files may have come since the program counted them
+        document.addEventListener("tinv:counted", heard);
+        return () => document.removeEventListener("tinv:counted", heard);
+    }, []);
     const file = useSettingsFile(given, form, take);
     const adopt = useRef((/** @type {any} */ _preset) => {});
     adopt.current = (preset) => take({ ...staying(given, preset.settings, form), ...preset.settings }, preset.name);
