@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "./html.js";
 
 // Milliseconds to the next question after none was answered. A WebUI that restarts ends if it is asked something between
 // its first moment and that in which it adds its API (v1.10.1, webui.py: "Cannot add middleware …"): ask seldom.
-const AWAY = 5000;
+export const AWAY = 5000;
 
 /**
  * @template Answer

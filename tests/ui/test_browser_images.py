@@ -23,3 +23,24 @@ def test_images_that_come_or_go_are_counted_beside_the_button_at_once(
     page.wait_for_function(f"{FIGURES}?.startsWith('3 images')", timeout=SOON)
     page.click(".tinv-tile:first-child .tinv-remove")
     page.wait_for_function(f"{FIGURES}.startsWith('2 images')", timeout=SOON)
+
+
+def test_images_are_still_there_when_nobody_has_answered(page: Any, values: dict[str, Any]) -> None:  # noqa: F811
+    """What is typed meanwhile stays too, it is said that it was not saved, and the page asks again by itself."""
+    fill(page, "images", values["images"])
+    page.wait_for_function("document.querySelectorAll('.tinv-tile img').length === 3")
+    page.wait_for_selector(".tinv-counts:not(:has-text('looked at'))")
+    caption = page.locator(".tinv-tile:first-child textarea")
+    page.context.set_offline(True)
+    caption.fill("a thing of mine")
+    caption.press("Enter")
+    page.wait_for_selector(".tinv-dataset .tinv-problems:has-text('does not answer')")
+    assert page.locator(".tinv-tile").count() == 3
+    page.context.set_offline(False)
+    page.wait_for_selector(".tinv-dataset .tinv-problems:has-text('does not answer')", state="detached")
+    assert caption.input_value() == "a thing of mine"
+    assert "nothing was changed" in page.inner_text(".tinv-dataset .tinv-problems")
+    caption.focus()
+    caption.press("Enter")
+    page.wait_for_selector(".tinv-undo")
+    page.wait_for_selector(".tinv-dataset .tinv-problems", state="detached")

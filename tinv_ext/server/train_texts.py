@@ -47,6 +47,7 @@ TRAIN: Sequence[Message] = (
     message("train.mask_invert", "Invert"),
     message("train.mask_clear", "Clear"),
     message("train.mask_save", "Save the mask"),
+    message("train.change_lost", "The server did not answer, so nothing was changed. Do it again."),
     message("train.mask_unsaved", "The mask is not saved yet."),
     message("train.mask_discard", "Discard the changes"),
     message("train.mask_paint_on", "Keep painting"),

@@ -1,12 +1,13 @@
 // Asks the program about what is typed: a moment after the last key, and never two answers in the wrong order.
-import { post } from "../api.js";
+import { post, Unreachable } from "../api.js";
 import { useEffect, useRef, useState } from "../html.js";
+import { AWAY } from "../polling.js";
 
 const PAUSE = 250; // milliseconds after the last change
 
 /**
  * @param {string} route @param {Record<string, any>} query @param {object | null} body nothing is asked while it is null
- * @param {number} again milliseconds until the same is asked again; 0: never
+ * @param {number} again milliseconds until the same is asked again; 0: only where nobody answered
  * @param {{readonly now: boolean, listen: (heard: () => void) => () => void}} visible
  * @returns {{answer: any, settled: boolean, error: any, refresh: () => void}} `settled`: what is asked now was answered
  */
@@ -25,14 +26,16 @@ export function useAnswer(route, query, body, again, visible) {
         before.current = asked;
         async function ask() {
             if (!visible.now) return; // `listen` asks when it is seen
+            let pause = again;
             try {
                 const answer = await post(route, query, body, { signal: end.signal });
                 setState({ answer, of: asked, error: null });
             } catch (error) {
                 if (end.signal.aborted) return;
                 setState((last) => ({ ...last, error }));
+                if (error instanceof Unreachable) pause = Math.max(again, AWAY);
             }
-            if (again && !end.signal.aborted) timer = setTimeout(ask, again);
+            if (pause && !end.signal.aborted) timer = setTimeout(ask, pause);
         }
         const deaf = visible.listen(() => {
             clearTimeout(timer);

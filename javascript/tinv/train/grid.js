@@ -1,5 +1,5 @@
 // The images of a folder, with what is trained on of each, its caption and what is remarkable about it.
-import { address, post } from "../api.js";
+import { address, post, Refused, Unreachable } from "../api.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
@@ -17,7 +17,8 @@ export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
             setError(null);
             return true;
         } catch (refused) {
-            setError(refused);
+            const lost = refused instanceof Unreachable; // true also when the connection is back
+            setError(lost ? new Refused(0, [t("train.change_lost")]) : refused);
             return false;
         } finally {
             refresh();

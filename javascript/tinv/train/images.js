@@ -1,5 +1,5 @@
 // Training images: dropped, browsed for or named by their folder; shown as they will be trained.
-import { post } from "../api.js";
+import { post, Unreachable } from "../api.js";
 import { html, useEffect, useMemo, useRef, useState } from "../html.js";
 import { Problems, sentences } from "../problems.js";
 import { t } from "../texts.js";
@@ -47,7 +47,8 @@ export function Images({
         if (total !== undefined) document.dispatchEvent(new CustomEvent("tinv:counted"));
     }, [total]);
     const sending = useSending(given, set, refresh, settingsFile);
-    const shown = named && answer && !error; // its hundreds of tiles are not drawn again for each file that is sent
+    const lost = error instanceof Unreachable; // then what is there stays, with what is typed into it
+    const shown = named && answer && (!error || lost); // its hundreds of tiles are not drawn again for each file that is sent
     const grid = useMemo(
         () =>
             shown &&
