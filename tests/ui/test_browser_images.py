@@ -44,3 +44,26 @@ def test_images_are_still_there_when_nobody_has_answered(page: Any, values: dict
     caption.press("Enter")
     page.wait_for_selector(".tinv-undo")
     page.wait_for_selector(".tinv-dataset .tinv-problems", state="detached")
+
+
+def test_a_mask_that_could_not_be_saved_is_not_lost(page: Any, values: dict[str, Any]) -> None:  # noqa: F811
+    """Nor one that Escape is pressed at, however often."""
+    fill(page, "images", values["images"])
+    page.click(".tinv-tile:first-child [aria-label^='Mask of']")
+    page.wait_for_function("document.querySelector('.tinv-painting canvas').width === 64")
+    box = page.locator(".tinv-painting canvas").bounding_box()
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 200, box["y"] + 20, steps=4)
+    page.mouse.up()
+    for _ in range(4):
+        page.keyboard.press("Escape")
+    page.wait_for_selector(".tinv-mask >> text=The mask is not saved yet.")
+    save = page.locator(".tinv-mask .tinv-primary")
+    page.context.set_offline(True)
+    save.click()
+    page.wait_for_selector(".tinv-mask .tinv-problems:has-text('nothing was changed')")
+    page.context.set_offline(False)
+    save.click()
+    page.wait_for_selector(".tinv-mask", state="detached")
+    page.wait_for_selector(".tinv-tile:first-child:has-text('has a mask')")

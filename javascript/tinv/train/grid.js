@@ -37,8 +37,9 @@ export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
     useEffect(() => setTurn((number) => number + 1), [total]);
     const masked = images.some((one) => one.mask);
     const saveMask = async (mask) => {
-        await change("mask", { ids: [painting.id], mask });
-        if (mask && !given.masked_loss) set({ masked_loss: true });
+        const done = await change("mask", { ids: [painting.id], mask });
+        if (done && mask && !given.masked_loss) set({ masked_loss: true });
+        return done;
     };
     const maskAll = async () => {
         const done = await change("background", { folder: answer.folder, recursive: Boolean(given.recursive) });
@@ -94,7 +95,7 @@ export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
             ${slicesOf(only ? remarkable : total).map(slice)}
         </div>
         <span class="tinv-hidden" ref=${end} tabindex="-1"></span>
-        ${painting && html`<${MaskBrush} key=${painting.id} image=${painting} save=${saveMask} close=${() => setPainting(null)} />`}`;
+        ${painting && html`<${MaskBrush} key=${painting.id} image=${painting} save=${saveMask} problem=${error} close=${() => setPainting(null)} />`}`;
 }
 
 /** Whether prompts are made of captions, with a switch where the template has a twin that does it. */

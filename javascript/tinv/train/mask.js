@@ -1,6 +1,7 @@
 // A mask painted onto an image: what is painted over is not learnt.
 import { address } from "../api.js";
 import { html, useEffect, useRef, useState } from "../html.js";
+import { Problems } from "../problems.js";
 import { t } from "../texts.js";
 
 export const PAINT = [230, 0, 160]; // seen on dark images and on bright ones
@@ -52,8 +53,11 @@ function saved(canvas) {
 
 const SMALL = 400; // pixels: a smaller image is enlarged, so that it can be painted on
 
-/** @param {{image: any, save: (mask: string) => void, close: () => void}} of a tile */
-export function MaskBrush({ image, save, close }) {
+/**
+ * @param {{image: any, save: (mask: string) => Promise<boolean>, problem: any, close: () => void}} of a tile; `problem` is why
+ * it could not be saved
+ */
+export function MaskBrush({ image, save, problem, close }) {
     const { id, name, version, mask } = image;
     const dialog = useRef(null),
         canvas = useRef(null),
@@ -63,6 +67,7 @@ export function MaskBrush({ image, save, close }) {
     const [missing, setMissing] = useState(false); // there is no plain background
     const changed = useRef(false); // since it was opened
     const [asking, setAsking] = useState(false); // whether what was painted is to be lost
+    const [saving, setSaving] = useState("no"); // "now", or "failed"
     useEffect(() => dialog.current.showModal(), []);
     const began = (event) => {
         const { naturalWidth: width, naturalHeight: height } = event.target;
@@ -120,14 +125,19 @@ export function MaskBrush({ image, save, close }) {
         if (changed.current) setAsking(true);
         else dialog.current.close();
     };
-    const keep = () => {
-        save(saved(canvas.current));
-        dialog.current.close();
+    const keys = (event) => {
+        event.stopPropagation(); // the WebUI has keys of its own
+        if (event.key === "Escape") leave(event); // Chrome closes a dialog by the third one, whatever onCancel does
+    };
+    const keep = async () => {
+        setSaving("now");
+        if (await save(saved(canvas.current))) dialog.current?.close();
+        else setSaving("failed");
     };
     const tool = (on, text) =>
         html`<button type="button" class="tinv-button" aria-pressed=${erase === on} onClick=${() => setErase(on)}>${text}</button>`;
     return html`<dialog ref=${dialog} class="tinv-dialog tinv-mask" aria-label=${t("train.mask_of", { name })} onClose=${close}
-            onCancel=${leave} onKeyDown=${(event) => event.stopPropagation()}>
+            onCancel=${leave} onKeyDown=${keys}>
         <div class="tinv-stack">
             <p>${t("train.mask_help")}</p>
             <div class="tinv-painting">
@@ -144,8 +154,9 @@ export function MaskBrush({ image, save, close }) {
             </div>
             <p role="status" class="tinv-quiet">${missing && t("train.no_background")}</p>
             <p role="alert">${asking && t("train.mask_unsaved")}</p>
+            ${saving === "failed" && html`<${Problems} error=${problem} />`}
             <div class="tinv-row">
-                <button type="button" class="tinv-button tinv-primary" onClick=${keep}>${t("train.mask_save")}</button>
+                <button type="button" class="tinv-button tinv-primary" disabled=${saving === "now"} onClick=${keep}>${t("train.mask_save")}</button>
                 ${
                     asking
                         ? html`<button type="button" class="tinv-button" onClick=${() => dialog.current.close()}>
