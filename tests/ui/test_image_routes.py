@@ -77,6 +77,17 @@ def test_images_are_shown_as_they_will_be_trained(client: Client, folder: Path) 
     assert "blurred" in kinds["blurred.png"]
 
 
+def test_sub_folders_that_are_not_used_are_told_beside_images(client: Client, folder: Path) -> None:
+    """But not those that are of another source, or hold the masks."""
+    for name in ("more/deep", "masks", "class", ".hidden"):
+        (folder / name).mkdir(parents=True)
+        photo(3, 64, 64).save(folder / name / "wide.png")
+    given = {"images": str(folder), "mask_folder": str(folder / "masks"), "reg_images": str(folder / "class")}
+    found = images(client(), given)
+    assert (found["total"], found["below"]) == (4, ["more"])
+    assert images(client(), {**given, "recursive": True})["below"] == []
+
+
 def test_thumbnails_are_small_and_need_a_known_id(client: Client, folder: Path) -> None:
     """Of what was shown; nothing else can be named."""
     routes = client()

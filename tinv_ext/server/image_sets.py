@@ -137,7 +137,7 @@ class ImageSets:
             for (source, path), one in zip(some, seen)
         ]
         folder, edit = _last_edit([path_given(source.config.images) for source in sources])
-        below = () if paths or config.recursive else folders_below(base)
+        below = () if config.recursive else _not_used(base, found.sources)
         borders = [one.image.border for one in looks if one and one.image]
         same = looked_at == len(paths) and share_background(borders)
         return ShownImages(images, len(paths), looked_at, len(noted), below, uses, same, str(base), folder, edit)
@@ -185,6 +185,15 @@ def _files(source: Source) -> list[Path]:
     inside = masks is not None and folder in masks.parents
     files = image_files(folder, source.config.recursive)
     return [path for path in files if not path.stem.endswith(NOT_SHOWN) and not (inside and masks in path.parents)]
+
+
+def _not_used(folder: Path, sources: Sequence[Source]) -> tuple[str, ...]:
+    """Sub-folders with images that are of no source, and are not its masks."""
+    given = (path for source in sources for path in (source.config.images, source.config.mask_folder))
+    used = [path_given(path) for path in given if path.strip()]
+    return tuple(
+        name for name in folders_below(folder) if not any(folder / name in (path, *path.parents) for path in used)
+    )
 
 
 def _captions(config: TrainConfig) -> CaptionFiles:
