@@ -248,15 +248,29 @@ def test_what_is_closed_is_neither_shown_nor_written(client: Client, tmp_path: P
 
 @pytest.mark.parametrize(
     ("name", "state"),
-    [("", "empty"), ("zibbo-x1", "free"), ("cat", "bad"), ("a(b", "bad"), ("red cat", "warning"), ("taken", "bad")],
+    [("", "empty"), ("zibbo-x1", "free"), ("cat", "bad"), ("a(b", "bad"), ("red cat", "warning"), ("zibbo-x2", "bad")],
 )
 def test_the_name_has_a_verdict(client: Client, host: Any, name: str, state: str) -> None:
     """While it is typed."""
     host.embeddings_folder.mkdir(exist_ok=True)
-    (host.embeddings_folder / "taken.pt").write_bytes(b"whatever")
+    (host.embeddings_folder / "zibbo-x2.pt").write_bytes(b"whatever")
     said = post(client(), "outlook", {"name": name})["name"]
     assert said["state"] == state
     assert bool(said["texts"]) == (state != "empty")
+    assert said["replaceable"] == (name == "zibbo-x2")
+
+
+def test_a_name_that_is_taken_is_not_called_free(client: Client, host: Any) -> None:
+    """Where its file would be replaced; what else is wrong with it is still said."""
+    host.embeddings_folder.mkdir(exist_ok=True)
+    for name in ("zibbo-x2", "cat"):
+        (host.embeddings_folder / f"{name}.pt").write_bytes(b"whatever")
+    routes = client()
+    (text,) = (said := post(routes, "outlook", {"name": "zibbo-x2", "overwrite": True})["name"])["texts"]
+    assert said["state"] == "warning"
+    assert "replaces" in text
+    known = post(routes, "outlook", {"name": "cat"})["name"]
+    assert (known["state"], known["replaceable"]) == ("bad", False)
 
 
 def test_the_outlook_follows_the_settings(client: Client, values: dict[str, Any]) -> None:

@@ -65,6 +65,7 @@ TRAIN: Sequence[Message] = (
     message("train.caption_of", "Caption of {name}", name=""),
     message("train.caption_from", "From {file}", file=""),
     message("train.caption_of_name", "From the file's name; write a caption to save one beside the image"),
+    message("train.replace", "Replace it"),
     message("train.add_word", "Add a word"),
     message("train.add_word_help", "Several words can be trained in one run."),
     message("train.words_help", "{count} words are trained in one run, each into a file of its own.", count=0),

@@ -26,6 +26,7 @@ export function Actions({ given, outlook, measured, begun, refused }) {
             document.dispatchEvent(new CustomEvent("tinv:started", { detail: { job: answer.id, device } }));
         } catch (error) {
             setState({ busy: "", checked: null, said: "", error });
+            begun([]); // that a name is taken is one now, and is said beside it
         }
     };
     useEffect(() => setState((last) => (last.error ? { ...last, error: null } : last)), [given]); // it may be mended now

@@ -12,7 +12,7 @@ export function Word({ form, given, set, outlook, settled, begun, wrong, visible
     const tables = useTables(given, set);
     return html`<section class="tinv-stack" aria-label=${t("train.word")}>
         <div class="tinv-two">
-            <${Name} about=${name} value=${given.name} verdict=${verdict} set=${tables.rename} />
+            <${Name} about=${name} value=${given.name} verdict=${verdict} set=${tables.rename} replace=${() => set({ overwrite: true })} />
             <${Control} about=${start} value=${given.init_text} effective=${effective.init_text} set=${set}
                 problem=${outlook?.problems.init_text} />
         </div>

@@ -27,7 +27,7 @@ export function Words({ tables, form, given, set, outlook, settled, begun, wrong
         ${shown.map(({ table, at, id, first }, place) => {
             const told = outlook?.words?.[at];
             return html`<${Card} key=${id} id=${id} first=${first} number=${place + 2} table=${table} form=${form}
-                given=${given} effective=${outlook?.values ?? {}} visible=${visible} change=${change} remove=${remove}
+                given=${given} effective=${outlook?.values ?? {}} visible=${visible} change=${change} remove=${remove} replace=${() => set({ overwrite: true })}
                 verdict=${begun.includes(table.name) ? null : told?.name} told=${[...(told?.problems ?? []), ...(wrong[at] ?? [])]} />`;
         })}
         <${Said} said=${said} close=${close} />
@@ -96,7 +96,7 @@ export function useTables(given, set) {
     return { all, marks: marks.current, add, change, remove, rename, said, close: () => setSaid(null) };
 }
 
-function Card({ id, first, number, table, form, given, effective, verdict, told, change, remove, visible }) {
+function Card({ id, first, number, table, form, given, effective, verdict, told, change, remove, replace, visible }) {
     const prefix = `tinv_word${id}_`;
     const set = (changes) => change(id, changes);
     const own = form.of_a_word.map((about) => about.name);
@@ -125,7 +125,7 @@ function Card({ id, first, number, table, form, given, effective, verdict, told,
         <div class="tinv-two">
             ${
                 !first &&
-                html`<${Name} about=${form.byName.name} value=${table.name} verdict=${verdict} prefix=${prefix}
+                html`<${Name} about=${form.byName.name} value=${table.name} verdict=${verdict} prefix=${prefix} replace=${replace}
                 set=${(typed) => set({ name: typed || undefined })} />`
             }
             ${control("init_text")}

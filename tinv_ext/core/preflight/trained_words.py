@@ -265,10 +265,10 @@ def problems_of_name(word: Word, known: Sequence[Word], files: Iterable[str], *,
                 other=other.name,
             )
     if not replace:
-        yield from _taken(word, known, files)
+        yield from taken(word, known, files)
 
 
-def _taken(word: Word, known: Sequence[Word], files: Iterable[str]) -> Iterator[Message]:
+def taken(word: Word, known: Sequence[Word], files: Iterable[str]) -> Iterator[Message]:
     """Embeddings of this name, or, where the model can use none, files of it."""
     label = SETTINGS["overwrite"].label
     names = [other.name for other in known if _same_name(other.name, word.name)]

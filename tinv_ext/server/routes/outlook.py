@@ -106,11 +106,13 @@ def _name(config: TrainConfig, given: str, host: Host | None, language: str) -> 
 
     if host is None:  # what can be said without a tokenizer
         problems = name_problems(bare_name(given)) if given.strip() else []
-        return {"state": BAD if problems else EMPTY, "texts": [translated(text, language) for text in problems]}
+        texts = [translated(text, language) for text in problems]
+        return {"state": BAD if problems else EMPTY, "texts": texts, "replaceable": False}
     files = [path.name for path in embedding_files(host.embeddings_folder)]
     tokenizer = host.token_table.tokenizer
     verdict = name_verdict(given, config.num_vectors, tokenizer, host.known_words(), files, config.overwrite)
-    return {"state": verdict.state, "texts": [translated(text, language) for text in verdict.texts]}
+    texts = [translated(text, language) for text in verdict.texts]
+    return {"state": verdict.state, "texts": texts, "replaceable": verdict.replaceable}
 
 
 def _words(
