@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Refused, Unreachable } from "../../javascript/tinv/api.js";
+import { addEach } from "../../javascript/tinv/embeddings/add.js";
 import { span } from "../../javascript/tinv/embeddings/norms.js";
 import { matching, sorted } from "../../javascript/tinv/embeddings/order.js";
 import { shares } from "../../javascript/tinv/embeddings/shares.js";
@@ -50,4 +52,24 @@ test("a file is called as the header says, in any language", () => {
     assert.equal(nameOf("attachment; filename*=utf-8''%E7%8C%AB%20x.pt"), "猫 x.pt");
     assert.equal(nameOf('attachment; filename="cat.pt"'), "cat.pt");
     assert.equal(nameOf(""), "");
+});
+
+test("a file that is refused is told by its name, and the others are added", async () => {
+    const answers = {
+        "bad.png": new Refused(422, ["The image carries no embedding."], ["formats.none"]),
+        "cat.pt": new Refused(422, ['"cat.pt" already exists.'], ["library.exists"]),
+        "lost.pt": new Unreachable("gone"),
+    };
+    const give = async ({ name }) => {
+        if (answers[name]) throw answers[name];
+        return { key: name, sentences: [`Added ${name}.`] };
+    };
+    const files = (...names) => names.map((name) => /** @type {any} */ ({ name }));
+    const result = await addEach(files("bad.png", "cat.pt", "dog.pt"), give);
+    assert.deepEqual([result.key, result.sentences], ["dog.pt", ["Added dog.pt."]]);
+    assert.deepEqual(result.error?.problems, ["bad.png: The image carries no embedding.", '"cat.pt" already exists.']);
+    assert.deepEqual(result.taken, files("cat.pt")); // nothing else is replaced
+    const lost = await addEach(files("dog.pt", "lost.pt", "fox.pt"), give);
+    assert.ok(lost.error instanceof Unreachable);
+    assert.deepEqual(lost.sentences, ["Added dog.pt."]);
 });

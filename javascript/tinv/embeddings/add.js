@@ -5,27 +5,39 @@ import { html, useRef, useState } from "../html.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
 
+/**
+ * Each of the files, whatever becomes of the others. `taken` are there already; of what is `refused`, a sentence each.
+ * @param {File[]} files @param {(file: File) => Promise<{key: string, sentences: string[]}>} give
+ */
+export async function addEach(files, give) {
+    const sentences = [],
+        refused = [],
+        taken = [];
+    let key;
+    for (const file of files) {
+        try {
+            const result = await give(file);
+            key = result.key;
+            sentences.push(...result.sentences);
+        } catch (error) {
+            if (!(error instanceof Refused)) return { key, sentences, refused, taken, error };
+            const { ids, problems } = /** @type {any} */ (error);
+            if (ids.includes("library.exists")) taken.push(file);
+            refused.push(...problems.map((text) => (text.includes(file.name) ? text : `${file.name}: ${text}`)));
+        }
+    }
+    return { key, sentences, refused, taken, error: refused.length ? new Refused(422, refused) : null };
+}
+
 export function Add({ done }) {
     const [state, setState] = useState({ busy: false, error: null, files: [] });
     const field = useRef(null);
 
     async function add(files, overwrite = false) {
         setState({ busy: true, error: null, files: [] });
-        const sentences = [];
-        let key;
-        for (const [index, file] of files.entries()) {
-            try {
-                const result = await send("embeddings/add", { name: file.name, overwrite }, file);
-                key = result.key;
-                sentences.push(...result.sentences);
-            } catch (error) {
-                const taken = error instanceof Refused && /** @type {any} */ (error).ids.includes("library.exists");
-                setState({ busy: false, error, files: taken ? files.slice(index) : [] });
-                if (sentences.length) done({ key, sentences });
-                return;
-            }
-        }
-        setState({ busy: false, error: null, files: [] });
+        const give = (file) => send("embeddings/add", { name: file.name, overwrite }, file);
+        const { key, sentences, taken, error } = await addEach(files, give);
+        setState({ busy: false, error, files: taken });
         if (sentences.length) done({ key, sentences });
     }
 
