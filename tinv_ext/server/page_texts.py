@@ -20,6 +20,7 @@ SHARED: Sequence[Message] = (
     message("page.went_wrong", "Something went wrong: {reason}", reason=""),
     message("page.try_again", "Try again"),
     message("page.undo", "Undo"),
+    message("page.reload", "Reload the page"),
     message("page.close", "Close"),
     message("page.interrupted", "Interrupted runs"),
     message(

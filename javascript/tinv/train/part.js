@@ -1,7 +1,7 @@
 // The first part of the page: from a folder of images to a run that trains.
 import { get } from "../api.js";
 import { html, useEffect, useMemo, useRef, useState } from "../html.js";
-import { Problems } from "../problems.js";
+import { outdated, Problems } from "../problems.js";
 import { t } from "../texts.js";
 import { Actions } from "./actions.js";
 import { Advanced } from "./advanced.js";
@@ -21,7 +21,7 @@ export default function Train({ visible }) {
     const [begun, setBegun] = useState([]); // the names of the last run from here: that they are taken now is no mistake
     const [wrong, setWrong] = useState([]); // what Check has said of each of several words
     const alone = useMemo(() => withoutOwn(given), [given]);
-    const { answer: outlook, settled, refresh } = useAnswer("outlook", {}, given, AGAIN, visible);
+    const { answer: outlook, settled, error: refused, refresh } = useAnswer("outlook", {}, given, AGAIN, visible);
     const count = useRef(refresh);
     count.current = refresh;
     useEffect(() => {
@@ -40,6 +40,7 @@ export default function Train({ visible }) {
     if (error) return html`<${Problems} error=${error} retry=${retry} />`;
     if (!form) return html`<p class="tinv-quiet">${t("train.loading")}</p>`;
     return html`<div class="tinv-stack tinv-train">
+        ${outdated(refused) && html`<${Problems} error=${refused} />`}
         ${from && html`<p class="tinv-said">${t("train.taken_from", { from })}</p>`}
         <${Images} given=${alone} set=${set} about=${form.byName.images} problem=${outlook?.problems.images} visible=${visible}
             settingsFile=${file.read} />
