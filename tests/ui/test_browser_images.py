@@ -39,7 +39,7 @@ def test_images_are_still_there_when_nobody_has_answered(page: Any, values: dict
     page.context.set_offline(False)
     page.wait_for_selector(".tinv-dataset .tinv-problems:has-text('does not answer')", state="detached")
     assert caption.input_value() == "a thing of mine"
-    assert "nothing was changed" in page.inner_text(".tinv-dataset .tinv-problems")
+    assert "may not have been made" in page.inner_text(".tinv-dataset .tinv-problems")
     caption.focus()
     caption.press("Enter")
     page.wait_for_selector(".tinv-undo")
@@ -62,7 +62,7 @@ def test_a_mask_that_could_not_be_saved_is_not_lost(page: Any, values: dict[str,
     save = page.locator(".tinv-mask .tinv-primary")
     page.context.set_offline(True)
     save.click()
-    page.wait_for_selector(".tinv-mask .tinv-problems:has-text('nothing was changed')")
+    page.wait_for_selector(".tinv-mask .tinv-problems:has-text('may not have been made')")
     page.context.set_offline(False)
     save.click()
     page.wait_for_selector(".tinv-mask", state="detached")

@@ -47,7 +47,10 @@ TRAIN: Sequence[Message] = (
     message("train.mask_invert", "Invert"),
     message("train.mask_clear", "Clear"),
     message("train.mask_save", "Save the mask"),
-    message("train.change_lost", "The server did not answer, so nothing was changed. Do it again."),
+    message(
+        "train.change_lost",
+        "The server did not answer, so the last change may not have been made. Look, and do it again if it was not.",
+    ),
     message("train.mask_unsaved", "The mask is not saved yet."),
     message("train.mask_discard", "Discard the changes"),
     message("train.mask_paint_on", "Keep painting"),
