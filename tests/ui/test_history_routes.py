@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from tinv_ext.library.library import Library
 from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.run.status import OVER
 from tinv_ext.server.allowed_paths import allow_only
@@ -162,6 +163,21 @@ def test_the_queue_is_put_in_order(client: Client, jobs: JobQueue, values: dict[
         time.sleep(0.01)
     assert ended.index(others[2]) < ended.index(others[1])
     assert jobs.get(others[0]).steps == 0
+
+
+def test_what_a_run_has_not_replaced_is_not_brought_back(
+    client: Client, values: dict[str, Any], run: tuple[str, Path], host: Any
+) -> None:
+    """It is told; without a library of embeddings there is no such route."""
+    routes, asked_of = client(library=Library(host.embeddings_folder)), {"output": values["output"]}
+    told = routes.get("/tinv/v1/runs/about", params=asked(values, run[0])).json()
+    assert told["replaced"] == []
+    for file in ("zibbo.pt", "../config.json"):
+        answer = routes.post("/tinv/v1/runs/bring_back", params=asked_of, json={"run": run[0], "file": file})
+        assert answer.status_code == 422
+        assert answer.json()["detail"]["ids"] == ["server.not_replaced"]
+    given = {"run": run[0], "file": "zibbo.pt"}
+    assert client().post("/tinv/v1/runs/bring_back", params=asked_of, json=given).status_code == 404
 
 
 def test_presets_are_kept_exported_and_imported(client: Client, jobs: JobQueue, tmp_path: Path) -> None:

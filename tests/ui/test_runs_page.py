@@ -251,6 +251,27 @@ def test_another_run_than_the_current_one_is_watched(runs: Any, jobs: JobQueue, 
     assert at_work.status not in OVER
 
 
+def test_an_embedding_that_was_replaced_is_brought_back(
+    runs: Any, jobs: JobQueue, values: dict[str, Any], host: DiffusersHost
+) -> None:
+    """By the card of the run that has replaced it, and of no other; what that had made is in the trash."""
+    first = trained(jobs, values)
+    file = host.embeddings_folder / "zibbo.pt"
+    before = file.read_bytes()
+    again = trained(jobs, values, overwrite=True, seed=9)
+    assert file.read_bytes() != before
+    show(runs)
+    runs.locator(".tinv-run").nth(1).wait_for()
+    offers = runs.get_by_role("button", name="Bring back the zibbo.pt from before")
+    offers.wait_for()
+    assert offers.count() == 1
+    offers.click()
+    said(runs, '"zibbo.pt" is again as it was before the run. What the run had made is in the trash')
+    assert file.read_bytes() == before
+    assert first.replaced() == []
+    assert [name for _, name in again.replaced()] == ["zibbo.pt"]
+
+
 def test_presets_are_saved_used_exported_and_imported(
     runs: Any, jobs: JobQueue, values: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ def history(folder: RunFolder) -> dict[str, Any]:
         "evaluations": [[step, loss] for step, loss in thinned(shown.evaluations)],
         "best": list(best) if best else None,
         "snapshots": sorted(folder.snapshots(config.name)),
+        "replaced": list(dict.fromkeys(name for _, name in folder.replaced())),
         "previews": sorted({step for step, _ in folder.previews(*config.names)}),
     }
 

@@ -22,6 +22,8 @@ RUNS: Sequence[Message] = (
     message("runs.train_like_this", "Train like this"),
     message("runs.overlay", "Compare curves"),
     message("runs.resume_changed", "Resume with changes"),
+    message("runs.bring_back", "Bring back the {file} from before", file=""),
+    message("runs.bring_back_help", "The run has replaced it. What is there now goes to the trash of the embeddings."),
     message("runs.learning_rate", "Learning rate from now on"),
     message("runs.images", "Dataset directory from now on"),
     message("runs.unchanged", "unchanged"),

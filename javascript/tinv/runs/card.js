@@ -17,6 +17,7 @@ export function Card({ run, output, drawn, draw, done }) {
         await post("resume", { run: run.id, output, device: device || undefined }, changes);
         done({ sentences: [t("runs.goes_on", { name: run.name })] });
     };
+    const bringBack = async (file) => done(await post("runs/bring_back", { output }, { run: run.id, file }));
     const finished = run.status === "finished";
     return html`<li class="tinv-card tinv-run" ref=${place}>
         ${
@@ -58,6 +59,13 @@ export function Card({ run, output, drawn, draw, done }) {
                 >
                     ${t("runs.train_like_this")}
                 </button>
+                ${about?.replaced.map(
+                    (
+                        file,
+                    ) => html`<${Action} key=${file} act=${() => bringBack(file)} title=${t("runs.bring_back_help")}>
+                        ${t("runs.bring_back", { file })}
+                    </${Action}>`,
+                )}
                 <label class="tinv-row">
                     <input type="checkbox" checked=${drawn} onChange=${(event) => draw(run.id, event.target.checked)} />
                     ${t("runs.overlay")}<span class="tinv-hidden"> ${run.name}</span>

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from fastapi import HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 
-from tinv_ext.core.errors import TinvError
+from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import Message, message, translated
 from tinv_ext.core.paths import LOG_DIRECTORY
 from tinv_ext.server.routes.body import text, texts
 from tinv_ext.server.routes.route import Answer, Language, Route, Served, in_thread, json_body, late_thumbnails, refused
 
 if TYPE_CHECKING:
+    from tinv_ext.library.library import Library
     from tinv_ext.library.run_trash import RunTrash
     from tinv_ext.run.run_folder import RunFolder
 
@@ -29,6 +30,7 @@ def routes(served: Served) -> list[Route]:
         Route("POST", "/runs/delete", delete_route(served)),
         Route("POST", "/runs/restore", restore_route(served)),
         Route("POST", "/runs/empty", empty_route(served)),
+        *([Route("POST", "/runs/bring_back", bring_back_route(served, served.library))] if served.library else []),
     ]
 
 
@@ -127,6 +129,38 @@ def empty_route(served: Served) -> Answer:
         return message("ui.runs_emptied", "{size} MB are free again.", size=_megabytes(freed))
 
     return _changing(served, empty, "Delete for good what was thrown away of the runs of a log directory.")
+
+
+def bring_back_route(served: Served, library: Library) -> Answer:
+    """POST /runs/bring_back."""
+
+    async def bring_back(request: Request, output: str = LOG_DIRECTORY, language: str = Language) -> JSONResponse:
+        """Put the embedding `file` back that a `run` has replaced; what is there now goes to the embeddings' trash."""
+        values = await json_body(request, language)
+
+        def answer() -> JSONResponse:
+            folder: RunFolder = served.queue.idle_run(output, text(values, "run"), served.allowed_paths)
+            file, replaced = text(values, "file"), folder.replaced()
+            backup = next((path for path, name in replaced if name == file), None)
+            if backup is None:
+                raise InputError(
+                    message(
+                        "server.not_replaced",
+                        'The run "{run}" has not replaced "{file}".',
+                        run=folder.id,
+                        file=file,
+                    )
+                )
+            before = len(library.deleted())
+            library.restore_replaced(backup, file)
+            said = [message("ui.brought_back", '"{file}" is again as it was before the run.', file=file)]
+            if len(library.deleted()) > before:
+                said.append(message("ui.brought_over", "What the run had made is in the trash, on the tab Embeddings."))
+            return JSONResponse({"sentences": [translated(one, language) for one in said]})
+
+        return await in_thread(answer, language)
+
+    return bring_back
 
 
 def _changing(served: Served, work: Callable[[dict[str, Any], str], Message], about: str) -> Answer:
