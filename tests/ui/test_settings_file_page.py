@@ -54,6 +54,7 @@ def test_a_dropped_settings_file_is_trained_with(
     page.set_input_files("#tinv_own_presets input[type=file]", str(tmp_path / "broken.json"))
     page.locator("#tinv_own_presets .tinv-problems", has_text="broken.json").wait_for()
     assert page.input_value("#tinv_name") == "zibbo"
+    assert said.get_by_role("button", name="Undo").is_visible()
     page.click("#tinv_train")
     page.wait_for_selector("#tinv_live .tinv-is-finished", timeout=60_000)
     assert read_embedding(host.embeddings_folder / "zibbo.pt").step == 3

@@ -40,7 +40,7 @@ export function useSettingsFile(given, form, take) {
             const said = { sentences: [t("train.taken_from", { from: file.name })], undo };
             setState({ said, notes: sentences, error: null });
         } catch (error) {
-            setState({ ...NOTHING, error });
+            setState((last) => ({ ...last, error })); // what was taken before can still be undone
         }
     }
     return { ...state, read, close };
