@@ -25,6 +25,17 @@ def test_images_that_come_or_go_are_counted_beside_the_button_at_once(
     page.wait_for_function(f"{FIGURES}.startsWith('2 images')", timeout=SOON)
 
 
+def test_an_image_that_is_deleted_elsewhere_goes_from_the_page(page: Any, values: dict[str, Any]) -> None:  # noqa: F811
+    """As soon as the program counts one less."""
+    fill(page, "images", values["images"])
+    page.wait_for_function("document.querySelectorAll('.tinv-tile img').length === 3")
+    page.wait_for_function(f"{FIGURES}?.startsWith('3 images')")
+    page.wait_for_selector(".tinv-counts:not(:has-text('looked at'))")
+    sorted(Path(values["images"]).iterdir())[0].unlink()
+    page.wait_for_function("document.querySelectorAll('.tinv-tile').length === 2", timeout=20_000)
+    assert "2 images" in page.inner_text(".tinv-counts")
+
+
 def test_images_are_still_there_when_nobody_has_answered(page: Any, values: dict[str, Any]) -> None:  # noqa: F811
     """What is typed meanwhile stays too, it is said that it was not saved, and the page asks again by itself."""
     fill(page, "images", values["images"])

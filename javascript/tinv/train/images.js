@@ -16,9 +16,9 @@ const MANY = 300;
 const DRAWN = 150; // milliseconds between two figures of what was sent
 
 /**
- * @param {{given: any, set: (changes: object) => void, about: any, problem: string, visible: any, title?: string, prefix?: string, said?: string[], settingsFile?: (file: File) => void}} of
+ * @param {{given: any, set: (changes: object) => void, about: any, problem: string, visible: any, title?: string, prefix?: string, said?: string[], counted?: number | null, settingsFile?: (file: File) => void}} of
  * the part, or of a word with images of its own: ids begin with `prefix`, and what is `said` there is not said again.
- * `settingsFile` hears of one that is dropped
+ * `counted`: how many the program has found since, which may be others; `settingsFile` hears of one that is dropped
  */
 export function Images({
     given,
@@ -29,6 +29,7 @@ export function Images({
     title = t("train.images"),
     prefix = "tinv_",
     said = [],
+    counted = null,
     settingsFile = undefined,
 }) {
     const named = ["images", "dataset_config", "in_json"].some((name) => String(given[name] ?? "").trim());
@@ -46,6 +47,11 @@ export function Images({
     useEffect(() => {
         if (total !== undefined) document.dispatchEvent(new CustomEvent("tinv:counted"));
     }, [total]);
+    const before = useRef(counted);
+    useEffect(() => {
+        if (before.current !== null && counted !== null && counted !== before.current) refresh(); // not by this page
+        before.current = counted;
+    }, [counted]);
     const sending = useSending(given, set, refresh, settingsFile);
     const lost = error instanceof Unreachable; // then what is there stays, with what is typed into it
     const shown = named && answer && (!error || lost); // its hundreds of tiles are not drawn again for each file that is sent

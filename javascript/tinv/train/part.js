@@ -43,7 +43,7 @@ export default function Train({ visible }) {
         ${outdated(refused) && html`<${Problems} error=${refused} />`}
         ${from && html`<p class="tinv-said">${t("train.taken_from", { from })}</p>`}
         <${Images} given=${alone} set=${set} about=${form.byName.images} problem=${outlook?.problems.images} visible=${visible}
-            settingsFile=${file.read} />
+            counted=${outlook?.images ?? null} settingsFile=${file.read} />
         <div class="tinv-stack tinv-recipe">
             <${Word} key=${taken} form=${form} given=${given} set=${set} outlook=${outlook} settled=${settled} begun=${begun}
                 wrong=${wrong} visible=${visible}
