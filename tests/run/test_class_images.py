@@ -76,6 +76,14 @@ def test_they_are_generated_once_and_seen(host: Painter, config: Configure, tmp_
     assert not torch.equal(learnt(tmp_path / "embeddings"), first)
 
 
+def test_those_of_another_clip_skip_are_others(host: Painter, config: Configure, tmp_path: Path) -> None:  # noqa: F811
+    """They look otherwise, so that a run at another clip skip generates its own."""
+    for skipped in (1, 2):
+        runner.run(config(**WANTED, clip_skip=skipped), host)
+    assert len(list((tmp_path / "runs" / "class_images").iterdir())) == 2
+    assert len(host.asked) == 10
+
+
 @pytest.mark.parametrize("command", ["stop", "pause"])
 def test_what_was_generated_before_a_stop_is_kept(
     host: Painter,

@@ -305,6 +305,7 @@ def latents_folder(config: TrainConfig) -> Path | None:
 def class_images_folder(config: TrainConfig, model: Mapping[str, str | None]) -> Path:
     """Where images of the class are kept that a model has generated: another folder if they would be others."""
     made = [model.get("model_hash") or model.get("model_name"), *(getattr(config, name) for name in _OF_CLASS_IMAGES)]
+    made += [config.clip_skip] if config.clip_skip > 1 else []
     key = hashlib.sha256(json.dumps(made).encode("utf-8")).hexdigest()[:12]
     return path_given(config.output) / "class_images" / key
 

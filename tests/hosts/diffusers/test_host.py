@@ -257,6 +257,25 @@ def test_images_drawn_together_are_those_drawn_alone(tiny_pipeline: StableDiffus
     assert all(apart(image, host.generate(one, {})) <= 1 for image, one in zip(together, asked))
 
 
+def test_during_training_images_have_the_clip_skip_of_the_run(
+    tiny_pipeline: StableDiffusionPipeline, tmp_path: Path
+) -> None:
+    """As the WebUI draws them, and as the word is trained; outside, images are as they were."""
+    asked, host = request(f"a {WORD}"), host_of(tiny_pipeline, tmp_path)
+    before = host.generate(asked, {WORD: VECTORS})
+    with host.training(2) as model:
+        reader = PromptReader(model.tokenizer, (Word(WORD, tuple(model.tokenizer.ids(WORD)), 2),), emphasis=True)
+        texts = [reader.read(text) for text in (asked.negative_prompt, asked.prompt)]
+        sizes = [uncropped(asked.width, asked.height)] * 2
+        with torch.no_grad():
+            negative, prompt = encode_prompts(model, texts, {WORD: VECTORS}, sizes).context.chunk(2)
+        skipped = host.generate(asked, {WORD: VECTORS})
+    assert apart(skipped, before)
+    assert not apart(host.generate(asked, {WORD: VECTORS}), before)
+    embeds = {"prompt_embeds": prompt, "negative_prompt_embeds": negative}
+    assert apart(skipped, by_diffusers(tiny_pipeline, asked, **embeds)) <= 1
+
+
 @pytest.mark.parametrize("sampler", list(SAMPLERS))
 def test_each_sampler_draws_its_own_image(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path, sampler: str) -> None:
     """Another than DDIM's, the same each time; the pipeline keeps its own scheduler."""

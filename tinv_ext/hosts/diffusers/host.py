@@ -69,6 +69,7 @@ class DiffusersHost:
         self._embeddings = UsableEmbeddings()
         self._lent: Words = {}
         self._graphs: Graphs | None = None  # of the training at work
+        self._clip_skip = self.clip_skip  # of the training at work, where there is one
         self.refresh_embeddings()
 
     @classmethod
@@ -196,16 +197,19 @@ class DiffusersHost:
             parts = (self._pipeline.unet, *texts_of(self._pipeline))
             self._graphs = graphs_of(self._pipeline.unet.device, parts, undo, self._cuda_graphs)
             undo.callback(setattr, self, "_graphs", None)
+            undo.callback(setattr, self, "_clip_skip", self.clip_skip)
+            self._clip_skip = clip_skip
             known = self._known_vectors()
             yield PipelineModel(self._pipeline, self.token_table, clip_skip, known, undo, self._graphs)
 
     def generate(self, request: ImageRequest, words: Words) -> Image.Image:
         return self.generate_many([request], words)[0]
 
-    def generate_many(self, requests: Sequence[ImageRequest], words: Words, clip_skip: int = 1) -> list[Image.Image]:
+    def generate_many(self, requests: Sequence[ImageRequest], words: Words) -> list[Image.Image]:
         """One image per request by the pipeline itself, prompts encoded as in training (any length, emphasis).
 
-        The requests differ in prompts and seed only; each image is what it would be alone, except for rounding.
+        The requests differ in prompts and seed only; each image is what it would be alone, except for rounding. During
+        training they have the run's clip skip.
         """
         problems = [
             problem for one in requests for text in (one.prompt, one.negative_prompt) for problem in unsupported(text)
@@ -217,7 +221,7 @@ class DiffusersHost:
         known = {**self._known_vectors(), **words}
         vocabulary = tuple(self._word(name, count_vectors(vectors)) for name, vectors in known.items())
         reader = PromptReader(self.token_table.tokenizer, vocabulary, emphasis=True)
-        model = PipelineModel(self._pipeline, self.token_table, clip_skip, known)
+        model = PipelineModel(self._pipeline, self.token_table, self._clip_skip, known)
         texts = [request.negative_prompt for request in requests] + [request.prompt for request in requests]
         size_conds = [uncropped(request.width, request.height) for request in requests] * 2
         with torch.no_grad():
