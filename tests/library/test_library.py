@@ -267,6 +267,22 @@ def test_what_a_run_replaced_is_put_back_and_what_was_there_can_be_undeleted(lib
         library.restore_replaced(folder / "none.pt", "one.pt")
 
 
+def test_the_webuis_picture_of_an_embedding_is_no_second_one(library: Library, folder: Path, tmp_path: Path) -> None:
+    """Its button "Replace preview" makes <name>.png: it goes with the file that is replaced, and comes back with it."""
+    put(tmp_path, "one", 7)
+    Image.new("RGB", (8, 8)).save(folder / "one.png")
+    assert library.add(tmp_path / "one.pt", overwrite=True) == [folder / "one.pt"]
+    assert read_embedding(folder / "one.pt").step == 7
+    Image.new("RGB", (8, 8)).save(folder / "one.png")
+    put(tmp_path, "one", 3)
+    assert library.restore_replaced(tmp_path / "one.pt", "one.pt") == folder / "one.pt"
+    assert read_embedding(folder / "one.pt").step == 3
+    assert [gone.key for gone in library.deleted()] == ["one.pt", "one.pt"]
+    put(tmp_path, "holiday")  # a picture of that name is no embedding either
+    assert library.add(tmp_path / "holiday.pt") == [folder / "holiday.pt"]
+    assert (folder / "holiday.png").is_file()
+
+
 def test_nothing_is_overwritten_by_undeleting(library: Library, folder: Path) -> None:
     """A new file of the name, or its card's picture, stays; the deleted one, too."""
     gone = library.delete("one.pt")

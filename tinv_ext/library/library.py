@@ -106,7 +106,8 @@ class Library:
         except (FormatError, NumericError) as error:
             raise InputError(problem_of(error)) from error
         problems = [problem for one in embeddings for problem in self._name_problems(one.name)]
-        existing = [file for one in embeddings for file in self._files.files() if file.stem.lower() == one.name.lower()]
+        names = {one.name.lower() for one in embeddings}
+        existing = [file for file in self._files.files() if file.stem.lower() in names and self._files.item(file)]
         if not overwrite:
             problems += [
                 message(
@@ -199,7 +200,7 @@ class Library:
                 )
             ) from error
         target = self.folder / name
-        for file in [file for file in self._files.files() if file.parent == self.folder]:
+        for file in [file for file in self._files.files() if file.parent == self.folder and self._files.item(file)]:
             if file.stem.lower() == target.stem.lower():
                 self.delete(self._files.key(file))
         make_folder(self.folder)
