@@ -66,6 +66,12 @@ def test_the_mean_weighs_each_as_told() -> None:
     ]
 
 
+def test_the_mean_of_rounded_numbers_is_not_rounded() -> None:
+    """Files in fp16 have a mean that is between their numbers."""
+    ones = [Embedding("a", {"clip_l": torch.full((1, 8), value)}, precision="fp16") for value in (1.0, 1.0009765625)]
+    assert torch.equal(averaged(ones, "mean").vectors["clip_l"], torch.full((1, 8), 1.00048828125))
+
+
 def test_the_mean_of_one_embedding_with_itself_is_itself() -> None:
     """Bit for bit, for both encoders."""
     one = embedding(clip_l=3, clip_g=4)

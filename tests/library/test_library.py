@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from tests.core.fake import WIDTH
 from tests.fake_host import FakeHost
 from tests.messages import ids, refused
-from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.embedding import PRECISIONS, Embedding
 from tinv_ext.core.errors import HostError, InputError
-from tinv_ext.core.formats import FOLDER, read_embedding, write_embedding
+from tinv_ext.core.formats import FOLDER, read_embedding, suffix_of, write_embedding
 from tinv_ext.core.formats.image_write import save_png_with_embedding
 from tinv_ext.core.names import name_problems
 from tinv_ext.library import moves, rename
@@ -141,14 +142,16 @@ def test_what_belongs_to_a_longer_name_stays(library: Library, folder: Path) -> 
     assert (folder / "one.preview.png").read_bytes() == b"other card"
 
 
-@pytest.mark.parametrize("chosen", ["diffusers", "kohya", "onetrainer", "diffusers-bin"])
-def test_every_format_that_holds_a_name_is_renamed_in_itself(chosen: str, tmp_path: Path) -> None:
-    """The same format with the same facts, under the new word."""
-    path = tmp_path / "e" / ("old.bin" if chosen == "diffusers-bin" else "old.safetensors")
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("chosen", ["diffusers", "kohya", "onetrainer", "diffusers-bin", "a1111"])
+def test_every_format_that_holds_a_name_is_renamed_in_itself(chosen: str, precision: str, tmp_path: Path) -> None:
+    """The same format with the same facts and as exact numbers, under the new word."""
+    path = tmp_path / "e" / f"old{suffix_of(chosen)}"
     path.parent.mkdir()
-    write_embedding(Embedding("old", {"clip_l": VECTORS}, 5, facts={"a": 1}), path, format=chosen)
+    about: dict[str, Any] = {"vectors": {"clip_l": VECTORS}, "step": 5, "facts": {"a": 1}, "precision": precision}
+    write_embedding(Embedding("old", **about), path, format=chosen)
     new = Library(path.parent).rename(path.name, "new")
-    write_embedding(Embedding("new", {"clip_l": VECTORS}, 5, facts={"a": 1}), tmp_path / "expected", format=chosen)
+    write_embedding(Embedding("new", **about), tmp_path / "expected", format=chosen)
     assert new.read_bytes() == (tmp_path / "expected").read_bytes()
 
 

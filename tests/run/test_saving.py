@@ -17,6 +17,7 @@ from tinv_ext.core.formats.metadata import AUTHORSHIP
 from tinv_ext.core.settings import SETTINGS
 from tinv_ext.core.training.state import load_state
 from tinv_ext.run import preflight, runner
+from tinv_ext.run.chosen_step import use_step
 from tinv_ext.run.events import Noticed, RunControls
 
 __all__ = ["config", "host"]  # the fixtures of a short run
@@ -60,6 +61,8 @@ def test_the_file_is_in_the_format_and_precision_that_are_set(
     for file in (Path(status.file), watch.folder.path / "embeddings" / f"zworble-6{suffix}"):
         assert torch.equal(read_embedding(file).vectors["clip_l"], wanted)
     assert torch.equal(exact, wanted) == (precision == "float32")
+    assert read_embedding(Path(status.file)).precision == precision
+    assert read_embedding(use_step(watch.folder, "zworble", 3, host)).precision == precision
 
 
 @pytest.mark.parametrize("chosen, suffix", [("diffusers-folder", ".safetensors"), ("diffusers-folder-bin", ".bin")])

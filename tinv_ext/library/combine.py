@@ -74,7 +74,8 @@ def averaged(embeddings: Sequence[Embedding], name: str, weights: Sequence[float
     }
     last = max(embeddings, key=lambda one: one.step or 0)
     parts = [{"name": one.name, "step": one.step, "weight": share} for one, share in zip(embeddings, shares)]
-    return replace(last, name=name, vectors=vectors, facts={**last.facts, "averaged": parts})
+    facts = {**last.facts, "averaged": parts}
+    return replace(last, name=name, vectors=vectors, facts=facts, precision="float32")  # more exact than each of them
 
 
 _ZERO = torch.zeros(())

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tinv_ext.core.embedding import TOKEN, Embedding, token_of
+from tinv_ext.core.embedding import PRECISIONS, TOKEN, Embedding, token_of
 from tinv_ext.core.errors import FormatError, InputError, TinvError
 from tinv_ext.core.formats.diffusers_folder import is_generic_stem, other_half, read_folder, read_pair
 from tinv_ext.core.formats.image_read import is_image, read_image_values
 from tinv_ext.core.formats.layouts import FileContents, StoredEmbedding, contents_of
 from tinv_ext.core.formats.metadata import with_metadata
 from tinv_ext.core.formats.safetensors_file import looks_like_safetensors, read_safetensors
-from tinv_ext.core.formats.tensors import load_tensor
+from tinv_ext.core.formats.tensors import load_as_stored
 from tinv_ext.core.formats.torch_read import MAX_FILE_BYTES, file_too_large, read_torch
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.names import name_problems
@@ -199,8 +199,10 @@ def _bare(token: str) -> str:
 
 
 def _loaded(stored: StoredEmbedding, name: str) -> Embedding:
-    vectors = {key: load_tensor(tensor, key) for key, tensor in stored.vectors.items()}
+    vectors = {key: load_as_stored(tensor, key) for key, tensor in stored.vectors.items()}
+    types = {tensor.dtype for tensor in vectors.values()}
+    precision = next((name for name, dtype in PRECISIONS.items() if types == {dtype}), "float32")
     facts = dict(stored.facts)
     if stored.label != name and _bare(stored.label or "") == name:
         facts.setdefault(TOKEN, stored.label)
-    return Embedding(name, vectors, stored.step, stored.model_hash, stored.model_name, facts)
+    return Embedding(name, vectors, stored.step, stored.model_hash, stored.model_name, facts, precision)

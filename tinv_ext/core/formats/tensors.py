@@ -33,6 +33,11 @@ def size_of(dtype: torch.dtype) -> int:
 
 def load_tensor(stored: StoredTensor, key: str) -> Tensor:
     """The numbers as float32 of `stored.shape`; FormatError when it is too large to be part of an embedding."""
+    return load_as_stored(stored, key).to(torch.float32).contiguous()
+
+
+def load_as_stored(stored: StoredTensor, key: str) -> Tensor:
+    """The same in the type that they have in the file."""
     if len(stored.shape) > MAX_DIMENSIONS or math.prod(stored.shape) > MAX_ELEMENTS:
         raise FormatError(
             message(
@@ -42,7 +47,7 @@ def load_tensor(stored: StoredTensor, key: str) -> Tensor:
                 shape=str(stored.shape[:MAX_DIMENSIONS]),
             )
         )
-    return stored.read().to(torch.float32).contiguous()
+    return stored.read()
 
 
 def tensor_of_bytes(data: bytes | bytearray | memoryview, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
