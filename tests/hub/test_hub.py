@@ -12,12 +12,15 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from tests.hub.server import Hub, serving
 from tests.many_commands import many
 from tests.paths import ROOT
+from tinv_ext.core.embedding import Embedding
+from tinv_ext.core.formats import write_embedding
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -130,6 +133,20 @@ def test_all_words_of_a_run_are_uploaded(hub: Hub, tinv: Command, tmp_path: Path
     for name, vectors in (("ann/both", 1), ("ann/both:quixxly.pt", 2)):
         shown = tinv("inspect", name, "--json")
         assert json.loads(shown.stdout)["embeddings"][0]["vectors"] == vectors, shown.stderr
+
+
+@pytest.mark.parametrize("file", ["", ":learned_embeds_2.bin", ":sub/learned_embeds-steps-5.safetensors"])
+def test_a_word_of_sdxl_comes_from_the_hub_with_both_halves(file: str, hub: Hub, tinv: Command, tmp_path: Path) -> None:
+    """As diffusers' script and `tinv push` leave it there: a file for each text encoder."""
+    word = Embedding("zibbo", {"clip_l": torch.ones(1, 768), "clip_g": torch.ones(1, 1280)})
+    write_embedding(word, tmp_path / "made", format=f"diffusers-folder{'-bin' if file.endswith('bin') else ''}")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "made").glob("*.*")}
+    if "/" in file:
+        files = {f"sub/{name.replace('.', '-steps-5.')}": content for name, content in files.items()}
+    hub.files["models/ann/halves"] = files
+    shown = tinv("inspect", f"hub:ann/halves{file}", "--json")
+    assert shown.returncode == 0, shown.stderr
+    assert json.loads(shown.stdout)["embeddings"][0]["widths"] == {"clip_l": 768, "clip_g": 1280}
 
 
 @pytest.mark.slow

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 from tinv_ext.core.data.image_folder import IMAGE_SUFFIXES
 from tinv_ext.core.errors import InputError
+from tinv_ext.core.formats.diffusers_folder import other_stem
 from tinv_ext.core.messages import message
 from tinv_ext.core.suffixes import EMBEDDING_SUFFIXES, TENSOR_SUFFIXES
 from tinv_ext.hub.client import client, told_plainly
@@ -59,6 +61,7 @@ def fetch_images(text: str) -> Path:
 def fetch_embedding(text: str) -> Path:
     """The file of an embedding in a repository: learned_embeds where diffusers or a concept library put it, else one.
 
+    Beside that of one of SDXL's text encoders lies that of the other then.
     InputError where there is none or more than one, HostError where the hub cannot be reached.
     """
     repository, _, file = text.strip().removeprefix(PREFIX).partition(":")
@@ -70,7 +73,8 @@ def fetch_embedding(text: str) -> Path:
         learned.sort(key=lambda name: (name.count("/"), name.endswith(".bin"), name))
         found = [file] if file else (learned[:1] or there)
         if len(found) == 1:
-            return Path(hub.hf_hub_download(repository, found[0]))
+            here, *_ = [Path(hub.hf_hub_download(repository, name)) for name in (*found, *_other_half(found[0], there))]
+            return here
     raise InputError(
         message(
             "hub.which_embedding",
@@ -82,3 +86,12 @@ def fetch_embedding(text: str) -> Path:
         if there
         else message("hub.no_embedding", '"{repository}" has no embedding file.', repository=repository)
     )
+
+
+def _other_half(file: str, there: Sequence[str]) -> list[str]:
+    """The file beside one of `learned_embeds` that has the vectors of SDXL's other text encoder, if there is one."""
+    path = PurePosixPath(file)
+    stem = other_stem(path.stem)
+    others = [other for other in map(PurePosixPath, there) if (other.parent, other.stem) == (path.parent, stem)]
+    others.sort(key=lambda other: other.suffix != path.suffix)
+    return [str(other) for other in others[:1]]

@@ -33,15 +33,20 @@ def is_generic_stem(stem: str) -> bool:
     return _GENERIC_STEM.fullmatch(stem) is not None
 
 
+def other_stem(stem: str) -> str | None:
+    """What the file with the word's vectors for SDXL's other text encoder is called; None where there can be none."""
+    match = _GENERIC_STEM.fullmatch(stem)
+    return f"{STEMS[0 if match['second'] else 1]}{match['rest']}" if match else None
+
+
 def other_half(path: Path) -> Path | None:
     """The file beside `path` that has the word's vectors for SDXL's other text encoder, whichever of the two it is.
 
     The script's last files, and those on the way: learned_embeds-steps-500 and learned_embeds_2-steps-500.
     """
-    match = _GENERIC_STEM.fullmatch(path.stem)
-    if match is None:
+    stem = other_stem(path.stem)
+    if stem is None:
         return None
-    stem = f"{STEMS[0 if match['second'] else 1]}{match['rest']}"
     others = (path.with_name(stem + suffix) for suffix in (path.suffix, *SUFFIXES))
     return next((other for other in others if other.is_file()), None)
 
