@@ -126,7 +126,7 @@ def test_all_words_of_a_run_are_uploaded(hub: Hub, tinv: Command, tmp_path: Path
     )
     assert {"images/after.png", "images/quixxly-before.png", "images/quixxly-after.png"} <= set(files)
     text = files["README.md"].decode()
-    assert '`pipe.load_textual_inversion("ann/both", subfolder="quixxly")`' in text
+    assert 'pipe.load_textual_inversion("ann/both", subfolder="quixxly")' in text
     assert all(f"images/{name}.png" in text for name in ("after", "quixxly-after"))
     assert str(tmp_path) not in text
     assert "mine.txt" in text

@@ -9,7 +9,9 @@ import torch
 import yaml
 
 from tinv_ext.core.embedding import Embedding
-from tinv_ext.hub.model_card import AFTER, BEFORE, Shown, card, license_of
+from tinv_ext.core.formats import write_embedding
+from tinv_ext.hub.model_card import AFTER, BEFORE, Other, Shown, card, license_of
+from tinv_ext.toy import pipeline
 
 EMBEDDING = Embedding("zibbo", {"clip_l": torch.ones(2, 768)}, step=30, model_name="v1-5", model_hash="abc123")
 
@@ -33,6 +35,22 @@ def test_before_and_after_are_beside_each_other() -> None:
         "|  | ![after](images/after-2.png) |",
     ]
     assert "images/" not in card(EMBEDDING, "ann/zibbo", Shown([], {}))
+
+
+@pytest.mark.parametrize("further", [False, True])
+def test_what_it_says_of_sdxl_loads_both_halves(further: bool, tmp_path: Path) -> None:
+    """Run as it stands there, with a folder in the hub's place: each text encoder gets its vectors."""
+    pipe = pipeline("sdxl")
+    widths = {"clip_l": pipe.text_encoder, "clip_g": pipe.text_encoder_2}
+    vectors = {key: torch.ones(1, encoder.get_input_embeddings().embedding_dim) for key, encoder in widths.items()}
+    one = Embedding("quixxly", vectors, step=30)
+    write_embedding(one, tmp_path / "quixxly" if further else tmp_path, format="diffusers-folder")
+    shown = Shown([], {}, others=[Other(one, [])] if further else ())
+    code = card(EMBEDDING if further else one, tmp_path.as_posix(), shown).split("```python\n")[-1].partition("```")[0]
+    exec(code.partition("image =")[0], {"pipe": pipe})
+    for tokenizer, encoder in ((pipe.tokenizer, pipe.text_encoder), (pipe.tokenizer_2, pipe.text_encoder_2)):
+        learned = encoder.get_input_embeddings().weight[tokenizer.convert_tokens_to_ids("quixxly")]
+        assert torch.equal(learned, torch.ones_like(learned))
 
 
 def test_the_base_model_is_named_where_it_has_a_name_at_the_hub() -> None:

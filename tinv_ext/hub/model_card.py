@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from tinv_ext.core.embedding import Embedding, token_of
 from tinv_ext.core.formats import suffix_of, usual_format
+from tinv_ext.core.formats.diffusers_folder import STEMS
 
 BEFORE, AFTER = "before", "after"
 _TAGS = ("textual_inversion", "stable-diffusion", "text-to-image", "diffusers")
@@ -89,10 +90,9 @@ def card(embedding: Embedding, repository: str, shown: Shown) -> str:
         settings.get("description") or f"A word for {embedding.family} ({embedding.count} vectors): **{token}**.",
         _sheet(shown.images, _named(shown.images)),
         f"In the WebUI: put `{file}` into `embeddings/` and write `{embedding.name}` in a prompt. In diffusers:",
-        f"""```python
-pipe.load_textual_inversion("{repository}")
-image = pipe("a photo of {token}").images[0]
-```""",
+        "\n".join(
+            ["```python", _loading(embedding, repository), f'image = pipe("a photo of {token}").images[0]', "```"]
+        ),
         *(part for other in shown.others for part in _about(other, repository)),
         f"Trained for {embedding.step or 0} steps on {_model(embedding, shown)},"
         "\nby textual inversion (arXiv 2208.01618).",
@@ -123,9 +123,23 @@ def _about(other: Other, repository: str) -> list[str]:
         f"## {embedding.name}",
         f"Trained with it for {embedding.step or 0} steps ({embedding.count} vectors): **{token}**.",
         _sheet(other.images, _named(other.images, f"{embedding.name}-")),
-        f"In the WebUI: `{embedding.name}{suffix_of(usual_format(embedding.vectors))}`. In diffusers: "
-        f'`pipe.load_textual_inversion("{repository}", subfolder="{embedding.name}")`.',
+        f"In the WebUI: `{embedding.name}{suffix_of(usual_format(embedding.vectors))}`. In diffusers:",
+        f"```python\n{_loading(embedding, repository, embedding.name)}\n```",
     ]
+
+
+def _loading(embedding: Embedding, repository: str, subfolder: str = "") -> str:
+    """How diffusers loads it: SDXL's by two files, each into its own text encoder."""
+    where = f'"{repository}"' + (f', subfolder="{subfolder}"' if subfolder else "")
+    if len(embedding.vectors) == 1:
+        return f"pipe.load_textual_inversion({where})"
+    return f"""for file, tokenizer, text_encoder in (
+    ("{STEMS[0]}.safetensors", pipe.tokenizer, pipe.text_encoder),
+    ("{STEMS[1]}.safetensors", pipe.tokenizer_2, pipe.text_encoder_2),
+):
+    pipe.load_textual_inversion(
+        {where}, weight_name=file, tokenizer=tokenizer, text_encoder=text_encoder
+    )"""
 
 
 def _sheet(pairs: Pairs, files: Mapping[str, Path]) -> str:
