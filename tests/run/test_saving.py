@@ -71,13 +71,17 @@ def test_a_folder_for_diffusers_comes_beside_the_file(
 ) -> None:
     """As the concept library has it, with the token; prompts here find the file as ever."""
     watch = Watch()
-    runner.run(config(name="<zworble>", save_format=chosen, template="style"), host, watch)
+    runner.run(config(name="<zworble>", save_format=chosen, template="style", save_every=3), host, watch)
     folder = watch.folder.diffusers
     assert names(folder) == {f"learned_embeds{suffix}", "token_identifier.txt", "type_of_concept.txt"}
     assert (folder / "token_identifier.txt").read_text("utf-8") == "<zworble>"
     assert (folder / "type_of_concept.txt").read_text("utf-8") == "style"
-    file = read_embedding(tmp_path / "embeddings" / "zworble.pt")
-    assert torch.equal(read_embedding(folder).vectors["clip_l"], file.vectors["clip_l"])
+    file = tmp_path / "embeddings" / "zworble.pt"
+    for step in (0, 3):
+        if step:
+            use_step(watch.folder, "zworble", step, host)
+        assert torch.equal(read_embedding(folder).vectors["clip_l"], read_embedding(file).vectors["clip_l"])
+        assert token_of(read_embedding(folder)) == "<zworble>"
     told = [event.text for event in watch.events if isinstance(event, Noticed)]
     assert said(told, "run.folder_for_diffusers", folder=folder)
 

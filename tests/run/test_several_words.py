@@ -216,14 +216,15 @@ def test_each_word_has_its_files(runs: Runs) -> None:
 
 
 def test_another_step_is_used_for_all_words(runs: Runs) -> None:
-    """`use_step` puts the snapshots of one step where prompts find them."""
-    runs.train(words=runs.tables(), save_every=3)
+    """`use_step` puts the snapshots of one step where prompts find them, and into the folder for diffusers."""
+    runs.train(words=runs.tables(), save_every=3, save_format="diffusers-folder")
     assert runs.folder
     use_step(runs.folder, ONE, 3, runs.host)
     for word in (ONE, OTHER):
         (snapshot,) = runs.folder.snapshots(word)[3]
         used = read_embedding(runs.place / "embeddings" / f"{word}.pt").vectors["clip_l"]
         assert torch.equal(used, read_embedding(snapshot).vectors["clip_l"])
+        assert torch.equal(used, read_embedding(runs.folder.diffusers / word).vectors["clip_l"])
 
 
 def test_captions_may_hold_both(runs: Runs) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tinv_ext.core.atomic import atomic_copy
 from tinv_ext.core.errors import InputError
-from tinv_ext.core.formats import read_embedding, write_embedding
+from tinv_ext.core.formats import FOLDERS, read_embedding, write_embedding
 from tinv_ext.core.messages import message
 from tinv_ext.core.suffixes import TENSOR_SUFFIXES
 from tinv_ext.hosts.base import Host
@@ -27,17 +27,20 @@ def snapshot_of(folder: RunFolder, name: str, step: int) -> Path:
 def use_step(folder: RunFolder, name: str, step: int, host: Host) -> Path:
     """Make a snapshot the embedding of its run; what was there is kept in the run's folder. Returns the new file.
 
-    Where the run has further words, theirs of that step go with it. `InputError` if there is no such snapshot,
-    `FormatError` if it is damaged, `HostError` if prompts could not use it.
+    Where the run has further words, theirs of that step go with it, as does its folder for diffusers. `InputError` if
+    there is no such snapshot, `FormatError` if it is damaged, `HostError` if prompts could not use it.
     """
-    others = [word.name for word in folder.config().word_settings if word.name != name] if folder.is_there else []
+    config = folder.config() if folder.is_there else None
+    others = [word.name for word in config.word_settings if word.name != name] if config else []
     for other in others:
         snapshot_of(folder, other, step)
-    target = _use_one(folder, name, step, host)
-    for other in others:
-        _use_one(folder, other, step, host)
+    files = [_use_one(folder, word, step, host) for word in (name, *others)]
+    if config and config.save_format in FOLDERS:
+        for file in files:
+            place = folder.diffusers / file.stem if others else folder.diffusers
+            write_embedding(read_embedding(file), place, format=config.save_format)
     host.refresh_embeddings()
-    return target
+    return files[0]
 
 
 def _use_one(folder: RunFolder, name: str, step: int, host: Host) -> Path:
