@@ -80,6 +80,21 @@ def test_what_cannot_run_is_not_queued(jobs: JobQueue, values: dict[str, Any]) -
     assert len(jobs.all()) == 1
 
 
+def test_a_word_that_is_being_learnt_is_resumed_by_no_other_run(jobs: JobQueue, values: dict[str, Any]) -> None:
+    """Else both end with the same file; nor is it learnt in other capitals, which a file system may take for it."""
+    before = jobs.submit(values)
+    assert jobs.wait(before, 120)
+    folder = RunFolder(Path(str(before.folder)))
+    now = jobs.submit({**endless(values), "overwrite": True})
+    with refused("server.name_in_use", name="zibbo"):
+        jobs.resume(folder.log_directory, folder.id, {"steps": 9})
+    with refused("server.name_in_use", name="Zibbo"):
+        jobs.submit({**values, "name": "Zibbo", "overwrite": True})
+    jobs.command(now.id, "stop")
+    assert jobs.wait(now, 120)
+    assert jobs.wait(jobs.resume(folder.log_directory, folder.id, {"steps": 9}), 120)
+
+
 def test_a_paused_job_has_let_go_of_the_model_and_goes_on(
     jobs: JobQueue, values: dict[str, Any], host: DiffusersHost
 ) -> None:

@@ -28,7 +28,7 @@ from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.messages import message
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.prepare import PreparedRun
-from tinv_ext.core.settings import DEFAULTS, current_names, overridden
+from tinv_ext.core.settings import DEFAULTS, TrainConfig, current_names, overridden
 from tinv_ext.hosts.base import Host
 from tinv_ext.run import dry_run, preflight
 from tinv_ext.run.resume import prepare_resume
@@ -164,16 +164,20 @@ class JobQueue:
         """
         with self._preparing:  # until it is queued: a check that begins then finds it
             request = self._request(values, confine, device)
-            used = {name for job in self.active() for name in job.config.names}
-            if taken := [name for name in request.prepared.config.names if name in used]:
-                raise InputError(
-                    message(
-                        "server.name_in_use",
-                        'A run of "{name}" is in progress or queued. Wait for it, stop it, or choose another name.',
-                        name=taken[0],
-                    )
-                )
+            self._refuse_used(request.prepared.config)
             return self._add(Job(uuid.uuid4().hex, request.prepared.config, request, values, device=device))
+
+    def _refuse_used(self, config: TrainConfig) -> None:
+        """`InputError` where a word is being learnt: the run that ends last would replace the other's embedding."""
+        used = {name.lower() for job in self.active() for name in job.config.names}  # as file names are compared
+        if taken := [name for name in config.names if name.lower() in used]:
+            raise InputError(
+                message(
+                    "server.name_in_use",
+                    'A run of "{name}" is in progress or queued. Wait for it, stop it, or choose another name.',
+                    name=taken[0],
+                )
+            )
 
     def active(self, device: str | None = None) -> list[Job]:
         """Jobs that are not over, of one device or of all: those at work, and those that wait, in their order."""
@@ -235,6 +239,7 @@ class JobQueue:
                         status=prepared.status,
                     )
                 )
+            self._refuse_used(prepared.config)
             request = ordered(RunRequest(prepared, host, folder.path), other)
             place = str(folder.path)
             return self._add(Job(uuid.uuid4().hex, prepared.config, request, changes, folder=place, device=device))
