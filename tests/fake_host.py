@@ -87,7 +87,7 @@ class FakeHost:
     def known_words(self) -> Sequence[Word]:
         return self._words
 
-    def refresh_embeddings(self) -> None:
+    def refresh_embeddings(self, written: Collection[str] = ()) -> None:
         self._words = []
         for path in sorted(self.embeddings_folder.glob("*.*")):
             try:

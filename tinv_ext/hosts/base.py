@@ -122,6 +122,9 @@ class Host(Protocol):
         """Those of the lent words that prompts know now: another model may not fit them, or have forgotten them."""
         ...
 
-    def refresh_embeddings(self) -> None:
-        """Make what was written into `embeddings_folder` usable in the next prompt."""
+    def refresh_embeddings(self, written: Collection[str] = ()) -> None:
+        """Make what was written into `embeddings_folder` usable in the next prompt.
+
+        HostError where the program rejects one of the names `written`; of other files it is not told.
+        """
         ...

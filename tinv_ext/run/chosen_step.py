@@ -39,7 +39,7 @@ def use_step(folder: RunFolder, name: str, step: int, host: Host) -> Path:
         for file in files:
             place = folder.diffusers / file.stem if others else folder.diffusers
             write_embedding(read_embedding(file), place, format=config.save_format)
-    host.refresh_embeddings()
+    host.refresh_embeddings([name, *others])
     return files[0]
 
 

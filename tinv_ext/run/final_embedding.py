@@ -66,7 +66,7 @@ class FinalEmbedding:
             self._remove(old)
         for name, file in files.items():
             self._put_thumbnail(name, file)
-        self.host.refresh_embeddings()
+        self.host.refresh_embeddings(files)
         return files[self.config.name]
 
     def _back_up(self, file: Path) -> list[Path]:

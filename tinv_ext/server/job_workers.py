@@ -88,7 +88,7 @@ class Workers:
         status = steered_run.carry_out(order, self._report(job), job.controls)
         if status.file:
             try:
-                self._current(request.host).refresh_embeddings()  # prompts here are to know it, too
+                self._current(request.host).refresh_embeddings(job.config.names)  # prompts here are to know it, too
             except TinvError as error:  # no model, or another one: the run is over, and its file is there
                 with job.lock:
                     job.notices += [Notice(text, status.steps, warns=True) for text in error.problems]

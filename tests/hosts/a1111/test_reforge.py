@@ -204,4 +204,4 @@ def test_it_tells_what_is_trained_on_and_what_was_rejected(here: Any) -> None:
     here.modules["modules.sd_hijack"].model_hijack.embedding_db.rejected.add("broken")
     write_embedding(Embedding("broken", {"clip_l": torch.ones(1, width)}), here.folder / "broken.pt")
     with refused("hosts.embedding_rejected", HostError, names=["broken"]):
-        host.refresh_embeddings()
+        host.refresh_embeddings(["zibbo", "broken"])

@@ -333,7 +333,8 @@ def test_a_finished_embedding_is_known_to_the_next_prompt(forge: Any) -> None:
     forge.program.engine.text_processing_engine.embeddings.rejected.add("broken")
     _write(forge, "broken", 0.5)
     with refused("hosts.embedding_rejected", HostError, names=["broken"]):
-        host.refresh_embeddings()
+        host.refresh_embeddings(["zibbo", "broken"])
+    host.refresh_embeddings(["zibbo"])
 
 
 def _write(forge: Any, name: str, value: float) -> None:

@@ -24,7 +24,7 @@ from tinv_ext.hosts.a1111.variant import Session, Variant
 from tinv_ext.hosts.base import ModelFiles
 from tinv_ext.hosts.dtypes import dtype_name
 from tinv_ext.hosts.prompt_vectors import ClipTokenTable
-from tinv_ext.hosts.webui.embeddings_folder import EmbeddingsFolder
+from tinv_ext.hosts.webui.embeddings_folder import embeddings_folder, refresh
 from tinv_ext.hosts.webui.interrupt import Interrupt
 from tinv_ext.hosts.webui.loaded_model import another_loaded, description, device_name
 from tinv_ext.hosts.webui.queue_lock import holding_queue, others_waiting
@@ -47,7 +47,6 @@ class A1111Host:
         self._session: Session | None = None
         self._clip_skip = self.clip_skip  # of the session, where there is one
         self._interrupt = Interrupt()
-        self._folder = EmbeddingsFolder()
 
     @property
     def token_table(self) -> ClipTokenTable:
@@ -81,7 +80,7 @@ class A1111Host:
     @property
     def embeddings_folder(self) -> Path:
         """The folder of embeddings that prompts can use (--embeddings-dir)."""
-        return self._folder.path
+        return embeddings_folder()
 
     @property
     def samplers(self) -> Sequence[str]:
@@ -195,9 +194,9 @@ class A1111Host:
     def lent_words(self) -> Collection[str]:
         return embedding_db.lent()
 
-    def refresh_embeddings(self) -> None:
-        """Have the WebUI read its folder again and forget encoded prompts. HostError if it rejects a new file."""
-        self._folder.refresh(embedding_db.reload)
+    def refresh_embeddings(self, written: Collection[str] = ()) -> None:
+        """Have the WebUI read its folder again and forget encoded prompts. HostError if it rejects one of `written`."""
+        refresh(embedding_db.reload, written)
 
     def _model(self) -> Any:
         """The loaded model, as long as it is the one that this host was made for."""

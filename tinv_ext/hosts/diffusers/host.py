@@ -104,7 +104,7 @@ class DiffusersHost:
     def clip_skip(self) -> int:
         return 1
 
-    def refresh_embeddings(self) -> None:
+    def refresh_embeddings(self, written: Collection[str] = ()) -> None:
         """Read the folder again. What is no embedding or does not fit the model is left out: see `model_notes`."""
         self._embeddings = usable_embeddings(self.embeddings_folder, self.token_table)
 

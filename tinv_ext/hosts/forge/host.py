@@ -33,7 +33,7 @@ from tinv_ext.hosts.forge.model_type import (
 from tinv_ext.hosts.patchers.patches import attention_name, lora_notes
 from tinv_ext.hosts.patchers.session import ModelParts
 from tinv_ext.hosts.prompt_vectors import ClipTokenTable
-from tinv_ext.hosts.webui.embeddings_folder import EmbeddingsFolder
+from tinv_ext.hosts.webui.embeddings_folder import embeddings_folder, refresh
 from tinv_ext.hosts.webui.interrupt import Interrupt
 from tinv_ext.hosts.webui.loaded_model import another_loaded, description, device_name
 from tinv_ext.hosts.webui.queue_lock import holding_queue, others_waiting
@@ -66,7 +66,6 @@ class ForgeHost:
         self._identity = _identity(engine, self._parameters)
         self._training: _Training | None = None
         self._interrupt = Interrupt()
-        self._folder = EmbeddingsFolder()
 
     @property
     def token_table(self) -> ClipTokenTable:
@@ -96,7 +95,7 @@ class ForgeHost:
     @property
     def embeddings_folder(self) -> Path:
         """The folder of embeddings that prompts can use (--embeddings-dir)."""
-        return self._folder.path
+        return embeddings_folder()
 
     @property
     def samplers(self) -> Sequence[str]:
@@ -195,9 +194,9 @@ class ForgeHost:
     def lent_words(self) -> Collection[str]:
         return embeddings.lent(self._model())
 
-    def refresh_embeddings(self) -> None:
-        """Have prompts read the folder again and forget encoded prompts. HostError if a new file is rejected."""
-        self._folder.refresh(lambda: embeddings.reload(self._model()))
+    def refresh_embeddings(self, written: Collection[str] = ()) -> None:
+        """Have prompts read the folder again and forget encoded prompts. HostError if one of `written` is rejected."""
+        refresh(lambda: embeddings.reload(self._model()), written)
 
     def _model(self) -> Any:
         """The loaded model, as long as it is the one that this host was made for."""
