@@ -221,6 +221,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "Flux by ComfyUI": (safe("x.safetensors", {"t5xxl": T5}), "is_sd3"),
     "HiDream by OneTrainer": (safe("x.safetensors", {**SDXL, "t5": T5, "llama": T5}), "is_sd3"),
     "Hunyuan by OneTrainer": (safe("x.safetensors", {"clip_l": L, "llama": T5}), "is_sd3"),
+    "OneTrainer's output alone": (safe("x.safetensors", {"emp_params_out": L}), "is_output_embedding"),
+    "OneTrainer's output alone, SDXL": (
+        safe("x.safetensors", {"clip_l_out": L, "clip_g_out": G}),
+        "is_output_embedding",
+    ),
     "an encoder of tomorrow": (safe("x.safetensors", {"clip_l": L, "next": T5}), "is_sd3"),
     "vectors that fit nothing": (safe("x.safetensors", {"<word>": T5}), "fits_no_encoder"),
     "vectors that fit nothing, in the WebUI's": (saved("x.pt", webui(T5)), "fits_no_encoder"),

@@ -18,11 +18,13 @@ from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.families import FAMILIES, SDXL, WIDTHS, encoder_of_width
 from tinv_ext.core.formats.other_kinds import (
     OTHER_MODEL,
+    OUTPUT,
     WEIGHTS,
     foreign_key,
     is_weight,
     of_other_kind,
     other_kind,
+    output_key,
 )
 from tinv_ext.core.formats.pickle_names import Built
 from tinv_ext.core.formats.tensors import StoredTensor, load_tensor
@@ -87,6 +89,9 @@ def contents_of(values: object) -> FileContents:
     foreign = foreign_key(values, _ENCODERS)
     if foreign is not None:
         raise FormatError(of_other_kind(foreign, OTHER_MODEL))
+    output = output_key(values)
+    if output is not None:
+        raise FormatError(of_other_kind(output, OUTPUT))
     for layout in LAYOUTS:
         contents = layout(values)
         if contents is not None:

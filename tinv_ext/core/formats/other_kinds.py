@@ -36,6 +36,11 @@ which no model here has; OneTrainer's output vectors end in "_out"."""
 OTHER_MODEL = message(
     "formats.is_sd3", "an embedding for SD3, Flux or another model with other text encoders, which is not supported"
 )
+OUTPUT = message(
+    "formats.is_output_embedding",
+    "an output embedding of OneTrainer, put in behind the text encoder, where no other program has a place for it",
+)
+_OUTPUTS = ("emp_params_out", "clip_l_out", "clip_g_out")
 WEIGHTS = message("formats.is_weights", "the weights of a model or a LoRA")
 _WEIGHT = re.compile(
     r"\.(weight|bias|alpha|scale|position_ids|in_proj_(weight|bias))$|^(logit_scale|positional_embedding|text_projection)$"
@@ -56,6 +61,12 @@ def foreign_key(values: Mapping[Any, Any], encoders: Collection[str]) -> str | N
         if (named and (wide or beside)) or (wide and beside):
             return str(key)
     return None
+
+
+def output_key(values: Mapping[Any, Any]) -> str | None:
+    """The key of OneTrainer's output vectors, where a file has no others."""
+    tensors = [str(key) for key, value in values.items() if isinstance(value, StoredTensor)]
+    return tensors[0] if tensors and all(key in _OUTPUTS for key in tensors) else None
 
 
 def is_weight(key: object) -> bool:
