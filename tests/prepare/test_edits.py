@@ -65,6 +65,24 @@ def test_an_emptied_caption_takes_its_file_away(folder: Path) -> None:
     assert content(folder) == before
 
 
+@pytest.mark.parametrize("name", ["d.TXT", "D.txt", "d.tags", "d.png.CAPTION"])
+def test_a_caption_goes_with_its_image_whatever_it_is_called(folder: Path, name: str) -> None:
+    """Emptied or removed with the image: else an image that comes later would have it. That of another image stays."""
+    photo(4, 90, 70).save(folder / "d.png")
+    photo(5, 90, 70).save(folder / "D.d.png")
+    (folder / name).write_text("a dog\n")
+    (folder / "D.d.txt").write_text("another")
+    before = content(folder)
+    assert caption(folder, "d.png") == ("a dog", name)
+    write_caption(folder, "d.png", "")
+    assert caption(folder, "d.png") == ("d", "")
+    undo_edit(folder)
+    remove(folder, ["d.png"])
+    assert before.keys() - content(folder).keys() == {"d.png", name}
+    undo_edit(folder)
+    assert content(folder) == before
+
+
 @pytest.mark.parametrize("how", TURNS)
 def test_an_image_is_turned_with_its_mask(folder: Path, how: str) -> None:
     """The pixels, in the same format; undone to the byte."""

@@ -33,7 +33,7 @@ _SAVED: Mapping[str, tuple[str, Mapping[str, object]]] = {
     ".tif": ("TIFF", {}),
 }
 _SAME_SUFFIX = {".jpeg": ".jpg", ".jfif": ".jpg", ".tiff": ".tif"}
-_CAPTIONS = (".txt", ".caption")
+_CAPTIONS, _TAGS = (".txt", ".caption"), (".tags",)  # a caption is not written as tags, a line for each
 LONGEST_CAPTION = 20_000
 """Characters of a caption: far more than a prompt can hold."""
 
@@ -64,7 +64,7 @@ def write_caption(folder: Path, name: str, text: str, suffix: str = "") -> str:
         raise InputError(
             message("prepare.caption_too_long", "A caption can have {most} characters.", most=LONGEST_CAPTION)
         )
-    file = _caption_file(folder, image, suffix)
+    file = _caption_file(folder, image, suffix, (*_CAPTIONS, *(() if text else _TAGS)))
     record = Record.begin(folder, f"caption {name}")
     if text:
         record.write(file, f"{text}\n".encode("utf-8", "backslashreplace"))
@@ -73,13 +73,13 @@ def write_caption(folder: Path, name: str, text: str, suffix: str = "") -> str:
     return file.name
 
 
-def _caption_file(folder: Path, image: Path, suffix: str) -> Path:
-    """Where an image's caption is, or where a new one goes: not into a file that would be another image's, too, nor
-    into a table."""
+def _caption_file(folder: Path, image: Path, suffix: str, endings: Sequence[str]) -> Path:
+    """Where an image's caption is, in a file of one of the `endings`, or where a new one goes: not into a file that
+    would be another image's, too, nor into a table."""
     source = CaptionFiles(folder, extension=suffix).of(image).source
     beside = image.parent / source
     ending = f".{suffix.strip().lstrip('.')}" if suffix.strip() else _CAPTIONS[0]
-    if source and is_file(beside) and beside.suffix.lower() in (*_CAPTIONS, ending.lower()):
+    if source and is_file(beside) and beside.suffix.lower() in (*endings, ending.lower()):
         return beside
     return image.with_name((image.name if shares_stem(image) else image.stem) + ending)
 
@@ -153,10 +153,8 @@ def remove(folder: Path, names: Sequence[str]) -> None:
 
 def _belongings(image: Path) -> Iterator[Path]:
     """The files beside an image that are its own."""
-    stems = [image.name] if shares_stem(image) else [image.name, image.stem]
-    for file in (image.with_name(stem + suffix) for stem in stems for suffix in _CAPTIONS):
-        if is_file(file):
-            yield file
+    own = f"{image.name if shares_stem(image) else image.stem}.".lower()
+    yield from (file for file in CaptionFiles(image.parent).beside(image) if file.name.lower().startswith(own))
     mask = image.with_name(f"{image.stem}{BESIDE}.png")
     if is_file(mask) and not shares_stem(image):
         yield mask

@@ -62,7 +62,7 @@ class CaptionFiles:
 
     def of(self, image: Path) -> ImageCaption:
         """The captions of an image. `InputError` if a text file next to it cannot be read."""
-        sources = [(path.name, _text_of(path)) for path in self._beside(image)]
+        sources = [(path.name, _text_of(path)) for path in self.beside(image)]
         sources += [(path.name, text) for path, text in self.in_tables(image)]
         if not sources:
             return ImageCaption(self.class_tokens or words_of_name(image.stem, self.regex, self.join))
@@ -73,9 +73,9 @@ class CaptionFiles:
     def _suffixes(self) -> tuple[str, ...]:
         return (f".{self.extension.strip().lower().lstrip('.')}",) if self.extension.strip() else SUFFIXES
 
-    def _beside(self, image: Path) -> Iterator[Path]:
-        """Those of an image's own name, or where there are none, in other letter case, as Windows takes it: but not
-        those of another image, which are so called."""
+    def beside(self, image: Path) -> Iterator[Path]:
+        """The texts next to an image: those of its own name, or where there are none, in other letter case, as Windows
+        takes it: but not those of another image, which are so called."""
         files, images = self._files(image.parent), self._images[image.parent]
         for stem in dict.fromkeys((image.stem, image.name)):
             for suffix in self._suffixes:
