@@ -60,6 +60,31 @@ test("a connection that comes back loses nothing; one that stays away leaves wha
     assert.ok(tries < 30, `${tries} tries`);
 });
 
+test("captions and masks follow an image that is saved under another name", async () => {
+    const there = new Set(["1.png"]);
+    const send = async (_, { name }) => {
+        const flat = name.replaceAll("/", "-");
+        const free = there.has(flat) ? flat.replace(/(\.[^.]*)$/, " (2)$1") : flat;
+        there.add(free);
+        return { name: free };
+    };
+    const names = [
+        "1.txt",
+        "1-masklabel.png",
+        "1.png",
+        "2.PNG.TXT",
+        "2.PNG",
+        "sub/3.caption",
+        "sub/3.jpg",
+        "readme.txt",
+    ];
+    const sent = names.map((name) => ({ name, file: new Blob([]) }));
+    const { saved, left } = await upload("/f", sent, quiet, { send, wait });
+    assert.deepEqual([saved, left], [8, []]);
+    const expected = ["1 (2).png", "1 (2).txt", "1 (2)-masklabel.png", "2.PNG", "2.PNG.TXT", "readme.txt"];
+    assert.deepEqual([...there].sort(), [...expected, "1.png", "sub-3.caption", "sub-3.jpg"].sort());
+});
+
 test("a dropped folder gives its files with their paths, and not what systems hide in it", async () => {
     const file = (name) => ({ isFile: true, name, file: (done) => done({ name }) });
     const folder = (name, inner) => ({

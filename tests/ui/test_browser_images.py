@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from tests.ui.browser import drop, fill, needs_chromium
 from tests.ui.test_browser import address, jobs_home, page  # noqa: F401  (fixtures)
 
@@ -23,6 +25,24 @@ def test_images_that_come_or_go_are_counted_beside_the_button_at_once(
     page.wait_for_function(f"{FIGURES}?.startsWith('3 images')", timeout=SOON)
     page.click(".tinv-tile:first-child .tinv-remove")
     page.wait_for_function(f"{FIGURES}.startsWith('2 images')", timeout=SOON)
+
+
+def test_a_caption_follows_an_image_whose_name_was_taken(page: Any, values: dict[str, Any], tmp_path: Path) -> None:  # noqa: F811
+    """It does not become that of the image which has the name."""
+    folder, new = Path(values["images"]), tmp_path / "new"
+    first = sorted(folder.iterdir())[0]
+    new.mkdir()
+    Image.new("RGB", (90, 90), (7, 99, 7)).save(new / first.name)
+    (new / f"{first.stem}.txt").write_text("a green thing", "utf-8")
+    fill(page, "images", values["images"])
+    page.wait_for_function("document.querySelectorAll('.tinv-tile img').length === 3")
+    drop(page, "[data-drop=add]", [new / f"{first.stem}.txt", new / first.name])
+    page.wait_for_function("document.querySelectorAll('.tinv-tile img').length === 4")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.tinv-tile textarea')].some((one) => one.value === 'a green thing')"
+    )
+    assert (folder / f"{first.stem} (2).txt").read_text("utf-8").strip() == "a green thing"
+    assert not (folder / f"{first.stem}.txt").exists()
 
 
 def test_an_image_that_is_deleted_elsewhere_goes_from_the_page(page: Any, values: dict[str, Any]) -> None:  # noqa: F811

@@ -5,7 +5,27 @@ const AT_ONCE = 3;
 const WAITS = [1000, 2000, 4000, 8000]; // milliseconds before each further try
 const LEFT_ALONE = /^(\.|thumbs\.db$|desktop\.ini$)/i;
 
+const BESIDE = [".txt", ".caption", "-masklabel.png"]; // how the names of what belongs to an image end
+
 /** @typedef {{name: string, file: Blob}} Sent */
+
+const endOf = (name) => BESIDE.find((end) => name.toLowerCase().endsWith(end));
+const stem = (name) => name.replace(/\.[^.]*$/, "");
+
+/**
+ * A caption or a mask, called as its image is now. @param {Sent} one
+ * @param {Map<string, string>} saved the names under which images were saved, by those that they came with
+ * @returns {Sent}
+ */
+export function besideItsImage(one, saved) {
+    const end = one.name.slice(-endOf(one.name).length);
+    const own = one.name.slice(0, -end.length);
+    for (const [before, now] of saved) {
+        if (own === stem(before)) return { ...one, name: stem(now) + end };
+        if (own === before) return { ...one, name: now + end };
+    }
+    return one;
+}
 
 /**
  * All files of what was dropped, those in folders, too, each with its path below the folder that was dropped.
@@ -41,7 +61,8 @@ async function collect(entry, path, files, isTop) {
 }
 
 /**
- * Send files into a folder. Those that the program refuses are `problems`; those that did not get there are `left`.
+ * Send files into a folder: images first, as another of the name may be there, and captions and masks follow them. Those
+ * that the program refuses are `problems`; those that did not get there are `left`.
  * @param {string} folder @param {Sent[]} files
  * @param {(state: {done: number, total: number, waiting: boolean}) => void} tell
  * @param {{send?: typeof put, wait?: (time: number) => Promise<void>, stopped?: () => boolean}} [by] for tests
@@ -49,7 +70,8 @@ async function collect(entry, path, files, isTop) {
  */
 export async function upload(folder, files, tell, by = {}) {
     const { send = put, wait = (time) => new Promise((done) => setTimeout(done, time)), stopped = () => false } = by;
-    const todo = [...files].reverse(); // taken from the end
+    const todo = files.filter((one) => !endOf(one.name)).reverse(); // taken from the end
+    const names = new Map();
     const problems = [];
     const left = [];
     let saved = 0,
@@ -59,7 +81,8 @@ export async function upload(folder, files, tell, by = {}) {
         for (const pause of [...WAITS, null]) {
             if (given || stopped()) break;
             try {
-                await send("images/upload", { folder, name: next.name }, next.file);
+                const there = await send("images/upload", { folder, name: next.name }, next.file);
+                if (there?.name) names.set(next.name, there.name);
                 saved += 1;
                 return;
             } catch (error) {
@@ -84,6 +107,13 @@ export async function upload(folder, files, tell, by = {}) {
         }
     }
     say();
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    todo.push(
+        ...files
+            .filter((one) => endOf(one.name))
+            .map((one) => besideItsImage(one, names))
+            .reverse(),
+    );
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
     return { saved, problems, left };
 }
