@@ -209,6 +209,22 @@ def test_generate_draws_with_the_word_and_without_it(tinv: Tinv, pictures: Path,
     assert a.info["parameters"].startswith("a photo of zibbo\nSteps: 2, Sampler: DDIM")
 
 
+def test_generate_draws_at_the_layer_at_which_the_word_was_trained(tinv: Tinv, pictures: Path, tmp_path: Path) -> None:
+    """Unless another is asked for; the WebUI's name for it stands in the PNG."""
+    assert tinv("train", "--name", "zibbo", "--images", pictures, *SHORT, "--clip-skip", 2).code == 0
+    file = tmp_path / "textual_inversion" / "embeddings" / "zibbo.pt"
+    shared = ("generate", "a photo of zibbo", "--steps", 2, "--embeddings", "empty", "--embedding", file)
+    images = {}
+    for given in ((), ("--clip-skip", 2), ("--clip-skip", 1)):
+        assert tinv(*shared, *given, "--output", "a.png").code == 0
+        with Image.open(tmp_path / "a.png") as image:
+            images[given[1:]] = image.tobytes(), "Clip skip: 2" in image.info["parameters"]
+    assert images[()] == images[2,] != images[1,]
+    assert [images[key][1] for key in ((), (2,), (1,))] == [True, True, False]
+    said = tinv(*shared, "--clip-skip", 13, "--output", "b.png")
+    assert (said.code, "clip_skip" in said.err) == (2, True)
+
+
 def test_generate_refuses_what_cannot_be_drawn(tinv: Tinv, tmp_path: Path) -> None:
     """A missing embedding, a crooked size: exit code 2, no picture."""
     said = tinv("generate", "x", "--embedding", "none.pt", "--width", 65, "--output", "x.png")

@@ -115,6 +115,12 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--cfg-scale", type=float, default=7.0)
     parser.add_argument(
+        "--clip-skip",
+        type=int,
+        default=0,
+        help=say(message("cli.clip_skip", "as with train; 0 = that with which the embeddings were trained")),
+    )
+    parser.add_argument(
         "--width", type=int, default=0, help=say(message("cli.width", "in pixels; 0 = the model's native size"))
     )
     parser.add_argument("--height", type=int, default=0)

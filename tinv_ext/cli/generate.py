@@ -39,6 +39,7 @@ def generate(options: dict[str, Any], host: DiffusersHost) -> int:
     problems += request.problems()
     problems += filter(None, [not_a_file(options["output"]), _no_image_format(options["output"])])
     problems += dict.fromkeys(problem for text in _texts(request) for problem in unsupported(text))
+    problems += _clip_skip_problems(options["clip_skip"])
     if problems:
         raise InputError(problems)
     for notice in (*host.embedding_notes, *_unused(by_file, request, host)):
@@ -47,9 +48,26 @@ def generate(options: dict[str, Any], host: DiffusersHost) -> int:
     output: Path = options["output"]
     output.parent.mkdir(parents=True, exist_ok=True)
     facts = {"Model hash": host.facts.get("model_hash"), "Model": host.facts.get("model_name")}
-    write_image_file(host.generate(request, words), output, infotext(request, facts))
+    layers = options["clip_skip"] or _trained_with(by_file)
+    facts |= {"Clip skip": str(layers)} if layers > 1 else {}
+    write_image_file(host.generate(request, words, layers), output, infotext(request, facts))
     show(str(output))
     return DONE
+
+
+def _clip_skip_problems(layers: int) -> list[str]:
+    """What is wrong with it as a setting."""
+    from tinv_ext.core.settings import TrainConfig
+
+    return TrainConfig.read({"clip_skip": layers})[1]
+
+
+def _trained_with(by_file: Mapping[Path, Mapping[str, Embedding]]) -> int:
+    """The clip skip with which all of the words were trained; 0 where they differ, or do not say it."""
+    settings = [embedding.facts.get("settings") for found in by_file.values() for embedding in found.values()]
+    layers = {own.get("clip_skip") if isinstance(own, Mapping) else None for own in settings}
+    (only,) = layers if len(layers) == 1 else (None,)
+    return only if isinstance(only, int) and not _clip_skip_problems(only) else 0
 
 
 def _no_image_format(output: Path) -> Message | None:

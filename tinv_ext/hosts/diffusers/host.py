@@ -202,14 +202,14 @@ class DiffusersHost:
             known = self._known_vectors()
             yield PipelineModel(self._pipeline, self.token_table, clip_skip, known, undo, self._graphs)
 
-    def generate(self, request: ImageRequest, words: Words) -> Image.Image:
-        return self.generate_many([request], words)[0]
+    def generate(self, request: ImageRequest, words: Words, clip_skip: int = 0) -> Image.Image:
+        return self.generate_many([request], words, clip_skip)[0]
 
-    def generate_many(self, requests: Sequence[ImageRequest], words: Words) -> list[Image.Image]:
+    def generate_many(self, requests: Sequence[ImageRequest], words: Words, clip_skip: int = 0) -> list[Image.Image]:
         """One image per request by the pipeline itself, prompts encoded as in training (any length, emphasis).
 
-        The requests differ in prompts and seed only; each image is what it would be alone, except for rounding. During
-        training they have the run's clip skip.
+        The requests differ in prompts and seed only; each image is what it would be alone, except for rounding. Without
+        a `clip_skip` they have that of the training at work.
         """
         problems = [
             problem for one in requests for text in (one.prompt, one.negative_prompt) for problem in unsupported(text)
@@ -221,7 +221,7 @@ class DiffusersHost:
         known = {**self._known_vectors(), **words}
         vocabulary = tuple(self._word(name, count_vectors(vectors)) for name, vectors in known.items())
         reader = PromptReader(self.token_table.tokenizer, vocabulary, emphasis=True)
-        model = PipelineModel(self._pipeline, self.token_table, self._clip_skip, known)
+        model = PipelineModel(self._pipeline, self.token_table, clip_skip or self._clip_skip, known)
         texts = [request.negative_prompt for request in requests] + [request.prompt for request in requests]
         size_conds = [uncropped(request.width, request.height) for request in requests] * 2
         with torch.no_grad():
