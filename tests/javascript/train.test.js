@@ -61,7 +61,7 @@ test("a connection that comes back loses nothing; one that stays away leaves wha
 });
 
 test("captions and masks follow an image that is saved under another name", async () => {
-    const there = new Set(["1.png"]);
+    const there = new Set(["1.png", "img_4.JPG"]);
     const send = async (_, { name }) => {
         const flat = name.replaceAll("/", "-");
         const free = there.has(flat) ? flat.replace(/(\.[^.]*)$/, " (2)$1") : flat;
@@ -78,11 +78,15 @@ test("captions and masks follow an image that is saved under another name", asyn
         "sub/3.jpg",
         "readme.txt",
     ];
+    names.push("IMG_4.txt", "img_4.JPG");
     const sent = names.map((name) => ({ name, file: new Blob([]) }));
     const { saved, left } = await upload("/f", sent, quiet, { send, wait });
-    assert.deepEqual([saved, left], [8, []]);
+    assert.deepEqual([saved, left], [10, []]);
     const expected = ["1 (2).png", "1 (2).txt", "1 (2)-masklabel.png", "2.PNG", "2.PNG.TXT", "readme.txt"];
-    assert.deepEqual([...there].sort(), [...expected, "1.png", "sub-3.caption", "sub-3.jpg"].sort());
+    assert.deepEqual(
+        [...there].sort(),
+        [...expected, "1.png", "img_4.JPG", "img_4 (2).JPG", "img_4 (2).txt", "sub-3.caption", "sub-3.jpg"].sort(),
+    );
 });
 
 test("a dropped folder gives its files with their paths, and not what systems hide in it", async () => {

@@ -177,7 +177,7 @@ def test_facts_say_what_subsets_have_of_their_own(host: FakeHost, write: Write, 
 
 
 def test_subsets_in_another_order_are_other_numbers(host: FakeHost, write: Write, tmp_path: Path) -> None:
-    """Numbers of the data order, and the images that are held out, would be others: that is told, and compared anew."""
+    """Numbers of the data order, and images held out, would be others: it is told, and evaluations start over."""
     places = [write("cats", 10, 20), write("dogs", 30, 40)]
     facts, bases = [], []
     for order in (places, places[::-1]):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def generate(options: dict[str, Any], host: DiffusersHost) -> int:
     """Generate one image and write it. `InputError` with every problem before anything is generated."""
     from tinv_ext.core.atomic import not_a_file
+    from tinv_ext.core.families import FAMILIES
     from tinv_ext.core.generation import ImageRequest, infotext
     from tinv_ext.core.prompts.unsupported import unsupported
     from tinv_ext.run.image_file import write_image_file
@@ -49,7 +50,8 @@ def generate(options: dict[str, Any], host: DiffusersHost) -> int:
     output.parent.mkdir(parents=True, exist_ok=True)
     facts = {"Model hash": host.facts.get("model_hash"), "Model": host.facts.get("model_name")}
     layers = options["clip_skip"] or _trained_with(by_file)
-    facts |= {"Clip skip": str(layers)} if layers > 1 else {}
+    has_layers = FAMILIES[str(host.facts["family"])].clip_skip  # in other families the layer is fixed
+    facts |= {"Clip skip": str(layers)} if layers > 1 and has_layers else {}
     write_image_file(host.generate(request, words, layers), output, infotext(request, facts))
     show(str(output))
     return DONE

@@ -13,17 +13,18 @@ const endOf = (name) => BESIDE.find((end) => name.toLowerCase().endsWith(end));
 const stem = (name) => name.replace(/\.[^.]*$/, "");
 
 /**
- * A caption or a mask, called as its image is now. @param {Sent} one
+ * A caption or a mask, called as its image is now; in other letter case, too, as Windows takes it. @param {Sent} one
  * @param {Map<string, string>} saved the names under which images were saved, by those that they came with
  * @returns {Sent}
  */
 export function besideItsImage(one, saved) {
     const end = one.name.slice(-endOf(one.name).length);
     const own = one.name.slice(0, -end.length);
-    for (const [before, now] of saved) {
-        if (own === stem(before)) return { ...one, name: stem(now) + end };
-        if (own === before) return { ...one, name: now + end };
-    }
+    for (const same of [(text) => text, (text) => text.toLowerCase()])
+        for (const [before, now] of saved) {
+            if (same(own) === same(stem(before))) return { ...one, name: stem(now) + end };
+            if (same(own) === same(before)) return { ...one, name: now + end };
+        }
     return one;
 }
 
