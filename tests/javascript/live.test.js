@@ -45,9 +45,12 @@ test("numbers are short, and a step without a value has the one before", () => {
     assert.equal(lastAt([null], 0), null);
 });
 
-test("the proposed snapshot is the one with the lowest evaluation known by then", () => {
+test("the proposed snapshot is the best step, else the one with the lowest evaluation known by then", () => {
     const chart = { steps: [0, 5, 10, 15], evaluation: [4, 2, null, 3] };
     assert.equal(bestSnapshot([{ step: 0 }, { step: 10 }, { step: 15 }], chart).step, 10);
+    const named = { ...chart, best: { step: 15, loss: 3 } };
+    assert.equal(bestSnapshot([{ step: 0 }, { step: 10 }, { step: 15 }], named).step, 15);
+    assert.equal(bestSnapshot([{ step: 0 }, { step: 10 }], named).step, 10);
     assert.equal(bestSnapshot([{ step: 3 }, { step: 6 }], null).step, 6);
     assert.equal(bestSnapshot([], chart), undefined);
 });

@@ -24,6 +24,8 @@ from tinv_ext.core.training.state import load_state
 from tinv_ext.run import evaluations, run_folder, runner
 from tinv_ext.run.events import Prepared, RunControls
 from tinv_ext.run.status import Status
+from tinv_ext.server.queued_run import Job
+from tinv_ext.server.run_history import history
 
 __all__ = ["config", "host"]  # the fixtures of a short run
 
@@ -95,6 +97,34 @@ def test_the_best_is_the_result_and_the_last_is_kept(
     last = read_embedding(snapshots / "zworble-8.pt").vectors["clip_l"]
     assert torch.equal(last, state.values("zworble")["clip_l"])
     assert str(status.reason) in watch.folder.log.read_text("utf-8")
+
+
+def test_curve_page_and_history_name_the_step_that_the_file_holds(
+    host: FakeHost, config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that the draws cannot tell apart the later, though the other is lower; after a resume, of those that were
+    measured on the same terms."""
+    draws = [(5.0, 5.0), (1.0, 1.0), (0.9, 1.2), (3.0, 3.0)]  # steps 0, 2, 4, 6
+    left = iter(draws)
+    monkeypatch.setattr(evaluations, "draw_losses", lambda *given: tensor(next(left), dtype=torch.float64))
+    watch, controls = Watch(), RunControls()
+    job = Job("1", config())
+    watch.at[6] = controls.stop.set
+
+    def report(event: Any) -> None:
+        watch(event)
+        job.on_event(event)
+
+    status = runner.run(config(steps=12, evaluate_every=2), host, report, controls)
+    assert status.file_step == job.best == 4
+    assert [row["best"] for row in rows(watch.folder) if row["evaluation"]] == ["0", "2", "4", "4"]
+    assert history(watch.folder)["best"] == [4, 1.05]
+
+    left = iter([(8.0, 8.0), (7.0, 7.0), (9.0, 9.0)])
+    status = runner.resume(watch.folder.path, host, {"evaluation_timesteps": 4}, report)
+    assert status.file_step == job.best == 10
+    told = history(watch.folder)
+    assert (told["best"], min(loss for _, loss in told["evaluations"])) == ([10, 7.0], 1.0)
 
 
 def test_the_last_is_the_result_where_asked_or_where_nothing_is_evaluated(

@@ -143,7 +143,7 @@ def curve(folder: run_folder.RunFolder, step: int, *numbers: int) -> list[str]:
     """Go on with the curve at `step`, add rows, and tell the steps in it."""
     with open_curve(folder.curve, step) as rows:
         for number in numbers:
-            rows.add(number, 0, 0.123456789123, 1e-05, 2.0, 3.0, 4.0, "")
+            rows.add(number, 0, 0.123456789123, 1e-05, 2.0, 3.0, 4.0, "", "")
     return [row["step"] for row in read_curve(folder.curve)]
 
 
@@ -154,7 +154,7 @@ def test_the_curve_goes_on_where_the_state_stands(folder: run_folder.RunFolder) 
     assert curve(folder, 2) == ["0", "1", "2"]
     assert before.startswith(folder.curve.read_bytes())
     assert curve(folder, 2, 3) == ["0", "1", "2", "3"]
-    assert folder.curve.read_text().splitlines()[1] == "0,0,0.123456789,1e-05,2,3,4,"
+    assert folder.curve.read_text().splitlines()[1] == "0,0,0.123456789,1e-05,2,3,4,,"
 
 
 def test_a_row_that_was_cut_short_is_left_out(folder: run_folder.RunFolder) -> None:
@@ -169,7 +169,7 @@ def test_a_row_that_was_cut_short_is_left_out(folder: run_folder.RunFolder) -> N
 def test_rows_are_on_disk_when_they_are_added(folder: run_folder.RunFolder) -> None:
     """Somebody who looks at the file while the run goes on sees all of it."""
     with open_curve(folder.curve, 0) as rows:
-        rows.add(0, 0, 0.5, 1.0, 1.0, 1.0, 1.0, "")
+        rows.add(0, 0, 0.5, 1.0, 1.0, 1.0, 1.0, "", "")
         assert len(read_curve(folder.curve)) == 1
 
 

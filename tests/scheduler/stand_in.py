@@ -39,7 +39,7 @@ def main(file: str, output: str, events: str, resumed: str = "") -> int:
     add(event="prepared", run=str(run.absolute()), steps=9)
     tell("training", 1)
     add(event="evaluated", step=1, evaluation=0.5)
-    (run / "loss.csv").write_text("step,loss,evaluation\n0,,0.75\n1,0.9,0.5\n")
+    (run / "loss.csv").write_text("step,loss,evaluation,best\n0,,0.25,0\n1,0.9,0.5,1\n")
     print(f"{os.environ.get('CUDA_VISIBLE_DEVICES')} {os.environ.get('OMP_NUM_THREADS')}", flush=True)
     if what == "crash":
         os.kill(os.getpid(), signal.SIGKILL)

@@ -20,7 +20,7 @@ PREPARED = cast(PreparedRun, "the run as it was checked here")
 EVENTS: list[Event] = [
     Encoded(2, 3),
     Generated(0, 4),
-    Evaluated(10, 0.25),
+    Evaluated(10, 0.25, 5),
     Noticed(7, 'Ein "Satz" — 句子'),
     Wrote("preview", 5, Path("/runs/a b/zibbo-5.png")),
     Status("training", 3, None, "", 10, None),
@@ -66,7 +66,7 @@ def test_a_sentence_can_still_be_said_in_another_language(tmp_path: Path) -> Non
 
 def test_a_loss_that_is_no_number_stays_none(tmp_path: Path) -> None:
     """JSON has no word for it."""
-    (event,) = heard(tmp_path, [Evaluated(1, float("nan"))])
+    (event,) = heard(tmp_path, [Evaluated(1, float("nan"), 0)])
     assert isinstance(event, Evaluated)
     assert event.loss != event.loss
 

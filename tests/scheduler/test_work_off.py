@@ -86,7 +86,7 @@ def outcomes(queue: Queue) -> dict[str, str]:
 
 
 def test_a_crash_harms_no_other(make: Make) -> None:
-    """One is killed, one fails, the others finish; the summary says so, with reasons, steps and evaluations."""
+    """One is killed, one fails, the others finish; the summary says so, with reasons, steps and best evaluations."""
     entries = [make("a", "crash"), make("b", "good"), make("c", "bad"), make("d", "good")]
     queue, seen = worked_off(entries, [Slot("cpu #1", "cpu"), Slot("cpu #2", "cpu")])
     assert outcomes(queue) == {"a": "failed", "b": "finished", "c": "failed", "d": "finished"}

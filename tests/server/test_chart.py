@@ -38,6 +38,16 @@ def test_a_long_curve_has_few_points_and_every_extreme() -> None:
     assert shown["evaluation"][shown["steps"].index(evaluations[777][0])] == 0.1
 
 
+def test_the_best_is_the_one_that_the_run_names() -> None:
+    """The lowest may be chance, or of other images; where the run has said nothing that there is, the lowest it is."""
+    evaluations = [(0, 0.5), (2, 0.25), (3, 0.3), (3, 0.26)]
+    assert chart(rows(3), evaluations, 100, 3)["best"] == {"step": 3, "loss": 0.26}
+    assert chart(rows(3), evaluations, 100, 7)["best"] == {"step": 2, "loss": 0.25}
+    long = [(step, step / 1e6) for step in range(0, 10_001, 5)]
+    shown = chart(rows(10_000), long, 300, 9_985)
+    assert shown["evaluation"][shown["steps"].index(9_985)] == 9_985 / 1e6
+
+
 def test_nothing_yet_and_any_number_of_points() -> None:
     """An empty chart; numbers that are none of a screen."""
     assert chart([], [], 100)["steps"] == []

@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 _LARGEST = 1 << 28  # bytes that are read: of more than a million steps
 _STEP = re.compile(r"[0-9]{1,12}")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?(e[+-]?[0-9]{1,4})?|inf|nan)")
-COLUMNS = ("step", "epoch", "loss", "learn_rate", "gradient_norm", "vector_norm", "distance", "evaluation")
+COLUMNS = ("step", "epoch", "loss", "learn_rate", "gradient_norm", "vector_norm", "distance", "evaluation", "best")
 
 
 class Curve:
@@ -88,6 +88,16 @@ def read_curve(path: Path) -> list[dict[str, str]]:
     except OSError as error:
         log.warning("%s cannot be read: %s", path, error)
         return []
+
+
+def best_of(evaluations: Sequence[tuple[int, float]], step: int | None) -> tuple[int, float] | None:
+    """Step and loss of the best evaluation: at `step`, the best that the run named last, where it did.
+
+    The lowest need not be it: lower by chance, or measured on other images before the run went on with new ones. Runs
+    from before there was the column `best` have nothing else.
+    """
+    named = [pair for pair in evaluations if pair[0] == step]
+    return named[-1] if named else min(evaluations, key=lambda pair: (pair[1], pair[0]), default=None)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

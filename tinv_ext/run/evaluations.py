@@ -66,8 +66,14 @@ class Evaluations:
             moment.evaluation = loss
             shares = self._shares()
             moment.by_word = {name: float(losses[share.places].mean()) for name, share in shares.items()}
-            self.reporter.report(Evaluated(moment.number, loss))
-            self._follow(moment, losses, shares)
+            counts = self._follow(moment, losses, shares)
+            progress = self.state.progress
+            moment.best = progress.best_step(moment.number)
+            moment.best_by_word = {name: progress.words[name].best_step(moment.number) for name in shares}
+            self.reporter.report(Evaluated(moment.number, loss, moment.best))
+            if counts:
+                self._look_for_standstill(moment, loss)
+                moment.last |= bool(self.state.progress.ended)
         else:
             self.reporter.warn_once(
                 "evaluation",
@@ -85,17 +91,16 @@ class Evaluations:
         vectors, places = self.state.result, draws_by_word(self.eval_set)
         return {name: Share(places[name], list(word.values())) for name, word in vectors.items() if name in places}
 
-    def _follow(self, moment: Moment, losses: Tensor, shares: Mapping[str, Share]) -> None:
-        """Take the losses of a step into the state's progress, and let the run end with it where it may."""
+    def _follow(self, moment: Moment, losses: Tensor, shares: Mapping[str, Share]) -> bool:
+        """Take the losses of a step into the state's progress; whether they count for the rule that ends the run."""
         evaluation = Evaluation(moment.number, losses)
         if moment.step and moment.number % (self.every or 1):
             self.state.progress = self.state.progress.measured_beside(evaluation, shares)
-            return
+            return False
         result = [values for word in self.state.result.values() for values in word.values()]
         given = (result, self.plan.stop, terms_of(self.plan), shares)
         self.state.progress = self.state.progress.measured(evaluation, *given)
-        self._look_for_standstill(moment, evaluation.mean)
-        moment.last |= bool(self.state.progress.ended)
+        return True
 
     def _look_for_standstill(self, moment: Moment, loss: float) -> None:
         """A run that has not moved does not end by itself while another optimizer can be tried, which is told."""
@@ -163,12 +168,12 @@ class CurveRows:
 
     def add(self, moment: Moment, model: Model | None) -> None:
         """The row of a step; before the first one, where the vectors begin."""
-        evaluation = "" if moment.evaluation is None else moment.evaluation
+        measured = [number if number is not None else "" for number in (moment.evaluation, moment.best)]
         step = moment.step
         if step is None:
             length, distance = retry_after_freeing(model, lambda: self.state.lengths().tolist())
-            self.curve.add(moment.number, 0, "", "", "", length, distance, evaluation)
+            self.curve.add(moment.number, 0, "", "", "", length, distance, *measured)
             return
         epoch = self.epochs.over(step.number - 1)
         numbers = (step.loss, step.rate, step.gradient_norm, step.vector_norm, step.distance)
-        self.curve.add(step.number, epoch, *numbers, evaluation)
+        self.curve.add(step.number, epoch, *numbers, *measured)

@@ -40,10 +40,11 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The evaluation loss at a step; finite."""
+    """The evaluation loss at a step; finite. `best` is the step that is the best by now (`progress.py`)."""
 
     step: int
     loss: float
+    best: int
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ class Moment:
     """The run after a step, or before its first one, where `step` is None.
 
     `last`: no step follows. `asked`: what somebody has asked for, by its name in `RunControls`. `evaluation`: the loss,
-    once it is measured, and `by_word` that of each of several words. `over`: the run ends here, finished or stopped,
-    and is done with this step.
+    once it is measured, and `by_word` that of each of several words; `best` and `best_by_word` are the steps that are
+    the best by then. `over`: the run ends here, finished or stopped, and is done with this step.
     """
 
     number: int
@@ -30,6 +30,8 @@ class Moment:
     asked: set[str] = field(default_factory=set)
     evaluation: float | None = None
     by_word: Mapping[str, float] = field(default_factory=dict)
+    best: int | None = None
+    best_by_word: Mapping[str, int] = field(default_factory=dict)
     over: bool = False
 
 

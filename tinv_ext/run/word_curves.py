@@ -49,13 +49,13 @@ class WordCurves:
         lengths = retry_after_freeing(model, self._lengths)
         step = moment.step
         for name, curve in self.curves.items():
-            evaluation = moment.by_word.get(name, "")
+            measured = [numbers.get(name, "") for numbers in (moment.by_word, moment.best_by_word)]
             if step is None:
-                curve.add(moment.number, 0, "", "", "", *lengths[name], evaluation)
+                curve.add(moment.number, 0, "", "", "", *lengths[name], *measured)
                 continue
             epoch = self.epochs.over(step.number - 1)
             rate = step.rate * self.prepared.plan.paces.get(name, USUAL).at(step.number - 1)
-            curve.add(step.number, epoch, self._loss(step, name), rate, "", *lengths[name], evaluation)
+            curve.add(step.number, epoch, self._loss(step, name), rate, "", *lengths[name], *measured)
 
     def _loss(self, step: Step, name: str) -> float | str:
         words = self.prepared.guidance

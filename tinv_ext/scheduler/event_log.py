@@ -59,7 +59,7 @@ class EventLog:
         elif isinstance(event, Noticed):
             self.add("notice", step=event.step, text=event.text, said=taken_apart(event.text))
         elif isinstance(event, Evaluated):
-            self.add("evaluated", step=event.step, evaluation=event.loss)
+            self.add("evaluated", step=event.step, evaluation=event.loss, best=event.best)
         elif isinstance(event, Wrote):
             self.add("wrote", step=event.step, kind=event.kind, file=event.path.absolute())
         elif isinstance(event, Step):
@@ -146,7 +146,7 @@ _EVENTS: Mapping[str, Callable[[Mapping[str, Any], PreparedRun], Event]] = {
     "prepared": lambda line, prepared: Prepared(prepared, RunFolder(Path(line["run"]))),
     "status": _status,
     "notice": lambda line, _: Noticed(line.get("step", 0), _said(line, "text")),
-    "evaluated": lambda line, _: Evaluated(line["step"], _number(line["evaluation"])),
+    "evaluated": lambda line, _: Evaluated(line["step"], _number(line["evaluation"]), line.get("best", line["step"])),
     "wrote": lambda line, _: Wrote(line["kind"], line["step"], Path(line["file"])),
     "step": _step,
     "encoded": lambda line, _: Encoded(line["done"], line["of"]),

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tinv_ext.core.printable import valid_json
-from tinv_ext.run.curve import read_curve
+from tinv_ext.run.curve import best_of, read_curve
 from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.scheduler.entry import FAILED, Entry, Known
 
 
 @dataclass(frozen=True)
 class Row:
-    """An entry of the list with its outcome. `best` is its least evaluation loss, at `best_step`."""
+    """An entry of the list with its outcome. `best` is the evaluation loss at its `best_step`."""
 
     name: str
     steps: int
@@ -50,7 +50,7 @@ def _row(entry: Entry, outcome: str, reason: str) -> Row:
     if run is None:
         return Row(entry.name, 0, 0, None, None, None, known.all_seconds, outcome, reason, str(entry.file), None)
     status = RunFolder(run).last_status()
-    step, best = min(_evaluations(run), key=lambda pair: pair[1], default=(None, None))
+    step, best = _best_of(run) or (None, None)
     if outcome == FAILED and status.status == "failed":
         reason = status.reason or reason
     return Row(
@@ -68,7 +68,8 @@ def _row(entry: Entry, outcome: str, reason: str) -> Row:
     )
 
 
-def _evaluations(run: Path) -> list[tuple[int, float]]:
+def _best_of(run: Path) -> tuple[int, float] | None:
     rows = [row for row in read_curve(RunFolder(run).curve) if row.get("evaluation")]
     found = [(int(row["step"]), float(row["evaluation"])) for row in rows]
-    return [(step, loss) for step, loss in found if math.isfinite(loss)]
+    named = rows[-1].get("best") if rows else None
+    return best_of([pair for pair in found if math.isfinite(pair[1])], int(float(named)) if named else None)

@@ -6,32 +6,35 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tinv_ext.run.curve import best_of
+
 MOST = 2000  # points that can be asked for
 Rows = Sequence[dict[str, float]]
 Evaluations = Sequence[tuple[int, float]]
 
 
-def chart(curve: Rows, evaluations: Evaluations, points: int) -> dict[str, Any]:
+def chart(curve: Rows, evaluations: Evaluations, points: int, best: int | None = None) -> dict[str, Any]:
     """Columns over `steps`: of each stretch of steps the smoothed loss and rate at its end, and its `low` and `high`.
 
     A column has null where it has no value at a step. Of the evaluations so many are kept, among them each stretch's
-    lowest, so the best of all is always there; `best` is that one, {step, loss}, or null.
+    lowest and the best of all, which is at step `best` where the run has said so; `best` is that one, {step, loss}, or
+    null.
     """
     points = min(max(points, 2), MOST)
     stretches = _stretches(curve, points)
-    kept = _lowest(evaluations, points)
+    found = best_of(evaluations, best)
+    kept = sorted({*_lowest(evaluations, points), *([found] if found else [])})
     by_step: dict[int, dict[str, float]] = {int(part[-1]["step"]): _summary(part) for part in stretches}
     for step, loss in kept:
         by_step.setdefault(step, {})["evaluation"] = loss
     steps = sorted(by_step)
-    best = min(evaluations, key=lambda one: (one[1], one[0]), default=None)
     return {
         "steps": steps,
         **{
             name: [by_step[step].get(name) for step in steps]
             for name in ("smoothed", "low", "high", "rate", "evaluation")
         },
-        "best": {"step": best[0], "loss": best[1]} if best else None,
+        "best": {"step": found[0], "loss": found[1]} if found else None,
     }
 
 

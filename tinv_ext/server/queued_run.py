@@ -71,6 +71,7 @@ class Job:
     notices: list[Notice] = field(default_factory=list)
     curve: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[tuple[int, float]] = field(default_factory=list)
+    best: int | None = None
     previews: list[tuple[int, str]] = field(default_factory=list)
     snapshots: int = 0
     used: int | None = None
@@ -178,6 +179,7 @@ class Job:
                 self.image_folders = frozenset(path.parent for path in self._images.values())
                 before = self._before = Shown.of(event.folder, self.config.names, event.prepared.start)
                 self.curve, self.evaluations, self.previews = before.curve, before.evaluations, before.previews
+                self.best = before.best
             elif isinstance(event, Status):
                 if event.status != self.now.status and not event.over:
                     self._step_times.clear()
@@ -194,6 +196,7 @@ class Job:
                 self.encoded = (event.done, event.total)
             elif isinstance(event, Evaluated):
                 self.evaluations.append((event.step, event.loss))
+                self.best = event.best
             elif isinstance(event, Wrote) and event.kind == "preview":
                 self.previews.append((event.step, str(event.path)))
             elif isinstance(event, Wrote) and event.kind == "snapshot":

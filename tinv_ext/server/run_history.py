@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tinv_ext.core.settings import SETTINGS
+from tinv_ext.run.curve import best_of
 from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.server.shown import Shown
 
@@ -19,7 +20,7 @@ def history(folder: RunFolder) -> dict[str, Any]:
     """What there is to tell of a run, as JSON can hold it. `settings` are those that it was started with."""
     config, facts = folder.config(), folder.facts()
     shown = Shown.left_by(folder, config.names)
-    best = min(shown.evaluations, key=lambda pair: pair[1], default=None)
+    best = best_of(shown.evaluations, shown.best)
     model = facts.get("model")
     model = model if isinstance(model, Mapping) else {}
     return {

@@ -15,10 +15,12 @@ _NORMS = ("gradient_norm", "vector_norm", "distance")
 
 @dataclass
 class Shown:
-    """Rows of the curve, evaluations by step and files of previews by step; the average loss to go on with."""
+    """Rows of the curve, evaluations by step, which step was the best by the last of them, where it says so, and files
+    of previews by step; the average loss to go on with."""
 
     curve: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[tuple[int, float]] = field(default_factory=list)
+    best: int | None = None
     previews: list[tuple[int, str]] = field(default_factory=list)
     smoothed: SmoothedLoss = field(default_factory=SmoothedLoss)
 
@@ -41,6 +43,7 @@ class Shown:
     def _add(self, step: int, numbers: dict[str, float]) -> None:
         if "evaluation" in numbers:
             self.evaluations.append((step, numbers["evaluation"]))
+            self.best = int(numbers["best"]) if "best" in numbers else None
         if "loss" in numbers:
             smoothed = self.smoothed.add(numbers["loss"])
             rate = numbers.get("learn_rate", 0.0)

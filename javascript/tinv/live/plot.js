@@ -49,12 +49,14 @@ export function lastAt(column, place) {
 }
 
 /**
- * The snapshot with the lowest evaluation known at its step; the last, where none is known.
+ * The snapshot of the best step; else the one with the lowest evaluation known at its step; the last, where none is.
  * @template {{step: number}} Snapshot
  * @param {Snapshot[]} snapshots by step
  * @param {any} chart
  */
 export function bestSnapshot(snapshots, chart) {
+    const named = snapshots.find((one) => one.step === chart?.best?.step);
+    if (named) return named;
     let best = snapshots.at(-1);
     let lowest = Infinity;
     for (const one of snapshots) {

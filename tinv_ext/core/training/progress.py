@@ -110,6 +110,11 @@ class Progress:
         """The best, where a run that stands at `step` is not as good itself; None where it is, or nobody knows."""
         return None if self.best is None or step in (self.best.step, self.beside) else self.best
 
+    def best_step(self, step: int) -> int:
+        """The step whose vectors a run that stands at `step`, which it has just evaluated, would leave."""
+        best = self.result(step)
+        return best.step if best else step
+
     def result_of(self, word: str, words: Words, step: int) -> Best | None:
         """The same for one of the `words` of a run, with its vectors alone: by its own evaluation, if it has one."""
         if word in self.words:

@@ -39,8 +39,8 @@ def chart_route(queue: JobQueue) -> Callable[..., Any]:
 
         found = _found(queue, job, language)
         with found.lock:
-            curve, evaluations = list(found.curve), list(found.evaluations)
-        return JSONResponse(chart(curve, evaluations, points))
+            curve, evaluations, best = list(found.curve), list(found.evaluations), found.best
+        return JSONResponse(chart(curve, evaluations, points, best))
 
     return answer
 
