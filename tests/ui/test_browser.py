@@ -224,6 +224,8 @@ def test_a_background_that_all_images_have_is_masked(page: Any, tmp_path: Path) 
     page.click(".tinv-undo")
     page.wait_for_selector("#tinv_mask_backgrounds")
     until(lambda: not list(folder.glob("*-masklabel.png")))  # the button is there again as soon as the first is gone
+    page.click("#tinv_use_masks")  # what the button has turned on can be turned off where it was
+    page.wait_for_selector("#tinv_use_masks", state="detached")
 
 
 PAINTED = (

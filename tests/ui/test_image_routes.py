@@ -107,7 +107,9 @@ def test_a_caption_is_changed_and_undone(client: Client, folder: Path) -> None:
     assert (folder / "copy.txt").read_text("utf-8") == "zibbo 在沙发上\n"
     found = images(routes, values)
     assert found["images"]["copy.jpg"]["caption"] == "zibbo 在沙发上"
-    assert found["undo"] == {"folder": str(folder), "what": "caption copy.jpg"}
+    assert found["undo"] == {"folder": str(folder), "what": "The caption of copy.jpg was changed"}
+    chinese = post(routes, "images", values, language="zh_CN")["undo"]["what"]
+    assert chinese == "更改了 copy.jpg 的描述"
     post(routes, "images/undo", {"folder": str(folder)})
     assert not (folder / "copy.txt").exists()
     assert images(routes, values)["undo"] is None
@@ -147,7 +149,7 @@ def test_a_mask_is_painted_shown_and_undone(client: Client, folder: Path) -> Non
     post(routes, "images/mask", {"ids": [wide["id"]], "mask": base64.b64encode(data.getvalue()).decode()})
     found = images(routes, values)
     assert found["images"]["wide.png"]["mask"]
-    assert found["undo"] == {"folder": str(folder), "what": "mask wide.png"}
+    assert found["undo"] == {"folder": str(folder), "what": "The mask of wide.png was changed"}
     with Image.open(io.BytesIO(routes.get("/tinv/v1/images/mask", params=asked).content)) as shown:
         assert (shown.format, shown.mode, shown.tobytes()) == ("PNG", "L", mask.tobytes())
     assert "wide-masklabel.png" not in found["images"]
@@ -176,7 +178,7 @@ def test_backgrounds_are_masked_where_all_images_have_one(client: Client, tmp_pa
     assert post(routes, "images/background", {"folder": str(folder)}) == {"changed": 4}
     found = images(routes, values)
     assert [bool(found["images"][f"{number}.png"]["mask"]) for number in range(5)] == [True] * 4 + [False]
-    assert found["undo"]["what"] == "mask the backgrounds"
+    assert found["undo"]["what"] == "The backgrounds were masked"
     refused = routes.post("/tinv/v1/images/background", json={"folder": str(folder)})
     assert refused.status_code == 422
     assert "No plain background was found" in refused.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -14,7 +14,7 @@ from tinv_ext.core.data.decoding import Unusable, decode
 from tinv_ext.core.data.image_folder import IMAGE_SUFFIXES
 from tinv_ext.core.data.masks import BESIDE
 from tinv_ext.core.errors import HostError, InputError
-from tinv_ext.core.messages import message
+from tinv_ext.core.messages import Message, message
 from tinv_ext.core.paths import is_file
 from tinv_ext.prepare.undo import Record, Undone, records
 
@@ -164,6 +164,23 @@ def last_edit(folder: Path) -> str:
     """What the last change by hand was; empty where there is none, or a preparation came after it."""
     found = records(folder)
     return found[0].edit if found else ""
+
+
+_EDITS: Mapping[str, Callable[[str], Message]] = {
+    "caption": lambda files: message("prepare.edit_caption", "The caption of {files} was changed", files=files),
+    "mask": lambda files: message("prepare.edit_mask", "The mask of {files} was changed", files=files),
+    "remove": lambda files: message("prepare.edit_remove", "Removed: {files}", files=files),
+    **dict.fromkeys(TURNS, lambda files: message("prepare.edit_turn", "Turned: {files}", files=files)),
+}
+ALL_MASKED = "mask the backgrounds"
+
+
+def edit_said(edit: str) -> Message | str:
+    """What a change of `last_edit` was, as a sentence; one of a kind that is not known here as it is called."""
+    if edit == ALL_MASKED:
+        return message("prepare.edit_backgrounds", "The backgrounds were masked")
+    kind, _, files = edit.partition(" ")
+    return _EDITS[kind](files) if kind in _EDITS else edit
 
 
 def undo_edit(folder: Path) -> Undone:

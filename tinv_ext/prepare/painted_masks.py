@@ -16,7 +16,7 @@ from tinv_ext.core.data.masks import BESIDE
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.paths import MAX_PART, is_file
-from tinv_ext.prepare.edits import image_in, shares_stem
+from tinv_ext.prepare.edits import ALL_MASKED, image_in, shares_stem
 from tinv_ext.prepare.gallery import image_files
 from tinv_ext.prepare.plain_background import mask_of
 from tinv_ext.prepare.scan import on_white, upright
@@ -128,7 +128,7 @@ def mask_backgrounds(folder: Path, recursive: bool = False) -> int:
             masks[place] = _saved(mask, "PNG")
     if not masks:
         raise InputError(_no_background(len(images)))
-    record = Record.begin(folder, "mask the backgrounds")
+    record = Record.begin(folder, ALL_MASKED)
     for place, mask_bytes in masks.items():
         record.write(place, mask_bytes)
     return len(masks)

@@ -85,7 +85,7 @@ export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
         }
         <${CaptionsUsed} answer=${answer} given=${given} set=${set} prefix=${prefix} />
         ${
-            masked &&
+            (masked || given.masked_loss) && // also without masks, as after Undo: else nothing here would turn it off
             html`<label class="tinv-row tinv-uses"><input type="checkbox" id="${prefix}use_masks" checked=${Boolean(given.masked_loss)}
             onChange=${() => set({ masked_loss: given.masked_loss ? undefined : true })} />${t("train.masks_on")}</label>`
         }

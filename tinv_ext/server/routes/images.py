@@ -86,7 +86,7 @@ def _shown(served: Served, sets: ImageSets) -> Answer:
                     "below": [encodable(name) for name in found.below],
                     "uses_captions": found.uses_captions,
                     "same_background": found.same_background,
-                    "undo": {"folder": encodable(found.edited), "what": encodable(found.edit)} if found.edit else None,
+                    "undo": _undoable(found.edited, found.edit, language) if found.edit else None,
                     "images": [_image(one, language) for one in found.images],
                 }
             )
@@ -94,6 +94,12 @@ def _shown(served: Served, sets: ImageSets) -> Answer:
         return await in_thread(answer, language)
 
     return images
+
+
+def _undoable(folder: str, edit: str, language: str) -> dict[str, str]:
+    from tinv_ext.prepare.edits import edit_said
+
+    return {"folder": encodable(folder), "what": encodable(translated(edit_said(edit), language))}
 
 
 def settings_as_now(served: Served, values: Mapping[str, Any]) -> TrainConfig:
