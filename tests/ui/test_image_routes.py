@@ -169,7 +169,8 @@ def test_backgrounds_are_masked_where_all_images_have_one(client: Client, tmp_pa
     photo(1, 200, 200).save(tmp_path / "figures" / "4.png")
     routes, values = client(), {"images": str(folder)}
     found = images(routes, values)
-    assert found["same_background"] is True
+    assert (found["same_background"], found["background"]) == (True, ["on a white background"])
+    assert images(routes, {**values, "name_background": False})["background"] == []
     asked = {"id": found["images"]["0.png"]["id"], "v": "1"}
     with Image.open(io.BytesIO(routes.get("/tinv/v1/images/background", params=asked).content)) as proposed:
         assert (proposed.mode, proposed.size) == ("L", (200, 200))

@@ -15,6 +15,7 @@ from tinv_ext.core.data.image_bounds import alpha_of, has_alpha, to_rgb
 from tinv_ext.core.data.image_folder import files_in, folders_below
 from tinv_ext.core.data.images import grouped, open_image
 from tinv_ext.core.data.masks import BESIDE
+from tinv_ext.core.data.plain_color import plain_color
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.paths import is_file
@@ -30,7 +31,8 @@ class SourceImage:
     """An image of the source folder: its upright size in pixels and what was measured of it.
 
     `content` is the part between letterbox bars, where it has some; `mask` the file of its mask, where it has one;
-    `same_as` another image that shows the same; `border` what it shows there (`core.data.borders`).
+    `same_as` another image that shows the same; `border` what it shows there (`core.data.borders`), `background` the
+    name of the colour that this has (`plain_color`).
     """
 
     path: Path
@@ -45,6 +47,7 @@ class SourceImage:
     mask: Path | None = None
     same_as: Path | None = None
     border: str = ""
+    background: str = ""
 
     @property
     def empty(self) -> bool:
@@ -109,7 +112,7 @@ def measured(path: Path, image: Image.Image, digest: str, options: PrepareOption
     small = _made_small(rgb, options.width, options.height)
     unsharp, share, seen = blur(small), shown(small), fingerprint(small)
     about = (path, *image.size, digest, content, unsharp, share, seen, ImageCaption(""))
-    return SourceImage(*about, border=border_of(small))
+    return SourceImage(*about, border=border_of(small), background=plain_color(small))
 
 
 def _mask_beside(path: Path, size: tuple[int, int]) -> Path | None:

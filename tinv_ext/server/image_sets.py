@@ -14,10 +14,11 @@ from datetime import datetime
 from pathlib import Path
 
 from tinv_ext.core.atomic import make_folder
-from tinv_ext.core.data.borders import share_background
+from tinv_ext.core.data.borders import share_background, shared_colors
 from tinv_ext.core.data.caption_files import CaptionFiles, ImageCaption
 from tinv_ext.core.data.captions import FILEWORDS, read_template
 from tinv_ext.core.data.image_folder import NOT_SHOWN, folders_below
+from tinv_ext.core.data.plain_color import on_background
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.paths import path_given
@@ -54,8 +55,8 @@ class ShownImages:
 
     Of these, `remarkable` cannot be used or have a finding. `below` are sub-folders with images that are not used.
     `uses_captions`: whether prompts are made of them. `same_background`: whether they look alike at their borders, once
-    all were looked at. `edited` is the folder whose last change by hand can be undone,
-    and `edit` that change; both empty where there is none.
+    all were looked at; `background` is what prompts will say of it, where they do. `edited` is the folder whose last
+    change by hand can be undone, and `edit` that change; both empty where there is none.
     """
 
     images: Sequence[ShownImage]
@@ -65,6 +66,7 @@ class ShownImages:
     below: Sequence[str]
     uses_captions: bool
     same_background: bool
+    background: Sequence[str]
     folder: str
     edited: str
     edit: str
@@ -138,9 +140,13 @@ class ImageSets:
         ]
         folder, edit = _last_edit([path_given(source.config.images) for source in sources])
         below = () if config.recursive else _not_used(base, found.sources)
-        borders = [one.image.border for one in looks if one and one.image]
+        scanned = [one.image for one in looks if one and one.image]
+        borders = [image.border for image in scanned]
         same = looked_at == len(paths) and share_background(borders)
-        return ShownImages(images, len(paths), looked_at, len(noted), below, uses, same, str(base), folder, edit)
+        named = same and config.name_background
+        colors = shared_colors(borders, [image.background for image in scanned]) if named else []
+        said = list(dict.fromkeys(filter(None, map(on_background, colors))))
+        return ShownImages(images, len(paths), looked_at, len(noted), below, uses, same, said, str(base), folder, edit)
 
     def _image(
         self,

@@ -60,6 +60,11 @@ TRAIN: Sequence[Message] = (
     message(
         "train.same_background", "The images look alike at their borders: the word would learn that background, too."
     ),
+    message(
+        "train.background_named",
+        "The images have one background. Their prompts say it ({words:, }), so the word does not learn it.",
+        words=[],
+    ),
     message("train.mask_backgrounds", "Mask the background"),
     message("train.masks_on", "Images with a mask are learnt from where they are not painted over (masked_loss)."),
     message("train.remove", "Remove"),

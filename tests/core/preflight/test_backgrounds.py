@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.fake_host import FakeHost
 from tests.messages import ids, said
-from tests.run.test_runner import Configure, config, host
+from tests.run.test_runner import Configure, Watch, config, host
 from tinv_ext.core.data.borders import FEWEST, border_of, share_background
+from tinv_ext.core.training.trainer import Step
 from tinv_ext.run import runner
+from tinv_ext.run.events import RunControls
 from tinv_ext.run.preflight import prepare_run
 from tinv_ext.toy import heldout, world
 
@@ -95,6 +98,85 @@ def test_captions_of_the_images_count(host: FakeHost, config: Configure, tmp_pat
     assert NOTICE in ids(prepare_run(config(images=str(folder)), host).notices)
     captioned = config(images=str(folder), template="subject_filewords")
     assert NOTICE not in ids(prepare_run(captioned, host).notices)
+
+
+NAMED = "preflight.background_named"
+
+
+def write(folder: Path, backgrounds: list[str]) -> str:
+    """The images in a new folder."""
+    folder.mkdir()
+    for number, image in enumerate(drawn(backgrounds)):
+        image.save(folder / f"{number}.png")
+    return str(folder)
+
+
+def test_a_plain_background_is_named(host: FakeHost, config: Configure, tmp_path: Path) -> None:
+    """In the prompts of each image, those of the evaluation, too; captions without a file go before it."""
+    images = write(tmp_path / "alike", ["green"] * 7 + ["red"])
+    prepared = prepare_run(config(images=images, name_background=True), host)
+    assert said(prepared.notices, NAMED, words=["on a green background", "on a red background"])
+    assert NOTICE not in ids(prepared.notices)
+    ends = [f"on a {color} background" for color in ["green"] * 7 + ["red"]]
+    for image, end in zip(prepared.images, ends):
+        sampled = image.subset.sampled(10)
+        prompts = [sampled.sample_prompt(image.caption.text, torch.Generator().manual_seed(seed)) for seed in range(9)]
+        assert all(prompt.endswith(f" {end}") and "zworble" in prompt for prompt in prompts)
+        assert sampled.fixed_prompt(image.caption.text).endswith(f" {end}")
+    assert all(prompt.endswith("background") for prompt in prepared.prompts(9))
+    captioned = prepare_run(config(images=images, name_background=True, template="subject_filewords"), host)
+    assert [image.caption.text for image in captioned.images] == ends, "the names of the files are numbers"
+
+
+@pytest.mark.parametrize(
+    ("backgrounds", "given"),
+    [
+        (["green"] * 6, {"name_background": False}),
+        (["green"] * 6, {"template": "subject_filewords", "class_tokens": "a ball, green background"}),
+        (["green", "red"] * 3, {}),
+        (["green"] * (FEWEST - 1), {}),
+        (ALL, {}),
+    ],
+)
+def test_a_background_is_not_named_where_it_is_told_or_not_shared(
+    host: FakeHost, config: Configure, tmp_path: Path, backgrounds: list[str], given: dict[str, Any]
+) -> None:
+    """Or where nobody wants it."""
+    images = write(tmp_path / "alike", backgrounds)
+    prepared = prepare_run(config(**{"images": images, "name_background": True, **given}), host)
+    assert NAMED not in ids(prepared.notices)
+    assert not any(prompt.endswith("background") for prompt in prepared.prompts(9) if "ball" not in prompt)
+
+
+def test_a_background_is_not_named_beside_masks_captions_or_half_a_template(
+    host: FakeHost, config: Configure, tmp_path: Path
+) -> None:
+    """Masks leave it out; captions that people have written are theirs; and all prompts are to say it, or none."""
+    images, lines = write(tmp_path / "alike", ["green"] * 5), tmp_path / "lines.txt"
+    lines.write_text("a [name]\na [name], [filewords]")
+    given = {"images": images, "name_background": True}
+    assert NAMED not in ids(prepare_run(config(**given, template=str(lines)), host).notices)
+    for number in range(5):
+        Image.new("L", (64, 64), 255).save(tmp_path / "alike" / f"{number}-masklabel.png")
+    assert NAMED not in ids(prepare_run(config(**given, masked_loss=True), host).notices)
+    (tmp_path / "alike" / "0.txt").write_text("a ball")
+    assert NAMED not in ids(prepare_run(config(**given, template="subject_filewords"), host).notices)
+    unused = prepare_run(config(**given), host).notices
+    assert {NAMED, "preflight.captions_unused"} <= {*ids(unused)}
+
+
+def test_a_run_that_names_the_background_resumes_as_it_began(host: FakeHost, config: Configure, tmp_path: Path) -> None:
+    """Its prompts stay, and nothing is said of other captions."""
+    images = write(tmp_path / "alike", ["green"] * 5)
+    settings = config(images=images, name_background=True, evaluate_every=2)
+    whole = Watch()
+    runner.run(settings, host, whole)
+    controls, watch = RunControls(), Watch()
+    watch.at[3] = controls.stop.set
+    runner.run(settings.but(overwrite=True), host, watch, controls)
+    assert runner.resume(watch.folder.path, host).status == "finished"
+    assert watch.folder.curve.read_text() == whole.folder.curve.read_text()
+    assert "on a green background" in str([step.prompts for step in whole.events if isinstance(step, Step)])
 
 
 @pytest.mark.parametrize("count", [1, 5])

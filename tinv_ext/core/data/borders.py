@@ -35,6 +35,12 @@ def share_background(borders: Sequence[str]) -> bool:
     return bool((away <= _ALIKE).mean() >= _SHARE)
 
 
+def shared_colors(borders: Sequence[str], colors: Sequence[str]) -> list[str]:
+    """The `colors` of images (`plain_color`) that share one background, where most are plain; else none."""
+    plain = sum(map(bool, colors)) >= _SHARE * len(colors)
+    return [*colors] if plain and share_background(borders) else []
+
+
 def _ring(border: str) -> NDArray[np.float64] | None:
     """The colours, or None where the text is none of `border_of`."""
     try:

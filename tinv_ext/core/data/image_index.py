@@ -17,7 +17,7 @@ from tinv_ext.core.atomic import atomic_write, make_folder
 from tinv_ext.core.data.images import TrainingImage
 
 NAME = "images.json"
-_FORMAT = 3
+_FORMAT = 4
 _LARGEST = 1 << 28  # bytes of an index that is read: of a million images
 _TYPES = {one.name: one.type for one in fields(TrainingImage) if one.name not in ("path", "remarks", "settled")}
 

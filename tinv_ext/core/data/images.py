@@ -22,6 +22,7 @@ from tinv_ext.core.data.fitted_image import FittedImage, fit_image
 from tinv_ext.core.data.image_bounds import has_alpha, may_be_image
 from tinv_ext.core.data.image_fit import FitRules
 from tinv_ext.core.data.image_folder import files_in, folders_below
+from tinv_ext.core.data.plain_color import plain_color
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 
@@ -43,7 +44,8 @@ class TrainingImage:
 
     `length` (bytes) and `modified` (nanoseconds) are those of the file when it was read: while they stay the same, so
     does the rest. A file written only a moment before may change again without showing it: it is not `settled`.
-    `profile` is what became of its colour profile (`to_srgb`), `border` what it shows at its border (`border_of`).
+    `profile` is what became of its colour profile (`to_srgb`), `border` what it shows at its border (`border_of`), and
+    `background` the name of the colour that this has (`plain_color`).
     """
 
     path: Path
@@ -57,6 +59,7 @@ class TrainingImage:
     modified: int = 0
     profile: str = NO_PROFILE
     border: str = ""
+    background: str = ""
     settled: bool = False
 
     @property
@@ -217,6 +220,7 @@ def _look(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImag
         modified=status.st_mtime_ns,
         profile=decoded.profile,
         border=border_of(upright),
+        background=plain_color(upright),
         settled=settled and decoded.profile != UNSUPPORTED,
     )
     return image, upright

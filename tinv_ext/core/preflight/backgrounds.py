@@ -1,18 +1,67 @@
-"""Images that show the same: one picture only, or one background, which the word would learn with the thing."""
+"""Images that show the same: one picture only, or one background, which the word would learn with the thing.
+
+A plain background is named in the prompts (`name_background`): the word then does not learn it (docs/toy.md).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from tinv_ext.core.data.borders import share_background
+from tinv_ext.core.data.borders import share_background, shared_colors
 from tinv_ext.core.data.captions import FILEWORDS
+from tinv_ext.core.data.plain_color import on_background
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.preflight.subsets import PreparedSubset
 
 
-def on_background(subset: PreparedSubset) -> Iterator[Message]:
-    """What to do where all images look alike at their borders and no caption, mask or prompt of the run says so."""
-    if subset.source.is_reg or subset.masks or _is_told(subset) or len(pictures_of([subset])) == 1:
+def with_background_named(subset: PreparedSubset) -> PreparedSubset:
+    """The subset with prompts that say the background of each image, where `words_of_background` has words for it.
+
+    A caption says it last; where the template has no captions, it is all that there is of one.
+    """
+    words = words_of_background(subset)
+    if not words:
+        return subset
+    texts, lines, rules = words, subset.lines, subset.rules
+    if subset.uses_captions:
+        texts = ["\n".join(_joined(line, said) for line in text.split("\n")) for text, said in zip(subset.texts, words)]
+    else:
+        lines = tuple(f"{line} {FILEWORDS}" for line in lines)
+        rules = replace(rules, tag_dropout=0.0, caption_dropout=0.0, caption_dropout_every=0)  # these are for captions
+    captions = tuple(replace(caption, text=text) for caption, text in zip(subset.captions, texts))
+    return replace(subset, captions=captions, lines=lines, rules=rules)
+
+
+def _joined(*texts: str) -> str:
+    return ", ".join(filter(None, texts))
+
+
+def words_of_background(subset: PreparedSubset) -> list[str]:
+    """What the prompts of each image are to say of the background that all share; "" where its own is not plain.
+
+    Nothing where they share none, it has no one colour, or captions, masks or prompts tell of it already; nor where
+    only some lines of the template have captions: the others would not say it.
+    """
+    if not subset.config.name_background or subset.source.is_reg or subset.masks or subset.tells:
+        return []
+    if len({FILEWORDS in line for line in subset.lines}) > 1:
+        return []
+    images = subset.scan.pictures
+    return [*map(on_background, shared_colors([one.border for one in images], [one.background for one in images]))]
+
+
+def told_background(subset: PreparedSubset) -> Iterator[Message]:
+    """That all images look alike at their borders: what prompts will say of it, or what to do where none tells."""
+    if said := words_of_background(subset):
+        yield message(
+            "preflight.background_named",
+            "The images have one background, so their prompts say it ({words:, }): the word does not learn it. To turn "
+            "that off, use name_background=false.",
+            words=list(dict.fromkeys(filter(None, said))),
+        )
+        return
+    if subset.source.is_reg or subset.masks or subset.tells or len(pictures_of([subset])) == 1:
         return
     if share_background([image.border for image in subset.scan.pictures]):
         yield message(
@@ -21,12 +70,6 @@ def on_background(subset: PreparedSubset) -> Iterator[Message]:
             "the prompts (with the template subject_filewords: in captions, or in class_tokens such as "
             '"on a white background"), mask it (masked_loss), or use images with other backgrounds.',
         )
-
-
-def _is_told(subset: PreparedSubset) -> bool:
-    """Whether captions, which may say what is not the word, are part of the prompts."""
-    used = any(FILEWORDS in line for line in subset.lines)
-    return used and any(caption.source or subset.config.class_tokens for caption in subset.captions)
 
 
 def pictures_of(subsets: Sequence[PreparedSubset]) -> set[str]:

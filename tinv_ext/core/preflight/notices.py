@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import PureWindowsPath
 
-from tinv_ext.core.data.captions import FILEWORDS, NAME
+from tinv_ext.core.data.captions import NAME
 from tinv_ext.core.data.epochs import Epochs
 from tinv_ext.core.data.faces import have_detector
 from tinv_ext.core.data.images import ImageScan
@@ -15,7 +15,7 @@ from tinv_ext.core.generation import PreviewPrompt
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
 from tinv_ext.core.paths import path_given
-from tinv_ext.core.preflight.backgrounds import on_background, on_one_picture
+from tinv_ext.core.preflight.backgrounds import on_one_picture, told_background
 from tinv_ext.core.preflight.files_not_used import on_files_not_used
 from tinv_ext.core.preflight.mistaken_files import captions_of_json, on_masks_of_other_names
 from tinv_ext.core.preflight.subsets import PreparedSubset
@@ -51,11 +51,6 @@ def on_subsets(subsets: Sequence[PreparedSubset], config: TrainConfig) -> list[s
     return notices
 
 
-def uses_captions(subset: PreparedSubset) -> bool:
-    """Whether a template line takes the captions in."""
-    return any(FILEWORDS in line for line in subset.lines)
-
-
 def _on_images(subset: PreparedSubset) -> Iterator[Message]:
     """Images that are skipped or remarkable, captions with brackets, settings that make no difference here."""
     scan, config = subset.scan, subset.config
@@ -74,7 +69,7 @@ def _on_images(subset: PreparedSubset) -> Iterator[Message]:
             folders=listed(scan.below),
             label=SETTINGS["recursive"].label,
         )
-    if not config.emphasis and uses_captions(subset):
+    if not config.emphasis and subset.uses_captions:
         yield from _brackets(scan, subset.texts)
     if config.alpha_as_loss_weight and not any(image.transparent for image in scan.pictures):
         yield message(
@@ -157,7 +152,7 @@ def _on_captions(subset: PreparedSubset) -> Iterator[Message]:
     """Where the captions come from, if that may not be what was meant; nothing of captions that no template uses."""
     scan = subset.scan
     named = [(scan.name(image.path), caption) for image, caption in zip(scan.pictures, subset.captions)]
-    if not uses_captions(subset):
+    if not subset.uses_captions:
         written = [name for name, caption in named if caption.source]
         if written:
             yield _unused(written, subset.config)
@@ -193,7 +188,7 @@ def _on_captions(subset: PreparedSubset) -> Iterator[Message]:
         )
 
 
-_ABOUT = (_on_images, on_masks_of_other_names, on_files_not_used, _on_captions, on_background)
+_ABOUT = (_on_images, on_masks_of_other_names, on_files_not_used, _on_captions, told_background)
 
 
 def _unused(files: Sequence[str], config: TrainConfig) -> Message:

@@ -21,6 +21,7 @@ from tinv_ext.core.generation import PreviewPrompt, preview_prompts
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.model import TokenTable
 from tinv_ext.core.paths import path_given
+from tinv_ext.core.preflight.backgrounds import with_background_named
 from tinv_ext.core.preflight.class_images import ClassImage, on_class_images, problems_of_class_images
 from tinv_ext.core.preflight.initial_vectors import InitialVectors
 from tinv_ext.core.preflight.notices import (
@@ -203,7 +204,8 @@ def prepare(
         *on_rates(plan, config, token_table, start),
         *on_previews(shown),
     )
-    return replace(run, notices=tuple(dict.fromkeys(notices)))
+    named = tuple(map(with_background_named, complete))  # not before: notices are on captions that people have written
+    return replace(run, subsets=named, notices=tuple(dict.fromkeys(notices)))
 
 
 def _problems_of_names(

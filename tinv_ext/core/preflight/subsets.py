@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tinv_ext.core.data.caption_files import CaptionFiles, ImageCaption
-from tinv_ext.core.data.captions import CaptionRules, expand, read_template
+from tinv_ext.core.data.captions import FILEWORDS, CaptionRules, expand, read_template
 from tinv_ext.core.data.epochs import Epochs, Share, epochs_of_shares
 from tinv_ext.core.data.images import ImageScan, TrainingImage, grouped
 from tinv_ext.core.data.masks import Mask, masks_of
@@ -92,6 +92,16 @@ class PreparedSubset:
     def texts(self) -> list[str]:
         """The captions of each image, one a line."""
         return [caption.text for caption in self.captions]
+
+    @property
+    def uses_captions(self) -> bool:
+        """Whether a template line takes the captions in."""
+        return any(FILEWORDS in line for line in self.lines)
+
+    @property
+    def tells(self) -> bool:
+        """Whether captions, which may say what is not the word, are part of its prompts."""
+        return self.uses_captions and any(caption.source or self.config.class_tokens for caption in self.captions)
 
     @property
     def shown(self) -> list[str]:

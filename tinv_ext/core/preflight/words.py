@@ -10,7 +10,7 @@ from dataclasses import replace
 from tinv_ext.core.data.captions import FILEWORDS, NAME
 from tinv_ext.core.data.variation import split_tags
 from tinv_ext.core.messages import Message, message
-from tinv_ext.core.preflight.notices import listed, uses_captions
+from tinv_ext.core.preflight.notices import listed
 from tinv_ext.core.preflight.subsets import PreparedImage, PreparedSubset
 from tinv_ext.core.prompts.reader import PromptReader, Tokenizer, Word
 
@@ -34,7 +34,7 @@ def on_words(
     notices = phrase_notices(word, reader.tokenizer)
     subsets = [subset for subset in subsets if word.name in subset.taught]
     reader = replace(reader, words=tuple(one for one in reader.words if one.name not in beside))
-    used = [image for subset in subsets if uses_captions(subset) for image in subset.images]
+    used = [image for subset in subsets if subset.uses_captions for image in subset.images]
     lines = dict.fromkeys(line for subset in subsets for line in subset.lines)
     return [
         *notices,
@@ -164,7 +164,7 @@ def image_tags(image: PreparedImage) -> set[str]:
 
 def tag_table(images: Sequence[PreparedImage]) -> Message | None:
     """The most frequent tags, each with the number of images that have it; None where captions have none."""
-    counts = Counter(tag for image in images if uses_captions(image.subset) for tag in image_tags(image))
+    counts = Counter(tag for image in images if image.subset.uses_captions for tag in image_tags(image))
     if not counts:
         return None
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))

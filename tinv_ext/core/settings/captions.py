@@ -91,4 +91,9 @@ CAPTIONS: Mapping[str, Setting] = {
         minimum=0.0,
         maximum=float(MAX_STEPS),
     ),
+    "name_background": Setting(
+        "Name the background",
+        "Where four or more images share a plain background of which no caption and no mask tells, their prompts say "
+        'it, such as "on a white background": the word does not learn it.',
+    ),
 }

@@ -116,6 +116,7 @@ class TrainConfig:
     caption_dropout_every_n_epochs: int = 0
     token_warmup_min: int = 1
     token_warmup_step: float = 0.0
+    name_background: bool = False
 
     # training
     preset: str = "classic"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 VERSION = 2
 BEFORE_PRESETS = "classic"
 """What a run began with where its file names no preset: settings that it does not have were at these values."""
-BEFORE_SETTINGS = {"ema_inv_gamma": 9.0, "downweight_odd_images": False}
+BEFORE_SETTINGS = {"ema_inv_gamma": 9.0, "downweight_odd_images": False, "name_background": False}
 """What held for every run, whatever its preset, before there was such a setting."""
 
 

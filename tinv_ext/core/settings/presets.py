@@ -34,6 +34,7 @@ CLASSIC: Values = {
     "ema_decay": 0.0,
     "ema_inv_gamma": 9.0,
     "downweight_odd_images": False,
+    "name_background": False,
     "timestep_sampling": "uniform",
     "timestep_balance": 0.0,
     "evaluate_every": 50,
@@ -48,6 +49,7 @@ _NATURAL = {  # the online natural gradient; what each part of it brings is meas
     "ema_decay": 0.9999,
     "ema_inv_gamma": 6.0,
     "downweight_odd_images": True,
+    "name_background": True,
     "timestep_sampling": "stratified",
     "timestep_balance": 1.0,
     "max_vector_norm": 3.0,
@@ -93,6 +95,8 @@ PURPOSES: Mapping[str, Values] = {
         "preview_negative_prompt": "[name]",
     },
 }
+NOT_FOR: Mapping[str, Values] = {"style": {"name_background": False}}
+"""What a word for a purpose has in spite of the preset: the background may well be part of a style."""
 BUDGETS: Mapping[str, float] = {"person": 1.5, "style": 2.0}
 """How many times a preset's steps a word for a purpose takes; 1 where there is no entry."""
 
@@ -113,7 +117,7 @@ def chosen_preset(given: Values) -> str:
 
 def preset_values(preset: str, purpose: str) -> dict[str, Any]:
     """All settings that a preset and a purpose choose, by name."""
-    values = {**PURPOSES[purpose], **CLASSIC, **PRESETS[preset]}
+    values = {**PURPOSES[purpose], **CLASSIC, **PRESETS[preset], **NOT_FOR.get(purpose, {})}
     return {**values, "steps": round(values["steps"] * BUDGETS.get(purpose, 1.0))}
 
 

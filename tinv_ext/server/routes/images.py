@@ -86,6 +86,7 @@ def _shown(served: Served, sets: ImageSets) -> Answer:
                     "below": [encodable(name) for name in found.below],
                     "uses_captions": found.uses_captions,
                     "same_background": found.same_background,
+                    "background": found.background,
                     "undo": _undoable(found.edited, found.edit, language) if found.edit else None,
                     "images": [_image(one, language) for one in found.images],
                 }
