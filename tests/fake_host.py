@@ -70,6 +70,7 @@ class FakeHost:
         self.native_size = 64
         self.prediction = "epsilon"
         self.clip_skip = 1
+        self.clip_skip_counts = True
         self.samplers, self.schedulers, self.model_notes = (
             ["DPM++ 2M", "DDIM", "Euler"],
             ["Karras"],
@@ -101,7 +102,7 @@ class FakeHost:
     def training(self, clip_skip: int) -> Iterator[Model]:
         yield FakeModel()
 
-    def generate(self, request: ImageRequest, words: Words) -> Image.Image:
+    def generate(self, request: ImageRequest, words: Words, clip_skip: int = 0) -> Image.Image:
         return Image.new("RGB", (request.width, request.height), (9, 90, 200))
 
     def wanted(self) -> bool:

@@ -31,7 +31,7 @@ class Painter(FakeHost):
         self.asked: list[ImageRequest] = []
         self.at = at or {}
 
-    def generate(self, request: ImageRequest, words: Words) -> Image.Image:
+    def generate(self, request: ImageRequest, words: Words, clip_skip: int = 0) -> Image.Image:
         assert not words
         self.asked.append(request)
         self.at.get(len(self.asked), lambda: None)()

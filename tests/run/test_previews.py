@@ -30,9 +30,11 @@ class Painter(FakeHost):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.asked: list[ImageRequest] = []
+        self.layers: list[int] = []
 
-    def generate(self, request: ImageRequest, words: Words) -> Image.Image:
+    def generate(self, request: ImageRequest, words: Words, clip_skip: int = 0) -> Image.Image:
         self.asked.append(request)
+        self.layers.append(clip_skip)
         return super().generate(request, words)
 
 
@@ -59,6 +61,21 @@ def test_a_preview_has_every_image_of_every_prompt(config: Configure, tmp_path: 
         assert f"Steps: {request.steps}" in text
         assert read_embedding(watch.folder.path / "image_embeddings" / path.name).name == path.stem
     assert watch.folder.last_preview("zworble") == made[4][1]
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_previews_have_the_clip_skip_of_the_run_and_say_it(config: Configure, tmp_path: Path, counts: bool) -> None:
+    """As the WebUI writes it, where it counts: an image without it is made there at 1. So has a thumbnail, which is
+    drawn when training is over."""
+    for given in ({"preview_every": 3}, {"preview_every": 0, "thumbnail": "new"}):
+        painter, watch = Painter(tmp_path / "embeddings"), Watch()
+        painter.clip_skip_counts = counts
+        runner.run(config(clip_skip=2, overwrite=True, **given), painter, watch)
+        assert set(painter.layers) == {2}
+        for _, path in watch.folder.previews("zworble"):
+            with Image.open(path) as image:
+                assert ("Clip skip: 2" in image.text["parameters"]) == counts
+    assert watch.folder.previews("zworble")
 
 
 @pytest.mark.parametrize("place", ["image", "carrier"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,22 @@ def test_images_are_generated_of_one_and_of_a_blend(routes: TestClient) -> None:
     refused = routes.post("/tinv/v1/image", json={"prompt": "a cat", "parts": [{"key": "felix.pt"}], "steps": 0})
     assert refused.json()["detail"]["ids"][0] == "api.no_name"
     assert len(refused.json()["detail"]["ids"]) == 2
+
+
+def test_an_image_has_the_clip_skip_of_its_word(routes: TestClient, values: dict[str, Any]) -> None:
+    """That with which it was trained, and says so; the same word at another layer is another image."""
+    texts, pixels = [], []
+    for layer in (1, 2):
+        job = routes.post("/tinv/v1/train", json={**values, "clip_skip": layer, "overwrite": True}).json()["id"]
+        while routes.get("/tinv/v1/status", params={"job": job}).json()["job"]["status"] != "finished":
+            time.sleep(0.05)
+        key = routes.get("/tinv/v1/status", params={"job": job}).json()["job"]["file"]
+        asked = {"prompt": "a photo of [name]", "steps": 2, "parts": [{"key": key}]}
+        with Image.open(io.BytesIO(routes.post("/tinv/v1/image", json=asked).content)) as image:
+            texts.append(image.text["parameters"])
+            pixels.append(image.tobytes())
+    assert ["Clip skip: 2" in text for text in texts] == [False, True]
+    assert pixels[0] != pixels[1]
 
 
 def test_while_a_run_has_the_model_no_image_is_generated(routes: TestClient, values: dict[str, Any]) -> None:

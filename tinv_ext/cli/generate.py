@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 def generate(options: dict[str, Any], host: DiffusersHost) -> int:
     """Generate one image and write it. `InputError` with every problem before anything is generated."""
     from tinv_ext.core.atomic import not_a_file
-    from tinv_ext.core.families import FAMILIES
+    from tinv_ext.core.embedding import clip_skip_of
     from tinv_ext.core.generation import ImageRequest, infotext
     from tinv_ext.core.prompts.unsupported import unsupported
+    from tinv_ext.hosts.base import model_facts
     from tinv_ext.run.image_file import write_image_file
 
     request = ImageRequest(
@@ -48,11 +49,9 @@ def generate(options: dict[str, Any], host: DiffusersHost) -> int:
     words = {name: embedding.vectors for found in by_file.values() for name, embedding in found.items()}
     output: Path = options["output"]
     output.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"Model hash": host.facts.get("model_hash"), "Model": host.facts.get("model_name")}
-    layers = options["clip_skip"] or _trained_with(by_file)
-    has_layers = FAMILIES[str(host.facts["family"])].clip_skip  # in other families the layer is fixed
-    facts |= {"Clip skip": str(layers)} if layers > 1 and has_layers else {}
-    write_image_file(host.generate(request, words, layers), output, infotext(request, facts))
+    used = [embedding for found in by_file.values() for embedding in found.values()]
+    layers = options["clip_skip"] or clip_skip_of(used)
+    write_image_file(host.generate(request, words, layers), output, infotext(request, model_facts(host, layers)))
     show(str(output))
     return DONE
 
@@ -62,14 +61,6 @@ def _clip_skip_problems(layers: int) -> list[str]:
     from tinv_ext.core.settings import TrainConfig
 
     return TrainConfig.read({"clip_skip": layers})[1]
-
-
-def _trained_with(by_file: Mapping[Path, Mapping[str, Embedding]]) -> int:
-    """The clip skip with which all of the words were trained; 0 where they differ, or do not say it."""
-    settings = [embedding.facts.get("settings") for found in by_file.values() for embedding in found.values()]
-    layers = {own.get("clip_skip") if isinstance(own, Mapping) else None for own in settings}
-    (only,) = layers if len(layers) == 1 else (None,)
-    return only if isinstance(only, int) and not _clip_skip_problems(only) else 0
 
 
 def _no_image_format(output: Path) -> Message | None:

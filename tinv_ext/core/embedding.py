@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tinv_ext.core.errors import InputError, NumericError
-from tinv_ext.core.families import WIDTHS, family_of_widths
+from tinv_ext.core.families import MAX_CLIP_SKIP, WIDTHS, family_of_widths
 from tinv_ext.core.messages import message
 
 MAX_DEPTH = 32
@@ -114,6 +114,14 @@ def token_of(embedding: Embedding) -> str:
     """The token that calls an embedding up in diffusers: its name, or that in angle brackets where it came so."""
     token = embedding.facts.get(TOKEN)
     return token if isinstance(token, str) and token.strip("<>") == embedding.name else embedding.name
+
+
+def clip_skip_of(embeddings: Iterable[Embedding]) -> int:
+    """The clip skip with which all of them were trained; 0 where they differ, or do not say it."""
+    settings = [embedding.facts.get("settings") for embedding in embeddings]
+    layers = {own.get("clip_skip") if isinstance(own, Mapping) else None for own in settings}
+    (only,) = layers if len(layers) == 1 else (None,)
+    return only if type(only) is int and 0 < only <= MAX_CLIP_SKIP else 0
 
 
 def _shape_problems(name: str, vectors: Mapping[str, Tensor]) -> list[str]:

@@ -21,6 +21,9 @@ from typing import Literal
 
 from tinv_ext.core.messages import Message, message
 
+MAX_CLIP_SKIP = 12
+"""Layers of SD1's text encoder."""
+
 VAE_FACTOR = 8
 """Pixels along one side of a latent's element, in every family: image sizes, masks and cached latents go by it."""
 

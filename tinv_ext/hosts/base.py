@@ -56,6 +56,11 @@ class Host(Protocol):
         ...
 
     @property
+    def clip_skip_counts(self) -> bool:
+        """Whether it does with the loaded model; elsewhere its config tells the layer."""
+        ...
+
+    @property
     def embeddings_folder(self) -> Path:
         """Where embeddings lie that prompts can use."""
         ...
@@ -91,8 +96,11 @@ class Host(Protocol):
         """
         ...
 
-    def generate(self, request: ImageRequest, words: Words) -> Image.Image:
-        """One picture, with `words` usable in its prompts. Leaves all random generators as they were."""
+    def generate(self, request: ImageRequest, words: Words, clip_skip: int = 0) -> Image.Image:
+        """One picture, with `words` usable in its prompts. Leaves all random generators as they were.
+
+        `clip_skip` 0 is that of the training at work, else that of the host.
+        """
         ...
 
     def wanted(self) -> bool:
@@ -128,3 +136,16 @@ class Host(Protocol):
         HostError where the program rejects one of the names `written`; of other files it is not told.
         """
         ...
+
+
+def model_facts(host: Host, clip_skip: int) -> dict[str, str | None]:
+    """What `infotext` says of the model that an image was made with, as the WebUI does: a clip skip above 1 alone.
+
+    Pasted there, an image without it is made at 1 again.
+    """
+    skipped = clip_skip > 1 and host.clip_skip_counts
+    return {
+        "Model hash": host.facts.get("model_hash"),
+        "Model": host.facts.get("model_name"),
+        "Clip skip": str(clip_skip) if skipped else None,
+    }

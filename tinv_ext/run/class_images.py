@@ -12,7 +12,7 @@ from tinv_ext.core.generation import infotext
 from tinv_ext.core.preflight.class_images import ClassImage
 from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.training.fallbacks import retry_after_freeing
-from tinv_ext.hosts.base import Host
+from tinv_ext.hosts.base import Host, model_facts
 from tinv_ext.run.events import Generated, RunControls
 from tinv_ext.run.reporter import RunReporter
 from tinv_ext.run.run_folder import write_image
@@ -38,7 +38,7 @@ class ClassImageGenerator:
 
     def session(self) -> None:
         """Generate, on the model as training has it, until all are there or somebody wants something else."""
-        facts = {"Model hash": self.host.facts.get("model_hash"), "Model": self.host.facts.get("model_name")}
+        facts = model_facts(self.host, self.prepared.config.clip_skip)
         total = len(self.prepared.to_generate)
         with self.host.training(self.prepared.config.clip_skip) as model:
             while self._left and not self._wanted_elsewhere():

@@ -19,7 +19,7 @@ from tinv_ext.core.model import Model
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.fallbacks import free_memory, retry_after_freeing
 from tinv_ext.core.training.state import State
-from tinv_ext.hosts.base import Host
+from tinv_ext.hosts.base import Host, model_facts
 from tinv_ext.run.embedding_file import EmbeddingWriter
 from tinv_ext.run.events import Report, Wrote
 from tinv_ext.run.run_folder import RunFolder, write_image
@@ -66,8 +66,8 @@ class Previews:
 
     def _generate_one(self, word: str, index: int, request: ImageRequest) -> tuple[Image.Image, Path]:
         words = {name: self.state.values(name) for name in self.state.vectors}
-        facts = {"Model hash": self.host.facts.get("model_hash"), "Model": self.host.facts.get("model_name")}
-        image = self.host.generate(request, words)
+        facts = model_facts(self.host, self.config.clip_skip)
+        image = self.host.generate(request, words, self.config.clip_skip)
         path = self.folder.preview(word, self.state.step, index)
         write_image(image, path, {"parameters": infotext(request, facts)})
         return image, path

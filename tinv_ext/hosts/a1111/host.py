@@ -78,6 +78,10 @@ class A1111Host:
         return int(self._identity["clip_skip"] or 1)
 
     @property
+    def clip_skip_counts(self) -> bool:
+        return True  # in SDXL, too
+
+    @property
     def embeddings_folder(self) -> Path:
         """The folder of embeddings that prompts can use (--embeddings-dir)."""
         return embeddings_folder()
@@ -139,14 +143,14 @@ class A1111Host:
                 finally:
                     self._session = None
 
-    def generate(self, request: ImageRequest, words: Words) -> Image.Image:
-        """One image by txt2img. During training it has the run's clip skip, otherwise the WebUI's."""
+    def generate(self, request: ImageRequest, words: Words, clip_skip: int = 0) -> Image.Image:
+        """One image by txt2img. Without a `clip_skip` it has the run's during training, otherwise the WebUI's."""
         if self._session is None:
             with holding_queue():
-                return self._txt2img(request, words, {})
+                return self._txt2img(request, words, _layers(clip_skip))
         self._session.before_image()
         try:
-            return self._txt2img(request, words, {"CLIP_stop_at_last_layers": self._clip_skip})
+            return self._txt2img(request, words, _layers(clip_skip or self._clip_skip))
         finally:
             self._session.after_image()
 
@@ -218,3 +222,8 @@ def _identity(sd_model: Any) -> dict[str, str | None]:
     clip_skip = str(shared.opts.CLIP_stop_at_last_layers)
     loaded = {"model_name": info.model_name, "model_hash": info.shorthash, "vae": sd_vae.get_loaded_vae_name()}
     return {**loaded, "clip_skip": clip_skip}
+
+
+def _layers(clip_skip: int) -> dict[str, Any]:
+    """The setting of the WebUI that takes the place of its own for an image; 0 leaves it as it is."""
+    return {"CLIP_stop_at_last_layers": clip_skip} if clip_skip else {}

@@ -16,7 +16,7 @@ from PIL import Image
 from tinv_ext.core.data.image_fit import uncropped
 from tinv_ext.core.embedding import count_vectors
 from tinv_ext.core.errors import HostError, InputError
-from tinv_ext.core.families import VAE_FACTOR
+from tinv_ext.core.families import FAMILIES, VAE_FACTOR
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.messages import message
 from tinv_ext.core.model import Model, Words
@@ -103,6 +103,10 @@ class DiffusersHost:
     @property
     def clip_skip(self) -> int:
         return 1
+
+    @property
+    def clip_skip_counts(self) -> bool:
+        return FAMILIES[str(self.facts["family"])].clip_skip
 
     def refresh_embeddings(self, written: Collection[str] = ()) -> None:
         """Read the folder again. What is no embedding or does not fit the model is left out: see `model_notes`."""

@@ -93,6 +93,10 @@ class ForgeHost:
         return int(self._identity["clip_skip"] or 1)
 
     @property
+    def clip_skip_counts(self) -> bool:
+        return True  # in SDXL, too
+
+    @property
     def embeddings_folder(self) -> Path:
         """The folder of embeddings that prompts can use (--embeddings-dir)."""
         return embeddings_folder()
@@ -156,14 +160,14 @@ class ForgeHost:
                 finally:
                     self._training = None
 
-    def generate(self, request: ImageRequest, words: Words) -> Image.Image:
-        """One image by txt2img. During training it has the run's clip skip, otherwise the program's."""
+    def generate(self, request: ImageRequest, words: Words, clip_skip: int = 0) -> Image.Image:
+        """One image by txt2img. Without a `clip_skip` it has the run's during training, otherwise the program's."""
         if self._training is None:
             with holding_queue():
-                return self._txt2img(request, words, {})
+                return self._txt2img(request, words, _layers(clip_skip))
         self._training.parts.make_room()
         try:
-            return self._txt2img(request, words, {"CLIP_stop_at_last_layers": self._training.clip_skip})
+            return self._txt2img(request, words, _layers(clip_skip or self._training.clip_skip))
         finally:
             self._training.parts.forget()
 
@@ -247,3 +251,8 @@ def _identity(engine: Any, parameters: Mapping[str, Any]) -> dict[str, str | Non
         "vae": ", ".join(files) or None,
         "clip_skip": str(shared.opts.CLIP_stop_at_last_layers),
     }
+
+
+def _layers(clip_skip: int) -> dict[str, Any]:
+    """The setting of the WebUI that takes the place of its own for an image; 0 leaves it as it is."""
+    return {"CLIP_stop_at_last_layers": clip_skip} if clip_skip else {}

@@ -49,8 +49,10 @@ def _generated(queue: JobQueue, library: Library, values: Mapping[str, Any]) -> 
     import io
     from dataclasses import replace
 
+    from tinv_ext.core.embedding import clip_skip_of
     from tinv_ext.core.fit import unfit
     from tinv_ext.core.generation import infotext
+    from tinv_ext.hosts.base import model_facts
     from tinv_ext.run.run_folder import save_png
 
     shares = _shares(values)
@@ -62,9 +64,10 @@ def _generated(queue: JobQueue, library: Library, values: Mapping[str, Any]) -> 
         if wrong:
             raise InputError(wrong)
         request = _request(values, word, host)
-        made = host.generate(request, {word: embedding.vectors})
+        layers = clip_skip_of([embedding]) or host.clip_skip
+        made = host.generate(request, {word: embedding.vectors}, layers)
         content = io.BytesIO()
-        save_png(made, content, {"parameters": infotext(request, {"Model": host.facts.get("model_name")})})
+        save_png(made, content, {"parameters": infotext(request, model_facts(host, layers))})
         return content.getvalue()
 
     return Response(queue.with_model(work), media_type="image/png")
