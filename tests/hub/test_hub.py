@@ -75,13 +75,14 @@ SHORT = ("--steps=2", "--init-text=thing", "--preview-every=2", "--preview-steps
 
 def test_from_images_at_the_hub_to_a_word_at_the_hub(hub: Hub, tinv: Command, tmp_path: Path) -> None:
     """A run takes a dataset from there and uploads its embedding, which the next command takes from there again."""
-    pictures = {f"{shade}.png": png(shade) for shade in (0, 80, 160)}
-    hub.files["datasets/ann/things"] = {**pictures, "0.txt": b"a dark one", "model.safetensors": b"not wanted"}
+    pictures = {name: png(shade) for name, shade in (("0.png", 0), ("80.PNG", 80), ("160.Png", 160))}
+    hub.files["datasets/ann/things"] = {**pictures, "0.TXT": b"a dark one", "model.safetensors": b"not wanted"}
     chosen = ("--push-to-hub", "--hub-private", "--license=CC BY 4.0")
     ended = tinv("train", "--name=zworble", "--images=hub:ann/things", *chosen, *SHORT)
     assert ended.returncode == 0, ended.stderr
     assert "hf_write" not in ended.stdout + ended.stderr
     assert f"{hub.address}/ann/zworble" in without_wraps(ended.stderr + ended.stdout)
+    assert all(any(name in asked for asked in hub.asked) for name in (*pictures, "0.TXT")), "in letters of any case"
     assert not any("model.safetensors" in asked for asked in hub.asked)
 
     files = hub.files["models/ann/zworble"]

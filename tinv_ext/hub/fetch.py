@@ -15,7 +15,7 @@ from tinv_ext.hub.client import client, told_plainly
 
 PREFIX = "hub:"
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:.+)?")
-_BESIDE_IMAGES = ("*.txt", "*.caption", "*.json", "*.jsonl", "*.toml", "*.csv", "*.tags")
+_BESIDE_IMAGES = (".txt", ".caption", ".json", ".jsonl", ".toml", ".csv", ".tags")
 
 
 def is_at_the_hub(text: str) -> bool:
@@ -34,18 +34,22 @@ def may_be_at_the_hub(text: str) -> bool:
     return not Path(text).exists() and not Path(text).parent.exists()
 
 
+def _in_any_case(suffix: str) -> str:
+    """A pattern of the suffix, be its letters small or capital."""
+    return "".join(f"[{letter}{letter.upper()}]" if letter.isalpha() else letter for letter in suffix)
+
+
 def fetch_images(text: str) -> Path:
     """The folder of images of a dataset, or else of a model, with their captions; other files stay at the hub.
 
     InputError where there is none with images in it, HostError where the hub cannot be reached.
     """
     repository = text.strip().removeprefix(PREFIX)
-    patterns = [f"*{suffix}" for suffix in IMAGE_SUFFIXES]
+    patterns = [f"*{_in_any_case(suffix)}" for suffix in (*IMAGE_SUFFIXES, *_BESIDE_IMAGES)]
     hub = client()
     with told_plainly(repository):
         kind = "dataset" if hub.repo_exists(repository, repo_type="dataset") else "model"
-        patterns += [pattern.upper() for pattern in patterns]
-        folder = Path(hub.snapshot_download(repository, repo_type=kind, allow_patterns=[*patterns, *_BESIDE_IMAGES]))
+        folder = Path(hub.snapshot_download(repository, repo_type=kind, allow_patterns=patterns))
     if any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.rglob("*")):
         return folder
     raise InputError(
