@@ -80,7 +80,7 @@ export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
             !answer.uses_captions &&
             !given.mask_folder &&
             !images.every((one) => one.mask) &&
-            html`<p class="tinv-quiet">${answer.background.length ? t("train.background_named", { words: answer.background }) : t("train.same_background")}
+            html`<p class="tinv-quiet">${answer.background.length ? t("train.background_named", { words: answer.background }) : t("train.same_background")}${" "}
             <button type="button" class="tinv-chip" id="${prefix}mask_backgrounds" onClick=${maskAll}>${t("train.mask_backgrounds")}</button></p>`
         }
         <${CaptionsUsed} answer=${answer} given=${given} set=${set} prefix=${prefix} />
