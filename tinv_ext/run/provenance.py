@@ -31,6 +31,7 @@ _BESIDE |= {
     "dataset_config",
     "in_json",
     "mask_folder",
+    "name_background",  # what it says is in the captions
     "reg_images",
     "init_embedding",
     "overwrite",

@@ -18,6 +18,7 @@ from tinv_ext.core.training.trainer import Step
 from tinv_ext.run import runner
 from tinv_ext.run.events import RunControls
 from tinv_ext.run.preflight import prepare_run
+from tinv_ext.run.provenance import evaluation_basis, state_facts
 from tinv_ext.toy import heldout, world
 
 __all__ = ["config", "host"]  # the fixtures of a short run
@@ -177,6 +178,19 @@ def test_a_run_that_names_the_background_resumes_as_it_began(host: FakeHost, con
     assert runner.resume(watch.folder.path, host).status == "finished"
     assert watch.folder.curve.read_text() == whole.folder.curve.read_text()
     assert "on a green background" in str([step.prompts for step in whole.events if isinstance(step, Step)])
+
+
+def test_what_is_evaluated_is_another_thing_only_where_a_background_is_named(
+    host: FakeHost, config: Configure, tmp_path: Path
+) -> None:
+    """So a run from before there was the setting goes on with its best step."""
+    bases = []
+    for images in (write(tmp_path / "alike", ["green"] * 5), write(tmp_path / "others", ALL)):
+        for named in (False, True):
+            prepared = prepare_run(config(images=images, name_background=named), host)
+            bases.append(evaluation_basis(prepared, state_facts(prepared, host, torch.device("cpu"))))
+    assert bases[0] != bases[1]
+    assert bases[2] == bases[3]
 
 
 @pytest.mark.parametrize("count", [1, 5])
