@@ -142,8 +142,8 @@ class ImageSets:
         below = () if config.recursive else _not_used(base, found.sources)
         scanned = [one.image for one in looks if one and one.image]
         borders = [image.border for image in scanned]
-        same = looked_at == len(paths) and share_background(borders)
-        named = same and config.name_background
+        whole = looked_at == len(paths)
+        same, named = whole and share_background(borders), whole and config.name_background
         colors = shared_colors(borders, [image.background for image in scanned]) if named else []
         said = list(dict.fromkeys(filter(None, map(on_background, colors))))
         return ShownImages(images, len(paths), looked_at, len(noted), below, uses, same, said, str(base), folder, edit)

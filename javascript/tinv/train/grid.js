@@ -76,7 +76,7 @@ export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
             <button type="button" class="tinv-chip" onClick=${() => set({ recursive: true })}>${t("train.use_below")}</button></p>`
         }
         ${
-            answer.same_background &&
+            (answer.same_background || answer.background.length > 0) &&
             !answer.uses_captions &&
             !given.mask_folder &&
             !images.every((one) => one.mask) &&

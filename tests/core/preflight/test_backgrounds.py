@@ -135,7 +135,8 @@ def test_a_plain_background_is_named(host: FakeHost, config: Configure, tmp_path
         (["green"] * 6, {"name_background": False}),
         (["green"] * 6, {"template": "subject_filewords", "class_tokens": "a ball, green background"}),
         (["green", "red"] * 3, {}),
-        (["green"] * (FEWEST - 1), {}),
+        (["green", "green", "red"], {}),
+        (["green", "red"], {}),
         (ALL, {}),
     ],
 )
@@ -204,6 +205,9 @@ def test_one_picture_is_told(host: FakeHost, config: Configure, tmp_path: Path, 
     assert said(prepared.notices, "preflight.one_picture", count=count)
     assert NOTICE not in ids(prepared.notices)
     assert "preflight.one_picture" not in ids(prepare_run(config(), host).notices)
+    named = prepare_run(config(images=str(folder), name_background=True), host)
+    assert said(named.notices, "preflight.one_pose", count=count)
+    assert said(named.notices, NAMED, words=["on a green background"])
     assert runner.run(config(images=str(folder)), host).status == "finished"
 
 

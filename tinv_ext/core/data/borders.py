@@ -14,7 +14,7 @@ _SIDE = 6  # fields along each side
 _RING = [(y, x) for y in range(_SIDE) for x in range(_SIDE) if y in (0, _SIDE - 1) or x in (0, _SIDE - 1)]
 _ALIKE = 20  # of 255, in the mean over the ring
 _SHARE = 0.75  # of the images
-FEWEST = 4  # images of which something can be said
+FEWEST = 4  # images of which it can be said that they look alike by more than chance
 
 
 def border_of(image: Image.Image) -> str:
@@ -25,10 +25,10 @@ def border_of(image: Image.Image) -> str:
     return b"".join(small[place].tobytes() for place in _RING).hex()
 
 
-def share_background(borders: Sequence[str]) -> bool:
-    """Whether at least three quarters of four or more images look alike at their borders."""
+def share_background(borders: Sequence[str], fewest: int = FEWEST) -> bool:
+    """Whether at least three quarters of four or more images, or of `fewest`, look alike at their borders."""
     rings = [ring for border in borders if (ring := _ring(border)) is not None]
-    if len(rings) < FEWEST:
+    if len(rings) < fewest:
         return False
     stack = np.stack(rings)
     away = np.abs(stack - np.median(stack, axis=0)).mean(axis=1)
@@ -36,9 +36,12 @@ def share_background(borders: Sequence[str]) -> bool:
 
 
 def shared_colors(borders: Sequence[str], colors: Sequence[str]) -> list[str]:
-    """The `colors` of images (`plain_color`) that share one background, where most are plain; else none."""
+    """The `colors` of images (`plain_color`) that share one background, where most are plain; else none.
+
+    How few they are does not matter: where their backgrounds are alike by chance, to say so does no harm.
+    """
     plain = sum(map(bool, colors)) >= _SHARE * len(colors)
-    return [*colors] if plain and share_background(borders) else []
+    return [*colors] if plain and share_background(borders, 1) else []
 
 
 def _ring(border: str) -> NDArray[np.float64] | None:

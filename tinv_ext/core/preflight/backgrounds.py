@@ -80,7 +80,16 @@ def pictures_of(subsets: Sequence[PreparedSubset]) -> set[str]:
 def on_one_picture(subsets: Sequence[PreparedSubset]) -> Iterator[Message]:
     """That all images are the same, or that there is only one."""
     count = sum(len(subset.scan.pictures) for subset in subsets if not subset.source.is_reg)
-    if len(pictures_of(subsets)) == 1:
+    if len(pictures_of(subsets)) != 1:
+        return
+    if any(words_of_background(subset) for subset in subsets):
+        yield message(
+            "preflight.one_pose",
+            "{count:image shows|images show} one picture only, so the word will learn its pose, too. Use other images "
+            "as well, three or more in all.",
+            count=count,
+        )
+    else:
         yield message(
             "preflight.one_picture",
             "{count:image shows|images show} one picture only, so the word will learn its background and its pose, "

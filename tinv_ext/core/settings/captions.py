@@ -93,7 +93,7 @@ CAPTIONS: Mapping[str, Setting] = {
     ),
     "name_background": Setting(
         "Name the background",
-        "Where four or more images share a plain background of which no caption and no mask tells, their prompts say "
-        'it, such as "on a white background": the word does not learn it.',
+        "Where the images share a plain background of which no caption and no mask tells, their prompts say it, such "
+        'as "on a white background": the word does not learn it.',
     ),
 }
