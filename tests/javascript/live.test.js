@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { allowed } from "../../javascript/tinv/live/commands.js";
 import { gridOf, neighbour } from "../../javascript/tinv/live/grid.js";
-import { bestSnapshot, columns, isApart, LINES, lastAt, short } from "../../javascript/tinv/live/plot.js";
+import { bestSnapshot, columns, draw, isApart, LINES, lastAt, short } from "../../javascript/tinv/live/plot.js";
 import { withPlace, withWord } from "../../javascript/tinv/live/txt2img.js";
 
 const preview = (index, step, prompt) => ({ index, step, prompt, negative_prompt: "", seed: 1 });
@@ -79,4 +79,21 @@ test("a loss of another size than the evaluation has an axis of its own", () => 
     assert.equal(isApart(chart(0.05, 0.8)), true);
     assert.equal(isApart(chart(0.06, 0.05)), false);
     assert.equal(isApart(chart(0.8, null)), false);
+});
+
+test("a stretch that was zoomed into stays while the curve goes on, and the whole one follows it", () => {
+    const told = [];
+    const plot = (x) => ({
+        data: [[0, 1, 2, 3]],
+        scales: { x },
+        setData: (data, all) => told.push(["data", data[0].length, all]),
+        setScale: (name, { min, max }) => told.push([name, min, max]),
+    });
+    draw(plot({ min: 1, max: 2 }), [[0, 1, 2, 3, 4]]);
+    draw(plot({ min: 0, max: 3 }), [[0, 1, 2, 3, 4]]);
+    assert.deepEqual(told, [
+        ["data", 5, false],
+        ["x", 1, 2],
+        ["data", 5, true],
+    ]);
 });

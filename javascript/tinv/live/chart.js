@@ -3,7 +3,7 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../html.js";
 import { t } from "../texts.js";
 import uPlot from "../vendor/uplot.js";
-import { columns, isApart, LINES, options } from "./plot.js";
+import { columns, draw, isApart, LINES, options } from "./plot.js";
 
 const LABELS = {
     evaluation: /* text */ "live.evaluation",
@@ -47,7 +47,7 @@ export function Chart({ chart }) {
             made.destroy();
         };
     }, [apart]);
-    useEffect(() => plot.current.setData(columns(chart)), [chart]);
+    useEffect(() => draw(plot.current, columns(chart)), [chart]);
     useEffect(() => {
         for (const [place, line] of LINES.entries()) {
             if (plot.current.series[place + 1].show !== shown[line.group])

@@ -34,6 +34,15 @@ function middle(column) {
 /** @param {Record<string, any>} chart */
 export const columns = (chart) => [chart.steps, ...LINES.map((line) => chart[line.name])];
 
+/** Show other data; a stretch that somebody has zoomed into stays. @param {any} plot @param {any[]} data */
+export function draw(plot, data) {
+    const steps = plot.data[0];
+    const { min, max } = plot.scales.x;
+    const zoomed = min > steps[0] || max < steps.at(-1);
+    plot.setData(data, !zoomed);
+    if (zoomed) plot.setScale("x", { min, max }); // the heights of what is in sight now, too
+}
+
 /** A number of the curve as people read it. @param {number | null} value */
 export function short(value) {
     if (value === null || value === undefined) return "";
