@@ -203,8 +203,10 @@ def test_a_run_is_cleaned_up_with_undo(runs: Any, jobs: JobQueue, values: dict[s
     clean.get_by_role("button", name="to the trash").click()
     said(runs, "moved to the trash")
     assert not (run.path / "embeddings").exists()
+    clean.get_by_label("Snapshots").wait_for(state="detached")
     runs.click(".tinv-said button:text-is('Undo')")
     said(runs, "was restored")
+    clean.get_by_label("Snapshots").wait_for()
     assert len(list((run.path / "embeddings").iterdir())) == 3
     clean.get_by_label("The whole run").check()
     clean.get_by_role("button", name="to the trash").click()

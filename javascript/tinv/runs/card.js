@@ -10,9 +10,9 @@ import { locale, t } from "../texts.js";
 import { CleanUp } from "./clean_up.js";
 import { megabytes, points } from "./order.js";
 
-export function Card({ run, output, drawn, draw, done }) {
+export function Card({ run, output, drawn, draw, changed, done }) {
     const place = useRef(null);
-    const { about, picture, error } = useAbout(run, output, place);
+    const { about, picture, error } = useAbout(run, output, place, changed);
     const resume = async (changes = {}, device = "") => {
         await post("resume", { run: run.id, output, device: device || undefined }, changes);
         done({ sentences: [t("runs.goes_on", { name: run.name })] });
@@ -150,8 +150,8 @@ function date(started) {
     return started && new Date(started).toLocaleString(locale(), { dateStyle: "medium", timeStyle: "short" });
 }
 
-/** What is known of a run, asked for once it is seen, and again when it has gone on. */
-function useAbout(run, output, place) {
+/** What is known of a run, asked for once it is seen, and again when it has gone on or its files were changed. */
+function useAbout(run, output, place, changed) {
     const [seen, setSeen] = useState(false);
     const [state, setState] = useState({ about: null, picture: "", error: null });
     useEffect(() => {
@@ -168,7 +168,8 @@ function useAbout(run, output, place) {
         (async () => {
             try {
                 const about = await get("runs/about", { run: run.id, output });
-                if (here) setState((before) => ({ ...before, about, error: null }));
+                const picture = about.previews.length ? {} : { picture: "" };
+                if (here) setState((before) => ({ ...before, ...picture, about, error: null }));
                 if (!about.previews.length) return;
                 const { content } = await fetched("runs/preview", { run: run.id, output, small: true });
                 url = URL.createObjectURL(content);
@@ -181,6 +182,6 @@ function useAbout(run, output, place) {
             here = false;
             URL.revokeObjectURL(url);
         };
-    }, [seen, run.id, run.status, run.status === "training" ? 0 : run.steps, output]);
+    }, [seen, run.id, run.status, run.status === "training" ? 0 : run.steps, changed, output]);
     return state;
 }

@@ -6,7 +6,7 @@ import { matching } from "./order.js";
 
 const SHOWN = 24; // cards at first
 
-export function Cards({ runs, output, drawn, draw, done }) {
+export function Cards({ runs, output, drawn, draw, changes, done }) {
     const [search, setSearch] = useState("");
     const [most, setMost] = useState(SHOWN);
     const found = matching(runs, search);
@@ -33,6 +33,7 @@ export function Cards({ runs, output, drawn, draw, done }) {
                     output=${output}
                     drawn=${drawn.includes(run.id)}
                     draw=${draw}
+                    changed=${changes[run.id] ?? 0}
                     done=${done}
                 />`,
             )}

@@ -22,7 +22,8 @@ export function CleanUp({ run, sizes, output, done }) {
         const gone = await post("runs/delete", { output }, { run: run.id, parts: chosen });
         setParts([]);
         const { id } = gone.deleted[0];
-        done(gone, async () => done(await post("runs/restore", { output }, { id })));
+        const undo = async () => done(await post("runs/restore", { output }, { id }), null, run.id);
+        done(gone, undo, run.id);
     };
     return html`<details>
         <summary>${t("runs.clean_up")}</summary>

@@ -19,10 +19,13 @@ export default function Part({ visible }) {
     const [output, setOutput] = useState(undefined); // the usual log directory
     const [overlaid, setOverlaid] = useState([]);
     const [said, setSaid] = useState(null);
+    const [changes, setChanges] = useState({}); // how often what a run has on the disk was changed here, by its id
     const { answer, error, again } = usePolling(() => ask(output), EVERY, visible);
 
-    function done(result, undo = null) {
+    /** What an action answers, with a way to take it back, and the run whose files it has changed. */
+    function done(result, undo = null, run = "") {
         setSaid({ sentences: result.sentences, undo });
+        if (run) setChanges((before) => ({ ...before, [run]: (before[run] ?? 0) + 1 }));
         again();
     }
     if (!answer)
@@ -39,7 +42,7 @@ export default function Part({ visible }) {
         <${Waited} runs=${status.waited} again=${again} />
         <${Queue} jobs=${queue} again=${again} />
         <${Overlay} ids=${drawn} runs=${runs} output=${output} draw=${draw} />
-        <${Cards} runs=${runs} output=${output} drawn=${drawn} draw=${draw} done=${done} />
+        <${Cards} runs=${runs} output=${output} drawn=${drawn} draw=${draw} changes=${changes} done=${done} />
         <${Trash} deleted=${deleted} output=${output} done=${done} />
         <${Presets} presets=${presets} done=${done} />
         <${Elsewhere} output=${output} set=${setOutput} again=${again} />

@@ -9,7 +9,10 @@ export function Trash({ deleted, output, done }) {
     const [sure, setSure] = useState(false);
     if (!deleted.length) return null;
     const size = megabytes(deleted.reduce((sum, one) => sum + one.size, 0));
-    const restore = (id) => async () => done(await post("runs/restore", { output }, { id }));
+    const restore =
+        ({ id, run }) =>
+        async () =>
+            done(await post("runs/restore", { output }, { id }), null, run);
     const empty = async () => {
         const result = await post("runs/empty", { output });
         setSure(false);
@@ -24,7 +27,7 @@ export function Trash({ deleted, output, done }) {
                         <span class="tinv-grow">
                             ${one.run} <span class="tinv-quiet">${one.when} · ${t("runs.size", { size: megabytes(one.size) })}</span>
                         </span>
-                        <${Action} act=${restore(one.id)}>${t("runs.restore")}</${Action}>
+                        <${Action} act=${restore(one)}>${t("runs.restore")}</${Action}>
                     </li>`,
                 )}
             </ul>
