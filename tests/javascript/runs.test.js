@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { matching, megabytes, moved, points } from "../../javascript/tinv/runs/order.js";
+import { madeAt, matching, megabytes, moved, points } from "../../javascript/tinv/runs/order.js";
+import { colour } from "../../javascript/tinv/runs/overlay.js";
 import { presetName } from "../../javascript/tinv/runs/presets.js";
 
 test("an entry moves up and down, and not beyond the ends", () => {
@@ -20,6 +21,28 @@ test("a search looks at names, dates and outcomes", () => {
         ["felix"],
     );
     assert.equal(matching(runs, "").length, 2);
+});
+
+test("a search finds a date as the cards show it, in the page's language", () => {
+    const runs = ["2026-01-02", "2026-11-29"].map((day) => ({ name: "rex", id: day, started: `${day}T09:05:00` }));
+    const found = (search, language) => matching(runs, search, language).map((run) => run.id);
+    assert.deepEqual(found("nov 29, 2026", "en"), ["2026-11-29"]);
+    assert.deepEqual(found("2026年1月2日", "zh-CN"), ["2026-01-02"]);
+    assert.deepEqual(found("9:05 am", "en"), ["2026-01-02", "2026-11-29"]);
+    assert.equal(matching([{ name: "rex", id: "x", started: null }], "rex").length, 1);
+});
+
+test("each run beside its name has the colour of its line, though one before has none yet", () => {
+    assert.equal(colour(["b", "c"], "a"), "transparent");
+    assert.notEqual(colour(["b", "c"], "b"), colour(["b", "c"], "c"));
+    assert.equal(colour(["a", "b"], "a"), colour(["b", "c"], "b"));
+});
+
+test("a run that has gone on is looked at again, but not at every step", () => {
+    const run = { id: "a", status: "training", steps: 3 };
+    assert.equal(madeAt(run), madeAt({ ...run, steps: 4 }));
+    assert.notEqual(madeAt(run), madeAt({ ...run, status: "finished" }));
+    assert.notEqual(madeAt({ ...run, status: "finished", steps: 6 }), madeAt({ ...run, status: "finished", steps: 9 }));
 });
 
 test("runs of a sweep are found by what their names tell", () => {

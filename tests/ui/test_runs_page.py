@@ -96,6 +96,7 @@ def test_runs_are_cards_with_preview_and_curve_and_can_be_searched(
         card(runs, name).get_by_label("Compare curves").check()
     runs.wait_for_selector(".tinv-runs .tinv-chart canvas")
     assert runs.locator(".tinv-runs .tinv-dot").count() == 2
+    runs.locator(".tinv-runs .tinv-chip small:text-is('evaluation')").nth(1).wait_for()
     runs.evaluate(TAKEN)
     first.get_by_role("button", name="Train like this").click()
     taken = runs.evaluate("window.taken")
@@ -103,6 +104,10 @@ def test_runs_are_cards_with_preview_and_curve_and_can_be_searched(
     show(runs)
     runs.fill(".tinv-runs input[type=search]", "zibba")
     runs.wait_for_function("document.querySelectorAll('.tinv-run').length === 1")
+    runs.click("summary:has-text('Runs of another log directory')")
+    runs.get_by_label("Log directory", exact=True).last.fill("elsewhere")
+    runs.get_by_label("Log directory", exact=True).last.press("Enter")
+    runs.get_by_text('There are no runs in the log directory "elsewhere".').wait_for()
 
 
 def test_a_run_goes_on_with_more_steps(runs: Any, jobs: JobQueue, values: dict[str, Any], host: DiffusersHost) -> None:

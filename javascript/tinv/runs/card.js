@@ -8,7 +8,7 @@ import { Action } from "../said.js";
 import { takeSettings } from "../taking.js";
 import { locale, t } from "../texts.js";
 import { CleanUp } from "./clean_up.js";
-import { megabytes, points } from "./order.js";
+import { madeAt, megabytes, points, shownDate } from "./order.js";
 
 export function Card({ run, output, drawn, draw, changed, done }) {
     const place = useRef(null);
@@ -32,7 +32,7 @@ export function Card({ run, output, drawn, draw, changed, done }) {
                 <span class="tinv-quiet"> ${t("runs.of", run)}</span>
                 <div class="tinv-quiet">
                     ${[
-                        date(run.started),
+                        shownDate(run.started, locale()),
                         about?.model.model_name,
                         about && t("runs.size", { size: megabytes(about.sizes.run) }),
                     ]
@@ -142,13 +142,12 @@ function Curve({ about }) {
 
 /** Steps and values of what says most of a run. @returns {[number, number][]} */
 export function lineOf(about) {
-    if (about.evaluations.length > 1) return about.evaluations;
+    if (kindOf(about) === "evaluation") return about.evaluations;
     return about.curve.map(([step, , smoothed]) => [step, smoothed]);
 }
 
-function date(started) {
-    return started && new Date(started).toLocaleString(locale(), { dateStyle: "medium", timeStyle: "short" });
-}
+/** Which of the two it is, which cannot be compared with one another. */
+export const kindOf = (about) => (about.evaluations.length > 1 ? "evaluation" : "loss");
 
 /** What is known of a run, asked for once it is seen, and again when it has gone on or its files were changed. */
 function useAbout(run, output, place, changed) {
@@ -182,6 +181,6 @@ function useAbout(run, output, place, changed) {
             here = false;
             URL.revokeObjectURL(url);
         };
-    }, [seen, run.id, run.status, run.status === "training" ? 0 : run.steps, changed, output]);
+    }, [seen, madeAt(run), changed, output]);
     return state;
 }

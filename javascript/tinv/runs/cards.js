@@ -1,6 +1,6 @@
 // The history: a card for each run, newest first, with its last preview and its curve.
 import { html, useState } from "../html.js";
-import { t } from "../texts.js";
+import { locale, t } from "../texts.js";
 import { Card } from "./card.js";
 import { matching } from "./order.js";
 
@@ -9,7 +9,7 @@ const SHOWN = 24; // cards at first
 export function Cards({ runs, output, drawn, draw, changes, done }) {
     const [search, setSearch] = useState("");
     const [most, setMost] = useState(SHOWN);
-    const found = matching(runs, search);
+    const found = matching(runs, search, locale());
     return html`<div class="tinv-row">
             <h2>${t("runs.history")}</h2>
             <label class="tinv-grow">
@@ -23,7 +23,7 @@ export function Cards({ runs, output, drawn, draw, changes, done }) {
                 />
             </label>
         </div>
-        ${runs.length === 0 && html`<p class="tinv-quiet">${t("runs.none")}</p>`}
+        ${runs.length === 0 && html`<p class="tinv-quiet">${output ? t("runs.none_there", { output }) : t("runs.none")}</p>`}
         ${runs.length > 0 && found.length === 0 && html`<p class="tinv-quiet">${t("runs.none_found", { search })}</p>`}
         <ul class="tinv-cards" aria-label=${t("runs.history")}>
             ${found.slice(0, most).map(

@@ -1,13 +1,28 @@
 // Small things about runs that need no page: a search, an order, sizes.
 
-/** Runs with every word of the search in their name, date or status. @param {any[]} runs @param {string} search */
-export function matching(runs, search) {
+/**
+ * Runs with every word of the search in their name, date (as cards show it in a language, too) or status.
+ * @param {any[]} runs @param {string} search @param {string} [language]
+ */
+export function matching(runs, search, language = "en") {
     const words = search.toLowerCase().split(/\s+/).filter(Boolean);
     return runs.filter((run) => {
-        const text = `${run.name} ${run.id} ${run.status} ${run.status_word}`.toLowerCase();
+        const date = shownDate(run.started, language);
+        const text = `${run.name} ${run.id} ${date} ${run.status} ${run.status_word}`.toLowerCase();
         return words.every((word) => text.includes(word));
     });
 }
+
+const formats = {}; // by language: to make one takes long beside a search through thousands of runs
+
+/** When a run began, as its card has it. @param {string | null | undefined} started @param {string} language */
+export function shownDate(started, language) {
+    formats[language] ??= new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+    return started ? formats[language].format(new Date(started)) : "";
+}
+
+/** What tells of a run whether it has more to show than before; while it trains, it is not looked at again and again. */
+export const madeAt = (run) => [run?.id, run?.status, run?.status === "training" ? 0 : run?.steps].join(" ");
 
 /** A list with one of its entries some places further. @template T @param {T[]} list @param {number} from @param {number} by */
 export function moved(list, from, by) {

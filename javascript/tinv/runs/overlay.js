@@ -4,33 +4,38 @@ import { html, useEffect, useRef, useState } from "../html.js";
 import { Problems } from "../problems.js";
 import { t } from "../texts.js";
 import uPlot from "../vendor/uplot.js";
-import { lineOf } from "./card.js";
+import { kindOf, lineOf } from "./card.js";
+import { madeAt } from "./order.js";
 
 const COLORS = ["#f97316", "#3b82f6", "#10b981", "#a855f7", "#ec4899", "#eab308", "#06b6d4", "#84cc16"];
 const HEIGHT = 260;
+const KINDS = { evaluation: /* text */ "live.evaluation", loss: /* text */ "live.smoothed" };
 
 export function Overlay({ ids, runs, output, draw }) {
-    const [known, setKnown] = useState({ lines: {}, error: null });
+    const [known, setKnown] = useState({ lines: {}, error: null }); // {at, line, kind} of each
     const place = useRef(null);
+    const at = (id) => madeAt(runs.find((run) => run.id === id));
     useEffect(() => {
         let here = true;
-        for (const id of ids.filter((one) => !known.lines[one]))
+        for (const id of ids.filter((one) => known.lines[one]?.at !== at(one)))
             get("runs/about", { run: id, output }).then(
-                (about) =>
-                    here && setKnown((before) => ({ lines: { ...before.lines, [id]: lineOf(about) }, error: null })),
+                (about) => {
+                    const found = { at: at(id), line: lineOf(about), kind: kindOf(about) };
+                    if (here) setKnown((before) => ({ lines: { ...before.lines, [id]: found }, error: null }));
+                },
                 (error) => here && setKnown((before) => ({ ...before, error })),
             );
         return () => {
             here = false;
         };
-    }, [ids.join("\n"), output]);
-    const drawn = ids.filter((id) => known.lines[id]?.length);
+    }, [ids.map(at).join("\n"), output]);
+    const drawn = ids.filter((id) => known.lines[id]?.line.length);
     const names = drawn.map((id) => runs.find((run) => run.id === id)?.name ?? id);
     useEffect(() => {
         if (!drawn.length) return undefined;
         const chart = new uPlot(
             options(names, place.current.clientWidth),
-            aligned(drawn.map((id) => known.lines[id])),
+            aligned(drawn.map((id) => known.lines[id].line)),
             place.current,
         );
         const observer = new ResizeObserver(() => chart.setSize({ width: place.current.clientWidth, height: HEIGHT }));
@@ -39,18 +44,19 @@ export function Overlay({ ids, runs, output, draw }) {
             observer.disconnect();
             chart.destroy();
         };
-    }, [drawn.join("\n")]);
+    }, [drawn.map((id) => known.lines[id].at).join("\n")]);
     if (!ids.length) return null;
+    const kind = (id) => known.lines[id] && t(drawn.includes(id) ? KINDS[known.lines[id].kind] : "runs.no_curve");
     return html`<section class="tinv-panel tinv-stack" aria-label=${t("runs.curves")}>
         <h2>${t("runs.curves")}</h2>
         <${Problems} error=${known.error} />
         <div class="tinv-chart" ref=${place} role="img" aria-label=${t("runs.curves_of", { names })}></div>
         <ul class="tinv-chips">
             ${ids.map(
-                (id, index) => html`<li>
+                (id) => html`<li key=${id}>
                     <button type="button" class="tinv-chip" onClick=${() => draw(id, false)}>
-                        <span class="tinv-dot" style=${{ background: COLORS[index % COLORS.length] }}></span>
-                        ${id} <span aria-hidden="true">✕</span>
+                        <span class="tinv-dot" style=${{ background: colour(drawn, id) }}></span>
+                        ${id} <small>${kind(id)}</small> <span aria-hidden="true">✕</span>
                         <span class="tinv-hidden">${t("runs.hide")}</span>
                     </button>
                 </li>`,
@@ -58,6 +64,9 @@ export function Overlay({ ids, runs, output, draw }) {
         </ul>
     </section>`;
 }
+
+/** That of a run's line; none where it has no line. @param {string[]} drawn the runs with lines @param {string} id */
+export const colour = (drawn, id) => (drawn.includes(id) ? COLORS[drawn.indexOf(id) % COLORS.length] : "transparent");
 
 function options(names, width) {
     const axis = { stroke: "#888", grid: { stroke: "#8883" }, ticks: { stroke: "#8883" } };
