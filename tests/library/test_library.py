@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,26 @@ def test_the_webuis_picture_of_an_embedding_is_no_second_one(library: Library, f
     put(tmp_path, "holiday")  # a picture of that name is no embedding either
     assert library.add(tmp_path / "holiday.pt") == [folder / "holiday.pt"]
     assert (folder / "holiday.png").is_file()
+
+
+def test_the_trash_has_nothing_but_what_was_moved_there_and_is_there_still(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what could not be moved, nor what somebody has deleted from it by hand."""
+
+    def refuse(old: str, new: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched, refused("library.move_failed", HostError):
+        patched.setattr("shutil.move", refuse)
+        library.delete("one.pt")
+    assert library.deleted() == []
+    assert list(library.trash.path.iterdir()) == []
+    gone = library.delete("one.pt")
+    shutil.rmtree(library.trash.path / gone.id / "files")
+    assert library.deleted() == []
+    with refused("library.not_in_trash"):
+        library.undelete(gone.id)
 
 
 def test_nothing_is_overwritten_by_undeleting(library: Library, folder: Path) -> None:

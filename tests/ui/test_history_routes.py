@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,39 @@ def test_parts_are_thrown_away_brought_back_and_deleted(
     assert routes.post("/tinv/v1/runs/empty", params=output).json()["deleted"] == []
     assert routes.get("/tinv/v1/runs", params=output).json() == []
     assert list((Path(values["output"]) / "deleted").iterdir()) == []
+
+
+def test_parts_come_back_after_the_run_that_they_belong_to(
+    client: Client, values: dict[str, Any], run: tuple[str, Path]
+) -> None:
+    """Alone they would be no run; what lies in its place without being one is in nobody's way."""
+    routes, output = client(), {"output": values["output"]}
+    for parts in (["snapshots"], ["run"]):
+        routes.post("/tinv/v1/runs/delete", params=output, json={"run": run[0], "parts": parts})
+
+    def restore(id: str) -> Any:  # noqa: A002
+        return routes.post("/tinv/v1/runs/restore", params=output, json={"id": id})
+
+    whole, snapshots = (one["id"] for one in routes.get("/tinv/v1/runs/deleted", params=output).json())
+    assert restore(snapshots).json()["detail"]["ids"] == ["library.run_in_trash"]
+    assert not run[1].exists()
+    run[1].mkdir()
+    assert [restore(one).status_code for one in (whole, snapshots)] == [200, 200]
+    assert [one["id"] for one in routes.get("/tinv/v1/runs", params=output).json()] == [run[0]]
+    assert list((run[1] / "embeddings").iterdir())
+
+
+def test_what_was_deleted_by_hand_from_the_trash_is_not_in_it(
+    client: Client, values: dict[str, Any], run: tuple[str, Path]
+) -> None:
+    """To make room; its record may be left."""
+    routes, output = client(), {"output": values["output"]}
+    answer = routes.post("/tinv/v1/runs/delete", params=output, json={"run": run[0], "parts": ["state"]})
+    (gone,) = answer.json()["deleted"]
+    shutil.rmtree(Path(values["output"]) / "deleted" / gone["id"] / "files")
+    assert routes.get("/tinv/v1/runs/deleted", params=output).json() == []
+    restored = routes.post("/tinv/v1/runs/restore", params=output, json={"id": gone["id"]})
+    assert restored.json()["detail"]["ids"] == ["library.not_in_trash"]
 
 
 def test_a_curve_stays_when_the_state_is_thrown_away(

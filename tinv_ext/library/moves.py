@@ -34,6 +34,14 @@ def moved(moves: Sequence[tuple[Path, Path]]) -> Iterator[None]:
         raise
 
 
+def holds_anything(folder: Path) -> bool:
+    """Whether a folder is there and has something in it."""
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return False
+
+
 def move(moves: Sequence[tuple[Path, Path]]) -> None:
     """Move each file to its new path, or none."""
     with moved(moves):

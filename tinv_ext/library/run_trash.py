@@ -16,7 +16,7 @@ from pathlib import Path
 from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.messages import message
 from tinv_ext.core.small_files import parse_json, read_small
-from tinv_ext.library.moves import move
+from tinv_ext.library.moves import holds_anything, move
 from tinv_ext.run.run_folder import RunFolder, write_json
 from tinv_ext.run.run_lock import FILE, locked
 
@@ -131,8 +131,14 @@ class RunTrash:
         deleted = self._get(id)
         target, source = self.log / deleted.run, self.path / deleted.id / _FILES
         moves = [(file, target / file.name) for file in sorted(source.iterdir())]
+        rest_is_here = any(one.run == deleted.run and WHOLE in one.parts for one in self.items())
+        if rest_is_here and WHOLE not in deleted.parts and not RunFolder(target).is_there:
+            raise InputError(
+                message(
+                    "library.run_in_trash", 'The run "{run}" is in the trash, too. Restore that first.', run=deleted.run
+                )
+            )
         existing = [new.name for _, new in moves if os.path.lexists(new)]
-        existing += [target.name] if WHOLE in deleted.parts and target.exists() and not existing else []
         if existing:
             raise InputError(
                 message(
@@ -173,7 +179,7 @@ class RunTrash:
 
 
 def _read_record(record: Path) -> DeletedRun | None:
-    """What a record says; None when it is none, or names a place outside of the log directory."""
+    """What a record says; None when it is none, names a place outside of the log directory, or its files are gone."""
     try:
         values = parse_json(read_small(record))
         run, parts = str(values["run"]), tuple(map(str, values["parts"]))
@@ -181,4 +187,6 @@ def _read_record(record: Path) -> DeletedRun | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     path = Path(run)
-    return None if path.is_absolute() or ".." in path.parts or len(path.parts) != 2 else deleted
+    if path.is_absolute() or ".." in path.parts or len(path.parts) != 2:
+        return None
+    return deleted if holds_anything(record.parent / _FILES) else None

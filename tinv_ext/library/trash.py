@@ -14,7 +14,7 @@ from pathlib import Path
 from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.messages import message
 from tinv_ext.core.small_files import parse_json, read_small
-from tinv_ext.library.moves import move
+from tinv_ext.library.moves import holds_anything, move
 from tinv_ext.run.run_folder import write_json
 
 _RECORD, _FILES = "deleted.json", "files"
@@ -57,8 +57,12 @@ class Trash:
                     error=error.strerror,
                 )
             ) from error
-        write_json(folder.parent / _RECORD, {"key": key, "when": deleted.when})
-        move([(file, folder / file.name) for file in files])
+        try:
+            write_json(folder.parent / _RECORD, {"key": key, "when": deleted.when})
+            move([(file, folder / file.name) for file in files])
+        except HostError:
+            shutil.rmtree(folder.parent, ignore_errors=True)  # the files are back where they were
+            raise
         return deleted
 
     def undelete(self, id: str) -> Path:  # noqa: A002 (the word for it)
@@ -84,11 +88,13 @@ class Trash:
 
 
 def _read_record(record: Path) -> Deleted | None:
-    """What a record says; None when it is none, or names a place outside of the folder."""
+    """What a record says; None when it is none, names a place outside of the folder, or its files are gone."""
     try:
         values = parse_json(read_small(record))
         key, when = values["key"], values["when"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     path = Path(str(key))
-    return None if path.is_absolute() or ".." in path.parts else Deleted(record.parent.name, str(key), str(when))
+    if path.is_absolute() or ".." in path.parts or not holds_anything(record.parent / _FILES):
+        return None
+    return Deleted(record.parent.name, str(key), str(when))
