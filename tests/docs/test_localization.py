@@ -20,6 +20,7 @@ from tinv_ext.core.messages import templates
 from tinv_ext.core.settings import SETTINGS
 from tinv_ext.library.combine import FILLS
 from tinv_ext.prepare.options import CROPS, EXISTING, FINDINGS, FLIPS
+from tinv_ext.server.page_texts import TEXTS
 
 FILE = ROOT / "localizations" / "zh_CN.json"
 CHOICES = {choice for about in SETTINGS.values() for choice in about.choices}  # formats and captioners have own names
@@ -102,6 +103,13 @@ def _shown(kind: str, props: dict[str, Any]) -> Iterator[str]:
     if kind in ("radio", "checkboxgroup"):
         names = (choice if isinstance(choice, str) else choice[0] for choice in props["choices"])
         yield from (name for name in names if name in CHOICES)
+
+
+def test_texts_with_values_are_given_them() -> None:
+    """Else a sentence of the page has a hole."""
+    given = {match for path in scripts() for match in re.findall(r'\bt\("([\w.]+)"\)', path.read_text("utf-8"))}
+    assert given
+    assert not [text.id for text in TEXTS if text.id in given and re.search(r"(?<!\{)\{\w", text.template)]
 
 
 def test_each_entry_is_a_translation_and_the_only_one() -> None:

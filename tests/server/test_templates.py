@@ -8,7 +8,7 @@ import pytest
 
 from tests.messages import refused
 from tinv_ext.core.data.captions import own_templates, read_template
-from tinv_ext.core.errors import InputError
+from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.server.templates import Templates
 
 
@@ -17,7 +17,9 @@ def test_the_users_own_go_first(tmp_path: Path) -> None:
     templates = Templates(tmp_path / "templates")
     assert templates.names() == own_templates()
     assert templates.place("subject") == "subject"
-    templates.save("subject", "my [name]\n\n  and [name] \n")
+    with refused("server.template_exists", name="subject"):  # it could be chosen no longer
+        templates.save("subject", "my [name]")
+    templates.save("subject", "my [name]\n\n  and [name] \n", overwrite=True)
     templates.save("画 2", "[name]")
     assert templates.names() == sorted({*own_templates(), "画 2"})
     assert read_template(templates.place("subject.txt")) == ("my [name]", "and [name]")
@@ -35,6 +37,24 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
         templates.text(name)
     assert templates.place(name) == name
     assert not list(tmp_path.rglob("*.txt"))
+
+
+def test_a_template_that_is_named_as_its_file_is_found_again(tmp_path: Path) -> None:
+    """Under its name, with ".txt" and without."""
+    templates = Templates(tmp_path / "templates")
+    assert templates.save("mine.txt", "[name]") == tmp_path / "templates" / "mine.txt"
+    assert "mine" in templates.names()
+    for name in ("mine", "mine.txt"):
+        assert read_template(templates.place(name)) == ("[name]",)
+    with refused("server.template_exists", name="mine"):
+        templates.save("mine.txt", "[name]")
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """As it is on a disk that is full or can only be read."""
+    (tmp_path / "templates").write_text("a file is in its place")
+    with pytest.raises(TinvError):
+        Templates(tmp_path / "templates").save("mine", "[name]")
 
 
 def test_an_empty_template_is_not_kept(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinv_ext.core.atomic import atomic_write
+from tinv_ext.core.atomic import atomic_write, make_folder
 from tinv_ext.core.data.captions import NAME, own_templates, read_text, template_path
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import message
@@ -56,10 +56,12 @@ class Templates:
         return read_text(template_path(self.place(name)))
 
     def save(self, name: str, text: str, overwrite: bool = False) -> Path:
-        """Save the lines under a name. `InputError` says what is wrong with either, or that the name is taken."""
+        """Save the lines under a name. `InputError` says what is wrong with either, or that the name is taken, also by
+        a template of the package, which could be chosen no longer."""
+        name = name.removesuffix(".txt")
         path = self.folder / f"{name}.txt"
         problems = list(name_problems(name))
-        if not problems and not overwrite and os.path.lexists(path):
+        if not problems and not overwrite and (os.path.lexists(path) or name in own_templates()):
             problems.append(
                 message(
                     "server.template_exists",
@@ -79,7 +81,7 @@ class Templates:
             )
         if problems:
             raise InputError(problems)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         with atomic_write(path) as file:
             file.write(("\n".join(lines) + "\n").encode("utf-8"))
         return path

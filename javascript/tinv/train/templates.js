@@ -26,10 +26,11 @@ export function Templates({ template, set }) {
         work(async () => {
             const saved = await post("templates", {}, state);
             setNames(saved.names);
-            set({ template: state.name });
-            change({ replace: false });
+            set({ template: saved.name });
+            change({ name: saved.name, replace: false });
             return saved.said;
         });
+    const help = t("train.template_help", { name: "[name]", filewords: "[filewords]" });
     return html`<details class="tinv-fold" id="tinv_templates">
         <summary>${t("train.templates")}</summary>
         <div class="tinv-stack">
@@ -37,7 +38,7 @@ export function Templates({ template, set }) {
                 (name) => html`<button type="button" class="tinv-chip" data-template=${name}
                 onClick=${() => load(name)}>${name}</button>`,
             )}</div>
-            <textarea id="tinv_lines" rows="6" aria-label=${t("train.template_lines")} placeholder=${t("train.template_help")}
+            <textarea id="tinv_lines" rows="6" aria-label=${t("train.template_lines")} placeholder=${help}
                 value=${state.text} onInput=${(event) => change({ text: event.target.value })}></textarea>
             <div class="tinv-row">
                 <input type="text" id="tinv_lines_name" aria-label=${t("train.template_name")} placeholder=${t("train.template_name")}

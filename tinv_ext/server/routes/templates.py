@@ -32,15 +32,18 @@ def _read(served: Served) -> Callable[..., Any]:
 
 def _write(served: Served) -> Callable[..., Any]:
     async def write(request: Request, language: str = Language) -> JSONResponse:
-        """Save a template: body {"name": …, "text": its lines, "replace": whether it may be there already}."""
+        """Save a template: body {"name": …, "text": its lines, "replace": whether it may be there already}.
+
+        The answer has the name without ".txt", by which it can be chosen.
+        """
         values = await json_body(request, language)
         templates = served.queue.templates
 
         def answer() -> JSONResponse:
             name = str(values.get("name") or "")
-            templates.save(name, str(values.get("text") or ""), overwrite=values.get("replace") is True)
+            name = templates.save(name, str(values.get("text") or ""), overwrite=values.get("replace") is True).stem
             saved = message("server.template_saved", 'Template "{name}" was saved and selected.', name=name)
-            return JSONResponse({"names": templates.names(), "said": translated(saved, language)})
+            return JSONResponse({"name": name, "names": templates.names(), "said": translated(saved, language)})
 
         return await in_thread(answer, language)
 
