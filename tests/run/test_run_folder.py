@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from tests.messages import refused
 from tinv_ext.core.errors import FormatError, InputError
+from tinv_ext.core.messages import message, translated
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.run import run_folder
 from tinv_ext.run.curve import open_curve, read_curve
@@ -78,6 +81,36 @@ def test_the_status_is_what_was_last_written(folder: run_folder.RunFolder, statu
     folder.write_status(status)
     assert folder.status() == status
     assert '"steps": 3' in (folder.path / "status.json").read_text("utf-8")
+
+
+def test_the_reason_can_be_told_in_another_language_later(folder: run_folder.RunFolder) -> None:
+    """Also one within another; for people the file has it in English."""
+    saved = message("run.stopped_early", "It was stopped before the first step.")
+    reason = message("run.reason_and_saved", "{reason} {saved}", reason="Why.", saved=saved)
+    folder.write_status(Status("stopped", 0, reason=reason))
+    found = folder.status().reason
+    assert found == "Why. It was stopped before the first step."
+    assert translated(found, "zh_CN") == translated(reason, "zh_CN") != reason
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        3,
+        {"id": "a.b", "template": "another", "values": {}},
+        {"id": "a.b", "template": "{x", "values": {}},
+        {"id": "a.b", "template": "{x}", "values": {}},
+        {"id": "a.b", "template": "{x:>100000000000}", "values": {"x": 1}},
+        {"id": "a.b", "template": "{x:{y}}", "values": {"x": 1, "y": 100000000000}},
+        {"id": "a.b", "template": "{x}", "values": {"x": {"id": "a", "template": "{y:9999999}", "values": {"y": 1}}}},
+        {"id": "a.b", "template": 3, "values": 3},
+    ],
+)
+def test_a_reason_that_does_not_say_what_it_should_is_its_text(folder: run_folder.RunFolder, said: Any) -> None:
+    """A file may be spoilt, or from anybody."""
+    (folder.path / "status.json").write_text(json.dumps({**asdict(Status("failed", 3, reason="why")), "said": said}))
+    assert folder.status().reason == "why"
+    assert type(folder.status().reason) is str
 
 
 def test_a_status_that_cannot_be_read_is_told(folder: run_folder.RunFolder) -> None:

@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,7 +25,7 @@ from tinv_ext.core.small_files import parse_json, read_small
 from tinv_ext.core.suffixes import RUN_SUFFIXES, may_be_embedding
 from tinv_ext.core.training.state_contents import facts_of, has_state, step_of
 from tinv_ext.run.curve import read_curve
-from tinv_ext.run.status import STATUSES, Status
+from tinv_ext.run.status import Status, content_of, status_of
 
 log = logging.getLogger(__name__)
 _NUMBER = re.compile(r" \(\d+\)$")  # of a backup's name
@@ -202,7 +202,7 @@ class RunFolder:
     def status(self) -> Status:
         """How the run stands, as it was last written."""
         try:
-            return _checked(_status_of(_read_json(self.path / "status.json")))
+            return status_of(_read_json(self.path / "status.json"))
         except (OSError, ValueError, TypeError) as error:
             raise FormatError(
                 message(
@@ -240,7 +240,7 @@ class RunFolder:
 
     def write_status(self, status: Status) -> None:
         """Keep how the run stands."""
-        write_json(self.path / "status.json", asdict(status))
+        write_json(self.path / "status.json", content_of(status))
 
     def add_to_log(self, text: str) -> None:
         """Add a line to the log."""
@@ -255,30 +255,6 @@ _LARGEST = 1 << 24  # bytes of a JSON file that is read
 def _read_json(path: Path) -> Any:
     """What a JSON file holds. OSError or ValueError where it cannot be read, also because it is far too large."""
     return parse_json(read_small(path, _LARGEST))
-
-
-def _status_of(content: Any) -> Status:
-    """The status that status.json holds. ValueError where it holds something else."""
-    if not isinstance(content, dict) or not {"status", "steps"} <= content.keys():
-        raise ValueError("it has no status and steps")
-    unknown = content.keys() - {one.name for one in fields(Status)}
-    if unknown:
-        raise ValueError(f"it has unknown values: {', '.join(sorted(unknown))[:80]}")
-    return Status(**content)
-
-
-def _checked(status: Status) -> Status:
-    """The status, if its values are what they should be. ValueError or TypeError if not."""
-    if status.status not in STATUSES:
-        raise ValueError(f"no status {str(status.status)[:40]!r}")
-    if not all(type(count) is int and 0 <= count < 1 << 48 for count in (status.steps, status.total)):
-        raise ValueError("the steps are no counts")
-    if status.file_step is not None and (type(status.file_step) is not int or status.file_step < 0):
-        raise ValueError("the file's step is no count")
-    if not isinstance(status.reason, str) or not isinstance(status.file, (str, type(None))):
-        raise TypeError("the reason or the file is no text")
-    (status.reason + (status.file or "")).encode("utf-8")  # ValueError for half a character
-    return status
 
 
 def find_runs(output: Path) -> list[RunFolder]:

@@ -61,7 +61,7 @@ class LeftRuns:
         """Offer an interrupted run no longer: from here on it is one that was stopped; or (not `yes`) again."""
         folder = self._queue.idle_run(str(DEFAULTS["output"]), id, confine)
         refuse_if_running(folder.path)
-        now, left = folder.last_status(), str(_LEFT)
+        now, left = folder.last_status(), _LEFT
         if now.over if yes else (now.status, now.reason) != ("stopped", left):
             raise InputError(message("server.not_interrupted", 'The run "{run}" was not interrupted.', run=id))
         try:
