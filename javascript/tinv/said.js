@@ -17,8 +17,19 @@ export function Said({ said, close }) {
     </div>`;
 }
 
-/** A button whose work takes its time: it waits, and says below it what went wrong. */
-export function Action({ act, children, primary = false, disabled = false, title = undefined, id = undefined }) {
+/**
+ * A button whose work takes its time: it waits, and says below it what went wrong. One of `type` "submit" is pressed by
+ * Enter in a field of its form as well.
+ */
+export function Action({
+    act,
+    children,
+    primary = false,
+    disabled = false,
+    title = undefined,
+    id = undefined,
+    type = "button",
+}) {
     const [state, setState] = useState({ busy: false, error: null });
     async function click() {
         setState({ busy: true, error: null });
@@ -30,7 +41,7 @@ export function Action({ act, children, primary = false, disabled = false, title
         }
     }
     return html`<button
-            type="button"
+            type=${type}
             id=${id}
             class=${`tinv-button ${primary ? "tinv-primary" : ""}`}
             disabled=${disabled || state.busy}

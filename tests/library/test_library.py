@@ -184,16 +184,19 @@ def test_a_file_without_a_name_inside_keeps_every_byte(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "problem"), [("one", "same_name"), ("TAKEN", "name_taken"), ("", ""), ("a/b", ""), ("..", "")]
+    ("name", "problem"),
+    [("one", "same_name"), ("taken", "name_taken"), ("TAKEN", "name_taken"), ("", ""), ("a/b", ""), ("..", "")],
 )
 def test_a_name_that_cannot_be_is_refused(name: str, problem: str, library: Library, folder: Path) -> None:
     """And nothing moves."""
     put(folder, "taken")
+    (folder / "taken.preview.png").write_bytes(b"its picture")
     before = contents(folder)
     with pytest.raises(InputError) as caught:
         library.rename("one.pt", name)
     if problem:
         assert ids(caught.value.problems) == [f"library.{problem}"]
+        assert "preview" not in caught.value.problems[0]  # an embedding has the name, not its picture alone
     else:
         assert caught.value.problems == tuple(name_problems(name))
     assert contents(folder) == before

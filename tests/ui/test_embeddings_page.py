@@ -80,7 +80,7 @@ def test_one_is_looked_into_renamed_deleted_and_brought_back(gallery: Any, shelf
     assert marks == (2, 2)
     place = fold(gallery, "Rename")
     place.locator("input").fill("tomzo")
-    place.get_by_role("button", name="Rename").click()
+    place.locator("input").press("Enter")
     gallery.wait_for_selector(".tinv-about h2:text-is('tomzo')")
     assert torch.load(shelf / "tomzo.pt", weights_only=True)["name"] == "tomzo"
     assert {word.name for word in host.known_words()} == {"tomzo", "rex"}
@@ -112,6 +112,9 @@ def test_one_is_downloaded_converted_extended_and_added(gallery: Any, shelf: Pat
     download.value.save_as(tmp_path / download.value.suggested_filename)
     assert torch.equal(load_file(tmp_path / "felix.safetensors")["emb_params"], felix)
     place = fold(gallery, "Extend")
+    for count in ("12", "8"):
+        place.locator("input[type=range]").fill(count)
+        assert place.get_by_label("Name of the result").input_value() == f"felix-{count}v"
     place.get_by_label("Name of the result").fill("felixlong")
     place.get_by_role("button", name="Extend").click()
     gallery.wait_for_selector(".tinv-about h2:text-is('felixlong')")

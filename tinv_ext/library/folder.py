@@ -103,8 +103,8 @@ class EmbeddingFolder:
 
     def name_taken(self, folder: Path, name: str, own: Sequence[Path] = ()) -> list[Message]:
         """A sentence if a file of the folder, other than `own`, has this name already, in capitals or not."""
-        taken = [file for file in self._belonging(folder, name, folder) if file not in own]
-        taken += [file for file in self._embeddings(folder) if file.stem.lower() == name.lower() and file not in own]
+        embeddings = [file for file in self._embeddings(folder) if file.stem.lower() == name.lower()]
+        taken = [file for file in [*embeddings, *self._belonging(folder, name, folder)] if file not in own]
         if not taken:
             return []
         return [message("library.name_taken", '"{file}" already exists. Choose another name.', file=taken[0].name)]

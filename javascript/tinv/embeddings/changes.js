@@ -41,7 +41,7 @@ function Rename({ item, done }) {
                 ${t("embeddings.new_name")}
                 <input class="tinv-full" value=${name} onInput=${(event) => setName(event.target.value)} />
             </label>
-            <${Action} act=${rename} disabled=${!name.trim()}>${t("embeddings.rename")}</${Action}>
+            <${Action} type="submit" act=${rename} disabled=${!name.trim()}>${t("embeddings.rename")}</${Action}>
         </form>
     </details>`;
 }
@@ -81,7 +81,8 @@ function Extend({ item, done }) {
     const least = item.vectors + 1;
     const [count, setCount] = useState(Math.min(MOST, Math.max(least, 8)));
     const [fill, setFill] = useState("repeat");
-    const [name, setName] = useState(`${item.name}-${Math.min(MOST, Math.max(least, 8))}v`);
+    const [typed, setName] = useState(null); // until then the name says how many vectors it has
+    const name = typed ?? `${item.name}-${count}v`;
     if (least > MOST) return null;
     const extend = async () => done(await post("embeddings/extend", {}, { key: item.key, count, fill, name }));
     return html`<details>

@@ -120,13 +120,13 @@ function SavePreset({ run, settings, done }) {
     const keep = async () => done(await post("presets/save", {}, { name, settings }));
     return html`<details>
         <summary>${t("runs.save_preset")}</summary>
-        <div class="tinv-row">
+        <form class="tinv-row" onSubmit=${(event) => event.preventDefault()}>
             <label class="tinv-grow">
                 ${t("runs.preset_name")}
                 <input class="tinv-full" value=${name} onInput=${(event) => setName(event.target.value)} />
             </label>
-            <${Action} act=${keep} disabled=${!name.trim()}>${t("runs.save_preset")}</${Action}>
-        </div>
+            <${Action} type="submit" act=${keep} disabled=${!name.trim()}>${t("runs.save_preset")}</${Action}>
+        </form>
     </details>`;
 }
 
