@@ -66,6 +66,10 @@ test("a run obeys what its status lets it", () => {
 test("the word becomes the place that the route fills in", () => {
     assert.equal(withPlace("a photo of zibbo, zibbo", "zibbo"), "a photo of [name], [name]");
     assert.equal(withPlace("a cat", "zibbo"), "[name], a cat");
+    assert.equal(withPlace("A Zibbo, zibbos, the zibbo's, zibbo2", "zibbo"), "A [name], zibbos, the [name]'s, [name]2");
+    assert.equal(withPlace("一张小明的照片", "小明"), "一张[name]的照片");
+    assert.equal(withPlace("a (c++) of $1 and c++x", "c++"), "a ([name]) of $1 and [name]x");
+    assert.equal(withPlace("[name] in a car, [name]", "name"), "[name] in a car, [name]");
 });
 
 test("a word is put behind what stands in a prompt", () => {

@@ -8,12 +8,18 @@ export function withWord(prompt, word) {
     return prompt.trim() ? `${prompt.trimEnd().replace(/,$/, "")}, ${word}` : word;
 }
 
+const LETTER = "\\p{Script=Latin}"; // of scripts that part words by spaces, the one that names are mostly written in
+
 /**
  * A prompt in which [name] stands for the word, as the route for images takes it; put in front where it is missing.
+ * Capital letters do not matter, as they do not to the model; within a longer word it is another one.
  * @param {string} prompt @param {string} word
  */
 export function withPlace(prompt, word) {
-    const placed = prompt.replaceAll(word, "[name]");
+    const before = new RegExp(`^${LETTER}`, "u").test(word) ? `(?<!${LETTER})` : "";
+    const after = new RegExp(`${LETTER}$`, "u").test(word) ? `(?!${LETTER})` : "";
+    const written = word.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
+    const placed = prompt.replace(new RegExp(`\\[name\\]|${before}${written}${after}`, "giu"), "[name]");
     return placed.includes("[name]") ? placed : `[name], ${placed}`;
 }
 
