@@ -74,7 +74,7 @@ def test_bad_input(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         ([str(source), "--caption", "wd14"], "wd14 needs the file of a tagger"),
         ([str(source), "--caption", "wd14", "--tagger", "no.onnx"], "There is no"),
         ([str(source), str(source)], "cannot go into"),
-        ([str(source), str(tmp_path / "out"), "--flip", "up"], 'flip cannot be "up"'),
+        ([str(source), str(tmp_path / "out"), "--flip", "up"], '"flip" cannot be "up"'),
         ([str(source), "--undo"], "no preparation to undo"),
         ([str(source), str(tmp_path / "out"), "--undo"], "Undo takes one folder"),
         ([str(tmp_path / "nowhere"), str(tmp_path / "out")], "does not exist"),

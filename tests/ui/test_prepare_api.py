@@ -116,6 +116,21 @@ def test_captions_by_what_the_program_has(client: Client, source: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"width": "wide"}, "“新图片的宽度 (width)”必须是整数。"),
+        ({"height": 63}, "“新图片的高度 (height)”必须是 64 到 4096 之间 8 的倍数，不能是 63。"),
+        ({"split_threshold": 2}, "“阈值 (split_threshold)”必须在 0 到 1.0 之间，不能是 2.0。"),
+    ],
+)
+def test_an_option_is_told_by_its_label(client: Client, source: Path, values: dict[str, Any], told: str) -> None:
+    """In the page's language, with its name for programs behind it."""
+    for route in ("/tinv/v1/prepare/check", "/tinv/v1/prepare"):
+        answer = client().post(route, params={"language": "zh_CN"}, json={"source": str(source), **values})
+        assert answer.json()["detail"]["problems"] == [told]
+
+
+@pytest.mark.parametrize(
     ("values", "wanted"),
     [
         ({"width": "wide", "crops": 1}, {"api.wrong_value", "api.unknown_name"}),

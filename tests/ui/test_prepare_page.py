@@ -72,6 +72,12 @@ def test_images_are_checked_prepared_and_undone(page: Any, source: Path, tmp_pat
     page.click("#tinv_prepare_undo")
     said(page, "#tinv_prepare_answer", "Undone: 6 files removed, 0 restored.")
     assert not out.exists()
+    assert page.locator(".tinv-prepare .tinv-problems").count() == 0  # what was wrong with another click
+    fill(page, "width", "100")
+    page.click("#tinv_prepare_check")
+    said(page, "#tinv_part_prepare", '"Width of new images (width)" must be a multiple of 8')
+    fill(page, "width", "128")
+    page.wait_for_selector(".tinv-prepare .tinv-problems", state="detached")
     page.wait_for_function("document.querySelectorAll('.tinv-pair').length === 0")
 
 
@@ -112,7 +118,7 @@ def test_what_was_done_is_no_answer_to_what_is_asked_next(page: Any, source: Pat
     said(page, "#tinv_prepare_progress", "Done: 3 images")
     fill(page, "width", "7")
     page.click("#tinv_prepare_check")
-    said(page, "#tinv_part_prepare", "The width must be a multiple of 8")
+    said(page, "#tinv_part_prepare", '"Width of new images (width)" must be a multiple of 8')
     assert page.inner_text("#tinv_prepare_progress") == ""
     fill(page, "width", "64")
     page.click("#tinv_prepare")
@@ -144,7 +150,7 @@ def test_what_is_wrong_is_told(page: Any, source: Path) -> None:  # noqa: F811
     fill(page, "width", "7")
     tick(page, "flip", "upside down")
     page.click("#tinv_prepare_check")
-    said(page, "#tinv_part_prepare", "The width must be a multiple of 8")
+    said(page, "#tinv_part_prepare", '"Width of new images (width)" must be a multiple of 8')
     said(page, "#tinv_part_prepare", "Name a folder for the new images.")
     tick(page, "flip", "upside down")
     fill(page, "width", "64")

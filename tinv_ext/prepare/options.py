@@ -78,7 +78,7 @@ class PrepareOptions:
         problems = [
             message(
                 "prepare.size",
-                "The {name} must be a multiple of {step} from {least} to {most}, not {value}.",
+                '"{name}" must be a multiple of {step} from {least} to {most}, not {value}.',
                 name=name,
                 value=value,
                 least=least,
@@ -96,7 +96,7 @@ class PrepareOptions:
                 problems.append(
                     message(
                         "prepare.ratio",
-                        "{name} must be from 0 to {most}, not {value}.",
+                        '"{name}" must be from 0 to {most}, not {value}.',
                         name=name,
                         most=highest,
                         value=value,
@@ -129,7 +129,11 @@ def chosen(text: str) -> tuple[str, ...]:
 
 def _no_choice(name: str, given: str, known: Collection[str]) -> Message:
     return message(
-        "prepare.no_choice", '{name} cannot be "{given}". Choose from {known:, }.', name=name, given=given, known=known
+        "prepare.no_choice",
+        '"{name}" cannot be "{given}". Choose from {known:, }.',
+        name=name,
+        given=given,
+        known=known,
     )
 
 

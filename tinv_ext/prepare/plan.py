@@ -202,7 +202,7 @@ def _in_the_way(options: PrepareOptions, images: Sequence[PlannedImage]) -> list
         message(
             "prepare.in_the_way",
             'There are {count:file|files} in "{target}" already: {names:, } … Choose an empty folder, undo the earlier '
-            "preparation, or turn on overwrite.",
+            'preparation, or turn on "Replace files of the same name" (overwrite).',
             count=len(there),
             target=options.target,
             names=there[:_NAMED],

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinv_ext.core.messages import Message, message, translated
+from tinv_ext.core.messages import Message, message, translated, with_values
 from tinv_ext.prepare.options import CAPTIONERS, CROPS, EXISTING, FINDINGS, FLIPS, SIDES, STEP
 from tinv_ext.prepare.plan import KINDS
 from tinv_ext.server.prepare_request import NAMES
@@ -163,3 +163,12 @@ def prepare_form(captioners: Iterable[str], language: str) -> dict[str, Any]:
 
 def _choice(name: str, language: str) -> str:
     return translated(_CHOICES[name], language) if name in _CHOICES else name
+
+
+def by_label(problem: str) -> str:
+    """A problem with an option, named as its control is, with the option's name behind it for programs."""
+    name = str(problem.values.get("name")) if isinstance(problem, Message) else ""
+    if not isinstance(problem, Message) or name not in CONTROLS:
+        return problem
+    label = message("prepare_form.named", "{label} ({name})", label=CONTROLS[name].label, name=name)
+    return with_values(problem, lambda value: label if value == name else value)

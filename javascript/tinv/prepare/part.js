@@ -19,15 +19,20 @@ export default function Part({ visible }) {
     const [given, setGiven] = useState(() => kept(KEY));
     const [report, setReport] = useState(null);
     const [said, setSaid] = useState(null);
+    const [problem, setProblem] = useState(null); // of what was last asked for
     const [past, setPast] = useState(""); // what was told of the last preparation before another question
     const [every, setEvery] = useState(ELSE);
     const { answer: now, again } = usePolling(() => get("prepare"), every, visible);
-    useEffect(() => keep(KEY, given), [given]);
+    useEffect(() => {
+        keep(KEY, given);
+        setProblem(null); // it may be mended now
+    }, [given]);
     useEffect(() => setEvery(now?.at_work ? AT_WORK : ELSE), [now?.at_work]);
     if (error) return html`<${Problems} error=${error} retry=${retry} />`;
     if (!form) return html`<p class="tinv-quiet">${t("prepare_page.loading")}</p>`;
 
     const cleared = () => {
+        setProblem(null);
         setSaid(null);
         setReport(null);
         setPast(tale(now));
@@ -52,16 +57,24 @@ export default function Part({ visible }) {
         setSaid(await post("prepare/undo", {}, { source, target }));
         again();
     };
+    const tried = (act) => async () => {
+        try {
+            await act();
+        } catch (wrong) {
+            setProblem(wrong);
+        }
+    };
     const told = tale(now) !== "" && (now.at_work || tale(now) !== past);
     return html`<div class="tinv-stack tinv-prepare">
         <div class="tinv-beside">
             <div class="tinv-stack">
                 <${Form} form=${form} given=${given} set=${(changes) => setGiven((all) => changed(all, changes))} />
                 <div class="tinv-row tinv-actions">
-                    <${Action} id="tinv_prepare_check" act=${check}>${t("train.check")}</${Action}>
-                    <${Action} id="tinv_prepare" primary act=${prepare} disabled=${now?.at_work}>${t("prepare_page.prepare")}</${Action}>
-                    ${now?.at_work && html`<${Action} id="tinv_prepare_stop" act=${stop}>${t("prepare_page.stop")}</${Action}>`}
-                    <${Action} id="tinv_prepare_undo" act=${undo} disabled=${now?.at_work}>${t("prepare_page.undo")}</${Action}>
+                    <${Action} id="tinv_prepare_check" act=${tried(check)}>${t("train.check")}</${Action}>
+                    <${Action} id="tinv_prepare" primary act=${tried(prepare)} disabled=${now?.at_work}>${t("prepare_page.prepare")}</${Action}>
+                    ${now?.at_work && html`<${Action} id="tinv_prepare_stop" act=${tried(stop)}>${t("prepare_page.stop")}</${Action}>`}
+                    <${Action} id="tinv_prepare_undo" act=${tried(undo)} disabled=${now?.at_work}>${t("prepare_page.undo")}</${Action}>
+                    ${problem && html`<div class="tinv-wide"><${Problems} error=${problem} /></div>`}
                 </div>
             </div>
             <div class="tinv-stack">

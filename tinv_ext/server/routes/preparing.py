@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException, Request
@@ -58,9 +59,12 @@ def check_route(served: Served) -> Answer:
         from tinv_ext.server.prepare_request import options_of
 
         given = await json_body(request, language)
-        return await in_thread(
-            lambda: JSONResponse(_described(plan(options_of(_values(given, served))), language)), language
-        )
+
+        def answer() -> JSONResponse:
+            with _named_by_labels():
+                return JSONResponse(_described(plan(options_of(_values(given, served))), language))
+
+        return await in_thread(answer, language)
 
     return check
 
@@ -76,14 +80,26 @@ def prepare_route(served: Served, preparations: Preparations) -> Answer:
         given = await json_body(request, language)
 
         def answer() -> JSONResponse:
-            values = _values(given, served)
-            captioners, found = captioners_of(values, preparations.captioners()), plan(options_of(values))
+            with _named_by_labels():
+                values = _values(given, served)
+                captioners, found = captioners_of(values, preparations.captioners()), plan(options_of(values))
             preparations.start(found, captioners)
             return JSONResponse(_described(found, language), 202)
 
         return await in_thread(answer, language)
 
     return prepare
+
+
+@contextmanager
+def _named_by_labels() -> Iterator[None]:
+    """What is wrong with an option is told by the label of its control."""
+    from tinv_ext.server.prepare_form import by_label
+
+    try:
+        yield
+    except InputError as error:
+        raise InputError([by_label(problem) for problem in error.problems]) from error
 
 
 def progress_route(served: Served, preparations: Preparations) -> Answer:
