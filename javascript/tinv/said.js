@@ -1,14 +1,19 @@
 // What was done, in sentences that are also read aloud, with a way to take it back.
-import { html, useState } from "./html.js";
+import { html, useEffect, useRef, useState } from "./html.js";
 import { Problems } from "./problems.js";
 import { t } from "./texts.js";
 
 /** `said`: {sentences, undo}, or null; `undo()` does it and says what came of it. */
 export function Said({ said, close }) {
-    return html`<div role="status" aria-live="polite">
+    const line = useRef(null);
+    useEffect(() => {
+        // the button that was pressed is gone, or waits: whoever uses the keyboard goes on from here
+        if (said && document.activeElement === document.body) line.current.focus({ preventScroll: true });
+    }, [said]);
+    return html`<div role="status" aria-live="polite" class="tinv-told">
         ${
             said &&
-            html`<div class="tinv-said tinv-row">
+            html`<div class="tinv-said tinv-row" tabindex="-1" ref=${line}>
             <span class="tinv-grow">${said.sentences.join(" ")}</span>
             ${said.undo && html`<${Action} act=${said.undo}>${t("page.undo")}</${Action}>`}
             <button type="button" class="tinv-button" onClick=${close}>${t("page.close")}</button>

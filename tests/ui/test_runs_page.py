@@ -204,9 +204,14 @@ def test_a_run_is_cleaned_up_with_undo(runs: Any, jobs: JobQueue, values: dict[s
     run = trained(jobs, values)
     show(runs)
     clean = fold(card(runs, "zibbo"), "Clean up")
+    runs.set_viewport_size({"width": 900, "height": 330})
     clean.get_by_label("Snapshots").check()
-    clean.get_by_role("button", name="to the trash").click()
+    clean.get_by_role("button", name="to the trash").press("Enter")
     said(runs, "moved to the trash")
+    top = runs.locator(".tinv-runs .tinv-said").bounding_box()["y"]
+    assert 0 <= top < 330  # in sight, though the card is scrolled to
+    runs.keyboard.press("Tab")
+    assert runs.evaluate("document.activeElement.textContent.trim()") == "Undo"
     assert not (run.path / "embeddings").exists()
     clean.get_by_label("Snapshots").wait_for(state="detached")
     runs.click(".tinv-said button:text-is('Undo')")
