@@ -208,7 +208,9 @@ class JobQueue:
         if str(folder.path) in {job.folder for job in self.active()}:
             raise InputError(
                 message(
-                    "server.run_in_progress", 'The run "{run}" is in progress. If it is paused, resume its job.', run=id
+                    "server.run_in_progress",
+                    'The run "{run}" is in progress, or paused. Resume it where it is watched, or stop it first.',
+                    run=id,
                 )
             )
         return folder
