@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from argparse import ArgumentParser
 from collections.abc import Callable
 from functools import partial
@@ -312,3 +314,36 @@ def test_what_is_copied_from_the_cpu_is_kept_and_given_again() -> None:
         assert torch.arange(3).to(torch.float16).dtype == torch.float16
         with pytest.raises(RuntimeError, match="copies more"):
             table_on_the_device()
+
+
+def test_graphs_that_are_given_up_are_gone_at_once() -> None:
+    """Their memory is wanted right then; nothing is left to a garbage collector that may come much later."""
+    pipeline = small_pipelines.sd1()
+    unet = unet_of(pipeline)
+    ways: list[Capture] = [capture_into_the_same] * 4
+    graphs = Graphs((pipeline.unet,), in_turns(*ways, no_room), print)
+    gc.collect()
+    gc.disable()
+    try:
+        for give_up in (graphs.clear, lambda: graphs.call("unet", unet, inputs(pipeline, 2, 1))):
+            graphs.call("unet", unet, inputs(pipeline, 1, 1))
+            (graph,) = graphs._parts["unet"].graphs.values()
+            left = weakref.ref(graph)
+            del graph
+            give_up()
+            assert left() is None
+    finally:
+        gc.enable()
+
+
+def capture_into_the_same(act: Callable[[], Tensors], forget: Forget, pool: Any) -> tuple[Callable[[], None], Tensors]:
+    """One that keeps nothing of what it records, as CUDA's graphs know no Python."""
+    results = act()
+    values = tuple(one.detach().clone() for one in results)
+    return partial(copy_all, results, values), results
+
+
+def copy_all(results: Tensors, values: Tensors) -> None:
+    """Have the results these values again."""
+    for one, value in zip(results, values):
+        one.detach().copy_(value)

@@ -293,7 +293,7 @@ class Graphs:
             return graphs[key]
         except Exception as error:  # noqa: BLE001 - whatever it is, the step can do without; it is told
             out_of_memory, reason = is_out_of_memory(error), first_sentence(str(error)) or type(error).__name__
-        self._parts.pop(name, None)  # only now: the tensors of what failed hang on the exception, which is gone here
+        self._forget(name)  # only now: the tensors of what failed hang on the exception, which is gone here
         if out_of_memory:
             self.save_memory()
             return None
@@ -315,7 +315,13 @@ class Graphs:
 
     def clear(self) -> None:
         """Give up all graphs and their memory; the next call records again."""
-        self._parts.clear()
+        for name in tuple(self._parts):
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        """Give up a part's graphs. They know their part: left together, they would keep each other and their memory."""
+        if part := self._parts.pop(name, None):
+            part.graphs.clear()
 
     def renew(self) -> None:
         """The parts compute in another way from here on: record again, also where there was no memory for it before."""
