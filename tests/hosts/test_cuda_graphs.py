@@ -21,7 +21,7 @@ from tests.messages import said
 from tinv_ext.core.model import Tensors
 from tinv_ext.core.training.forward import denoising_losses
 from tinv_ext.hosts import cuda_graphs
-from tinv_ext.hosts.cuda_graphs import Capture, Forget, Graphs, KeptCopies
+from tinv_ext.hosts.cuda_graphs import Capture, Forget, Graphs
 from tinv_ext.hosts.diffusers.host import DiffusersHost
 from tinv_ext.hosts.diffusers.pipelines import texts_of
 from tinv_ext.hosts.webui.program import may_record_graphs
@@ -293,27 +293,6 @@ def test_one_part_that_is_refused_leaves_the_others_recorded() -> None:
         graphs.call("unet", unet, inputs(pipeline, 1, 1))
     assert set(graphs._parts) == {"unet"}
     assert len(told) == 1
-
-
-def table_on_the_device() -> Tensor:
-    """As upstream's embedding of a timestep; "meta" is the device that is everywhere."""
-    table = torch.arange(4.0).exp().to("meta")
-    return table.add_(1) + torch.ones(4, device="meta").to(torch.float64)
-
-
-def test_what_is_copied_from_the_cpu_is_kept_and_given_again() -> None:
-    """In its order, each time a copy of its own; what is on the device or stays on the CPU is left alone."""
-    copies = KeptCopies()
-    for _ in range(2):
-        with copies.collected():
-            table_on_the_device()
-            torch.arange(3).to(torch.float16)
-    assert [one is not None for one in copies._kept] == [True, False]
-    with copies.given():
-        assert table_on_the_device().shape == (4,)
-        assert torch.arange(3).to(torch.float16).dtype == torch.float16
-        with pytest.raises(RuntimeError, match="copies more"):
-            table_on_the_device()
 
 
 def test_graphs_that_are_given_up_are_gone_at_once() -> None:

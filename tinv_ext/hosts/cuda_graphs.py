@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -73,15 +74,21 @@ def _capture(
     except BaseException:
         _end_recording()
         raise
-    return graph.replay, results
+    return partial(_replay, graph, copies), results
+
+
+def _replay(graph: torch.cuda.CUDAGraph, copies: KeptCopies | None) -> None:
+    """`copies` come along because the graph reads what they keep: it would be gone with them."""
+    graph.replay()
 
 
 class KeptCopies(TorchFunctionMode):
     """The tensors that a computation makes on the CPU and copies to the device, so that it can be done without copying.
 
     CUDA lets no graph copy from ordinary memory, but upstream makes small tables so: ldm's and sgm's embedding of the
-    timestep (modules/diffusionmodules/util.py), the mask of transformers 4.30's CLIP. While a graph is recorded nothing
-    can be read back from the device, so what is made on the CPU then depends on shapes alone.
+    timestep (modules/diffusionmodules/util.py), the mask of transformers 4.30's CLIP, which is even read back from the
+    device. Nothing else can be read back while a graph is recorded, so what is made on the CPU then depends on shapes
+    alone.
     """
 
     def __init__(self) -> None:
@@ -105,7 +112,10 @@ class KeptCopies(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if function not in (Tensor.to, Tensor.cuda) or args[0].device.type != "cpu":
+        if function is torch.full and len(args) == 2 and isinstance(args[1], Tensor):
+            return _filled(*args, **kwargs)
+        copies = function in (Tensor.to, Tensor.cuda) and args[0].device.type == "cpu"
+        if not copies and function is not torch.tensor:
             return function(*args, **kwargs)
         if self._next is None:
             result = function(*args, **kwargs)
@@ -116,6 +126,12 @@ class KeptCopies(TorchFunctionMode):
         self._next += 1
         kept = self._kept[self._next - 1]
         return function(*args, **kwargs) if kept is None else kept.clone()
+
+
+def _filled(size: Any, value: Tensor, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
+    """`torch.full`, which would read the value back from the device."""
+    dtype = dtype or (torch.get_default_dtype() if value.is_floating_point() else value.dtype)
+    return torch.empty(size, dtype=dtype, **options).fill_(value)
 
 
 def _end_recording() -> None:

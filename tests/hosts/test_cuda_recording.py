@@ -1,0 +1,130 @@
+"""How a recording is made on CUDA, as far as a CPU can tell: its streams, its device, and what comes from the CPU."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tinv_ext.hosts import cuda_graphs
+from tinv_ext.hosts.cuda_graphs import KeptCopies
+
+
+def table_on_the_device() -> Tensor:
+    """As upstream's embedding of a timestep; "meta" is the device that is everywhere."""
+    table = torch.arange(4.0).exp().to("meta")
+    return table.add_(1) + torch.ones(4, device="meta").to(torch.float64)
+
+
+def test_what_is_copied_from_the_cpu_is_kept_and_given_again() -> None:
+    """In its order, each time a copy of its own; what is on the device or stays on the CPU is left alone."""
+    copies = KeptCopies()
+    for _ in range(2):
+        with copies.collected():
+            table_on_the_device()
+            torch.arange(3).to(torch.float16)
+    assert [one is not None for one in copies._kept] == [True, False]
+    with copies.given():
+        assert table_on_the_device().shape == (4,)
+        assert torch.arange(3).to(torch.float16).dtype == torch.float16
+        with pytest.raises(RuntimeError, match="copies more"):
+            table_on_the_device()
+
+
+class FakeCuda:
+    """What recording asks of torch.cuda, done by nobody: notes the streams, and refuses the first `refused` graphs."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, refused: int) -> None:
+        self.made: list[tuple[int, object]] = []
+        self.used: list[object] = []
+        self.replayed = 0
+        self._left = refused
+        self.current = 0
+        fakes = {
+            "Stream": self._stream,
+            "stream": self._on,
+            "graph": self._graph,
+            "device": self._device,
+            "current_stream": lambda: SimpleNamespace(wait_stream=self.used.append),
+            "current_device": lambda: self.current,
+            "CUDAGraph": lambda: SimpleNamespace(replay=self._replay),
+        }
+        for name, fake in fakes.items():
+            monkeypatch.setattr(torch.cuda, name, fake)
+        monkeypatch.setattr(cuda_graphs, "_end_recording", lambda: None)
+
+    def _stream(self, device: int = 0) -> object:
+        made = SimpleNamespace(wait_stream=lambda other: None)
+        self.made.append((device, made))
+        return made
+
+    @contextmanager
+    def _on(self, stream: object) -> Iterator[None]:
+        self.used.append(stream)
+        yield
+
+    @contextmanager
+    def _graph(self, graph: object, pool: object, capture_error_mode: str, stream: object = None) -> Iterator[None]:
+        self.used.append(stream)
+        yield
+        self._left -= 1
+        if self._left >= 0:
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+
+    @contextmanager
+    def _device(self, device: torch.device) -> Iterator[None]:
+        before, self.current = self.current, device.index
+        try:
+            yield
+        finally:
+            self.current = before
+
+    def _replay(self) -> None:
+        self.replayed += 1
+
+
+def test_what_is_kept_lives_as_long_as_its_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graph reads it: were it freed, it would read what others have put there since."""
+    cuda = FakeCuda(monkeypatch, refused=1)
+    kept: list[Any] = []
+
+    class Noted(KeptCopies):
+        def __init__(self) -> None:
+            super().__init__()
+            kept.append(weakref.ref(self))
+
+    monkeypatch.setattr(cuda_graphs, "KeptCopies", Noted)
+    replay, _ = cuda_graphs.capture_on_cuda(lambda: (table_on_the_device(),), lambda: None, None)
+    gc.collect()
+    assert kept[0]()._kept[0].device.type == "meta"
+    replay()
+    assert cuda.replayed == 1
+    del replay
+    gc.collect()
+    assert kept[0]() is None
+
+
+def causal_mask(value: float, device: str) -> Tensor:
+    """As CLIP of transformers 4.30 makes it (modeling_clip.py, _make_causal_mask)."""
+    return torch.full((3, 3), torch.tensor(value, device=device), device=device)
+
+
+def test_a_mask_that_is_filled_with_a_tensor_is_not_read_back() -> None:
+    """transformers 4.30, which AUTOMATIC1111's WebUI has; a read-back from "meta" is an error, as in a recording."""
+    copies = KeptCopies()
+    with copies.collected():
+        causal_mask(-2.5, "meta")
+    with copies.given():
+        assert causal_mask(-2.5, "meta").shape == (3, 3)
+    right = causal_mask(-2.5, "cpu")
+    with copies.collected():
+        assert torch.equal(causal_mask(-2.5, "cpu"), right)
+        whole = torch.full((2,), torch.tensor(3))
+    assert whole.dtype == torch.full((2,), torch.tensor(3)).dtype
