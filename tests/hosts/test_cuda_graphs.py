@@ -326,3 +326,30 @@ def copy_all(results: Tensors, values: Tensors) -> None:
     """Have the results these values again."""
     for one, value in zip(results, values):
         one.detach().copy_(value)
+
+
+def test_a_recording_that_repeats_nothing_is_noticed() -> None:
+    """Though its results are right as long as nobody asks for others."""
+
+    def nothing(act: Callable[[], Tensors], forget: Forget, pool: Any) -> tuple[Callable[[], None], Tensors]:
+        return lambda: None, act()
+
+    pipeline, told = small_pipelines.sd1(), list[Any]()
+    unet, given = unet_of(pipeline), inputs(pipeline, 1, 1)
+    graphs = Graphs((pipeline.unet,), nothing, told.append)
+    assert torch.equal(graphs.call("unet", unet, given)[0], unet(*given)[0])
+    assert said(told, "hosts.no_cuda_graphs", reason="what was recorded gives other numbers")
+
+
+def test_backward_is_recorded_with_what_forward_has_computed() -> None:
+    """While forward is recorded nothing is computed, and backward may take an index from what it keeps."""
+    done: list[str] = []
+
+    def watched(act: Callable[[], Tensors], forget: Forget, pool: Any) -> tuple[Callable[[], None], Tensors]:
+        done.append("record")
+        replay, results = capture(act, forget, pool)
+        return lambda: (done.append("replay"), replay())[1], results
+
+    pipeline = small_pipelines.sd1()
+    Graphs((pipeline.unet,), watched, print).call("unet", unet_of(pipeline), inputs(pipeline, 1, 1))
+    assert done[:3] == ["record", "replay", "record"]

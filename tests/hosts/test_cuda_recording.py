@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tinv_ext.hosts import cuda_graphs
-from tinv_ext.hosts.cuda_graphs import KeptCopies
+from tinv_ext.hosts.cuda_graphs import Graphs, KeptCopies
 
 
 def table_on_the_device() -> Tensor:
@@ -47,6 +48,7 @@ class FakeCuda:
         self.replayed = 0
         self._left = refused
         self.current = 0
+        cuda_graphs._stream.cache_clear()
         fakes = {
             "Stream": self._stream,
             "stream": self._on,
@@ -58,9 +60,9 @@ class FakeCuda:
         }
         for name, fake in fakes.items():
             monkeypatch.setattr(torch.cuda, name, fake)
-        monkeypatch.setattr(cuda_graphs, "_end_recording", lambda: None)
+        monkeypatch.setattr(cuda_graphs, "_end_recording", self.used.append)
 
-    def _stream(self, device: int = 0) -> object:
+    def _stream(self, device: int) -> object:
         made = SimpleNamespace(wait_stream=lambda other: None)
         self.made.append((device, made))
         return made
@@ -71,7 +73,7 @@ class FakeCuda:
         yield
 
     @contextmanager
-    def _graph(self, graph: object, pool: object, capture_error_mode: str, stream: object = None) -> Iterator[None]:
+    def _graph(self, graph: object, pool: object, stream: object, capture_error_mode: str) -> Iterator[None]:
         self.used.append(stream)
         yield
         self._left -= 1
@@ -109,6 +111,35 @@ def test_what_is_kept_lives_as_long_as_its_recording(monkeypatch: pytest.MonkeyP
     del replay
     gc.collect()
     assert kept[0]() is None
+
+
+def test_all_recordings_of_a_device_are_made_on_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuBLAS keeps some megabytes for every stream; warming up is on it, too, and so is the end of one that failed."""
+    cuda = FakeCuda(monkeypatch, refused=1)
+    for device in (0, 0, 1):
+        cuda.current = device
+        cuda_graphs.capture_on_cuda(lambda: (torch.ones(1),), lambda: None, None)
+    assert [device for device, _ in cuda.made] == [0, 1]
+    first, second = (stream for _, stream in cuda.made)
+    assert set(map(id, cuda.used)) == {id(first), id(second)}
+
+
+def test_a_recording_is_made_on_the_device_of_what_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not on the current one, as with --device cuda:1 or the WebUI's --device-id: of what another device computes, a
+    stream records nothing."""
+    cuda = FakeCuda(monkeypatch, refused=0)
+    seen: list[int] = []
+
+    def recorded(*given: Any) -> Any:
+        seen.append(cuda.current)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(cuda_graphs, "_Graph", recorded)
+    with FakeTensorMode():
+        given = torch.ones(2, device="cuda:1", requires_grad=True)
+        graphs = Graphs((), cuda_graphs.capture_on_cuda, lambda told: None)
+        graphs.call("part", lambda value: (value.detach(),), (given,))
+    assert (seen, cuda.current) == ([1], 0)
 
 
 def causal_mask(value: float, device: str) -> Tensor:

@@ -16,9 +16,9 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -57,7 +57,7 @@ def _capture(
     act: Callable[[], Tensors], forget: Forget, pool: Any, copies: KeptCopies | None
 ) -> tuple[Callable[[], None], Tensors]:
     """Record on a stream of its own, as torch's notes on CUDA graphs ask."""
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream = _stream(torch.cuda.current_device())
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(_WARM_UP):
@@ -68,11 +68,11 @@ def _capture(
     graph = torch.cuda.CUDAGraph()
     try:
         # thread_local: other threads of the program may go on using CUDA meanwhile
-        recording = torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local")
+        recording = torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local")
         with recording, copies.given() if copies else nullcontext():
             results = act()
     except BaseException:
-        _end_recording()
+        _end_recording(stream)
         raise
     return partial(_replay, graph, copies), results
 
@@ -80,6 +80,12 @@ def _capture(
 def _replay(graph: torch.cuda.CUDAGraph, copies: KeptCopies | None) -> None:
     """`copies` come along because the graph reads what they keep: it would be gone with them."""
     graph.replay()
+
+
+@cache
+def _stream(device: int) -> torch.cuda.Stream:
+    """The only one of a device to record on: cuBLAS keeps memory for each stream that it has ever been called on."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 class KeptCopies(TorchFunctionMode):
@@ -134,12 +140,12 @@ def _filled(size: Any, value: Tensor, dtype: torch.dtype | None = None, **option
     return torch.empty(size, dtype=dtype, **options).fill_(value)
 
 
-def _end_recording() -> None:
+def _end_recording(stream: torch.cuda.Stream) -> None:
     """After a recording that failed: torch leaves CUDA's generator of random numbers waiting for its end (2.1 … 2.11,
     `CUDAGraph::capture_end` checks the stream first), and the next image could not be drawn. One that succeeds ends it.
     """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         torch.zeros(1, device="cuda").add_(1)
 
 
@@ -162,8 +168,10 @@ class _Graph:
         right, slopes = self._eager()
         self._replay_forward, self._answers = capture(self._forward, self._release, part.pool)
         self._slopes = slopes
+        self._replay_forward()  # recording computes nothing: backward is tried out with what forward keeps for it
         self._replay_backward, self._gradients = capture(self._backward, _nothing, part.pool)
         self._release()
+        _spoil((*self._answers, *self._gradients))
         self._replay_forward()
         self._replay_backward()
         _compare((*self._answers, *self._gradients), right)
@@ -215,6 +223,17 @@ class _Graph:
 
 def _nothing() -> None:
     """What is needed for backward stays."""
+
+
+def _current(device: torch.device) -> AbstractContextManager[Any]:
+    """While open, streams are those of this device: on one of another, nothing of the part would be recorded."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def _spoil(results: Tensors) -> None:
+    """Numbers that only a repetition takes away: results would be right, too, if all was computed but not recorded."""
+    for one in results:
+        one.detach().fill_(math.nan)
 
 
 def _slope(answer: Tensor) -> Tensor:
@@ -305,7 +324,8 @@ class Graphs:
             while len(graphs) >= _MOST:
                 graphs.popitem(last=False)
             sample = tuple(one.detach().clone().requires_grad_(one.requires_grad) for one in given)
-            graphs[key] = _Graph(call, sample, self._parts[name], self._capture)
+            with _current(given[0].device):
+                graphs[key] = _Graph(call, sample, self._parts[name], self._capture)
             return graphs[key]
         except Exception as error:  # noqa: BLE001 - whatever it is, the step can do without; it is told
             out_of_memory, reason = is_out_of_memory(error), first_sentence(str(error)) or type(error).__name__
