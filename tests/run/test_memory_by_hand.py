@@ -22,7 +22,7 @@ from tinv_ext.core.model import Model
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training import fallbacks as fallbacks_module
 from tinv_ext.core.training.fallbacks import Fallbacks
-from tinv_ext.core.training.memory_room import at_once
+from tinv_ext.core.training.memory_room import at_once, batches_that_fit
 from tinv_ext.core.training.schedules import parse_schedule
 from tinv_ext.core.training.state_contents import facts_of
 from tinv_ext.core.training.trainer import Plan, train
@@ -242,3 +242,15 @@ def test_the_flag_can_stand_alone() -> None:
         {"name": "zworble", **{name: options[name] for name in ("gradient_checkpointing", "micro_batch_size")}}
     )
     assert (found.gradient_checkpointing, found.micro_batch_size) == ("on", 2)
+
+
+def test_what_is_free_is_asked_of_a_device_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before torch 2.5 that of "cuda", as the WebUI calls its device, was an error."""
+    asked: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: asked.append(device) or (1000, 2000))
+    for name, count in (("memory_reserved", 300), ("memory_allocated", 100), ("max_memory_allocated", 350)):
+        monkeypatch.setattr(torch.cuda, name, lambda device, count=count: count)
+    for device in ("cuda", "cuda:1"):
+        assert batches_that_fit(torch.device(device), 100) == at_once(250, 1200)
+    assert asked == [2, 1]

@@ -21,7 +21,8 @@ def begin_measuring(device: torch.device) -> int | None:
 
 def batches_that_fit(device: torch.device, before: int) -> int:
     """How many batches at once fit, as one of them has needed what was allocated beyond `before` at the peak."""
-    free, _ = torch.cuda.mem_get_info(device)
+    # by its number: before torch 2.5 there was no answer for "cuda" alone, as the WebUI calls its device
+    free, _ = torch.cuda.mem_get_info(torch.cuda.current_device() if device.index is None else device.index)
     cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return at_once(torch.cuda.max_memory_allocated(device) - before, free + cached)
 
