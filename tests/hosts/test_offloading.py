@@ -144,3 +144,22 @@ def test_it_is_placed_so_where_memory_runs_out(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(RuntimeError, match="no kernel image"):
         placing._moved(pipeline, device)
     assert len(placed) == 1
+
+
+def test_weights_are_not_locked_where_the_system_lets_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slower, but there; what else goes wrong goes on."""
+    weight, empty_like = torch.randn(2, 2), torch.empty_like
+
+    def refusing(trouble: str) -> Callable[..., Tensor]:
+        def made(like: Tensor, *, device: str, pin_memory: bool = False) -> Tensor:
+            if pin_memory:
+                raise RuntimeError(trouble)
+            return empty_like(like, device=device)
+
+        return made
+
+    monkeypatch.setattr(torch, "empty_like", refusing("CUDA error: out of memory"))
+    assert torch.equal(offloading._in_main_memory(weight, torch.device("cuda")), weight)
+    monkeypatch.setattr(torch, "empty_like", refusing("CUDA error: unspecified launch failure"))
+    with pytest.raises(RuntimeError, match="launch failure"):
+        offloading._in_main_memory(weight, torch.device("cuda"))

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from tinv_ext.core.training.fallbacks import is_out_of_memory
+
 _LEAST = 2**18  # numbers; what is smaller is not worth the journey
 Layer = nn.Linear | nn.Conv2d
 
@@ -98,6 +100,11 @@ def move_out(layer: Layer, device: torch.device) -> None:
 
 
 def _in_main_memory(weight: Tensor, device: torch.device) -> Tensor:
-    """Page-locked where CUDA is to fetch it, which is then several times as fast."""
-    here = torch.empty_like(weight, device="cpu", pin_memory=device.type == "cuda")
+    """Page-locked where CUDA is to fetch it, which is then several times as fast; or as the system has it."""
+    try:
+        here = torch.empty_like(weight, device="cpu", pin_memory=device.type == "cuda")
+    except RuntimeError as error:  # Windows lets about half of the memory be locked
+        if not is_out_of_memory(error):
+            raise
+        here = torch.empty_like(weight, device="cpu")
     return here.copy_(weight)

@@ -251,3 +251,31 @@ def test_images_that_cannot_be_encoded_together_are_encoded_one_by_one() -> None
     with pytest.raises(MemoryShortError) as caught:
         encode_with_retry(nothing, pixels)
     assert said(caught.value.problems, "training.no_memory_to_encode", width=16, height=8)
+
+
+def test_the_machines_own_memory_that_is_short_is_told() -> None:
+    """It is the last thing that a run can give up; a run that resumes without it tries to do without."""
+
+    class Full(Fake):
+        def offload_weights(self) -> bool:
+            raise MemoryError
+
+    with refused("training.no_memory", MemoryShortError, step=1):
+        run(Full(most=0))
+    fallbacks = Fallbacks(offloaded=True)
+    fallbacks.begin(Full())
+    assert not fallbacks.offloaded
+
+
+def test_what_a_model_keeps_is_given_up_for_memory_alone() -> None:
+    """Numbers that are not finite need more precision: CUDA graphs, for one, go on."""
+    given_up: list[int] = []
+
+    class Keeping(Fake):
+        def release_memory(self) -> None:
+            given_up.append(self.calls)
+
+    run(Keeping(poison_at=2, remedies=["full precision"]))
+    assert given_up == []
+    run(Keeping(most=1))
+    assert given_up

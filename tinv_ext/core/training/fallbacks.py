@@ -110,7 +110,7 @@ class Fallbacks:
         if self.gradient_checkpointing:
             model.enable_gradient_checkpointing()
         if self.offloaded:
-            self.offloaded = model.offload_weights()
+            self.offloaded = _offloads(model)
         for _ in range(self.precise):
             model.upcast()
 
@@ -150,10 +150,11 @@ class Fallbacks:
                 trouble, numeric = str(error), False
             if backup is not None:
                 state.restore(backup)  # only now: the failed try's tensors hang on the exception, which is gone here
-            free_memory(model)
+            free_memory(None if numeric else model)  # a model gives up more than its cache: CUDA graphs, too
             if numeric:
                 self._raise_precision(state, model, trouble)
-            elif released:
+                continue
+            if released:
                 self._save_memory(state, model, largest, batches, trouble)
             released = True
 
@@ -212,7 +213,7 @@ class Fallbacks:
                 "Memory ran out at step {step}: gradient checkpointing is on from here (slower, same gradient).",
                 step=state.step + 1,
             )
-        elif self.may_offload and not self.offloaded and model.offload_weights():
+        elif self.may_offload and not self.offloaded and _offloads(model):
             self.offloaded = True
             done = message(
                 "training.offloaded",
@@ -241,6 +242,16 @@ class Fallbacks:
             step=step,
             reason=reason,
         )
+
+
+def _offloads(model: MemoryControl) -> bool:
+    """Whether the weights are in the machine's own memory from here on; that may be short, too."""
+    try:
+        return model.offload_weights()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    return False
 
 
 def _no_memory_for_precision(trouble: str) -> Message:
