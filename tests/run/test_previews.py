@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from tests.fake_host import FakeHost
+from tests.fake_host import FakeHost, FakeModel
 from tests.messages import refused, said
 from tests.run.test_runner import Configure, Watch, config, host
-from tinv_ext.core.errors import InputError
+from tinv_ext.core.errors import HostError, InputError
 from tinv_ext.core.formats import read_embedding
 from tinv_ext.core.generation import ImageRequest
 from tinv_ext.core.model import Words
@@ -156,3 +157,22 @@ def test_a_client_from_outside_names_no_file_of_others(tmp_path: Path) -> None:
     """The file is a path like the other ones."""
     (told,) = allow_only([tmp_path / "open"])({"sample_prompts": str(tmp_path / "secret.txt")})
     assert said([told], "server.path_not_allowed", name="preview_file")
+
+
+def test_a_preview_that_fails_frees_memory_only_where_that_ran_out(
+    host: FakeHost, config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model gives up more than its cache, and is slower from then on: an Interrupt is no reason."""
+    given_up: list[str] = []
+    monkeypatch.setattr(FakeModel, "release_memory", lambda model: given_up.append("all"))
+
+    def failing(error: Exception) -> Callable[..., Any]:
+        def generate(*asked: Any) -> Any:
+            raise error
+
+        return generate
+
+    for error, least in ((HostError("interrupted"), 0), (RuntimeError("CUDA out of memory."), 1)):
+        monkeypatch.setattr(host, "generate", failing(error))
+        runner.run(config(steps=1, preview_every=1, overwrite=True), host)
+        assert min(len(given_up), 1) == least

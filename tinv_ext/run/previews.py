@@ -17,7 +17,7 @@ from tinv_ext.core.formats.image_write import save_png_with_embedding
 from tinv_ext.core.generation import ImageRequest, PreviewPrompt, infotext
 from tinv_ext.core.model import Model
 from tinv_ext.core.settings import TrainConfig
-from tinv_ext.core.training.fallbacks import free_memory, retry_after_freeing
+from tinv_ext.core.training.fallbacks import free_memory, is_out_of_memory, retry_after_freeing
 from tinv_ext.core.training.state import State
 from tinv_ext.hosts.base import Host, model_facts
 from tinv_ext.run.embedding_file import EmbeddingWriter
@@ -42,8 +42,9 @@ class Previews:
         """Generate, write and report them."""
         try:
             self.generate(model)
-        except Exception:
-            free_memory(model)
+        except Exception as error:
+            if is_out_of_memory(error):  # else the run would be slower from here on, without what a model keeps
+                free_memory(model)
             raise
 
     def generate(self, model: Model | None = None) -> None:
