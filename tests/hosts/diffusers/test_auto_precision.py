@@ -309,3 +309,13 @@ def test_what_was_found_is_written_when_the_model_is_trained_on(
     with host.training(1):
         (kept,) = json.loads((log / FILE).read_text())
     assert kept["precision"] == "bf16"
+
+
+@pytest.mark.parametrize(("capability", "tried"), [((8, 0), ("fp16", "bf16", "fp32")), ((7, 5), ("fp16", "fp32"))])
+def test_a_card_is_tried_in_bfloat16_where_it_has_it(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], tried: tuple[str, ...]
+) -> None:
+    """That card, not the current one; torch 2.4 and later say yes where it is imitated, too, several times as slow."""
+    cards = {torch.device("cuda:1"): capability}
+    monkeypatch.setattr(torch.cuda, "get_device_capability", cards.__getitem__)
+    assert candidates(torch.device("cuda:1")) == tried

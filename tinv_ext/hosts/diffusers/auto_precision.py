@@ -31,6 +31,7 @@ QUICK = 0.5
 time so short can be any: the tiny model took bfloat16 in one of 200 runs on a busy machine, and learned another word.
 """
 CPUINFO = Path("/proc/cpuinfo")
+_AMPERE = 8  # the compute capability of the first NVIDIA cards that have bfloat16; AMD's in use count from 9 on
 _NATIVE = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux calls them, on x86 and on ARM
 
 
@@ -58,7 +59,9 @@ class Placed:
 def candidates(device: torch.device, cpuinfo: Path = CPUINFO) -> tuple[str, ...]:
     """The precisions to try on a device, the best first; the last is float32, which needs no test."""
     if device.type == "cuda":
-        return ("fp16", "bf16", "fp32") if torch.cuda.is_bf16_supported() else ("fp16", "fp32")
+        # not torch's is_bf16_supported: it asks the current device, and since 2.4 says yes where bfloat16 is imitated
+        has_bf16 = torch.cuda.get_device_capability(device)[0] >= _AMPERE
+        return ("fp16", "bf16", "fp32") if has_bf16 else ("fp16", "fp32")
     return ("bf16", "fp32") if device.type == "cpu" and _has_bf16(cpuinfo) else ("fp32",)
 
 
