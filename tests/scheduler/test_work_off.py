@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.cli.test_progress import others_can_show
 from tests.messages import refused, said
@@ -251,3 +252,11 @@ def test_without_cuda_there_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "_cuda_devices", list)
     assert slots_of("", 1) == [Slot("cpu", "cpu")]
     assert os.environ.get("CUDA_VISIBLE_DEVICES") is None
+
+
+def test_cards_that_this_torch_cannot_use_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their driver is too old, say: they are counted all the same, but nothing more can be asked of them."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert devices.cuda_devices() == []
+    assert slots_of("", 1) == [Slot("cpu", "cpu")]

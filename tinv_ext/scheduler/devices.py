@@ -70,7 +70,8 @@ def _slot(name: str, cuda: Sequence[str], number: int, jobs: int) -> Slot:
 def _cuda_devices() -> list[str]:
     import torch
 
-    return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    # they are counted also where the driver is too old for this torch to use them
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)]
 
 
 def _visible() -> list[str]:
