@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tinv_ext.hosts import cuda_graphs
-from tinv_ext.hosts.cuda_graphs import Graphs, KeptCopies
+from tinv_ext.hosts.cuda_graphs import Graphs, KeptCopies, graphs_of
 
 
 def table_on_the_device() -> Tensor:
@@ -159,3 +159,12 @@ def test_a_mask_that_is_filled_with_a_tensor_is_not_read_back() -> None:
         assert torch.equal(causal_mask(-2.5, "cpu"), right)
         whole = torch.full((2,), torch.tensor(3))
     assert whole.dtype == torch.full((2,), torch.tensor(3)).dtype
+
+
+@pytest.mark.parametrize(("backend", "recorded"), [("native", True), ("cudaMallocAsync", False)])
+def test_nothing_is_recorded_with_an_allocator_that_is_not_torchs(
+    monkeypatch: pytest.MonkeyPatch, backend: str, recorded: bool
+) -> None:
+    """Forge's --cuda-malloc: graphs of a part could not share their memory, and to let it go would be an error."""
+    monkeypatch.setattr(torch.cuda, "get_allocator_backend", lambda: backend)
+    assert graphs_of(torch.device("cuda"), (), ExitStack()).at_work == recorded

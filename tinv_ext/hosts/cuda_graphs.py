@@ -385,6 +385,9 @@ class Graphs:
 def graphs_of(device: torch.device, modules: Sequence[nn.Module], undo: ExitStack, wanted: bool = True) -> Graphs:
     """Graphs of a model in training, given up when `undo` closes. None is recorded where the device is not CUDA's."""
     possible = wanted and device.type == "cuda" and torch.version.hip is None  # AMD's have not been tried
+    # Forge's --cuda-malloc: that allocator knows no memory of a part's own, and what a recording lets go it frees at
+    # once, before there is any (c10/cuda/CUDAMallocAsyncAllocator.cpp, freeAsync)
+    possible = possible and torch.cuda.get_allocator_backend() == "native"
     graphs = Graphs(modules, capture_on_cuda if possible else None)
     undo.callback(graphs.clear)
     return graphs
