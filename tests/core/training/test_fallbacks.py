@@ -180,6 +180,7 @@ SAID_BY_LIBRARIES = [
     RuntimeError("could not create a primitive descriptor iterator"),
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
     RuntimeError("std::bad_alloc"),
     RuntimeError("unable to mmap 4265146304 bytes from file <x>: Cannot allocate memory (12)"),
     RuntimeError("HIP error: hipErrorOutOfMemory"),

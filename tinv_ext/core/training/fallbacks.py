@@ -29,6 +29,8 @@ from tinv_ext.core.training.ranks import ALONE, Ranks
 from tinv_ext.core.training.state import State, StateBackup
 
 T = TypeVar("T")
+NO_ENGINE = "unable to find an engine"
+"""In what torch says where each of cuDNN's ways to compute a convolution has failed: for lack of memory, as a rule."""
 # What says that memory ran out: allocators (CUDA, the CPU on Linux and Windows, DirectML, MPS), the libraries below
 # them (oneDNN, cuBLAS, cuDNN, C++), and the system when a file is mapped or a thread begun. torch.OutOfMemoryError is
 # not in torch 2.1.
@@ -44,6 +46,7 @@ _PHRASES = (
     "could not create a primitive",
     "could not create a memory",
     "could not execute a primitive",
+    NO_ENGINE,
     "alloc_failed",
     "bad_alloc",
     "bad allocation",

@@ -19,7 +19,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from tinv_ext.core.messages import Message, message
-from tinv_ext.core.training.fallbacks import first_sentence, is_out_of_memory
+from tinv_ext.core.training.fallbacks import NO_ENGINE, first_sentence, is_out_of_memory
 from tinv_ext.hosts.diffusers.gradient_test import LEAST, SmallStep, cosine, small_step
 from tinv_ext.hosts.diffusers.placing import device_of, dtype_of, place
 from tinv_ext.hosts.diffusers.verdicts import Verdict, Verdicts
@@ -128,7 +128,7 @@ def _tried(pipeline: DiffusionPipeline, device: torch.device) -> SmallStep | Non
     try:
         return small_step(pipeline, timed=device.type == "cpu")
     except Exception as error:
-        if not is_out_of_memory(error):
+        if not is_out_of_memory(error) or NO_ENGINE in str(error):  # which is rather that it cannot: the step is small
             raise
     _free(device)
     return None
