@@ -163,3 +163,11 @@ def test_weights_are_not_locked_where_the_system_lets_no_more(monkeypatch: pytes
     monkeypatch.setattr(torch, "empty_like", refusing("CUDA error: unspecified launch failure"))
     with pytest.raises(RuntimeError, match="launch failure"):
         offloading._in_main_memory(weight, torch.device("cuda"))
+
+
+def test_a_weight_that_is_taken_from_its_layer_stays() -> None:
+    """As by torch's attention, which OpenCLIP has in the WebUI: nobody calls the layer, so nobody would fetch it."""
+    attention, linear = nn.MultiheadAttention(32, 4).requires_grad_(False), nn.Linear(32, 32).requires_grad_(False)
+    with offloaded([nn.Sequential(attention, linear)], CPU):
+        assert "forward" in linear.__dict__
+        assert not any("forward" in module.__dict__ for module in attention.modules())

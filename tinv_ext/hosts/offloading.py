@@ -61,8 +61,13 @@ def place_offloaded(parts: Iterable[nn.Module], device: torch.device) -> None:
 
 
 def layers_of(parts: Iterable[nn.Module]) -> list[Layer]:
-    """Those with a large weight of their own; one that somebody has changed may have none."""
-    layers = [one for part in parts for one in part.modules() if isinstance(one, (nn.Linear, nn.Conv2d))]
+    """Those with a large weight of their own; one that somebody has changed may have none.
+
+    Without those whose function nobody calls: torch's attention, which OpenCLIP has, takes its last layer's weight.
+    """
+    modules = [module for part in parts for module in part.modules()]
+    inside = {id(one.out_proj) for one in modules if isinstance(one, nn.MultiheadAttention)}
+    layers = [one for one in modules if isinstance(one, (nn.Linear, nn.Conv2d)) and id(one) not in inside]
     weights = [layer._parameters.get("weight") for layer in layers]
     return [layer for layer, weight in zip(layers, weights) if weight is not None and weight.numel() >= _LEAST]
 
