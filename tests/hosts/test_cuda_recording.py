@@ -161,10 +161,44 @@ def test_a_mask_that_is_filled_with_a_tensor_is_not_read_back() -> None:
     assert whole.dtype == torch.full((2,), torch.tensor(3)).dtype
 
 
-@pytest.mark.parametrize(("backend", "recorded"), [("native", True), ("cudaMallocAsync", False)])
-def test_nothing_is_recorded_with_an_allocator_that_is_not_torchs(
-    monkeypatch: pytest.MonkeyPatch, backend: str, recorded: bool
+def pooled(states: Tensor, ids: Tensor) -> Tensor:
+    """As sgm's OpenCLIP takes the end's state of each row (sgm/modules/encoders/modules.py, pool)."""
+    return states[torch.arange(len(states)), ids.argmax(dim=-1)]
+
+
+def test_numbers_of_rows_are_copied_once() -> None:
+    """They are made on the CPU, and indexing copies them by itself: in forward, and again in backward."""
+    copies = KeptCopies()
+    states, ids = torch.randn(2, 5, 3, device="meta"), torch.zeros(2, 5, dtype=torch.int64, device="meta")
+    with copies.collected():
+        assert pooled(states, ids).shape == (2, 3)
+        assert states[0, 1:3].shape == (2, 3)
+    (kept,) = copies._kept
+    assert kept is not None
+    assert (kept.device.type, kept.dtype) == ("meta", torch.int64)
+    with copies.given():
+        pooled(states, ids)
+        with pytest.raises(RuntimeError, match="copies more"):
+            pooled(states, ids)
+    states, ids = torch.randn(2, 5, 3), torch.tensor([[1, 9, 0, 0, 0], [3, 2, 1, 9, 0]])
+    with copies.collected():
+        assert torch.equal(pooled(states, ids), torch.stack([states[0, 1], states[1, 3]]))
+    assert copies._kept == []
+
+
+@pytest.mark.parametrize(
+    ("backend", "card", "recorded"),
+    [
+        ("native", "NVIDIA GeForce RTX 3060", True),
+        ("cudaMallocAsync", "NVIDIA GeForce RTX 3060", False),
+        ("native", "AMD Radeon RX 6800 [ZLUDA]", False),
+    ],
+)
+def test_what_has_not_been_tried_is_not_recorded(
+    monkeypatch: pytest.MonkeyPatch, backend: str, card: str, recorded: bool
 ) -> None:
-    """Forge's --cuda-malloc: graphs of a part could not share their memory, and to let it go would be an error."""
+    """Forge's --cuda-malloc, where graphs of a part could not share their memory, and to let it go would be an error;
+    a card of AMD's, which would be left in the midst of a recording."""
     monkeypatch.setattr(torch.cuda, "get_allocator_backend", lambda: backend)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: card)
     assert graphs_of(torch.device("cuda"), (), ExitStack()).at_work == recorded

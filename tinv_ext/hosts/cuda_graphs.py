@@ -16,7 +16,7 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
@@ -92,9 +92,8 @@ class KeptCopies(TorchFunctionMode):
     """The tensors that a computation makes on the CPU and copies to the device, so that it can be done without copying.
 
     CUDA lets no graph copy from ordinary memory, but upstream makes small tables so: ldm's and sgm's embedding of the
-    timestep (modules/diffusionmodules/util.py), the mask of transformers 4.30's CLIP, which is even read back from the
-    device. Nothing else can be read back while a graph is recorded, so what is made on the CPU then depends on shapes
-    alone.
+    timestep (modules/diffusionmodules/util.py), the mask of transformers 4.30's CLIP, even read back from the device.
+    Nothing else can be while a graph is recorded, so what is made on the CPU then depends on shapes alone.
     """
 
     def __init__(self) -> None:
@@ -120,18 +119,25 @@ class KeptCopies(TorchFunctionMode):
         kwargs = kwargs or {}
         if function is torch.full and len(args) == 2 and isinstance(args[1], Tensor):
             return _filled(*args, **kwargs)
+        if function is Tensor.__getitem__ and args[0].device.type != "cpu" and isinstance(args[1], tuple):
+            return function(args[0], tuple(self._moved(one, args[0].device) for one in args[1]))
         copies = function in (Tensor.to, Tensor.cuda) and args[0].device.type == "cpu"
         if not copies and function is not torch.tensor:
             return function(*args, **kwargs)
         if self._next is None:
             result = function(*args, **kwargs)
             self._kept.append(None if result.device.type == "cpu" else result)
-            return result if self._kept[-1] is None else result.clone()  # what it is given for may change it in place
+            return result if result.device.type == "cpu" else result.clone()  # whoever has it may change it in place
         if self._next >= len(self._kept):
             raise RuntimeError("a part copies more from the CPU than it did before")
         self._next += 1
         kept = self._kept[self._next - 1]
         return function(*args, **kwargs) if kept is None else kept.clone()
+
+    def _moved(self, index: Any, device: torch.device) -> Any:
+        """What is copied with no word of it in Python: the numbers of rows that sgm's OpenCLIP pools by."""
+        of_cpu = isinstance(index, Tensor) and index.device.type == "cpu" and index.dtype == torch.int64
+        return self.__torch_function__(Tensor.to, (), (index, device)) if of_cpu else index
 
 
 def _filled(size: Any, value: Tensor, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
@@ -223,11 +229,6 @@ class _Graph:
 
 def _nothing() -> None:
     """What is needed for backward stays."""
-
-
-def _current(device: torch.device) -> AbstractContextManager[Any]:
-    """While open, streams are those of this device: on one of another, nothing of the part would be recorded."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _spoil(results: Tensors) -> None:
@@ -324,7 +325,8 @@ class Graphs:
             while len(graphs) >= _MOST:
                 graphs.popitem(last=False)
             sample = tuple(one.detach().clone().requires_grad_(one.requires_grad) for one in given)
-            with _current(given[0].device):
+            on = given[0]  # its device is the current one meanwhile: a stream of another would record nothing of it
+            with torch.cuda.device(on.device) if on.is_cuda else nullcontext():
                 graphs[key] = _Graph(call, sample, self._parts[name], self._capture)
             return graphs[key]
         except Exception as error:  # noqa: BLE001 - whatever it is, the step can do without; it is told
@@ -384,10 +386,15 @@ class Graphs:
 
 def graphs_of(device: torch.device, modules: Sequence[nn.Module], undo: ExitStack, wanted: bool = True) -> Graphs:
     """Graphs of a model in training, given up when `undo` closes. None is recorded where the device is not CUDA's."""
-    possible = wanted and device.type == "cuda" and torch.version.hip is None  # AMD's have not been tried
-    # Forge's --cuda-malloc: that allocator knows no memory of a part's own, and what a recording lets go it frees at
-    # once, before there is any (c10/cuda/CUDAMallocAsyncAllocator.cpp, freeAsync)
-    possible = possible and torch.cuda.get_allocator_backend() == "native"
-    graphs = Graphs(modules, capture_on_cuda if possible else None)
+    graphs = Graphs(modules, capture_on_cuda if wanted and _can_record(device) else None)
     undo.callback(graphs.clear)
     return graphs
+
+
+def _can_record(device: torch.device) -> bool:
+    """Whether it is an NVIDIA card, and memory comes from torch's own allocator."""
+    if device.type != "cuda" or torch.version.hip is not None or "ZLUDA" in torch.cuda.get_device_name(device):
+        return False  # AMD's have not been tried; ZLUDA runs CUDA on them
+    # Forge's --cuda-malloc: that allocator knows no memory of a part's own, and what a recording lets go it frees at
+    # once, before there is any (c10/cuda/CUDAMallocAsyncAllocator.cpp, freeAsync)
+    return torch.cuda.get_allocator_backend() == "native"
