@@ -215,6 +215,26 @@ def test_without_memory_it_is_done_without_until_the_parts_compute_in_another_wa
     assert len(told) == 2
 
 
+def test_memory_that_runs_out_for_something_else_costs_a_recording_and_no_more() -> None:
+    """An evaluation, an image, encoding before the first step: none of them goes through graphs."""
+    pipeline = small_pipelines.sd1()
+    unet, told = unet_of(pipeline), list[Any]()
+    graphs = Graphs((pipeline.unet,), capture, told.append)
+    given = inputs(pipeline, 1, 1)
+
+    def evaluated() -> None:
+        with torch.no_grad():
+            graphs.call("unet", unet, given)
+
+    for other in (lambda: None, evaluated, graphs.clear):
+        other()
+        graphs.save_memory()
+        assert graphs._parts == {}
+        graphs.call("unet", unet, given)
+        assert len(graphs._parts["unet"].graphs) == 1
+    assert told == []
+
+
 def test_weights_that_have_moved_are_recorded_again() -> None:
     """As the WebUI moves a model to the CPU and back for an image: a graph would read where they were."""
     pipeline = small_pipelines.sd1()

@@ -175,9 +175,10 @@ class _Graph:
         self._replay_forward, self._answers = capture(self._forward, self._release, part.pool)
         self._slopes = slopes
         self._replay_forward()  # recording computes nothing: backward is tried out with what forward keeps for it
-        self._replay_backward, self._gradients = capture(self._backward, _nothing, part.pool)
+        self._replay_backward, self._gradients = capture(self._backward, lambda: None, part.pool)
         self._release()
-        _spoil((*self._answers, *self._gradients))
+        for result in (*self._answers, *self._gradients):  # right, too, if all was computed but nothing recorded
+            result.fill_(math.nan)
         self._replay_forward()
         self._replay_backward()
         _compare((*self._answers, *self._gradients), right)
@@ -225,16 +226,6 @@ class _Graph:
         gradients = iter(self._gradients)
         found = [next(gradients) if one.requires_grad else None for one in self._given]
         return [None if one is None else one.clone() for one in found]
-
-
-def _nothing() -> None:
-    """What is needed for backward stays."""
-
-
-def _spoil(results: Tensors) -> None:
-    """Numbers that only a repetition takes away: results would be right, too, if all was computed but not recorded."""
-    for one in results:
-        one.detach().fill_(math.nan)
 
 
 def _slope(answer: Tensor) -> Tensor:
@@ -289,10 +280,11 @@ class Graphs:
         self._addresses: list[int] = []
         self._refused: set[str] = set()  # names of parts
         self._no_memory = False
+        self._in_use = False  # whether the latest call was a step's
 
     def call(self, name: str, part: Callable[..., Tensors], given: Tensors) -> Tensors:
         """What `part(*given)` gives, its gradients too. `name` tells one part from another."""
-        wanted = torch.is_grad_enabled() and any(one.requires_grad for one in given)
+        self._in_use = wanted = torch.is_grad_enabled() and any(one.requires_grad for one in given)
         if not (wanted and self.at_work) or name in self._refused:
             return part(*given)
         self._notice_moved_weights()
@@ -333,6 +325,7 @@ class Graphs:
             out_of_memory, reason = is_out_of_memory(error), first_sentence(str(error)) or type(error).__name__
         self._forget(name)  # only now: the tensors of what failed hang on the exception, which is gone here
         if out_of_memory:
+            self._in_use = True
             self.save_memory()
             return None
         self._refused.add(name)
@@ -353,6 +346,7 @@ class Graphs:
 
     def clear(self) -> None:
         """Give up all graphs and their memory; the next call records again."""
+        self._in_use = False
         for name in tuple(self._parts):
             self._forget(name)
 
@@ -372,9 +366,13 @@ class Graphs:
         self._capture = None
 
     def save_memory(self) -> None:
-        """Memory ran out: do without until the parts compute in another way. A graph keeps more than a step needs."""
+        """Memory ran out: do without until the parts compute in another way, as a graph keeps more than a step needs.
+
+        Where it ran out for something else (evaluation, an image, one that is encoded), they are recorded again.
+        """
+        in_use = self._in_use and self.at_work
         self.clear()
-        if self.at_work:
+        if in_use:
             self._no_memory = True
             self._tell(
                 message(
