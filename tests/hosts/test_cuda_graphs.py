@@ -252,6 +252,18 @@ def test_weights_that_have_moved_are_recorded_again() -> None:
     assert told == []
 
 
+def test_weights_that_are_replaced_are_not_kept() -> None:
+    """As Forge's are after each image: for a moment there would be all of them twice."""
+    pipeline = small_pipelines.sd1()
+    unet = unet_of(pipeline)
+    graphs = Graphs((pipeline.unet,), capture, print)
+    graphs.call("unet", unet, inputs(pipeline, 1, 1))
+    graphs.clear()
+    left = weakref.ref(pipeline.unet.conv_in.weight)
+    pipeline.unet.conv_in.weight = torch.nn.Parameter(pipeline.unet.conv_in.weight.detach().clone())
+    assert left() is None
+
+
 def test_the_graph_that_was_used_least_recently_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there are many shapes."""
     monkeypatch.setattr(cuda_graphs, "_MOST", 2)

@@ -346,7 +346,7 @@ class Graphs:
 
     def clear(self) -> None:
         """Give up all graphs and their memory; the next call records again."""
-        self._in_use = False
+        self._in_use, self._weights = False, []  # others may be put in their place, and these are to be gone then
         for name in tuple(self._parts):
             self._forget(name)
 
