@@ -52,15 +52,19 @@ def _places(modules: Sequence[torch.nn.Module]) -> list[Place]:
 
 
 def _make_ordinary(places: Sequence[Place]) -> None:
-    """Replace each inference tensor by a copy, one that several modules share by the same copy."""
-    copies: dict[int, tuple[Tensor, Tensor]] = {}  # with the original, so that its id is not given to another
+    """Replace each inference tensor by a copy, one that several modules share by the same copy.
+
+    Each is gone before the next is copied: there is not the memory for all of them twice.
+    """
+    sharing: dict[int, list[Place]] = {}
     for table, name in places:
-        tensor = table[name]
-        if not tensor.is_inference():
-            continue
-        if id(tensor) not in copies:
-            copies[id(tensor)] = tensor, _ordinary(tensor)
-        table[name] = copies[id(tensor)][1]
+        if table[name].is_inference():
+            sharing.setdefault(id(table[name]), []).append((table, name))
+    for same in sharing.values():
+        table, name = same[0]
+        copy = _ordinary(table[name])
+        for table, name in same:
+            table[name] = copy
 
 
 def _ordinary(tensor: Tensor) -> Tensor:
