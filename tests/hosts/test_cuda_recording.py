@@ -6,6 +6,7 @@ import gc
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -48,7 +49,7 @@ class FakeCuda:
         self.replayed = 0
         self._left = refused
         self.current = 0
-        cuda_graphs._stream.cache_clear()
+        monkeypatch.setattr(cuda_graphs, "_stream", cache(cuda_graphs._stream.__wrapped__))
         fakes = {
             "Stream": self._stream,
             "stream": self._on,
