@@ -99,6 +99,25 @@ def test_one_that_is_not_finite_is_told_once_and_has_no_row(
     assert said(told, "run.evaluation_not_finite", step=2)
 
 
+def test_memory_that_did_not_suffice_is_not_tried_again(
+    config: Configure, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Single images from then on: each failure would have the model give up what makes its steps fast."""
+    sizes: list[int] = []
+
+    def scarce(model: Model, eval_set: Any, vectors: Any, size: int) -> Tensor:
+        sizes.append(size)
+        if size > 1:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return tensor([1.0 / len(sizes)])
+
+    monkeypatch.setattr(evaluations, "draw_losses", scarce)
+    watch = Watch()
+    assert runner.run(config(evaluate_every=2), host, watch).status == "finished"
+    assert sizes == [8, 1, 1, 1, 1]
+    assert sum(isinstance(event, Evaluated) for event in watch.events) == 4
+
+
 def test_a_snapshot_without_a_finite_evaluation_is_never_the_best(
     config: Configure, host: FakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:

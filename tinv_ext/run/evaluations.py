@@ -22,7 +22,7 @@ from tinv_ext.run.events import Evaluated
 from tinv_ext.run.reporter import RunReporter
 from tinv_ext.run.tasks import Moment
 
-_BATCH_SIZES = (8, 1)  # the second where memory does not suffice for the first
+_BATCH_SIZES = (8, 1)  # the second from when memory has not sufficed for the first
 
 
 @dataclass
@@ -40,6 +40,7 @@ class Evaluations:
     every: int
     plan: Plan
     last: float = math.inf
+    sizes: tuple[int, ...] = _BATCH_SIZES
 
     def take(self, loss: float) -> bool:
         """Keep `loss` as the latest; whether it is finite."""
@@ -126,13 +127,14 @@ class Evaluations:
     def _losses(self, model: Model) -> Tensor | None:
         """Those of all draws; None where memory runs out even for single images."""
         assert self.eval_set is not None
-        for size in _BATCH_SIZES:
+        for size in self.sizes:
             try:
                 return draw_losses(model, self.eval_set, self.state.result, size)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
             free_memory(model)
+            self.sizes = _BATCH_SIZES[1:]  # to run out once more would cost the model its CUDA graphs each time
         return None
 
     def _made_precise(self, model: Model) -> bool:
