@@ -68,10 +68,10 @@ def rows(place: Place) -> Iterator[Row]:
 
 def _refused(place: Place) -> Row:
     """A recording that reads a value back, which CUDA forbids: it is told, and random numbers can be had afterwards."""
-    torch.cuda.manual_seed(3)
+    torch.cuda.manual_seed_all(3)  # of whichever device it is
     torch.rand(4, device=place.device)
     before = torch.rand(4, device=place.device)
-    torch.cuda.manual_seed(3)
+    torch.cuda.manual_seed_all(3)
     torch.rand(4, device=place.device)
     told: list[str] = []
     given = torch.ones(4, device=place.device, requires_grad=True)
