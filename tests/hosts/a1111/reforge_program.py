@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from tests.hosts.a1111 import webui_names
-from tests.hosts.forge.forge_program import MemoryManagement, Objects, Patcher, attention_pytorch, forge_unet
+from tests.hosts.forge.forge_program import OF_MEMORY, MemoryManagement, Objects, Patcher, attention_pytorch, forge_unet
 
 
 class CLIP_SD_15_L(webui_names.FrozenCLIPEmbedderWithCustomWords):  # noqa: N801 (the program's name)
@@ -136,8 +136,7 @@ class Program:
         for name in ("current_optimizer", "optimizers", "undo_optimizations"):
             del kept["modules.sd_hijack"][name]
         kept["modules.processing"]["process_images"] = self.process_images
-        functions = ("load_models_gpu", "get_torch_device", "soft_empty_cache")
-        memory = {name: getattr(self.memory, name) for name in functions}
+        memory = {name: getattr(self.memory, name) for name in OF_MEMORY}
         return kept | {
             "modules.scripts": {"ScriptRunner": ScriptRunner},
             "modules_forge": {},

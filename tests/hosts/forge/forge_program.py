@@ -142,15 +142,22 @@ class Objects(SimpleNamespace):
         return Objects(**vars(self))
 
 
+OF_MEMORY = ("load_models_gpu", "current_loaded_models", "free_memory", "get_torch_device", "soft_empty_cache")
+
+
 class MemoryManagement:
     """As backend/memory_management.py: loading a patcher puts its LoRA in and takes that of another out."""
 
     def __init__(self) -> None:
         self.merged: dict[torch.nn.Module, tuple[Any, float]] = {}  # the weight from before, and what is in instead
         self.loads: list[list[torch.nn.Module]] = []
+        self.current_loaded_models: list[Any] = []
 
     def load_models_gpu(self, patchers: list[Patcher]) -> None:
         self.loads.append([patcher.model for patcher in patchers])
+        loaded = [one.model for one in self.current_loaded_models]
+        new = [SimpleNamespace(model=patcher) for patcher in patchers if patcher not in loaded]
+        self.current_loaded_models[:0] = new
         for patcher in patchers:
             layer = next(m for m in patcher.model.modules() if isinstance(m, (torch.nn.Linear, torch.nn.Conv2d)))
             weight, lora = self.merged.pop(patcher.model, (layer.weight, 0.0))
@@ -160,6 +167,10 @@ class MemoryManagement:
                 self.merged[patcher.model] = (weight, patcher.lora)
                 if lora != patcher.lora:
                     layer._parameters["weight"] = torch.nn.Parameter(weight.detach() + patcher.lora)
+
+    def free_memory(self, memory_required: float, device: torch.device, keep_loaded: list[Any]) -> None:
+        assert (memory_required, device) == (1e30, self.get_torch_device())
+        self.current_loaded_models[:] = [one for one in self.current_loaded_models if one in keep_loaded]
 
     @staticmethod
     def get_torch_device() -> torch.device:
@@ -322,9 +333,7 @@ class Program:
             "modules.call_queue": {"queue_lock": FifoLock()},
             "modules.processing": self.processing,
             "backend": {},
-            "backend.memory_management": {
-                name: getattr(self.memory, name) for name in ("load_models_gpu", "get_torch_device", "soft_empty_cache")
-            },
+            "backend.memory_management": {name: getattr(self.memory, name) for name in OF_MEMORY},
             "backend.attention": {"attention_pytorch": attention_pytorch},
             "backend.nn": {"unet": self.unet_module},
             "backend.modules": {},

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.hosts.a1111.ldm_model import needs_ldm
-from tests.hosts.forge.forge_program import attention_pytorch, attention_sage
+from tests.hosts.forge.forge_program import Patcher, attention_pytorch, attention_sage
 from tests.hosts.forge.test_exact import REQUEST
 from tests.messages import ids, refused, said
 from tinv_ext.core.data.image_fit import uncropped
@@ -190,6 +190,20 @@ def test_nothing_but_the_vectors_gets_a_gradient(forge: Any) -> None:
             assert not any(module.training for module in top.modules())
     assert all(weight.grad is None for top in forge.program.engine.modules() for weight in top.parameters())
     assert forge.program.unet_module.attention_function is attention_pytorch
+
+
+def test_where_memory_runs_out_the_programs_other_models_leave(forge: Any) -> None:
+    """Those in training stay; a ControlNet of an earlier image, or the VAE, is loaded again when it is wanted."""
+    host, memory = forge.new_host(), forge.program.memory
+    with host.training(1) as model:
+        gradient = one_step(model)
+        memory.current_loaded_models.append(SimpleNamespace(model=Patcher(torch.nn.Linear(2, 2))))
+        objects = forge.program.engine.forge_objects
+        assert len(memory.current_loaded_models) == 4
+        model.release_memory()
+        assert {one.model for one in memory.current_loaded_models} == {objects.clip.patcher, objects.unet}
+        assert torch.equal(one_step(model), gradient)
+        assert objects.vae.patcher in [one.model for one in memory.current_loaded_models]
 
 
 # --- which model ---------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ Attention = Callable[..., Tensor]
 class Backend:
     """A program's memory manager, and where its UNet finds the attention function: by `name` in `layers`."""
 
-    memory: Any  # load_models_gpu, soft_empty_cache, get_torch_device
+    memory: Any  # load_models_gpu, current_loaded_models, free_memory, soft_empty_cache, get_torch_device
     layers: Any
     name: str
     pytorch_attention: Attention

@@ -107,7 +107,7 @@ class PatcherModel:
 
     def release_memory(self) -> None:
         self._graphs.save_memory()
-        self._parts.backend.memory.soft_empty_cache()
+        self._parts.unload_others()
 
     def enable_gradient_checkpointing(self) -> None:
         self._graphs.renew()

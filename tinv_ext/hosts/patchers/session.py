@@ -13,6 +13,8 @@ from tinv_ext.hosts.patchers.backend import Backend
 from tinv_ext.hosts.patchers.patches import differentiable_attention, without_patches
 from tinv_ext.hosts.patchers.weights import frozen, in_float32, out_of_place
 
+_ALL = 1e30  # bytes: as Forge's `free_memory` itself asks for all
+
 
 class ModelParts:
     """UNet, text encoders and VAE of a session, loaded onto the device by the program's own memory manager."""
@@ -46,8 +48,16 @@ class ModelParts:
         """Before an image: the program's memory manager takes for free what graphs keep."""
         self.graphs.clear()
 
+    def unload_others(self) -> None:
+        """Whatever else the program keeps on the device, such as the VAE or a ControlNet, goes to the CPU."""
+        memory = self.backend.memory
+        own = [one for one in memory.current_loaded_models if any(one.model is patcher for patcher in self._loaded)]
+        memory.free_memory(_ALL, self.backend.device, keep_loaded=own)
+        memory.soft_empty_cache()
+        self.forget()
+
     def forget(self) -> None:
-        """After an image, whatever it has moved, cast or unloaded is looked at again before the next step."""
+        """Whatever an image, or the memory manager, has moved, cast or unloaded is looked at again before a step."""
         self._loaded = []
 
 
