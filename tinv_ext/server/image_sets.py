@@ -22,6 +22,7 @@ from tinv_ext.core.data.plain_color import on_background
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.paths import path_given
+from tinv_ext.core.preflight.backgrounds import may_name
 from tinv_ext.core.preflight.sources import Source, sources_of
 from tinv_ext.core.preflight.words import subject_named
 from tinv_ext.core.settings import TrainConfig
@@ -143,7 +144,7 @@ class ImageSets:
         scanned = [one.image for one in looks if one and one.image]
         borders = [image.border for image in scanned]
         whole = looked_at == len(paths)
-        same, named = whole and share_background(borders), whole and config.name_background
+        same, named = whole and share_background(borders), whole and may_name(config)
         colors = shared_colors(borders, [image.background for image in scanned]) if named else []
         said = list(dict.fromkeys(filter(None, map(on_background, colors))))
         return ShownImages(images, len(paths), looked_at, len(noted), below, uses, same, said, str(base), folder, edit)

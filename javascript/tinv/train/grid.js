@@ -45,6 +45,7 @@ export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
         const done = await change("background", { folder: answer.folder, recursive: Boolean(given.recursive) });
         if (done && !given.masked_loss) set({ masked_loss: true });
     };
+    const named = answer.background.length > 0 && !(masked && given.masked_loss);
     const whole = total <= SLICE;
     const remarkable = whole ? images.filter(isOdd).length : answer.remarkable;
     const only = odd && remarkable > 0;
@@ -76,11 +77,11 @@ export function Grid({ answer, refresh, suffix, given, set, visible, prefix }) {
             <button type="button" class="tinv-chip" onClick=${() => set({ recursive: true })}>${t("train.use_below")}</button></p>`
         }
         ${
-            (answer.same_background || answer.background.length > 0) &&
+            (answer.same_background || named) &&
             !answer.uses_captions &&
             !given.mask_folder &&
             !images.every((one) => one.mask) &&
-            html`<p class="tinv-quiet">${answer.background.length ? t("train.background_named", { words: answer.background }) : t("train.same_background")}${" "}
+            html`<p class="tinv-quiet">${named ? t("train.background_named", { words: answer.background }) : t("train.same_background")}${" "}
             <button type="button" class="tinv-chip" id="${prefix}mask_backgrounds" onClick=${maskAll}>${t("train.mask_backgrounds")}</button></p>`
         }
         <${CaptionsUsed} answer=${answer} given=${given} set=${set} prefix=${prefix} />

@@ -150,10 +150,10 @@ def test_a_background_is_not_named_where_it_is_told_or_not_shared(
     assert not any(prompt.endswith("background") for prompt in prepared.prompts(9) if "ball" not in prompt)
 
 
-def test_a_background_is_not_named_beside_masks_captions_or_half_a_template(
+def test_a_background_is_not_named_beside_masks_captions_or_own_prompts(
     host: FakeHost, config: Configure, tmp_path: Path
 ) -> None:
-    """Masks leave it out; captions that people have written are theirs; and all prompts are to say it, or none."""
+    """Masks leave it out; captions and template lines that people have written are theirs."""
     images, lines = write(tmp_path / "alike", ["green"] * 5), tmp_path / "lines.txt"
     lines.write_text("a [name]\na [name], [filewords]")
     given = {"images": images, "name_background": True}

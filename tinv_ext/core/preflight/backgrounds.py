@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tinv_ext.core.data.borders import share_background, shared_colors
-from tinv_ext.core.data.captions import FILEWORDS
+from tinv_ext.core.data.captions import FILEWORDS, TEMPLATES, template_path
 from tinv_ext.core.data.plain_color import on_background
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.preflight.subsets import PreparedSubset
+from tinv_ext.core.settings import TrainConfig
 
 
 def with_background_named(subset: PreparedSubset) -> PreparedSubset:
@@ -40,15 +41,17 @@ def _joined(*texts: str) -> str:
 def words_of_background(subset: PreparedSubset) -> list[str]:
     """What the prompts of each image are to say of the background that all share; "" where its own is not plain.
 
-    Nothing where they share none, it has no one colour, or captions, masks or prompts tell of it already; nor where
-    only some lines of the template have captions: the others would not say it.
+    Nothing where they share none, it has no one colour, or captions, masks or prompts tell of it already.
     """
-    if not subset.config.name_background or subset.source.is_reg or subset.masks or subset.tells:
-        return []
-    if len({FILEWORDS in line for line in subset.lines}) > 1:
+    if not may_name(subset.config) or subset.source.is_reg or subset.masks or subset.tells:
         return []
     images = subset.scan.pictures
     return [*map(on_background, shared_colors([one.border for one in images], [one.background for one in images]))]
+
+
+def may_name(config: TrainConfig) -> bool:
+    """Whether prompts may say backgrounds: with a template of our own; in another, each line is as somebody wants."""
+    return config.name_background and template_path(config.template).parent == TEMPLATES
 
 
 def told_background(subset: PreparedSubset) -> Iterator[Message]:
