@@ -75,6 +75,7 @@ def left_and_right(folder: Path, tolerance: int = 0) -> list[tuple[int, ...]]:
         ("F", "a.tif", 1.0, 0.1, [WHITE, (26,) * 3]),
         ("F", "a.tif", 200.0, 10.0, [(200,) * 3, (10,) * 3]),
         ("F", "a.tif", float("nan"), 10.0, [(0,) * 3, (10,) * 3]),
+        ("F", "a.tif", float("inf"), 0.2, [WHITE, (51,) * 3]),
     ],
 )
 def test_every_mode_gives_its_colours(
@@ -141,8 +142,9 @@ def test_colours_of_lab_are_not_transparency(tmp_path: Path) -> None:
     assert load(only(tmp_path), 64, 64).tensors()[1] is None
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])  # of which Pillow turns the second as it reads it
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_photos_stand_upright(tmp_path: Path, orientation: int) -> None:
+def test_photos_stand_upright(tmp_path: Path, name: str, orientation: int) -> None:
     """Whatever the camera noted, the picture is seen as a viewer shows it: red left above, green right above."""
     upright = Image.new("RGB", (96, 64), BLUE)
     upright.paste(RED, (0, 0, 48, 32))
@@ -159,7 +161,7 @@ def test_photos_stand_upright(tmp_path: Path, orientation: int) -> None:
     stored = upright.transpose(undo[orientation]) if orientation > 1 else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
-    save(tmp_path / "a.png", stored, exif=exif)
+    save(tmp_path / name, stored, **({"tiffinfo": {0x0112: orientation}} if name.endswith("tif") else {"exif": exif}))
     picture = only(tmp_path)
     assert (picture.width, picture.height) == (96, 64)
     pixels, _ = load(picture, 96, 64).tensors()

@@ -81,6 +81,16 @@ def test_a_second_run_encodes_nothing(pictures: tuple[TrainingImage, ...], tmp_p
     assert [picture.opacity is not None for picture in first] == [False] * 4 + [True, False]
 
 
+def test_an_image_that_was_turned_twice_before_is_encoded_again(
+    pictures: tuple[TrainingImage, ...], tmp_path: Path
+) -> None:
+    """What the cache has of a TIFF with an orientation shows it the wrong way up."""
+    encode_images(pictures[:1], RULES, Encoder(), tmp_path / "cache")
+    again = Encoder()
+    encode_images([replace(pictures[0], turned=True)], RULES, again, tmp_path / "cache")
+    assert again.calls == [1]
+
+
 def test_without_a_cache_nothing_is_written(pictures: tuple[TrainingImage, ...], tmp_path: Path) -> None:
     """And the latents are the same."""
     kept = encode_images(pictures, RULES, Encoder(), tmp_path / "cache")

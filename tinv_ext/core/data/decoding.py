@@ -49,11 +49,13 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """The first frame, upright and in sRGB; how many frames there are, and what `to_srgb` did with the profile."""
+    """The first frame, upright and in sRGB; how many frames there are, what `to_srgb` did with the profile, and whether
+    Pillow has turned it as it read it."""
 
     image: Image.Image
     frames: int
     profile: str
+    turned: bool = False
 
 
 def decode(file: BinaryIO) -> DecodedImage:
@@ -84,13 +86,14 @@ def _decode(file: BinaryIO, profile: bytes | None = None, exif: bytes | None = N
         with _WARNINGS, Image.open(file) as image:
             frames = int(getattr(image, "n_frames", 1))
             turn = _turn(image, exif)  # before the load, after which Pillow 9.5 has closed a TIFF of several pages
+            turned = turn is not None and image.format == "TIFF"  # by Pillow, as it loads it
             image.load()
-            upright = image if turn is None else image.transpose(turn)  # no second copy of a large one
+            upright = image if turn is None or turned else image.transpose(turn)  # no second copy of a large one
         profile = profile if of_chunks is None else of_chunks
         if profile is None and "icc_profile" in image.info:
             profile = image.info["icc_profile"] or b""  # None: Pillow saw one that is damaged
         upright, state = to_srgb(upright, profile)
-        return DecodedImage(upright, frames, state)
+        return DecodedImage(upright, frames, state, turned)
     except UnidentifiedImageError:
         raise Unusable(unknown_format(file)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

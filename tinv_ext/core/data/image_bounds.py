@@ -76,17 +76,20 @@ def _full_scale(image: Image.Image) -> float:
 
     Programs write 0 to 255 into 32 bits, too: of an image of 16 bits, that would be a black one.
     """
-    greatest = max(_finite(_strip(image, top)).max(initial=0) for top in range(0, image.height, _STRIP))
+    strips = (_numbers(_strip(image, top)) for top in range(0, image.height, _STRIP))
+    greatest = max(strip.max(initial=0, where=np.isfinite(strip)) for strip in strips)
     if image.mode.startswith("I"):
         return 65535.0 if greatest > 255 else 255.0
     return 1.0 if greatest <= 1 else 255.0
 
 
-def _finite(image: Image.Image) -> NDArray[np.float64]:
-    return np.asarray(np.nan_to_num(np.asarray(image).astype(np.float64)))
+def _numbers(image: Image.Image) -> NDArray[np.float64]:
+    """The numbers of an image; NaN counts as black."""
+    numbers = np.asarray(image).astype(np.float64)
+    return np.where(np.isnan(numbers), 0.0, numbers)
 
 
 def _from_deep_grey(image: Image.Image, full: float) -> Image.Image:
     """16-bit or floating-point grey to 8-bit RGB; Pillow's own conversion would clip at 255."""
-    grey = np.clip(_finite(image) / full * 255, 0, 255).round().astype(np.uint8)
+    grey = (np.clip(_numbers(image) / full, 0, 1) * 255).round().astype(np.uint8)
     return Image.fromarray(grey).convert("RGB")

@@ -44,8 +44,9 @@ class TrainingImage:
 
     `length` (bytes) and `modified` (nanoseconds) are those of the file when it was read: while they stay the same, so
     does the rest. A file written only a moment before may change again without showing it: it is not `settled`.
-    `profile` is what became of its colour profile (`to_srgb`), `border` what it shows at its border (`border_of`), and
-    `background` the name of the colour that this has (`plain_color`).
+    `profile` is what became of its colour profile (`to_srgb`), `turned` whether Pillow turned it as it read it,
+    `border` what it shows at its border (`border_of`), and `background` the name of the colour that this has
+    (`plain_color`).
     """
 
     path: Path
@@ -58,6 +59,7 @@ class TrainingImage:
     length: int = 0
     modified: int = 0
     profile: str = NO_PROFILE
+    turned: bool = False
     border: str = ""
     background: str = ""
     settled: bool = False
@@ -219,6 +221,7 @@ def _look(path: Path, known: Mapping[Path, TrainingImage]) -> tuple[TrainingImag
         length=status.st_size,
         modified=status.st_mtime_ns,
         profile=decoded.profile,
+        turned=decoded.turned,
         border=border_of(upright),
         background=plain_color(upright),
         settled=settled and decoded.profile != UNSUPPORTED,

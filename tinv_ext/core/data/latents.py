@@ -194,6 +194,8 @@ def _cache_file(image: TrainingImage, fit: Fit, rules: EncodeRules, cache: Path)
     text = f"1 {image.digest} {fit.width}x{fit.height} {fit.stretch} {rules.vae_digest}"
     if image.profile not in NOT_CONVERTED:  # entries from before profiles were honoured hold other colours
         text += f" icc {image.profile}"
+    if image.turned:  # entries from before hold an image that was turned twice
+        text += " turned"
     if fit.description:
         text += f" {fit.description}"
     if fit.place is None:
