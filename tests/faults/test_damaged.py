@@ -279,3 +279,15 @@ def test_a_damaged_config_is_recovered_from_the_state(
     assert said(prepared.prepared.notices, "run.config_recovered")
     assert json.loads((folder.path / "config.json").read_text("utf-8"))["settings"] == before.to_dict()
     assert torch.equal(learnt(tmp_path / "embeddings"), right)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_config_that_an_editor_of_windows_has_saved_counts(host: FakeHost, config: Configure, encoding: str) -> None:
+    """What was changed in it by hand is not thrown away for its encoding."""
+    folder = stopped(host, config(**GIVEN))
+    file = folder.path / "config.json"
+    content = json.loads(file.read_text("utf-8"))
+    content["settings"]["seed"] = 7
+    file.write_text(json.dumps(content), encoding)
+    assert folder.recover_config() is None
+    assert folder.config().seed == 7

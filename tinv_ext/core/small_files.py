@@ -21,8 +21,11 @@ def read_small(path: Path, largest: int = LARGEST) -> bytes:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What JSON text (bytes in UTF-8) means; ValueError where it is none, also where it is nested too deeply."""
+    """What JSON text means, as bytes in UTF-8 or UTF-16, with or without BOM, as editors save it.
+
+    ValueError where it is none, also where it is nested too deeply.
+    """
     try:
-        return json.loads(text if isinstance(text, str) else text.decode("utf-8"))
+        return json.loads(text if isinstance(text, str) else text.decode(json.detect_encoding(text)))
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
