@@ -96,3 +96,21 @@ def test_an_image_without_a_suffix_is_no_caption(images: Path, token_table: Smal
     (images / "a.png.tags").unlink()
     notices = told(images, token_table)
     assert not said(notices, "preflight.captions_of_no_image")
+
+
+def test_what_runs_below_have_drawn_is_not_trained_on(images: Path, token_table: SmallTokenTable) -> None:
+    """Where the log directory is in the folder of images, its previews are no images to learn from."""
+    run = images / "2026-01-31" / "zibbo-12-00-00"
+    (run / "images").mkdir(parents=True)
+    (images / "embeddings").mkdir()
+    for name in ("config.json", "status.json", "log.txt"):
+        (run / name).write_text("{}", "utf-8")
+    for path in (run / "images" / "zibbo-5.png", images / "embeddings" / "zibbo.preview.png"):
+        Image.new("RGB", (64, 64), "white").save(path)
+    (images / "embeddings" / "zibbo.pt").write_bytes(b"")
+    (images / "z.preview.png").write_bytes((images / "a.png").read_bytes() + b"1")  # of no embedding: an image
+    config = TrainConfig.from_dict({"name": "zibbo", "images": str(images), **SIZES, "recursive": True})
+    prepared = prepare(config, token_table, {})
+    assert [image.name for image in prepared.images] == ["a.png", "b.JPG", "below/c.png", "z.preview.png"]
+    assert said(prepared.notices, "preflight.runs_below", count=1, files="2026-01-31/zibbo-12-00-00")
+    assert "preflight.captions_of_no_image" not in ids(prepared.notices)

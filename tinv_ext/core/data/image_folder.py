@@ -29,13 +29,16 @@ _NOT_IMAGES |= {".ini", ".safetensors", ".pt", ".zip", ".html", ".log"}
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".avif", ".jxl")
 NOT_SHOWN = ("-masklabel", "-condlabel")
 """Ends of names of files that belong to an image: its mask, its condition (OneTrainer)."""
+_OF_A_RUN = ("config.json", "status.json")  # both are in the folder of each
+_THUMBNAIL, _EMBEDDINGS = ".preview.png", (".pt", ".safetensors", ".bin")
 _LOOKED_INTO, _FILES_SEEN = 100, 1000  # sub-folders, and files of each, that are looked at
 
 
 def files_in(folder: Path, recursive: bool = False, without: Path | None = None) -> Iterator[Path]:
     """The files of a folder that may be images; with those below it if `recursive`. `InputError` if it is no folder.
 
-    Not masks: files that are named so, and what is in the folder `without`, where that is one of its sub-folders.
+    Not masks: files that are named so, and what is in the folder `without`, where that is one of its sub-folders. Nor
+    what runs have drawn: the folders of runs below it are left out, and so are the thumbnails of embeddings.
     """
     if not folder.exists():
         raise InputError(
@@ -84,8 +87,28 @@ def _files(folder: Path, recursive: bool, without: Path | None) -> Iterator[Path
     for path in entries:
         if path.name.startswith(".") or (below is not None and below in path.parents):
             continue
+        if recursive and _is_thumbnail(path):
+            continue
         if path.is_file() or (_called_as_image(path.name) and _leads_nowhere(path)):
             yield path
+
+
+def _is_thumbnail(path: Path) -> bool:
+    """Whether it shows what an embedding beside it draws."""
+    if not path.name.endswith(_THUMBNAIL):
+        return False
+    stem = path.name.removesuffix(_THUMBNAIL)
+    return any(path.with_name(stem + suffix).is_file() for suffix in _EMBEDDINGS)
+
+
+def runs_below(folder: Path) -> list[str]:
+    """The folders of runs in a folder or below it, by their paths from there."""
+    below = (Path(at, name) for at, folders, _ in _walk(folder, runs=True) for name in folders)
+    return [path.relative_to(folder).as_posix() for path in below if _is_run(path)]
+
+
+def _is_run(folder: str | Path) -> bool:
+    return all(os.path.isfile(os.path.join(folder, name)) for name in _OF_A_RUN)
 
 
 def _leads_nowhere(path: Path) -> bool:
@@ -134,8 +157,11 @@ def _images_below(folder: Path) -> bool:
     return any(name.lower().endswith(IMAGE_SUFFIXES) for name in islice(files, _FILES_SEEN))
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Folders from the top down, but none whose name starts with a dot; links to folders are not followed."""
+def _walk(folder: Path, runs: bool = False) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Folders from the top down, but none whose name starts with a dot, and no folders of runs but with `runs`; links
+    to folders are not followed."""
     for at, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if not runs:
+            folders[:] = [name for name in folders if not _is_run(os.path.join(at, name))]
         yield at, folders, names

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tinv_ext.core.data.caption_files import SUFFIXES, TABLES, CaptionFiles
-from tinv_ext.core.data.image_folder import NOT_SHOWN, files_beside, files_in
+from tinv_ext.core.data.image_folder import NOT_SHOWN, files_beside, files_in, runs_below
 from tinv_ext.core.messages import Message, message
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.subsets import PreparedSubset
@@ -35,6 +35,12 @@ def on_files_not_used(subset: PreparedSubset) -> Iterator[Message]:
     yield from _told(orphans, config.caption_extension)
     if not used:
         yield from _tables_of_no_image(subset)
+    if config.recursive and (runs := runs_below(folder)):
+        yield message(
+            "preflight.runs_below",
+            "What {count:run|runs} drew or saved in sub-folders ({files}) is not used as images or captions.",
+            **counted(runs),
+        )
 
 
 def _tables_of_no_image(subset: PreparedSubset) -> Iterator[Message]:
