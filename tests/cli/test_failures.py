@@ -33,6 +33,19 @@ IMAGES = ROOT / "tinv_ext" / "toy" / "samples" / "clover"
 LONG = "y" * 300
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps a folder that a program is in")
+def test_a_current_folder_that_was_deleted_is_told(tmp_path: Path) -> None:
+    """PyTorch's libraries end the program without a word of ours where there is none."""
+    (tmp_path / "gone").mkdir()
+    code = "import os, sys; os.rmdir(os.getcwd()); from tinv_ext.cli.main import main; sys.exit(main())"
+    run = [sys.executable, "-c", code, "check", "--name", "zibbo", "--images", str(IMAGES)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    said = subprocess.run(run, cwd=tmp_path / "gone", env=environment, capture_output=True, text=True, check=False)
+    assert said.returncode == BAD_INPUT
+    assert "The current folder no longer exists" in said.stderr
+    assert said.stderr.startswith("tinv: 1 problem")
+
+
 @pytest.fixture
 def embedding(tmp_path: Path) -> Path:
     """An embedding for SD1, and beside it a file where somebody wants a folder."""

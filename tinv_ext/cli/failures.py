@@ -6,6 +6,7 @@ save is saved, 4 failed. They mean the same for every command.
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import traceback
@@ -54,6 +55,20 @@ def explain(error: Exception) -> int:
         )
     )
     return BUG
+
+
+def refuse_lost_folder() -> None:
+    """`InputError` where the current folder is deleted: of libraries that look for it, some end the program then."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise InputError(
+            message(
+                "cli.lost_folder",
+                "The current folder no longer exists, so tinv cannot work in it. Change to another one (cd) and try "
+                "again.",
+            )
+        ) from None
 
 
 def _failed(reason: str) -> None:

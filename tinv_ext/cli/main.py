@@ -19,7 +19,7 @@ from tinv_ext.cli import launched
 from tinv_ext.cli.arguments import commands_of, path_if_any, path_needed, path_or, spelled, unknown, without_launcher
 from tinv_ext.cli.create import add_create
 from tinv_ext.cli.embeddings import add_commands
-from tinv_ext.cli.failures import DONE, FAILED, STOPPED, explain
+from tinv_ext.cli.failures import DONE, FAILED, STOPPED, explain, refuse_lost_folder
 from tinv_ext.cli.flags import add_generate, add_model, add_settings
 from tinv_ext.cli.given import given_settings, tell
 from tinv_ext.cli.language import say
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with watched(lambda: leave(STOPPED, "" if launched.is_beside(os.environ) else say(_BROKEN_OFF))) as ending:
         try:
             options = read_options(sys.argv[1:] if arguments is None else arguments)
+            refuse_lost_folder()
             command: Callable[[dict[str, Any]], int] = options.pop("carry_out")
             if options["command"] != "train" and launched.is_beside(os.environ):
                 return DONE  # only a training is for several processes
