@@ -14,7 +14,7 @@ from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.formats import read_embedding, write_embedding
 from tinv_ext.core.messages import message
-from tinv_ext.core.paths import impossible_path
+from tinv_ext.core.paths import impossible_path, path_given
 from tinv_ext.core.settings import DEFAULTS, current_names
 from tinv_ext.library.inspect import inspect as inspect_file
 from tinv_ext.models import TOY, open_host
@@ -59,7 +59,7 @@ def train(
     stops. Raises InputError with every problem before anything starts; any other error leaves a run to `resume`.
     """
     given = _plain({"name": name, "images": str(images), **settings})
-    output = Path(str(current_names(given).get("output", DEFAULTS["output"]))).expanduser()
+    output = path_given(str(current_names(given).get("output", DEFAULTS["output"])))
     host = open_host(
         str(model),
         Path(embeddings).expanduser() if embeddings else output / "embeddings",

@@ -95,6 +95,16 @@ def test_a_file_in_the_place_of_the_embeddings_is_told_before_the_training(tinv:
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["embeddings"]
 
 
+def test_embeddings_and_runs_go_to_one_log_directory(tinv: Tinv, tmp_path: Path) -> None:
+    """Whatever stands around its path, and where "~name" is no user."""
+    for output, folder in (("o ", "o"), ('"q"', "q"), ("~nobody-at-all", "~nobody-at-all")):
+        options = ("--preview-every", 0, "--evaluate-every", 0, "--output", output)
+        said = tinv("train", "--name", "zibbo", "--images", IMAGES, "--steps", 1, *options)
+        assert said.code == 0
+        assert (tmp_path / folder / "embeddings" / "zibbo.pt").is_file()
+        assert [path.name for path in (tmp_path / folder).glob("20*/zibbo-*")]
+
+
 @pytest.mark.once
 @pytest.mark.parametrize("encoding", ["cp1252", "cp932", "ascii"])
 def test_output_in_a_code_page_writes_escapes(encoding: str, tmp_path: Path) -> None:

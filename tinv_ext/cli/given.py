@@ -13,7 +13,7 @@ from tinv_ext.cli.output import show
 from tinv_ext.cli.presets import above
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message
-from tinv_ext.core.paths import path_problems
+from tinv_ext.core.paths import path_given, path_problems
 from tinv_ext.core.settings import DEFAULTS, TrainConfig, current_names
 from tinv_ext.core.settings.adopt import COMMANDS, Adopted, adopt, not_used
 from tinv_ext.core.settings.peers import OPTIONS
@@ -116,7 +116,7 @@ def _find_latest(options: dict[str, Any], settings: Mapping[str, Any], tell: Cal
     from tinv_ext.run.run_folder import find_runs
 
     current = current_names(settings)
-    output = Path(str(current.get("output", DEFAULTS["output"]))).expanduser()
+    output = path_given(str(current.get("output", DEFAULTS["output"])))
     word = TrainConfig.read(settings)[0].name  # of several the first
     runs = (run for run in find_runs(output) if run.can_resume and _is_of(run, word, tell))
     found = next(runs, None)

@@ -33,6 +33,7 @@ from tinv_ext.cli.steering import others
 from tinv_ext.cli.sweep import add_sweep
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, encodable, message
+from tinv_ext.core.paths import path_given
 from tinv_ext.core.settings import DEFAULTS, current_names, overridden
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def host_of(
 
     run: Mapping[str, Any] = made_with or {}
     before = {} if options["model"] else run.get("model", {})
-    output = Path(str(current_names(given).get("output", DEFAULTS["output"]))).expanduser()
+    output = path_given(str(current_names(given).get("output", DEFAULTS["output"])))
     same = str(run.get("embeddings", ""))  # an older run does not say; nor need it be there on another machine
     folder = options["embeddings"] or (Path(same) if os.path.isdir(same) else output / "embeddings")
     vae = options["vae"] or (Path(before["vae_source"]) if before.get("vae_source") else None)
