@@ -450,6 +450,8 @@ def test_images_are_never_changed_where_they_are(source: Path) -> None:
         plan(options(source, target=None, split=True))
     with refused("prepare.target_is_file"):
         plan(options(source, target=source / "film.png"))
+    with refused("prepare.target_is_file"):
+        plan(options(source, target=source / "film.png" / "new" / "images"))
 
 
 def test_what_cannot_be_done_is_refused_before_anything_is_written(source: Path) -> None:

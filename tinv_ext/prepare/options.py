@@ -117,8 +117,9 @@ class PrepareOptions:
                     target=self.target,
                 )
             ]
-        if self.target.exists() and not self.target.is_dir():
-            return [message("prepare.target_is_file", '"{target}" is a file. Give a folder.', target=self.target)]
+        there = next((path for path in (self.target, *self.target.parents) if os.path.lexists(path)), None)
+        if there is not None and not there.is_dir():
+            return [message("prepare.target_is_file", '"{target}" is a file. Give a folder.', target=there)]
         return []
 
 
