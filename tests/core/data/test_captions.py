@@ -306,6 +306,16 @@ def test_a_table_that_cannot_be_read_is_told(tmp_path: Path, data: bytes) -> Non
     assert ids(files.problems) == ["captions.table_unreadable"]
 
 
+def test_the_line_of_a_table_that_is_no_json_is_told(tmp_path: Path) -> None:
+    """Not line 1, as each is read by itself."""
+    (tmp_path / "metadata.jsonl").write_text(
+        '{"file_name": "a.png", "text": "a"}\n\n{"file_name": "b.png", text: "b"}\n'
+    )
+    files = CaptionFiles(tmp_path)
+    files.of(tmp_path / "a.png")
+    assert "(line 3, column 24)" in files.problems[0]
+
+
 def test_files_that_disagree_are_told(tmp_path: Path) -> None:
     """The first in order counts; the same text twice is no matter."""
     (tmp_path / "a.txt").write_text("a cat")

@@ -61,8 +61,29 @@ def test_json_is_read_whatever_the_file_is_called(tmp_path: Path) -> None:
 def test_another_encoding_is_refused(tmp_path: Path) -> None:
     """It is not guessed."""
     (tmp_path / "a.toml").write_bytes('name = "名字"'.encode("gbk"))
-    with refused("settings.file_invalid"):
+    with refused("settings.file_not_utf8", byte=8):
         read_settings_file(tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize(
+    "name, text, problem",
+    [
+        ("run.sh", "export MODEL=toy\naccelerate launch textual_inversion.py --seed 1", "settings.file_is_script"),
+        ("run.bat", "set MODEL=toy\r\npython train_textual_inversion.py --seed=1", "settings.file_is_script"),
+        ("run", "#!/bin/sh\ntinv train", "settings.file_is_script"),
+        ("a.yaml", "name: zibbo\nsteps: 5\n", "settings.file_is_yaml"),
+        ("a.toml", 'images = "C:\\Users\\me"', "settings.file_backslash"),
+        ("a.toml", 'images = "C:\\My images"', "settings.file_backslash"),
+        ("a.json", '{"images": "C:\\Users\\me"}', "settings.file_backslash"),
+        ("a.json", '{"images": "C:\\My images"}', "settings.file_backslash"),
+        ("a.toml", "steps = many", "settings.file_invalid"),
+    ],
+)
+def test_what_to_do_with_a_file_of_another_kind_is_told(tmp_path: Path, name: str, text: str, problem: str) -> None:
+    """Where it can be known."""
+    (tmp_path / name).write_text(text, "utf-8")
+    with refused(problem):
+        read_settings_file(tmp_path / name)
 
 
 def test_the_settings_of_the_webui_are_taken(tmp_path: Path) -> None:

@@ -156,8 +156,14 @@ def whole_characters(text: str) -> str:
 
 
 def json_lines(text: str) -> list[Any]:
-    """The values of JSON lines, whichever way they end."""
-    return [json.loads(line) for line in re.split(r"\r\n?|\n", text) if line.strip()]
+    """The values of JSON lines, whichever way they end. ValueError names the line that is none."""
+    values = []
+    for number, line in enumerate(re.split(r"\r\n?|\n", text), 1):
+        try:
+            values += [json.loads(line)] if line.strip() else []
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{error.msg} (line {number}, column {error.colno})") from None
+    return values
 
 
 def _csv_rows(text: str) -> Iterator[dict[str | Any, str | Any]]:

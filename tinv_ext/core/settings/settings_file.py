@@ -19,6 +19,9 @@ from tinv_ext.core.small_files import parse_json, read_small
 from tinv_ext.core.toml import parse_toml
 
 _OF_THE_WEBUI = {"embedding_name", "data_root", "template_file"}  # all of them in the file of its trainer, and no other
+_SCRIPTS, _YAML = (".sh", ".bat", ".cmd", ".ps1"), (".yaml", ".yml")
+_OF_BACKSLASHES = ("Unescaped '\\'", "Invalid hex value", "Invalid \\")
+"""What Python's readers of TOML and JSON say of "C:\\images"."""
 _OF_A_PRESET = {"name", "settings"}  # as the page exports it; a run's has its version beside them
 
 
@@ -50,14 +53,7 @@ def settings_in(data: bytes, path: Path, tell: Callable[[Message], None] = lambd
         values = parse_json(text) if is_json else parse_toml(text)
         values = _understood(values, path, tell)
     except (ValueError, TypeError) as error:
-        raise InputError(
-            message(
-                "settings.file_invalid",
-                'The settings file "{path}" is not valid TOML or JSON: {error}.',
-                path=path,
-                error=error,
-            )
-        ) from error
+        raise InputError(_why_invalid(path, data, error)) from error
     if not isinstance(values, dict):
         raise InputError(
             message(
@@ -67,6 +63,45 @@ def settings_in(data: bytes, path: Path, tell: Callable[[Message], None] = lambd
             )
         )
     return _without_sections(values)
+
+
+def _why_invalid(path: Path, data: bytes, error: Exception) -> Message:
+    """What is wrong with a file that is neither TOML nor JSON, and what to do, where that can be told."""
+    suffix = path.suffix.lower()
+    if suffix in _SCRIPTS or data.startswith(b"#!") or b"accelerate launch" in data:
+        return message(
+            "settings.file_is_script",
+            'The settings file "{path}" is a script. Put its options after "tinv train" instead: those of kohya and '
+            "diffusers work there, too.",
+            path=path,
+        )
+    if suffix in _YAML:
+        return message(
+            "settings.file_is_yaml",
+            'The settings file "{path}" is YAML, which is not read. Write it as TOML, such as steps = 500, or as JSON.',
+            path=path,
+        )
+    if isinstance(error, UnicodeDecodeError):
+        return message(
+            "settings.file_not_utf8",
+            'The settings file "{path}" is not UTF-8 text (see byte {byte}). Save it as UTF-8.',
+            path=path,
+            byte=error.start,
+        )
+    if any(text in str(error) for text in _OF_BACKSLASHES):
+        return message(
+            "settings.file_backslash",
+            'A backslash in a text of the settings file "{path}" means something else ({error}). Write paths as '
+            "C:/images.",
+            path=path,
+            error=error,
+        )
+    return message(
+        "settings.file_invalid",
+        'The settings file "{path}" is not valid TOML or JSON: {error}.',
+        path=path,
+        error=error,
+    )
 
 
 def _understood(values: Any, path: Path, tell: Callable[[Message], None]) -> Any:
