@@ -50,3 +50,21 @@ def test_captions_of_json_are_told(images: Path, token_table: SmallTokenTable) -
     assert said(told(images, token_table, **given), "preflight.captions_of_json", count=2, files="a.png, c.webp")
     for other in ({"template": "subject"}, {"caption_extension": ".txt"}):
         assert "preflight.captions_of_json" not in ids(told(images, token_table, **{**given, **other}))
+
+
+def test_captions_of_other_programs_are_told(images: Path, token_table: SmallTokenTable) -> None:
+    """The WebUI's parameters of an image, a web page and formatted text; not a caption that only speaks of them."""
+    texts = {
+        "a": "a cat\nNegative prompt: bad\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512",
+        "b": "a cat,\nSteps: 20, Sampler: Euler a",
+        "c": "<!DOCTYPE html><html><body>404</body></html>",
+        "gas_mask": "a photo with a negative prompt, 3 steps: up",
+    }
+    for stem, text in texts.items():
+        (images / f"{stem}.txt").write_text(text, "utf-8")
+    notices = told(images, token_table, template="subject_filewords")
+    assert said(notices, "preflight.captions_of_parameters", count=2, files="a.png, b.JPG")
+    assert said(notices, "preflight.captions_of_markup", count=1, files="c.webp")
+    (images / "c.txt").write_text(r"{\rtf1\ansi a cat}", "utf-8")
+    notices = told(images, token_table, template="subject_filewords")
+    assert said(notices, "preflight.captions_of_markup", count=1, files="c.webp")

@@ -14,6 +14,8 @@ from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.files_not_used import counted
 from tinv_ext.core.preflight.subsets import PreparedSubset
 
+_PARAMETERS = re.compile(r"\bNegative prompt: |\bSteps: \d+, (?:Sampler|Schedule type|CFG scale|Seed|Size): ")
+_MARKUP = re.compile(r"<!doctype html|<html|<\?xml|\{\\rtf", re.IGNORECASE)
 _NAMED_AS_MASK = re.compile(r"(.+)[-_. ](?:mask|matte|masklabel)", re.IGNORECASE)
 
 
@@ -58,6 +60,28 @@ def captions_of_json(subset: PreparedSubset) -> Iterator[Message]:
             "preflight.captions_of_json",
             "The captions of {count:image|images} are JSON ({files}), which is trained as it stands, names of fields "
             "and all. Write the caption alone into a text file, or all of them into metadata.jsonl.",
+            **counted(named),
+        )
+
+
+def captions_of_other_programs(subset: PreparedSubset) -> Iterator[Message]:
+    """Captions of which all but a part is no caption: an image's generation parameters, as the WebUI can save them in
+    a text file beside it, and text with the marks of another program."""
+    scan, captions = subset.scan, subset.captions
+    if named := [
+        scan.name(one.path) for one, caption in zip(scan.pictures, captions) if _PARAMETERS.search(caption.text)
+    ]:
+        yield message(
+            "preflight.captions_of_parameters",
+            "The captions of {count:image|images} are generation parameters ({files}), which are trained as they "
+            "stand, negative prompt, sampler and all. Leave only the prompt in the text file.",
+            **counted(named),
+        )
+    if named := [scan.name(one.path) for one, caption in zip(scan.pictures, captions) if _MARKUP.match(caption.text)]:
+        yield message(
+            "preflight.captions_of_markup",
+            "The captions of {count:image|images} are a web page or formatted text ({files}), which is trained as it "
+            "stands, marks and all. Save the caption alone as plain text.",
             **counted(named),
         )
 

@@ -17,7 +17,7 @@ from tinv_ext.core.model import TokenTable
 from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.backgrounds import on_one_picture, told_background
 from tinv_ext.core.preflight.files_not_used import on_files_not_used
-from tinv_ext.core.preflight.mistaken_files import captions_of_json, on_masks_of_other_names
+from tinv_ext.core.preflight.mistaken_files import captions_of_json, captions_of_other_programs, on_masks_of_other_names
 from tinv_ext.core.preflight.subsets import PreparedSubset
 from tinv_ext.core.prompts.emphasis import BRACKETS
 from tinv_ext.core.settings import SETTINGS, TrainConfig
@@ -158,6 +158,7 @@ def _on_captions(subset: PreparedSubset) -> Iterator[Message]:
             yield _unused(written, subset.config)
         return
     yield from captions_of_json(subset)
+    yield from captions_of_other_programs(subset)
     class_tokens = subset.config.class_tokens
     if of_names := [(name, caption.text) for name, caption in named if not caption.source and not class_tokens]:
         yield message(
