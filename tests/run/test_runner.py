@@ -592,6 +592,31 @@ def test_what_cannot_go_on_is_told(host: FakeHost, config: Configure, tmp_path: 
         runner.resume(folder.path, host)
 
 
+def test_what_was_edited_in_the_config_of_a_run_is_checked_like_what_is_given(
+    host: FakeHost, config: Configure
+) -> None:
+    """What cannot change is refused, not written down as if it had; more steps are taken."""
+    watch = Watch()
+    runner.run(config(), host, watch)
+    file = watch.folder.path / "config.json"
+    content = json.loads(file.read_text("utf-8"))
+
+    def edit(**settings: object) -> None:
+        file.write_text(json.dumps({**content, "settings": {**content["settings"], **settings}}), "utf-8")
+
+    edit(name="other-1", steps=8)
+    with refused("run.other_name", before="zworble", name="other-1"):
+        runner.resume(watch.folder.path, host)
+    edit(num_vectors=4, steps=8)
+    with refused("run.cannot_change", name="num_vectors", before=2, now=4):
+        runner.resume(watch.folder.path, host)
+    edit(optimizer="sgd", steps=8)
+    with refused("run.cannot_change", name="optimizer", now="sgd"):
+        runner.resume(watch.folder.path, host, {"steps": 9})
+    edit(steps=8)
+    assert runner.resume(watch.folder.path, host).steps == 8
+
+
 def test_a_model_of_another_family_is_refused(host: FakeHost, config: Configure, tmp_path: Path) -> None:
     """Before anything of the run is changed, with the encoders of both."""
     controls = RunControls()

@@ -36,8 +36,9 @@ def prepare_resume(
     """What resuming a run would do, or its status where nothing is left to do. `InputError` with all problems."""
     folder = RunFolder(path)
     refuse_if_running(path)
-    before = folder.config()
-    config = filled_in(TrainConfig.from_dict(overridden(before.to_dict(), _by_steps(changes or {}))), host)
+    in_file = folder.config()
+    before = folder.config_of_state() or in_file  # its config.json may have been edited
+    config = filled_in(TrainConfig.from_dict(overridden(in_file.to_dict(), _by_steps(changes or {}))), host)
     if config.name != before.name:
         raise InputError(
             message(
@@ -50,7 +51,8 @@ def prepare_resume(
         )
     status = folder.last_status()
     finished = status.status == "finished"
-    if finished and (not changes or (status.steps >= config.steps and not config.max_train_epochs)):
+    changed = bool(changes) or in_file.steps != before.steps
+    if finished and (not changed or (status.steps >= config.steps and not config.max_train_epochs)):
         if not folder.restarts:
             _refuse_new_beginning(before, config)
         return status

@@ -194,6 +194,12 @@ class RunFolder:
                 )
             ) from error
 
+    def config_of_state(self) -> TrainConfig | None:
+        """The settings that were saved with the state; None where it cannot say."""
+        with suppress(*_DAMAGED, InputError):
+            return TrainConfig.from_dict(config_file.from_file(facts_of(self.state)["config"])["settings"])
+        return None
+
     def facts(self) -> dict[str, Any]:
         """What was known when the run began: model, dataset digest, versions."""
         facts: dict[str, Any] = self._config_file()["facts"]
