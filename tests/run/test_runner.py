@@ -23,6 +23,7 @@ from tinv_ext.core.embedding import Embedding
 from tinv_ext.core.errors import InputError, NotNowError, NumericError
 from tinv_ext.core.formats import read_embedding, write_embedding
 from tinv_ext.core.model import Model
+from tinv_ext.core.preflight.prepare import PreparedRun
 from tinv_ext.core.settings import TrainConfig
 from tinv_ext.core.training.state import State, load_state
 from tinv_ext.core.training.trainer import Step
@@ -31,6 +32,7 @@ from tinv_ext.run import evaluations, preflight, run_folder, runner
 from tinv_ext.run.curve import COLUMNS
 from tinv_ext.run.events import Event, Noticed, Prepared, RunControls, Wrote
 from tinv_ext.run.provenance import run_facts
+from tinv_ext.run.resume import prepare_resume
 from tinv_ext.run.run_lock import FILE, RunLock, TakenOverError
 from tinv_ext.run.status import Status
 
@@ -561,6 +563,17 @@ def test_a_finished_run_can_be_made_longer(host: FakeHost, config: Configure, tm
     assert runner.resume(watch.folder.path, host, {"steps": 8}, more).steps == 8
     assert more.steps == [7, 8]
     assert read_embedding(watch.folder.path / "replaced" / "zworble.pt").step == 6
+
+
+def test_a_run_that_is_resumed_stays_where_it_is(host: FakeHost, config: Configure, tmp_path: Path) -> None:
+    """Another log directory does not move it, which is told; its own is no news."""
+    watch = Watch()
+    runner.run(config(), host, watch)
+    folder = watch.folder
+    for output, told in ((str(tmp_path / "elsewhere"), True), (folder.log_directory, False)):
+        prepared = prepare_resume(folder.path, host, {"steps": 8, "output": output})
+        assert isinstance(prepared, PreparedRun)
+        assert ("run.stays" in ids(prepared.notices)) == told
 
 
 def test_what_cannot_go_on_is_told(host: FakeHost, config: Configure, tmp_path: Path) -> None:

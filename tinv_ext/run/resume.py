@@ -16,6 +16,7 @@ import torch
 from tinv_ext.core.data.order import Order
 from tinv_ext.core.errors import FormatError, InputError
 from tinv_ext.core.messages import Message, message
+from tinv_ext.core.paths import path_given
 from tinv_ext.core.preflight.initial_vectors import InitialVectors
 from tinv_ext.core.preflight.notices import listed
 from tinv_ext.core.preflight.prepare import PreparedRun, prepare
@@ -65,10 +66,23 @@ def prepare_resume(
     _refuse_other_encoders(state, host)
     initial = {word: InitialVectors(state.values(word), state.step) for word in state.vectors}
     prepared = prepare(config, host.token_table, host.known_words(), initial, look=image_scanner(config, known, room))
-    if notice:
-        prepared = replace(prepared, notices=(notice, *prepared.notices))
+    if notices := [*filter(None, (notice, _stays(folder, changes or {})))]:
+        prepared = replace(prepared, notices=(*notices, *prepared.notices))
     over = prepared.plan.steps <= state.step or state.progress.ended == (terms_of(prepared.plan) or None)
     return status if finished and over else prepared
+
+
+def _stays(folder: RunFolder, changes: Mapping[str, Any]) -> Message | None:
+    """That another log directory does not move the run, if one is given."""
+    output = str(current_names(changes).get("output") or "")
+    if not output or path_given(output).resolve() == Path(folder.log_directory).resolve():
+        return None
+    return message(
+        "run.stays",
+        'The run goes on in its own folder, "{folder}". Only encoded images are kept in "{output}" (output).',
+        folder=folder.path,
+        output=output,
+    )
 
 
 def _by_steps(changes: Mapping[str, Any]) -> Mapping[str, Any]:
