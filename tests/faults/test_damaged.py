@@ -276,7 +276,8 @@ def test_a_damaged_config_is_recovered_from_the_state(
     heard = Watch()
     assert runner.resume(folder.path, host, report=heard).status == "finished"
     prepared = next(event for event in heard.events if isinstance(event, Prepared))
-    assert said(prepared.prepared.notices, "run.config_recovered")
+    assert said(prepared.prepared.notices, "run.config_replaced")
+    assert (folder.path / "config-damaged.json").read_bytes() == data, "somebody may have edited it"
     assert json.loads((folder.path / "config.json").read_text("utf-8"))["settings"] == before.to_dict()
     assert torch.equal(learnt(tmp_path / "embeddings"), right)
 

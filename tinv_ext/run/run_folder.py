@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import logging
+import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -158,16 +159,30 @@ class RunFolder:
         return has_state(self.state)
 
     def recover_config(self) -> Message | None:
-        """Write config.json again where it is damaged and the state knows what was in it; a sentence if so."""
+        """Write config.json again where it is damaged and the state knows what was in it; a sentence if so.
+
+        The damaged one is kept: somebody may have edited it, and slipped.
+        """
+        place, kept = self.path / "config.json", self.path / "config-damaged.json"
         try:
             self._read_config()
         except _DAMAGED as error:
-            content = self._config_file()
-            write_json(self.path / "config.json", content)
+            content, reason = self._config_file(), str(error) or type(error).__name__
+            if not place.is_file():
+                write_json(place, content)
+                return message(
+                    "run.config_recovered",
+                    "The run's config.json was damaged ({reason}). It was recovered from the run's state.",
+                    reason=reason,
+                )
+            os.replace(place, kept)
+            write_json(place, content)
             return message(
-                "run.config_recovered",
-                "The run's config.json was damaged ({reason}). It was recovered from the run's state.",
-                reason=str(error) or type(error).__name__,
+                "run.config_replaced",
+                "The run's config.json was damaged ({reason}). It was recovered from the run's state; what it held is "
+                "kept as {kept}.",
+                reason=reason,
+                kept=kept.name,
             )
         return None
 

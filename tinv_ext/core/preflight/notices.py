@@ -163,7 +163,7 @@ def _on_captions(subset: PreparedSubset) -> Iterator[Message]:
     if of_names := [(name, caption.text) for name, caption in named if not caption.source and not class_tokens]:
         yield message(
             "preflight.file_names_as_captions",
-            "{count} of {total:image|images} have no caption file, so the words of the file name are the caption, "
+            "{count} of {total:image has|images have} no caption file, so the words of the file name are the caption, "
             'such as "{caption}" of {file}.',
             count=len(of_names),
             total=len(named),
