@@ -22,7 +22,7 @@ from tinv_ext.server.openapi import described
 
 GETS = ["status", "schema", "labels", "picture", "jobs", "runs", "queue", "queue/left", "presets"]
 GETS += ["embeddings", "embeddings/about", "embeddings/file", "embeddings/thumbnail"]
-GETS += ["texts", "chart", "previews", "snapshots", "embedding", "tried"]
+GETS += ["texts", "chart", "words", "previews", "snapshots", "embedding", "tried"]
 GETS += ["runs/about", "runs/preview", "runs/deleted"]
 POSTS = ["train", "check", "resume", "stop", "pause", "snapshot", "preview", "image", "use"]
 POSTS += ["queue/order", "queue/again", "queue/forget", "runs/leave"]
@@ -122,7 +122,7 @@ def test_any_parameters(served: Served, asked: tuple[str, str], data: st.DataObj
     text = (texts | place).map(lambda value: value.encode("utf-8", "replace").decode())
     number = st.integers().map(str) | st.sampled_from(["9" * 400, "-1", "nan", "0x1"]) | text
     kinds = {"job": text, "run": text, "output": text, "language": text, "since": number, "index": number}
-    kinds |= {"key": text, "name": text, "step": number, "small": number, "points": number}
+    kinds |= {"word": text, "key": text, "name": text, "step": number, "small": number, "points": number}
     kinds |= {"path": text, "id": text, "first": number, "count": number}
     parameters = {name: data.draw(kind) for name, kind in kinds.items() if data.draw(st.booleans())}
     told(served, method, route, params=parameters)

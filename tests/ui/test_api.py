@@ -155,7 +155,7 @@ def test_a_question_that_is_taken_back_is_no_error() -> None:
 
 def test_a_long_curve_comes_in_parts(client: Client, jobs: JobQueue) -> None:
     """No answer is larger than `MAX_ROWS` rows; `since` asks for the rest, and nothing is missing or comes twice."""
-    job = Job("x", SimpleNamespace(name="zibbo"), now=Status("finished", 5000, total=5000))  # type: ignore[arg-type]
+    job = Job("x", SimpleNamespace(name="zibbo", names=["zibbo"]), now=Status("finished", 5000, total=5000))  # type: ignore[arg-type]
     job.curve += [{"step": step, "loss": 0.1, "vector_norm": 1.0, "distance": 0.0} for step in range(1, 5001)]
     job.evaluations += [(step, 0.1) for step in range(0, 5001, 2)]
     jobs._jobs["x"], routes, steps, evaluations = job, client(), list[int](), set[int]()

@@ -24,20 +24,21 @@ def snapshot_of(folder: RunFolder, name: str, step: int) -> Path:
     return files[-1]
 
 
-def use_step(folder: RunFolder, name: str, step: int, host: Host) -> Path:
+def use_step(folder: RunFolder, name: str, step: int, host: Host, alone: bool = False) -> Path:
     """Make a snapshot the embedding of its run; what was there is kept in the run's folder. Returns the new file.
 
-    Where the run has further words, theirs of that step go with it, as does its folder for diffusers. `InputError` if
-    there is no such snapshot, `FormatError` if it is damaged, `HostError` if prompts could not use it.
+    Where the run has further words, theirs of that step go with it, unless `alone`; so does its folder for diffusers.
+    `InputError` if there is no such snapshot, `FormatError` if it is damaged, `HostError` if prompts could not use it.
     """
     config = folder.config() if folder.is_there else None
-    others = [word.name for word in config.word_settings if word.name != name] if config else []
+    several = config is not None and len(config.names) > 1
+    others = [other for other in config.names if other != name] if config and not alone else []
     for other in others:
         snapshot_of(folder, other, step)
     files = [_use_one(folder, word, step, host) for word in (name, *others)]
     if config and config.save_format in FOLDERS:
         for file in files:
-            place = folder.diffusers / file.stem if others else folder.diffusers
+            place = folder.diffusers / file.stem if several else folder.diffusers
             write_embedding(read_embedding(file), place, format=config.save_format)
     host.refresh_embeddings([name, *others])
     return files[0]

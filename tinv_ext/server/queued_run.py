@@ -52,8 +52,9 @@ class Job:
 
     `request` is None once it is carried out: images and prompts of runs that are over would fill the memory. `asked`
     are the settings that it was asked for with, or the changes to the run that it resumes. `used` is the step that was
-    made the embedding after the run. `device` is "" where it trains on the program's own model. `image_folders` are
-    those that it trains on, `odd` the images that it has told of as not going with the others.
+    made the embedding after the run, `used_files` the file of each word of which that was done. `device` is "" where it
+    trains on the program's own model. `image_folders` are those that it trains on, `odd` the images that it has told of
+    as not going with the others.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Job:
     previews: list[tuple[int, str]] = field(default_factory=list)
     snapshots: int = 0
     used: int | None = None
+    used_files: dict[str, Path] = field(default_factory=dict)
     image_folders: frozenset[Path] = frozenset()
     odd: frozenset[Path] = frozenset()
     controls: RunControls = field(default_factory=RunControls)
@@ -142,6 +144,7 @@ class Job:
             return {
                 "id": self.id,
                 "name": self.config.name,
+                "words": self.config.names,
                 "device": self.device,
                 "status": self.status,
                 "reason": self.now.reason,

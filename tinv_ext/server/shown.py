@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tinv_ext.run.curve import read_curve
 from tinv_ext.run.run_folder import RunFolder
@@ -32,12 +33,18 @@ class Shown:
     @classmethod
     def left_by(cls, folder: RunFolder, names: Sequence[str], start: float = math.inf) -> Shown:
         """What a run has left up to step `start`, whether it can go on or not."""
+        shown = cls.of_curve(folder.curve, start)
+        shown.previews = [(step, str(path)) for step, path in folder.previews(*names) if step <= start]
+        return shown
+
+    @classmethod
+    def of_curve(cls, path: Path, start: float = math.inf) -> Shown:
+        """What a curve holds up to step `start`, without previews."""
         shown = cls()
-        for row in read_curve(folder.curve):
+        for row in read_curve(path):
             numbers = _numbers(row)
             if numbers.get("step", math.inf) <= start:
                 shown._add(int(numbers["step"]), numbers)
-        shown.previews = [(step, str(path)) for step, path in folder.previews(*names) if step <= start]
         return shown
 
     def _add(self, step: int, numbers: dict[str, float]) -> None:

@@ -15,7 +15,7 @@ from tinv_ext.hosts.base import Host
 
 @dataclass(frozen=True)
 class Tried:
-    """The step of a run, whose folder this is, and the word that prompts know it by."""
+    """The step of a run's word, whose folder this is, and the word that prompts know it by."""
 
     word: str
     name: str
@@ -44,7 +44,7 @@ class TriedSteps:
         """Have prompts know a step as "<name>-<step>", or by the next free word. `InputError` if none can use it."""
         with self._changing:
             host = self._loaded()
-            same = [one for one in self._all.values() if (one.folder, one.step) == (folder, step)]
+            same = [one for one in self._all.values() if (one.folder, one.name, one.step) == (folder, name, step)]
             tried = same[0] if same else Tried(self._word(f"{name}-{step}", host), name, step, folder, embedding)
             self._lend(host, {**self._all, tried.word: tried})
             if tried.word in host.lent_words():

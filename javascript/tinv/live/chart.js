@@ -12,7 +12,8 @@ const LABELS = {
     rate: /* text */ "ui.learning_rate",
 };
 
-export function Chart({ chart }) {
+/** @param {{chart: any, label?: string}} of `label` what the curve is called */
+export function Chart({ chart, label = t("live.chart") }) {
     const place = useRef(null);
     const plot = useRef(null);
     const pointed = useRef(null);
@@ -57,7 +58,7 @@ export function Chart({ chart }) {
 
     const best = chart.best;
     const there = { ...shown, evaluation: best !== null };
-    return html`<section class="tinv-panel tinv-chart" aria-label=${t("live.chart")}>
+    return html`<section class="tinv-panel tinv-chart" aria-label=${label}>
         <div class="tinv-row tinv-legend">
             ${Object.keys(LABELS).map(
                 (name) =>
@@ -69,7 +70,7 @@ export function Chart({ chart }) {
             )}
             <span class="tinv-quiet">${best ? t("live.best_of", best) : t("live.no_evaluation")}</span>
         </div>
-        <div ref=${place} class="tinv-plot" role="img" aria-label=${best ? t("live.best_of", best) : t("live.chart")}></div>
+        <div ref=${place} class="tinv-plot" role="img" aria-label=${best ? t("live.best_of", best) : label}></div>
         <p ref=${pointed} class="tinv-quiet tinv-pointed"></p>
     </section>`;
 }

@@ -5,14 +5,14 @@ import { Action } from "../said.js";
 import { t } from "../texts.js";
 import { send } from "./txt2img.js";
 
-/** @param {{job: any, snapshot: any}} of the chosen step */
-export function TriedSteps({ job, snapshot }) {
+/** @param {{job: any, snapshot: any, word: string | undefined}} of the chosen step, and of which word of several */
+export function TriedSteps({ job, snapshot, word: asked }) {
     const [tried, setTried] = useState([]);
     useEffect(() => {
         get("tried").then(setTried, (error) => console.warn("tinv: which words are tried is not known", error));
     }, [job.id, job.status]);
     const add = async () => {
-        const { word, tried: all } = await post("tried/add", { job: job.id, step: snapshot.step });
+        const { word, tried: all } = await post("tried/add", { job: job.id, step: snapshot.step, word: asked });
         setTried(all);
         send(word, "txt2img_prompt");
     };

@@ -5,10 +5,10 @@ import { Problems } from "../problems.js";
 import { t } from "../texts.js";
 import { withPlace } from "./txt2img.js";
 
-/** `holds` is the step in the file of the run, `snapshot` the chosen one; either may be missing. */
-export function Try({ job, snapshot, holds }) {
-    const ways = waysOf(job, snapshot, holds);
-    const [prompt, setPrompt] = useState(t("live.try_prompt", { name: job.name }));
+/** `word` has the file and the step in it, `snapshot` is the chosen one; either may be missing. */
+export function Try({ word, snapshot }) {
+    const ways = waysOf(word, snapshot);
+    const [prompt, setPrompt] = useState(t("live.try_prompt", { name: word.name }));
     const [seed, setSeed] = useState(1);
     const [made, setMade] = useState({ busy: false, error: null, url: null, said: "" });
     useEffect(() => () => URL.revokeObjectURL(made.url), [made.url]);
@@ -16,7 +16,7 @@ export function Try({ job, snapshot, holds }) {
         event.preventDefault();
         const { key, tried } = ways.find((way) => way.id === event.submitter?.id) ?? ways[0];
         setMade({ ...made, busy: true, error: null });
-        const asked = { parts: [{ key }], prompt: withPlace(prompt, job.name), seed };
+        const asked = { parts: [{ key }], prompt: withPlace(prompt, word.name), seed };
         try {
             const url = await postFile("image", {}, asked);
             const said = tried(prompt, seed);
@@ -52,15 +52,14 @@ export function Try({ job, snapshot, holds }) {
 }
 
 /** What can be tried: the chosen step, and the file where it holds another. */
-function waysOf(job, snapshot, holds) {
+function waysOf({ file, holds }, snapshot) {
     const ways = [];
     if (snapshot) {
         const { step, key } = snapshot;
         const tried = (prompt, seed) => t("live.tried", { step, prompt, seed });
         ways.push({ id: "tinv_try", key, label: t("live.generate", { step }), tried });
     }
-    if (job.file && holds !== snapshot?.step) {
-        const { file } = job;
+    if (file && holds !== snapshot?.step) {
         const tried = (prompt, seed) => t("live.tried_file", { file, prompt, seed });
         ways.push({ id: "tinv_try_file", key: file, label: t("live.generate_file", { file }), tried });
     }

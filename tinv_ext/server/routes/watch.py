@@ -20,6 +20,7 @@ def routes(served: Served) -> list[Route]:
     """Those of this file."""
     return [
         Route("GET", "/chart", chart_route(served.queue), changing=False),
+        Route("GET", "/words", words_route(served.queue), changing=False),
         Route("GET", "/previews", previews_route(served.queue), changing=False),
         Route("GET", "/snapshots", snapshots_route(served.queue), changing=False),
         Route("GET", "/embedding", embedding_route(served.queue), gives=(FILE,)),
@@ -33,14 +34,34 @@ def routes(served: Served) -> list[Route]:
 def chart_route(queue: JobQueue) -> Callable[..., Any]:
     """GET /chart."""
 
-    def answer(job: str, points: int = 500, language: str = Language) -> JSONResponse:
-        """The whole curve of a job in at most about so many points, as columns, with its best evaluation."""
+    async def answer(job: str, points: int = 500, word: str = "", language: str = Language) -> Response:
+        """The whole curve of a job in at most about so many points, as columns, with its best evaluation.
+
+        `word`: that of one word of several alone, by the examples whose prompts have it.
+        """
+        from tinv_ext.server import job_steps
         from tinv_ext.server.chart import chart
 
         found = _found(queue, job, language)
-        with found.lock:
-            curve, evaluations, best = list(found.curve), list(found.evaluations), found.best
-        return JSONResponse(chart(curve, evaluations, points, best))
+
+        def drawn() -> Response:
+            of = job_steps.curve(found, word)
+            return JSONResponse(chart(of.curve, of.evaluations, points, of.best))
+
+        return await in_thread(drawn, language)
+
+    return answer
+
+
+def words_route(queue: JobQueue) -> Callable[..., Any]:
+    """GET /words."""
+
+    async def answer(job: str, language: str = Language) -> Response:
+        """The words of a job: of each its name, the file where prompts find it, or null, and the step in that file."""
+        from tinv_ext.server import job_steps
+
+        found = _found(queue, job, language)
+        return await in_thread(lambda: JSONResponse(job_steps.words(found)), language)
 
     return answer
 
@@ -75,11 +96,15 @@ def previews_route(queue: JobQueue) -> Callable[..., Any]:
 def snapshots_route(queue: JobQueue) -> Callable[..., Any]:
     """GET /snapshots."""
 
-    def answer(job: str, language: str = Language) -> JSONResponse:
-        """The snapshots of a job that there are still: step, file name, and the key for /image, by step."""
+    async def answer(job: str, word: str = "", language: str = Language) -> Response:
+        """The snapshots of a job that there are still: step, file name, and the key for /image, by step.
+
+        `word`: those of another word than the first.
+        """
         from tinv_ext.server import job_steps
 
-        return JSONResponse(job_steps.snapshots(_found(queue, job, language)))
+        found = _found(queue, job, language)
+        return await in_thread(lambda: JSONResponse(job_steps.snapshots(found, word)), language)
 
     return answer
 
@@ -87,14 +112,14 @@ def snapshots_route(queue: JobQueue) -> Callable[..., Any]:
 def embedding_route(queue: JobQueue) -> Callable[..., Any]:
     """GET /embedding."""
 
-    async def answer(job: str, step: int | None = None, language: str = Language) -> Response:
-        """The file of a run's embedding, or of its snapshot at a step."""
+    async def answer(job: str, step: int | None = None, word: str = "", language: str = Language) -> Response:
+        """The file of a run's embedding, or of its snapshot at a step; `word`: of another word than the first."""
         from tinv_ext.server import job_steps
 
         found = _found(queue, job, language)
 
         def file() -> Response:
-            path = job_steps.embedding_file(found, step)
+            path = job_steps.embedding_file(found, step, word)
             return FileResponse(path, media_type=FILE, filename=path.name)
 
         return await in_thread(file, language)
@@ -105,14 +130,14 @@ def embedding_route(queue: JobQueue) -> Callable[..., Any]:
 def use_route(queue: JobQueue) -> Callable[..., Any]:
     """POST /use."""
 
-    async def answer(job: str, step: int, language: str = Language) -> Response:
-        """Make the snapshot of a step the embedding of a run that is over."""
+    async def answer(job: str, step: int, word: str = "", language: str = Language) -> Response:
+        """Make the snapshot of a step the embedding of a run that is over; `word`: of that word alone, else of all."""
         from tinv_ext.server import job_steps
 
         found = _found(queue, job, language)
 
         def use() -> Response:
-            return JSONResponse({"file": job_steps.use(queue, found, step).name, "step": step})
+            return JSONResponse({"file": job_steps.use(queue, found, step, word).name, "step": step})
 
         return await in_turn(use, language)
 
@@ -132,15 +157,18 @@ def tried_route(queue: JobQueue) -> Callable[..., Any]:
 def try_route(queue: JobQueue) -> Callable[..., Any]:
     """POST /tried/add."""
 
-    async def answer(job: str, step: int, language: str = Language) -> Response:
-        """Have prompts know the snapshot of a step as `word`, "<name>-<step>"; no file is written."""
+    async def answer(job: str, step: int, word: str = "", language: str = Language) -> Response:
+        """Have prompts know the snapshot of a step as "<name>-<step>", the `word` that is told; no file is written.
+
+        `word`: that of another word of the run than the first.
+        """
         from tinv_ext.server import job_steps
 
         found = _found(queue, job, language)
 
         def add() -> Response:
-            word = job_steps.try_step(queue, found, step).word
-            return JSONResponse({"word": word, "tried": _tried(queue)})
+            known_as = job_steps.try_step(queue, found, step, word).word
+            return JSONResponse({"word": known_as, "tried": _tried(queue)})
 
         return await in_turn(add, language)
 
