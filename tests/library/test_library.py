@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,26 @@ def test_a_name_that_cannot_be_is_refused(name: str, problem: str, library: Libr
     else:
         assert caught.value.problems == tuple(name_problems(name))
     assert contents(folder) == before
+
+
+def test_a_name_that_another_folder_has_is_refused(library: Library, folder: Path) -> None:
+    """Whichever prompts would find; not of one for another family, nor where a renaming is taken back."""
+    before = contents(folder)
+    acts: list[Callable[[], object]] = [
+        lambda: library.rename("one.pt", "Two"),
+        lambda: library.extend("one.pt", 5, "zeros", "two"),
+        lambda: library.average(["one.pt"] * 2, "two"),
+    ]
+    for act in acts:
+        with refused("library.name_elsewhere", key="more/two.pt"):
+            act()
+    assert contents(folder) == before
+    assert library.rename("one.pt", "two", anyway=True) == folder / "two.pt"
+    for place, widths in (("sd1", {"clip_l": 768}), ("sdxl", {"clip_l": 768, "clip_g": 1280})):
+        (folder / place).mkdir()
+        vectors = {key: torch.ones(1, width) for key, width in widths.items()}
+        write_embedding(Embedding(place, vectors, 1), folder / place / f"{place}.safetensors")
+    assert library.rename("sd1/sd1.safetensors", "sdxl") == folder / "sd1" / "sdxl.safetensors"
 
 
 def test_a_rename_that_fails_midway_is_undone(library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

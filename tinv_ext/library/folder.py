@@ -109,6 +109,25 @@ class EmbeddingFolder:
             return []
         return [message("library.name_taken", '"{file}" already exists. Choose another name.', file=taken[0].name)]
 
+    def name_elsewhere(self, folder: Path, name: str, family: str | None) -> list[Message]:
+        """A sentence if an embedding in another folder has this name, for the same model family as far as is known.
+
+        Programs go by the name alone, wherever the file lies, and take whichever they find first.
+        """
+        for file in self.files():
+            if file.parent == folder or file.stem.lower() != name.lower():
+                continue
+            other = self.item(file)
+            if other and (other.family == family or None in (other.family, family)):
+                return [
+                    message(
+                        "library.name_elsewhere",
+                        '"{key}" has this name already: prompts could not tell the two apart. Choose another name.',
+                        key=other.key,
+                    )
+                ]
+        return []
+
     def _belonging(self, folder: Path, stem: str, but: Path) -> list[Path]:
         """Files whose names go on from `stem`, and not from the longer one of another embedding."""
         stems = {other.stem for other in self._embeddings(folder)} | {stem}

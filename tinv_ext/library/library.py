@@ -136,6 +136,7 @@ class Library:
     def _write_new(self, embedding: Embedding, folder: Path, name: str, notices: Sequence[str]) -> Written:
         name = bare_name(name)
         problems = self._name_problems(name) or self._files.name_taken(folder, name)
+        problems = problems or self._files.name_elsewhere(folder, name, embedding.family)
         if problems:
             raise InputError(problems)
         written = convert.write_new(embedding, folder, ConvertOptions(name=name))
@@ -155,12 +156,20 @@ class Library:
             return []  # a letter within words, or a tokenizer that is not CLIP's
         return [*word_problems(name, ids)]
 
-    def rename(self, key: str, name: str) -> Path:
-        """Give it another name: its file, the name inside the file, and what belongs to it. Returns the new path."""
+    def rename(self, key: str, name: str, anyway: bool = False) -> Path:
+        """Give it another name: its file, the name inside the file, and what belongs to it. Returns the new path.
+
+        One that an embedding in another folder has is refused, and a word that the model knows, unless `anyway`: a
+        renaming can be taken back.
+        """
         name = bare_name(name)
         old = self.path(key)
         group = self._files.group(old)
-        problems = self._name_problems(name) or self._files.name_taken(old.parent, name, group)
+        wrong = name_problems(name) if anyway else self._name_problems(name)
+        problems: Sequence[str] = wrong or self._files.name_taken(old.parent, name, group)
+        item = self._files.item(old)
+        if not problems and not anyway:
+            problems = self._files.name_elsewhere(old.parent, name, item.family if item else None)
         if not problems and name == old.stem:
             problems = [message("library.same_name", 'It is already called "{name}". Choose another name.', name=name)]
         if problems:

@@ -31,7 +31,7 @@ function Rename({ item, done }) {
     const [name, setName] = useState("");
     const rename = async () => {
         const result = await post("embeddings/rename", {}, { key: item.key, name });
-        const back = () => post("embeddings/rename", {}, { key: result.key, name: item.name });
+        const back = () => post("embeddings/rename", {}, { key: result.key, name: item.name, anyway: true });
         done(result, async () => done(await back()));
     };
     return html`<details>

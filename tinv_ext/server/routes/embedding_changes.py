@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.messages import Message, message, translated
-from tinv_ext.server.routes.body import file_body, numbers, text, texts, whole
+from tinv_ext.server.routes.body import file_body, flag, numbers, text, texts, whole
 from tinv_ext.server.routes.route import FILE, Answer, Language, Route, Served, in_thread, json_body
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def _done(library: Library, result: Result, language: str) -> JSONResponse:
 
 
 def rename(library: Library, values: Values) -> Result:
-    """Rename the embedding `key` to `name`."""
-    path = library.rename(text(values, "key"), text(values, "name").strip())
+    """Rename the embedding `key` to `name`, with `anyway` also to one that another folder or the model has."""
+    path = library.rename(text(values, "key"), text(values, "name").strip(), flag(values, "anyway"))
     return path, [message("ui.renamed", 'Renamed to "{name}".', name=path.stem)]
 
 
