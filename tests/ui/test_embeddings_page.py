@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,65 @@ def test_one_is_downloaded_converted_extended_and_added(gallery: Any, shelf: Pat
     assert torch.equal(read_embedding(shelf / "addzo.pt").vectors["clip_l"], felix)
     gallery.click("button:text-is('Replace those of the same name')")
     said(gallery, "Added addzo.pt")
+
+
+def test_those_of_one_name_are_told_apart_by_their_folder(shelf: Path, page: Any) -> None:  # noqa: F811
+    """On the card and at its tick; a renaming that makes two of one name is refused, and one is taken back."""
+    for place in ("cats/old", "cats/new"):
+        (shelf / place).mkdir(parents=True)
+        shutil.copy(shelf / "felix.pt", shelf / place / "felix.pt")
+    shutil.copy(shelf / "felix.pt", shelf / "cats" / "new" / "tomzo.pt")
+    gallery = shown(page)
+    cards = gallery.locator(".tinv-card:has(.tinv-name:text-is('felix'))").all_inner_texts()
+    assert sorted("in cats/new" in card for card in cards) == [False, False, True]
+    assert sorted("in cats/old" in card for card in cards) == [False, False, True]
+    gallery.check(".tinv-pick input[aria-label='Compare or blend cats/old/felix']")
+    assert "cats/old/felix.pt" in gallery.inner_text(".tinv-mix .tinv-chips")
+    gallery.click(".tinv-card > button[title='cats/old/felix.pt']")
+    gallery.wait_for_selector(".tinv-about:has-text('cats/old/felix.pt')")
+    place = fold(gallery, "Rename")
+    for name, told in (
+        ("tomzo", ".tinv-problems:has-text('prompts could not tell the two apart')"),
+        ("tomzy", ".tinv-said"),
+    ):
+        place.locator("input").fill(name)
+        place.locator("input").press("Enter")
+        gallery.wait_for_selector(f".tinv-embeddings {told}")
+    assert (shelf / "cats" / "old" / "tomzy.pt").is_file()
+    gallery.click(".tinv-said button:text-is('Undo')")
+    said(gallery, 'Renamed to "felix"')
+    assert (shelf / "cats" / "old" / "felix.pt").is_file()
+
+
+def test_what_is_ticked_is_in_sight_among_many_cards(shelf: Path, page: Any) -> None:  # noqa: F811
+    """With the ways to compare, to blend and to clear, by the keyboard alone."""
+    for number in range(60):
+        shutil.copy(shelf / "felix.pt", shelf / f"many{number}.pt")
+    gallery = shown(page)
+    gallery.select_option(".tinv-embeddings select >> nth=0", "name")
+    gallery.focus(".tinv-pick input[aria-label='Compare or blend felix']")
+    gallery.keyboard.press("Space")
+    bar = gallery.locator(".tinv-ticked")
+    bar.wait_for()
+    assert "1 chosen" in bar.inner_text()
+    box, height = bar.bounding_box(), gallery.viewport_size["height"]
+    assert box["y"] + box["height"] <= height
+    assert bar.get_by_role("button", name="Blend").is_disabled()
+    gallery.check(".tinv-pick input[aria-label='Compare or blend many0']")
+    assert "2 chosen" in bar.inner_text()
+    gallery.keyboard.press("Tab")
+    assert gallery.evaluate("document.activeElement.textContent") == "Go to what is chosen"
+    gallery.keyboard.press("Enter")
+    assert gallery.evaluate("document.activeElement.textContent.trim()") == "Compare"
+    gallery.keyboard.press("Tab")
+    gallery.keyboard.press("Enter")
+    gallery.wait_for_selector(".tinv-blend")
+    assert gallery.evaluate("document.activeElement.textContent") == "Compare and blend"
+    gallery.wait_for_function(f"document.querySelector('.tinv-mix').getBoundingClientRect().bottom <= {height}")
+    bar.get_by_role("button", name="Clear").click()
+    bar.wait_for(state="detached")
+    assert gallery.evaluate("document.activeElement.type") == "search"
+    assert gallery.locator(".tinv-pick input:checked").count() == 0
 
 
 def test_several_are_compared_and_blended_with_a_live_preview(gallery: Any, shelf: Path) -> None:

@@ -2,11 +2,11 @@
 import { address } from "../api.js";
 import { html, useId, useState } from "../html.js";
 import { t } from "../texts.js";
-import { matching, sorted } from "./order.js";
+import { folderOf, matching, sorted } from "./order.js";
 
 const SHOWN = 120; // cards at first; more on demand, so that thousands of files do not slow the page down
 
-export function Gallery({ items, chosen, choose, picked, pick, children }) {
+export function Gallery({ items, chosen, choose, picked, pick, toPicked, children }) {
     const [search, setSearch] = useState("");
     const [order, setOrder] = useState("changed");
     const [most, setMost] = useState(SHOWN);
@@ -43,6 +43,7 @@ export function Gallery({ items, chosen, choose, picked, pick, children }) {
                         choose=${choose}
                         picked=${picked.includes(item.key)}
                         pick=${pick}
+                        toPicked=${toPicked}
                     />`,
             )}
         </ul>
@@ -54,8 +55,9 @@ export function Gallery({ items, chosen, choose, picked, pick, children }) {
         }`;
 }
 
-function Card({ item, chosen, choose, picked, pick }) {
+function Card({ item, chosen, choose, picked, pick, toPicked }) {
     const { key, name, problem, vectors, step, family } = item;
+    const folder = folderOf(key);
     const below = problem
         ? t("embeddings.unreadable")
         : [family ?? t("embeddings.unknown_family"), t("embeddings.vectors", { count: vectors })];
@@ -63,6 +65,7 @@ function Card({ item, chosen, choose, picked, pick }) {
         <button type="button" aria-pressed=${chosen} onClick=${() => choose(chosen ? "" : key)} title=${key}>
             <${Picture} item=${item} />
             <span class="tinv-name">${name}</span>
+            ${folder && html`<span class="tinv-quiet tinv-folder">${t("embeddings.in_folder", { folder })}</span>`}
             <span class="tinv-quiet">
                 ${problem ? below : [...below, ...(step == null ? [] : [t("embeddings.step", { step })])].join(" · ")}
             </span>
@@ -72,11 +75,17 @@ function Card({ item, chosen, choose, picked, pick }) {
             html`<label class="tinv-pick" title=${t("embeddings.pick")}>
             <input
                 type="checkbox"
-                aria-label=${t("embeddings.pick_one", { name })}
+                aria-label=${t("embeddings.pick_one", { name: folder ? `${folder}/${name}` : name })}
                 checked=${picked}
                 onChange=${(event) => pick(key, event.target.checked)}
             />
-        </label>`
+        </label>
+        ${
+            picked &&
+            html`<span class="tinv-to-picked">
+                <button type="button" class="tinv-button" onClick=${toPicked}>${t("embeddings.to_picked")}</button>
+            </span>`
+        }`
         }
     </li>`;
 }

@@ -6,14 +6,13 @@ import { t } from "../texts.js";
 import { Generated } from "./generated.js";
 import { shares } from "./shares.js";
 
-export function Mix({ picked, pick, snapshots, done }) {
-    const [blends, setBlends] = useState(false);
+export function Mix({ picked, pick, snapshots, blends, setBlends, done }) {
     const [asked, setAsked] = useState({ prompt: t("embeddings.example_prompt"), seed: 1, steps: 20, on: false });
     if (picked.length === 0) return html`<p class="tinv-quiet">${t("embeddings.mix_hint")}</p>`;
     const request = (parts) => asked.on && { prompt: asked.prompt, seed: asked.seed, steps: asked.steps, parts };
     return html`<section class="tinv-panel tinv-stack tinv-mix" aria-label=${t("embeddings.mix")}>
         <div class="tinv-row">
-            <h2>${t("embeddings.mix")}</h2>
+            <h2 tabindex="-1">${t("embeddings.mix")}</h2>
             <span class="tinv-chips tinv-grow">
                 ${picked.map(
                     (key) => html`<button

@@ -2,6 +2,9 @@
 
 /** @typedef {{key: string, name: string, family: string | null, changed: number}} Item */
 
+/** The folder of an embedding within that of all, "" at its top. @param {string} key */
+export const folderOf = (key) => key.slice(0, Math.max(0, key.lastIndexOf("/")));
+
 /** Those with every word of the search in their path or model. @template {Item} T @param {T[]} items @param {string} search */
 export function matching(items, search) {
     const words = search.toLowerCase().split(/\s+/).filter(Boolean);
