@@ -17,12 +17,14 @@ from PIL import Image
 from tests.messages import ids, refused, said
 from tinv_ext.core.errors import InputError
 from tinv_ext.core.formats import read_embedding
+from tinv_ext.hosts.base import Host
 from tinv_ext.hosts.diffusers.host import DiffusersHost, PipelineModel
 from tinv_ext.run.run_folder import RunFolder
 from tinv_ext.run.status import Status
 from tinv_ext.server import live_texts
 from tinv_ext.server.allowed_paths import allow_only
 from tinv_ext.server.job_queue import JobQueue
+from tinv_ext.server.paused_model import with_paused_model
 from tinv_ext.server.queued_run import Job
 from tinv_ext.webui import _saving_first
 
@@ -208,6 +210,35 @@ def test_a_run_that_breaks_is_failed_and_nothing_else(
     assert after.status == "finished"
     status = json.loads((Path(str(one.folder)) / "status.json").read_text())
     assert (status["status"], status["steps"]) == ("failed", one.steps)
+
+
+def test_a_paused_run_waits_for_whoever_has_its_model(
+    jobs: JobQueue, values: dict[str, Any], host: DiffusersHost
+) -> None:
+    """Neither Resume nor Stop takes the model away in the middle; a run at work, or about to begin, lends nothing."""
+    weight = next(host._pipeline.unet.parameters())
+    one, after = jobs.submit(endless(values)), jobs.submit({**values, "name": "zibbo-2"})
+    until(lambda: one.steps > 1)
+    with refused("server.model_busy", name="zibbo"):
+        with_paused_model(jobs, lambda host: None)
+    for command in ("resume", "stop"):
+        jobs.command(one.id, "pause")
+        until(lambda: one.status == "paused")
+        stood = one.steps
+        with refused("server.model_busy", name="zibbo"):
+            jobs.with_model(lambda host: None)
+
+        def work(host: Host, command: str = command, stood: int = stood) -> bool:
+            jobs.command(one.id, command)
+            time.sleep(0.5)
+            return one.steps == stood and weight.requires_grad and not one.now.over
+
+        assert with_paused_model(jobs, work)
+        if command == "resume":
+            until(lambda stood=stood: one.steps > stood)  # type: ignore[misc]
+    assert jobs.wait(after, 120)
+    assert (one.status, after.status) == ("stopped", "finished")
+    assert with_paused_model(jobs, lambda host: 1) == 1
 
 
 def test_asking_for_the_impossible_is_told(jobs: JobQueue) -> None:

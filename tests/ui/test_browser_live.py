@@ -279,3 +279,19 @@ def test_an_image_that_does_not_go_with_the_others_is_marked_and_can_be_removed(
         page.click("[data-image='1.png'] .tinv-tools button:last-child")
         page.wait_for_selector("[data-image='1.png']", state="detached")
         assert page.locator(".tinv-tile").count() == 2
+
+
+def test_a_step_of_a_paused_run_is_tried(host: DiffusersHost, jobs: JobQueue, values: dict[str, Any]) -> None:
+    """Pause gives the model back."""
+    job = jobs.submit({**values, "steps": 100_000, "save_every": 2})
+    with served(host, jobs) as address, opened(address, "en-US") as page:
+        page.wait_for_selector(".tinv-decide .tinv-steps")
+        assert page.locator(".tinv-try").count() == 0
+        page.click("#tinv_pause")
+        page.click(".tinv-try summary")
+        page.click("#tinv_try")
+        page.wait_for_function("document.querySelector('.tinv-tried')?.naturalWidth > 0")
+        page.click("#tinv_resume")
+        page.wait_for_selector(".tinv-is-training")
+        jobs.command(job.id, "stop")
+        assert jobs.wait(job, 120)

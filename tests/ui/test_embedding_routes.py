@@ -180,10 +180,14 @@ def test_an_image_has_the_clip_skip_of_its_word(routes: TestClient, values: dict
 
 
 def test_while_a_run_has_the_model_no_image_is_generated(routes: TestClient, values: dict[str, Any]) -> None:
-    """A sentence, and the run goes on."""
+    """A sentence that says what would help, and the run goes on; where it is paused there is an image."""
     job = routes.post("/tinv/v1/train", json={**values, "steps": 100_000}).json()["id"]
     answer = routes.post("/tinv/v1/image", json={"prompt": "[name]", "parts": [{"key": "felix.pt"}]})
     assert answer.json()["detail"]["ids"] == ["server.model_busy"]
+    assert "Pause it" in answer.json()["detail"]["problems"][0]
+    assert routes.post("/tinv/v1/pause", params={"job": job}).json()["status"] == "paused"
+    asked = {"prompt": "[name]", "parts": [{"key": "felix.pt"}], "steps": 1}
+    assert routes.post("/tinv/v1/image", json=asked).headers["content-type"] == "image/png"
     assert routes.post("/tinv/v1/stop", params={"job": job}).status_code == 200
 
 

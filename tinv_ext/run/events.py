@@ -80,12 +80,16 @@ def both(first: Report, second: Report) -> Report:
 
 @dataclass(frozen=True)
 class RunControls:
-    """What others ask of a run, looked at after every step; and the processes that its steps are shared out to."""
+    """What others ask of a run, looked at after every step; and the processes that its steps are shared out to.
+
+    `lent` is held by whoever uses the model of a run that is paused: until then it stays so.
+    """
 
     stop: threading.Event = field(default_factory=threading.Event)
     pause: threading.Event = field(default_factory=threading.Event)
     snapshot: threading.Event = field(default_factory=threading.Event)
     preview: threading.Event = field(default_factory=threading.Event)
+    lent: threading.Lock = field(default_factory=threading.Lock)
     ranks: Ranks = field(default_factory=lambda: ALONE)
 
     def take(self, name: str) -> bool:

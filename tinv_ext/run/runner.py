@@ -284,8 +284,9 @@ def _wait(reporter: RunReporter, controls: RunControls, reason: str, over: Calla
             checked = time.monotonic()
             if over():
                 break
-    controls.pause.clear()
-    reporter.update(before.status, before.steps)
+    with controls.lent:
+        controls.pause.clear()
+        reporter.update(before.status, before.steps)
 
 
 @contextmanager

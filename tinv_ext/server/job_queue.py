@@ -49,6 +49,7 @@ from tinv_ext.server.waiting_runs import WaitingFile, waiting_run
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
+OR_STOP_IT = message("server.or_stop_it", "Wait until it is over, or stop it.")
 COMMANDS = ("stop", "pause", "resume", "snapshot", "preview")
 PATIENCE = 2.0  # seconds in which most steps end
 _GLANCE = 0.5  # seconds between two looks whether a job is over, so that signals are heard in between
@@ -311,16 +312,17 @@ class JobQueue:
             self._keep_waiting()
             return [waiting[key] for key in order]
 
-    def with_model(self, work: Callable[[Host], Result]) -> Result:
-        """What `work` makes with the model while no run has it. `InputError` while one is in progress or queued."""
+    def with_model(self, work: Callable[[Host], Result], remedy: str = OR_STOP_IT) -> Result:
+        """What `work` makes with the model. `InputError` with a `remedy` while a run is in progress or queued."""
         with self._preparing:  # no run is added meanwhile
             active = self.active(OWN)
             if active:
                 raise InputError(
                     message(
                         "server.model_busy",
-                        'The model is busy with the run "{name}". Wait until it is over, or stop it.',
+                        'The model is busy with the run "{name}". {remedy}',
                         name=active[0].config.name,
+                        remedy=remedy,
                     )
                 )
             return work(self._host())

@@ -86,7 +86,7 @@ function OfWord({ job, word, several, changed }) {
         ${chosen && canSend() && html`<${TriedSteps} job=${job} snapshot=${chosen} word=${asked} />`}
         <div role="status">${told.used && html`<p class="tinv-said">${t("live.used", told.used)}</p>`}</div>
         <${Problems} error=${told.error} />
-        ${over && (chosen || word.file) && html`<${Try} word=${word} snapshot=${chosen} />`}
+        ${(over || job.status === "paused") && (chosen || word.file) && html`<${Try} word=${word} snapshot=${chosen} />`}
     `;
 }
 

@@ -1,4 +1,4 @@
-"""One image with an embedding, or with a blend of several, while no run has the model."""
+"""One image with an embedding, or with a blend of several, while no run has the model or that one is paused."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def _generated(queue: JobQueue, library: Library, values: Mapping[str, Any]) -> 
     from tinv_ext.core.generation import infotext
     from tinv_ext.hosts.base import model_facts
     from tinv_ext.run.run_folder import save_png
+    from tinv_ext.server.paused_model import with_paused_model
 
     shares = _shares(values)
     embedding = library.blended(shares)
@@ -70,7 +71,7 @@ def _generated(queue: JobQueue, library: Library, values: Mapping[str, Any]) -> 
         save_png(made, content, {"parameters": infotext(request, model_facts(host, layers))})
         return content.getvalue()
 
-    return Response(queue.with_model(work), media_type="image/png")
+    return Response(with_paused_model(queue, work), media_type="image/png")
 
 
 def _shares(values: Mapping[str, Any]) -> list[tuple[str, float]]:
