@@ -60,12 +60,11 @@ class Library:
 
     def snapshots(self) -> dict[str, Path]:
         """Embeddings that runs saved on the way, of the last runs, the latest run first, by what to call them."""
-        runs = {run.path.resolve(): run.path for log in self._logs() for run in run_folder.find_runs(log)}
-        latest = sorted(runs.values(), key=lambda run: (run / "config.json").stat().st_mtime, reverse=True)[:_RUNS]
+        latest = run_folder.find_runs(*self._logs())[:_RUNS]
         return {
-            encodable(f"{run.parent.name}/{run.name}/{path.name}"): path
+            encodable(f"{run.id}/{path.name}"): path
             for run in latest
-            for path in sorted((run / "embeddings").glob("*.*"), key=lambda path: (len(path.name), path.name))
+            for path in sorted((run.path / "embeddings").glob("*.*"), key=lambda path: (len(path.name), path.name))
             if path.suffix.lower() in TENSOR_SUFFIXES
         }
 

@@ -25,6 +25,7 @@ from tinv_ext.core.settings import TrainConfig, config_file
 from tinv_ext.core.small_files import parse_json, read_small
 from tinv_ext.core.suffixes import RUN_SUFFIXES, may_be_embedding
 from tinv_ext.core.training.state_contents import facts_of, has_state, step_of
+from tinv_ext.run.beginnings import newest_first
 from tinv_ext.run.curve import read_curve
 from tinv_ext.run.status import Status, content_of, status_of
 
@@ -278,20 +279,17 @@ def _read_json(path: Path) -> Any:
     return parse_json(read_small(path, _LARGEST))
 
 
-def find_runs(output: Path) -> list[RunFolder]:
-    """The runs of a log directory, newest first. `InputError` for what cannot be a path."""
-    problems = path_problems(str(output))
+def find_runs(*outputs: Path) -> list[RunFolder]:
+    """The runs of log directories, each once, newest first. `InputError` for what cannot be a path."""
+    problems = [problem for output in outputs for problem in path_problems(str(output))]
     if problems:
         raise InputError(problems)
-    configs = output.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]/*/config.json") if output.is_dir() else []
-    return [RunFolder(path.parent) for path in sorted(configs, key=_modified, reverse=True)]
+    folders = {output.resolve(): output for output in outputs if output.is_dir()}.values()
+    configs = (config for folder in folders for config in folder.glob(_CONFIGS))
+    return [RunFolder(path) for path in newest_first(config.parent for config in configs)]
 
 
-def _modified(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:  # a link to nothing, or deleted meanwhile
-        return 0.0
+_CONFIGS = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]/*/config.json"
 
 
 def latents_folder(config: TrainConfig) -> Path | None:

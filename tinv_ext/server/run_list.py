@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from tinv_ext.core.errors import InputError, TinvError
 from tinv_ext.core.messages import message
+from tinv_ext.run.beginnings import named_time
 from tinv_ext.run.run_folder import RunFolder, find_runs
 from tinv_ext.run.run_lock import owner_of
 
 log = logging.getLogger(__name__)
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d)/.*-(\d\d)-(\d\d)-(\d\d)(?:-\d+)?")  # of a run's id
 
 
 def listed(folders: Iterable[RunFolder], jobs: Collection[str | None]) -> list[dict[str, Any]]:
@@ -43,8 +42,8 @@ def listed(folders: Iterable[RunFolder], jobs: Collection[str | None]) -> list[d
 
 def started(id: str) -> str | None:  # noqa: A002 (the word for it)
     """When a run began, local time in ISO 8601, as its id says it."""
-    match = _TIME.fullmatch(id)
-    return f"{match[1]}T{match[2]}:{match[3]}:{match[4]}" if match else None
+    named = named_time(Path(id))
+    return named[0].isoformat() if named else None
 
 
 def run_of(log: Path, id: str, called: str) -> RunFolder:  # noqa: A002
