@@ -46,7 +46,8 @@ export function Overlay({ ids, runs, output, draw }) {
         };
     }, [drawn.map((id) => known.lines[id].at).join("\n")]);
     if (!ids.length) return null;
-    const kind = (id) => known.lines[id] && t(drawn.includes(id) ? KINDS[known.lines[id].kind] : "runs.no_curve");
+    const kind = (id) =>
+        known.lines[id] && t(drawn.includes(id) ? KINDS[known.lines[id].kind] : /* text */ "runs.no_curve");
     return html`<section class="tinv-panel tinv-stack" aria-label=${t("runs.curves")}>
         <h2>${t("runs.curves")}</h2>
         <${Problems} error=${known.error} />
