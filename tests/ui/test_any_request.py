@@ -122,7 +122,15 @@ def test_any_parameters(served: Served, asked: tuple[str, str], data: st.DataObj
     text = (texts | place).map(lambda value: value.encode("utf-8", "replace").decode())
     number = st.integers().map(str) | st.sampled_from(["9" * 400, "-1", "nan", "0x1"]) | text
     kinds = {"job": text, "run": text, "output": text, "language": text, "since": number, "index": number}
-    kinds |= {"word": text, "key": text, "name": text, "step": number, "small": number, "points": number}
+    kinds |= {
+        "word": text,
+        "over": number,
+        "key": text,
+        "name": text,
+        "step": number,
+        "small": number,
+        "points": number,
+    }
     kinds |= {"path": text, "id": text, "first": number, "count": number}
     parameters = {name: data.draw(kind) for name, kind in kinds.items() if data.draw(st.booleans())}
     told(served, method, route, params=parameters)

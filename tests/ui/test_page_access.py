@@ -25,7 +25,19 @@ from tinv_ext.ui.context import PageContext
 Client = Callable[..., TestClient]
 MINE = {TOKEN_HEADER: TOKEN}
 NOT_MINE = ("", "x", TOKEN[:-1], TOKEN + " ", TOKEN.upper(), "ü" * 20, "a" * 10_000)
-LOOKING = ("status", "schema", "labels", "texts", "picture", "chart", "previews", "snapshots", "tried", "queue")
+LOOKING = (
+    "status",
+    "schema",
+    "labels",
+    "texts",
+    "picture",
+    "chart",
+    "words",
+    "previews",
+    "snapshots",
+    "tried",
+    "queue",
+)
 CHANGES = (
     "use?job=x&step=1",
     "tried/add?job=x&step=1",

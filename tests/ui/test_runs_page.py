@@ -243,6 +243,42 @@ def test_the_queue_is_put_in_order_and_shortened(runs: Any, jobs: JobQueue, valu
     assert [job.config.name for job in jobs.active()] == ["zibbo", "zibc", "zibb"]
 
 
+def test_a_paused_run_is_resumed_and_one_that_is_over_watched_again_in_the_queue(
+    runs: Any, jobs: JobQueue, values: dict[str, Any]
+) -> None:
+    """Which has given way to the next one; what was taken out of the queue is no run to watch."""
+    trained(jobs, values)
+    at_work = jobs.submit({**values, "name": "ziba", "steps": 100_000})
+    jobs.command(jobs.submit({**values, "name": "zibb"}).id, "stop")
+    show(runs)
+    assert not runs.is_visible(".tinv-runs ol button:has-text('Resume')")
+    jobs.command(at_work.id, "pause")
+    runs.click(".tinv-runs ol li:has-text('ziba') button:has-text('Resume')")
+    runs.wait_for_selector(".tinv-runs ol button:has-text('Resume')", state="detached")
+    assert jobs.obeyed(at_work, "resume")
+    assert not at_work.controls.pause.is_set()
+    over = runs.locator(".tinv-runs .tinv-over li").all_inner_texts()
+    assert ["zibbo finished" in " ".join(text.split()) for text in over] == [True]
+    runs.click(".tinv-runs .tinv-over li:has-text('zibbo') button:has-text('Watch')")
+    runs.wait_for_selector("#tinv_live .tinv-name:text-is('zibbo')")
+    runs.wait_for_selector("#tinv_live .tinv-decide")
+    runs.click("#tinv_watch_current")
+    runs.wait_for_selector("#tinv_live .tinv-name:text-is('ziba')")
+
+
+def test_a_run_that_is_resumed_while_another_is_at_work_is_said_to_wait(
+    runs: Any, jobs: JobQueue, values: dict[str, Any]
+) -> None:
+    """With which one it waits for."""
+    trained(jobs, values)
+    jobs.submit({**values, "name": "ziba", "steps": 100_000})
+    show(runs)
+    changed = fold(card(runs, "zibbo"), "Resume with changes")
+    changed.get_by_label("Total steps").fill("8")
+    changed.get_by_role("button", name="Resume").click()
+    said(runs, "zibbo is queued. It starts when ziba has ended.")
+
+
 def test_another_run_than_the_current_one_is_watched(runs: Any, jobs: JobQueue, values: dict[str, Any]) -> None:
     """Chosen in the queue, shown where runs are watched; back by a click, or when that run is forgotten."""
     at_work = jobs.submit({**values, "steps": 100_000})

@@ -55,8 +55,10 @@ def title(name: str, status: str, queued: Sequence[str]) -> Message:
 
 
 def taken_on(job: Job, queue: JobQueue) -> Message:
-    """That a run has started, or waits for the one that is at work."""
+    """That a run has started, or goes on, or waits for the one that is at work."""
     ahead = queue.ahead_of(job)
+    if not ahead and job.resumes:
+        return message("ui.run_goes_on", "{name} goes on.", name=job.config.name)
     if not ahead:
         return message("ui.training_started", "Training started: {name}.", name=job.config.name)
     return message(

@@ -81,12 +81,14 @@ class Job:
     odd: frozenset[Path] = frozenset()
     controls: RunControls = field(default_factory=RunControls)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    resumes: bool = False
     _before: Shown = field(default_factory=Shown)
     _step_times: list[tuple[float, int]] = field(default_factory=list)
     _images: dict[str, Path] = field(default_factory=dict)  # by the names that the run gives them, while it goes on
 
     def __post_init__(self) -> None:
         """While it waits, it is known already how many steps it will have."""
+        self.resumes = self.request is not None and self.request.resumes is not None
         if self.request and self.now.status == "queued":
             prepared = self.request.prepared
             self.now = replace(self.now, steps=prepared.start, total=prepared.plan.steps)

@@ -14,8 +14,8 @@ export function Card({ run, output, drawn, draw, changed, done }) {
     const place = useRef(null);
     const { about, picture, error } = useAbout(run, output, place, changed);
     const resume = async (changes = {}, device = "") => {
-        await post("resume", { run: run.id, output, device: device || undefined }, changes);
-        done({ sentences: [t("runs.goes_on", { name: run.name })] });
+        const { said } = await post("resume", { run: run.id, output, device: device || undefined }, changes);
+        done({ sentences: [said] });
     };
     const bringBack = async (file) => done(await post("runs/bring_back", { output }, { run: run.id, file }));
     const finished = run.status === "finished";

@@ -14,6 +14,7 @@ import { Queue } from "./queue.js";
 import { Trash } from "./trash.js";
 
 const EVERY = 5000; // milliseconds
+const OVER = 5; // runs that are over and still offered where the queue is
 
 export default function Part({ visible }) {
     const [output, setOutput] = useState(undefined); // the usual log directory
@@ -52,7 +53,7 @@ export default function Part({ visible }) {
 async function ask(output) {
     const [runs, queue, deleted, presets, status] = await Promise.all([
         get("runs", { output }),
-        get("queue"),
+        get("queue", { over: OVER }),
         get("runs/deleted", { output }),
         get("presets"),
         get("status", { since: 1 << 30 }), // nothing of the curve

@@ -32,9 +32,12 @@ def routes(served: Served) -> list[Route]:
 def queue_route(queue: JobQueue) -> Answer:
     """GET /queue."""
 
-    def listed(language: str = Language) -> JSONResponse:
-        """Id, name, status and steps of each job that is not over, the one at work first."""
-        return JSONResponse(_listed(queue, language))
+    def listed(over: int = 0, language: str = Language) -> JSONResponse:
+        """Id, name, status and steps of each job that is not over, the one at work first.
+
+        After them the last `over` jobs that are, the newest first, but for those that were taken out while they waited.
+        """
+        return JSONResponse(_listed(queue, language, over))
 
     return listed
 
@@ -105,9 +108,11 @@ def leave_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
     return leave
 
 
-def _listed(queue: JobQueue, language: str) -> list[dict[str, Any]]:
+def _listed(queue: JobQueue, language: str, over: int = 0) -> list[dict[str, Any]]:
     from tinv_ext.server.live_texts import status_word
 
+    active = queue.active()
+    ended = [job for job in reversed(queue.all()) if job not in active and (job.folder or job.status != "stopped")]
     return [
         {
             "id": job.id,
@@ -116,6 +121,7 @@ def _listed(queue: JobQueue, language: str) -> list[dict[str, Any]]:
             "status_word": translated(status_word(job.status), language),
             "steps": job.steps,
             "total": job.now.total,
+            "over": job not in active,
         }
-        for job in queue.active()
+        for job in [*active, *ended[: max(0, over)]]
     ]

@@ -127,6 +127,8 @@ def resume_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
         Of a job that is over (`job`, too) the run that it has left is resumed by a new one.
         `device`: as for /train.
         """
+        from tinv_ext.server.live_texts import taken_on
+
         if bool(job) == bool(run):
             either = message("api.job_or_run", "Name either a job (job) or a run (run) to resume.")
             raise refused(InputError(either), language)
@@ -135,13 +137,15 @@ def resume_route(queue: JobQueue, allowed_paths: PathCheck | None) -> Answer:
         def answer() -> JSONResponse:
             before = queue.get(job) if job else None
             if before and (left := before.left):
-                again = queue.resume(left.log_directory, left.id, changes, allowed_paths, before.device)
-                return JSONResponse({"id": again.id}, 202)
+                return queued(queue.resume(left.log_directory, left.id, changes, allowed_paths, before.device))
             if job:
                 commanded = queue.command(job, "resume")
                 queue.obeyed(commanded, "resume")
                 return JSONResponse({"status": commanded.status})
-            return JSONResponse({"id": queue.resume(output, run, changes, allowed_paths, device).id}, 202)
+            return queued(queue.resume(output, run, changes, allowed_paths, device))
+
+        def queued(again: Job) -> JSONResponse:
+            return JSONResponse({"id": again.id, "said": translated(taken_on(again, queue), language)}, 202)
 
         return await (in_thread if job else in_turn)(answer, language)
 
