@@ -50,6 +50,19 @@ def test_a_template_that_is_named_as_its_file_is_found_again(tmp_path: Path) -> 
         templates.save("mine.txt", "[name]")
 
 
+def test_only_the_users_own_are_deleted(tmp_path: Path) -> None:
+    """What they held is told; one of the package that it hid is there again."""
+    templates = Templates(tmp_path / "templates")
+    for name, problem in (("subject", "server.template_of_package"), ("../x", "server.no_template")):
+        with refused(problem):
+            templates.delete(name)
+    templates.save("subject", "my [name]", overwrite=True)
+    assert templates.own() == ["subject"]
+    assert templates.delete("subject") == "my [name]\n"
+    assert (templates.own(), templates.names()) == ([], own_templates())
+    assert templates.text("subject") != "my [name]\n"
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """As it is on a disk that is full or can only be read."""
     (tmp_path / "templates").write_text("a file is in its place")

@@ -23,8 +23,11 @@ class Templates:
 
     def names(self) -> list[str]:
         """Every name, without ".txt"."""
-        own = [path.stem for path in self.folder.glob("*.txt")] if self.folder.is_dir() else []
-        return sorted({*own_templates(), *own})
+        return sorted({*own_templates(), *self.own()})
+
+    def own(self) -> list[str]:
+        """Those of the user's folder."""
+        return sorted(path.stem for path in self.folder.glob("*.txt")) if self.folder.is_dir() else []
 
     def place(self, given: str) -> str:
         """What a setting means: the user's own file of that name, else the text as it was given."""
@@ -54,6 +57,25 @@ class Templates:
                 )
             )
         return read_text(template_path(self.place(name)))
+
+    def delete(self, name: str) -> str:
+        """Delete a template of the user's own; returns its lines, so that it can be saved again.
+
+        `InputError` if there is none of this name, or if it is the package's.
+        """
+        if name not in self.own():
+            self.text(name)
+            raise InputError(
+                message(
+                    "server.template_of_package",
+                    'The template "{name}" comes with the program. Only your own can be deleted.',
+                    name=name,
+                )
+            )
+        path = self.folder / f"{name}.txt"
+        text = read_text(path) if path.is_file() else ""
+        path.unlink(missing_ok=True)
+        return text
 
     def save(self, name: str, text: str, overwrite: bool = False) -> Path:
         """Save the lines under a name. `InputError` says what is wrong with either, or that the name is taken, also by

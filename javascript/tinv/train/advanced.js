@@ -48,7 +48,7 @@ export function Advanced({ form, given, set, outlook }) {
                     ? html`<div class="tinv-two" id="tinv_found">${found.map(control)}</div>
                     ${found.some((about) => about.group === "previews") && html`<${FromTxt2img} set=${set} />`}
                     ${!found.length && html`<p class="tinv-quiet">${t("train.nothing_found")}</p>`}`
-                    : html`<${Groups} form=${form} settings=${all ? others : usual} control=${control} set=${set} wrong=${wrong} />
+                    : html`<${Groups} form=${form} settings=${all ? others : usual} control=${control} chosen=${given.template} set=${set} wrong=${wrong} />
                     <button type="button" class="tinv-button" id="tinv_all_settings" aria-expanded=${all} onClick=${() => setAll(!all)}>
                         ${all ? t("train.fewer_settings") : t("train.all_settings", { count: others.length })}</button>`
             }
@@ -68,7 +68,7 @@ function useOpening(wrong) {
 
 const cleared = (settings) => Object.fromEntries(settings.map(({ name }) => [name, undefined]));
 
-function Groups({ form, settings, control, set, wrong }) {
+function Groups({ form, settings, control, chosen, set, wrong }) {
     return form.groups.map(({ name, title }) => {
         const own = settings.filter((about) => about.group === name);
         const broken = wrong.filter((about) => about.group === name && !own.includes(about));
@@ -76,7 +76,7 @@ function Groups({ form, settings, control, set, wrong }) {
         const isWrong = wrong.some((about) => about.group === name);
         return html`<${Group} key=${name} name=${name} title=${title} wrong=${isWrong}>
             <div class="tinv-two">${[...own, ...broken].map(control)}</div>
-            ${name === "images" && html`<${Templates} template=${form.byName.template} set=${set} />`}
+            ${name === "images" && html`<${Templates} template=${form.byName.template} chosen=${chosen} set=${set} />`}
             ${name === "previews" && html`<${FromTxt2img} set=${set} />`}
         </${Group}>`;
     });

@@ -14,16 +14,21 @@ from tinv_ext.server.routes.route import Language, Route, Served, in_thread, jso
 
 def routes(served: Served) -> list[Route]:
     """Those of this file."""
-    return [Route("GET", "/templates", _read(served)), Route("POST", "/templates", _write(served))]
+    return [
+        Route("GET", "/templates", _read(served)),
+        Route("POST", "/templates", _write(served)),
+        Route("POST", "/templates/delete", _delete(served)),
+    ]
 
 
 def _read(served: Served) -> Callable[..., Any]:
     async def read(name: str = "", language: str = Language) -> JSONResponse:
-        """The names of all templates and, if one is named, its lines."""
+        """The names of all templates, of those the user's `own` and, if one is named, its lines."""
         templates = served.queue.templates
 
         def answer() -> JSONResponse:
-            return JSONResponse({"names": templates.names(), **({"text": templates.text(name)} if name else {})})
+            names = {"names": templates.names(), "own": templates.own()}
+            return JSONResponse({**names, **({"text": templates.text(name)} if name else {})})
 
         return await in_thread(answer, language)
 
@@ -48,3 +53,21 @@ def _write(served: Served) -> Callable[..., Any]:
         return await in_thread(answer, language)
 
     return write
+
+
+def _delete(served: Served) -> Callable[..., Any]:
+    async def delete(request: Request, language: str = Language) -> JSONResponse:
+        """Delete the user's own template `name`; the answer has its lines, so that it can be saved again."""
+        values = await json_body(request, language)
+        templates = served.queue.templates
+
+        def answer() -> JSONResponse:
+            name = str(values.get("name") or "")
+            lines = templates.delete(name)
+            gone = message("server.template_deleted", 'Template "{name}" was deleted.', name=name)
+            names = {"names": templates.names(), "own": templates.own()}
+            return JSONResponse({"text": lines, **names, "said": translated(gone, language)})
+
+        return await in_thread(answer, language)
+
+    return delete
