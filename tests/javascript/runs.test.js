@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { madeAt, matching, megabytes, moved, points } from "../../javascript/tinv/runs/order.js";
+import { madeAt, matching, moved, points, sizeOf } from "../../javascript/tinv/runs/order.js";
 import { colour } from "../../javascript/tinv/runs/overlay.js";
 import { presetName } from "../../javascript/tinv/runs/presets.js";
 
@@ -59,10 +59,22 @@ test("runs of a sweep are found by what their names tell", () => {
     assert.deepEqual(found("cat-toy seed-1"), [names[0], names[2]]);
 });
 
-test("sizes have as many digits as matter", () => {
-    assert.equal(megabytes(45_678), "0.05");
-    assert.equal(megabytes(1_234_567), "1.2");
-    assert.equal(megabytes(123_456_789), "123");
+test("sizes are in the unit that suits them", () => {
+    const sizes = [0, 999, 1000, 4_321, 45_678, 999_499, 999_500, 1_234_567, 123_456_789, 2_400_000_000, 5e12];
+    const texts = [
+        "0 B",
+        "999 B",
+        "1.0 kB",
+        "4.3 kB",
+        "46 kB",
+        "999 kB",
+        "1.0 MB",
+        "1.2 MB",
+        "123 MB",
+        "2.4 GB",
+        "5.0 TB",
+    ];
+    assert.deepEqual(sizes.map(sizeOf), texts);
 });
 
 test("a curve fills its box, whatever its numbers", () => {

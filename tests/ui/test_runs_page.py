@@ -91,7 +91,7 @@ def test_runs_are_cards_with_preview_and_curve_and_can_be_searched(
     text = first.inner_text()
     assert "finished" in text
     assert "step 6 of 6" in text
-    assert " MB" in text
+    assert " kB" in text
     for name in ("zibbo", "zibba"):
         card(runs, name).get_by_label("Compare curves").check()
     runs.wait_for_selector(".tinv-runs .tinv-chart canvas")

@@ -17,6 +17,7 @@ PREPARE: Sequence[Message] = (
     message("prepare_page.head_size", "size"),
     message("prepare_page.head_becomes", "becomes"),
     message("prepare_page.head_findings", "findings"),
+    message("prepare_page.findings", "{findings:; }", findings=[]),
     message("prepare_page.head_caption", "caption"),
     message("prepare_page.pairs", "Before and after"),
 )

@@ -26,13 +26,16 @@ export function Report({ report }) {
                 (image) => html`<tr key=${image.name} data-left-out=${image.left_out || undefined}>
                 <td>${image.name}</td><td class="tinv-size">${image.width}×${image.height}</td>
                 ${changes && html`<td>${image.becomes}</td>`}
-                <td class="tinv-findings">${Object.values(image.findings).join("; ")}</td>
+                <td class="tinv-findings">${findingsOf(image)}</td>
                 <td class="tinv-caption">${image.caption.replaceAll("\n", " | ")}</td>
             </tr>`,
             )}</tbody>
         </table></div>
     </div>`;
 }
+
+/** What was found of an image, as its language joins sentences. @param {{findings: Record<string, string>}} image */
+export const findingsOf = (image) => t("prepare_page.findings", { findings: Object.values(image.findings) });
 
 /** Of very many images those with findings first. @param {any[]} images */
 export function ordered(images) {

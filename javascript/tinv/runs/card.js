@@ -8,7 +8,7 @@ import { Action } from "../said.js";
 import { takeSettings } from "../taking.js";
 import { locale, t } from "../texts.js";
 import { CleanUp } from "./clean_up.js";
-import { madeAt, megabytes, points, shownDate } from "./order.js";
+import { madeAt, points, shownDate, sizeOf } from "./order.js";
 
 export function Card({ run, output, drawn, draw, changed, done }) {
     const place = useRef(null);
@@ -31,11 +31,7 @@ export function Card({ run, output, drawn, draw, changed, done }) {
                 <span class=${`tinv-outcome tinv-${run.status}`}>${run.status_word}</span>
                 <span class="tinv-quiet"> ${t("runs.of", run)}</span>
                 <div class="tinv-quiet">
-                    ${[
-                        shownDate(run.started, locale()),
-                        about?.model.model_name,
-                        about && t("runs.size", { size: megabytes(about.sizes.run) }),
-                    ]
+                    ${[shownDate(run.started, locale()), about?.model.model_name, about && sizeOf(about.sizes.run)]
                         .filter(Boolean)
                         .join(" · ")}
                 </div>

@@ -3,7 +3,7 @@ import { post } from "../api.js";
 import { html, useState } from "../html.js";
 import { Action } from "../said.js";
 import { t } from "../texts.js";
-import { megabytes } from "./order.js";
+import { sizeOf } from "./order.js";
 
 export function CleanUp({ run, sizes, output, done }) {
     const [parts, setParts] = useState([]);
@@ -37,13 +37,13 @@ export function CleanUp({ run, sizes, output, done }) {
                         onChange=${(event) => pick(name, event.target.checked)}
                     />
                     <span class="tinv-grow">${names[name]}</span>
-                    <span class="tinv-quiet">${t("runs.size", { size: megabytes(sizes[name]) })}</span>
+                    <span class="tinv-quiet">${sizeOf(sizes[name])}</span>
                 </label>`,
             )}
             ${chosen.includes("state") && html`<p class="tinv-quiet">${t("runs.state_warning")}</p>`}
             <div class="tinv-row">
                 <${Action} act=${remove} disabled=${!chosen.length}>
-                    ${t("runs.to_trash", { size: megabytes(size) })}
+                    ${t("runs.to_trash", { size: sizeOf(size) })}
                 </${Action}>
             </div>
         </div>

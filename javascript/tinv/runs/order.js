@@ -31,10 +31,16 @@ export function moved(list, from, by) {
     return [...rest.slice(0, to), list[from], ...rest.slice(to)];
 }
 
-/** Bytes as megabytes, for people. @param {number} bytes */
-export function megabytes(bytes) {
-    const size = bytes / 1e6;
-    return size.toFixed(size < 1 ? 2 : size < 10 ? 1 : 0);
+/** Bytes for people, as `server/sizes.py` has them. @param {number} bytes */
+export function sizeOf(bytes) {
+    if (bytes < 1000) return `${bytes} B`;
+    const units = ["kB", "MB", "GB", "TB"];
+    let size = bytes / 1000;
+    while (size >= 999.5 && units.length > 1) {
+        size /= 1000;
+        units.shift();
+    }
+    return `${size.toFixed(size < 9.95 ? 1 : 0)} ${units[0]}`;
 }
 
 /**

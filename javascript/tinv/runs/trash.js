@@ -3,12 +3,12 @@ import { post } from "../api.js";
 import { html, useState } from "../html.js";
 import { Action } from "../said.js";
 import { t } from "../texts.js";
-import { megabytes } from "./order.js";
+import { sizeOf } from "./order.js";
 
 export function Trash({ deleted, output, done }) {
     const [sure, setSure] = useState(false);
     if (!deleted.length) return null;
-    const size = megabytes(deleted.reduce((sum, one) => sum + one.size, 0));
+    const size = sizeOf(deleted.reduce((sum, one) => sum + one.size, 0));
     const restore =
         ({ id, run }) =>
         async () =>
@@ -25,7 +25,7 @@ export function Trash({ deleted, output, done }) {
                 ${deleted.map(
                     (one) => html`<li key=${one.id} class="tinv-row">
                         <span class="tinv-grow">
-                            ${one.run} <span class="tinv-quiet">${one.when} · ${t("runs.size", { size: megabytes(one.size) })}</span>
+                            ${one.run} <span class="tinv-quiet">${one.when} · ${sizeOf(one.size)}</span>
                         </span>
                         <${Action} act=${restore(one)}>${t("runs.restore")}</${Action}>
                     </li>`,

@@ -96,6 +96,8 @@ def delete_route(served: Served) -> Answer:
     """POST /runs/delete."""
 
     def delete(values: dict[str, Any], output: str) -> Message:
+        from tinv_ext.server.sizes import size_of
+
         folder: RunFolder = served.queue.idle_run(output, text(values, "run"), served.allowed_paths)
         parts = texts(values, "parts")
         if {"run", "snapshots"} & set(parts):
@@ -103,8 +105,8 @@ def delete_route(served: Served) -> Answer:
         gone = _trash_of(served, output).add(folder, parts)
         return message(
             "ui.run_deleted",
-            '{size} MB of "{run}" were moved to the trash. Empty the trash to free the room.',
-            size=_megabytes(gone.size),
+            '{size} of "{run}" were moved to the trash. Empty the trash to free the room.',
+            size=size_of(gone.size),
             run=gone.run,
         )
 
@@ -125,8 +127,10 @@ def empty_route(served: Served) -> Answer:
     """POST /runs/empty."""
 
     def empty(values: dict[str, Any], output: str) -> Message:
+        from tinv_ext.server.sizes import size_of
+
         freed = _trash_of(served, output).empty()
-        return message("ui.runs_emptied", "{size} MB are free again.", size=_megabytes(freed))
+        return message("ui.runs_emptied", "{size} are free again.", size=size_of(freed))
 
     return _changing(served, empty, "Delete for good what was thrown away of the runs of a log directory.")
 
@@ -190,7 +194,3 @@ def _trash(trash: RunTrash) -> list[dict[str, Any]]:
         {"id": one.id, "run": one.run, "parts": list(one.parts), "when": one.when, "size": one.size}
         for one in trash.items()
     ]
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f}" if size < 1e7 else f"{size / 1e6:.0f}"
