@@ -70,7 +70,7 @@ def _curve(data: bytes, folder: Path) -> None:
     for row in read_curve(path):
         assert all(not value or isinstance(float(value), float) for value in row.values())
     with open_curve(path, 5) as curve:
-        curve.add(6, 0.0, 0.5, 1e-5, 0.1, 0.1, 0.1, "")
+        curve.add(6, 0.0, 0.5, 1e-5, 0.1, 0.1, 0.1, "", "")
     assert read_curve(path)[-1]["step"] == "6"
 
 

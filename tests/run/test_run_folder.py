@@ -199,6 +199,14 @@ def test_a_row_that_was_cut_short_is_left_out(folder: run_folder.RunFolder) -> N
     assert curve(folder, 1, 2) == ["0", "1", "2"]
 
 
+def test_rows_below_a_damaged_line_of_names_stay(folder: run_folder.RunFolder) -> None:
+    """Also those of a run from before there was the last column."""
+    for rest in ("", ","):
+        folder.curve.write_text(f"st\0p,epoch\n1,0,0.5,1e-05,2,3,4,0.25{rest}\n2,0,0.5,1e-05,2,3,4,{rest}\n")
+        assert [(row["step"], row["evaluation"]) for row in read_curve(folder.curve)] == [("1", "0.25"), ("2", "")]
+        assert curve(folder, 2, 3) == ["1", "2", "3"]
+
+
 def test_rows_are_on_disk_when_they_are_added(folder: run_folder.RunFolder) -> None:
     """Somebody who looks at the file while the run goes on sees all of it."""
     with open_curve(folder.curve, 0) as rows:

@@ -20,6 +20,8 @@ _STEP = re.compile(r"[0-9]{1,12}")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?(e[+-]?[0-9]{1,4})?|inf|nan)")
 COLUMNS = ("step", "epoch", "loss", "learn_rate", "gradient_norm", "vector_norm", "distance", "evaluation", "best")
 
+_WIDTHS = (len(COLUMNS) - 1, len(COLUMNS))  # there was no column `best` before
+
 
 class Curve:
     """Appends rows to the file; what cannot be written comes with a later row.
@@ -107,11 +109,14 @@ def _rows(path: Path) -> list[dict[str, str]]:
     with path.open("rb") as file:
         lines = file.read(_LARGEST).decode("utf-8", "replace").replace("\0", "").splitlines()
     names = lines[0].split(",") if lines else []
-    if "step" not in names or not set(names) <= set(COLUMNS) or len(set(names)) < len(names):
-        names = list(COLUMNS)
+    known = "step" in names and set(names) <= set(COLUMNS) and len(set(names)) == len(names)
     # not by the module csv: no field is ever quoted, and one stray quote would swallow all rows after it
     rows = [line.split(",") for line in lines]
-    return [dict(zip(names, row)) for row in rows if len(row) == len(names) and _are_numbers(dict(zip(names, row)))]
+    if known:
+        found = [dict(zip(names, row)) for row in rows if len(row) == len(names)]
+    else:
+        found = [dict(zip(COLUMNS, row)) for row in rows if len(row) in _WIDTHS]
+    return [row for row in found if _are_numbers(row)]
 
 
 def _are_numbers(row: dict[str, str]) -> bool:
