@@ -37,6 +37,15 @@ def test_a_color_has_its_name(name: str, color: str) -> None:
     assert plain_color(Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))) == name
 
 
+def test_a_white_wall_in_uneven_light_is_white() -> None:
+    """As it is photographed: darker towards the corners, a little warm, with noise."""
+    down, across = np.mgrid[-1:1:240j, -1:1:320j]
+    light = 235 - 45 * (down**2 + across**2) / 2 + np.random.default_rng(1).normal(0, 3, (240, 320))
+    wall = Image.fromarray(np.stack([light, 0.985 * light, 0.96 * light], -1).clip(0, 255).astype(np.uint8))
+    ImageDraw.Draw(wall).ellipse((80, 50, 240, 220), fill="#285ac8")
+    assert plain_color(wall) == "white"
+
+
 def test_the_toy_world_names_its_colors_so() -> None:
     """Its model has learnt what these words mean."""
     assert {name: plain_color(Image.new("RGB", (64, 64), color)) for name, color in world.COLOURS.items()} == {

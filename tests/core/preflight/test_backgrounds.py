@@ -133,6 +133,7 @@ def test_a_plain_background_is_named(host: FakeHost, config: Configure, tmp_path
     ("backgrounds", "given"),
     [
         (["green"] * 6, {"name_background": False}),
+        (["green"] * 6, {"template": "style"}),
         (["green"] * 6, {"template": "subject_filewords", "class_tokens": "a ball, green background"}),
         (["green", "red"] * 3, {}),
         (["green", "green", "red"], {}),

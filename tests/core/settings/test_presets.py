@@ -59,10 +59,7 @@ def test_a_purpose_chooses_template_vectors_and_budget() -> None:
     """Unless they are set; the captions of a dataset config are prompts all the same."""
     style = read(preset="fast", purpose="style")
     assert (style.template, style.num_vectors, style.steps) == ("style", 4, 2 * read(preset="fast").steps)
-    assert (style.name_background, read(preset="fast", purpose="person").name_background) == (False, True)
-    plain = read(purpose="style", num_vectors=1, steps=7)
-    assert plain.but(template="subject", purpose="object", name_background=True) == read(steps=7)
-    assert read(purpose="style", name_background=True).name_background, "which is set goes before the purpose"
+    assert read(purpose="style", num_vectors=1, steps=7).but(template="subject", purpose="object") == read(steps=7)
     assert read(purpose="style", dataset_config="a.toml").template == "none"
     assert read(purpose="negative").preview_negative_prompt == "[name]"
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import colorsys
+
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from tinv_ext.core.data.image_bounds import alpha_of, has_alpha, to_rgb
 
 _SIDE = 32  # pixels along each side of what is looked at
 _DEEP = 2  # pixels from the edge that are the border
-_SHARE = 0.6  # of the border that has one colour: a portrait's shoulders reach it
+_SHARE = 0.6  # of the border that lies near one colour: a portrait's shoulders reach it
+_NEAR = 30.0  # of 255: how far from it, as light falls off towards the corners of a white wall
 _SMOOTH = 10.0  # of 255, in the mean from pixel to pixel: more than that is a pattern, as of grass or of bricks
 _HUES = {"red": 15, "orange": 45, "yellow": 68, "green": 165, "turquoise": 195, "blue": 255, "purple": 305, "pink": 345}
 """Up to which angle of the colour wheel, in degrees, a full colour has the name; what is beyond the last is red."""
@@ -21,13 +23,13 @@ def plain_color(image: Image.Image) -> str:
     if image.mode not in ("RGB", "L") or has_alpha(image):  # else it is shrunk as it is: a large copy takes time
         image = to_rgb(image, alpha_of(image) if has_alpha(image) else None)
     small = image.resize((_SIDE, _SIDE), Image.Resampling.BOX).convert("RGB")
-    sides = [_side(np.asarray(turned)) for turned in _turned(small)]
-    if np.mean([np.abs(np.diff(side.astype(np.float64), axis=1)).mean() for side in sides]) > _SMOOTH:
+    sides = [np.asarray(turned, dtype=np.float64)[:_DEEP] for turned in _turned(small)]
+    if np.mean([np.abs(np.diff(side, axis=1)).mean() for side in sides]) > _SMOOTH:
         return ""
-    found = np.concatenate([_names(_side(np.asarray(turned.convert("HSV")))) for turned in _turned(small)])
-    names, counts = np.unique(found, return_counts=True)
-    most = int(counts.argmax())
-    return str(names[most]) if counts[most] >= _SHARE * len(found) else ""
+    border = np.concatenate([side.reshape(-1, 3) for side in sides])
+    middle = np.median(border, axis=0)
+    near = np.linalg.norm(border - middle, axis=1) <= _NEAR
+    return _name(*colorsys.rgb_to_hsv(*(middle / 255))) if near.mean() >= _SHARE else ""
 
 
 def on_background(color: str) -> str:
@@ -43,24 +45,18 @@ def _turned(image: Image.Image) -> list[Image.Image]:
     return [image, *(image.transpose(turn) for turn in turns)]
 
 
-def _side(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The border at the top."""
-    return pixels[:_DEEP]
-
-
-def _names(colors: NDArray[np.uint8]) -> NDArray[np.str_]:
-    """Of each pixel (h, w, 3) of an image in Pillow's HSV, 0 … 255, the name of its colour."""
-    hue, full, bright = colors.reshape(-1, 3).astype(np.float64).T
-    hue, full, bright = hue * 360 / 255, full / 255, bright / 255
-    red = (hue < 15) | (hue >= 345)
-    rules = [
+def _name(turn: float, full: float, bright: float) -> str:
+    """The name of a colour in HSV, each 0 … 1."""
+    hue = 360 * turn
+    red = hue < 15 or hue >= 345
+    rules = (
         (bright < 0.2, "black"),
-        ((full < 0.12) & (bright >= 0.82), "white"),
+        (full < 0.12 and bright >= 0.76, "white"),
         (full < 0.12, "gray"),
-        ((hue >= 15) & (hue < 52) & (full < 0.4) & (bright >= 0.65), "beige"),
-        (((hue < 45) | red) & (bright < 0.6), "brown"),
-        ((hue >= 15) & (hue < 45) & (full < 0.6) & (bright < 0.8), "brown"),
-        (red & (full < 0.5) & (bright >= 0.7), "pink"),
+        (15 <= hue < 52 and full < 0.4 and bright >= 0.65, "beige"),
+        ((hue < 45 or red) and bright < 0.6, "brown"),
+        (15 <= hue < 45 and full < 0.6 and bright < 0.8, "brown"),
+        (red and full < 0.5 and bright >= 0.7, "pink"),
         *((hue < edge, name) for name, edge in _HUES.items()),
-    ]
-    return np.select([rule for rule, _ in rules], [name for _, name in rules], "red")
+    )
+    return next((name for applies, name in rules if applies), "red")

@@ -50,8 +50,10 @@ def words_of_background(subset: PreparedSubset) -> list[str]:
 
 
 def may_name(config: TrainConfig) -> bool:
-    """Whether prompts may say backgrounds: with a template of our own; in another, each line is as somebody wants."""
-    return config.name_background and template_path(config.template).parent == TEMPLATES
+    """Whether prompts may say backgrounds: those of our own templates, but for styles, of which one may be part. In any
+    other template each line is as somebody wants it."""
+    template = template_path(config.template)
+    return config.name_background and template.parent == TEMPLATES and not template.stem.startswith("style")
 
 
 def told_background(subset: PreparedSubset) -> Iterator[Message]:

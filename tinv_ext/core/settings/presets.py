@@ -95,8 +95,6 @@ PURPOSES: Mapping[str, Values] = {
         "preview_negative_prompt": "[name]",
     },
 }
-NOT_FOR: Mapping[str, Values] = {"style": {"name_background": False}}
-"""What a word for a purpose has in spite of the preset: the background may well be part of a style."""
 BUDGETS: Mapping[str, float] = {"person": 1.5, "style": 2.0}
 """How many times a preset's steps a word for a purpose takes; 1 where there is no entry."""
 
@@ -117,7 +115,7 @@ def chosen_preset(given: Values) -> str:
 
 def preset_values(preset: str, purpose: str) -> dict[str, Any]:
     """All settings that a preset and a purpose choose, by name."""
-    values = {**PURPOSES[purpose], **CLASSIC, **PRESETS[preset], **NOT_FOR.get(purpose, {})}
+    values = {**PURPOSES[purpose], **CLASSIC, **PRESETS[preset]}
     return {**values, "steps": round(values["steps"] * BUDGETS.get(purpose, 1.0))}
 
 
